@@ -1,0 +1,83 @@
+"""The adapter contract: what a framework is asked and what it answers. It fits on a screen.
+
+An adapter is an object with
+
+    name: str                                    what it is called on the command line
+    routes: Sequence[Route]                      the ways it has of getting a gradient
+    answer(point: Point, route: str) -> Answer   run the framework
+
+and, if it likes, `versions() -> dict[str, str]` for the run's provenance and `unavailable(device: str) -> str | None`
+to say why a device cannot be used. `Point` is `gradconform.reference.cases.Point`; an adapter never sees the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from gradconform.reference.cases import Point
+
+FOUR_DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One way to a gradient. `default` routes run when none is named; `dtypes` it cannot run are `unsupported`.
+
+    `operands` says how a trace's values are known: "exact" if the framework went on from the very numbers it reports,
+    "half-ulp" if a compiler may have kept more digits of them (then that much is allowed at the step level).
+    """
+
+    name: str
+    summary: str = ""
+    default: bool = True
+    dtypes: tuple[str, ...] = FOUR_DTYPES
+    operands: Literal["exact", "half-ulp"] = "exact"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One instrumented evaluation: forward quantities and adjoints (∂loss/∂name) by name, its gradient and update."""
+
+    values: Mapping[str, float]
+    adjoints: Mapping[str, float]
+    gradient: Mapping[str, float]
+    updated: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Stencil:
+    """How a difference quotient was taken: the derivative by w is Σ coefficient·f(point)/h over `points[w]`.
+
+    For `kind` "complex" it is Im f(w + i·h)/h, and there are no points.
+    """
+
+    kind: Literal["real", "complex"]
+    h: float
+    points: Mapping[str, Sequence[float]]
+    coefficients: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The loss, the gradient and the updated weights (by parameter name), as numbers of the point's dtype."""
+
+    loss: float
+    gradient: Mapping[str, float]
+    updated: Mapping[str, float]
+    trace: Trace | None = None
+    stencil: Stencil | None = None
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """The type of an adapter; see the module."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def routes(self) -> Sequence[Route]: ...
+
+    def answer(self, point: Point, route: str) -> Answer: ...

@@ -1,0 +1,142 @@
+"""JAX: reverse mode, op by op and compiled, and forward mode; updates by `optax.sgd`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gradconform.adapters.contract import Answer, Route, Trace
+from gradconform.reference.cases import Point
+
+Values = Mapping[str, Any]
+
+
+class Operations:
+    """The document's named operations, by JAX's native ones."""
+
+    sigmoid = staticmethod(jax.nn.sigmoid)
+
+
+class JaxAdapter:
+    name = "jax"
+    routes = (
+        Route("eager", "jax.value_and_grad, optax.sgd"),
+        # XLA's simplification may keep fused intermediates in higher precision than it reports them
+        # (xla.proto, DebugOptions.xla_allow_excess_precision, true by default).
+        Route("jit", "jax.jit of jax.value_and_grad and the update", operands="half-ulp"),
+        Route("forward", "jax.jacfwd (forward mode), optax.sgd"),
+    )
+
+    def versions(self) -> dict[str, str]:
+        import jaxlib
+
+        return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__}
+
+    def unavailable(self, device: str) -> str | None:
+        if device == "cpu":
+            return None
+        try:
+            jax.devices(device)
+        except RuntimeError as error:
+            return f"jax has no {device} device: {str(error).splitlines()[0]}"
+        return None
+
+    def answer(self, point: Point, route: str) -> Answer:
+        with pinned(point.device):
+            values = {n: jnp.asarray(v, dtype=point.dtype) for n, v in point.values.items()}
+            weights = {n: values.pop(n) for n in point.parameters}
+            rate = jnp.asarray(point.rate, dtype=point.dtype)
+            zeros = {n: jnp.zeros((), dtype=point.dtype) for n in point.intermediates}
+            steps = training_steps(_Recipe(point))
+            loss, gradient, updated = steps[route](weights, values, rate)
+            trace = None
+            if route != "forward":
+                traced = steps[f"{route} traced"](weights, values, rate, zeros)
+                computed, adjoints, *rest = (numbers(part) for part in traced)
+                trace = Trace({n: v for n, v in computed.items() if n not in point.values}, adjoints, *rest)
+            return Answer(float(loss), numbers(gradient), numbers(updated), trace)
+
+
+adapter = JaxAdapter()
+
+
+@contextmanager
+def pinned(device: str) -> Iterator[None]:
+    """64-bit types, full precision in matrix products and the device, for this thread and this block only."""
+    # The public name came in jax 0.8; the experimental one goes.
+    enable_x64 = getattr(jax, "enable_x64", None)
+    if enable_x64 is None:
+        from jax.experimental import enable_x64
+    with ExitStack() as stack:
+        stack.enter_context(enable_x64(True))
+        stack.enter_context(jax.default_matmul_precision("highest"))
+        stack.enter_context(jax.default_device(jax.devices(device)[0]))
+        yield
+
+
+def numbers(values: Values) -> dict[str, float]:
+    return {n: float(np.asarray(v, dtype=np.float64)) for n, v in values.items()}
+
+
+class _Recipe:
+    """What the compiled steps depend on: the point's structure, not its values; the key of their cache."""
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        self.key = (point.derivation, point.loss, point.parameters, point.intermediates, point.device)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Recipe) and self.key == other.key
+
+
+@cache
+def training_steps(recipe: _Recipe) -> dict[str, Any]:
+    """The training steps of every route, plain and traced, compiled once for a derivation."""
+    point = recipe.point
+
+    def loss(weights: Values, fixed: Values) -> Any:
+        return point.forward(Operations, {**fixed, **weights})[point.loss]
+
+    def tapped(weights: Values, zeros: Values, fixed: Values) -> Any:
+        """The loss with a zero added to each intermediate: the derivative by that zero is the adjoint."""
+        computed = point.forward(
+            Operations, {**fixed, **weights}, tap=lambda n, v: v + zeros[n] if n in zeros else v
+        )
+        return computed[point.loss], computed
+
+    def updated(weights: Values, gradient: Values, rate: Any) -> Any:
+        optimizer = optax.sgd(rate)
+        updates, _ = optimizer.update(gradient, optimizer.init(weights), weights)
+        return optax.apply_updates(weights, updates)
+
+    def reverse(weights: Values, fixed: Values, rate: Any) -> Any:
+        value, gradient = jax.value_and_grad(loss)(weights, fixed)
+        return value, gradient, updated(weights, gradient, rate)
+
+    def forward(weights: Values, fixed: Values, rate: Any) -> Any:
+        gradient = jax.jacfwd(loss)(weights, fixed)
+        return loss(weights, fixed), gradient, updated(weights, gradient, rate)
+
+    def traced(weights: Values, fixed: Values, rate: Any, zeros: Values) -> Any:
+        (_, computed), (gradient, adjoints) = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)(
+            weights, zeros, fixed
+        )
+        return computed, adjoints, gradient, updated(weights, gradient, rate)
+
+    return {
+        "eager": reverse,
+        "eager traced": traced,
+        "jit": jax.jit(reverse),
+        "jit traced": jax.jit(traced),
+        "forward": forward,
+    }

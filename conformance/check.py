@@ -1,0 +1,248 @@
+"""The check: one answer held against the reference, at both levels, as measurements.
+
+whole: every quantity from the case's inputs alone: the loss, the gradient, the updated weights.
+step:  every equation on the operands that the framework itself reported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+from gradconform.adapters.contract import Adapter, Answer, Route, Stencil, Trace
+from gradconform.conformance.measurement import Measurement, judged
+from gradconform.reference.cases import DERIVATIONS, Point
+from gradconform.reference.equations import Derivation, Evaluation
+from gradconform.reference.exact import precision
+from gradconform.reference.formats import FORMATS
+from gradconform.reference.judge import (
+    FIRST_PRECISION,
+    PRECISION_CAP,
+    Candidate,
+    Judgement,
+    judge,
+    settled,
+    sharpest,
+    widest,
+)
+from gradconform.reference.profiles import Profile, profile
+from gradconform.reference.rounded import Rounded, RoundedBalls
+from gradconform.reference.stencils import allowed, quotient
+
+#: Candidates and the magnitude certified bits are taken against, for a quantity, at the precision of the context.
+Reference = Callable[[int], tuple[list[Candidate], Any]]
+
+
+def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:
+    """Every measurement of one adapter's route at one point; a crash or a refusal is one measurement."""
+    of = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
+    if point.dtype not in route.dtypes:
+        reason = f"dtype: {adapter.name}/{route.name} runs in {', '.join(route.dtypes)}"
+        return [Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=reason)]
+    try:
+        answer = adapter.answer(point, route.name)
+        problem = malformed(answer, point)
+    except Exception as error:  # whatever a framework raises is a result about the framework
+        problem = f"exception: {type(error).__name__}: {_first_line(error)}"
+    if problem:
+        command = f"gradconform explain {point.case} -a {adapter.name}/{route.name} -d {point.dtype}"
+        reason = f"{problem}; reproduce with: {command}"
+        return [Measurement(**of, level=None, quantity="*", elements=0, verdict="crashed", reason=reason)]
+    return list(check_answer(answer, point, profile(profile_name, adapter.name), of, route.operands == "half-ulp"))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else "no message"
+
+
+def malformed(answer: Answer, point: Point) -> str | None:
+    """What is wrong with the form of an answer, or None."""
+    if not isinstance(answer, Answer):
+        return f"output: expected an Answer, got {type(answer).__name__}"
+    derivation = DERIVATIONS[point.derivation]
+    forward = {e.name for e in derivation.group("forward")}
+    parts: list[tuple[str, Mapping[str, float], set[str], bool]] = [
+        ("gradient", answer.gradient, set(point.parameters), True),
+        ("updated", answer.updated, set(point.parameters), True),
+    ]
+    if answer.trace:
+        parts += [
+            ("trace.values", answer.trace.values, forward, False),
+            ("trace.adjoints", answer.trace.adjoints, set(point.intermediates), False),
+            ("trace.gradient", answer.trace.gradient, set(point.parameters), True),
+            ("trace.updated", answer.trace.updated, set(point.parameters), True),
+        ]
+    for part, values, expected, complete in parts:
+        foreign, missing = sorted(set(values) - expected), sorted(expected - set(values))
+        if foreign:
+            return f"output: {part} has {foreign[0]!r}, expected names among {' '.join(sorted(expected))}"
+        if complete and missing:
+            return f"output: {part} lacks {missing[0]!r}"
+        for name, value in values.items():
+            if not isinstance(value, float):
+                return f"output: {part}[{name!r}] is a {type(value).__name__}, expected a Python float"
+    return None if isinstance(answer.loss, float) else f"output: loss is a {type(answer.loss).__name__}, expected float"
+
+
+def check_answer(
+    answer: Answer, point: Point, constants: Profile, of: dict[str, Any], half_ulp: bool = False
+) -> Iterator[Measurement]:
+    """Judge every quantity of an answer; `of` identifies it (case, adapter, route, dtype)."""
+    derivation, target = DERIVATIONS[point.derivation], FORMATS[point.dtype]
+    whole = whole_references(point, constants, answer.stencil)
+    for name, value in {
+        derivation.loss: answer.loss,
+        **{derivation.gradient[w]: answer.gradient[w] for w in point.parameters},
+        **{derivation.updated[w]: answer.updated[w] for w in point.parameters},
+    }.items():
+        yield judged({**of, "level": "whole", "quantity": name}, decide(value, partial(whole, name), target))
+    trace = answer.trace
+    reason = "traced" if trace and not same_bits(trace.gradient, answer.gradient) else None
+    reported = reports(derivation, trace or Trace({}, {}, answer.gradient, answer.updated))
+    operands = {n: float(target.round(v)) for n, v in reported.items()}
+    strict = step_references(point, constants, operands, half_ulp=False)
+    loose = step_references(point, constants, operands, half_ulp=True)
+    for name, value in reported.items():
+        if trace is None and name not in derivation.updated.values():
+            continue  # without a trace the gradient's operands are not known; it was judged as a whole
+        judgement = decide(value, partial(strict, name), target)
+        note = reason
+        if half_ulp or judgement.verdict == "deviates":
+            judgement, note = _widened(judgement, decide(value, partial(loose, name), target), half_ulp, reason)
+        measurement = judged({**of, "level": "step", "quantity": name}, judgement)
+        yield measurement.because(note) if note else measurement
+
+
+def _widened(strict: Judgement, loose: Judgement, binds: bool, reason: str | None) -> tuple[Judgement, str | None]:
+    """Hypothesis 9: which of the two judgements holds, the one with operands known exactly or to half an ulp."""
+    if loose.verdict in ("deviates", "undecided") or not (binds or strict.verdict == "deviates"):
+        return strict, reason
+    if not binds:
+        return strict, "operands: conforms if they are known to half an ulp only"
+    if strict.verdict != "deviates":
+        return strict, reason
+    import dataclasses
+
+    return dataclasses.replace(loose, sharpest_share=strict.sharpest_share, form=f"{loose.form} ±½ulp"), reason
+
+
+def same_bits(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
+    return all(x == b[n] or (math.isnan(x) and math.isnan(b[n])) for n, x in a.items())
+
+
+def reports(derivation: Derivation, trace: Trace) -> dict[str, float]:
+    """Every value of a trace under the name of the equation that it is checked by, in the derivation's order."""
+    values = {
+        **trace.values,
+        **{derivation.adjoint(n): v for n, v in trace.adjoints.items()},
+        **{derivation.gradient[w]: v for w, v in trace.gradient.items()},
+        **{derivation.updated[w]: v for w, v in trace.updated.items()},
+    }
+    return {e.name: values[e.name] for e in derivation.equations if e.name in values}
+
+
+def decide(value: float, reference: Reference, target: Any) -> Judgement:
+    """Judge a value, raising the precision until the verdict and the digits of the truth are decided."""
+    bits = FIRST_PRECISION
+    while True:
+        with precision(bits):
+            candidates, against = reference(bits)
+            judgement = judge([value], candidates, target, None if against is None else [against])
+            if bits >= PRECISION_CAP or (judgement.verdict != "undecided" and settled(candidates)):
+                return judgement
+        bits = min(2 * bits, PRECISION_CAP)
+
+
+# References -----------------------------------------------------------------------------------------------------------
+
+
+def given(point: Point, ops: RoundedBalls) -> dict[str, Rounded]:
+    rate = DERIVATIONS[point.derivation].rate
+    return {**{n: ops.given(v) for n, v in point.values.items()}, rate: ops.given(point.rate)}
+
+
+def whole_references(point: Point, constants: Profile, stencil: Stencil | None) -> Callable[[str, int], Any]:
+    """What each quantity may be, from the inputs alone: by the sharpest form at every equation, and by the widest."""
+    if stencil is None:
+        return _whole(_PointKey(point), constants)
+    derivation = DERIVATIONS[point.derivation]
+    plain = _whole(_PointKey(point), constants)
+
+    @lru_cache(maxsize=None)
+    def evaluation(bits: int) -> Evaluation:
+        ops = RoundedBalls(FORMATS[point.dtype], constants)
+        values = given(point, ops)
+        truth = Evaluation(derivation, ops, values, widest)
+        quotients = {
+            name: allowed(truth[name], quotient(derivation, ops, values, w, stencil))
+            for w, name in derivation.gradient.items()
+        }
+        return Evaluation(derivation, ops, {**values, **quotients}, widest)
+
+    def reference(name: str, bits: int) -> tuple[list[Candidate], Any]:
+        if name == derivation.loss:
+            return plain(name, bits)
+        e = evaluation(bits)
+        return [Candidate("stencil", [e[name]])], _against(e, name)
+
+    return reference
+
+
+class _PointKey:
+    """A point as a key of the cache: the same values in the same dtype have the same references."""
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        self.key = (point.derivation, point.dtype, point.rate, tuple(point.values.items()))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _PointKey) and self.key == other.key
+
+
+@lru_cache(maxsize=8)
+def _whole(key: _PointKey, constants: Profile) -> Callable[[str, int], tuple[list[Candidate], Any]]:
+    point, derivation = key.point, DERIVATIONS[key.point.derivation]
+
+    @lru_cache(maxsize=None)
+    def evaluations(bits: int) -> Sequence[tuple[str, Evaluation]]:
+        ops = RoundedBalls(FORMATS[point.dtype], constants)
+        values = given(point, ops)
+        return [(n, Evaluation(derivation, ops, values, c)) for n, c in (("sharpest", sharpest), ("widest", widest))]
+
+    def reference(name: str, bits: int) -> tuple[list[Candidate], Any]:
+        candidates = [Candidate(form, [e[name]]) for form, e in evaluations(bits)]
+        return candidates, _against(evaluations(bits)[0][1], name)
+
+    return reference
+
+
+def step_references(
+    point: Point, constants: Profile, reported: Mapping[str, float], half_ulp: bool
+) -> Callable[[str, int], tuple[list[Candidate], Any]]:
+    """What each reported quantity may be, by each of its equation's forms on the other reported values."""
+    derivation = DERIVATIONS[point.derivation]
+
+    @lru_cache(maxsize=None)
+    def evaluation(bits: int) -> Evaluation:
+        ops = RoundedBalls(FORMATS[point.dtype], constants)
+        known = ops.reported if half_ulp else ops.given
+        return Evaluation(derivation, ops, {**given(point, ops), **{n: known(v) for n, v in reported.items()}}, widest)
+
+    def reference(name: str, bits: int) -> tuple[list[Candidate], Any]:
+        e = evaluation(bits)
+        forms = derivation.by_name[name].forms
+        return [Candidate(form.name, [e.form(form)]) for form in forms], _against(e, name)
+
+    return reference
+
+
+def _against(evaluation: Evaluation, name: str) -> Any:
+    """The exact magnitude that a quantity's accuracy is measured by, where it is not the quantity itself."""
+    form = evaluation.derivation.by_name[name].against
+    return None if form is None else evaluation.form(form).exact

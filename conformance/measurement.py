@@ -1,0 +1,62 @@
+"""The measurement: one flat row of a run, and the columns that everything downstream reads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from gradconform.reference.judge import Judgement
+
+#: The first word of a measurement's reason, always one of these (`known:<id>` for a known deviation).
+REASONS = ("dtype", "device", "exception", "output", "operands", "traced", "known")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """case × adapter/route × dtype × level × quantity, and what is said of it.
+
+    `level` is "whole" (the quantity from the case's inputs) or "step" (its equation on the operands that the framework
+    itself reported). For arrays the numbers are those of the worst element, at `worst_index`. `error_ulp`, `median_ulp`
+    are in units in the last place of the truth; `share` is error/allowance for the form that is named, `sharpest_share`
+    for the accepted form with the smallest allowance; `certified_bits` is −log2(allowance/|truth|), for an updated
+    weight against |η·gradient|.
+    """
+
+    case: str
+    adapter: str
+    route: str
+    dtype: str
+    level: str | None
+    quantity: str
+    elements: int
+    value: float | None = None
+    truth: str | None = None
+    truth_radius: float | None = None
+    error_abs: float | None = None
+    error_ulp: float | None = None
+    median_ulp: float | None = None
+    allowance: float | None = None
+    share: float | None = None
+    sharpest_share: float | None = None
+    form: str | None = None
+    certified_bits: float | None = None
+    worst_index: str | None = None
+    verdict: str = "crashed"
+    reason: str | None = None
+
+    def because(self, reason: str) -> Measurement:
+        """The same measurement with a reason, before any that it has."""
+        return replace(self, reason=f"{reason}; {self.reason}" if self.reason else reason)
+
+    def row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+COLUMNS = tuple(f.name for f in fields(Measurement))
+
+
+def judged(of: dict[str, Any], judgement: Judgement, elements: int = 1) -> Measurement:
+    """A measurement of the quantity that `of` identifies (case … quantity) from its judgement."""
+    numbers = asdict(judgement)
+    index = numbers.pop("worst_index")
+    return Measurement(**of, **numbers, elements=elements, worst_index=str(index) if elements > 1 else None)

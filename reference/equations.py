@@ -1,0 +1,133 @@
+"""The record that everything evaluates: an equation, its accepted forms, and the derivation they make up.
+
+A formula is a plain function `formula(ops, *operands)` of named operands. It uses + − × ÷, integer powers and the
+named operations of `ops`, and so it can be evaluated over any arithmetic that provides them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+Formula = Callable[..., Any]
+Group = Literal["forward", "backward", "update"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One accepted rounded program for an equation: a formula over named operands, and who writes it so."""
+
+    name: str
+    operands: tuple[str, ...]
+    formula: Formula
+    source: str
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`name` = formula(operands). The first form is the document's own; it alone defines the truth.
+
+    `against`, where given, is the quantity that a relative accuracy is measured by instead of the result: a weight's
+    update is judged by the step η·∂E/∂w, not by the weight it is subtracted from.
+    """
+
+    name: str
+    group: Group
+    source: str
+    forms: tuple[Form, ...]
+    against: Form | None = None
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        return self.forms[0].operands
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """An ordered set of equations: what is given, how the loss follows, and how its gradient does.
+
+    `gradient` and `updated` name, for every parameter, its partial derivative and its value after one step.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    rate: str
+    loss: str
+    equations: tuple[Equation, ...]
+    gradient: Mapping[str, str]
+    updated: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        known = set(self.given)
+        for equation in self.equations:
+            for form in equation.forms:
+                missing = [o for o in form.operands if o not in known]
+                if missing:
+                    raise ValueError(f"{equation.name}: operand {missing[0]!r} is neither given nor derived before it")
+            if equation.name in known:
+                raise ValueError(f"{equation.name} is defined twice")
+            known.add(equation.name)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names a case gives values for: inputs, parameters and the learning rate."""
+        return (*self.inputs, *self.parameters, self.rate)
+
+    @cached_property
+    def by_name(self) -> dict[str, Equation]:
+        return {e.name: e for e in self.equations}
+
+    def group(self, group: Group) -> tuple[Equation, ...]:
+        return tuple(e for e in self.equations if e.group == group)
+
+    @cached_property
+    def intermediates(self) -> tuple[str, ...]:
+        """The forward quantities that the loss has a named derivative with respect to, in forward order."""
+        return tuple(e.name for e in self.group("forward") if f"d{self.loss}/d{e.name}" in self.by_name)
+
+    def adjoint(self, name: str) -> str:
+        """The name of the derivative of the loss with respect to the quantity `name`."""
+        return f"d{self.loss}/d{name}"
+
+
+class Evaluation:
+    """Quantities by name, each computed from its equation when first asked for, unless it was given.
+
+    `choose` picks among the values that an equation's forms give; without it only the first form is evaluated.
+    """
+
+    def __init__(
+        self,
+        derivation: Derivation,
+        ops: Any,
+        given: Mapping[str, Any],
+        choose: Callable[[Sequence[Any]], Any] | None = None,
+    ) -> None:
+        self.derivation, self.ops, self.choose = derivation, ops, choose
+        self.values = dict(given)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.values:
+            equation = self.derivation.by_name[name]
+            if self.choose is None or len(equation.forms) == 1:
+                self.values[name] = self.form(equation.forms[0])
+            else:
+                self.values[name] = self.choose(self.forms(name))
+        return self.values[name]
+
+    def form(self, form: Form) -> Any:
+        """One form's value on this evaluation's operands, whether or not its quantity was given."""
+        return form.formula(self.ops, *[self[o] for o in form.operands])
+
+    def forms(self, name: str) -> list[Any]:
+        """What each accepted form of the equation called `name` gives on this evaluation's operands."""
+        return [self.form(form) for form in self.derivation.by_name[name].forms]
+
+
+def evaluate(derivation: Derivation, ops: Any, given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The quantities `names` by the document's own formulas, in the arithmetic of `ops` and of the given values."""
+    evaluation = Evaluation(derivation, ops, given)
+    return {name: evaluation[name] for name in names}

@@ -1,0 +1,65 @@
+"""Exact arithmetic: rigorous enclosures of real numbers, python-flint's `arb`, at the working precision of the context.
+
+Balls carry their own + − × ÷ and powers; this module adds the named operations by their hand-written formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from flint import arb, ctx
+
+
+class HandWritten:
+    """The document's named operations, by formula, for every arithmetic that has `exp`."""
+
+    def exp(self, x: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define exp")
+
+    def sigmoid(self, x: Any) -> Any:
+        """σ(x) = 1 / (1 + e^−x)."""
+        return 1 / (1 + self.exp(-x))
+
+
+class ExactBalls(HandWritten):
+    """Operations on `arb`."""
+
+    def exp(self, x: Any) -> Any:
+        return x.exp()
+
+
+EXACT = ExactBalls()
+
+
+def precision(bits: int) -> Any:
+    """A context in which balls are computed to `bits` bits; the process-wide precision is restored after it."""
+    return ctx.workprec(bits)
+
+
+def power_of_two(k: int) -> arb:
+    """2^k, exactly."""
+    return arb(2) ** k
+
+
+def exponent(x: arb) -> int:
+    """floor(log2 of the upper bound of x), for x > 0: where a ball straddles a power of two, the larger."""
+    mantissa, power = x.upper().man_exp()
+    return int(mantissa).bit_length() + int(power) - 1
+
+
+def to_float(x: arb, digits: int = 6) -> float:
+    """The midpoint of a ball to `digits` significant digits; balls outside float64's range saturate."""
+    if not x.is_finite():
+        return math.inf
+    value = float(x.mid())
+    return float(f"{value:.{digits}g}") if value else 0.0
+
+
+def decimal(x: arb, digits: int = 25) -> str:
+    """The midpoint of a ball as a decimal string of `digits` digits, correctly rounded to within one of the last."""
+    middle = x.mid()
+    if middle.is_zero():
+        return "0"
+    with precision(max(ctx.prec, 4 * digits + 64)):
+        return str(middle.str(digits, radius=False))

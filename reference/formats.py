@@ -1,0 +1,53 @@
+"""Binary floating-point formats: what a dtype can hold and how it rounds (IEEE 754-2019 §3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary format of `precision` significand bits, normal numbers from 2^emin to just below 2^(emax+1)."""
+
+    name: str
+    precision: int
+    emin: int
+    emax: int
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number, (2 − 2^(1−p))·2^emax."""
+        return float(np.ldexp(2.0 - 2.0 ** (1 - self.precision), self.emax))
+
+    def round(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Round float64 `values` to nearest, ties to even, once; what overflows becomes ±inf.
+
+        Every result is returned as the float64 that equals it, since float64 holds all four formats.
+        """
+        x = np.asarray(values, dtype=np.float64)
+        if self.precision == 53:
+            return x.copy()
+        _, exponent = np.frexp(x)  # |x| = m·2^exponent with m in [1/2, 1)
+        quantum = np.maximum(exponent - self.precision, self.emin - self.precision + 1)
+        finite = np.isfinite(x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = np.ldexp(np.rint(np.ldexp(x, -quantum)), quantum)
+        rounded = np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, x), rounded)
+        return np.asarray(np.where(finite, rounded, x), dtype=np.float64)
+
+    def holds(self, values: ArrayLike) -> bool:
+        """Whether every one of `values` is a number of this format (infinities and NaN are)."""
+        x = np.asarray(values, dtype=np.float64)
+        return bool(np.array_equal(self.round(x), x, equal_nan=True))
+
+
+FLOAT64 = Format("float64", 53, -1022, 1023)
+FLOAT32 = Format("float32", 24, -126, 127)
+FLOAT16 = Format("float16", 11, -14, 15)
+BFLOAT16 = Format("bfloat16", 8, -126, 127)
+
+#: The formats by the name that NumPy, PyTorch and JAX give them.
+FORMATS = {f.name: f for f in (FLOAT64, FLOAT32, FLOAT16, BFLOAT16)}

@@ -1,0 +1,219 @@
+"""The judge: got against truth and allowance, decided rigorously.
+
+A quantity is a tensor of components. A candidate is one accepted form's `Rounded` value for each component; all
+candidates enclose the same truth. Precision is raised by the caller until nothing is undecided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cmp_to_key, reduce
+from typing import Literal
+
+from flint import arb
+
+from gradconform.reference.exact import decimal, exponent, power_of_two, to_float
+from gradconform.reference.formats import Format
+from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, larger
+
+Verdict = Literal["conforms", "deviates", "vacuous", "out of range", "undecided", "unsupported", "crashed"]
+VERDICTS: tuple[Verdict, ...] = (
+    "conforms", "deviates", "vacuous", "out of range", "undecided", "unsupported", "crashed",
+)  # fmt: skip
+
+#: The precision, in bits, at which a judgement starts and at which it gives up.
+FIRST_PRECISION, PRECISION_CAP = 192, 4096
+#: Bits that 25 correct decimal digits of the truth need.
+TRUTH_BITS = 84
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One form's value for every component of a quantity."""
+
+    form: str
+    components: Sequence[Rounded]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of one quantity. Numbers are those of its worst component, the one with the largest share."""
+
+    verdict: Verdict
+    value: float
+    truth: str | None
+    truth_radius: float | None
+    error_abs: float | None
+    error_ulp: float | None
+    median_ulp: float | None
+    allowance: float | None
+    share: float | None
+    sharpest_share: float | None
+    form: str | None
+    certified_bits: float | None
+    worst_index: int
+    reason: str | None = None
+
+
+def ulp(x: arb, target: Format) -> arb:
+    """The unit in the last place of the exact number x: 2^(clamp(floor(log2|x|), emin, emax) − (p−1))."""
+    magnitude = abs(x)
+    if not magnitude.upper() > 0:
+        return power_of_two(target.emin - target.precision + 1)
+    binade = min(max(exponent(magnitude), target.emin), target.emax)
+    return power_of_two(binade - target.precision + 1)
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """Whether one component of one candidate admits what was got: inside, outside, or not decided at this precision.
+
+    `special` marks an infinity or NaN that the form itself may produce there.
+    """
+
+    outcome: Literal["inside", "outside", "undecided"]
+    special: bool = False
+
+
+def _by_radius(a: Candidate, b: Candidate) -> int:
+    """Order candidates by their largest radius; radii may lie far outside float64's range."""
+    wide, narrow = (reduce(larger, (ball.radius for ball in c.components)) for c in (a, b))
+    return 1 if wide > narrow else -1 if wide < narrow else 0
+
+
+def _decide(got: float, ball: Rounded) -> _Decision:
+    if ball.specials & ANYTHING:
+        return _Decision("inside", special=True)
+    if math.isnan(got):
+        return _Decision("inside", special=True) if ball.specials & NAN else _Decision("outside")
+    if math.isinf(got):
+        allowed = ball.specials & (POSITIVE if got > 0 else NEGATIVE)
+        return _Decision("inside", special=True) if allowed else _Decision("outside")
+    error = abs(arb(got) - ball.exact)
+    if error <= ball.radius:
+        return _Decision("inside")
+    return _Decision("outside") if error > ball.radius else _Decision("undecided")
+
+
+def _share(error: arb, radius: arb) -> float:
+    """error/radius with 0/0 = 0 and x/0 = ∞."""
+    if error.is_zero():
+        return 0.0
+    return to_float(error / radius) if radius > 0 else math.inf
+
+
+def judge(
+    got: Sequence[float],
+    candidates: Sequence[Candidate],
+    target: Format,
+    against: Sequence[arb] | None = None,
+) -> Judgement:
+    """Judge the components `got` against candidates that enclose the same truth.
+
+    `against` holds the magnitudes that certified bits and vacuity are measured by, the truth itself by default.
+    A form that may overflow to NaN or infinity is set aside where another form cannot.
+    """
+    steady = [c for c in candidates if not any(b.specials for b in c.components)]
+    usable = sorted(steady or candidates, key=cmp_to_key(_by_radius))
+    decisions = {id(c): [_decide(g, b) for g, b in zip(got, c.components, strict=True)] for c in usable}
+    accepting = [c for c in usable if all(d.outcome == "inside" for d in decisions[id(c)])]
+    doubtful = [c for c in usable if any(d.outcome == "undecided" for d in decisions[id(c)])]
+    named = accepting[0] if accepting else usable[-1]
+    scale = against if against is not None else [b.exact for b in named.components]
+
+    worst, worst_share = 0, -1.0
+    ulps: list[float] = []
+    for index, (value, ball) in enumerate(zip(got, named.components, strict=True)):
+        if not math.isfinite(value):
+            share = math.inf
+            ulps.append(math.inf)
+        else:
+            error = abs(arb(value) - ball.exact)
+            share = _share(error, ball.radius)
+            ulps.append(to_float(error / ulp(ball.exact, target)))
+        if decisions[id(named)][index].special:
+            share = 0.0
+        if share > worst_share:
+            worst, worst_share = index, share
+
+    if named.components[worst].specials & ANYTHING:
+        return _unknown(got[worst], named.form, worst)
+    value, ball, sharpest = got[worst], named.components[worst], usable[0].components[worst]
+    finite = math.isfinite(value)
+    error = abs(arb(value) - ball.exact) if finite else None
+    verdict: Verdict
+    reason = None
+    if not target.holds(got):
+        verdict = "deviates"
+        reason = f"dtype: {target.name} does not hold {value!r}; the answer came in a wider type"
+    elif accepting:
+        verdict = _accepted(decisions[id(named)], got, named, scale, target)
+    else:
+        verdict = "undecided" if doubtful else "deviates"
+    return Judgement(
+        verdict=verdict,
+        value=value,
+        truth=decimal(ball.exact),
+        truth_radius=to_float(ball.exact.rad()),
+        error_abs=to_float(error) if error is not None else math.inf if not math.isnan(value) else math.nan,
+        error_ulp=ulps[worst],
+        median_ulp=sorted(ulps)[len(ulps) // 2],
+        allowance=to_float(ball.radius),
+        share=worst_share if finite or verdict == "deviates" else None,
+        sharpest_share=_share(error, sharpest.radius) if error is not None else None,
+        form=named.form,
+        certified_bits=_certified_bits(ball.radius, scale[worst]),
+        worst_index=worst,
+        reason=reason,
+    )
+
+
+def _unknown(value: float, form: str, worst: int) -> Judgement:
+    """Nothing is known of the quantity: an operand was not finite, or a divisor may be zero."""
+    return Judgement(
+        "out of range", value, None, None, None, None, None, None, None, None, form, None, worst,
+        "operands: one is not finite, so the formula has no value here",
+    )  # fmt: skip
+
+
+def _accepted(
+    decisions: Sequence[_Decision], got: Sequence[float], named: Candidate, scale: Sequence[arb], target: Format
+) -> Verdict:
+    """conforms, vacuous or out of range, for a quantity that the named form admits."""
+    overflow = (2 - power_of_two(-target.precision)) * power_of_two(target.emax)
+    for decision, value, ball in zip(decisions, got, named.components, strict=True):
+        beyond = math.isinf(value) and not ball.specials & ANYTHING and not abs(ball.exact) + ball.radius < overflow
+        if decision.special and not beyond:
+            return "out of range"
+    for value, ball, magnitude in zip(got, named.components, scale, strict=True):
+        if math.isfinite(value) and not ball.radius.is_zero() and not ball.radius < abs(magnitude):
+            return "vacuous"
+    return "conforms"
+
+
+def _certified_bits(radius: arb, magnitude: arb) -> float | None:
+    """−log2(allowance/|truth|); null where either is zero and the ratio says nothing."""
+    ratio = abs(magnitude) / radius if radius > 0 else arb(0)
+    return to_float(ratio.log() / arb.const_log2()) if ratio.is_finite() and ratio > 0 else None
+
+
+def settled(candidates: Sequence[Candidate]) -> bool:
+    """Whether the truth is known to the digits that are reported: relatively, or as an exact zero."""
+    return all(
+        b.exact.rel_accuracy_bits() >= TRUTH_BITS or b.exact.is_zero() or not b.exact.is_finite()
+        for b in candidates[0].components
+    )
+
+
+def sharpest(values: Sequence[Rounded]) -> Rounded:
+    """The value of the form with the smallest radius, forms that may overflow set aside where another does not."""
+    steady = [v for v in values if not v.specials] or values
+    return reduce(lambda a, b: b if b.radius < a.radius else a, steady)
+
+
+def widest(values: Sequence[Rounded]) -> Rounded:
+    """The value of the form with the largest radius, forms that may overflow set aside where another does not."""
+    steady = [v for v in values if not v.specials] or values
+    return reduce(lambda a, b: b if b.radius > a.radius else a, steady)
