@@ -31,7 +31,7 @@ class JaxAdapter:
         # XLA's simplification may keep fused intermediates in higher precision than it reports them
         # (xla.proto, DebugOptions.xla_allow_excess_precision, true by default).
         Route("jit", "jax.jit of jax.value_and_grad and the update", operands="half-ulp"),
-        Route("forward", "jax.jacfwd (forward mode), optax.sgd"),
+        Route("forward", "jax.jit of jax.jacfwd (forward mode) and the update"),
     )
 
     def versions(self) -> dict[str, str]:
@@ -138,5 +138,5 @@ def training_steps(recipe: _Recipe) -> dict[str, Any]:
         "eager traced": traced,
         "jit": jax.jit(reverse),
         "jit traced": jax.jit(traced),
-        "forward": forward,
+        "forward": jax.jit(forward),
     }

@@ -126,11 +126,11 @@ def differentiate(f: Any, x: Any, row: Any) -> Any:
 
 @cache
 def coefficients(dtype: str) -> tuple[float, ...]:
-    """SciPy's own weights at the nine points in order, read off by differentiating one indicator after the other.
+    """SciPy's own weights at the nine points, in the order that it evaluates them, read off by differentiating one indicator after the other.
 
     The quotient is linear in the function values, so where f is 1 at point j and 0 elsewhere it is coefficient_j/h.
     """
-    offsets = np.array([-1, -0.5, -0.25, -0.125, 0, 0.125, 0.25, 0.5, 1]) * EXTRAPOLATED_STEP
+    offsets = np.array([-0.125, -0.25, -0.5, -1, 0, 1, 0.5, 0.25, 0.125]) * EXTRAPOLATED_STEP
 
     def indicator(x: np.ndarray[Any, Any], j: np.ndarray[Any, Any]) -> Any:
         return (x == offsets[j.astype(int)]).astype(dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from gradconform.reference.judge import Judgement
@@ -49,7 +49,7 @@ class Measurement:
         return replace(self, reason=f"{reason}; {self.reason}" if self.reason else reason)
 
     def row(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
 
 COLUMNS = tuple(f.name for f in fields(Measurement))
@@ -57,6 +57,6 @@ COLUMNS = tuple(f.name for f in fields(Measurement))
 
 def judged(of: dict[str, Any], judgement: Judgement, elements: int = 1) -> Measurement:
     """A measurement of the quantity that `of` identifies (case … quantity) from its judgement."""
-    numbers = asdict(judgement)
+    numbers = dict(vars(judgement))
     index = numbers.pop("worst_index")
     return Measurement(**of, **numbers, elements=elements, worst_index=str(index) if elements > 1 else None)

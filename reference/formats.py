@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,11 +18,6 @@ class Format:
     precision: int
     emin: int
     emax: int
-
-    @property
-    def largest(self) -> float:
-        """The largest finite number, (2 − 2^(1−p))·2^emax."""
-        return float(np.ldexp(2.0 - 2.0 ** (1 - self.precision), self.emax))
 
     def round(self, values: ArrayLike) -> NDArray[np.float64]:
         """Round float64 `values` to nearest, ties to even, once; what overflows becomes ±inf.
@@ -38,10 +35,18 @@ class Format:
         rounded = np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, x), rounded)
         return np.asarray(np.where(finite, rounded, x), dtype=np.float64)
 
-    def holds(self, values: ArrayLike) -> bool:
-        """Whether every one of `values` is a number of this format (infinities and NaN are)."""
-        x = np.asarray(values, dtype=np.float64)
-        return bool(np.array_equal(self.round(x), x, equal_nan=True))
+    def holds(self, x: float) -> bool:
+        """Whether x is a number of this format; infinities and NaN are."""
+        if not math.isfinite(x) or x == 0:
+            return True
+        mantissa, exponent = math.frexp(abs(x))  # |x| = mantissa·2^exponent with mantissa in [1/2, 1)
+        digits = min(self.precision, exponent - 1 - self.emin + self.precision)
+        return digits > 0 and math.ldexp(mantissa, digits).is_integer() and abs(x) <= self.largest
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest finite number, (2 − 2^(1−p))·2^emax."""
+        return math.ldexp(2.0 - 2.0 ** (1 - self.precision), self.emax)
 
 
 FLOAT64 = Format("float64", 53, -1022, 1023)

@@ -145,7 +145,7 @@ def judge(
     error = abs(arb(value) - ball.exact) if finite else None
     verdict: Verdict
     reason = None
-    if not target.holds(got):
+    if not all(target.holds(v) for v in got):
         verdict = "deviates"
         reason = f"dtype: {target.name} does not hold {value!r}; the answer came in a wider type"
     elif accepting:
