@@ -105,6 +105,8 @@ def check_answer(
         **{derivation.updated[w]: answer.updated[w] for w in point.parameters},
     }.items():
         yield judged({**of, "level": "whole", "quantity": name}, decide(value, partial(whole, name), target))
+    if answer.stencil is not None:
+        return  # a difference quotient has no step level: its allowance is that of the whole loss
     trace = answer.trace
     reason = "traced" if trace and not same_bits(trace.gradient, answer.gradient) else None
     reported = reports(derivation, trace or Trace({}, {}, answer.gradient, answer.updated))

@@ -1,1 +1,42 @@
-"""x"""
+"""gradconform: the conformance suite for gradients.
+
+    >>> import gradconform as gc
+    >>> rows = gc.check("numpy/central", "document/worked-example")
+    >>> sorted(set(rows.level))
+    ['step', 'whole']
+
+The names below are the whole public interface; each is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradconform import adapters
+    from gradconform.conformance.api import cases, check, train
+    from gradconform.conformance.runner import SUITE_VERSION as __version__
+    from gradconform.reference.cases import BadInput, Case, document_case
+
+__all__ = ["BadInput", "Case", "__version__", "adapters", "cases", "check", "document_case", "train"]
+
+_HOME = {
+    "BadInput": "gradconform.reference.cases",
+    "Case": "gradconform.reference.cases",
+    "document_case": "gradconform.reference.cases",
+    "cases": "gradconform.conformance.api",
+    "check": "gradconform.conformance.api",
+    "train": "gradconform.conformance.api",
+    "__version__": "gradconform.conformance.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "adapters":  # a package that can be called: `gc.adapters()` lists what is registered
+        return import_module("gradconform.adapters")
+    if name not in _HOME:
+        raise AttributeError(f"module 'gradconform' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), "SUITE_VERSION" if name == "__version__" else name)
+
+
+def __dir__() -> list[str]:
+    return __all__

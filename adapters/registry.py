@@ -1,0 +1,134 @@
+"""Finding adapters: by the name of an entry point, or as package.module:object, with or without a route."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from gradconform.adapters.contract import Adapter, Route
+from gradconform.reference.cases import BadInput, unknown
+
+GROUP = "gradconform.adapters"
+#: Built-in adapters, and what installs the framework of each.
+BUILT_IN = {"torch": "gradconform[torch]", "jax": "gradconform[jax]", "numpy": "gradconform"}
+
+
+class NotInstalled(BadInput):
+    """An adapter whose framework is not installed."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One adapter's route, and the specification that finds it again in another process."""
+
+    spec: str
+    adapter: Adapter
+    route: Route
+
+
+@cache
+def load(name: str) -> Adapter:
+    """The adapter called `name`: an entry point of the group `gradconform.adapters`, or package.module:object.
+
+    Raises BadInput if there is none, NotInstalled if its framework is missing.
+    """
+    found = _entry_points()
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        target = _imported(name, module, attribute)
+    elif name in found:
+        entry = found[name]
+        target = _imported(name, entry.module, entry.attr)
+    else:
+        raise unknown("adapter", name, found, "A plug-in is given as package.module:object.")
+    return validated(target, name)
+
+
+def _entry_points() -> dict[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
+
+
+def _imported(name: str, module: str, attribute: str) -> Any:
+    try:
+        target: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+    except ImportError as error:
+        if name in BUILT_IN:
+            install = f"python -m pip install '{BUILT_IN[name]}'"
+            raise NotInstalled(f"adapter {name!r} needs a package that is not installed ({error}); {install}") from error
+        raise NotInstalled(f"adapter {name!r}: importing {module} failed: {error}") from error
+    except AttributeError as error:
+        raise BadInput(f"adapter {name!r}: {error}; expected package.module:object") from error
+    return target
+
+
+def validated(target: Any, spec: str) -> Adapter:
+    """The adapter itself if it keeps the contract. Raises BadInput that quotes what is wrong with it."""
+    if inspect.isclass(target):
+        raise BadInput(f"adapter {spec!r} is the class {target.__name__}; expected an instance, {target.__name__}()")
+    name, routes, answer = (getattr(target, part, None) for part in ("name", "routes", "answer"))
+    if not isinstance(name, str) or not name:
+        raise BadInput(f"adapter {spec!r}: .name is {name!r}; expected a non-empty string")
+    if not isinstance(routes, Sequence) or not routes or not all(isinstance(r, Route) for r in routes):
+        raise BadInput(f"adapter {spec!r}: .routes is {routes!r}; expected a sequence of gradconform.adapters Route")
+    if not callable(answer):
+        raise BadInput(f"adapter {spec!r} has no method answer(point, route) -> Answer")
+    try:
+        inspect.signature(answer).bind("point", "route")
+    except TypeError as error:
+        signature = f"answer{inspect.signature(answer)}"
+        raise BadInput(f"adapter {spec!r}: {signature} does not take (point, route): {error}") from error
+    if not isinstance(target, Adapter):
+        raise BadInput(f"adapter {spec!r}: {type(target).__name__} does not keep the adapter contract")
+    return target
+
+
+def choose(spec: str | Adapter) -> list[Chosen]:
+    """The routes that a specification names: `torch` its default routes, `torch/eager` that one."""
+    if not isinstance(spec, str):
+        adapter = validated(spec, type(spec).__name__)
+        return [Chosen(f"{adapter.name}/{r.name}", adapter, r) for r in adapter.routes if r.default]
+    name, _, route_name = spec.partition("/")
+    adapter = load(name)
+    if not route_name:
+        return [Chosen(f"{name}/{r.name}", adapter, r) for r in adapter.routes if r.default]
+    routes = {r.name: r for r in adapter.routes}
+    if route_name not in routes:
+        raise unknown(f"route of {name}", route_name, routes)
+    return [Chosen(spec, adapter, routes[route_name])]
+
+
+def installed() -> tuple[dict[str, Adapter], dict[str, str]]:
+    """The built-in adapters whose framework is installed, and why the others are not there, by name."""
+    present, absent = {}, {}
+    for name in BUILT_IN:
+        try:
+            present[name] = load(name)
+        except NotInstalled as error:
+            absent[name] = str(error)
+    return present, absent
+
+
+def registered() -> list[str]:
+    """The names of all entry points, built-in and third-party."""
+    return sorted(_entry_points())
+
+
+def versions(adapter: Adapter) -> dict[str, str]:
+    report = getattr(adapter, "versions", None)
+    return {str(k): str(v) for k, v in report().items()} if callable(report) else {}
+
+
+def unavailable(adapter: Adapter, device: str) -> str | None:
+    """Why the adapter cannot use a device, or None."""
+    ask = getattr(adapter, "unavailable", None)
+    if callable(ask):
+        answer = ask(device)
+        return None if answer is None else str(answer)
+    return None if device == "cpu" else f"adapter {adapter.name} does not say that it can use {device}"

@@ -1,0 +1,302 @@
+"""The command line: run, report, explain, list."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gradconform.adapters import registry
+from gradconform.conformance import runner
+from gradconform.conformance.catalogue import catalogue, select
+from gradconform.conformance.explain import explain as explained
+from gradconform.conformance.known import is_known, stale
+from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.run_file import RunWriter, load
+from gradconform.reference.cases import DERIVATIONS, BadInput, named_format, unknown
+from gradconform.reference.formats import FORMATS
+from gradconform.reference.profiles import PROFILES
+from gradconform.reference.text import formula, symbol
+
+CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def refused(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Bad input ends with its message and exit status 2, never with a traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except BadInput as error:
+            errors.print(f"gradconform: {error}", style="red", markup=False)
+            sys.exit(BAD_INPUT)
+
+    return wrapper
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(runner.SUITE_VERSION, prog_name="gradconform")
+def main() -> None:
+    """The conformance suite for gradients.
+
+    Holds a framework's gradients and updated weights against the formulas,
+    evaluated in ball arithmetic, under an allowance that is computed.
+    """
+
+
+_device = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, …")
+_profile = click.option("--profile", default="opencl", show_default=True, help=f"One of {', '.join(PROFILES)}.")
+
+
+@main.command()
+@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]",
+              help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
+                   "whose framework is installed.")  # fmt: skip
+@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB", help="Cases by id. Default: all.")
+@click.option("-d", "--dtype", "dtypes", multiple=True, help="Default: float64 float32 float16 bfloat16.")
+@_device
+@_profile
+@click.option("--seed", default=0, show_default=True, help="Of the random cases.")
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Worker processes. Default: one a core.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=None,
+              help="The run file. Default: runs/<UTC time>.jsonl. Never written over.")  # fmt: skip
+@refused
+def run(
+    adapters: tuple[str, ...],
+    globs: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    device: str,
+    profile: str,
+    seed: int,
+    jobs: int | None,
+    output: Path | None,
+) -> NoReturn:
+    """Judge frameworks on the catalogue's cases and write a run file.
+
+    Exit status: 0 all that was judged conforms or is a known deviation,
+    1 something deviates, 2 bad input, 3 crashed, incomplete or nothing judged.
+    """
+    import os
+
+    chosen, absent = _chosen(adapters)
+    cases = select(globs, seed)
+    names = tuple(named_format(d).name for d in dict.fromkeys(dtypes)) or tuple(FORMATS)
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    runner.check_device(chosen, device)
+    tasks = runner.plan(chosen, cases, names, device, profile)
+    path = output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
+    provenance = runner.provenance(chosen)
+    header = {
+        **provenance, "device": device, "profile": profile, "seed": seed, "started": datetime.now(UTC).isoformat(),
+        "arguments": sys.argv[1:], "routes": [c.spec for c in chosen], "absent": absent,
+        "cases": len(cases), "dtypes": list(names),
+    }  # fmt: skip
+    with RunWriter(path, header) as writer:
+        console.print(f"{len(cases)} cases × {len(names)} dtypes × {len(chosen)} routes on {device}", markup=False)
+        for name, reason in absent.items():
+            console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
+        measurements, seconds = _judge(tasks, jobs or os.cpu_count() or 1, writer)
+        traced = {f"{m.adapter}/{m.route}" for m in measurements if m.level == "step" and m.quantity[0] != "w"}
+        without = sorted({f"{m.adapter}/{m.route}" for m in measurements} - traced)
+        writer.finish(seconds={k: round(v, 3) for k, v in seconds.items()}, routes_without_trace=without)
+    versions = {k: v for of in provenance["frameworks"].values() for k, v in of.items()}
+    sys.exit(_conclude(measurements, seconds, absent, versions, device, seed, path))
+
+
+def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]]:
+    """The routes that were asked for, each once; without a request those of every installed built-in."""
+    if specs:
+        found, absent = [c for spec in specs for c in registry.choose(spec)], {}
+    else:
+        present, absent = registry.installed()
+        found = [c for name in present for c in registry.choose(name)]
+    return list({c.spec: c for c in found}.values()), absent
+
+
+def _judge(
+    tasks: Sequence[runner.Task], jobs: int, writer: RunWriter
+) -> tuple[list[Measurement], dict[str, float]]:
+    measurements: list[Measurement] = []
+    seconds: dict[str, float] = defaultdict(float)
+    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        bar = progress.add_task("judging", total=len(tasks))
+        for outcome in runner.outcomes(tasks, jobs):
+            writer.write(outcome.measurements)
+            measurements += outcome.measurements
+            for spec, taken in outcome.seconds:
+                seconds[spec] += taken
+            progress.advance(bar)
+    return measurements, dict(seconds)
+
+
+def _conclude(
+    measurements: Sequence[Measurement],
+    seconds: dict[str, float],
+    absent: dict[str, str],
+    versions: dict[str, str],
+    device: str,
+    seed: int,
+    path: Path,
+) -> int:
+    """Print the summary and the closing line; the exit status."""
+    console.print(_verdicts(measurements))
+    for m in [m for m in measurements if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m)][:10]:
+        what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case} {m.quantity}"
+        console.print(f"{what} share {m.share} ({m.level}) {m.reason or ''}", style="red", markup=False)
+    for entry in stale(measurements, versions, device, seed):
+        console.print(f"stale: known deviation {entry.id} deviates no more; remove it", style="yellow", markup=False)
+    counts = Counter(m.verdict for m in measurements)
+    known = sum(is_known(m) for m in measurements)
+    judged = sum(counts[v] for v in ("conforms", "deviates", "vacuous", "out of range", "undecided"))
+    slowest = max(seconds, key=lambda s: seconds[s])
+    if absent:
+        console.print(f"absent: {', '.join(absent)}", style="yellow", markup=False)
+    console.print(f"written: {path}", markup=False, soft_wrap=True)
+    console.print(
+        f"judged {judged}, deviating {counts['deviates'] - known} (known {known}), vacuous {counts['vacuous']}, "
+        f"slowest {slowest} {seconds[slowest]:.1f} s",
+        style="bold", markup=False, soft_wrap=True,
+    )  # fmt: skip
+    if counts["deviates"] > known:
+        return DEVIATES
+    return INCOMPLETE if counts["crashed"] or counts["undecided"] or not judged else CONFORMS
+
+
+def _verdicts(measurements: Sequence[Measurement]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("adapter/route", no_wrap=True)
+    table.add_column("dtype", no_wrap=True)
+    for heading in ("judged", "conform", "deviate", "known", "vacuous", "max ulp", "share"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    groups: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    for m in measurements:
+        groups[f"{m.adapter}/{m.route}", m.dtype].append(m)
+    for (route, dtype), rows in groups.items():
+        counts = Counter(m.verdict for m in rows)
+        if counts["unsupported"] + counts["crashed"] == len(rows):
+            verdict = "crashed" if counts["crashed"] else "unsupported"
+            table.add_row(route, dtype, verdict)
+            continue
+        known = sum(is_known(m) for m in rows)
+        vacuous = counts["vacuous"] + counts["out of range"]
+        ulps = [m.error_ulp for m in rows if m.error_ulp is not None]
+        shares = [m.share for m in rows if m.share is not None]
+        cells = (len(rows), counts["conforms"], counts["deviates"] - known, known, vacuous)
+        largest = (f"{max(ulps, default=0):.3g}", f"{max(shares, default=0):.3f}")
+        table.add_row(route, dtype, *map(str, cells), *largest)
+    return table
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True,
+              help="Folder for the tables.")  # fmt: skip
+@refused
+def report(files: tuple[Path, ...], output: Path) -> None:
+    """Tables of one or more run files: CSV, Markdown and JSON."""
+    from gradconform.reports.export import export
+
+    _, measurements = load(files)
+    try:
+        paths = export(measurements, output)
+    except (ValueError, OSError, ImportError) as error:
+        raise BadInput(str(error)) from error
+    console.print(f"{len(measurements)} measurements, {len(list(paths))} tables in {output}", markup=False)
+
+
+@main.command()
+@click.argument("case")
+@click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", help="Whose values to show beside the truth.")
+@click.option("-d", "--dtype", default="float64", show_default=True)
+@_device
+@_profile
+@click.option("--seed", default=0, show_default=True, help="Of the random cases.")
+@refused
+def explain(case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int) -> None:
+    """The derivation of CASE, equation by equation, with the truth.
+
+    With an adapter: its value, its error in ulps and its share of the
+    allowance, each equation judged on the operands that the framework
+    reported (where it reports none, from the case's inputs).
+    """
+    found = select((case,), seed)
+    if len(found) > 1:
+        raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    chosen = registry.choose(adapter)[0] if adapter else None
+    if chosen:
+        runner.check_device([chosen], device)
+    explanation = explained(found[0], dtype, chosen, profile, device)
+    title = f"{found[0].id} in {dtype}" + (f", {chosen.spec}" if chosen else "")
+    console.print(title, style="bold", markup=False)
+    console.print(", ".join(f"{symbol(n)} = {v:.9g}" for n, v in explanation.given.items()), markup=False)
+    if explanation.problem:
+        console.print(explanation.problem, style="red", markup=False)
+    group = ""
+    for line in explanation.lines:
+        if line.group != group:
+            group = line.group
+            console.print(f"\n{group}", style="bold", markup=False)
+        console.print(f"{line.symbol} = {line.formula}", markup=False)
+        console.print(f"    truth {line.truth}", style="cyan", markup=False)
+        if line.measured is not None:
+            console.print(f"    {_found(line.measured)}", style=_style(line.measured), markup=False, soft_wrap=True)
+
+
+def _found(m: Measurement) -> str:
+    ulps = "" if m.error_ulp is None else f", {m.error_ulp:.3g} ulp"
+    share = "" if m.share is None else f", share {m.share:.3g}"
+    return f"got   {m.value!r}{ulps}{share}: {m.verdict} ({m.level}{f'; {m.reason}' if m.reason else ''})"
+
+
+def _style(m: Measurement) -> str:
+    return {"conforms": "green", "vacuous": "yellow", "out of range": "yellow"}.get(m.verdict, "red")
+
+
+@main.command(name="list")
+@click.argument("what", type=click.Choice(["adapters", "routes", "cases", "equations", "dtypes"]))
+@refused
+def list_(what: str) -> None:
+    """What there is to run: adapters, routes, cases, equations, dtypes."""
+    if what == "cases":
+        lines = list(catalogue())
+    elif what == "dtypes":
+        lines = [f"{f.name}: {f.precision} bits, 2^{f.emin} … {f.largest:.6g}" for f in FORMATS.values()]
+    elif what == "equations":
+        lines = [f"{symbol(e.name)} = {formula(e)}" for d in DERIVATIONS.values() for e in d.equations]
+    else:
+        lines = _listed_adapters(what == "routes")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _listed_adapters(routes: bool) -> list[str]:
+    lines = []
+    for name in registry.registered():
+        try:
+            adapter = registry.load(name)
+        except BadInput as error:
+            lines.append(f"{name}: {error}")
+            continue
+        if routes:
+            lines += [f"{name}/{r.name}{'' if r.default else ' (by name only)'}: {r.summary}" for r in adapter.routes]
+        else:
+            versions = ", ".join(f"{k} {v}" for k, v in registry.versions(adapter).items())
+            lines.append(f"{name}: {versions or 'no version given'}")
+    return lines

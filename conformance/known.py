@@ -1,0 +1,113 @@
+"""Known deviations, as data: each with its evidence, each expected to go on deviating until it is removed."""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.measurement import Measurement
+from gradconform.reference.cases import BadInput
+
+FILE = Path(__file__).with_name("known_deviations.toml")
+
+
+@dataclass(frozen=True)
+class KnownDeviation:
+    """Where a deviation is known. Every field but `id`, `versions`, `reason` and `upstream` is a glob."""
+
+    id: str
+    adapter: str
+    route: str
+    versions: str
+    dtype: str
+    device: str
+    level: str
+    case: str
+    quantity: str
+    reason: str
+    upstream: str
+
+    def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
+        """Whether the measurement is of what this entry speaks of, whatever its verdict."""
+        globs = ((m.adapter, self.adapter), (m.route, self.route), (device, self.device), (m.level or "", self.level),
+                 (m.case, self.case), (m.quantity, self.quantity))  # fmt: skip
+        return (
+            m.dtype in self.dtype.split()
+            and all(fnmatch.fnmatchcase(value, glob) for value, glob in globs)
+            and _contains(self.versions, versions.get(m.adapter, ""))
+        )
+
+
+def _contains(specifier: str, version: str) -> bool:
+    try:
+        return SpecifierSet(specifier).contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+@cache
+def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
+    """Read and check a known-deviations file. Raises BadInput naming the entry and what is wrong with it."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"known deviations {path}: {error}") from error
+    names = {f.name for f in fields(KnownDeviation)}
+    entries = []
+    for number, entry in enumerate(data.get("deviation", []), 1):
+        if not isinstance(entry, dict) or set(entry) != names or not all(isinstance(v, str) for v in entry.values()):
+            raise BadInput(f"known deviations {path}, entry {number}: expected the strings {' '.join(sorted(names))}")
+        try:
+            SpecifierSet(entry["versions"])
+        except InvalidSpecifier as error:
+            raise BadInput(f"known deviations {path}, entry {number}: versions: {error}") from error
+        entries.append(KnownDeviation(**entry))
+    if len({e.id for e in entries}) != len(entries):
+        raise BadInput(f"known deviations {path}: two entries have the same id")
+    return tuple(entries)
+
+
+def marked(
+    measurements: Iterable[Measurement],
+    versions: Mapping[str, str],
+    device: str,
+    entries: tuple[KnownDeviation, ...] | None = None,
+) -> list[Measurement]:
+    """The measurements, each known deviation with `known:<id>` as the first word of its reason."""
+    entries = known_deviations() if entries is None else entries
+
+    def mark(m: Measurement) -> Measurement:
+        entry = next((e for e in entries if m.verdict == "deviates" and e.covers(m, versions, device)), None)
+        return m.because(f"known:{entry.id}") if entry else m
+
+    return [mark(m) for m in measurements]
+
+
+def is_known(m: Measurement) -> bool:
+    return m.verdict == "deviates" and (m.reason or "").startswith("known:")
+
+
+def stale(
+    measurements: Iterable[Measurement],
+    versions: Mapping[str, str],
+    device: str,
+    seed: int = 0,
+    entries: tuple[KnownDeviation, ...] | None = None,
+) -> list[KnownDeviation]:
+    """The entries whose every case of the catalogue was measured and of which nothing deviates any more."""
+    measurements = list(measurements)
+    found = []
+    for entry in known_deviations() if entries is None else entries:
+        covered = [m for m in measurements if entry.covers(m, versions, device)]
+        expected = {c for c in catalogue(seed) if fnmatch.fnmatchcase(c, entry.case)}
+        if covered and {m.case for m in covered} >= expected and not any(m.verdict == "deviates" for m in covered):
+            found.append(entry)
+    return found

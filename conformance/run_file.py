@@ -1,0 +1,180 @@
+"""The run file: JSON Lines, one flat object a line: a header, the measurements (only they have `quantity`), a footer.
+
+Missing is null, non-finite numbers are "nan", "inf" and "-inf". A task's rows are one write; a file without its footer is
+incomplete. Reading executes nothing and refuses what is not a whole run of this schema.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from gradconform.conformance.measurement import COLUMNS, Measurement
+from gradconform.reference.cases import BadInput
+from gradconform.reference.judge import VERDICTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+_TEXT = {"case", "adapter", "route", "dtype", "level", "quantity", "truth", "form", "worst_index", "verdict", "reason"}
+_REQUIRED = {"case", "adapter", "route", "dtype", "quantity", "verdict"}
+_NUMBERS = tuple(c for c in COLUMNS if c not in _TEXT)
+_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def line(values: Mapping[str, Any]) -> str:
+    """One flat object as a line of the file."""
+    flat = {k: _encoded(v) for k, v in values.items()}
+    return json.dumps(flat, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+class RunWriter:
+    """Writes a new run file; the footer is written by `finish`, and only then is the run complete.
+
+    Raises BadInput if the file exists or cannot be made.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self.path = path
+        self.counts: Counter[str] = Counter()
+        self.rows = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("x", encoding="utf-8")
+        except FileExistsError:
+            raise BadInput(f"{path} exists; a run is never written over: give another -o, or remove it") from None
+        except OSError as error:
+            raise BadInput(f"cannot write {path}: {error.strerror}; give another -o") from error
+        self._write(line({"kind": "header", "schema": SCHEMA, **header}))
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _write(self, text: str) -> None:
+        self._file.write(text)
+        self._file.flush()
+
+    def write(self, measurements: Iterable[Measurement]) -> None:
+        rows = list(measurements)
+        self._write("".join(line(m.row()) for m in rows))
+        self.counts.update(m.verdict for m in rows)
+        self.rows += len(rows)
+
+    def finish(self, **totals: Any) -> None:
+        counts = {v: self.counts[v] for v in VERDICTS}
+        self._write(line({"kind": "footer", "measurements": self.rows, "verdicts": counts, **totals}))
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+    """Header, measurement rows and footer of a run file.
+
+    Raises BadInput for a file that is missing, empty, foreign, of another schema, incomplete, truncated or inconsistent.
+    """
+    header: dict[str, Any] | None = None
+    footer: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] = []
+    for number, values in _objects(path):
+        where = f"{path}, line {number}"
+        if footer is not None:
+            raise BadInput(f"{where}: there is more after the footer; the file was written twice or joined")
+        if header is None:
+            if values.get("kind") != "header" or values.get("suite") != "gradconform":
+                raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
+            if values.get("schema") != SCHEMA:
+                raise BadInput(f"{path} has schema {values.get('schema')!r}; this gradconform reads schema {SCHEMA}")
+            header = values
+        elif "quantity" in values:
+            rows.append(_row(values, where))
+        elif values.get("kind") == "footer":
+            footer = values
+        else:
+            raise BadInput(f"{where}: neither a measurement nor a footer")
+    if header is None:
+        raise BadInput(f"{path} is empty; expected a run written by `gradconform run`")
+    if footer is None:
+        raise BadInput(f"{path} is incomplete: it has no footer, so the run did not finish; run it again")
+    counts = Counter(str(r["verdict"]) for r in rows)
+    if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in VERDICTS}:
+        raise BadInput(f"{path}: its footer counts {footer.get('measurements')!r} measurements, it holds {len(rows)}")
+    if not rows:
+        raise BadInput(f"{path} holds no measurement; nothing was judged")
+    return header, rows, footer
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, 1):
+                try:
+                    values = json.loads(text)
+                except (ValueError, RecursionError):
+                    raise BadInput(f"{path}, line {number}: truncated or not JSON; is this a run file?") from None
+                if not isinstance(values, dict):
+                    raise BadInput(f"{path}, line {number}: expected an object; is this a run file?")
+                yield number, values
+    except UnicodeDecodeError:
+        raise BadInput(f"{path} is not text; expected a run written by `gradconform run`") from None
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+
+
+def _row(values: dict[str, Any], where: str) -> dict[str, Any]:
+    if tuple(values) != COLUMNS:
+        raise BadInput(f"{where}: the columns are not those of this gradconform: expected {' '.join(COLUMNS)}")
+    for name in _TEXT:
+        if not isinstance(values[name], str) and (name in _REQUIRED or values[name] is not None):
+            raise BadInput(f"{where}: {name} is {values[name]!r}, expected text")
+    if values["verdict"] not in VERDICTS:
+        raise BadInput(f"{where}: unknown verdict {values['verdict']!r}")
+    for name in _NUMBERS:
+        value = values[name]
+        value = _NON_FINITE.get(value, value) if isinstance(value, str) else value
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise BadInput(f"{where}: {name} is {value!r}, expected a number")
+        values[name] = value
+    return values
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Measurement rows as a DataFrame: text columns of objects with None for missing, numbers as float64."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS), dtype=object)
+    for name in _NUMBERS:
+        table[name] = table[name].astype("int64" if name == "elements" else "float64")
+    return table
+
+
+def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """The headers and one DataFrame of several runs, which must have the same profile.
+
+    With more than one file the DataFrame has a first column `run`, the file's name without its ending.
+    """
+    import pandas as pd
+
+    runs = [read(path) for path in paths]
+    profiles = {header.get("profile") for header, _, _ in runs}
+    if len(profiles) > 1:
+        raise BadInput(f"these runs have different profiles ({', '.join(map(str, sorted(map(str, profiles))))})")
+    tables = [frame(rows) for _, rows, _ in runs]
+    if len(paths) > 1:
+        for path, table in zip(paths, tables, strict=True):
+            table.insert(0, "run", path.stem)
+    return [header for header, _, _ in runs], pd.concat(tables, ignore_index=True)

@@ -1,0 +1,83 @@
+"""Text: the arithmetic in which a formula prints itself as the document writes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradconform.reference.equations import Equation, Form
+
+_SUM, _PRODUCT, _ATOM = 1, 2, 3
+
+
+class Text:
+    """An expression as text, with the precedence of its outermost operation."""
+
+    __slots__ = ("precedence", "text")
+
+    def __init__(self, text: str, precedence: int = _ATOM) -> None:
+        self.text, self.precedence = text, precedence
+
+    def __str__(self) -> str:
+        return self.text
+
+    def at_least(self, precedence: int) -> str:
+        return self.text if self.precedence >= precedence else f"({self.text})"
+
+    def __neg__(self) -> Text:
+        return Text(f"−{self.at_least(_PRODUCT)}", _PRODUCT)
+
+    def __add__(self, other: Any) -> Text:
+        return Text(f"{self} + {_text(other)}", _SUM)
+
+    def __radd__(self, other: Any) -> Text:
+        return _text(other) + self
+
+    def __sub__(self, other: Any) -> Text:
+        return Text(f"{self} − {_text(other).at_least(_PRODUCT)}", _SUM)
+
+    def __rsub__(self, other: Any) -> Text:
+        return _text(other) - self
+
+    def __mul__(self, other: Any) -> Text:
+        return Text(f"{self.at_least(_PRODUCT)}·{_text(other).at_least(_PRODUCT)}", _PRODUCT)
+
+    def __rmul__(self, other: Any) -> Text:
+        return _text(other) * self
+
+    def __truediv__(self, other: Any) -> Text:
+        return Text(f"{self.at_least(_PRODUCT)}/{_text(other).at_least(_ATOM)}", _PRODUCT)
+
+    def __rtruediv__(self, other: Any) -> Text:
+        return _text(other) / self
+
+    def __pow__(self, power: int) -> Text:
+        superscript = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(d)] for d in str(power))
+        return Text(f"{self.at_least(_ATOM)}{superscript}")
+
+
+def _text(x: Any) -> Text:
+    return x if isinstance(x, Text) else Text("½" if x == 0.5 else str(x))
+
+
+class TextOperations:
+    """The named operations, by name."""
+
+    def exp(self, x: Any) -> Text:
+        return Text(f"exp({x})")
+
+    def sigmoid(self, x: Any) -> Text:
+        return Text(f"σ({x})")
+
+
+def symbol(name: str) -> str:
+    """A quantity as the document writes it: ∂E_total/∂w1 for dE_total/dw1, η for eta."""
+    if "/" in name:
+        return "/".join(f"∂{part.removeprefix('d')}" for part in name.split("/"))
+    return "η" if name == "eta" else name
+
+
+def formula(equation: Equation, form: Form | None = None) -> str:
+    """The right-hand side of an equation, by its document's form or the one given."""
+    form = form or equation.forms[0]
+    # A quotient such as ∂E/∂a is one symbol here; it needs no brackets.
+    return str(form.formula(TextOperations(), *[Text(symbol(o)) for o in form.operands]))
