@@ -178,10 +178,10 @@ def _conclude(
 
 
 def _verdicts(measurements: Sequence[Measurement]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("adapter/route", no_wrap=True)
     table.add_column("dtype", no_wrap=True)
-    for heading in ("judged", "conform", "deviate", "known", "vacuous", "max ulp", "share"):
+    for heading in ("judged", "conform", "dev", "known", "vacuous", "max ulp", "share"):
         table.add_column(heading, justify="right", no_wrap=True)
     groups: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for m in measurements:

@@ -40,6 +40,12 @@ def line(values: Mapping[str, Any]) -> str:
     return json.dumps(flat, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
+def decoded(text: str) -> dict[str, Any]:
+    """The object of a line that `line` wrote."""
+    values: dict[str, Any] = json.loads(text)
+    return {k: _NON_FINITE.get(v, v) if k in _NUMBERS and isinstance(v, str) else v for k, v in values.items()}
+
+
 class RunWriter:
     """Writes a new run file; the footer is written by `finish`, and only then is the run complete.
 

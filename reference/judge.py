@@ -143,6 +143,7 @@ def judge(
     value, ball, sharpest = got[worst], named.components[worst], usable[0].components[worst]
     finite = math.isfinite(value)
     error = abs(arb(value) - ball.exact) if finite else None
+    admitted = bool(accepting) and decisions[id(named)][worst].special
     verdict: Verdict
     reason = None
     if not all(target.holds(v) for v in got):
@@ -157,11 +158,12 @@ def judge(
         value=value,
         truth=decimal(ball.exact),
         truth_radius=to_float(ball.exact.rad()),
-        error_abs=to_float(error) if error is not None else math.inf if not math.isnan(value) else math.nan,
-        error_ulp=ulps[worst],
-        median_ulp=sorted(ulps)[len(ulps) // 2],
+        # An infinity or NaN that the form itself may give there has no distance from the truth.
+        error_abs=None if admitted else to_float(error) if error is not None else math.inf,
+        error_ulp=None if admitted else ulps[worst],
+        median_ulp=None if admitted else sorted(ulps)[len(ulps) // 2],
         allowance=to_float(ball.radius),
-        share=worst_share if finite or verdict == "deviates" else None,
+        share=None if admitted else worst_share,
         sharpest_share=_share(error, sharpest.radius) if error is not None else None,
         form=named.form,
         certified_bits=_certified_bits(ball.radius, scale[worst]),

@@ -1,0 +1,167 @@
+"""The pytest plugin: options, the parametrized subject of the suite, and the export at the end.
+
+It is loaded into every pytest of an environment that has gradconform, so it imports nothing but pytest until a test asks
+for the fixture `gradconform_subject`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from gradconform.conformance.measurement import Measurement
+    from gradconform.reference.cases import Case
+
+FIXTURE = "gradconform_subject"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gradconform", "the conformance suite for gradients")
+    group.addoption("--gradconform-adapter", action="append", default=[], metavar="ADAPTER[/ROUTE]",
+                    help="adapter, one of its routes or module:object; default: every installed built-in")  # fmt: skip
+    group.addoption("--gradconform-case", action="append", default=[], metavar="GLOB", help="cases; default: all")
+    group.addoption("--gradconform-dtype", action="append", default=[], metavar="DTYPE", help="dtypes; default: all")
+    group.addoption("--gradconform-export", type=Path, default=None, metavar="DIR",
+                    help="write the run file and the tables there at the end")  # fmt: skip
+
+
+@dataclass
+class Subject:
+    """One adapter's route on one case in one dtype, and where its measurements go."""
+
+    spec: str
+    case: Case
+    dtype: str
+    collected: list[tuple[int, list[Measurement]]]
+    number: int
+
+    def measure(self) -> list[Measurement]:
+        """Run the framework, judge what it answers, keep the measurements for the export."""
+        from gradconform.conformance.runner import Task, perform
+
+        measurements = list(perform(Task(self.case, self.dtype, "cpu", "opencl", (self.spec,))).measurements)
+        self.collected.append((self.number, measurements))
+        return measurements
+
+
+_collected = pytest.StashKey[list[tuple[int, list[Any]]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_collected] = []
+    folder = config.getoption("--gradconform-export")
+    if folder is not None and not hasattr(config, "workerinput") and (folder / "run.jsonl").exists():
+        raise pytest.UsageError(f"{folder / 'run.jsonl'} exists; a run is never written over: give another folder")
+
+
+    if any(config.getoption(f"--gradconform-{name}") for name in ("adapter", "case", "dtype")):
+        _subjects(config)
+
+
+def _subjects(config: pytest.Config) -> list[tuple[str, Case, str]]:
+    """What the options choose, the routes of one point side by side: they share its truth."""
+    from gradconform.adapters import registry
+    from gradconform.conformance.catalogue import select
+    from gradconform.reference.cases import BadInput, named_format, point
+    from gradconform.reference.formats import FORMATS
+
+    option = config.getoption
+    try:
+        specs = option("--gradconform-adapter") or list(registry.installed()[0])
+        routes = list(dict.fromkeys(c.spec for spec in specs for c in registry.choose(spec)))
+        dtypes = [named_format(d).name for d in option("--gradconform-dtype")] or list(FORMATS)
+        cases = select(option("--gradconform-case"))
+        for case in cases:
+            for dtype in dtypes:
+                point(case, dtype)
+    except BadInput as error:
+        raise pytest.UsageError(f"gradconform: {error}") from error
+    return [(spec, case, dtype) for case in cases for dtype in dtypes for spec in routes]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if FIXTURE not in metafunc.fixturenames:
+        return
+    subjects = _subjects(metafunc.config)
+    metafunc.parametrize(
+        FIXTURE,
+        [(number, *subject) for number, subject in enumerate(subjects)],
+        ids=[f"{spec}-{dtype}-{case.id}" for spec, case, dtype in subjects],
+        indirect=True,
+    )
+
+
+@pytest.fixture
+def gradconform_subject(request: pytest.FixtureRequest) -> Subject:
+    """An adapter's route, a case and a dtype, as the options choose them."""
+    number, spec, case, dtype = request.param
+    return Subject(spec, case, dtype, request.config.stash[_collected], number)
+
+
+def _parts(folder: Path) -> Path:
+    return folder / ".parts"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under xdist each worker leaves its part; the controller, or the only process, merges and exports."""
+    config = session.config
+    folder: Path | None = config.getoption("--gradconform-export")
+    collected = config.stash[_collected]
+    if hasattr(config, "workerinput"):
+        if folder is not None and collected:
+            _write_part(_parts(folder) / f"{config.workerinput['workerid']}.jsonl", collected)
+        return
+    if folder is not None:
+        collected += list(_read_parts(folder))
+    if collected and folder is not None:
+        _export(sorted(collected, key=lambda part: part[0]), folder, config)
+
+
+def _write_part(path: Path, collected: list[tuple[int, list[Measurement]]]) -> None:
+    from gradconform.conformance.run_file import line
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for number, measurements in collected:
+            file.writelines(line({"number": number, **m.row()}) for m in measurements)
+
+
+def _read_parts(folder: Path) -> Iterator[tuple[int, list[Measurement]]]:
+    from gradconform.conformance.measurement import Measurement
+    from gradconform.conformance.run_file import decoded
+
+    for path in sorted(_parts(folder).glob("*.jsonl")):
+        with path.open(encoding="utf-8") as file:
+            for text in file:
+                values = decoded(text)
+                yield values.pop("number"), [Measurement(**values)]
+        path.unlink()
+    if _parts(folder).is_dir():
+        _parts(folder).rmdir()
+
+
+def _export(collected: list[tuple[int, list[Measurement]]], folder: Path, config: pytest.Config) -> None:
+    from gradconform.adapters import registry
+    from gradconform.conformance.run_file import RunWriter, frame
+    from gradconform.conformance.runner import provenance
+    from gradconform.reports.export import export
+
+    specs = config.getoption("--gradconform-adapter") or list(registry.installed()[0])
+    chosen = [c for spec in specs for c in registry.choose(spec)]
+    measurements = [m for _, part in collected for m in part]
+    header = {**provenance(chosen), "device": "cpu", "profile": "opencl", "seed": 0, "arguments": list(config.args)}
+    with RunWriter(folder / "run.jsonl", header) as writer:
+        writer.write(measurements)
+        writer.finish(seconds={})
+    export(frame([m.row() for m in measurements]), folder)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    folder: Path | None = config.getoption("--gradconform-export")
+    if folder is not None and (folder / "run.jsonl").exists():
+        terminalreporter.write_line(f"gradconform: run and tables in {folder}")

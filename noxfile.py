@@ -1,0 +1,113 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2025.2.9"]
+# ///
+"""Sessions. `nox -s report` judges and tabulates, `nox -s tests` tests; `nox -l` lists the others."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["tests", "lint", "typecheck"]
+
+ROOT = Path(__file__).parent
+CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
+#: Framework versions that the built wheel is judged with; each gets an environment of its own.
+MATRIX = ("jax-0.7.2", "jax-0.10.2")
+
+
+@nox.session(reuse_venv=True)
+def report(session: nox.Session) -> None:
+    """Judge every default route on the whole catalogue, write the run file and the tables."""
+    session.install(*CONSTRAINTS, "-e", ".[torch,jax,report]")
+    run = Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
+    session.run("gradconform", "run", "-o", str(run), *session.posargs)
+    session.run("gradconform", "report", str(run), "-o", "report")
+
+
+@nox.session(reuse_venv=True)
+def tests(session: nox.Session) -> None:
+    """The project's own tests, with every framework."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("pytest", *(session.posargs or ("-n", "auto")))
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """ruff: rules and format."""
+    session.install(*CONSTRAINTS, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(reuse_venv=True)
+def typecheck(session: nox.Session) -> None:
+    """mypy, strict, over the package, the tests and this file."""
+    session.install(*CONSTRAINTS, "-e", ".[all]", "mypy", "pandas-stubs", "scipy-stubs", "nox")
+    session.run("mypy")
+
+
+@nox.session(default=False)
+def minimums(session: nox.Session) -> None:
+    """The tests that need no framework, with the oldest versions that pyproject.toml admits."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["report"], *extras["test"]]
+    session.install(*[re.sub(r">=", "==", requirement) for requirement in wanted])
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Wheel and sdist; the wheel in an empty environment judges NumPy from an empty directory."""
+    session.install(*CONSTRAINTS, "build", "twine", "pytest", "tabulate")
+    wheel = _wheel(session)
+    session.run("twine", "check", "--strict", *(str(p) for p in wheel.parent.iterdir()))
+    session.install(*CONSTRAINTS, str(wheel))
+    session.chdir(session.create_tmp())
+    session.run("gradconform", "--version")
+    _suite(session, "--gradconform-case", "document/worked-example")
+
+
+@nox.session(default=False, reuse_venv=True)
+@nox.parametrize("framework", [nox.param(f, id=f) for f in MATRIX])
+def conformance(session: nox.Session, framework: str) -> None:
+    """The suite from the built wheel against one version of a framework."""
+    name, version = framework.split("-")
+    session.install(*CONSTRAINTS, "build")
+    wheel = _wheel(session)
+    # The version under test is free of the constraints; pip settles what it needs.
+    session.install(f"{name}=={version}", *([f"jaxlib=={version}"] if name == "jax" else []), "pytest", "tabulate")
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.install(f"gradconform[{name}] @ {wheel.as_uri()}", f"{name}=={version}")
+    session.chdir(session.create_tmp())
+    cases = session.posargs or ["document/worked-example", "document/scale-*/00*", "document/[!s]*"]
+    _suite(session, "--gradconform-adapter", name, *(a for c in cases for a in ("--gradconform-case", c)))
+
+
+@nox.session(default=False, reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Planted faults: what this suite, gradcheck and check_grads catch, measured in one run."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/detection.py", *session.posargs)
+
+
+def _wheel(session: nox.Session) -> Path:
+    """Build into this session's own folder and return the wheel."""
+    folder = Path(session.create_tmp()).resolve() / f"dist-{os.getpid()}-{datetime.now(UTC):%H%M%S}"
+    session.run("python", "-m", "build", "--outdir", str(folder), str(ROOT))
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _suite(session: nox.Session, *options: str) -> None:
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--pyargs", "gradconform.conformance", *options)
