@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from importlib import import_module, metadata
 from typing import Any
 
 import jax
@@ -35,9 +36,7 @@ class JaxAdapter:
     )
 
     def versions(self) -> dict[str, str]:
-        import jaxlib
-
-        return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__}
+        return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
 
     def unavailable(self, device: str) -> str | None:
         if device == "cpu":
@@ -70,10 +69,8 @@ adapter = JaxAdapter()
 @contextmanager
 def pinned(device: str) -> Iterator[None]:
     """64-bit types, full precision in matrix products and the device, for this thread and this block only."""
-    # The public name came in jax 0.8; the experimental one goes.
-    enable_x64 = getattr(jax, "enable_x64", None)
-    if enable_x64 is None:
-        from jax.experimental import enable_x64
+    # jax.enable_x64 is the newer name, jax.experimental.enable_x64 the older.
+    enable_x64: Any = getattr(jax, "enable_x64", None) or import_module("jax.experimental").enable_x64
     with ExitStack() as stack:
         stack.enter_context(enable_x64(True))
         stack.enter_context(jax.default_matmul_precision("highest"))
@@ -109,9 +106,7 @@ def training_steps(recipe: _Recipe) -> dict[str, Any]:
 
     def tapped(weights: Values, zeros: Values, fixed: Values) -> Any:
         """The loss with a zero added to each intermediate: the derivative by that zero is the adjoint."""
-        computed = point.forward(
-            Operations, {**fixed, **weights}, tap=lambda n, v: v + zeros[n] if n in zeros else v
-        )
+        computed = point.forward(Operations, {**fixed, **weights}, tap=lambda n, v: v + zeros[n] if n in zeros else v)
         return computed[point.loss], computed
 
     def updated(weights: Values, gradient: Values, rate: Any) -> Any:

@@ -45,9 +45,11 @@ class NumpyAdapter:
 
     def answer(self, point: Point, route: str) -> Answer:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-            quotients, stencil = {"central": central, "complex-step": complex_step, "extrapolated": extrapolated}[
-                route
-            ](point)
+            quotients, stencil = {
+                "central": central,
+                "complex-step": complex_step,
+                "extrapolated": extrapolated,
+            }[route](point)
             scalar = np.dtype(point.dtype).type
             values = {n: scalar(v) for n, v in point.values.items()}
             rate = scalar(point.rate)
@@ -77,7 +79,10 @@ def weights(point: Point, dtype: Any) -> np.ndarray[Any, Any]:
 
 def stencil_of(point: Point, h: float, moved: np.ndarray[Any, Any], coefficients: Sequence[float]) -> Stencil:
     return Stencil(
-        "real", h, {n: [float(x) for x in row] for n, row in zip(point.parameters, moved, strict=True)}, coefficients
+        "real",
+        h,
+        {n: [float(x) for x in row] for n, row in zip(point.parameters, moved, strict=True)},
+        coefficients,
     )
 
 
@@ -126,7 +131,9 @@ def differentiate(f: Any, x: Any, row: Any) -> Any:
 
 @cache
 def coefficients(dtype: str) -> tuple[float, ...]:
-    """SciPy's own weights at the nine points, in the order that it evaluates them, read off by differentiating one indicator after the other.
+    """SciPy's own weights at the nine points, in the order that it evaluates them.
+
+    They are read off by differentiating one indicator after the other.
 
     The quotient is linear in the function values, so where f is 1 at point j and 0 elsewhere it is coefficient_j/h.
     """

@@ -123,8 +123,8 @@ def functional(point: Point, route: str) -> Answer:
     parameters = [w.clone() for w in weights]
     optimizer = torch.optim.SGD(parameters, lr=point.rate)
     for parameter, gradient in zip(parameters, found, strict=True):
-        # Forward mode through 0-d tensors and Python floats answers in float64 (pytorch/pytorch#160513). The gradient is
-        # reported as it came; an optimizer takes it only in the parameter's own dtype.
+        # Forward mode through 0-d tensors and Python floats answers in float64 (pytorch/pytorch#160513). The gradient
+        # is reported as it came; an optimizer takes it only in the parameter's own dtype.
         parameter.grad = gradient.to(parameter.dtype)
     optimizer.step()
     return Answer(

@@ -61,7 +61,9 @@ def _imported(name: str, module: str, attribute: str) -> Any:
     except ImportError as error:
         if name in BUILT_IN:
             install = f"python -m pip install '{BUILT_IN[name]}'"
-            raise NotInstalled(f"adapter {name!r} needs a package that is not installed ({error}); {install}") from error
+            raise NotInstalled(
+                f"adapter {name!r} needs a package that is not installed ({error}); {install}"
+            ) from error
         raise NotInstalled(f"adapter {name!r}: importing {module} failed: {error}") from error
     except AttributeError as error:
         raise BadInput(f"adapter {name!r}: {error}; expected package.module:object") from error

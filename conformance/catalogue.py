@@ -54,7 +54,7 @@ def worked_example() -> Case:
 
 
 def random_case(scale: float, index: int, seed: int = 0) -> Case:
-    """Weights normal with standard deviation `scale`, inputs uniform in ±1, targets and rate in [0, 1], four decimals."""
+    """Weights normal with standard deviation `scale`, inputs in ±1, targets and rate in [0, 1]; four decimals."""
     draw = Random(f"gradconform document scale {scale} draw {index} seed {seed}")
     return document_case(
         f"document/scale-{scale}/{index:03}",
@@ -113,7 +113,11 @@ def overflow() -> Iterator[Case]:
     yield document_case("document/overflow/loss", weights=ones, inputs=(0.5, 1), targets=(400, -500), rate=0.5)
     yield document_case("document/overflow/step", weights=ones, inputs=(200, -100), targets=(300, -300), rate=60000)
     yield document_case(
-        "document/overflow/exponential", weights=(-12, 0, 0, -14, 3, 4, -5, 6), inputs=(1, 1), targets=(0, 1), rate=1
+        "document/overflow/exponential",
+        weights=(-12, 0, 0, -14, 3, 4, -5, 6),
+        inputs=(1, 1),
+        targets=(0, 1),
+        rate=1,
     )
     yield document_case(
         "document/overflow/weights",

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from gradconform.adapters.contract import Adapter, Answer, Route, Stencil, Trace
@@ -39,7 +39,7 @@ Reference = Callable[[int], tuple[list[Candidate], Any]]
 
 def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:
     """Every measurement of one adapter's route at one point; a crash or a refusal is one measurement."""
-    of = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
+    of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
     if point.dtype not in route.dtypes:
         reason = f"dtype: {adapter.name}/{route.name} runs in {', '.join(route.dtypes)}"
         return [Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=reason)]
@@ -177,7 +177,7 @@ def whole_references(point: Point, constants: Profile, stencil: Stencil | None) 
     derivation = DERIVATIONS[point.derivation]
     plain = _whole(_PointKey(point), constants)
 
-    @lru_cache(maxsize=None)
+    @cache
     def evaluation(bits: int) -> Evaluation:
         ops = RoundedBalls(FORMATS[point.dtype], constants)
         values = given(point, ops)
@@ -215,7 +215,7 @@ class _PointKey:
 def _whole(key: _PointKey, constants: Profile) -> Callable[[str, int], tuple[list[Candidate], Any]]:
     point, derivation = key.point, DERIVATIONS[key.point.derivation]
 
-    @lru_cache(maxsize=None)
+    @cache
     def evaluations(bits: int) -> Sequence[tuple[str, Evaluation]]:
         ops = RoundedBalls(FORMATS[point.dtype], constants)
         values = given(point, ops)
@@ -234,7 +234,7 @@ def step_references(
     """What each reported quantity may be, by each of its equation's forms on the other reported values."""
     derivation = DERIVATIONS[point.derivation]
 
-    @lru_cache(maxsize=None)
+    @cache
     def evaluation(bits: int) -> Evaluation:
         ops = RoundedBalls(FORMATS[point.dtype], constants)
         known = ops.reported if half_ulp else ops.given

@@ -119,17 +119,16 @@ def run(
 
 def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]]:
     """The routes that were asked for, each once; without a request those of every installed built-in."""
+    absent: dict[str, str] = {}
     if specs:
-        found, absent = [c for spec in specs for c in registry.choose(spec)], {}
+        found = [c for spec in specs for c in registry.choose(spec)]
     else:
         present, absent = registry.installed()
         found = [c for name in present for c in registry.choose(name)]
     return list({c.spec: c for c in found}.values()), absent
 
 
-def _judge(
-    tasks: Sequence[runner.Task], jobs: int, writer: RunWriter
-) -> tuple[list[Measurement], dict[str, float]]:
+def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
     measurements: list[Measurement] = []
     seconds: dict[str, float] = defaultdict(float)
     columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,7 +1,7 @@
 """The pytest plugin: options, the parametrized subject of the suite, and the export at the end.
 
-It is loaded into every pytest of an environment that has gradconform, so it imports nothing but pytest until a test asks
-for the fixture `gradconform_subject`.
+It is loaded into every pytest of an environment that has gradconform, so it imports nothing but pytest until a test
+asks for the fixture `gradconform_subject`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = config.getoption("--gradconform-export")
     if folder is not None and not hasattr(config, "workerinput") and (folder / "run.jsonl").exists():
         raise pytest.UsageError(f"{folder / 'run.jsonl'} exists; a run is never written over: give another folder")
-
 
     if any(config.getoption(f"--gradconform-{name}") for name in ("adapter", "case", "dtype")):
         _subjects(config)
@@ -146,15 +145,22 @@ def _read_parts(folder: Path) -> Iterator[tuple[int, list[Measurement]]]:
 
 
 def _export(collected: list[tuple[int, list[Measurement]]], folder: Path, config: pytest.Config) -> None:
+    from gradconform.reports.export import export
+
     from gradconform.adapters import registry
     from gradconform.conformance.run_file import RunWriter, frame
     from gradconform.conformance.runner import provenance
-    from gradconform.reports.export import export
 
     specs = config.getoption("--gradconform-adapter") or list(registry.installed()[0])
     chosen = [c for spec in specs for c in registry.choose(spec)]
     measurements = [m for _, part in collected for m in part]
-    header = {**provenance(chosen), "device": "cpu", "profile": "opencl", "seed": 0, "arguments": list(config.args)}
+    header = {
+        **provenance(chosen),
+        "device": "cpu",
+        "profile": "opencl",
+        "seed": 0,
+        "arguments": list(config.args),
+    }
     with RunWriter(folder / "run.jsonl", header) as writer:
         writer.write(measurements)
         writer.finish(seconds={})

@@ -1,7 +1,7 @@
 """The run file: JSON Lines, one flat object a line: a header, the measurements (only they have `quantity`), a footer.
 
-Missing is null, non-finite numbers are "nan", "inf" and "-inf". A task's rows are one write; a file without its footer is
-incomplete. Reading executes nothing and refuses what is not a whole run of this schema.
+Missing is null, non-finite numbers are "nan", "inf" and "-inf". A task's rows are one write; a file without its footer
+is incomplete. Reading executes nothing and refuses what is not a whole run of this schema.
 """
 
 from __future__ import annotations
@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-_TEXT = {"case", "adapter", "route", "dtype", "level", "quantity", "truth", "form", "worst_index", "verdict", "reason"}
+_TEXT = {
+    "case",
+    "adapter",
+    "route",
+    "dtype",
+    "level",
+    "quantity",
+    "truth",
+    "form",
+    "worst_index",
+    "verdict",
+    "reason",
+}
 _REQUIRED = {"case", "adapter", "route", "dtype", "quantity", "verdict"}
 _NUMBERS = tuple(c for c in COLUMNS if c not in _TEXT)
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -91,7 +103,7 @@ class RunWriter:
 def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
     """Header, measurement rows and footer of a run file.
 
-    Raises BadInput for a file that is missing, empty, foreign, of another schema, incomplete, truncated or inconsistent.
+    Raises BadInput for a file that is missing, empty, foreign, of another schema, incomplete, cut off or inconsistent.
     """
     header: dict[str, Any] | None = None
     footer: dict[str, Any] | None = None

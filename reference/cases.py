@@ -43,8 +43,8 @@ class Case:
 class Point:
     """What an adapter sees of a case at a dtype: exactly representable values, and the forward pass.
 
-    `values` maps each input and parameter to a float64 number that the dtype holds exactly; `rate` is the learning rate,
-    held exactly too. `forward(ops, values)` evaluates the document's forward equations over the framework's own tensors
+    `values` maps each input and parameter to a float64 number that the dtype holds exactly; so is `rate`, the learning
+    rate. `forward(ops, values)` evaluates the document's forward equations over the framework's own tensors
     and named operations (`ops.sigmoid`), and returns every quantity by name, `loss` among them. `intermediates` are the
     quantities whose adjoints are judged if the trace reports them, as `adjoints[name]` = ∂loss/∂name.
     """
@@ -136,7 +136,11 @@ def document_case(
         raise BadInput(
             f"case id {id!r}: expected letters, digits and - _ . / such as 'mine/one'; it names files and rows"
         )
-    groups = {"weights": (weights, NETWORK.parameters), "inputs": (inputs, ("i1", "i2")), "targets": (targets, ("t1", "t2"))}
+    groups = {
+        "weights": (weights, NETWORK.parameters),
+        "inputs": (inputs, ("i1", "i2")),
+        "targets": (targets, ("t1", "t2")),
+    }
     values: list[tuple[str, float]] = []
     for argument, (given, names) in groups.items():
         try:

@@ -128,8 +128,8 @@ OUTPUT_WEIGHTS = _lines(
 )
 
 # Backward: input weights ----------------------------------------------------------------------------------------------
-# The document calls them "input layer weights". Erratum: the brackets in its long forms of ∂E_total/∂w3 and ∂E_total/∂w4
-# do not match; the sum over both outputs stands in one bracket, as it does for ∂E_total/∂w1.
+# The document calls them "input layer weights". Erratum: the brackets in its long forms of ∂E_total/∂w3 and
+# ∂E_total/∂w4 do not match; the sum over both outputs stands in one bracket, as it does for ∂E_total/∂w1.
 
 INPUT_WEIGHTS = _lines(
     "backward",
@@ -236,9 +236,7 @@ def updated(w: str) -> Equation:
     """w_new = w − η·∂E_total/∂w, its accuracy measured by the step η·∂E_total/∂w."""
     gradient = f"dE_total/d{w}"
     step = Form("step", ("eta", gradient), lambda ops, eta, gradient: eta * gradient, DOCUMENT)
-    return line(
-        f"{w}_new", f"{w} eta {gradient}", lambda ops, w, eta, gradient: w - eta * gradient, against=step
-    )
+    return line(f"{w}_new", f"{w} eta {gradient}", lambda ops, w, eta, gradient: w - eta * gradient, against=step)
 
 
 WEIGHTS = ("w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8")

@@ -130,9 +130,9 @@ def judge(
             share = math.inf
             ulps.append(math.inf)
         else:
-            error = abs(arb(value) - ball.exact)
-            share = _share(error, ball.radius)
-            ulps.append(to_float(error / ulp(ball.exact, target)))
+            distance = abs(arb(value) - ball.exact)
+            share = _share(distance, ball.radius)
+            ulps.append(to_float(distance / ulp(ball.exact, target)))
         if decisions[id(named)][index].special:
             share = 0.0
         if share > worst_share:
@@ -181,7 +181,11 @@ def _unknown(value: float, form: str, worst: int) -> Judgement:
 
 
 def _accepted(
-    decisions: Sequence[_Decision], got: Sequence[float], named: Candidate, scale: Sequence[arb], target: Format
+    decisions: Sequence[_Decision],
+    got: Sequence[float],
+    named: Candidate,
+    scale: Sequence[arb],
+    target: Format,
 ) -> Verdict:
     """conforms, vacuous or out of range, for a quantity that the named form admits."""
     overflow = (2 - power_of_two(-target.precision)) * power_of_two(target.emax)

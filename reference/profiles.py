@@ -49,7 +49,7 @@ OPENCL = Profile("opencl", MappingProxyType({"float64": _WIDE, "float32": _WIDE,
 
 _ONE = MappingProxyType({"exp": 1.0, "sin": 1.0, "cos": 1.0})
 
-STRICT = Profile("strict", MappingProxyType({name: _ONE for name in FORMATS}), flush=False)
+STRICT = Profile("strict", MappingProxyType(dict.fromkeys(FORMATS, _ONE)), flush=False)
 
 # The bound of a device is the larger of the CPU and GPU columns. PyTorch and NumPy document no bounds for these
 # functions, so for them the vendor profile is OpenCL's.

@@ -9,8 +9,9 @@ of the `specials` (±inf after an overflow, NaN after an operation on one). Ever
                 half of the smallest subnormal where the result may be subnormal;
   flushing      min(sup|x|, 2^emin) before and after an operation, only where a subnormal is possible (hypothesis 5).
 
-Sources: N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., §2.2 and §3.1 (the standard model and
-running error analysis); S. M. Rump, "Fast and parallel interval arithmetic", BIT 39 (1999) (midpoint-radius arithmetic).
+Sources: N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., §2.2, §3.1 and §3.3 (the standard
+model, inner products, running error analysis); S. M. Rump, "Fast and parallel interval arithmetic", BIT 39 (1999)
+(midpoint-radius arithmetic).
 """
 
 from __future__ import annotations
@@ -229,9 +230,7 @@ class RoundedBalls(HandWritten):
 
     # Infinities -------------------------------------------------------------------------------------------------------
 
-    def _with_specials(
-        self, result: Rounded, operation: Callable[..., Iterable[float]], *operands: Rounded
-    ) -> Rounded:
+    def _with_specials(self, result: Rounded, operation: Callable[..., Iterable[float]], *operands: Rounded) -> Rounded:
         """Add what the operation gives where an operand is a special; a finite outcome widens the ball to hold it."""
         if any(o.specials & ANYTHING for o in operands):
             return Rounded(self, result.exact, ZERO, ANYTHING)
@@ -269,4 +268,3 @@ def _quotients(x: float, y: float) -> tuple[float, ...]:
     if y == 0:
         return (math.nan,) if math.isnan(x) else (math.inf, -math.inf)
     return (x / y,)
-

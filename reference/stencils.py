@@ -1,13 +1,14 @@
 """What a difference quotient may be: its exact value, its distance from the derivative, its rounding.
 
-A framework that reports a finite difference says which points it evaluated (after rounding), with which coefficients and
-step. The quotient at those very points is computed in balls; the allowance around the derivative ∂E/∂w is then
+A framework that reports a finite difference says which points it evaluated (after rounding), with which coefficients
+and step. The quotient at those very points is computed in balls; the allowance around the derivative ∂E/∂w is then
 
     |quotient − derivative| + Σ|c|·A(point)/h + rounding,
 
 where A(point) is the allowance of the loss at a point. By the triangle inequality a result outside it is not the
-quotient that was claimed. Sources: N. J. Higham, "Accuracy and Stability of Numerical Algorithms", §3.1, for the sum; for the complex step W. Squire, G. Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review 40
-(1998).
+quotient that was claimed. Sources: Higham, "Accuracy and Stability of Numerical Algorithms", §3.1, for the sum;
+W. Squire, G. Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review 40 (1998), for the
+complex step.
 """
 
 from __future__ import annotations
@@ -35,13 +36,18 @@ class DifferenceStencil(Protocol):
 
 
 def quotient(
-    derivation: Derivation, ops: RoundedBalls, given: Mapping[str, Any], parameter: str, stencil: DifferenceStencil
+    derivation: Derivation,
+    ops: RoundedBalls,
+    given: Mapping[str, Any],
+    parameter: str,
+    stencil: DifferenceStencil,
 ) -> Rounded:
     """The difference quotient by `parameter` at the points of the stencil, as a rounded program computes it."""
     if stencil.kind == "complex":
         moved = {**given, parameter: Complex(given[parameter], ops.given(stencil.h))}
         loss = Evaluation(derivation, ComplexOver(ops), moved)[derivation.loss]
-        return loss.im / stencil.h
+        result: Rounded = loss.im / stencil.h
+        return result
     terms = [
         Evaluation(derivation, ops, {**given, parameter: ops.given(x)}, widest)[derivation.loss]
         for x in stencil.points[parameter]
