@@ -70,9 +70,9 @@ adapter = JaxAdapter()
 def pinned(device: str) -> Iterator[None]:
     """64-bit types, full precision in matrix products and the device, for this thread and this block only."""
     # jax.enable_x64 is the newer name, jax.experimental.enable_x64 the older.
-    enable_x64: Any = getattr(jax, "enable_x64", None) or import_module("jax.experimental").enable_x64
+    home: Any = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
     with ExitStack() as stack:
-        stack.enter_context(enable_x64(True))
+        stack.enter_context(home.enable_x64(True))
         stack.enter_context(jax.default_matmul_precision("highest"))
         stack.enter_context(jax.default_device(jax.devices(device)[0]))
         yield

@@ -208,9 +208,9 @@ def _verdicts(measurements: Sequence[Measurement]) -> Table:
 @refused
 def report(files: tuple[Path, ...], output: Path) -> None:
     """Tables of one or more run files: CSV, Markdown and JSON."""
+    _, measurements = load(files)
     from gradconform.reports.export import export
 
-    _, measurements = load(files)
     try:
         paths = export(measurements, output)
     except (ValueError, OSError, ImportError) as error:

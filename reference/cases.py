@@ -152,7 +152,10 @@ def document_case(
                 f"case {id!r}: {argument} must be {len(names)} numbers ({' '.join(names)}), got {len(numbers)}"
             )
         values += zip(names, numbers, strict=True)
-    values.append((NETWORK.rate, float(rate)))
+    try:
+        values.append((NETWORK.rate, float(rate)))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"case {id!r}: rate must be a number, got {rate!r}") from error
     for name, number in values:
         if not math.isfinite(number):
             raise BadInput(f"case {id!r}: {name} is {number!r}; every value must be finite")

@@ -1,0 +1,6 @@
+"""python -m gradconform."""
+
+from gradconform.conformance.command_line import main
+
+if __name__ == "__main__":
+    main(prog_name="gradconform")

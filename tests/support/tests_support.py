@@ -1,0 +1,28 @@
+"""What several test files share: types, and an adapter whose answers a test scripts."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from gradconform.adapters.contract import Answer, Route
+from gradconform.adapters.on_numpy import adapter as numpy_adapter
+from gradconform.reference.cases import Point
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+#: An environment in which `wrong_adapters:…` can be imported by a subprocess.
+WRONG_ADAPTERS = {"PYTHONPATH": str(Path(__file__).parent)}
+
+
+class Scripted:
+    """An adapter that answers what a function says; it is given the complex step's answer, which is right."""
+
+    def __init__(self, spoil: Callable[[Point, Answer], Answer] = lambda point, answer: answer) -> None:
+        self.name = "scripted"
+        self.routes = (Route("only", dtypes=("float64", "float32")),)
+        self.spoil = spoil
+
+    def answer(self, point: Point, route: str) -> Answer:
+        right = numpy_adapter.answer(point, "complex-step")
+        return self.spoil(point, Answer(right.loss, right.gradient, right.updated))

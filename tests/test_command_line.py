@@ -1,0 +1,204 @@
+"""The command line, as a user types it: what it prints, what it writes, what it refuses, its exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests_support import WRONG_ADAPTERS, Cli
+
+from gradconform.reference.document import NETWORK
+
+FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
+
+
+def test_a_run_writes_its_file_and_closes_with_one_line(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", *FAST, "-o", "one.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("judged 17, deviating 0 (known 0), vacuous 0, slowest numpy/")
+    lines = [json.loads(text) for text in (tmp_path / "one.jsonl").read_text().splitlines()]
+    assert lines[0]["kind"] == "header"
+    assert lines[0]["profile"] == "opencl"
+    assert lines[-1]["kind"] == "footer"
+    assert [line for line in lines if "quantity" in line] == lines[1:-1]
+    assert lines[-1]["routes_without_trace"] == ["numpy/complex-step"]
+
+
+def test_output_fits_a_terminal_of_80_columns(cli: Cli) -> None:
+    done = cli("run", "-a", "numpy", "-c", "document/worked-example", "-o", "one.jsonl")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for command in ("run", "report", "explain", "list"):
+        assert max(map(len, cli(command, "-h").stdout.splitlines())) <= 80
+
+
+def test_the_run_file_defaults_to_the_utc_time_in_runs(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", *FAST).returncode == 0
+    (path,) = (tmp_path / "runs").iterdir()
+    assert path.suffix == ".jsonl"
+
+
+def test_workers_write_the_same_measurements_as_one_process(cli: Cli, tmp_path: Path) -> None:
+    options = ("-a", "numpy", "-c", "document/scale-1/00*")
+    assert cli("run", *options, "--jobs", "1", "-o", "one.jsonl").returncode == 0
+    assert cli("run", *options, "--jobs", "2", "-o", "two.jsonl").returncode == 0
+    one, two = ((tmp_path / name).read_text().splitlines()[1:-1] for name in ("one.jsonl", "two.jsonl"))
+    assert one == two
+
+
+def test_a_deviating_adapter_gives_exit_status_1_and_is_named(cli: Cli) -> None:
+    done = cli("run", "-a", "wrong_adapters:flipped", *FAST[2:], "-o", "one.jsonl", env=WRONG_ADAPTERS)
+    assert done.returncode == 1
+    assert "deviates: flipped/only float32 document/worked-example dE_total/dw1" in done.stdout
+
+
+def test_a_crashing_adapter_gives_exit_status_3_and_a_command_that_reproduces_it(cli: Cli) -> None:
+    done = cli("run", "-a", "wrong_adapters:crashing", *FAST[2:], "-o", "one.jsonl", env=WRONG_ADAPTERS)
+    assert done.returncode == 3
+    flat = " ".join(done.stdout.split())
+    assert "crashed: crashing/only float32 document/worked-example" in flat
+    assert "ZeroDivisionError" in flat
+    assert "gradconform explain document/worked-example" in flat
+
+
+def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:
+    done = cli("run", "-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "bfloat16", "-o", "one.jsonl")
+    assert done.returncode == 3
+    assert done.stdout.splitlines()[-1].startswith("judged 0,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-a", "nimpy"), "unknown adapter 'nimpy'; did you mean 'numpy'?"),
+        (("-a", "numpy/centrel"), "unknown route of numpy 'centrel'; did you mean 'central' or"),
+        (("-a", "no_such_module:adapter"), "adapter 'no_such_module:adapter': importing no_such_module failed"),
+        (("-a", "numpy", "-c", "document/wroked-example"), "did you mean 'document/worked-example' or"),
+        (("-a", "numpy", "-d", "float23"), "unknown dtype 'float23'; did you mean 'float32'"),
+        (("-a", "numpy", "--profile", "opencel"), "unknown profile 'opencel'; did you mean 'opencl'?"),
+        (("-a", "numpy", "--device", "cuda"), "device 'cuda': NumPy runs on the CPU only"),
+    ],
+)
+def test_bad_input_is_refused_with_exit_status_2_and_writes_nothing(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = cli("run", *arguments, "-o", "one.jsonl")
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "one.jsonl").exists()
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_a_device_that_is_not_there_is_refused_with_exit_status_2(cli: Cli, framework: str) -> None:
+    pytest.importorskip(framework)
+    if framework == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a CUDA device here")
+    done = cli("run", "-a", framework, "--device", "cuda", "-c", "document/worked-example")
+    assert done.returncode == 2
+    assert "device 'cuda':" in done.stderr
+
+
+def test_a_framework_asked_for_and_absent_says_how_to_install_it(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')\n")
+    done = cli("run", "-a", "torch", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert "python -m pip install 'gradconform[torch]'" in " ".join(done.stderr.split())
+
+
+def test_a_framework_absent_and_not_asked_for_is_named_in_header_and_summary(cli: Cli, tmp_path: Path) -> None:
+    for name in ("torch", "jax"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('No module named {name}')\n")
+    done = cli("run", *FAST[2:], "-o", "one.jsonl", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "absent: torch, jax" in done.stdout
+    assert set(json.loads((tmp_path / "one.jsonl").read_text().splitlines()[0])["absent"]) == {"torch", "jax"}
+
+
+def test_an_existing_run_file_is_never_written_over(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text("mine")
+    done = cli("run", *FAST, "-o", "one.jsonl")
+    assert done.returncode == 2
+    assert "one.jsonl exists; a run is never written over" in " ".join(done.stderr.split())
+    assert (tmp_path / "one.jsonl").read_text() == "mine"
+
+
+def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", *FAST, "-o", "one.jsonl").returncode == 0
+    done = cli("report", "one.jsonl", "-o", "tables")
+    assert done.returncode == 0, done.stderr
+    assert {"summary.csv", "summary.md", "summary.json"} <= {p.name for p in (tmp_path / "tables").iterdir()}
+    assert (tmp_path / "tables/cases/document/worked-example/gradients.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "truncated or not JSON"),
+        (lambda text: "".join(text.splitlines(keepends=True)[:-1]), "is incomplete: it has no footer"),
+        (lambda text: '{"name": "something else"}\n', "is not a gradconform run"),
+        (lambda text: "", "is empty"),
+        (lambda text: text + text, "there is more after the footer"),
+        (lambda text: text.replace('"schema":1', '"schema":9', 1), "has schema 9"),
+    ],
+)
+def test_report_refuses_what_is_not_a_whole_run(cli: Cli, tmp_path: Path, spoil: object, message: str) -> None:
+    assert cli("run", *FAST, "-o", "one.jsonl").returncode == 0
+    path = tmp_path / "one.jsonl"
+    path.write_text(spoil(path.read_text()))  # type: ignore[operator]
+    done = cli("report", "one.jsonl", "-o", "tables")
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "tables").exists()
+
+
+def test_report_of_a_file_that_is_not_there_says_so(cli: Cli) -> None:
+    done = cli("report", "none.jsonl")
+    assert done.returncode == 2
+    assert "cannot read none.jsonl" in done.stderr
+
+
+def test_explain_prints_every_equation_with_its_truth(cli: Cli) -> None:
+    done = cli("explain", "document/worked-example")
+    assert done.returncode == 0
+    assert "∂E_total/∂w5 = (a_o1 − t1)·a_o1·(1 − a_o1)·a_h1" in done.stdout
+    assert done.stdout.count("truth") == len(NETWORK.equations)
+
+
+def test_explain_shows_where_a_framework_goes_wrong(cli: Cli) -> None:
+    options = ("-a", "wrong_adapters:flipped", "-d", "float32")
+    done = cli("explain", "document/worked-example", *options, env=WRONG_ADAPTERS)
+    assert done.returncode == 0
+    after = done.stdout.split("∂E_total/∂w1 = ")[1].splitlines()
+    assert "deviates" in after[2]
+
+
+def test_explain_wants_one_case(cli: Cli) -> None:
+    done = cli("explain", "document/scale-1/*")
+    assert done.returncode == 2
+    assert "matches 57 cases; give one id" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("cases", "document/scale-20/056"),
+        ("dtypes", "bfloat16: 8 bits, 2^-126 … 3.38953e+38"),
+        ("equations", "E1 = ½·(t1 − a_o1)²"),
+        ("routes", "numpy/central: (f(w+h) − f(w−h))/2h"),
+        ("adapters", "numpy: numpy "),
+    ],
+)
+def test_list_shows_what_there_is(cli: Cli, what: str, line: str) -> None:
+    done = cli("list", what)
+    assert done.returncode == 0
+    assert line in done.stdout
+
+
+def test_the_version_is_the_package_s(cli: Cli) -> None:
+    from importlib.metadata import version
+
+    assert cli("--version").stdout.strip() == f"gradconform, version {version('gradconform')}"

@@ -1,0 +1,95 @@
+"""Known deviations: they mark, they never hide another deviation, they go stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.known import FILE, KnownDeviation, is_known, known_deviations, marked, stale
+from gradconform.conformance.measurement import Measurement
+from gradconform.reference.cases import BadInput
+
+ENTRY = KnownDeviation(
+    id="planted", adapter="mine", route="*", versions=">=2.0,<3", dtype="float32 float16", device="cpu", level="whole",
+    case="document/saturated/*", quantity="dE_total/dw*", reason="planted", upstream="https://example.org",
+)  # fmt: skip
+SATURATED = [c for c in catalogue() if c.startswith("document/saturated/")]
+
+
+def measurement(**changes: object) -> Measurement:
+    values: dict[str, object] = {
+        "case": SATURATED[0], "adapter": "mine", "route": "eager", "dtype": "float32", "level": "whole",
+        "quantity": "dE_total/dw1", "elements": 1, "verdict": "deviates",
+    }  # fmt: skip
+    return Measurement(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def mark(m: Measurement, version: str = "2.5") -> Measurement:
+    (result,) = marked([m], {"mine": version}, "cpu", (ENTRY,))
+    return result
+
+
+def test_a_covered_deviation_is_marked_and_still_deviates() -> None:
+    m = mark(measurement(reason="dtype: too wide"))
+    assert (m.verdict, m.reason) == ("deviates", "known:planted; dtype: too wide")
+    assert is_known(m)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"adapter": "other"},
+        {"dtype": "float64"},
+        {"level": "step"},
+        {"case": "document/all-zeros"},
+        {"quantity": "w1_new"},
+        {"verdict": "conforms"},
+        {"verdict": "crashed"},
+    ],
+)
+def test_what_the_entry_does_not_speak_of_is_not_marked(changes: dict[str, object]) -> None:
+    assert not is_known(mark(measurement(**changes)))
+
+
+@pytest.mark.parametrize(("version", "known"), [("1.9", False), ("2.0", True), ("2.13.0+cpu", True), ("3.0", False)])
+def test_an_entry_holds_for_its_versions_only(version: str, known: bool) -> None:
+    assert is_known(mark(measurement(), version)) is known
+
+
+def test_an_entry_is_stale_when_all_its_cases_conform() -> None:
+    conforming = [measurement(case=c, verdict="conforms") for c in SATURATED]
+    versions = {"mine": "2.5"}
+    assert stale(conforming, versions, "cpu", entries=(ENTRY,)) == [ENTRY]
+    assert stale([*conforming[1:], measurement()], versions, "cpu", entries=(ENTRY,)) == []
+    assert stale(conforming[1:], versions, "cpu", entries=(ENTRY,)) == [], "not every case was measured"
+
+
+def test_the_project_s_own_file_is_well_formed_and_has_its_evidence() -> None:
+    for entry in known_deviations():
+        assert len(entry.reason) > 40
+        assert entry.upstream.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda text: text.replace('reason = """', 'raison = """'), "expected the strings adapter case"),
+        (lambda text: text.replace('">=2.0"', '"two"'), "versions: Invalid specifier"),
+        (lambda text: text + text, "two entries have the same id"),
+        (lambda text: text[:-40], "known deviations"),
+    ],
+)
+def test_a_malformed_file_is_refused(tmp_path: Path, spoil: object, message: str) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(spoil(FILE.read_text(encoding="utf-8")), encoding="utf-8")  # type: ignore[operator]
+    with pytest.raises(BadInput, match=message):
+        known_deviations(path)
+
+
+def test_the_evidence_for_torch_forward_mode_still_holds() -> None:
+    torch = pytest.importorskip("torch")
+    scalar, vector = torch.tensor(0.3, dtype=torch.float32), torch.tensor([0.3], dtype=torch.float32)
+    assert torch.func.jacfwd(lambda x: 0.5 * x)(scalar).dtype is torch.float64
+    assert torch.func.jacfwd(lambda x: 0.5 * x)(vector).dtype is torch.float32

@@ -1,0 +1,167 @@
+"""gc.check, gc.train, gc.document_case, gc.cases, gc.adapters."""
+
+from __future__ import annotations
+
+import doctest
+import math
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+from tests_support import Scripted
+
+import gradconform as gc
+from gradconform.adapters.contract import Answer
+from gradconform.conformance.measurement import COLUMNS
+from gradconform.reference.cases import Point
+
+WEIGHTS = (0.15, 0.20, 0.25, 0.30, 0.40, 0.45, 0.50, 0.55)
+
+
+def one(**changes: object) -> gc.Case:
+    values: dict[str, object] = {"weights": WEIGHTS, "inputs": (0.05, 0.1), "targets": (0.01, 0.99), "rate": 0.5}
+    return gc.document_case("mine/one", **{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_check_returns_the_columns_of_a_run_file() -> None:
+    rows = gc.check("numpy/central", one())
+    assert tuple(rows.columns) == COLUMNS
+    assert set(rows.verdict) == {"conforms"}
+    assert set(rows.case) == {"mine/one"}
+
+
+def test_a_case_may_be_an_id_or_made_by_hand() -> None:
+    by_id, by_hand = gc.check("numpy/central", "document/worked-example"), gc.check("numpy/central", one())
+    assert list(by_id.value) == list(by_hand.value)
+
+
+def test_check_accepts_an_adapter_object() -> None:
+    assert set(gc.check(Scripted(), one()).verdict) == {"conforms"}
+
+
+def test_an_answer_is_judged_by_its_own_values() -> None:
+    def doubled(point: Point, answer: Answer) -> Answer:
+        return replace(answer, gradient={**answer.gradient, "w3": 2 * answer.gradient["w3"]})
+
+    rows = gc.check(Scripted(doubled), one())
+    assert set(rows[rows.verdict == "deviates"].quantity) == {"dE_total/dw3", "w3_new"}
+    assert float(rows[(rows.quantity == "dE_total/dw3")].share.iloc[0]) > 1e6
+
+
+def test_an_update_is_judged_on_the_gradient_that_was_reported() -> None:
+    """At the step level a wrong gradient is not blamed on the update that used it."""
+
+    def spoiled(point: Point, answer: Answer) -> Answer:
+        gradient = {n: 3 * g for n, g in answer.gradient.items()}
+        updated = {n: point.values[n] - point.rate * g for n, g in gradient.items()}
+        return Answer(answer.loss, gradient, updated)
+
+    rows = gc.check(Scripted(spoiled), one())
+    assert set(rows[(rows.level == "whole") & rows.quantity.str.startswith("dE")].verdict) == {"deviates"}
+    assert set(rows[(rows.level == "step")].verdict) == {"conforms"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda p, a: replace(a, gradient={}), "output: gradient lacks 'w1'"),
+        (lambda p, a: replace(a, updated={**a.updated, "w9": 0.0}), "output: updated has 'w9'"),
+        (lambda p, a: replace(a, loss=np.float32(1)), "output: loss is a float32, expected float"),
+        (lambda p, a: None, "output: expected an Answer, got NoneType"),
+        (lambda p, a: 1 / 0, "exception: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_malformed_answer_is_a_crash_with_its_reason(spoil: object, reason: str) -> None:
+    (row,) = gc.check(Scripted(spoil), one()).to_dict("records")  # type: ignore[arg-type]
+    assert (row["verdict"], row["quantity"]) == ("crashed", "*")
+    assert row["reason"].startswith(reason)
+
+
+def test_not_a_number_in_a_gradient_deviates() -> None:
+    rows = gc.check(Scripted(lambda p, a: replace(a, gradient={**a.gradient, "w1": math.nan})), one())
+    assert rows[rows.quantity == "dE_total/dw1"].verdict.iloc[0] == "deviates"
+
+
+def test_a_value_that_the_dtype_does_not_hold_deviates() -> None:
+    rows = gc.check(Scripted(lambda p, a: replace(a, loss=a.loss * (1 + 2.0**-40))), one(), dtype="float32")
+    (loss,) = rows[rows.quantity == "E_total"].to_dict("records")
+    assert loss["verdict"] == "deviates"
+    assert loss["reason"].startswith("dtype: float32 does not hold")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": (*WEIGHTS[:7], math.nan)}, "w8 is nan; every value must be finite"),
+        ({"inputs": (math.inf, 0)}, "i1 is inf; every value must be finite"),
+        ({"weights": WEIGHTS[:7]}, r"weights must be 8 numbers \(w1 .* w8\), got 7"),
+        ({"targets": 0.5}, "targets must be numbers t1 t2, got 0.5"),
+        ({"targets": [[0.1, 0.9]]}, "targets must be numbers t1 t2"),
+        ({"rate": "fast"}, "rate must be a number"),
+    ],
+)
+def test_a_case_that_cannot_be_judged_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(gc.BadInput, match=message):
+        one(**changes)
+
+
+def test_a_case_id_cannot_leave_its_folder() -> None:
+    with pytest.raises(gc.BadInput, match="expected letters, digits"):
+        gc.document_case("../mine", weights=WEIGHTS, inputs=(0, 0), targets=(0, 0), rate=1)
+
+
+def test_a_value_that_rounds_to_infinity_in_the_dtype_is_refused() -> None:
+    case = one(inputs=(70000, 0))
+    assert set(gc.check("numpy/central", case, dtype="float32").verdict) <= {"conforms", "vacuous"}
+    with pytest.raises(gc.BadInput, match=r"i1 = 70000.0 rounds to infinity in float16, whose largest number is 65504"):
+        gc.check("numpy/central", case, dtype="float16")
+
+
+def test_training_judges_every_update_from_the_framework_s_own_weights() -> None:
+    rows = gc.train("numpy/complex-step", one(), steps=5)
+    assert list(rows.columns) == ["step", *COLUMNS]
+    assert sorted(set(rows.step)) == [0, 1, 2, 3, 4]
+    assert set(rows.verdict) == {"conforms"}
+    first, second = (rows[(rows.step == s) & (rows.quantity == "E_total")].value.iloc[0] for s in (0, 1))
+    assert second < first
+
+
+def test_training_goes_on_from_what_the_framework_reported() -> None:
+    """A wrong first update is judged wrong, and the next step starts from it without being blamed for it."""
+    calls = []
+
+    def late(point: Point, answer: Answer) -> Answer:
+        calls.append(point.values["w1"])
+        return replace(answer, updated={**answer.updated, "w1": 0.75}) if len(calls) == 1 else answer
+
+    rows = gc.train(Scripted(late), one(), steps=2)
+    assert calls == [0.15, 0.75]
+    assert set(rows[rows.verdict == "deviates"].step) == {0}
+
+
+def test_training_wants_a_step() -> None:
+    with pytest.raises(gc.BadInput, match="steps is 0; expected 1 or more"):
+        gc.train("numpy", one(), steps=0)
+
+
+def test_cases_and_adapters_are_listed() -> None:
+    assert gc.cases("document/worked*") == ["document/worked-example"]
+    assert len(gc.cases("document/*")) >= 200
+    assert {"torch", "jax", "numpy"} <= set(gc.adapters())
+
+
+def test_a_seed_changes_the_random_cases_and_only_them() -> None:
+    from gradconform.conformance.catalogue import catalogue
+
+    zero, one = catalogue(0), catalogue(1)
+    assert zero == catalogue(0)
+    changed = {id for id in zero if zero[id] != one[id]}
+    assert changed == set(gc.cases("document/scale-*"))
+
+
+@pytest.mark.parametrize("module", ["gradconform", "gradconform.conformance.api", "gradconform.reference.cases"])
+def test_the_examples_in_docstrings_are_true(module: str) -> None:
+    results = doctest.testmod(import_module(module))
+    assert results.attempted > 0
+    assert results.failed == 0
