@@ -19,7 +19,7 @@ from gradconform.adapters import registry
 from gradconform.conformance import runner
 from gradconform.conformance.catalogue import catalogue, select
 from gradconform.conformance.explain import explain as explained
-from gradconform.conformance.known import is_known, stale
+from gradconform.conformance.known import evidence, is_known, stale
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import RunWriter, load
 from gradconform.reference.cases import DERIVATIONS, BadInput, named_format, unknown
@@ -157,8 +157,8 @@ def _conclude(
     for m in [m for m in measurements if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m)][:10]:
         what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case} {m.quantity}"
         console.print(f"{what} share {m.share} ({m.level}) {m.reason or ''}", style="red", markup=False)
-    for entry in stale(measurements, versions, device, seed):
-        console.print(f"stale: known deviation {entry.id} deviates no more; remove it", style="yellow", markup=False)
+    for entry in stale(evidence(measurements, versions, device), seed):
+        console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
     counts = Counter(m.verdict for m in measurements)
     known = sum(is_known(m) for m in measurements)
     judged = sum(counts[v] for v in ("conforms", "deviates", "vacuous", "out of range", "undecided"))

@@ -95,19 +95,39 @@ def is_known(m: Measurement) -> bool:
     return m.verdict == "deviates" and (m.reason or "").startswith("known:")
 
 
-def stale(
+@dataclass(frozen=True)
+class Evidence:
+    """What a set of measurements says of an entry: the cases it covers that were measured, and whether any deviates."""
+
+    entry: str
+    cases: frozenset[str]
+    deviates: bool
+
+
+def evidence(
     measurements: Iterable[Measurement],
     versions: Mapping[str, str],
     device: str,
-    seed: int = 0,
     entries: tuple[KnownDeviation, ...] | None = None,
-) -> list[KnownDeviation]:
-    """The entries whose every case of the catalogue was measured and of which nothing deviates any more."""
+) -> list[Evidence]:
+    """What the measurements say of each entry, for `stale` to judge; evidence of several processes can be joined."""
     measurements = list(measurements)
     found = []
     for entry in known_deviations() if entries is None else entries:
         covered = [m for m in measurements if entry.covers(m, versions, device)]
-        expected = {c for c in catalogue(seed) if fnmatch.fnmatchcase(c, entry.case)}
-        if covered and {m.case for m in covered} >= expected and not any(m.verdict == "deviates" for m in covered):
-            found.append(entry)
+        deviates = any(m.verdict == "deviates" for m in covered)
+        found.append(Evidence(entry.id, frozenset(m.case for m in covered), deviates))
     return found
+
+
+def stale(found: Iterable[Evidence], seed: int = 0, entries: tuple[KnownDeviation, ...] | None = None) -> list[str]:
+    """The ids of the entries whose every case of the catalogue was measured and of which nothing deviates any more."""
+    found = list(found)
+    gone = []
+    for entry in known_deviations() if entries is None else entries:
+        of_entry = [e for e in found if e.entry == entry.id]
+        measured = frozenset().union(*(e.cases for e in of_entry))
+        expected = {c for c in catalogue(seed) if fnmatch.fnmatchcase(c, entry.case)}
+        if measured and measured >= expected and not any(e.deviates for e in of_entry):
+            gone.append(entry.id)
+    return gone

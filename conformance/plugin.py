@@ -49,11 +49,17 @@ class Subject:
         return measurements
 
 
+#: Known deviations that turned out to be stale, of the whole session.
+_stale = pytest.StashKey[list[str]]()
+#: What each worker found out about them.
+_found = pytest.StashKey[list[Any]]()
 _collected = pytest.StashKey[list[tuple[int, list[Any]]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_collected] = []
+    config.stash[_found] = []
+    config.stash[_stale] = []
     folder = config.getoption("--gradconform-export")
     if folder is not None and not hasattr(config, "workerinput") and (folder / "run.jsonl").exists():
         raise pytest.UsageError(f"{folder / 'run.jsonl'} exists; a run is never written over: give another folder")
@@ -111,14 +117,45 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     folder: Path | None = config.getoption("--gradconform-export")
     collected = config.stash[_collected]
+    if collected:
+        config.stash[_found] += _evidence(collected)
     if hasattr(config, "workerinput"):
+        config.workeroutput["gradconform"] = [(e.entry, sorted(e.cases), e.deviates) for e in config.stash[_found]]
         if folder is not None and collected:
             _write_part(_parts(folder) / f"{config.workerinput['workerid']}.jsonl", collected)
         return
     if folder is not None:
         collected += list(_read_parts(folder))
+    if config.stash[_found]:
+        from gradconform.conformance.known import stale
+
+        config.stash[_stale] = stale(config.stash[_found])
+        if config.stash[_stale] and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if collected and folder is not None:
         _export(sorted(collected, key=lambda part: part[0]), folder, config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """xdist's: a worker has ended; keep what it found out about known deviations."""
+    reported = getattr(node, "workeroutput", {}).get("gradconform", [])
+    if reported:
+        from gradconform.conformance.known import Evidence
+
+        node.config.stash[_found] += [
+            Evidence(entry, frozenset(cases), deviates) for entry, cases, deviates in reported
+        ]
+
+
+def _evidence(collected: list[tuple[int, list[Measurement]]]) -> list[Any]:
+    from gradconform.adapters import registry
+    from gradconform.conformance.known import evidence
+
+    measurements = [m for _, part in collected for m in part]
+    loaded = [registry.load(name) for name in registry.BUILT_IN if any(m.adapter == name for m in measurements)]
+    versions = {k: v for adapter in loaded for k, v in registry.versions(adapter).items()}
+    return evidence(measurements, versions, "cpu")
 
 
 def _write_part(path: Path, collected: list[tuple[int, list[Measurement]]]) -> None:
@@ -168,6 +205,8 @@ def _export(collected: list[tuple[int, list[Measurement]]], folder: Path, config
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for entry in config.stash[_stale]:
+        terminalreporter.write_line(f"gradconform: known deviation {entry} deviates no more; remove it", red=True)
     folder: Path | None = config.getoption("--gradconform-export")
     if folder is not None and (folder / "run.jsonl").exists():
         terminalreporter.write_line(f"gradconform: run and tables in {folder}")

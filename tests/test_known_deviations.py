@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gradconform.conformance.catalogue import catalogue
-from gradconform.conformance.known import FILE, KnownDeviation, is_known, known_deviations, marked, stale
+from gradconform.conformance.known import FILE, KnownDeviation, evidence, is_known, known_deviations, marked, stale
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import BadInput
 
@@ -60,10 +60,15 @@ def test_an_entry_holds_for_its_versions_only(version: str, known: bool) -> None
 
 def test_an_entry_is_stale_when_all_its_cases_conform() -> None:
     conforming = [measurement(case=c, verdict="conforms") for c in SATURATED]
-    versions = {"mine": "2.5"}
-    assert stale(conforming, versions, "cpu", entries=(ENTRY,)) == [ENTRY]
-    assert stale([*conforming[1:], measurement()], versions, "cpu", entries=(ENTRY,)) == []
-    assert stale(conforming[1:], versions, "cpu", entries=(ENTRY,)) == [], "not every case was measured"
+
+    def gone(*parts: list[Measurement]) -> list[str]:
+        found = [e for part in parts for e in evidence(part, {"mine": "2.5"}, "cpu", (ENTRY,))]
+        return stale(found, entries=(ENTRY,))
+
+    assert gone(conforming) == ["planted"]
+    assert gone(conforming[:3], conforming[3:]) == ["planted"], "evidence of two processes is joined"
+    assert gone(conforming[1:], [measurement()]) == []
+    assert gone(conforming[1:]) == [], "not every case was measured"
 
 
 def test_the_project_s_own_file_is_well_formed_and_has_its_evidence() -> None:

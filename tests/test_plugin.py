@@ -53,7 +53,7 @@ def test_an_unsupported_dtype_is_skipped_and_says_why(tmp_path: Path) -> None:
 def test_a_known_deviation_is_an_expected_failure(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     options = ("--gradconform-case", "document/scale-1/000", "--gradconform-dtype", "float32")
-    done = run(tmp_path, *SUITE, *options, "--gradconform-adapter", "torch/forward")
+    done = run(tmp_path, *SUITE, *options, "--gradconform-adapter", "torch/forward", "-rx")
     assert done.returncode == 0, done.stdout
     assert "1 xfailed" in done.stdout
     assert "known:torch-forward-0d-dtype" in done.stdout
@@ -95,3 +95,27 @@ def test_the_plugin_is_harmless_in_other_people_s_pytest(tmp_path: Path) -> None
     done = run(tmp_path, "-p", "no:hypothesispytest", "-W", "error")
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_stale_known_deviation_fails_the_suite(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """Planted: an entry that says numpy/central deviates on all zeros, where it conforms."""
+    (tmp_path / "conftest.py").write_text(
+        "from gradconform.conformance import known\n"
+        "entry = known.KnownDeviation('planted', 'numpy', 'central', '>=0', 'float64', '*', '*',\n"
+        "                             'document/all-zeros', '*', 'planted', 'https://example.org')\n"
+        "known.known_deviations = lambda path=None: (entry,)\n"
+    )
+    options = (
+        "--gradconform-adapter",
+        "numpy/central",
+        "--gradconform-dtype",
+        "float64",
+        "-c",
+        str(tmp_path / "x.ini"),
+    )
+    (tmp_path / "x.ini").write_text("[pytest]\n")
+    both = ("--gradconform-case", "document/all-zeros", "--gradconform-case", "document/worked-example")
+    done = run(tmp_path, *SUITE, *both, *options, *workers, "-p", "conftest", "--rootdir", str(tmp_path))
+    assert "known deviation planted deviates no more; remove it" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1
