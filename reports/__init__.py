@@ -1,0 +1,1 @@
+"""Reports: what people read. Imports only the measurement schema."""
