@@ -21,7 +21,7 @@ class Complex:
         self.re, self.im = re, im
 
     def _coerce(self, other: Any) -> Complex:
-        return other if isinstance(other, Complex) else Complex(other, 0 * self.re)
+        return other if isinstance(other, Complex) else Complex(other, 0)
 
     def __neg__(self) -> Complex:
         return Complex(-self.re, -self.im)

@@ -119,7 +119,7 @@ def judge(
     usable = sorted(steady or candidates, key=cmp_to_key(_by_radius))
     decisions = {id(c): [_decide(g, b) for g, b in zip(got, c.components, strict=True)] for c in usable}
     accepting = [c for c in usable if all(d.outcome == "inside" for d in decisions[id(c)])]
-    doubtful = [c for c in usable if any(d.outcome == "undecided" for d in decisions[id(c)])]
+    doubtful = [c for c in usable if all(d.outcome != "outside" for d in decisions[id(c)])]
     named = accepting[0] if accepting else usable[-1]
     scale = against if against is not None else [b.exact for b in named.components]
 
@@ -146,9 +146,10 @@ def judge(
     admitted = bool(accepting) and decisions[id(named)][worst].special
     verdict: Verdict
     reason = None
-    if not all(target.holds(v) for v in got):
+    foreign = [v for v in got if not target.holds(v)]
+    if foreign:
         verdict = "deviates"
-        reason = f"dtype: {target.name} does not hold {value!r}; the answer came in a wider type"
+        reason = f"dtype: {target.name} does not hold {foreign[0]!r}; the answer came in a wider type"
     elif accepting:
         verdict = _accepted(decisions[id(named)], got, named, scale, target)
     else:

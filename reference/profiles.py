@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from gradconform.reference.formats import BFLOAT16, FLOAT32, FORMATS, Format
+from gradconform.reference.formats import BFLOAT16, FLOAT32, Format
 
 Bounds = Mapping[str, Mapping[str, float]]
 
@@ -49,7 +49,7 @@ OPENCL = Profile("opencl", MappingProxyType({"float64": _WIDE, "float32": _WIDE,
 
 _ONE = MappingProxyType({"exp": 1.0, "sin": 1.0, "cos": 1.0})
 
-STRICT = Profile("strict", MappingProxyType(dict.fromkeys(FORMATS, _ONE)), flush=False)
+STRICT = Profile("strict", MappingProxyType(dict.fromkeys(OPENCL.ulps, _ONE)), flush=False)
 
 # The bound of a device is the larger of the CPU and GPU columns. PyTorch and NumPy document no bounds for these
 # functions, so for them the vendor profile is OpenCL's.

@@ -55,6 +55,10 @@ class Rounded:
     def __repr__(self) -> str:
         return f"Rounded({self.exact.str(6)}, radius={self.radius.str(3)}, specials={self.specials})"
 
+    def is_zero(self) -> bool:
+        """Whether the program holds an exact zero here."""
+        return not self.specials and self.exact.is_zero() and self.radius.is_zero()
+
     def __neg__(self) -> Rounded:
         swapped = self.specials & ~(POSITIVE | NEGATIVE)
         swapped |= NEGATIVE if self.specials & POSITIVE else 0
@@ -146,7 +150,8 @@ class RoundedBalls(HandWritten):
                 return Rounded(self, exact, ZERO, specials)
             error = larger(error, smaller(sup, self.half_tiny))
             if self.flush:
-                error = larger(error, smaller(sup + error, self.smallest_normal))
+                # What is flushed is the result as computed, below 2^emin: the exact one may be `error` above that.
+                error = larger(error, smaller(sup, self.smallest_normal + error))
         return Rounded(self, exact, propagated + error, specials)
 
     def _operand(self, x: Rounded) -> arb:
@@ -159,7 +164,8 @@ class RoundedBalls(HandWritten):
     # Operations -------------------------------------------------------------------------------------------------------
 
     def add(self, a: Rounded, b: Rounded) -> Rounded:
-        result = self._round(a.exact + b.exact, self._operand(a) + self._operand(b))
+        exactly = ZERO if a.is_zero() or b.is_zero() else None  # x + 0 = x
+        result = self._round(a.exact + b.exact, self._operand(a) + self._operand(b), error=exactly)
         return self._with_specials(result, lambda x, y: (x + y,), a, b) if a.specials | b.specials else result
 
     def multiply(self, a: Rounded, b: Rounded) -> Rounded:
@@ -199,7 +205,9 @@ class RoundedBalls(HandWritten):
             magnitude += c * (abs(term.exact) + radius)
         tiny = self.smallest_normal if self.flush else self.half_tiny
         error = len(terms) * (self.unit * magnitude + tiny)
-        specials = ANYTHING if any(t.specials for t in terms) else 0
+        # A partial sum, in whatever order, is at most `magnitude`; beyond Ω it may be infinite, or two may cancel to NaN.
+        specials = 0 if magnitude + error < self.overflow else POSITIVE | NEGATIVE | NAN
+        specials |= ANYTHING if any(t.specials for t in terms) else 0
         return Rounded(self, exact, propagated + error, specials)
 
     def exp(self, x: Rounded) -> Rounded:
@@ -222,6 +230,8 @@ class RoundedBalls(HandWritten):
         sup = abs(exact) + propagated
         if sup.is_zero():
             return Rounded(self, exact)
+        if not sup.is_finite():  # beyond even a ball's exponents: no enclosure to go on from
+            return Rounded(self, exact, ZERO, ANYTHING)
         binade = min(max(exponent(sup), counted.emin), counted.emax)
         error = arb(bound) * power_of_two(binade - counted.precision + 1)
         if rounds:
@@ -260,8 +270,8 @@ def _representatives(x: Rounded) -> Iterator[float]:
         yield 1.0
     if not x.exact - x.radius > 0:
         yield -1.0
-    if not abs(x.exact) - x.radius > 0:
-        yield 0.0
+    if not abs(x.exact) - x.radius > (x.arithmetic.smallest_normal if x.arithmetic.flush else 0):
+        yield 0.0  # it may be zero, or a subnormal number that is flushed
 
 
 def _quotients(x: float, y: float) -> tuple[float, ...]:
