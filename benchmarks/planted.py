@@ -1,0 +1,160 @@
+"""Planted faults: a correct hand-written program, and the same program with one mistake.
+
+The program is the document's derivation, evaluated in the dtype over NumPy scalars. A fault replaces equations of it, so
+that the faulty program can be run in the dtype and evaluated in exact balls alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from flint import arb
+
+from gradconform.adapters.contract import Answer, Route, Trace
+from gradconform.reference.cases import Point
+from gradconform.reference.document import NETWORK, WEIGHTS
+from gradconform.reference.equations import Derivation, Evaluation, Form
+from gradconform.reference.exact import HandWritten
+from gradconform.reference.formats import FORMATS
+
+SCALARS = {
+    "float64": np.float64,
+    "float32": np.float32,
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+}
+
+
+class InDtype(HandWritten):
+    """NumPy scalars of one dtype; every operation rounds once."""
+
+    def __init__(self, dtype: str) -> None:
+        self.format, self.scalar = FORMATS[dtype], SCALARS[dtype]
+
+    def exp(self, x: Any) -> Any:
+        return np.exp(x)
+
+    def times(self, x: Any, factor: float) -> Any:
+        """x·factor for a factor that the dtype need not hold, rounded once."""
+        return self.scalar(self.format.round(float(x) * factor))
+
+
+class InBalls(HandWritten):
+    """Exact balls."""
+
+    def exp(self, x: Any) -> Any:
+        return x.exp()
+
+    def times(self, x: Any, factor: float) -> Any:
+        return x * arb(factor)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake: the equations it replaces, each as (operands, formula), or an update of its own."""
+
+    name: str
+    changes: Mapping[str, tuple[str, Callable[..., Any]]]
+    sequential: bool = False
+
+
+def _chained(derivation: Derivation) -> Derivation:
+    """The program an autodiff framework runs: every gradient from the adjoint before it."""
+    equations = tuple(
+        replace(e, forms=tuple(f for f in e.forms if f.name == "chained") or e.forms[:1]) for e in derivation.equations
+    )
+    return replace(derivation, equations=equations)
+
+
+PROGRAM = _chained(NETWORK)
+
+
+def mutated(fault: Fault) -> Derivation:
+    """The program with the fault's equations in place of the right ones."""
+
+    def changed(name: str) -> tuple[Form, ...]:
+        operands, formula = fault.changes[name]
+        return (Form("planted", tuple(operands.split()), formula, fault.name),)
+
+    equations = tuple(replace(e, forms=changed(e.name)) if e.name in fault.changes else e for e in PROGRAM.equations)
+    return replace(PROGRAM, equations=equations)
+
+
+def _slope(factor: float) -> Callable[..., Any]:
+    return lambda ops, a: ops.times(a * (1 - a), factor)
+
+
+def faults(dtype: str) -> list[Fault]:
+    """The catalogue; relative faults are 2^k·u of the dtype, in the derivative of every sigmoid."""
+    u = 2.0 ** -FORMATS[dtype].precision
+    slopes = {"da_o1/do1": "a_o1", "da_o2/do2": "a_o2", "da_h1/dh1": "a_h1", "da_h2/dh2": "a_h2"}
+    relative = [
+        Fault(f"σ' off by 2^{k} u", {d: (a, _slope(1 + 2.0**k * u)) for d, a in slopes.items()}) for k in range(4, 13)
+    ]
+    twice = lambda ops, w, eta, g: w - eta * (eta * g)  # noqa: E731
+    return [
+        *relative,
+        Fault("sign of ∂E/∂a flipped", {f"dE{k}/da_o{k}": (f"a_o{k} t{k}", lambda ops, a, t: t - a) for k in (1, 2)}),
+        Fault(
+            "½ dropped",
+            {
+                **{f"E{k}": (f"t{k} a_o{k}", lambda ops, t, a: (t - a) ** 2) for k in (1, 2)},
+                **{f"dE{k}/da_o{k}": (f"a_o{k} t{k}", lambda ops, a, t: 2 * (a - t)) for k in (1, 2)},
+            },
+        ),
+        Fault(
+            "w5 and w7 swapped",
+            {"do1/da_h1": ("w7", lambda ops, w7: w7), "do2/da_h1": ("w5", lambda ops, w5: w5)},
+        ),
+        Fault(
+            "E2 path dropped",
+            {f"dE_total/da_h{k}": (f"dE_total/do1 do1/da_h{k}", lambda ops, g, w: g * w) for k in (1, 2)},
+        ),
+        Fault("weights updated one at a time", {}, sequential=True),
+        Fault("η applied twice", {f"{w}_new": (f"{w} eta dE_total/d{w}", twice) for w in WEIGHTS}),
+    ]
+
+
+CORRECT = Fault("none", {})
+
+
+def evaluation(fault: Fault, ops: Any, given: Mapping[str, Any]) -> Evaluation:
+    """Every quantity of the faulty program, in the arithmetic of `ops`."""
+    result = Evaluation(mutated(fault), ops, given)
+    if fault.sequential:
+        weights = dict(given)
+        for w in WEIGHTS:  # each weight is replaced before the gradient by the next one is taken
+            weights[w] = Evaluation(PROGRAM, ops, weights)[f"{w}_new"]
+            result.values[f"{w}_new"] = weights[w]
+    return result
+
+
+def answer(fault: Fault, point: Point) -> Answer:
+    """The faulty program run in the point's dtype, with its trace."""
+    scalar = SCALARS[point.dtype]
+    given = {n: scalar(v) for n, v in {**point.values, NETWORK.rate: point.rate}.items()}
+    with np.errstate(all="ignore"):
+        found = evaluation(fault, InDtype(point.dtype), given)
+        value = {e.name: float(found[e.name]) for e in NETWORK.equations}
+    gradient = {w: value[n] for w, n in NETWORK.gradient.items()}
+    updated = {w: value[n] for w, n in NETWORK.updated.items()}
+    forward = {e.name: value[e.name] for e in NETWORK.group("forward")}
+    adjoints = {n: value[NETWORK.adjoint(n)] for n in NETWORK.intermediates}
+    return Answer(value[NETWORK.loss], gradient, updated, Trace(forward, adjoints, gradient, updated))
+
+
+class ByHand:
+    """The program as an adapter, correct or with a fault."""
+
+    name = "by-hand"
+    routes = (Route("numpy", "the document's formulas, by hand"),)
+
+    def __init__(self, fault: Fault = CORRECT) -> None:
+        self.fault = fault
+
+    def answer(self, point: Point, route: str) -> Answer:
+        return answer(self.fault, point)
