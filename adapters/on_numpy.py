@@ -53,7 +53,8 @@ class NumpyAdapter:
             scalar = np.dtype(point.dtype).type
             values = {n: scalar(v) for n, v in point.values.items()}
             rate = scalar(point.rate)
-            loss = point.forward(Operations, values)[point.loss]
+            # On arrays x**2 is x·x, on NumPy's scalars it is the C library's pow.
+            loss = point.forward(Operations, {n: np.array([v]) for n, v in values.items()})[point.loss][0]
             updated = {n: values[n] - rate * scalar(g) for n, g in quotients.items()}
         return Answer(float(loss), quotients, {n: float(v) for n, v in updated.items()}, stencil=stencil)
 

@@ -2,10 +2,11 @@
 
     python benchmarks/detection.py [--draws 200] [--checker-draws 50] [-o FOLDER]
 
-For every fault × dtype × weight scale, over the same random draws. A draw *obliges* this suite to catch the fault where
-the fault, in exact arithmetic, moves some judged quantity by more than twice its allowance. gradcheck and check_grads run
-with their default settings and see the loss and its gradient only, never an update; a fault that changes the loss and
-its gradient together is consistent for them. Exit status 1 if an obliged draw is missed or correct code is accused.
+For every fault × dtype × weight scale, over the same random draws. A draw *obliges* this suite to catch the fault
+where the fault, in exact arithmetic, moves some judged quantity by more than twice its allowance. gradcheck and
+check_grads run with their default settings and see the loss and its gradient only, never an update; a fault that
+changes the loss and its gradient together is consistent for them. Exit status 1 if an obliged draw is missed or correct
+code is accused.
 """
 
 from __future__ import annotations
@@ -68,9 +69,7 @@ def obliged(fault: planted.Fault, at: Point, answer: Any) -> bool:
         program = planted.mutated(fault).by_name
         if fault.sequential:
             return False
-        return any(
-            _moved(on_operands.form(program[n].forms[0]), step(n, FIRST_PRECISION)[0]) for n in reported
-        )
+        return any(_moved(on_operands.form(program[n].forms[0]), step(n, FIRST_PRECISION)[0]) for n in reported)
 
 
 def _moved(faulty: Any, candidates: list[Any]) -> bool:

@@ -1,7 +1,7 @@
 """Planted faults: a correct hand-written program, and the same program with one mistake.
 
-The program is the document's derivation, evaluated in the dtype over NumPy scalars. A fault replaces equations of it, so
-that the faulty program can be run in the dtype and evaluated in exact balls alike.
+The program is the document's derivation, evaluated in the dtype over NumPy scalars. A fault replaces equations of it,
+so that the faulty program can be run in the dtype and evaluated in exact balls alike.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flint import arb
 from gradconform.adapters.contract import Answer, Route, Trace
 from gradconform.reference.cases import Point
 from gradconform.reference.document import NETWORK, WEIGHTS
-from gradconform.reference.equations import Derivation, Evaluation, Form
+from gradconform.reference.equations import Derivation, Equation, Evaluation, Form
 from gradconform.reference.exact import HandWritten
 from gradconform.reference.formats import FORMATS
 
@@ -62,15 +62,21 @@ class Fault:
     sequential: bool = False
 
 
-def _chained(derivation: Derivation) -> Derivation:
-    """The program an autodiff framework runs: every gradient from the adjoint before it."""
-    equations = tuple(
-        replace(e, forms=tuple(f for f in e.forms if f.name == "chained") or e.forms[:1]) for e in derivation.equations
-    )
-    return replace(derivation, equations=equations)
+def _program(derivation: Derivation) -> Derivation:
+    """The program an autodiff framework runs: every gradient from the adjoint before it.
+
+    The ½ is applied by `ops.times`: with ml_dtypes a Python float times a bfloat16 scalar is a float32.
+    """
+
+    def forms(equation: Equation) -> tuple[Form, ...]:
+        if equation.name in ("E1", "E2"):
+            return (replace(equation.forms[0], formula=lambda ops, t, a: ops.times((t - a) ** 2, 0.5)),)
+        return tuple(f for f in equation.forms if f.name == "chained") or equation.forms[:1]
+
+    return replace(derivation, equations=tuple(replace(e, forms=forms(e)) for e in derivation.equations))
 
 
-PROGRAM = _chained(NETWORK)
+PROGRAM = _program(NETWORK)
 
 
 def mutated(fault: Fault) -> Derivation:

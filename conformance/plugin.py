@@ -120,7 +120,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if collected:
         config.stash[_found] += _evidence(collected)
     if hasattr(config, "workerinput"):
-        config.workeroutput["gradconform"] = [(e.entry, sorted(e.cases), e.deviates) for e in config.stash[_found]]
+        output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
+        output["gradconform"] = [(e.entry, sorted(e.cases), e.deviates) for e in config.stash[_found]]
         if folder is not None and collected:
             _write_part(_parts(folder) / f"{config.workerinput['workerid']}.jsonl", collected)
         return
@@ -182,11 +183,10 @@ def _read_parts(folder: Path) -> Iterator[tuple[int, list[Measurement]]]:
 
 
 def _export(collected: list[tuple[int, list[Measurement]]], folder: Path, config: pytest.Config) -> None:
-    from gradconform.reports.export import export
-
     from gradconform.adapters import registry
     from gradconform.conformance.run_file import RunWriter, frame
     from gradconform.conformance.runner import provenance
+    from gradconform.reports.export import export
 
     specs = config.getoption("--gradconform-adapter") or list(registry.installed()[0])
     chosen = [c for spec in specs for c in registry.choose(spec)]

@@ -63,13 +63,17 @@ class Derivation:
     def __post_init__(self) -> None:
         known = set(self.given)
         for equation in self.equations:
-            for form in equation.forms:
+            for form in (*equation.forms, *([equation.against] if equation.against else [])):
                 missing = [o for o in form.operands if o not in known]
                 if missing:
                     raise ValueError(f"{equation.name}: operand {missing[0]!r} is neither given nor derived before it")
             if equation.name in known:
                 raise ValueError(f"{equation.name} is defined twice")
             known.add(equation.name)
+        for names in (self.gradient, self.updated):
+            unknown = set(names.values()) - known | set(names) - set(self.parameters)
+            if unknown:
+                raise ValueError(f"{min(unknown)!r} is named by gradient or updated and is no equation or parameter")
 
     @property
     def given(self) -> tuple[str, ...]:

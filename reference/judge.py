@@ -177,7 +177,7 @@ def _unknown(value: float, form: str, worst: int) -> Judgement:
     """Nothing is known of the quantity: an operand was not finite, or a divisor may be zero."""
     return Judgement(
         "out of range", value, None, None, None, None, None, None, None, None, form, None, worst,
-        "operands: one is not finite, so the formula has no value here",
+        "operands: one is not finite or not known well enough for the formula to have a value here",
     )  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def _certified_bits(radius: arb, magnitude: arb) -> float | None:
 def settled(candidates: Sequence[Candidate]) -> bool:
     """Whether the truth is known to the digits that are reported: relatively, or as an exact zero."""
     return all(
-        b.exact.rel_accuracy_bits() >= TRUTH_BITS or b.exact.is_zero() or not b.exact.is_finite()
+        b.exact.rel_accuracy_bits() >= TRUTH_BITS or b.exact.is_zero()
         for b in candidates[0].components
     )
 

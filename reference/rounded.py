@@ -205,10 +205,22 @@ class RoundedBalls(HandWritten):
             magnitude += c * (abs(term.exact) + radius)
         tiny = self.smallest_normal if self.flush else self.half_tiny
         error = len(terms) * (self.unit * magnitude + tiny)
-        # A partial sum, in whatever order, is at most `magnitude`; beyond Ω it may be infinite, or two may cancel to NaN.
+        # A partial sum, in whatever order, is at most `magnitude`; beyond Ω it may be infinite, and two cancel to NaN.
         specials = 0 if magnitude + error < self.overflow else POSITIVE | NEGATIVE | NAN
         specials |= ANYTHING if any(t.specials for t in terms) else 0
         return Rounded(self, exact, propagated + error, specials)
+
+    def sigmoid(self, x: Rounded) -> Rounded:
+        """σ(x) = 1/(1 + e^−x); where x is hardly known, still a number of [0, 1].
+
+        An exponential is not negative, so the divisor as computed is at least 1 and the quotient lies in [0, 1]: that
+        bounds it where the ball of 1 + e^−x, being symmetric, reaches down to zero.
+        """
+        result: Rounded = super().sigmoid(x)
+        if result.specials & ANYTHING and not x.specials & ANYTHING:
+            exact = 1 / (1 + (-x.exact).exp())
+            return Rounded(self, exact, larger(abs(exact), abs(1 - exact)), NAN if x.specials & NAN else 0)
+        return result
 
     def exp(self, x: Rounded) -> Rounded:
         radius = self._operand(x)

@@ -58,4 +58,5 @@ def quotient(
 def allowed(derivative: Rounded, quotient: Rounded) -> Rounded:
     """The ball around the derivative that holds every rounding of the quotient."""
     distance = abs(quotient.exact - derivative.exact)
-    return Rounded(derivative.arithmetic, derivative.exact, distance + quotient.radius, quotient.specials)
+    specials = derivative.specials | quotient.specials
+    return Rounded(derivative.arithmetic, derivative.exact, distance + quotient.radius, specials)

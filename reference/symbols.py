@@ -35,4 +35,4 @@ def derivative(derivation: Derivation, quotient: str) -> Any:
 def equal(a: Any, b: Any) -> bool:
     """Whether two expressions are proved equal: their difference, as a rational function of e^·, is zero."""
     difference = sympy.together(sympy.expand_power_exp(a - b))
-    return bool(sympy.simplify(sympy.numer(difference)) == 0)
+    return bool(sympy.expand(sympy.numer(difference)) == 0)

@@ -1,7 +1,7 @@
 """Export: the tables of a run as CSV, Markdown and JSON.
 
-Text from a run file is not trusted: it cannot name a file outside the folder, be a formula in a spreadsheet, or break out
-of a cell of a Markdown table. A file is replaced whole or not at all.
+Text from a run file is not trusted: it cannot name a file outside the folder, be a formula in a spreadsheet, or break
+out of a cell of a Markdown table. A file is replaced whole or not at all.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gradconform.reports import tables
 def export(measurements: pd.DataFrame, folder: Path) -> list[Path]:
     """Write every table of the measurements into `folder`; the paths that were written.
 
-    summary, vacuous and deviations, and cases/<case>/gradients and weights, each as .csv, .md and .json. Raises ValueError
-    for a table that holds no measurements.
+    summary, vacuous and deviations, and cases/<case>/gradients and weights, each as .csv, .md and .json. Raises
+    ValueError for a table that holds no measurements.
     """
     paths = []
     for name, table in (

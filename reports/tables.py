@@ -111,8 +111,8 @@ def comparisons(measurements: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame,
 def _comparison(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     columns = {"value": "value", "error_ulp": "ulp", "share": "share", "verdict": "verdict"}
     index = ["dtype", "quantity"] if "run" not in rows else ["run", "dtype", "quantity"]
-    wide = rows.set_index([*index, "who"])[list(columns)].rename(columns=columns).unstack("who", sort=False)
-    wide = wide.swaplevel(axis=1)
+    by_who = rows.set_index([*index, "who"])[list(columns)].rename(columns=columns)
+    wide = pd.DataFrame(by_who.unstack("who", sort=False)).swaplevel(axis="columns")
     wide = wide[[(w, c) for w in dict.fromkeys(rows["who"]) for c in columns.values()]]
     wide.insert(0, ("truth", ""), rows.groupby(index, sort=False)["truth"].first())
     labels = {q: _label(q) for q in dict.fromkeys(rows["quantity"])}
