@@ -70,7 +70,7 @@ def _program(derivation: Derivation) -> Derivation:
 
     def forms(equation: Equation) -> tuple[Form, ...]:
         if equation.name in ("E1", "E2"):
-            return (replace(equation.forms[0], formula=lambda ops, t, a: ops.times((t - a) ** 2, 0.5)),)
+            return (replace(equation.forms[0], formula=lambda ops, t, a: ops.times((t - a) * (t - a), 0.5)),)
         return tuple(f for f in equation.forms if f.name == "chained") or equation.forms[:1]
 
     return replace(derivation, equations=tuple(replace(e, forms=forms(e)) for e in derivation.equations))
@@ -108,7 +108,7 @@ def faults(dtype: str) -> list[Fault]:
         Fault(
             "½ dropped",
             {
-                **{f"E{k}": (f"t{k} a_o{k}", lambda ops, t, a: (t - a) ** 2) for k in (1, 2)},
+                **{f"E{k}": (f"t{k} a_o{k}", lambda ops, t, a: (t - a) * (t - a)) for k in (1, 2)},
                 **{f"dE{k}/da_o{k}": (f"a_o{k} t{k}", lambda ops, a, t: 2 * (a - t)) for k in (1, 2)},
             },
         ),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from gradconform.conformance.known import Evidence
     from gradconform.conformance.measurement import Measurement
     from gradconform.reference.cases import Case
 
@@ -52,7 +53,7 @@ class Subject:
 #: Known deviations that turned out to be stale, of the whole session.
 _stale = pytest.StashKey[list[str]]()
 #: What each worker found out about them.
-_found = pytest.StashKey[list[Any]]()
+_found = pytest.StashKey["list[Evidence]"]()
 _collected = pytest.StashKey[list[tuple[int, list[Any]]]]()
 
 
@@ -130,7 +131,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if config.stash[_found]:
         from gradconform.conformance.known import stale
 
-        config.stash[_stale] = stale(config.stash[_found])
+        found = config.stash[_found]
+        config.stash[_stale] = stale(found)
         if config.stash[_stale] and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if collected and folder is not None:
@@ -149,7 +151,7 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
         ]
 
 
-def _evidence(collected: list[tuple[int, list[Measurement]]]) -> list[Any]:
+def _evidence(collected: list[tuple[int, list[Measurement]]]) -> list[Evidence]:
     from gradconform.adapters import registry
     from gradconform.conformance.known import evidence
 

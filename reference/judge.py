@@ -208,10 +208,7 @@ def _certified_bits(radius: arb, magnitude: arb) -> float | None:
 
 def settled(candidates: Sequence[Candidate]) -> bool:
     """Whether the truth is known to the digits that are reported: relatively, or as an exact zero."""
-    return all(
-        b.exact.rel_accuracy_bits() >= TRUTH_BITS or b.exact.is_zero()
-        for b in candidates[0].components
-    )
+    return all(b.exact.rel_accuracy_bits() >= TRUTH_BITS or b.exact.is_zero() for b in candidates[0].components)
 
 
 def sharpest(values: Sequence[Rounded]) -> Rounded:
