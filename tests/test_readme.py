@@ -1,0 +1,82 @@
+"""README: what it shows is what happens."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from tests_support import Cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_first_example_prints_what_is_shown_beside_it() -> None:
+    """To three digits: the last ones of a float32 logistic function are the platform's."""
+    pytest.importorskip("torch")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(blocks("python")[0], {})
+    shown, got = (text.split() for text in (blocks("text")[0], printed.getvalue()))
+    assert len(shown) == len(got)
+    truths = [i for i, word in enumerate(shown) if len(word) > 20]
+    assert [got[i] for i in truths] == [shown[i] for i in truths]
+    assert got.count("conforms") == shown.count("conforms") == 8
+
+
+def test_every_gradconform_command_runs(cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    commands = re.findall(
+        r"^(?:\$ )?gradconform (.*?)(?:\s+#.*)?$", "\n".join(blocks("sh") + blocks("console")), re.MULTILINE
+    )
+    assert len(commands) == 3
+    for command in commands:
+        arguments = shlex.split(command.replace("document/scale-4/*", "document/scale-4/00*"))
+        done = cli(*arguments)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+
+def test_the_derivation_shown_is_what_explain_prints(cli: Cli) -> None:
+    pytest.importorskip("torch")
+    (shown,) = blocks("console")
+    command, *lines = shown.splitlines()
+    printed = cli(*shlex.split(command.removeprefix("$ gradconform "))).stdout.splitlines()
+    expected = [line for line in lines if line != "…"]
+    assert len(expected) == 6
+    # The framework's own digits may differ from platform to platform; equations and truths may not.
+    for line in expected:
+        if "got" not in line:
+            assert line in printed
+
+
+def test_the_two_commands_are_sessions_of_the_noxfile() -> None:
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    for session in re.findall(r"nox -s (\w+)", README):
+        assert f"def {session}(" in noxfile
+
+
+def test_the_adapter_shown_is_the_one_that_is_tested() -> None:
+    duals = (ROOT / "tests/third_party/duals/duals.py").read_text(encoding="utf-8")
+    assert blocks("python")[1].strip() in duals
+    pyproject = (ROOT / "tests/third_party/duals/pyproject.toml").read_text(encoding="utf-8")
+    assert blocks("toml")[0].strip() in pyproject
+
+
+def test_every_link_leads_to_a_file() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_name_of_every_option_in_the_readme_exists(cli: Cli) -> None:
+    known = "".join(cli(command, "-h").stdout for command in ("run", "report", "explain"))
+    known += (ROOT / "conformance/plugin.py").read_text(encoding="utf-8")
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
+        assert option in known or option in ("--pyargs",), option
