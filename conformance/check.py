@@ -90,7 +90,28 @@ def malformed(answer: Answer, point: Point) -> str | None:
         for name, value in values.items():
             if not isinstance(value, float):
                 return f"output: {part}[{name!r}] is a {type(value).__name__}, expected a Python float"
-    return None if isinstance(answer.loss, float) else f"output: loss is a {type(answer.loss).__name__}, expected float"
+    if not isinstance(answer.loss, float):
+        return f"output: loss is a {type(answer.loss).__name__}, expected a Python float"
+    return _malformed_stencil(answer.stencil, point) if answer.stencil else None
+
+
+def _malformed_stencil(stencil: Stencil, point: Point) -> str | None:
+    """What is wrong with a stencil: its step, points and coefficients must be finite numbers of the dtype."""
+    if stencil.kind not in ("real", "complex"):
+        return f"output: stencil.kind is {stencil.kind!r}, expected 'real' or 'complex'"
+    numbers = [stencil.h, *stencil.coefficients, *(x for row in stencil.points.values() for x in row)]
+    target = FORMATS[point.dtype]
+    wrong = [x for x in numbers if not isinstance(x, float) or not math.isfinite(x) or not target.holds(x)]
+    if wrong:
+        return f"output: stencil has {wrong[0]!r}, expected finite numbers of {point.dtype}"
+    if stencil.h <= 0:
+        return f"output: stencil.h is {stencil.h!r}, expected a positive step"
+    if stencil.kind == "complex":
+        return None
+    for parameter in point.parameters:
+        if len(stencil.points.get(parameter, ())) != len(stencil.coefficients) or not stencil.coefficients:
+            return f"output: stencil.points[{parameter!r}] needs one point for each of the coefficients"
+    return None
 
 
 def check_answer(

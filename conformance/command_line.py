@@ -154,6 +154,12 @@ def _conclude(
 ) -> int:
     """Print the summary and the closing line; the exit status."""
     console.print(_verdicts(measurements))
+    unsupported: dict[str, list[str]] = defaultdict(list)
+    for m in measurements:
+        if m.verdict == "unsupported" and m.dtype not in unsupported[f"{m.adapter}/{m.route}"]:
+            unsupported[f"{m.adapter}/{m.route}"].append(m.dtype)
+    for route, dtypes in unsupported.items():
+        console.print(f"unsupported: {route} in {', '.join(dtypes)}", markup=False)
     for m in [m for m in measurements if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m)][:10]:
         what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case} {m.quantity}"
         console.print(f"{what} share {m.share} ({m.level}) {m.reason or ''}", style="red", markup=False)
@@ -187,16 +193,14 @@ def _verdicts(measurements: Sequence[Measurement]) -> Table:
         groups[f"{m.adapter}/{m.route}", m.dtype].append(m)
     for (route, dtype), rows in groups.items():
         counts = Counter(m.verdict for m in rows)
-        if counts["unsupported"] + counts["crashed"] == len(rows):
-            verdict = "crashed" if counts["crashed"] else "unsupported"
-            table.add_row(route, dtype, verdict)
+        if counts["unsupported"] == len(rows):
             continue
         known = sum(is_known(m) for m in rows)
         vacuous = counts["vacuous"] + counts["out of range"]
         ulps = [m.error_ulp for m in rows if m.error_ulp is not None]
         shares = [m.share for m in rows if m.share is not None]
-        cells = (len(rows), counts["conforms"], counts["deviates"] - known, known, vacuous)
-        largest = (f"{max(ulps, default=0):.3g}", f"{max(shares, default=0):.3f}")
+        cells = (len(rows) - counts["crashed"], counts["conforms"], counts["deviates"] - known, known, vacuous)
+        largest = (f"{max(ulps, default=0):.2g}", f"{max(shares, default=0):.3f}")
         table.add_row(route, dtype, *map(str, cells), *largest)
     return table
 

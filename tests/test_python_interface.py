@@ -12,7 +12,7 @@ import pytest
 from tests_support import Scripted
 
 import gradconform as gc
-from gradconform.adapters.contract import Answer
+from gradconform.adapters.contract import Answer, Stencil
 from gradconform.conformance.measurement import COLUMNS
 from gradconform.reference.cases import Point
 
@@ -67,7 +67,7 @@ def test_an_update_is_judged_on_the_gradient_that_was_reported() -> None:
     [
         (lambda p, a: replace(a, gradient={}), "output: gradient lacks 'w1'"),
         (lambda p, a: replace(a, updated={**a.updated, "w9": 0.0}), "output: updated has 'w9'"),
-        (lambda p, a: replace(a, loss=np.float32(1)), "output: loss is a float32, expected float"),
+        (lambda p, a: replace(a, loss=np.float32(1)), "output: loss is a float32, expected a Python float"),
         (lambda p, a: None, "output: expected an Answer, got NoneType"),
         (lambda p, a: 1 / 0, "exception: ZeroDivisionError: division by zero"),
     ],
@@ -75,6 +75,21 @@ def test_an_update_is_judged_on_the_gradient_that_was_reported() -> None:
 def test_a_malformed_answer_is_a_crash_with_its_reason(spoil: object, reason: str) -> None:
     (row,) = gc.check(Scripted(spoil), one()).to_dict("records")  # type: ignore[arg-type]
     assert (row["verdict"], row["quantity"]) == ("crashed", "*")
+    assert row["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("stencil", "reason"),
+    [
+        (Stencil("real", 0.5, {}, (1.0,)), "output: stencil.points['w1'] needs one point for each of the coefficients"),
+        (Stencil("real", 0.0, {}, ()), "output: stencil.h is 0.0, expected a positive step"),
+        (Stencil("complex", math.nan, {}, ()), "output: stencil has nan, expected finite numbers of float64"),
+        (Stencil("odd", 0.5, {}, ()), "output: stencil.kind is 'odd'"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_malformed_stencil_is_a_crash_with_its_reason(stencil: Stencil, reason: str) -> None:
+    (row,) = gc.check(Scripted(lambda p, a: replace(a, stencil=stencil)), one()).to_dict("records")
+    assert row["verdict"] == "crashed"
     assert row["reason"].startswith(reason)
 
 
