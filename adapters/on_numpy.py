@@ -117,7 +117,8 @@ def extrapolated(point: Point) -> tuple[dict[str, float], Stencil]:
         seen.append(moved.copy())
         return losses(point, moved)[rows].reshape(x.shape)
 
-    found = differentiate(f, weights(point, dtype)[:, 0], np.arange(len(point.parameters)))
+    # SciPy 1.15 answers float32 in float64; newer ones keep the dtype, and nothing is rounded here.
+    found = differentiate(f, weights(point, dtype)[:, 0], np.arange(len(point.parameters))).astype(dtype)
     middle, around = seen
     half = around.shape[1] // 2
     moved = np.concatenate([around[:, :half], middle, around[:, half:]], axis=1)

@@ -96,12 +96,13 @@ def malformed(answer: Answer, point: Point) -> str | None:
 
 
 def _malformed_stencil(stencil: Stencil, point: Point) -> str | None:
-    """What is wrong with a stencil: its step, points and coefficients must be finite numbers of the dtype."""
+    """What is wrong with a stencil: its step and points must be numbers of the dtype, its coefficients finite."""
     if stencil.kind not in ("real", "complex"):
         return f"output: stencil.kind is {stencil.kind!r}, expected 'real' or 'complex'"
-    numbers = [stencil.h, *stencil.coefficients, *(x for row in stencil.points.values() for x in row)]
+    of_dtype = [stencil.h, *(x for row in stencil.points.values() for x in row)]
     target = FORMATS[point.dtype]
-    wrong = [x for x in numbers if not isinstance(x, float) or not math.isfinite(x) or not target.holds(x)]
+    wrong = [x for x in [*of_dtype, *stencil.coefficients] if not isinstance(x, float) or not math.isfinite(x)]
+    wrong += [x for x in of_dtype if not target.holds(x)]
     if wrong:
         return f"output: stencil has {wrong[0]!r}, expected finite numbers of {point.dtype}"
     if stencil.h <= 0:

@@ -112,9 +112,10 @@ def _comparison(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     columns = {"value": "value", "error_ulp": "ulp", "share": "share", "verdict": "verdict"}
     index = ["dtype", "quantity"] if "run" not in rows else ["run", "dtype", "quantity"]
     by_who = rows.set_index([*index, "who"])[list(columns)].rename(columns=columns)
-    wide = pd.DataFrame(by_who.unstack("who", sort=False)).swaplevel(axis="columns")
-    wide = wide[[(w, c) for w in dict.fromkeys(rows["who"]) for c in columns.values()]]
-    wide.insert(0, ("truth", ""), rows.groupby(index, sort=False)["truth"].first())
+    wide = pd.DataFrame(by_who.unstack("who")).swaplevel(axis="columns")
+    truth = rows.groupby(index, sort=False)["truth"].first()
+    wide = wide.loc[truth.index, [(w, c) for w in dict.fromkeys(rows["who"]) for c in columns.values()]]
+    wide.insert(0, ("truth", ""), truth)
     labels = {q: _label(q) for q in dict.fromkeys(rows["quantity"])}
     return wide.rename(index=labels, level="quantity").rename_axis(index={"quantity": name})
 
