@@ -83,14 +83,13 @@ def _by_radius(a: Candidate, b: Candidate) -> int:
     return 1 if wide > narrow else -1 if wide < narrow else 0
 
 
-def _decide(got: float, ball: Rounded) -> _Decision:
+def _decide(got: float, ball: Rounded, bounded: bool) -> _Decision:
+    """`bounded` says that some form cannot overflow here: then no infinity or NaN is admitted (hypothesis 7)."""
     if ball.specials & ANYTHING:
         return _Decision("inside", special=True)
-    if math.isnan(got):
-        return _Decision("inside", special=True) if ball.specials & NAN else _Decision("outside")
-    if math.isinf(got):
-        allowed = ball.specials & (POSITIVE if got > 0 else NEGATIVE)
-        return _Decision("inside", special=True) if allowed else _Decision("outside")
+    if not math.isfinite(got):
+        special = NAN if math.isnan(got) else POSITIVE if got > 0 else NEGATIVE
+        return _Decision("inside", special=True) if ball.specials & special and not bounded else _Decision("outside")
     error = abs(arb(got) - ball.exact)
     if error <= ball.radius:
         return _Decision("inside")
@@ -113,11 +112,14 @@ def judge(
     """Judge the components `got` against candidates that enclose the same truth.
 
     `against` holds the magnitudes that certified bits and vacuity are measured by, the truth itself by default.
-    A form that may overflow to NaN or infinity is set aside where another form cannot.
+    A form of which nothing is known is set aside where another is known.
     """
-    steady = [c for c in candidates if not any(b.specials for b in c.components)]
-    usable = sorted(steady or candidates, key=cmp_to_key(_by_radius))
-    decisions = {id(c): [_decide(g, b) for g, b in zip(got, c.components, strict=True)] for c in usable}
+    known = [c for c in candidates if not any(b.specials & ANYTHING for b in c.components)]
+    usable = sorted(known or candidates, key=cmp_to_key(_by_radius))
+    bounded = [any(not c.components[i].specials for c in usable) for i in range(len(got))]
+    decisions = {
+        id(c): [_decide(*each) for each in zip(got, c.components, bounded, strict=True)] for c in usable
+    }  # fmt: skip
     accepting = [c for c in usable if all(d.outcome == "inside" for d in decisions[id(c)])]
     doubtful = [c for c in usable if all(d.outcome != "outside" for d in decisions[id(c)])]
     named = accepting[0] if accepting else usable[-1]
@@ -212,12 +214,16 @@ def settled(candidates: Sequence[Candidate]) -> bool:
 
 
 def sharpest(values: Sequence[Rounded]) -> Rounded:
-    """The value of the form with the smallest radius, forms that may overflow set aside where another does not."""
+    """The value of the form with the smallest radius, forms that may overflow set aside where another cannot."""
     steady = [v for v in values if not v.specials] or values
     return reduce(lambda a, b: b if b.radius < a.radius else a, steady)
 
 
 def widest(values: Sequence[Rounded]) -> Rounded:
-    """The value of the form with the largest radius, forms that may overflow set aside where another does not."""
-    steady = [v for v in values if not v.specials] or values
-    return reduce(lambda a, b: b if b.radius > a.radius else a, steady)
+    """The value of the form with the largest radius; infinite or NaN only if every form may be (hypothesis 7)."""
+    known = [v for v in values if not v.specials & ANYTHING]
+    if not known:
+        return values[0]
+    best = reduce(lambda a, b: b if b.radius > a.radius else a, known)
+    common = reduce(lambda a, b: a & b, (v.specials for v in known))
+    return Rounded(best.arithmetic, best.exact, best.radius, common)

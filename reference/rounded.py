@@ -116,10 +116,15 @@ class RoundedBalls(HandWritten):
         return Rounded(self, arb(x))
 
     def reported(self, x: float) -> Rounded:
-        """A number that a framework reported for a value it may have kept in higher precision (hypothesis 9)."""
+        """A number that a framework reported for a value it may have kept in higher precision (hypothesis 9).
+
+        It is known to half an ulp; where it may have been flushed when it was reported, to 2^emin.
+        """
         if not math.isfinite(x):
             return self.given(x)
         exact = arb(x)
+        if self.flush and abs(exact) < self.smallest_normal:
+            return Rounded(self, exact, self.smallest_normal)
         return Rounded(self, exact, larger(self.unit * abs(exact), self.half_tiny))
 
     def constant(self, x: arb) -> Rounded:

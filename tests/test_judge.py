@@ -156,11 +156,12 @@ def test_an_infinity_that_is_admitted_has_no_distance_from_the_truth() -> None:
     assert (judged.error_abs, judged.error_ulp, judged.share) == (None, None, None)
 
 
-def test_a_form_that_may_overflow_is_set_aside_where_another_cannot() -> None:
+def test_a_form_that_may_overflow_admits_nan_only_where_every_form_may_and_its_finite_values_always() -> None:
     overflowing, steady = ball(1.0, 0.25, NAN), ball(1.0, 0.125)
     assert verdict(math.nan, overflowing) == "out of range"
     assert verdict(math.nan, overflowing, steady) == "deviates"
-    assert verdict(1.2, overflowing, steady) == "deviates"
+    assert verdict(1.2, overflowing, steady) == "conforms"
+    assert verdict(1.3, overflowing, steady) == "deviates"
 
 
 @pytest.mark.parametrize("got", [1.0, math.inf, math.nan])
@@ -235,13 +236,16 @@ def test_the_median_is_that_of_the_components_errors() -> None:
     assert (judged.error_ulp, judged.median_ulp) == (9.0, 1.0)
 
 
-def test_sharpest_and_widest_go_by_the_radius_and_prefer_what_does_not_overflow() -> None:
+def test_sharpest_and_widest_go_by_the_radius_and_overflow_only_if_every_form_does() -> None:
     narrow, middle, wide = ball(1.0, 0.1), ball(1.0, 0.2), ball(1.0, 0.3)
     assert sharpest([middle, narrow, wide]) is narrow
-    assert widest([middle, wide, narrow]) is wide
+    assert widest([middle, wide, narrow]).radius is wide.radius
     overflowing = ball(1.0, 0.01, POSITIVE)
     assert sharpest([overflowing, middle]) is middle
-    assert widest([ball(1.0, 9.0, NAN), middle]) is middle
+    hull = widest([ball(1.0, 0.5, NAN | POSITIVE), middle])
+    assert (float(hull.radius), hull.specials) == (0.5, 0)
+    assert widest([ball(1.0, 0.5, NAN | POSITIVE), overflowing]).specials == POSITIVE
+    assert widest([ball(1.0, 0.0, ANYTHING), middle]).radius is middle.radius
     assert sharpest([overflowing]) is overflowing
 
 
