@@ -264,7 +264,7 @@ def step_references(
 
     def reference(name: str, bits: int) -> tuple[list[Candidate], Any]:
         e = evaluation(bits)
-        forms = derivation.by_name[name].forms
+        forms = [form for form in derivation.by_name[name].forms if not form.tangent]
         return [Candidate(form.name, [e.form(form)]) for form in forms], _against(e, name)
 
     return reference

@@ -11,6 +11,8 @@ reports ∂E_total/∂o1, "chained" starts from that factor, as the document's o
 
 from __future__ import annotations
 
+from typing import Any
+
 from gradconform.reference.equations import Derivation, Equation, Form, Formula, Group
 
 DOCUMENT = "Back Propagation"
@@ -50,6 +52,46 @@ def sigmoid_backward(adjoint: str, a: str) -> Form:
     """g·σ'(x) associated as PyTorch does it."""
     source = "PyTorch aten/src/ATen/native/cpu/BinaryOpsKernel.cpp, sigmoid_backward_kernel: a * (1 - b) * b"
     return Form("(g(1-a))a", (adjoint, a), lambda ops, g, a: g * (1 - a) * a, source)
+
+
+#: The slope of σ on the way forward, g·a(1−a), as JAX and as PyTorch associate it.
+_SLOPES: tuple[tuple[str, str, Formula], ...] = (
+    (
+        "forward mode",
+        "JAX jax/_src/lax/lax.py, logistic_p: mul(g, mul(ans, sub(_one(ans), ans)))",
+        lambda g, a: g * (a * (1 - a)),
+    ),
+    (
+        "forward mode, (g(1-a))a",
+        "PyTorch tools/autograd/derivatives.yaml, sigmoid: auto_element_wise of sigmoid_backward",
+        lambda g, a: g * (1 - a) * a,
+    ),
+)
+
+
+def tangent_at_output(do: str, a: str, t: str) -> tuple[Form, ...]:
+    """∂E_total/∂w of an output weight as forward mode computes it, from ∂o/∂w on; d(½(t−a)²) is ½·(2(t−a)·(−da))."""
+
+    def program(slope: Formula) -> Formula:
+        return lambda ops, do, a, t: 0.5 * (2 * (a - t) * slope(do, a))
+
+    return tuple(Form(name, (do, a, t), program(slope), source, tangent=True) for name, source, slope in _SLOPES)
+
+
+def tangent_at_hidden(dh: str, a_h: str, w_1: str, w_2: str) -> tuple[Form, ...]:
+    """∂E_total/∂w of an input weight as forward mode computes it, from ∂h/∂w on, through both outputs."""
+
+    def program(slope: Formula) -> Formula:
+        def formula(ops: Any, dh: Any, a_h: Any, w_1: Any, a_1: Any, t_1: Any, w_2: Any, a_2: Any, t_2: Any) -> Any:
+            da_h = slope(dh, a_h)
+            dE1 = 0.5 * (2 * (a_1 - t_1) * slope(w_1 * da_h, a_1))
+            dE2 = 0.5 * (2 * (a_2 - t_2) * slope(w_2 * da_h, a_2))
+            return dE1 + dE2
+
+        return formula
+
+    operands = (dh, a_h, w_1, "a_o1", "t1", w_2, "a_o2", "t2")
+    return tuple(Form(name, operands, program(slope), source, tangent=True) for name, source, slope in _SLOPES)
 
 
 # Forward --------------------------------------------------------------------------------------------------------------
@@ -105,25 +147,37 @@ OUTPUT_WEIGHTS = _lines(
         "dE_total/dw5",
         "a_o1 t1 a_h1",
         lambda ops, a_o1, t1, a_h1: (a_o1 - t1) * a_o1 * (1 - a_o1) * a_h1,
-        also=(chained("dE_total/do1 do1/dw5", lambda ops, dE_do, do_dw: dE_do * do_dw),),
+        also=(
+            chained("dE_total/do1 do1/dw5", lambda ops, dE_do, do_dw: dE_do * do_dw),
+            *tangent_at_output("do1/dw5", "a_o1", "t1"),
+        ),
     ),
     line(
         "dE_total/dw6",
         "a_o1 t1 a_h2",
         lambda ops, a_o1, t1, a_h2: (a_o1 - t1) * a_o1 * (1 - a_o1) * a_h2,
-        also=(chained("dE_total/do1 do1/dw6", lambda ops, dE_do, do_dw: dE_do * do_dw),),
+        also=(
+            chained("dE_total/do1 do1/dw6", lambda ops, dE_do, do_dw: dE_do * do_dw),
+            *tangent_at_output("do1/dw6", "a_o1", "t1"),
+        ),
     ),
     line(
         "dE_total/dw7",
         "a_o2 t2 a_h1",
         lambda ops, a_o2, t2, a_h1: (a_o2 - t2) * a_o2 * (1 - a_o2) * a_h1,
-        also=(chained("dE_total/do2 do2/dw7", lambda ops, dE_do, do_dw: dE_do * do_dw),),
+        also=(
+            chained("dE_total/do2 do2/dw7", lambda ops, dE_do, do_dw: dE_do * do_dw),
+            *tangent_at_output("do2/dw7", "a_o2", "t2"),
+        ),
     ),
     line(
         "dE_total/dw8",
         "a_o2 t2 a_h2",
         lambda ops, a_o2, t2, a_h2: (a_o2 - t2) * a_o2 * (1 - a_o2) * a_h2,
-        also=(chained("dE_total/do2 do2/dw8", lambda ops, dE_do, do_dw: dE_do * do_dw),),
+        also=(
+            chained("dE_total/do2 do2/dw8", lambda ops, dE_do, do_dw: dE_do * do_dw),
+            *tangent_at_output("do2/dw8", "a_o2", "t2"),
+        ),
     ),
 )
 
@@ -206,25 +260,37 @@ INPUT_WEIGHTS = _lines(
         "dE_total/dw1",
         "dE_total/da_h1 da_h1/dh1 dh1/dw1",
         lambda ops, dE_da, da_dh, dh_dw: dE_da * da_dh * dh_dw,
-        also=(chained("dE_total/dh1 dh1/dw1", lambda ops, dE_dh, dh_dw: dE_dh * dh_dw),),
+        also=(
+            chained("dE_total/dh1 dh1/dw1", lambda ops, dE_dh, dh_dw: dE_dh * dh_dw),
+            *tangent_at_hidden("dh1/dw1", "a_h1", "w5", "w7"),
+        ),
     ),
     line(
         "dE_total/dw2",
         "dE_total/da_h1 da_h1/dh1 dh1/dw2",
         lambda ops, dE_da, da_dh, dh_dw: dE_da * da_dh * dh_dw,
-        also=(chained("dE_total/dh1 dh1/dw2", lambda ops, dE_dh, dh_dw: dE_dh * dh_dw),),
+        also=(
+            chained("dE_total/dh1 dh1/dw2", lambda ops, dE_dh, dh_dw: dE_dh * dh_dw),
+            *tangent_at_hidden("dh1/dw2", "a_h1", "w5", "w7"),
+        ),
     ),
     line(
         "dE_total/dw3",
         "dE_total/da_h2 da_h2/dh2 dh2/dw3",
         lambda ops, dE_da, da_dh, dh_dw: dE_da * da_dh * dh_dw,
-        also=(chained("dE_total/dh2 dh2/dw3", lambda ops, dE_dh, dh_dw: dE_dh * dh_dw),),
+        also=(
+            chained("dE_total/dh2 dh2/dw3", lambda ops, dE_dh, dh_dw: dE_dh * dh_dw),
+            *tangent_at_hidden("dh2/dw3", "a_h2", "w6", "w8"),
+        ),
     ),
     line(
         "dE_total/dw4",
         "dE_total/da_h2 da_h2/dh2 dh2/dw4",
         lambda ops, dE_da, da_dh, dh_dw: dE_da * da_dh * dh_dw,
-        also=(chained("dE_total/dh2 dh2/dw4", lambda ops, dE_dh, dh_dw: dE_dh * dh_dw),),
+        also=(
+            chained("dE_total/dh2 dh2/dw4", lambda ops, dE_dh, dh_dw: dE_dh * dh_dw),
+            *tangent_at_hidden("dh2/dw4", "a_h2", "w6", "w8"),
+        ),
     ),
 )
 

@@ -17,12 +17,17 @@ Group = Literal["forward", "backward", "update"]
 
 @dataclass(frozen=True)
 class Form:
-    """One accepted rounded program for an equation: a formula over named operands, and who writes it so."""
+    """One accepted rounded program for an equation: a formula over named operands, and who writes it so.
+
+    A `tangent` form is what forward mode computes. It has no adjoints, so where a framework reports its adjoints, at
+    the step level, it is none of the accepted forms.
+    """
 
     name: str
     operands: tuple[str, ...]
     formula: Formula
     source: str
+    tangent: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class Derivation:
 class Evaluation:
     """Quantities by name, each computed from its equation when first asked for, unless it was given.
 
-    `choose` picks among the values that an equation's forms give; without it only the first form is evaluated.
+    `choose(values, forms)` picks among the values of an equation's forms; without it only the first is evaluated.
     """
 
     def __init__(
@@ -108,7 +113,7 @@ class Evaluation:
         derivation: Derivation,
         ops: Any,
         given: Mapping[str, Any],
-        choose: Callable[[Sequence[Any]], Any] | None = None,
+        choose: Callable[[Sequence[Any], Sequence[Form]], Any] | None = None,
     ) -> None:
         self.derivation, self.ops, self.choose = derivation, ops, choose
         self.values = dict(given)
@@ -119,7 +124,7 @@ class Evaluation:
             if self.choose is None or len(equation.forms) == 1:
                 self.values[name] = self.form(equation.forms[0])
             else:
-                self.values[name] = self.choose(self.forms(name))
+                self.values[name] = self.choose(self.forms(name), equation.forms)
         return self.values[name]
 
     def form(self, form: Form) -> Any:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from flint import arb
 
+from gradconform.reference.equations import Form
 from gradconform.reference.exact import decimal, exponent, power_of_two, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, larger
@@ -213,17 +214,26 @@ def settled(candidates: Sequence[Candidate]) -> bool:
     return all(b.exact.rel_accuracy_bits() >= TRUTH_BITS or b.exact.is_zero() for b in candidates[0].components)
 
 
-def sharpest(values: Sequence[Rounded]) -> Rounded:
+def sharpest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
     """The value of the form with the smallest radius, forms that may overflow set aside where another cannot."""
-    steady = [v for v in values if not v.specials] or values
-    return reduce(lambda a, b: b if b.radius < a.radius else a, steady)
+    steady = [v for v in values if not v.specials] or [v for v in values if not v.specials & ANYTHING] or values
+    return _admitting(reduce(lambda a, b: b if b.radius < a.radius else a, steady), values, forms)
 
 
-def widest(values: Sequence[Rounded]) -> Rounded:
-    """The value of the form with the largest radius; infinite or NaN only if every form may be (hypothesis 7)."""
-    known = [v for v in values if not v.specials & ANYTHING]
-    if not known:
-        return values[0]
-    best = reduce(lambda a, b: b if b.radius > a.radius else a, known)
-    common = reduce(lambda a, b: a & b, (v.specials for v in known))
-    return Rounded(best.arithmetic, best.exact, best.radius, common)
+def widest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
+    """The value of the form with the largest radius."""
+    known = [v for v in values if not v.specials & ANYTHING] or values
+    return _admitting(reduce(lambda a, b: b if b.radius > a.radius else a, known), values, forms)
+
+
+def _admitting(chosen: Rounded, values: Sequence[Rounded], forms: Sequence[Form]) -> Rounded:
+    """The chosen value, infinite or NaN only if every form may be (hypothesis 7).
+
+    Forward and reverse mode meet their infinities at different places: it is enough that every form of one mode may be.
+    """
+    modes = [form.tangent for form in forms] or [False] * len(values)
+    admitted = 0
+    for mode in set(modes):
+        of_mode = [v.specials for v, m in zip(values, modes, strict=True) if m == mode and not v.specials & ANYTHING]
+        admitted |= reduce(lambda a, b: a & b, of_mode) if of_mode else 0
+    return Rounded(chosen.arithmetic, chosen.exact, chosen.radius, admitted | chosen.specials & ANYTHING)

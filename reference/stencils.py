@@ -44,7 +44,8 @@ def quotient(
 ) -> Rounded:
     """The difference quotient by `parameter` at the points of the stencil, as a rounded program computes it."""
     if stencil.kind == "complex":
-        moved = {**given, parameter: Complex(given[parameter], ops.given(stencil.h))}
+        step = {parameter: ops.given(stencil.h)}
+        moved = {**given, **{w: Complex(given[w], step.get(w, ops.given(0.0))) for w in derivation.parameters}}
         loss = Evaluation(derivation, ComplexOver(ops), moved)[derivation.loss]
         result: Rounded = loss.im / stencil.h
         return result

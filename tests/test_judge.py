@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flint import arb
 
+from gradconform.reference.equations import Form
 from gradconform.reference.exact import power_of_two, precision
 from gradconform.reference.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 from gradconform.reference.judge import Candidate, Judgement, judge, settled, sharpest, ulp, widest
@@ -238,15 +239,18 @@ def test_the_median_is_that_of_the_components_errors() -> None:
 
 def test_sharpest_and_widest_go_by_the_radius_and_overflow_only_if_every_form_does() -> None:
     narrow, middle, wide = ball(1.0, 0.1), ball(1.0, 0.2), ball(1.0, 0.3)
-    assert sharpest([middle, narrow, wide]) is narrow
+    assert sharpest([middle, narrow, wide]).radius is narrow.radius
     assert widest([middle, wide, narrow]).radius is wide.radius
     overflowing = ball(1.0, 0.01, POSITIVE)
-    assert sharpest([overflowing, middle]) is middle
+    assert sharpest([overflowing, middle]).radius is middle.radius
     hull = widest([ball(1.0, 0.5, NAN | POSITIVE), middle])
     assert (float(hull.radius), hull.specials) == (0.5, 0)
     assert widest([ball(1.0, 0.5, NAN | POSITIVE), overflowing]).specials == POSITIVE
     assert widest([ball(1.0, 0.0, ANYTHING), middle]).radius is middle.radius
-    assert sharpest([overflowing]) is overflowing
+    assert sharpest([overflowing]).specials == POSITIVE
+    reverse, forward = (Form(n, (), lambda ops: 0, "", tangent=n == "f") for n in "rf")
+    assert widest([ball(1.0, 0.1, NAN), middle], [reverse, forward]).specials == NAN, "every form of one mode"
+    assert sharpest([ball(1.0, 0.1, NAN), middle], [reverse, reverse]).specials == 0
 
 
 def test_the_truth_is_reported_in_25_digits() -> None:
