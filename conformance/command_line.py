@@ -34,7 +34,7 @@ errors = Console(stderr=True, highlight=False)
 
 
 def refused(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Bad input ends with its message and exit status 2, never with a traceback."""
+    """Bad input ends with its message and exit status 2, an interrupt with 3, never with a traceback."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -43,6 +43,9 @@ def refused(command: Callable[..., Any]) -> Callable[..., Any]:
         except BadInput as error:
             errors.print(f"gradconform: {error}", style="red", markup=False)
             sys.exit(BAD_INPUT)
+        except KeyboardInterrupt:
+            errors.print("gradconform: interrupted; what was measured is on disk, in a file without a footer")
+            sys.exit(INCOMPLETE)
 
     return wrapper
 

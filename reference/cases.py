@@ -111,7 +111,8 @@ def unknown(kind: str, got: str, known: Iterable[str], hint: str = "") -> BadInp
 
     names = sorted(known)
     near = difflib.get_close_matches(got, names, n=3, cutoff=0.4)
-    suggestion = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names)}"
+    listed = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
+    suggestion = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {listed}"
     return BadInput(f"unknown {kind} {got!r}; {suggestion}{' ' + hint if hint else ''}")
 
 

@@ -74,6 +74,8 @@ def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:
         (("-a", "numpy/centrel"), "unknown route of numpy 'centrel'; did you mean 'central' or"),
         (("-a", "no_such_module:adapter"), "adapter 'no_such_module:adapter': importing no_such_module failed"),
         (("-a", "numpy", "-c", "document/wroked-example"), "did you mean 'document/worked-example' or"),
+        (("-a", "numpy", "-c", "zzz"), "known: document/all-zeros, document/overflow/exponential,"),
+        (("-a", "numpy", "-c", "zzz"), "… (201 in all) (see `gradconform list cases`)"),
         (("-a", "numpy", "-d", "float23"), "unknown dtype 'float23'; did you mean 'float32'"),
         (("-a", "numpy", "--profile", "opencel"), "unknown profile 'opencel'; did you mean 'opencl'?"),
         (("-a", "numpy", "--device", "cuda"), "device 'cuda': NumPy runs on the CPU only"),
