@@ -1,14 +1,18 @@
 """Export: the tables of a run as CSV, Markdown and JSON.
 
-Text from a run file is not trusted: it cannot name a file outside the folder, be a formula in a spreadsheet, or break
-out of a cell of a Markdown table. A file is replaced whole or not at all.
+Text from a run file is not trusted: it cannot name a file outside the directory, be a formula in a spreadsheet, or
+break out of a cell of a Markdown table. A file is replaced whole or not at all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import re
+from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,99 +20,159 @@ import pandas as pd
 
 from gradconform.reports import tables
 
+#: A table as plain lists by column header; None is missing, NaN is an answer that was NaN.
+Columns = dict[str, list[Any]]
 
-def export(measurements: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write every table of the measurements into `folder`; the paths that were written.
+#: How a spreadsheet's formula may begin, and the numbers (a truth is one, as text) that begin alike.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+#: What ends a line somewhere, or moves a terminal's cursor, or begins something in Markdown or HTML.
+_MARKED = {ord(c): f"\\{c}" for c in "\\|`*[]"} | {ord("&"): "&amp;", ord("<"): "&lt;"}
+_MARKED |= dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
 
-    summary, vacuous and deviations, and cases/<case>/gradients and weights, each as .csv, .md and .json. Raises
-    ValueError for a table that holds no measurements.
+
+def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
+    """Write every table of the measurements into `directory`; the paths that were written.
+
+    summary, vacuous and deviations, and of each case cases/<case>/gradients and weights with all dtypes, each as .csv,
+    .md and .json. CSV and JSON hold every digit, Markdown six at most (three of ulps). Raises ValueError, before
+    anything is written, for a table that holds no measurements, and ImportError where tabulate is not installed.
     """
-    paths = []
-    for name, table in (
+    if find_spec("tabulate") is None:
+        raise ImportError("Markdown tables need tabulate, which is not installed: pip install 'gradconform[report]'")
+    found = [
         ("summary", tables.summary(measurements)),
-        ("vacuous", tables.vacuous_by_family(measurements)),
+        ("vacuous", tables.vacuous_by_scale(measurements)),
         ("deviations", tables.deviations(measurements)),
-    ):
-        paths += _written(table, folder / name)
+    ]
+    paths = [path for name, table in found for path in _written(table, directory, Path(name))]
     for case, gradients, weights in tables.comparisons(measurements):
-        home = folder / "cases" / _safe(case)
-        paths += _written(gradients, home / "gradients") + _written(weights, home / "weights")
+        home = Path("cases", case_folder(case))
+        paths += _written(gradients, directory, home / "gradients") + _written(weights, directory, home / "weights")
     return paths
 
 
-def _safe(case: str) -> Path:
-    """A case id as a relative path of ordinary names."""
-    parts = ["".join(c if c.isalnum() or c in "-_." else "_" for c in part)[:100] for part in case.split("/")]
-    return Path(*[part if part.strip(".") else "_" for part in parts if part] or ["_"])
+def case_folder(case: str) -> Path:
+    """A case id as a relative path of ordinary names.
+
+    An id of other characters than ASCII letters, digits and - _ . , or longer than paths may be, is changed and then
+    ends in a digest of itself, so that two cases never share a folder.
+    """
+    parts = [re.sub(r"[^A-Za-z0-9._-]", "_", part)[:60] for part in case.split("/")[:8]]
+    # Neither hidden nor "..", and never the name of a table's file.
+    parts = [re.sub(r"^\.|\.$|\.(?=(csv|md|json|part)$)", "_", part, flags=re.IGNORECASE) for part in parts]
+    parts = [part for part in parts if part]
+    if parts and "/".join(parts) == case:
+        return Path(*parts)
+    digest = hashlib.sha256(case.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return Path(*parts[:-1], f"{parts[-1] if parts else 'case'}~{digest}")
 
 
-def _written(table: pd.DataFrame, stem: Path) -> list[Path]:
-    flat = _flat(table)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    written = []
-    for ending, text in ((".csv", _csv(flat)), (".md", _markdown(flat)), (".json", _json(flat))):
-        path = stem.with_name(stem.name + ending)
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8", newline="")
+def _written(table: pd.DataFrame, directory: Path, stem: Path) -> list[Path]:
+    columns = _columns(table)
+    home = (directory / stem).parent
+    home.mkdir(parents=True, exist_ok=True)
+    if not home.resolve().is_relative_to(directory.resolve()):
+        raise ValueError(
+            f"{home} leads out of {directory}, which tables are kept in; remove that link, or export elsewhere"
+        )
+    texts = {".csv": _csv(columns), ".md": _markdown(columns), ".json": _json(columns)}
+    return [_replaced(home / f"{stem.name}{ending}", text) for ending, text in texts.items()]
+
+
+def _replaced(path: Path, text: str) -> Path:
+    """Write a file under another name, then give it its own: it is never there in part."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    try:
+        with part.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            file.write(text)
         os.replace(part, path)
-        written.append(path)
-    return written
+    finally:
+        part.unlink(missing_ok=True)
+    return path
 
 
-def _flat(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its index as columns and one name a column."""
-    flat = table.reset_index()
-    flat.columns = pd.Index([" ".join(p for p in c if p) if isinstance(c, tuple) else str(c) for c in flat.columns])
-    return flat
+def _columns(table: pd.DataFrame) -> Columns:
+    """The index and the columns as lists, each under one name."""
+    levels = [table.index.get_level_values(i) for i in range(table.index.nlevels)]
+    found: Columns = {str(level.name): [_plain(v) for v in level.tolist()] for level in levels}
+    labels = [label if isinstance(label, tuple) else ("", label) for label in table.columns]
+    cells = {label: table.iloc[:, i].tolist() for i, label in enumerate(labels)}
+    for (group, column), values in cells.items():
+        name = f"{group} {column}" if group and column else group or column
+        if column == "value":  # always there where it was judged, so that NaN is then what was answered
+            verdicts = cells[group, "verdict"]
+            found[name] = [v if w in tables.JUDGED else _plain(v) for v, w in zip(values, verdicts, strict=True)]
+        else:
+            found[name] = [_plain(v) for v in values]
+    return found
 
 
-def _csv(flat: pd.DataFrame) -> str:
-    text: str = flat.map(_inert).rename(columns=_inert).to_csv(index=False, lineterminator="\n")
-    return text
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _csv(columns: Columns) -> str:
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
+    return "".join(",".join(_field(_inert(cell)) for cell in row) + "\n" for row in rows)
 
 
 def _inert(cell: Any) -> Any:
     """Text that a spreadsheet would take for a formula gets an apostrophe; numbers, as numbers or text, do not."""
-    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
+    if isinstance(cell, str) and cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell):
         return "'" + cell
     return cell
 
 
-def _markdown(flat: pd.DataFrame) -> str:
-    """A pipe table: six significant digits, text escaped."""
-    rows = [[_cell(c) for c in flat.columns], ["---:" if _numeric(flat[c]) else "---" for c in flat.columns]]
-    columns = [[_cell(v) for v in flat[c].tolist()] for c in flat.columns]
-    rows += [list(row) for row in zip(*columns, strict=True)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def _field(cell: Any) -> str:
+    """A cell, quoted where it must be. (Before Python 3.13 the csv module leaves a lone carriage return bare.)"""
+    text = "" if cell is None else repr(cell) if isinstance(cell, float) else str(cell)
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
 
 
-def _numeric(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(column))
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = str(value)
-    for character, escaped in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "\\`"), ("\r", " "), ("\n", " ")):
-        text = text.replace(character, escaped)
-    return text
-
-
-def _json(flat: pd.DataFrame) -> str:
-    """Records; null for missing, "inf" and "-inf" for what JSON has no number for."""
-    columns = [[_strict(v) for v in flat[c].tolist()] for c in flat.columns]
-    records = [dict(zip(flat.columns, row, strict=True)) for row in zip(*columns, strict=True)]
-    return json.dumps(records, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+def _json(columns: Columns) -> str:
+    """Records of strict JSON, one a line: null for missing; "nan", "inf", "-inf" for what it has no number for."""
+    plain = [[_strict(v) for v in values] for values in columns.values()]
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    records = [encode(dict(zip(columns, row, strict=True))) for row in zip(*plain, strict=True)]
+    return "[" + ",".join(f"\n {record}" for record in records) + "\n]\n"
 
 
 def _strict(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _markdown(columns: Columns) -> str:
+    texts, align = [], []
+    for name, values in columns.items():
+        is_number = name == "truth" or any(isinstance(v, int | float) for v in values)
+        digits = 3 if name.endswith(("ulp", "(ulp)")) else 6
+        texts.append([_truth(v) if name == "truth" else _rounded(v, digits) for v in values])
+        align.append("right" if is_number else "left")
+    table = pd.DataFrame(dict(enumerate(texts)), dtype=object)
+    headers = [_marked(name) for name in columns]
+    text: str = table.to_markdown(
+        index=False, tablefmt="pipe", headers=headers, disable_numparse=True, colalign=align if len(table) else None
+    )
+    return text + "\n"
+
+
+def _rounded(value: Any, digits: int) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{digits}g}" if isinstance(value, float) else _marked(str(value))
+
+
+def _truth(value: Any) -> str:
+    """A decimal of 25 digits, perhaps beyond float64's range, to six."""
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        return _rounded(value, 6)
+    near = float(value)
+    if (near and math.isfinite(near)) or not Decimal(value):
+        return f"{near:.6g}"
+    return f"{Decimal(value).normalize():.5e}"
+
+
+def _marked(text: str) -> str:
+    return text.translate(_MARKED)

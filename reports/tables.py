@@ -1,11 +1,13 @@
 """Tables of measurements: pure functions from one DataFrame to another.
 
-Every function takes measurements with the columns of a run file, and perhaps a first column `run`.
+Every function takes measurements with the columns of a run file, and where several runs are loaded a column `run`,
+which is then the first level of every index. Each raises ValueError for a table that is empty or not of measurements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,111 +15,242 @@ import pandas as pd
 from gradconform.conformance.measurement import COLUMNS
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
+#: The levels, and what stands for the level of what was never judged at one.
+LEVELS = ("whole", "step", "*")
 #: The verdicts of what was judged; the others, unsupported and crashed, say that it was not.
 JUDGED = ("conforms", "deviates", "vacuous", "out of range", "undecided")
+#: What a comparison shows of each adapter/route, by the measurement's column.
+SHOWN = {"value": "value", "error_ulp": "error (ulp)", "share": "share", "verdict": "verdict"}
+
+_NUMBERS = ("value", "error_ulp", "allowance", "share", "certified_bits")
+_TEXT = ("case", "adapter", "route", "dtype", "level", "quantity", "truth", "form", "verdict", "reason")
+_NEVER_MISSING = ("case", "adapter", "route", "dtype", "quantity", "verdict")
 
 
 def checked(measurements: pd.DataFrame) -> pd.DataFrame:
-    """The measurements with two more columns: `who` (adapter/route) and `known`.
+    """The measurements with numbers as float64 and two more columns: `who` (adapter/route) and `known`.
 
-    Raises ValueError for an empty table or one without the columns of a run file.
+    Raises ValueError for an empty table, for other columns than a run file's, for text where a number belongs, and for
+    a row that does not say what it measures.
     """
-    missing = [c for c in COLUMNS if c not in measurements.columns]
-    if missing:
-        raise ValueError(f"not a table of measurements: it lacks {', '.join(missing)}; load one from a run file")
+    advice = "load a table of measurements from a run file, or take one that gradconform.check returned"
+    got = [str(c) for c in measurements.columns]
+    wrong = {
+        "it lacks": [c for c in COLUMNS if c not in got],
+        "it also has": [c for c in dict.fromkeys(got) if c not in (*COLUMNS, "run")],
+        "it has twice": [c for c in dict.fromkeys(got) if got.count(c) > 1],
+    }
+    if any(wrong.values()):
+        said = "; ".join(f"{what} {', '.join(columns)}" for what, columns in wrong.items() if columns)
+        raise ValueError(f"not a table of measurements: {said}; expected the columns {' '.join(COLUMNS)}; {advice}")
     if measurements.empty:
-        raise ValueError("no measurement to make a table of; expected the rows of a run in which something was judged")
-    who = measurements["adapter"] + "/" + measurements["route"]
-    reason = measurements["reason"].fillna("").astype(str)
-    known = (measurements["verdict"] == "deviates") & reason.str.startswith("known:")
-    return measurements.assign(who=who, known=known)
+        raise ValueError(f"no measurement to make a table of: got 0 rows, expected those of a run; {advice}")
+    for column in (c for c in (*_NEVER_MISSING, "run") if c in got):
+        if measurements[column].isna().any():
+            row = measurements.index[measurements[column].isna()][0]
+            raise ValueError(f"measurement {row} has no {column}; expected one in every row; {advice}")
+    try:
+        numbers = {c: measurements[c].astype("float64") for c in _NUMBERS}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected numbers in the columns {', '.join(_NUMBERS)}; {error}; {advice}") from error
+    m = measurements.assign(**numbers, **{c: _encodable(measurements[c]) for c in (*_TEXT, "run") if c in got})
+    who = [f"{adapter}/{route}" for adapter, route in zip(m["adapter"], m["route"], strict=True)]
+    reasons = np.array([isinstance(r, str) and r.startswith("known:") for r in m["reason"]], dtype=bool)
+    return m.assign(who=who, known=(m["verdict"] == "deviates") & reasons)
 
 
-def _in_order(index: pd.Index, first: tuple[str, ...]) -> list[str]:
-    """The values of an index: those of `first` in that order, then the others as they come."""
-    names = list(dict.fromkeys(index))
-    return [n for n in first if n in names] + [n for n in names if n not in first]
+def _encodable(column: pd.Series) -> pd.Series:
+    """The column with half a surrogate pair, which a run file may hold and UTF-8 may not, spelled out as \\udXXX."""
+    spelled = {t: t.encode("utf-8", "backslashreplace").decode() for t in column.unique() if isinstance(t, str)}
+    odd = {t: text for t, text in spelled.items() if t != text}
+    return pd.Series([odd.get(t, t) for t in column], index=column.index, dtype=object) if odd else column
+
+
+def _in_order(values: Iterable[str], first: tuple[str, ...] = ()) -> dict[str, int]:
+    """The rank of each value: those of `first` in that order, then the others as they come."""
+    names = dict.fromkeys(values)
+    return {n: i for i, n in enumerate([*(n for n in first if n in names), *(n for n in names if n not in first)])}
+
+
+def _ordered(table: pd.DataFrame, *firsts: tuple[str, ...]) -> pd.DataFrame:
+    """The rows ordered level by level of the index, each level as it comes behind those of its `firsts`."""
+    levels = [table.index.get_level_values(i) for i in range(table.index.nlevels)]
+    ranks = [_in_order(level, first) for level, first in zip(levels, firsts, strict=True)]
+    codes = [np.array([rank[n] for n in level], dtype=int) for rank, level in zip(ranks, levels, strict=True)]
+    return table.iloc[np.lexsort(codes[::-1])]
+
+
+def _keys(m: pd.DataFrame, **columns: str) -> tuple[list[pd.Series], list[str]]:
+    """What to group by, the run first if there is one, and the names of the index levels."""
+    named = {**({"run": "run"} if "run" in m else {}), **columns}
+    return [m[c] for c in named.values()], list(named)
 
 
 def summary(measurements: pd.DataFrame) -> pd.DataFrame:
     """adapter/route × dtype: how much was judged, with what verdicts, how accurate and how sharp.
 
-    `deviating` leaves out the known deviations, counted in `known`. `max ulp` and `median ulp` are over every judged
-    quantity with a finite distance from the truth, `max share` over those that do not deviate, `certified bits` is the
-    median over those that conform.
+    Quantities count at both levels. `judged` leaves out what is unsupported or crashed; `deviating` leaves out the
+    known deviations, counted in `known`. `max ulp`, `median ulp` and `max share` are over all that was judged, infinite
+    distances among them; `certified bits` is the median of the finite ones over what conforms.
     """
     m = checked(measurements)
-    key = [m["who"], m["dtype"]]
+    keys, names = _keys(m, **{"adapter/route": "who", "dtype": "dtype"})
+    return _ordered(_summed(m, keys, names), *[()] * (len(names) - 1), DTYPES)
+
+
+def summary_by_level(measurements: pd.DataFrame) -> pd.DataFrame:
+    """The summary, level by level: whole, step, and * for what is unsupported or crashed and has no level."""
+    m = checked(measurements)
+    m = m.assign(level=m["level"].astype(object).where(m["level"].notna(), "*"))
+    keys, names = _keys(m, **{"adapter/route": "who", "dtype": "dtype", "level": "level"})
+    return _ordered(_summed(m, keys, names), *[()] * (len(names) - 2), DTYPES, LEVELS)
+
+
+def _summed(m: pd.DataFrame, keys: list[pd.Series], names: list[str]) -> pd.DataFrame:
+    verdict = m["verdict"]
+    certified = m["certified_bits"].where((verdict == "conforms") & np.isfinite(m["certified_bits"]))
+    judged = verdict.isin(JUDGED)
 
     def count(mask: pd.Series) -> pd.Series:
-        return mask.groupby(key, sort=False).sum().astype("int64")
+        return mask.groupby(keys, sort=False).sum().astype("int64")
 
-    def over(column: str, mask: pd.Series, how: str) -> pd.Series:
-        values = m[column].where(mask & np.isfinite(m[column].astype(float)))
-        return values.groupby(key, sort=False).agg(how)
+    def over(values: pd.Series, how: str) -> pd.Series:
+        return values.groupby(keys, sort=False).agg(how)
 
-    is_judged = m["verdict"].isin(JUDGED)
-    conforming = m["verdict"] == "conforms"
     table = pd.DataFrame(
         {
-            "judged": count(is_judged),
-            "conforming": count(conforming),
-            "deviating": count((m["verdict"] == "deviates") & ~m["known"]),
+            "judged": count(judged),
+            "conforming": count(verdict == "conforms"),
+            "deviating": count((verdict == "deviates") & ~m["known"]),
             "known": count(m["known"]),
-            **{v: count(m["verdict"] == v) for v in ("vacuous", "out of range", "undecided", "unsupported", "crashed")},
-            "max ulp": over("error_ulp", is_judged, "max"),
-            "median ulp": over("error_ulp", is_judged, "median"),
-            "max share": over("share", is_judged & (m["verdict"] != "deviates"), "max"),
-            "certified bits": over("certified_bits", conforming, "median"),
+            **{v: count(verdict == v) for v in ("vacuous", "out of range", "undecided", "unsupported", "crashed")},
+            "max ulp": over(m["error_ulp"].where(judged), "max"),
+            "median ulp": over(m["error_ulp"].where(judged), "median"),
+            "max share": over(m["share"].where(judged), "max"),
+            "certified bits": over(certified, "median"),
         }
     )
-    table.index.names = ["adapter/route", "dtype"]
-    rows = [(w, d) for d in _in_order(table.index.get_level_values(1), DTYPES)
-            for w in _in_order(table.index.get_level_values(0), ()) if (w, d) in table.index]  # fmt: skip
-    return table.loc[rows]
+    return table.rename_axis(index=names)
 
 
-def vacuous_by_family(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Family of cases × dtype: how many quantities were judged, and how many of those the formula has lost."""
+def vacuous_by_scale(measurements: pd.DataFrame) -> pd.DataFrame:
+    """dtype × family of cases: how many quantities were judged, and of how many the formula has lost the digits.
+
+    A family is a case's id up to its last "/": document/scale-20 for document/scale-20/007. Where nothing was judged
+    the table has no rows.
+    """
     m = checked(measurements)
     m = m[m["verdict"].isin(JUDGED)]
-    family = m["case"].str.rsplit("/", n=1).str[0].rename("cases")
-    vacuous = (m["verdict"] == "vacuous").groupby([family, m["dtype"]], sort=False)
-    table = pd.DataFrame({"judged": vacuous.size(), "vacuous": vacuous.sum(), "fraction": vacuous.mean()})
-    return table.sort_index(level=0, sort_remaining=False)
+    m = m.assign(family=[str(case).rsplit("/", 1)[0] for case in m["case"]])
+    keys, names = _keys(m, dtype="dtype", cases="family")
+    vacuous = (m["verdict"] == "vacuous").groupby(keys, sort=False)
+    table = pd.DataFrame(
+        {"judged": vacuous.size(), "vacuous": vacuous.sum().astype("int64"), "fraction": vacuous.mean().astype(float)}
+    )
+    return _ordered(table.rename_axis(index=names), *[()] * (len(names) - 2), DTYPES, ())
 
 
 def deviations(measurements: pd.DataFrame) -> pd.DataFrame:
-    """What deviates, largest share first, known deviations last."""
+    """What deviates, largest share first; of equal shares, known deviations last."""
     m = checked(measurements)
-    m = m[m["verdict"] == "deviates"].sort_values(["known", "share"], ascending=[True, False], kind="stable")
-    columns = ["case", "who", "dtype", "level", "quantity", "value", "truth", "error_ulp", "allowance", "share", "form"]
-    return m[[*columns, "reason"]].rename(columns={"who": "adapter/route"}).set_index("case")
+    m = m[m["verdict"] == "deviates"].sort_values(["share", "known"], ascending=[False, True], kind="stable")
+    index = [*(["run"] if "run" in m else []), "case"]
+    columns = ["who", "dtype", "level", "quantity", "value", "truth", "error_ulp", "allowance", "share", "form"]
+    found = m[[*index, *columns, "verdict", "reason"]].rename(columns={"who": "adapter/route", **SHOWN})
+    return found.set_index(index)
+
+
+def gradients(measurements: pd.DataFrame, case: str, dtype: str) -> pd.DataFrame:
+    """The gradient of one case at one dtype, ∂E_total/∂w1 … in the derivation's order.
+
+    Columns: the truth, to 25 digits, as text; then a group for each adapter/route: its value, its error in ulps, its
+    share of the allowance and its verdict. One that crashed or is unsupported there says so as its verdict. Raises
+    ValueError for a case or dtype without a measurement.
+    """
+    return _comparison(_of_point(measurements, case, dtype), "gradient").droplevel("dtype")
+
+
+def weights(measurements: pd.DataFrame, case: str, dtype: str) -> pd.DataFrame:
+    """The updated weights of one case at one dtype, w1 …, with the columns that `gradients` has."""
+    return _comparison(_of_point(measurements, case, dtype), "weight").droplevel("dtype")
 
 
 def comparisons(measurements: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """For each case: its id, the table of its gradient and the table of its updated weights.
+    """For each case its id, its gradients and its updated weights, with the dtype as an index level of both.
 
-    Rows are dtype × quantity (∂E_total/∂w1 …, w1 …) in the derivation's order; columns the truth and, for each
-    adapter/route, its value, its error in ulps, its share of the allowance and its verdict.
+    One pass over the measurements, however many the cases.
     """
-    m = checked(measurements)
-    m = m[(m["level"] == "whole") & (m["quantity"].str.contains("/") | m["quantity"].str.endswith("_new"))]
+    m = checked(measurements)[[*(["run"] if "run" in measurements else []), *_NEVER_MISSING, "level", "truth",
+                               "value", "error_ulp", "share", "who"]]  # fmt: skip
     for case, rows in m.groupby("case", sort=False):
-        is_gradient = rows["quantity"].str.contains("/")
-        yield str(case), _comparison(rows[is_gradient], "gradient"), _comparison(rows[~is_gradient], "weight")
+        yield str(case), _comparison(rows, "gradient"), _comparison(rows, "weight")
+
+
+def _of_point(measurements: pd.DataFrame, case: str, dtype: str) -> pd.DataFrame:
+    m = checked(measurements)
+    for column, wanted in (("case", case), ("dtype", dtype)):
+        there = list(_in_order(m[column], DTYPES))
+        m = m[m[column] == wanted]
+        if m.empty:
+            listed = f"{', '.join(there[:5])}{f' and {len(there) - 5} more' if len(there) > 5 else ''}"
+            of = f" of {case}" if column == "dtype" else ""
+            raise ValueError(f"no measurement{of} with {column} {wanted!r}; expected one of {listed}")
+    return m
 
 
 def _comparison(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    columns = {"value": "value", "error_ulp": "ulp", "share": "share", "verdict": "verdict"}
-    index = ["dtype", "quantity"] if "run" not in rows else ["run", "dtype", "quantity"]
-    by_who = rows.set_index([*index, "who"])[list(columns)].rename(columns=columns)
-    wide = pd.DataFrame(by_who.unstack("who")).swaplevel(axis="columns")
-    truth = rows.groupby(index, sort=False)["truth"].first()
-    wide = wide.loc[truth.index, [(w, c) for w in dict.fromkeys(rows["who"]) for c in columns.values()]]
-    wide.insert(0, ("truth", ""), truth)
-    labels = {q: _label(q) for q in dict.fromkeys(rows["quantity"])}
-    return wide.rename(index=labels, level="quantity").rename_axis(index={"quantity": name})
+    """Truth and answers side by side: of one case, its gradient or its weights (`name`)."""
+    wanted = [_is_gradient(q) if name == "gradient" else q.endswith("_new") for q in rows["quantity"]]
+    cells = rows[(rows["level"] == "whole") & np.array(wanted, dtype=bool)]
+    index = [*(["run"] if "run" in rows else []), "dtype", "quantity"]
+    points = list(zip(*[cells[c] for c in index], strict=True))
+    _refuse_repeated(cells, [*index, "who"])
+
+    ranks = [_in_order(cells[c], DTYPES if c == "dtype" else ()) for c in index]
+    keys = sorted(set(points), key=lambda key: [rank[k] for rank, k in zip(ranks, key, strict=True)])
+    who = list(dict.fromkeys(rows["who"]))
+    row_of, column_of = {key: i for i, key in enumerate(keys)}, {w: i for i, w in enumerate(who)}
+    at = [row_of[p] for p in points], [column_of[w] for w in cells["who"]]
+
+    shape = len(keys), len(who)
+    shown: dict[str, Any] = {}
+    for column in SHOWN:
+        shown[column] = np.full(shape, None, object) if column == "verdict" else np.full(shape, np.nan)
+        shown[column][at] = cells[column].to_numpy()
+    for *of, by, verdict in _not_judged(rows, [*index[:-1], "who"]):
+        for key, i in row_of.items():
+            if list(key[:-1]) == of and shown["verdict"][i, column_of[by]] is None:
+                shown["verdict"][i, column_of[by]] = verdict
+
+    labels = [[key[i] for key in keys] for i in range(len(index) - 1)] + [[_label(key[-1]) for key in keys]]
+    rows_of = pd.MultiIndex.from_arrays([pd.Index(level, dtype=object) for level in labels], names=[*index[:-1], name])
+    truth: dict[Any, str] = {}
+    for p, t in zip(points, cells["truth"], strict=True):
+        if isinstance(t, str):
+            truth.setdefault(p, t)
+    data = {("truth", ""): pd.Series([truth.get(key) for key in keys], index=rows_of, dtype=object)}
+    for i, w in enumerate(who):
+        data |= {(w, SHOWN[c]): pd.Series(shown[c][:, i], index=rows_of, dtype=shown[c].dtype) for c in SHOWN}
+    return pd.DataFrame(data, index=rows_of)
+
+
+def _refuse_repeated(cells: pd.DataFrame, key: list[str]) -> None:
+    again = cells.duplicated(key)
+    if again.any():
+        first = cells[again].iloc[0]
+        what = " ".join(str(first[c]) for c in ("case", *key))
+        advice = "drop the repeated rows, or load several runs together, which tells them apart in a column `run`"
+        raise ValueError(f"{what} was measured more than once; expected one measurement; {advice}")
+
+
+def _not_judged(rows: pd.DataFrame, columns: list[str]) -> list[tuple[str, ...]]:
+    """Of what crashed or is unsupported as a whole: `columns`, and which of the two."""
+    whole = rows[(rows["quantity"] == "*") & ~rows["verdict"].isin(JUDGED)]
+    return list(zip(*[whole[c] for c in (*columns, "verdict")], strict=True))
+
+
+def _is_gradient(quantity: str) -> bool:
+    return quantity.startswith("d") and "/" in quantity
 
 
 def _label(quantity: str) -> str:

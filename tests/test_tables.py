@@ -1,139 +1,298 @@
-"""The tables: counted again by other means, read back, and safe to open."""
+"""The tables, counted again by other means."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
+from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from importlib.util import find_spec
+from statistics import median
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from gradconform.adapters.on_numpy import adapter
+from gradconform.adapters import on_numpy
 from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.check import check_route
 from gradconform.conformance.measurement import COLUMNS, Measurement
 from gradconform.conformance.run_file import frame
 from gradconform.reference.cases import point
 from gradconform.reports import tables
-from gradconform.reports.export import export
 
-CASES = ("document/worked-example", "document/scale-20/000", "document/all-zeros")
+CASES = ("document/worked-example", "document/scale-20/000", "document/overflow/loss")
+#: The one route here that reports a trace; without PyTorch a row by hand stands for the step level.
+WITH_TORCH = find_spec("torch") is not None
+#: Not in the tables' order.
+DTYPES = ("float16", "float64", "float32")
 KNOWN = Measurement(
     "document/worked-example", "mine", "eager", "float32", "whole", "dE_total/dw1", 1,
     value=math.inf, truth="1.5", error_ulp=math.inf, share=math.inf, verdict="deviates", reason="known:planted; why",
 )  # fmt: skip
-CRASHED = Measurement(
-    "document/all-zeros", "mine", "eager", "float32", None, "*", 0, verdict="crashed", reason="exception: | <b>"
-)
+STEP = replace(
+    KNOWN, level="step", quantity="h1", value=0.5, error_ulp=0.25, share=0.5, certified_bits=9.0, verdict="conforms",
+    reason=None,
+)  # fmt: skip
+DEVIATING = replace(KNOWN, quantity="dE_total/dw2", value=1.25, error_ulp=7.0, share=3.0, reason=None)
+OUT_OF_RANGE = replace(
+    KNOWN, quantity="dE_total/dw3", value=math.nan, truth=None, error_ulp=None, share=None, verdict="out of range",
+    reason=None,
+)  # fmt: skip
+CRASHED = replace(
+    KNOWN, case=CASES[1], level=None, quantity="*", elements=0, value=None, truth=None, error_ulp=None, share=None,
+    verdict="crashed", reason="exception: ValueError: no",
+)  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+def framed(*measurements: Measurement) -> pd.DataFrame:
+    return frame([m.row() for m in measurements])
+
+
+@pytest.fixture(scope="session")
 def measurements() -> pd.DataFrame:
-    rows = [
+    """NumPy's routes and torch/eager on three cases, some of them unsupported in float16, and rows by hand."""
+    routes: list[tuple[Any, Any]] = [(on_numpy.adapter, r) for r in on_numpy.adapter.routes]
+    if WITH_TORCH:
+        from gradconform.adapters import on_torch
+
+        routes += [(on_torch.adapter, r) for r in on_torch.adapter.routes if r.name == "eager"]
+    judged = [
         m
         for case in CASES
-        for dtype in ("float64", "bfloat16", "float32")
-        for route in adapter.routes
+        for dtype in DTYPES
+        for adapter, route in routes
         for m in check_route(adapter, route, point(catalogue()[case], dtype), "opencl")
     ]
-    return frame([m.row() for m in [*rows, KNOWN, replace(KNOWN, quantity="dE_total/dw2", reason=None), CRASHED]])
+    return framed(*judged, STEP, KNOWN, DEVIATING, OUT_OF_RANGE, CRASHED)
+
+
+def records_of(measurements: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in r.items()} for r in measurements.to_dict("records")]
+
+
+def summary_by_hand(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row of the summary, in plain Python."""
+    verdicts = Counter(r["verdict"] for r in records)
+    known = sum(r["verdict"] == "deviates" and str(r["reason"]).startswith("known:") for r in records)
+    judged = [r for r in records if r["verdict"] not in ("unsupported", "crashed")]
+    ulps = [r["error_ulp"] for r in judged if not math.isnan(r["error_ulp"])]
+    shares = [r["share"] for r in judged if not math.isnan(r["share"])]
+    certified = [r["certified_bits"] for r in judged if r["verdict"] == "conforms"]
+    finite = [c for c in certified if math.isfinite(c)]
+    return {
+        "judged": len(judged),
+        "conforming": verdicts["conforms"],
+        "deviating": verdicts["deviates"] - known,
+        "known": known,
+        **{v: verdicts[v] for v in ("vacuous", "out of range", "undecided", "unsupported", "crashed")},
+        "max ulp": max(ulps, default=math.nan),
+        "median ulp": median(ulps) if ulps else math.nan,
+        "max share": max(shares, default=math.nan),
+        "certified bits": median(finite) if finite else math.nan,
+    }
+
+
+def assert_same(row: pd.Series, expected: dict[str, Any]) -> None:
+    assert list(row.index) == list(expected)
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value, rel=1e-12, nan_ok=True), name
+
+
+def test_the_fixture_has_every_verdict_that_the_tables_tell_apart(measurements: pd.DataFrame) -> None:
+    assert {"conforms", "deviates", "vacuous", "out of range", "unsupported", "crashed"} <= {*measurements["verdict"]}
 
 
 def test_the_summary_counts_what_is_there(measurements: pd.DataFrame) -> None:
-    table = tables.summary(measurements)
-    records = measurements.to_dict("records")
-    for (who, dtype), row in table.iterrows():  # type: ignore[misc]
-        of = [r for r in records if f"{r['adapter']}/{r['route']}" == who and r["dtype"] == dtype]
-        for column, verdict in (("conforming", "conforms"), ("vacuous", "vacuous"), ("unsupported", "unsupported")):
-            assert row[column] == sum(r["verdict"] == verdict for r in of)
-        assert row["judged"] == sum(r["verdict"] not in ("unsupported", "crashed") for r in of)
-    assert table.index.get_level_values("dtype").unique().tolist() == ["float64", "float32", "bfloat16"]
+    table, records = tables.summary(measurements), records_of(measurements)
+    assert table.index.names == ["adapter/route", "dtype"]
+    for key, row in table.iterrows():
+        of = [r for r in records if (f"{r['adapter']}/{r['route']}", r["dtype"]) == key]
+        assert of, key
+        assert_same(row, summary_by_hand(of))
+    assert table[["judged", "unsupported", "crashed"]].to_numpy().sum() == len(records)
 
 
-def test_a_known_deviation_is_counted_apart(measurements: pd.DataFrame) -> None:
-    row = tables.summary(measurements).loc[("mine/eager", "float32")]
-    assert (row["deviating"], row["known"], row["crashed"], row["judged"]) == (1, 1, 1, 2)
-    assert np.isnan(row["max ulp"]), "an infinite distance is no maximum"
-    listed = tables.deviations(measurements)
-    assert list(listed["quantity"]) == ["dE_total/dw2", "dE_total/dw1"], "known deviations come last"
+def test_the_summary_has_routes_as_they_come_and_dtypes_widest_first(measurements: pd.DataFrame) -> None:
+    who = [f"numpy/{r.name}" for r in on_numpy.adapter.routes] + ["torch/eager"] * WITH_TORCH
+    expected = [(w, d) for w in who for d in ("float64", "float32", "float16")]
+    assert tables.summary(measurements).index.tolist() == [*expected, ("mine/eager", "float32")]
+
+
+def test_the_summary_by_level_adds_up_to_the_summary(measurements: pd.DataFrame) -> None:
+    by_level, whole = tables.summary_by_level(measurements), tables.summary(measurements)
+    records = records_of(measurements)
+    for key, row in by_level.iterrows():
+        of = [r for r in records if (f"{r['adapter']}/{r['route']}", r["dtype"], r["level"] or "*") == key]
+        assert of, key
+        assert_same(row, summary_by_hand(of))
+    counts = list(whole.columns[:9])
+    assert by_level[counts].groupby(level=[0, 1], sort=False).sum().equals(whole[counts])
+    assert [level for who, _, level in by_level.index if who == "mine/eager"] == ["whole", "step", "*"]
+
+
+def test_a_known_deviation_is_counted_apart_and_an_infinite_distance_is_the_largest(measurements: pd.DataFrame) -> None:
+    row: Any = tables.summary(measurements).loc[("mine/eager", "float32")]
+    assert (row["deviating"], row["known"], row["crashed"], row["judged"]) == (1, 1, 1, 4)
+    assert row["max ulp"] == row["max share"] == math.inf
+    assert row["certified bits"] == 9, "of what conforms"
+
+
+def test_a_verdict_with_a_known_reason_that_does_not_deviate_is_not_known() -> None:
+    row = tables.summary(framed(replace(KNOWN, verdict="conforms"))).iloc[0]
+    assert (row["conforming"], row["known"], row["deviating"]) == (1, 0, 0)
 
 
 def test_vacuous_quantities_are_counted_by_dtype_and_family(measurements: pd.DataFrame) -> None:
-    table = tables.vacuous_by_family(measurements)
-    of = measurements[measurements.case.str.startswith("document/scale-20") & (measurements.dtype == "float32")]
-    row = table.loc[("document/scale-20", "float32")]
-    assert row["vacuous"] == (of.verdict == "vacuous").sum()
-    assert row["judged"] == len(of)
+    table = tables.vacuous_by_scale(measurements)
+    judged = [r for r in records_of(measurements) if r["verdict"] not in ("unsupported", "crashed")]
+    keys = Counter((r["dtype"], r["case"].rpartition("/")[0]) for r in judged)
+    vacuous = Counter((r["dtype"], r["case"].rpartition("/")[0]) for r in judged if r["verdict"] == "vacuous")
+    assert table["judged"].to_dict() == dict(keys)
+    assert table["vacuous"].to_dict() == {k: vacuous[k] for k in keys}
+    assert vacuous["float32", "document/scale-20"] > 0
+    assert table.index.names == ["dtype", "cases"]
+    assert list(dict.fromkeys(table.index.get_level_values("dtype"))) == ["float64", "float32", "float16"]
 
 
-def test_a_case_has_its_gradients_and_weights_beside_the_truth(measurements: pd.DataFrame) -> None:
-    found = {case: (gradients, weights) for case, gradients, weights in tables.comparisons(measurements)}
-    gradients, weights = found["document/worked-example"]
-    assert gradients.loc["float64"].index.tolist() == [f"∂E_total/∂w{i}" for i in range(1, 9)]
-    assert weights.loc["float64"].index.tolist() == [f"w{i}" for i in range(1, 9)]
-    row = gradients.loc[("float64", "∂E_total/∂w5")]
-    original = measurements[
-        (measurements.case == "document/worked-example") & (measurements.dtype == "float64")
-        & (measurements.route == "complex-step") & (measurements.quantity == "dE_total/dw5")
-    ].iloc[0]  # fmt: skip
-    assert row[("truth", "")] == original.truth
-    assert row[("numpy/complex-step", "value")] == original.value
-    assert row[("numpy/complex-step", "verdict")] == original.verdict
+def test_where_nothing_was_judged_nothing_is_vacuous() -> None:
+    assert tables.vacuous_by_scale(framed(CRASHED)).empty
 
 
-def test_an_export_reads_back_with_the_same_numbers(measurements: pd.DataFrame, tmp_path: Path) -> None:
-    paths = export(measurements, tmp_path)
-    assert {p.suffix for p in paths} == {".csv", ".md", ".json"}
-    assert not list(tmp_path.rglob("*.part"))
-    stem = tmp_path / "cases/document/worked-example/gradients"
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    records = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"), parse_constant=refuse)
-    with stem.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(records) == len(rows) == 16
-    for record, row in zip(records, rows, strict=True):
-        value: Any = record["numpy/central value"]
-        assert float(row["numpy/central value"]) == value
-        assert row["truth"] == record["truth"]
-    assert records[8]["mine/eager value"] == "inf"
+def test_deviations_come_with_the_largest_share_first_and_known_ones_after_their_equals(
+    measurements: pd.DataFrame,
+) -> None:
+    infinite = replace(DEVIATING, quantity="dE_total/dw3", share=math.inf)
+    table = tables.deviations(pd.concat([measurements, framed(infinite)], ignore_index=True))
+    assert len(table) == (measurements["verdict"] == "deviates").sum() + 1
+    assert table["share"].is_monotonic_decreasing
+    mine = table[table["adapter/route"] == "mine/eager"]
+    assert mine["quantity"].tolist() == ["dE_total/dw3", "dE_total/dw1", "dE_total/dw2"]
 
 
-def test_markdown_is_a_table_that_no_text_breaks_out_of(measurements: pd.DataFrame, tmp_path: Path) -> None:
-    hostile = frame([replace(KNOWN, adapter="a|b", reason="x\n| y <script>").row()])
-    export(hostile, tmp_path)
-    lines = (tmp_path / "deviations.md").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 3
-    assert "a\\|b" in lines[2]
-    assert "<script>" not in lines[2]
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_every_answer_stands_beside_its_truth(measurements: pd.DataFrame, case: str, dtype: str) -> None:
+    found = {
+        **{f"dE_total/dw{i}": (tables.gradients, f"∂E_total/∂w{i}") for i in range(1, 9)},
+        **{f"w{i}_new": (tables.weights, f"w{i}") for i in range(1, 9)},
+    }
+    of = [r for r in records_of(measurements) if (r["case"], r["dtype"], r["level"]) == (case, dtype, "whole")]
+    expected = [r for r in of if r["quantity"] in found]
+    assert len(expected) == 16 * len({(r["adapter"], r["route"]) for r in expected if r["adapter"] != "mine"}) + 3 * (
+        case == CASES[0] and dtype == "float32"
+    )
+    built = {make: make(measurements, case, dtype) for make in (tables.gradients, tables.weights)}
+    for r in expected:
+        make, label = found[r["quantity"]]
+        if r["adapter"] != "mine" and r["truth"] is not None:
+            assert built[make].loc[label, ("truth", "")] == r["truth"]
+        shown: Any = built[make].loc[label, f"{r['adapter']}/{r['route']}"]
+        assert shown.index.tolist() == ["value", "error (ulp)", "share", "verdict"]
+        for got, want in zip(shown, (r["value"], r["error_ulp"], r["share"], r["verdict"]), strict=True):
+            assert got == want or (math.isnan(got) and math.isnan(want))
 
 
-@pytest.mark.parametrize("case", ["../../escape", "/etc/passwd", "a/../../b", "..", "x" * 400, "con\x00trol/\n"])
-def test_a_hostile_case_id_stays_inside_the_folder(tmp_path: Path, case: str) -> None:
-    home = tmp_path / "deep" / "down"
-    export(frame([replace(KNOWN, case=case).row()]), home)
-    outside = [p for p in tmp_path.rglob("*") if p.is_file() and home not in p.parents]
-    assert outside == []
+def test_rows_are_in_the_derivations_order(measurements: pd.DataFrame) -> None:
+    for dtype in DTYPES:
+        table = tables.gradients(measurements, CASES[0], dtype)
+        assert table.index.tolist() == [f"∂E_total/∂w{i}" for i in range(1, 9)]
+        assert table.index.name == "gradient"
+        assert tables.weights(measurements, CASES[0], dtype).index.tolist() == [f"w{i}" for i in range(1, 9)]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+cmd", "@sum", "-a", "\tx"])
-def test_text_that_a_spreadsheet_would_run_is_made_inert(tmp_path: Path, text: str) -> None:
-    export(frame([replace(KNOWN, form=text, value=-1.5, truth="-1.5").row()]), tmp_path)
-    with (tmp_path / "deviations.csv").open(encoding="utf-8", newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert row["form"] == "'" + text
-    assert row["value"] == row["truth"] == "-1.5", "numbers are left alone"
+def test_a_route_that_crashed_or_is_unsupported_says_so_as_its_verdict(measurements: pd.DataFrame) -> None:
+    crashed = tables.gradients(measurements, CASES[1], "float32")[("mine/eager", "verdict")]
+    assert crashed.tolist() == ["crashed"] * 8
+    unsupported = tables.weights(measurements, CASES[1], "float16")["numpy/complex-step"]
+    assert unsupported["verdict"].tolist() == ["unsupported"] * 8
+    assert unsupported["value"].isna().all()
 
 
-def test_what_is_no_table_of_measurements_is_refused() -> None:
-    with pytest.raises(ValueError, match="no measurement to make a table of"):
-        tables.summary(pd.DataFrame(columns=list(COLUMNS)))
-    with pytest.raises(ValueError, match=r"it lacks case, adapter, .*load one from a run file"):
-        tables.summary(pd.DataFrame({"a": [1]}))
+def test_what_a_route_left_out_is_missing(measurements: pd.DataFrame) -> None:
+    mine = tables.gradients(measurements, CASES[0], "float32")["mine/eager"]
+    assert mine["verdict"].tolist() == ["deviates", "deviates", "out of range"] + [None] * 5
+
+
+def test_a_case_where_everything_crashed_has_an_empty_comparison() -> None:
+    table = tables.gradients(framed(CRASHED), CASES[1], "float32")
+    assert table.empty
+    assert ("mine/eager", "verdict") in table.columns
+
+
+def test_comparisons_are_the_tables_of_each_case_and_dtype(measurements: pd.DataFrame) -> None:
+    seen = []
+    for case, gradients, weights in tables.comparisons(measurements):
+        seen.append(case)
+        assert list(dict.fromkeys(gradients.index.get_level_values("dtype"))) == ["float64", "float32", "float16"]
+        for dtype in DTYPES:
+            for all_dtypes, make in ((gradients, tables.gradients), (weights, tables.weights)):
+                one = make(measurements, case, dtype)
+                of_dtype = all_dtypes.xs(dtype, level="dtype")
+                pd.testing.assert_frame_equal(pd.DataFrame(of_dtype[one.columns.tolist()]), one)
+    assert seen == list(CASES)
+
+
+def test_several_runs_are_told_apart_in_every_table(measurements: pd.DataFrame) -> None:
+    both = pd.concat([measurements.assign(run="one"), measurements.assign(run="two")], ignore_index=True)
+    both.insert(0, "run", both.pop("run"))
+    for make in (tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.deviations):
+        table, single = make(both), make(measurements)
+        assert table.index.names == ["run", *single.index.names]
+        for run in ("one", "two"):
+            pd.testing.assert_frame_equal(pd.DataFrame(table.xs(run, level="run")), single)
+    gradients = tables.gradients(both, CASES[0], "float64")
+    assert gradients.index.tolist() == [(r, f"∂E_total/∂w{i}") for r in ("one", "two") for i in range(1, 9)]
+
+
+def test_measurements_are_left_as_they_were(measurements: pd.DataFrame) -> None:
+    before = measurements.copy(deep=True)
+    for make in (tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.deviations):
+        make(measurements)
+    list(tables.comparisons(measurements))
+    pd.testing.assert_frame_equal(measurements, before)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.deviations,
+     lambda m: list(tables.comparisons(m)), lambda m: tables.gradients(m, "a", "float64"),
+     lambda m: tables.weights(m, "a", "float64")],
+)  # fmt: skip
+def test_every_table_refuses_an_empty_frame_and_other_columns(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"no measurement to make a table of: got 0 rows, expected .*; load a table"):
+        make(pd.DataFrame(columns=list(COLUMNS)))
+    with pytest.raises(
+        ValueError, match=r"it lacks case, adapter, .*; it also has a; expected the columns case .*load"
+    ):
+        make(pd.DataFrame({"a": [1]}))
+
+
+def test_a_column_given_twice_is_refused() -> None:
+    twice = pd.concat([framed(KNOWN), framed(KNOWN)[["share"]]], axis=1)
+    with pytest.raises(ValueError, match="not a table of measurements: it has twice share; expected"):
+        tables.summary(twice)
+
+
+def test_text_where_a_number_belongs_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected numbers in the columns value, .*could not convert.*'much'"):
+        tables.summary(framed(KNOWN).astype({"share": object}).assign(share="much"))
+
+
+def test_a_measurement_that_does_not_say_what_it_is_of_is_refused() -> None:
+    with pytest.raises(ValueError, match="measurement 0 has no case; expected one in every row; load"):
+        tables.summary(framed(KNOWN).assign(case=None))
+
+
+def test_an_unknown_case_or_dtype_is_refused_and_what_there_is_named(measurements: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"no measurement with case 'mine'; expected one of document/worked-example, "):
+        tables.gradients(measurements, "mine", "float64")
+    wanted = "no measurement of document/worked-example with dtype 'float8'; expected one of float64, float32, float16"
+    with pytest.raises(ValueError, match=wanted):
+        tables.weights(measurements, CASES[0], "float8")
+
+
+def test_a_repeated_measurement_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="document/worked-example float32 dE_total/dw1 mine/eager was measured more than"
+    ):
+        tables.gradients(framed(KNOWN, KNOWN), CASES[0], "float32")
