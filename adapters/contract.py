@@ -7,16 +7,22 @@ An adapter is an object with
     answer(point: Point, route: str) -> Answer   run the framework
 
 and, if it likes, `versions() -> dict[str, str]` for the run's provenance and `unavailable(device: str) -> str | None`
-to say why a device cannot be used. `Point` is `gradconform.reference.cases.Point`; an adapter never sees the truth.
+to say why a device cannot be used. `answer` may raise `Unsupported` for a point that it has no way to run. `Point` is
+`gradconform.reference.cases.Point`; an adapter never sees the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from gradconform.reference.cases import Point
+from gradconform.reference.cases import Point, Unsupported
+
+__all__ = ["FOUR_DTYPES", "Adapter", "Answer", "Point", "Route", "Stencil", "Trace", "Unsupported", "Value"]
+
+#: A Python float, or for a tensor a NumPy array of its shape, of any floating dtype that holds its numbers.
+Value = Any
 
 FOUR_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -40,10 +46,10 @@ class Route:
 class Trace:
     """One instrumented evaluation: forward quantities and adjoints (∂loss/∂name) by name, its gradient and update."""
 
-    values: Mapping[str, float]
-    adjoints: Mapping[str, float]
-    gradient: Mapping[str, float]
-    updated: Mapping[str, float]
+    values: Mapping[str, Value]
+    adjoints: Mapping[str, Value]
+    gradient: Mapping[str, Value]
+    updated: Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,8 @@ class Answer:
     """The loss, the gradient and the updated weights (by parameter name), as numbers of the point's dtype."""
 
     loss: float
-    gradient: Mapping[str, float]
-    updated: Mapping[str, float]
+    gradient: Mapping[str, Value]
+    updated: Mapping[str, Value]
     trace: Trace | None = None
     stencil: Stencil | None = None
 

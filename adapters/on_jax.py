@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module, metadata
 from typing import Any
 
@@ -13,16 +13,77 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gradconform.adapters.contract import Answer, Route, Trace
-from gradconform.reference.cases import Point
+from gradconform.adapters.contract import Answer, Point, Route, Trace, Unsupported
 
 Values = Mapping[str, Any]
 
 
+def reduced(terms: Any, reduction: str) -> Any:
+    return jnp.sum(terms) if reduction == "sum" else jnp.mean(terms)
+
+
 class Operations:
-    """The document's named operations, by JAX's native ones."""
+    """The named operations, by JAX's native ones; the plainest losses written out as users of plain JAX do."""
 
     sigmoid = staticmethod(jax.nn.sigmoid)
+    tanh = staticmethod(jnp.tanh)
+    relu = staticmethod(jax.nn.relu)
+    leaky_relu = staticmethod(jax.nn.leaky_relu)
+    elu = staticmethod(jax.nn.elu)
+    selu = staticmethod(jax.nn.selu)
+    softplus = staticmethod(jax.nn.softplus)
+    silu = staticmethod(jax.nn.silu)
+    mish = staticmethod(jax.nn.mish)
+    hard_tanh = staticmethod(jax.nn.hard_tanh)
+    softmax = staticmethod(jax.nn.softmax)
+
+    @staticmethod
+    def linear(x: Any, w: Any, b: Any) -> Any:
+        return x @ w.T if b is None else x @ w.T + b
+
+    @staticmethod
+    def gelu(z: Any) -> Any:
+        return jax.nn.gelu(z, approximate=False)
+
+    @staticmethod
+    def gelu_tanh(z: Any) -> Any:
+        return jax.nn.gelu(z, approximate=True)
+
+    @staticmethod
+    def half_squared_error(a: Any, t: Any, reduction: str) -> Any:
+        return 0.5 * reduced((t - a) ** 2, reduction)
+
+    @staticmethod
+    def squared_error(a: Any, t: Any, reduction: str) -> Any:
+        return reduced((t - a) ** 2, reduction)
+
+    @staticmethod
+    def l1(a: Any, t: Any, reduction: str) -> Any:
+        return reduced(jnp.abs(t - a), reduction)
+
+    @staticmethod
+    def huber(a: Any, t: Any, reduction: str) -> Any:
+        return reduced(optax.huber_loss(a, t), reduction)
+
+    @staticmethod
+    def binary_cross_entropy_with_logits(a: Any, t: Any, reduction: str) -> Any:
+        return reduced(optax.sigmoid_binary_cross_entropy(a, t), reduction)
+
+    @staticmethod
+    def softmax_cross_entropy(a: Any, t: Any, reduction: str) -> Any:
+        return reduced(optax.softmax_cross_entropy(a, t), reduction)
+
+
+class OptaxOperations(Operations):
+    """The same, every loss that optax has by optax."""
+
+    @staticmethod
+    def half_squared_error(a: Any, t: Any, reduction: str) -> Any:
+        return reduced(optax.l2_loss(a, t), reduction)
+
+    @staticmethod
+    def squared_error(a: Any, t: Any, reduction: str) -> Any:
+        return reduced(optax.squared_error(a, t), reduction)
 
 
 class JaxAdapter:
@@ -32,6 +93,7 @@ class JaxAdapter:
         # XLA's simplification may keep fused intermediates in higher precision than it reports them
         # (xla.proto, DebugOptions.xla_allow_excess_precision, true by default).
         Route("jit", "jax.jit of jax.value_and_grad and the update", operands="half-ulp"),
+        Route("optax", "a jitted training step: optax loss, optax.sgd; layered networks", operands="half-ulp"),
         Route("forward", "jax.jit of jax.jacfwd (forward mode) and the update"),
     )
 
@@ -48,11 +110,17 @@ class JaxAdapter:
         return None
 
     def answer(self, point: Point, route: str) -> Answer:
+        if route == "forward" and point.architecture is not None:
+            raise Unsupported(
+                "derivation: forward mode's own order of operations is derived for the document's network"
+            )
+        if route == "optax" and point.architecture is None:
+            raise Unsupported("derivation: optax has no loss for the document's two outputs, one by one")
         with pinned(point.device):
             values = {n: jnp.asarray(v, dtype=point.dtype) for n, v in point.values.items()}
             weights = {n: values.pop(n) for n in point.parameters}
             rate = jnp.asarray(point.rate, dtype=point.dtype)
-            zeros = {n: jnp.zeros((), dtype=point.dtype) for n in point.intermediates}
+            zeros = {n: jnp.zeros(point.shapes[n], dtype=point.dtype) for n in point.intermediates}
             steps = training_steps(_Recipe(point))
             loss, gradient, updated = steps[route](weights, values, rate)
             trace = None
@@ -78,8 +146,9 @@ def pinned(device: str) -> Iterator[None]:
         yield
 
 
-def numbers(values: Values) -> dict[str, float]:
-    return {n: float(np.asarray(v, dtype=np.float64)) for n, v in values.items()}
+def numbers(values: Values) -> dict[str, Any]:
+    """Floats for numbers, NumPy arrays for the rest (bfloat16 as ml_dtypes has it)."""
+    return {n: np.asarray(v) if np.ndim(v) else float(np.asarray(v, dtype=np.float64)) for n, v in values.items()}
 
 
 class _Recipe:
@@ -101,12 +170,12 @@ def training_steps(recipe: _Recipe) -> dict[str, Any]:
     """The training steps of every route, plain and traced, compiled once for a derivation."""
     point = recipe.point
 
-    def loss(weights: Values, fixed: Values) -> Any:
-        return point.forward(Operations, {**fixed, **weights})[point.loss]
+    def loss(weights: Values, fixed: Values, ops: Any = Operations) -> Any:
+        return point.forward(ops, {**fixed, **weights})[point.loss]
 
-    def tapped(weights: Values, zeros: Values, fixed: Values) -> Any:
+    def tapped(weights: Values, zeros: Values, fixed: Values, ops: Any = Operations) -> Any:
         """The loss with a zero added to each intermediate: the derivative by that zero is the adjoint."""
-        computed = point.forward(Operations, {**fixed, **weights}, tap=lambda n, v: v + zeros[n] if n in zeros else v)
+        computed = point.forward(ops, {**fixed, **weights}, tap=lambda n, v: v + zeros[n] if n in zeros else v)
         return computed[point.loss], computed
 
     def updated(weights: Values, gradient: Values, rate: Any) -> Any:
@@ -114,18 +183,17 @@ def training_steps(recipe: _Recipe) -> dict[str, Any]:
         updates, _ = optimizer.update(gradient, optimizer.init(weights), weights)
         return optax.apply_updates(weights, updates)
 
-    def reverse(weights: Values, fixed: Values, rate: Any) -> Any:
-        value, gradient = jax.value_and_grad(loss)(weights, fixed)
+    def reverse(weights: Values, fixed: Values, rate: Any, ops: Any = Operations) -> Any:
+        value, gradient = jax.value_and_grad(partial(loss, ops=ops))(weights, fixed)
         return value, gradient, updated(weights, gradient, rate)
 
     def forward(weights: Values, fixed: Values, rate: Any) -> Any:
         gradient = jax.jacfwd(loss)(weights, fixed)
         return loss(weights, fixed), gradient, updated(weights, gradient, rate)
 
-    def traced(weights: Values, fixed: Values, rate: Any, zeros: Values) -> Any:
-        (_, computed), (gradient, adjoints) = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)(
-            weights, zeros, fixed
-        )
+    def traced(weights: Values, fixed: Values, rate: Any, zeros: Values, ops: Any = Operations) -> Any:
+        both = jax.value_and_grad(partial(tapped, ops=ops), argnums=(0, 1), has_aux=True)
+        (_, computed), (gradient, adjoints) = both(weights, zeros, fixed)
         return computed, adjoints, gradient, updated(weights, gradient, rate)
 
     return {
@@ -133,5 +201,7 @@ def training_steps(recipe: _Recipe) -> dict[str, Any]:
         "eager traced": traced,
         "jit": jax.jit(reverse),
         "jit traced": jax.jit(traced),
+        "optax": jax.jit(partial(reverse, ops=OptaxOperations)),
+        "optax traced": jax.jit(partial(traced, ops=OptaxOperations)),
         "forward": jax.jit(forward),
     }

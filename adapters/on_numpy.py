@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 from scipy.differentiate import derivative
 
-from gradconform.adapters.contract import Answer, Route, Stencil
+from gradconform.adapters.contract import Answer, Route, Stencil, Unsupported
 from gradconform.reference.cases import Point
 
 #: Steps near the width where truncation h²f‴/6 and rounding uf/h balance for f ~ 1: h ≈ u^(1/3), a power of two.
@@ -44,6 +44,10 @@ class NumpyAdapter:
         return None if device == "cpu" else "NumPy runs on the CPU only"
 
     def answer(self, point: Point, route: str) -> Answer:
+        if point.architecture is not None:
+            raise Unsupported(
+                "derivation: a quotient takes a loss for each parameter; it is taken of the document only"
+            )
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             quotients, stencil = {
                 "central": central,

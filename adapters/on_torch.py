@@ -6,16 +6,74 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from gradconform.adapters.contract import Answer, Route, Trace
-from gradconform.reference.cases import Point
+from gradconform.adapters.contract import Answer, Point, Route, Trace, Unsupported
 
 
 class Operations:
-    """The document's named operations, by PyTorch's native ones."""
+    """The named operations, by PyTorch's native ones."""
 
+    linear = staticmethod(F.linear)
     sigmoid = staticmethod(torch.sigmoid)
+    tanh = staticmethod(torch.tanh)
+    relu = staticmethod(F.relu)
+    leaky_relu = staticmethod(F.leaky_relu)
+    elu = staticmethod(F.elu)
+    selu = staticmethod(F.selu)
+    softplus = staticmethod(F.softplus)
+    silu = staticmethod(F.silu)
+    gelu = staticmethod(F.gelu)
+    mish = staticmethod(F.mish)
+    hard_tanh = staticmethod(F.hardtanh)
+
+    @staticmethod
+    def gelu_tanh(z: Tensor) -> Tensor:
+        return F.gelu(z, approximate="tanh")
+
+    @staticmethod
+    def softmax(z: Tensor) -> Tensor:
+        return F.softmax(z, dim=-1)
+
+    @staticmethod
+    def half_squared_error(a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return 0.5 * F.mse_loss(a, t, reduction=reduction)
+
+    @staticmethod
+    def squared_error(a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return F.mse_loss(a, t, reduction=reduction)
+
+    @staticmethod
+    def l1(a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return F.l1_loss(a, t, reduction=reduction)
+
+    @staticmethod
+    def huber(a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return F.huber_loss(a, t, reduction=reduction)
+
+    @staticmethod
+    def binary_cross_entropy_with_logits(a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return F.binary_cross_entropy_with_logits(a, t, reduction=reduction)
+
+    @staticmethod
+    def softmax_cross_entropy(a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return F.cross_entropy(a, t, reduction=reduction)
+
+
+#: What users put between `nn.Linear` layers, and at the end.
+MODULES: dict[str, Callable[[], nn.Module]] = {
+    "identity": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU, "selu": nn.SELU, "softplus": nn.Softplus, "silu": nn.SiLU, "gelu": nn.GELU,
+    "gelu_tanh": lambda: nn.GELU(approximate="tanh"), "mish": nn.Mish, "hard_tanh": nn.Hardtanh,
+    "softmax": lambda: nn.Softmax(dim=-1),
+}  # fmt: skip
+LOSS_MODULES: dict[str, Callable[..., nn.Module]] = {
+    "half_squared_error": nn.MSELoss, "squared_error": nn.MSELoss, "l1": nn.L1Loss, "huber": nn.HuberLoss,
+    "binary_cross_entropy_with_logits": nn.BCEWithLogitsLoss, "softmax_cross_entropy": nn.CrossEntropyLoss,
+}  # fmt: skip
 
 
 class TorchAdapter:
@@ -24,6 +82,7 @@ class TorchAdapter:
         Route("eager", "loss.backward(), torch.optim.SGD"),
         Route("func", "torch.func.grad_and_value"),
         Route("forward", "torch.func.jacfwd (forward mode)"),
+        Route("module", "torch.nn.Module, loss module, torch.optim.SGD; layered networks"),
         Route("compile", "torch.compile of torch.func.grad_and_value; slow to start", default=False),
     )
 
@@ -40,6 +99,8 @@ class TorchAdapter:
             if route == "eager":
                 loss, gradient, updated, _ = backward(point, tapped=False)
                 return Answer(loss, gradient, updated, trace=trace(point))
+            if route == "module":
+                return module(point)
             return functional(point, route)
 
 
@@ -62,22 +123,30 @@ def pinned_precision() -> Iterator[None]:
          matmul.allow_bf16_reduced_precision_reduction) = saved  # fmt: skip
 
 
-def tensors(point: Point) -> dict[str, torch.Tensor]:
+def tensors(point: Point) -> dict[str, Tensor]:
     dtype = getattr(torch, point.dtype)
     return {n: torch.tensor(v, dtype=dtype, device=point.device) for n, v in point.values.items()}
 
 
-def numbers(values: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    return {n: float(v.detach().to(torch.float64)) for n, v in values.items()}
+def number(value: Tensor) -> Any:
+    """A float, or an array that shares the tensor's memory where NumPy has its dtype."""
+    value = value.detach().cpu()
+    if not value.ndim:
+        return float(value.to(torch.float64))
+    return np.asarray((value.to(torch.float32) if value.dtype == torch.bfloat16 else value).numpy())
 
 
-def backward(point: Point, tapped: bool) -> tuple[float, dict[str, float], dict[str, float], dict[str, torch.Tensor]]:
+def numbers(values: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {n: number(v) for n, v in values.items()}
+
+
+def backward(point: Point, tapped: bool) -> tuple[float, dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     """One training step as users write it; `tapped`, with the adjoints of the intermediates retained."""
     values = tensors(point)
     weights = {n: values[n].requires_grad_() for n in point.parameters}
     optimizer = torch.optim.SGD(list(weights.values()), lr=point.rate)
 
-    def retain(name: str, value: torch.Tensor) -> torch.Tensor:
+    def retain(name: str, value: Tensor) -> Tensor:
         if name in point.intermediates:
             value.retain_grad()
         return value
@@ -89,7 +158,7 @@ def backward(point: Point, tapped: bool) -> tuple[float, dict[str, float], dict[
     return float(computed[point.loss].detach()), gradient, numbers(weights), computed
 
 
-def present(gradient: torch.Tensor | None) -> torch.Tensor:
+def present(gradient: Tensor | None) -> Tensor:
     if gradient is None:
         raise RuntimeError("PyTorch left .grad empty after backward()")
     return gradient
@@ -106,11 +175,13 @@ def trace(point: Point) -> Trace:
 
 
 def functional(point: Point, route: str) -> Answer:
+    if route == "forward" and point.architecture is not None:
+        raise Unsupported("derivation: forward mode's own order of operations is derived for the document's network")
     values = tensors(point)
     fixed = {n: v for n, v in values.items() if n not in point.parameters}
     weights = tuple(values[n] for n in point.parameters)
 
-    def loss(*weights: torch.Tensor) -> Any:
+    def loss(*weights: Tensor) -> Any:
         given = {**fixed, **dict(zip(point.parameters, weights, strict=True))}
         return point.forward(Operations, given)[point.loss]
 
@@ -132,3 +203,58 @@ def functional(point: Point, route: str) -> Answer:
         numbers(dict(zip(point.parameters, found, strict=True))),
         numbers(dict(zip(point.parameters, parameters, strict=True))),
     )
+
+
+def module(point: Point) -> Answer:
+    """The training step that users write: a Sequential of modules, a loss module, an optimizer."""
+    loss, gradient, updated, _ = module_step(point, tapped=False)
+    traced, traced_gradient, traced_updated, kept = module_step(point, tapped=True)
+    trace = Trace(
+        values={**numbers(kept), point.loss: traced},
+        adjoints=numbers({n: present(v.grad) for n, v in kept.items()}),
+        gradient=traced_gradient,
+        updated=traced_updated,
+    )
+    return Answer(loss, gradient, updated, trace)
+
+
+def module_step(point: Point, tapped: bool) -> tuple[float, dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    architecture = point.architecture
+    if architecture is None:
+        raise Unsupported("derivation: the document's weights stand one by one; torch.nn.Linear has matrices")
+    values = tensors(point)
+    kept: dict[str, Tensor] = {}
+    parameters: dict[str, nn.Parameter] = {}
+    layers: list[nn.Module] = []
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+            output.retain_grad()
+            kept[name] = output
+
+        return hook
+
+    for layer, activation in enumerate(architecture.activations, 1):
+        inputs, outputs = architecture.sizes[layer - 1 : layer + 1]
+        biased = architecture.biased[layer - 1]
+        options = {"bias": biased, "device": point.device, "dtype": getattr(torch, point.dtype)}
+        linear = nn.utils.skip_init(nn.Linear, inputs, outputs, **options)
+        linear.weight = parameters[f"W{layer}"] = nn.Parameter(values[f"W{layer}"])
+        if biased:
+            linear.bias = parameters[f"b{layer}"] = nn.Parameter(values[f"b{layer}"])
+        nonlinear = MODULES[activation]()
+        if tapped:
+            linear.register_forward_hook(keep(f"z{layer}"))
+            nonlinear.register_forward_hook(keep(f"a{layer}"))
+        layers += [linear, nonlinear]
+    model = nn.Sequential(*layers)
+    criterion = LOSS_MODULES[architecture.loss](reduction=architecture.reduction)
+    optimizer = torch.optim.SGD(model.parameters(), lr=point.rate)
+    optimizer.zero_grad()
+    loss = criterion(model(values["X"]), values["T"])
+    if architecture.loss == "half_squared_error":
+        loss = 0.5 * loss
+    loss.backward()
+    gradient = numbers({n: present(p.grad) for n, p in parameters.items()})
+    optimizer.step()
+    return float(loss.detach().to(torch.float64)), gradient, numbers(dict(parameters)), kept

@@ -9,14 +9,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, lru_cache, partial
 from typing import Any
 
-from gradconform.adapters.contract import Adapter, Answer, Route, Stencil, Trace
+import numpy as np
+
+from gradconform.adapters.contract import Adapter, Answer, Route, Stencil, Trace, Unsupported
+from gradconform.conformance.check_network import check_network
+from gradconform.conformance.levels import reports, same_bits, widened
 from gradconform.conformance.measurement import Measurement, judged
-from gradconform.reference.cases import DERIVATIONS, Point
-from gradconform.reference.equations import Derivation, Evaluation
+from gradconform.reference.cases import Point
+from gradconform.reference.cases import derivation as derivation_of
+from gradconform.reference.equations import Evaluation
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import (
@@ -50,13 +54,16 @@ def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str)
                 warnings.simplefilter("ignore", category)
             answer = adapter.answer(point, route.name)
         problem = malformed(answer, point)
+    except Unsupported as error:
+        return [Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=str(error))]
     except Exception as error:  # whatever a framework raises is a result about the framework
         problem = f"exception: {type(error).__name__}: {_first_line(error)}"
     if problem:
         command = f"gradconform explain {point.case} -a {adapter.name}/{route.name} -d {point.dtype}"
         reason = f"{problem}; reproduce with: {command}"
         return [Measurement(**of, level=None, quantity="*", elements=0, verdict="crashed", reason=reason)]
-    return list(check_answer(answer, point, profile(profile_name, adapter.name), of, route.operands == "half-ulp"))
+    check = check_answer if point.architecture is None else check_network
+    return list(check(answer, point, profile(profile_name, adapter.name), of, route.operands == "half-ulp"))
 
 
 def _first_line(error: Exception) -> str:
@@ -68,9 +75,10 @@ def malformed(answer: Answer, point: Point) -> str | None:
     """What is wrong with the form of an answer, or None."""
     if not isinstance(answer, Answer):
         return f"output: expected an Answer, got {type(answer).__name__}"
-    derivation = DERIVATIONS[point.derivation]
+    derivation = derivation_of(point.derivation)
     forward = {e.name for e in derivation.group("forward")}
-    parts: list[tuple[str, Mapping[str, float], set[str], bool]] = [
+    shapes = {**point.shapes, **{p: np.shape(point.values[p]) for p in point.parameters}}
+    parts: list[tuple[str, Mapping[str, Any], set[str], bool]] = [
         ("gradient", answer.gradient, set(point.parameters), True),
         ("updated", answer.updated, set(point.parameters), True),
     ]
@@ -88,11 +96,24 @@ def malformed(answer: Answer, point: Point) -> str | None:
         if complete and missing:
             return f"output: {part} lacks {missing[0]!r}"
         for name, value in values.items():
-            if not isinstance(value, float):
-                return f"output: {part}[{name!r}] is a {type(value).__name__}, expected a Python float"
+            wrong = _malformed_value(value, shapes.get(name, ()))
+            if wrong:
+                return f"output: {part}[{name!r}] is {wrong}"
     if not isinstance(answer.loss, float):
         return f"output: loss is a {type(answer.loss).__name__}, expected a Python float"
     return _malformed_stencil(answer.stencil, point) if answer.stencil else None
+
+
+def _malformed_value(value: Any, shape: tuple[int, ...]) -> str | None:
+    """What is wrong with one value: a number is a Python float, a tensor an array of floating-point numbers."""
+    if not shape:
+        return None if isinstance(value, float) else f"a {type(value).__name__}, expected a Python float"
+    if not isinstance(value, np.ndarray):
+        return f"a {type(value).__name__}, expected a NumPy array of shape {shape}"
+    if value.shape != shape:
+        return f"an array of shape {value.shape}, expected {shape}"
+    floating = value.dtype.kind == "f" or value.dtype.name == "bfloat16"
+    return None if floating and value.dtype.itemsize <= 8 else f"an array of {value.dtype}, expected real floats"
 
 
 def _malformed_stencil(stencil: Stencil, point: Point) -> str | None:
@@ -119,7 +140,7 @@ def check_answer(
     answer: Answer, point: Point, constants: Profile, of: dict[str, Any], half_ulp: bool = False
 ) -> Iterator[Measurement]:
     """Judge every quantity of an answer; `of` identifies it (case, adapter, route, dtype)."""
-    derivation, target = DERIVATIONS[point.derivation], FORMATS[point.dtype]
+    derivation, target = derivation_of(point.derivation), FORMATS[point.dtype]
     whole = whole_references(point, constants, answer.stencil)
     for name, value in {
         derivation.loss: answer.loss,
@@ -141,35 +162,9 @@ def check_answer(
         judgement = decide(value, partial(strict, name), target)
         note = reason
         if half_ulp or judgement.verdict == "deviates":
-            judgement, note = _widened(judgement, decide(value, partial(loose, name), target), half_ulp, reason)
+            judgement, note = widened(judgement, decide(value, partial(loose, name), target), half_ulp, reason)
         measurement = judged({**of, "level": "step", "quantity": name}, judgement)
         yield measurement.because(note) if note else measurement
-
-
-def _widened(strict: Judgement, loose: Judgement, binds: bool, reason: str | None) -> tuple[Judgement, str | None]:
-    """Hypothesis 9: which of the two judgements holds, the one with operands known exactly or to half an ulp."""
-    if loose.verdict in ("deviates", "undecided") or not (binds or strict.verdict == "deviates"):
-        return strict, reason
-    if not binds:
-        return strict, "operands: conforms if they are known to half an ulp only"
-    if strict.verdict != "deviates":
-        return strict, reason
-    return replace(loose, sharpest_share=strict.sharpest_share, form=f"{loose.form} ±½ulp"), reason
-
-
-def same_bits(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
-    return all(x == b[n] or (math.isnan(x) and math.isnan(b[n])) for n, x in a.items())
-
-
-def reports(derivation: Derivation, trace: Trace) -> dict[str, float]:
-    """Every value of a trace under the name of the equation that it is checked by, in the derivation's order."""
-    values = {
-        **trace.values,
-        **{derivation.adjoint(n): v for n, v in trace.adjoints.items()},
-        **{derivation.gradient[w]: v for w, v in trace.gradient.items()},
-        **{derivation.updated[w]: v for w, v in trace.updated.items()},
-    }
-    return {e.name: values[e.name] for e in derivation.equations if e.name in values}
 
 
 def decide(value: float, reference: Reference, target: Any) -> Judgement:
@@ -188,7 +183,7 @@ def decide(value: float, reference: Reference, target: Any) -> Judgement:
 
 
 def given(point: Point, ops: RoundedBalls) -> dict[str, Rounded]:
-    rate = DERIVATIONS[point.derivation].rate
+    rate = derivation_of(point.derivation).rate
     return {**{n: ops.given(v) for n, v in point.values.items()}, rate: ops.given(point.rate)}
 
 
@@ -196,7 +191,7 @@ def whole_references(point: Point, constants: Profile, stencil: Stencil | None) 
     """What each quantity may be, from the inputs alone: by the sharpest form at every equation, and by the widest."""
     if stencil is None:
         return _whole(_PointKey(point), constants)
-    derivation = DERIVATIONS[point.derivation]
+    derivation = derivation_of(point.derivation)
     plain = _whole(_PointKey(point), constants)
 
     @cache
@@ -235,7 +230,7 @@ class _PointKey:
 
 @lru_cache(maxsize=8)
 def _whole(key: _PointKey, constants: Profile) -> Callable[[str, int], tuple[list[Candidate], Any]]:
-    point, derivation = key.point, DERIVATIONS[key.point.derivation]
+    point, derivation = key.point, derivation_of(key.point.derivation)
 
     @cache
     def evaluations(bits: int) -> Sequence[tuple[str, Evaluation]]:
@@ -254,7 +249,7 @@ def step_references(
     point: Point, constants: Profile, reported: Mapping[str, float], half_ulp: bool
 ) -> Callable[[str, int], tuple[list[Candidate], Any]]:
     """What each reported quantity may be, by each of its equation's forms on the other reported values."""
-    derivation = DERIVATIONS[point.derivation]
+    derivation = derivation_of(point.derivation)
 
     @cache
     def evaluation(bits: int) -> Evaluation:

@@ -22,7 +22,8 @@ from gradconform.conformance.explain import explain as explained
 from gradconform.conformance.known import evidence, is_known, stale
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import RunWriter, load
-from gradconform.reference.cases import DERIVATIONS, BadInput, named_format, unknown
+from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.profiles import PROFILES
 from gradconform.reference.text import formula, symbol
@@ -285,7 +286,7 @@ def list_(what: str) -> None:
     elif what == "dtypes":
         lines = [f"{f.name}: {f.precision} bits, 2^{f.emin} … {f.largest:.6g}" for f in FORMATS.values()]
     elif what == "equations":
-        lines = [f"{symbol(e.name)} = {formula(e)}" for d in DERIVATIONS.values() for e in d.equations]
+        lines = [f"{symbol(e.name)} = {formula(e)}" for e in NETWORK.equations]
     else:
         lines = _listed_adapters(what == "routes")
     for line in lines:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from gradconform.adapters.registry import Chosen
 from gradconform.conformance.check import check_route
 from gradconform.conformance.measurement import Measurement
-from gradconform.reference.cases import DERIVATIONS, Case, point
-from gradconform.reference.equations import Equation, Evaluation
+from gradconform.reference.cases import Case, point
+from gradconform.reference.cases import derivation as derivation_of
+from gradconform.reference.equations import Derivation, Equation, Evaluation
 from gradconform.reference.exact import EXACT, decimal, precision
 from gradconform.reference.text import formula, symbol
 
@@ -41,7 +42,7 @@ def explain(case: Case, dtype: str, chosen: Chosen | None, profile: str, device:
     whole level otherwise.
     """
     at = point(case, dtype, device)
-    derivation = DERIVATIONS[at.derivation]
+    derivation = derivation_of(at.derivation)
     measured: dict[str, Measurement] = {}
     problem = None
     if chosen is not None:
@@ -54,19 +55,19 @@ def explain(case: Case, dtype: str, chosen: Chosen | None, profile: str, device:
     return Explanation(
         given,
         tuple(
-            Line(e.group, symbol(e.name), formula(e), _truth(e, given, at.derivation), measured.get(e.name))
+            Line(e.group, symbol(e.name), formula(e), _truth(e, given, derivation), measured.get(e.name))
             for e in derivation.equations
         ),
         problem,
     )
 
 
-def _truth(equation: Equation, given: Mapping[str, float], derivation: str) -> str:
+def _truth(equation: Equation, given: Mapping[str, float], derivation: Derivation) -> str:
     from flint import arb
 
     for bits in (192, 1024, 4096):
         with precision(bits):
-            evaluation = Evaluation(DERIVATIONS[derivation], EXACT, {n: arb(v) for n, v in given.items()})
+            evaluation = Evaluation(derivation, EXACT, {n: arb(v) for n, v in given.items()})
             value = evaluation[equation.name]
             if value.rel_accuracy_bits() >= 64 or value.is_zero():
                 return decimal(value, 17)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from gradconform.reference.judge import Judgement
 
 #: The first word of a measurement's reason, always one of these (`known:<id>` for a known deviation).
-REASONS = ("dtype", "device", "exception", "output", "operands", "traced", "known")
+REASONS = ("dtype", "device", "derivation", "operation", "exception", "output", "operands", "traced", "known")
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,15 @@ class Measurement:
 COLUMNS = tuple(f.name for f in fields(Measurement))
 
 
-def judged(of: dict[str, Any], judgement: Judgement, elements: int = 1) -> Measurement:
-    """A measurement of the quantity that `of` identifies (case … quantity) from its judgement."""
+def judged(
+    of: dict[str, Any], judgement: Judgement, elements: int = 1, shape: tuple[int, ...] | None = None
+) -> Measurement:
+    """A measurement of the quantity that `of` identifies (case … quantity) from its judgement.
+
+    The worst component of a tensor of the given shape is named by its indices, such as "3,17".
+    """
     numbers = dict(vars(judgement))
     index = numbers.pop("worst_index")
-    return Measurement(**of, **numbers, elements=elements, worst_index=str(index) if elements > 1 else None)
+    places = np.unravel_index(index, shape) if shape else (index,)
+    worst = ",".join(str(i) for i in places) if elements > 1 else None
+    return Measurement(**of, **numbers, elements=elements, worst_index=worst)

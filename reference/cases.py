@@ -7,19 +7,34 @@ and what to do.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation
 from gradconform.reference.formats import FORMATS, Format
+from gradconform.reference.losses import LOSSES, REDUCTIONS
+from gradconform.reference.network import Architecture, network
 
 #: What an adapter may do with each forward quantity as it is computed: record it, or add a zero to differentiate by.
 Tap = Callable[[str, Any], Any]
 
-DERIVATIONS: Mapping[str, Derivation] = MappingProxyType({NETWORK.name: NETWORK})
+#: A number, or a read-only float64 array.
+Value = float | NDArray[np.float64]
+#: What names a derivation: "document", or the architecture of a layered network.
+Key = str | Architecture
+
+
+def derivation(key: Key) -> Derivation:
+    """The derivation that a case names."""
+    return NETWORK if key == NETWORK.name else network(key)  # type: ignore[arg-type]
 
 
 class BadInput(ValueError):
@@ -28,74 +43,143 @@ class BadInput(ValueError):
 
 @dataclass(frozen=True)
 class Case:
-    """A derivation, by name, with a float64 value for every name it is given; picklable."""
+    """A derivation with a float64 value, or array of them, for every name it is given; picklable."""
 
     id: str
-    derivation: str
-    values: tuple[tuple[str, float], ...]
+    derivation: Key
+    values: tuple[tuple[str, Any], ...]
 
     @property
     def equations(self) -> Derivation:
-        return DERIVATIONS[self.derivation]
+        return derivation(self.derivation)
 
 
 @dataclass(frozen=True)
 class Point:
     """What an adapter sees of a case at a dtype: exactly representable values, and the forward pass.
 
-    `values` maps each input and parameter to a float64 number that the dtype holds exactly; so is `rate`, the learning
-    rate. `forward(ops, values)` evaluates the document's forward equations over the framework's own tensors
-    and named operations (`ops.sigmoid`), and returns every quantity by name, `loss` among them. `intermediates` are the
-    quantities whose adjoints are judged if the trace reports them, as `adjoints[name]` = ∂loss/∂name.
+    `values` maps each input and parameter to a float64 number that the dtype holds exactly, or a read-only array of
+    them; so is `rate`, the learning rate. `forward(ops, values)` evaluates the forward equations over the framework's
+    own tensors and named operations (see `operations`), and returns every quantity by name, `loss` among them.
+    `intermediates` are the quantities whose adjoints are judged if the trace reports them, as `adjoints[name]` =
+    ∂loss/∂name. `architecture` is that of a layered network, None for the document's.
     """
 
     case: str
-    derivation: str
+    derivation: Key
     dtype: str
     device: str
-    values: Mapping[str, float]
+    values: Mapping[str, Any]
     parameters: tuple[str, ...]
     rate: float
     loss: str
     intermediates: tuple[str, ...]
 
+    @property
+    def architecture(self) -> Architecture | None:
+        return self.derivation if isinstance(self.derivation, Architecture) else None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every forward quantity; () for a number."""
+        return {e.name: e.shape for e in derivation(self.derivation).group("forward")}
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The named operations that `forward` asks of `ops`.
+
+        For the document `sigmoid(x)`. For a network `linear(x, W, b)` (b may be None), the activations by name, each of
+        the pre-activations (batch, out), and the loss by name, of outputs, targets and reduction ("sum" or "mean").
+        """
+        if self.architecture is None:
+            return ("sigmoid",)
+        activations = dict.fromkeys(a for a in self.architecture.activations if a != "identity")
+        return ("linear", *activations, self.architecture.loss)
+
     def forward(self, ops: Any, values: Mapping[str, Any], tap: Tap | None = None) -> dict[str, Any]:
-        """Every given and forward quantity by name; `tap(name, value)` may replace each one as it is computed."""
+        """Every given and forward quantity by name; `tap(name, value)` may replace each one as it is computed.
+
+        Raises Unsupported if `ops` lacks one of `operations`.
+        """
+        missing = [name for name in self.operations if not hasattr(ops, name)]
+        if missing:
+            raise Unsupported(f"operation: the adapter has no {missing[0]}")
+        keep: Tap = tap or (lambda _, value: value)
         computed = dict(values)
-        for equation in DERIVATIONS[self.derivation].group("forward"):
-            value = equation.forms[0].formula(ops, *[computed[o] for o in equation.operands])
-            computed[equation.name] = tap(equation.name, value) if tap else value
+        architecture = self.architecture
+        if architecture is None:
+            for equation in derivation(self.derivation).group("forward"):
+                value = equation.forms[0].formula(ops, *[computed[o] for o in equation.operands])
+                computed[equation.name] = keep(equation.name, value)
+            return computed
+        a = computed["X"]
+        for layer, activation in enumerate(architecture.activations, 1):
+            z = keep(f"z{layer}", ops.linear(a, computed[f"W{layer}"], computed.get(f"b{layer}")))
+            a = keep(f"a{layer}", z if activation == "identity" else getattr(ops, activation)(z))
+            computed[f"z{layer}"], computed[f"a{layer}"] = z, a
+        loss = getattr(ops, architecture.loss)(a, computed["T"], architecture.reduction)
+        computed["E"] = keep("E", loss)
         return computed
+
+
+class Unsupported(Exception):
+    """What an adapter raises for a point that it has no way to run; the message says why."""
 
 
 def point(case: Case, dtype: str, device: str = "cpu") -> Point:
     """Round a case's values, the rate included, to nearest in `dtype` (hypothesis 1).
 
-    Raises BadInput if a value overflows there.
+    Raises BadInput if a value overflows there, or if judging the case takes more memory than there is.
     """
     target = named_format(dtype)
-    derivation = case.equations
-    values = {}
+    if isinstance(case.derivation, Architecture):
+        _affordable(case.id, case.derivation, {"float64": 8, "float32": 4}.get(dtype, 2))
+    values: dict[str, Any] = {}
     for name, value in case.values:
-        rounded = float(target.round(value))
-        if math.isinf(rounded):
+        rounded = target.round(value)
+        if np.isinf(rounded).any():
+            largest = float(np.abs(value).max())
             raise BadInput(
-                f"case {case.id!r}: {name} = {value!r} rounds to infinity in {dtype}, whose largest number is "
+                f"case {case.id!r}: {name} = {largest!r} rounds to infinity in {dtype}, whose largest number is "
                 f"{target.largest!r}; use a smaller value or a wider dtype"
             )
-        values[name] = rounded
-    rate = values.pop(derivation.rate)
+        if rounded.ndim:
+            rounded.flags.writeable = False
+        values[name] = rounded if rounded.ndim else float(rounded)
+    of = derivation(case.derivation)
+    rate = values.pop(of.rate)
     return Point(
         case=case.id,
         derivation=case.derivation,
         dtype=dtype,
         device=device,
         values=MappingProxyType(values),
-        parameters=derivation.parameters,
+        parameters=of.parameters,
         rate=rate,
-        loss=derivation.loss,
-        intermediates=derivation.intermediates,
+        loss=of.loss,
+        intermediates=of.intermediates,
     )
+
+
+def available_memory() -> int:
+    """Bytes of memory that a process can have without swapping, as far as the system says."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _affordable(case: str, architecture: Architecture, itemsize: int) -> None:
+    needed, there = architecture.working_bytes(itemsize), available_memory()
+    if needed > there:
+        raise BadInput(
+            f"case {case!r}: judging {architecture.parameters:,} parameters takes about {needed / 2**30:,.1f} GiB, and "
+            f"{there / 2**30:,.1f} GiB of memory are available; use narrower layers or a smaller batch"
+        )
 
 
 def named_format(dtype: str) -> Format:
@@ -133,10 +217,7 @@ def document_case(
     >>> dict(case.values)["i2"]
     2.0
     """
-    if not id or not all(c.isalnum() or c in "-_./" for c in id) or id.startswith((".", "/")) or ".." in id:
-        raise BadInput(
-            f"case id {id!r}: expected letters, digits and - _ . / such as 'mine/one'; it names files and rows"
-        )
+    _check_id(id)
     groups = {
         "weights": (weights, NETWORK.parameters),
         "inputs": (inputs, ("i1", "i2")),
@@ -161,3 +242,135 @@ def document_case(
         if not math.isfinite(number):
             raise BadInput(f"case {id!r}: {name} is {number!r}; every value must be finite")
     return Case(id, NETWORK.name, tuple(values))
+
+
+def _check_id(id: str) -> None:
+    if not id or not all(c.isalnum() or c in "-_./" for c in id) or id.startswith((".", "/")) or ".." in id:
+        raise BadInput(
+            f"case id {id!r}: expected letters, digits and - _ . / such as 'mine/one'; it names files and rows"
+        )
+
+
+def network_case(
+    id: str,
+    *,
+    layers: Sequence[tuple[ArrayLike, ArrayLike | None, str]],
+    loss: str = "half_squared_error",
+    reduction: str = "sum",
+    inputs: ArrayLike,
+    targets: ArrayLike,
+    rate: float,
+) -> Case:
+    """A case of a fully connected network of any depth and width.
+
+    `layers` are (W, b, activation) from the input on: W of shape (out, in), b of shape (out,) or None, the activation
+    one of `gradconform.reference.activations.ACTIVATIONS`; softmax only at the output. `inputs` X is (batch, in),
+    `targets` T (batch, out); for softmax cross-entropy T may be class indices of shape (batch,). All are dimensionless
+    finite numbers, kept as float64. `loss` is one of `gradconform.reference.losses.LOSSES`, E over the output a_L.
+
+    `reduction` "sum" adds over every component and row. "mean" divides that by batch × outputs, for softmax
+    cross-entropy by the batch: PyTorch's convention, kept in every adapter.
+
+    Raises BadInput for sizes that do not chain, a name that is not known, an empty batch, integer weights, a value that
+    is not finite, a target outside the loss's domain.
+
+    >>> import numpy as np
+    >>> W1, W2 = np.full((3, 2), 0.1), np.full((1, 3), -0.2)
+    >>> case = network_case("mine/two", layers=[(W1, None, "tanh"), (W2, [0.5], "identity")],
+    ...                     inputs=[[1.0, 2.0]], targets=[[0.5]], rate=0.1)
+    >>> case.derivation.sizes
+    (2, 3, 1)
+    """
+    _check_id(id)
+    if loss not in LOSSES:
+        raise unknown("loss", loss, LOSSES)
+    if reduction not in REDUCTIONS:
+        raise unknown("reduction", reduction, REDUCTIONS)
+    X = _array(id, "inputs", inputs, 2)
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        raise BadInput(f"case {id!r}: inputs have shape {X.shape}; expected (batch, in) with at least one row")
+    if not len(layers):
+        raise BadInput(f"case {id!r}: layers are empty; expected (W, b, activation) for at least one layer")
+    values: list[tuple[str, Any]] = [("X", X)]
+    sizes, activations, biased = [X.shape[1]], [], []
+    for number, layer in enumerate(layers, 1):
+        if not isinstance(layer, Sequence) or len(layer) != 3:
+            raise BadInput(f"case {id!r}: layer {number} is {type(layer).__name__}; expected (W, b, activation)")
+        weight, bias, activation = layer
+        if activation not in ACTIVATIONS:
+            raise unknown(f"activation of layer {number}", str(activation), ACTIVATIONS)
+        if ACTIVATIONS[activation].rowwise and number < len(layers):
+            raise BadInput(f"case {id!r}: layer {number} is {activation}, which belongs at the output only")
+        W = _array(id, f"W{number}", weight, 2, whole=False)
+        if W.shape[1] != sizes[-1] or not W.shape[0]:
+            before = "the inputs have" if number == 1 else f"layer {number - 1} gives"
+            raise BadInput(
+                f"case {id!r}: W{number} has shape {W.shape} (out, in), but {before} {sizes[-1]} components; "
+                f"expected (out, {sizes[-1]})"
+            )
+        values.append((f"W{number}", W))
+        if bias is not None:
+            b = _array(id, f"b{number}", bias, 1, whole=False)
+            if b.shape != (W.shape[0],):
+                raise BadInput(
+                    f"case {id!r}: b{number} has shape {b.shape}, W{number} {W.shape}; expected ({W.shape[0]},)"
+                )
+            values.append((f"b{number}", b))
+        sizes.append(W.shape[0])
+        activations.append(str(activation))
+        biased.append(bias is not None)
+    values.append(("T", _targets(id, loss, targets, (X.shape[0], sizes[-1]))))
+    try:
+        eta = float(rate)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"case {id!r}: rate must be a number, got {rate!r}") from error
+    if not math.isfinite(eta):
+        raise BadInput(f"case {id!r}: rate is {eta!r}; it must be finite")
+    values.append(("eta", eta))
+    architecture = Architecture(tuple(sizes), tuple(activations), tuple(biased), loss, reduction, X.shape[0])
+    return Case(id, architecture, tuple(values))
+
+
+def _array(id: str, name: str, given: ArrayLike, dimensions: int, whole: bool = True) -> NDArray[np.float64]:
+    """A read-only float64 copy of an array of finite numbers; `whole` says whether integers are taken."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise BadInput(f"case {id!r}: {name} is no rectangular array of numbers: {error}") from error
+    if array.dtype.kind in "iub" and not whole:
+        raise BadInput(
+            f"case {id!r}: {name} has the integer dtype {array.dtype}; weights are trained as floating-point numbers: "
+            f"give {name} as floats, such as W.astype(float)"
+        )
+    if array.dtype.kind not in "iubf" and array.dtype.name not in FORMATS:
+        raise BadInput(f"case {id!r}: {name} has dtype {array.dtype}; expected real floating-point numbers")
+    if array.ndim != dimensions:
+        shape = {1: "(out,)", 2: "(batch, in)" if name == "inputs" else "two dimensions"}[dimensions]
+        raise BadInput(f"case {id!r}: {name} has shape {array.shape}; expected {shape}")
+    numbers = np.array(array, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
+        raise BadInput(f"case {id!r}: {name}{list(where)} is {numbers[where]!r}; every value must be finite")
+    numbers.flags.writeable = False
+    return numbers
+
+
+def _targets(id: str, loss: str, targets: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+    raw = np.asarray(targets)
+    if loss == "softmax_cross_entropy" and raw.ndim == 1 and raw.dtype.kind in "iu":
+        if raw.shape != shape[:1] or (raw.size and (raw.min() < 0 or raw.max() >= shape[1])):
+            raise BadInput(
+                f"case {id!r}: targets are class indices of shape {raw.shape}; expected ({shape[0]},) from 0 to "
+                f"{shape[1] - 1}"
+            )
+        raw = np.eye(shape[1])[raw]
+    T = _array(id, "targets", raw, 2)
+    if T.shape != shape:
+        raise BadInput(f"case {id!r}: targets have shape {T.shape}; expected (batch, out) = {shape}")
+    for number, row in enumerate(T):
+        if not LOSSES[loss].admits(row):
+            raise BadInput(
+                f"case {id!r}: row {number} of the targets, {np.array2string(row, threshold=8, precision=6)}, is "
+                f"outside the domain of {loss}: {LOSSES[loss].domain}"
+            )
+    return T

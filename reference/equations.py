@@ -12,6 +12,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 Formula = Callable[..., Any]
+#: What one component of an equation's result depends on: part(index, operands) gives a part of each operand, and where
+#: the component lies in the formula's value on those parts.
+Part = Callable[[tuple[int, ...], Sequence[Any]], tuple[list[Any], tuple[int, ...]]]
 Group = Literal["forward", "backward", "update"]
 
 
@@ -20,7 +23,8 @@ class Form:
     """One accepted rounded program for an equation: a formula over named operands, and who writes it so.
 
     A `tangent` form is what forward mode computes. It has no adjoints, so where a framework reports its adjoints, at
-    the step level, it is none of the accepted forms.
+    the step level, it is none of the accepted forms. A `narrow` form differs from the others only in 16-bit formats,
+    where matrix products are accumulated in a wider one; elsewhere it is contained in them.
     """
 
     name: str
@@ -28,6 +32,7 @@ class Form:
     formula: Formula
     source: str
     tangent: bool = False
+    narrow: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Equation:
     """`name` = formula(operands). The first form is the document's own; it alone defines the truth.
 
     `against`, where given, is the quantity that a relative accuracy is measured by instead of the result: a weight's
-    update is judged by the step η·∂E/∂w, not by the weight it is subtracted from.
+    update is judged by the step η·∂E/∂w, not by the weight it is subtracted from. `part`, for an equation of arrays,
+    says what one component depends on; `shape` how large the result is.
     """
 
     name: str
@@ -43,6 +49,8 @@ class Equation:
     source: str
     forms: tuple[Form, ...]
     against: Form | None = None
+    part: Part | None = None
+    shape: tuple[int, ...] = ()
 
     @property
     def operands(self) -> tuple[str, ...]:

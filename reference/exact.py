@@ -6,9 +6,41 @@ Balls carry their own + − × ÷ and powers; this module adds the named operati
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from flint import arb, ctx
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A real constant of a formula, for every arithmetic: `of(field)` builds it from a field's ratio, sqrt and pi."""
+
+    text: str
+    of: Callable[[Any], Any]
+
+
+def ratio(numerator: int, denominator: int) -> Constant:
+    """A rational constant, such as the 1/N of a mean."""
+    return Constant(f"{numerator}/{denominator}", lambda field: field.ratio(numerator, denominator))
+
+
+def decimal_constant(digits: str) -> Constant:
+    """A constant that is defined by its decimal digits."""
+    exact = Fraction(digits)
+    return Constant(digits, lambda field: field.ratio(exact.numerator, exact.denominator))
+
+
+class Field:
+    """How to build a `Constant`: a ratio of integers, a square root and π."""
+
+    def __init__(self, ratio: Callable[[int, int], Any], sqrt: Callable[[Any], Any], pi: Callable[[], Any]) -> None:
+        self.ratio, self.sqrt, self.pi = ratio, sqrt, pi
+
+
+BALLS = Field(lambda p, q: arb(p) / q, lambda x: arb(x).sqrt(), arb.pi)
 
 
 class HandWritten:

@@ -68,7 +68,7 @@ def ulp(x: arb, target: Format) -> arb:
 
 
 @dataclass(frozen=True)
-class _Decision:
+class Decision:
     """Whether one component of one candidate admits what was got: inside, outside, or not decided at this precision.
 
     `special` marks an infinity or NaN that the form itself may produce there.
@@ -84,20 +84,20 @@ def _by_radius(a: Candidate, b: Candidate) -> int:
     return 1 if wide > narrow else -1 if wide < narrow else 0
 
 
-def _decide(got: float, ball: Rounded, bounded: bool) -> _Decision:
+def decision(got: float, ball: Rounded, bounded: bool) -> Decision:
     """`bounded` says that some form cannot overflow here: then no infinity or NaN is admitted (hypothesis 7)."""
     if ball.specials & ANYTHING:
-        return _Decision("inside", special=True)
+        return Decision("inside", special=True)
     if not math.isfinite(got):
         special = NAN if math.isnan(got) else POSITIVE if got > 0 else NEGATIVE
-        return _Decision("inside", special=True) if ball.specials & special and not bounded else _Decision("outside")
-    error = abs(arb(got) - ball.exact)
+        return Decision("inside", special=True) if ball.specials & special and not bounded else Decision("outside")
+    error = ball.distance(got)
     if error <= ball.radius:
-        return _Decision("inside")
-    return _Decision("outside") if error > ball.radius else _Decision("undecided")
+        return Decision("inside")
+    return Decision("outside") if error > ball.radius else Decision("undecided")
 
 
-def _share(error: arb, radius: arb) -> float:
+def share_of(error: arb, radius: arb) -> float:
     """error/radius with 0/0 = 0 and x/0 = ∞."""
     if error.is_zero():
         return 0.0
@@ -119,7 +119,7 @@ def judge(
     usable = sorted(known or candidates, key=cmp_to_key(_by_radius))
     bounded = [any(not c.components[i].specials for c in usable) for i in range(len(got))]
     decisions = {
-        id(c): [_decide(*each) for each in zip(got, c.components, bounded, strict=True)] for c in usable
+        id(c): [decision(*each) for each in zip(got, c.components, bounded, strict=True)] for c in usable
     }  # fmt: skip
     accepting = [c for c in usable if all(d.outcome == "inside" for d in decisions[id(c)])]
     doubtful = [c for c in usable if all(d.outcome != "outside" for d in decisions[id(c)])]
@@ -133,8 +133,8 @@ def judge(
             share = math.inf
             ulps.append(math.inf)
         else:
-            distance = abs(arb(value) - ball.exact)
-            share = _share(distance, ball.radius)
+            distance = ball.distance(value)
+            share = share_of(distance, ball.radius)
             ulps.append(to_float(distance / ulp(ball.exact, target)))
         if decisions[id(named)][index].special:
             share = 0.0
@@ -145,7 +145,7 @@ def judge(
         return _unknown(got[worst], named.form, worst)
     value, ball, sharpest = got[worst], named.components[worst], usable[0].components[worst]
     finite = math.isfinite(value)
-    error = abs(arb(value) - ball.exact) if finite else None
+    error = ball.distance(value) if finite else None
     admitted = bool(accepting) and decisions[id(named)][worst].special
     verdict: Verdict
     reason = None
@@ -168,7 +168,7 @@ def judge(
         median_ulp=None if admitted else sorted(ulps)[len(ulps) // 2],
         allowance=to_float(ball.radius),
         share=None if admitted else worst_share,
-        sharpest_share=_share(error, sharpest.radius) if error is not None else None,
+        sharpest_share=share_of(error, sharpest.radius) if error is not None else None,
         form=named.form,
         certified_bits=_certified_bits(ball.radius, scale[worst]),
         worst_index=worst,
@@ -185,7 +185,7 @@ def _unknown(value: float, form: str, worst: int) -> Judgement:
 
 
 def _accepted(
-    decisions: Sequence[_Decision],
+    decisions: Sequence[Decision],
     got: Sequence[float],
     named: Candidate,
     scale: Sequence[arb],

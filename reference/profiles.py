@@ -42,12 +42,16 @@ class Profile:
         raise KeyError(f"profile {self.name} has no bounds for {target.name}")
 
 
-_WIDE = MappingProxyType({"exp": 3.0, "sin": 4.0, "cos": 4.0})
-_HALF = MappingProxyType({"exp": 2.0, "sin": 2.0, "cos": 2.0})
+_WIDE = MappingProxyType(
+    {"exp": 3.0, "sin": 4.0, "cos": 4.0, "expm1": 3.0, "log": 3.0, "log1p": 2.0, "tanh": 5.0, "erf": 16.0, "erfc": 16.0}
+)
+_HALF = MappingProxyType(
+    {"exp": 2.0, "sin": 2.0, "cos": 2.0, "expm1": 2.0, "log": 2.0, "log1p": 2.0, "tanh": 2.0, "erf": 4.0, "erfc": 4.0}
+)
 
 OPENCL = Profile("opencl", MappingProxyType({"float64": _WIDE, "float32": _WIDE, "float16": _HALF}), flush=True)
 
-_ONE = MappingProxyType({"exp": 1.0, "sin": 1.0, "cos": 1.0})
+_ONE = MappingProxyType(dict.fromkeys(_WIDE, 1.0))
 
 STRICT = Profile("strict", MappingProxyType(dict.fromkeys(OPENCL.ulps, _ONE)), flush=False)
 
@@ -57,10 +61,58 @@ _JAX = Profile(
     "vendor",
     MappingProxyType(
         {
-            "float64": MappingProxyType({"exp": 2.0, "sin": 2.5, "cos": 1.5}),
-            "float32": MappingProxyType({"exp": 2.0, "sin": 1.5, "cos": 2.0}),
-            "float16": MappingProxyType({"exp": 1.0, "sin": 1.0, "cos": 1.0}),
-            "bfloat16": MappingProxyType({"exp": 1.0, "sin": 0.5, "cos": 0.5}),
+            "float64": MappingProxyType(
+                {
+                    "exp": 2.0,
+                    "sin": 2.5,
+                    "cos": 1.5,
+                    "expm1": 4.5,
+                    "log": 1.5,
+                    "log1p": 2.0,
+                    "tanh": 7.0,
+                    "erf": 2.5,
+                    "erfc": 350.0,
+                }
+            ),
+            "float32": MappingProxyType(
+                {
+                    "exp": 2.0,
+                    "sin": 1.5,
+                    "cos": 2.0,
+                    "expm1": 6.5,
+                    "log": 1.5,
+                    "log1p": 3.0,
+                    "tanh": 5.5,
+                    "erf": 7.0,
+                    "erfc": 66.5,
+                }
+            ),
+            "float16": MappingProxyType(
+                {
+                    "exp": 1.0,
+                    "sin": 1.0,
+                    "cos": 1.0,
+                    "expm1": 2.5,
+                    "log": 1.0,
+                    "log1p": 1.0,
+                    "tanh": 0.5,
+                    "erf": 1.0,
+                    "erfc": 1.0,
+                }
+            ),
+            "bfloat16": MappingProxyType(
+                {
+                    "exp": 1.0,
+                    "sin": 0.5,
+                    "cos": 0.5,
+                    "expm1": 0.5,
+                    "log": 0.5,
+                    "log1p": 0.5,
+                    "tanh": 0.5,
+                    "erf": 0.5,
+                    "erfc": 0.5,
+                }
+            ),
         }
     ),
     flush=True,

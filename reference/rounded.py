@@ -2,7 +2,8 @@
 
 A `Rounded` value says: the formula's exact value is `exact` (itself a rigorous enclosure); a program that evaluates the
 same formula in the dtype, under the numbered hypotheses of the claim, holds a number within `radius` of it, or else one
-of the `specials` (±inf after an overflow, NaN after an operation on one). Every operation widens the radius by
+of the `specials` (±inf after an overflow, NaN after an operation on one). At a kink the derivative is a set
+(hypothesis 8): `exact` is then its centre and `spread` half its width. Every operation widens the radius by
 
   propagation   what the operands' radii do to the result, in full, not to first order;
   rounding      u·sup|x| for a correctly rounded operation, K ulp for an elementary function (hypotheses 2 and 4),
@@ -22,8 +23,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from flint import arb
 
-from gradconform.reference.exact import HandWritten, exponent, power_of_two
-from gradconform.reference.formats import Format
+from gradconform.reference.exact import BALLS, Constant, HandWritten, exponent, power_of_two
+from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.profiles import Profile
 
 POSITIVE, NEGATIVE, NAN, ANYTHING = 1, 2, 4, 8
@@ -40,6 +41,11 @@ def smaller(a: arb, b: arb) -> arb:
     return a if a <= b else b
 
 
+def positive(x: arb) -> arb:
+    """max(x, 0)."""
+    return x if x > 0 else ZERO if x <= 0 else (x + abs(x)) / 2
+
+
 def _real(x: object) -> bool:
     return isinstance(x, Rounded | int | float)
 
@@ -47,31 +53,52 @@ def _real(x: object) -> bool:
 class Rounded:
     """A value of `RoundedBalls`; see the module."""
 
-    __slots__ = ("arithmetic", "exact", "radius", "specials")
+    __slots__ = ("arithmetic", "exact", "radius", "specials", "spread")
 
-    def __init__(self, arithmetic: RoundedBalls, exact: arb, radius: arb = ZERO, specials: int = 0) -> None:
+    def __init__(
+        self, arithmetic: RoundedBalls, exact: arb, radius: arb = ZERO, specials: int = 0, spread: arb = ZERO
+    ) -> None:
         self.arithmetic, self.exact, self.radius, self.specials = arithmetic, exact, radius, specials
+        self.spread = spread
 
     def __repr__(self) -> str:
         return f"Rounded({self.exact.str(6)}, radius={self.radius.str(3)}, specials={self.specials})"
 
     def is_zero(self) -> bool:
         """Whether the program holds an exact zero here."""
-        return not self.specials and self.exact.is_zero() and self.radius.is_zero()
+        return not self.specials and self.exact.is_zero() and self.radius.is_zero() and self.spread.is_zero()
+
+    def distance(self, x: float) -> arb:
+        """From x to the exact value, or to the set of them."""
+        return positive(abs(arb(x) - self.exact) - self.spread)
+
+    def folded(self) -> Rounded:
+        """The same value with the set's half width as a part of the radius."""
+        if self.spread.is_zero():
+            return self
+        return Rounded(self.arithmetic, self.exact, self.radius + self.spread, self.specials)
 
     def __neg__(self) -> Rounded:
         swapped = self.specials & ~(POSITIVE | NEGATIVE)
         swapped |= NEGATIVE if self.specials & POSITIVE else 0
         swapped |= POSITIVE if self.specials & NEGATIVE else 0
-        return Rounded(self.arithmetic, -self.exact, self.radius, swapped)
+        return Rounded(self.arithmetic, -self.exact, self.radius, swapped, self.spread)
 
     def __add__(self, other: Rounded | float) -> Rounded:
-        return self.arithmetic.add(self, self.arithmetic.coerce(other)) if _real(other) else NotImplemented
+        return (
+            self.arithmetic.add(self.folded(), self.arithmetic.coerce(other).folded())
+            if _real(other)
+            else NotImplemented
+        )
 
     __radd__ = __add__
 
     def __sub__(self, other: Rounded | float) -> Rounded:
-        return self.arithmetic.add(self, -self.arithmetic.coerce(other)) if _real(other) else NotImplemented
+        return (
+            self.arithmetic.add(self.folded(), -self.arithmetic.coerce(other).folded())
+            if _real(other)
+            else NotImplemented
+        )
 
     def __rsub__(self, other: float) -> Rounded:
         return self.arithmetic.add(self.arithmetic.coerce(other), -self)
@@ -131,6 +158,13 @@ class RoundedBalls(HandWritten):
         """A constant that the format does not hold: an operand of radius u|c| (hypothesis 1)."""
         return self._round(x, ZERO)
 
+    def real(self, constant: Constant) -> Rounded:
+        """A constant of a formula, exactly where the format holds it."""
+        value = constant.of(BALLS)
+        if value.is_exact() and self.format.holds(float(value)) and arb(float(value)) == value:
+            return Rounded(self, value)
+        return self.constant(value)
+
     def coerce(self, x: Rounded | float) -> Rounded:
         if isinstance(x, Rounded):
             return x
@@ -169,14 +203,25 @@ class RoundedBalls(HandWritten):
     # Operations -------------------------------------------------------------------------------------------------------
 
     def add(self, a: Rounded, b: Rounded) -> Rounded:
+        a, b = a.folded(), b.folded()
         exactly = ZERO if a.is_zero() or b.is_zero() else None  # x + 0 = x
         result = self._round(a.exact + b.exact, self._operand(a) + self._operand(b), error=exactly)
         return self._with_specials(result, lambda x, y: (x + y,), a, b) if a.specials | b.specials else result
 
     def multiply(self, a: Rounded, b: Rounded) -> Rounded:
+        if not (a.spread.is_zero() and b.spread.is_zero()):
+            return self._multiply_set(a, b)
         ra, rb = self._operand(a), self._operand(b)
         result = self._round(a.exact * b.exact, abs(a.exact) * rb + ra * (abs(b.exact) + rb))
         return self._with_specials(result, lambda x, y: (x * y,), a, b) if a.specials | b.specials else result
+
+    def _multiply_set(self, a: Rounded, b: Rounded) -> Rounded:
+        """A product where one factor is a set: the set of the products, each rounded."""
+        a, b = (a, b.folded()) if not a.spread.is_zero() else (b, a.folded())
+        whole = self.multiply(a.folded(), b)
+        spread = a.spread * abs(b.exact)
+        # `whole` counts the spread as an error; what is left of it is rounding, and the other factor's own radius.
+        return Rounded(self, whole.exact, positive(whole.radius - spread), whole.specials, spread)
 
     def square(self, a: Rounded) -> Rounded:
         """x·x, both factors the same number."""
@@ -187,6 +232,8 @@ class RoundedBalls(HandWritten):
     def scale(self, a: Rounded, power: float) -> Rounded:
         """Multiplication by a power of two: exact unless the result is subnormal or overflows."""
         c = arb(power)
+        if not a.spread.is_zero():
+            return self._multiply_set(a, self.coerce(power))
         result = self._round(a.exact * c, self._operand(a) * abs(c), error=ZERO)
         return self._with_specials(result, lambda x: (x * power,), a) if a.specials else result
 
@@ -215,6 +262,54 @@ class RoundedBalls(HandWritten):
         specials |= ANYTHING if any(t.specials for t in terms) else 0
         return Rounded(self, exact, propagated + error, specials)
 
+    def total_of(self, terms: Sequence[Rounded]) -> Rounded:
+        """Σ x of k terms in any order and in the format: errs by at most (k − 1)·u·Σ|x| (hypothesis 2).
+
+        Numbers of a format do not underflow when they are added; a subnormal partial sum may be flushed.
+        """
+        terms = [t.folded() for t in terms]
+        radii = [self._operand(t) for t in terms]
+        exact, propagated = sum((t.exact for t in terms), ZERO), sum(radii, ZERO)
+        magnitude = sum((abs(t.exact) for t in terms), ZERO) + propagated
+        error = (len(terms) - 1) * self.unit * magnitude
+        if self.flush:
+            error += smaller((len(terms) - 1) * self.smallest_normal, magnitude)
+        unknown = any(t.specials for t in terms) or not magnitude + error < self.overflow
+        return Rounded(self, exact, propagated + error, ANYTHING if unknown else 0)
+
+    def dot(self, a: Sequence[Rounded], b: Sequence[Rounded], bias: Rounded | None = None) -> Rounded:
+        """Σ a·b (+ bias) of k terms in any order: errs by at most k·u·Σ|a·b| (hypothesis 2).
+
+        In a 16-bit format the terms are accumulated in float32 or wider and rounded once (hypothesis 3).
+        """
+        a, b = [x.folded() for x in a], [x.folded() for x in b]
+        exact, propagated, magnitude = ZERO, ZERO, ZERO
+        for x, y in zip(a, b, strict=True):
+            rx, ry = self._operand(x), self._operand(y)
+            exact += x.exact * y.exact
+            if not (rx.is_zero() and ry.is_zero()):
+                propagated += abs(x.exact) * ry + rx * (abs(y.exact) + ry)
+            magnitude += (abs(x.exact) + rx) * (abs(y.exact) + ry)
+        terms = [*a, *b]
+        if bias is not None:
+            bias = bias.folded()
+            terms.append(bias)
+            exact, propagated = exact + bias.exact, propagated + self._operand(bias)
+            magnitude += abs(bias.exact) + self._operand(bias)
+        k = len(a) + (bias is not None)
+        narrow = self.format.precision < FLOAT32.precision
+        wide = FLOAT32 if narrow else self.format
+        tiny = power_of_two(wide.emin if self.flush else wide.emin - wide.precision)
+        error = k * (power_of_two(-wide.precision) * magnitude + smaller(tiny, magnitude))
+        if narrow:
+            error *= 1 + self.unit
+        overflow = (2 - power_of_two(-wide.precision)) * power_of_two(wide.emax)
+        if any(t.specials for t in terms) or not magnitude + error < overflow:
+            return Rounded(self, exact, ZERO, ANYTHING)
+        if narrow:
+            return self._round(exact, propagated + error)
+        return Rounded(self, exact, propagated + error, ANYTHING if not magnitude + error < self.overflow else 0)
+
     def sigmoid(self, x: Rounded) -> Rounded:
         """σ(x) = 1/(1 + e^−x); where x is hardly known, still a number of [0, 1].
 
@@ -240,6 +335,113 @@ class RoundedBalls(HandWritten):
     def cos(self, x: Rounded) -> Rounded:
         result = self._elementary("cos", x.exact.cos(), self._operand(x))  # |cos'| <= 1
         return self._with_specials(result, lambda v: (math.nan,), x) if x.specials else result
+
+    def expm1(self, x: Rounded) -> Rounded:
+        exact = x.exact.expm1()
+        result = self._elementary("expm1", exact, x.exact.exp() * self._operand(x).expm1())
+        return self._with_specials(result, lambda v: (math.expm1(v),), x) if x.specials else result
+
+    def log(self, x: Rounded) -> Rounded:
+        """log x; where x may not be positive nothing is known of the result."""
+        radius = self._operand(x)
+        least = x.exact - radius
+        if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
+            return Rounded(self, x.exact.log(), ZERO, ANYTHING)
+        result = self._elementary("log", x.exact.log(), radius / least)
+        return self._with_specials(result, lambda v: (math.inf,), x) if x.specials else result
+
+    def log1p(self, x: Rounded) -> Rounded:
+        """log(1 + x); where x may not be above −1 nothing is known of the result."""
+        radius = self._operand(x)
+        least = 1 + x.exact - radius
+        if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
+            return Rounded(self, x.exact.log1p(), ZERO, ANYTHING)
+        result = self._elementary("log1p", x.exact.log1p(), radius / least)
+        return self._with_specials(result, lambda v: (math.inf,), x) if x.specials else result
+
+    def tanh(self, x: Rounded) -> Rounded:
+        """tanh x; its derivative is at most 4·e^(−2|y|), and at most 1."""
+        radius = self._operand(x)
+        nearest = positive(abs(x.exact) - radius)
+        propagated = smaller(radius, 4 * radius * (-2 * nearest).exp())
+        result = self._elementary("tanh", x.exact.tanh(), propagated)
+        return self._with_specials(result, lambda v: (math.tanh(v),), x) if x.specials else result
+
+    def erf(self, x: Rounded) -> Rounded:
+        result = self._elementary("erf", x.exact.erf(), self._gaussian(x))
+        return self._with_specials(result, lambda v: (math.erf(v),), x) if x.specials else result
+
+    def erfc(self, x: Rounded) -> Rounded:
+        result = self._elementary("erfc", x.exact.erfc(), self._gaussian(x))
+        return self._with_specials(result, lambda v: (math.erfc(v),), x) if x.specials else result
+
+    def _gaussian(self, x: Rounded) -> arb:
+        """How far erf moves over a ball: its derivative is 2/√π·e^(−y²), largest where |y| is smallest."""
+        radius = self._operand(x)
+        nearest = positive(abs(x.exact) - radius)
+        return 2 / arb.pi().sqrt() * (-nearest * nearest).exp() * radius
+
+    # Piecewise functions ----------------------------------------------------------------------------------------------
+
+    def positive_part(self, x: Rounded) -> Rounded:
+        """max(x, 0), which moves no further than x and is not rounded."""
+        result = self._round(positive(x.exact), self._operand(x), error=ZERO)
+        return (
+            self._with_specials(result, lambda v: (v if v > 0 or math.isnan(v) else 0.0,), x) if x.specials else result
+        )
+
+    def absolute(self, x: Rounded) -> Rounded:
+        result = self._round(abs(x.exact), self._operand(x), error=ZERO)
+        return self._with_specials(result, lambda v: (abs(v),), x) if x.specials else result
+
+    def maximum(self, a: Rounded, b: Rounded) -> Rounded:
+        """max(a, b), which moves no further than the operand that moves further."""
+        exact = a.exact if a.exact > b.exact else b.exact if b.exact > a.exact else a.exact.max(b.exact)
+        result = self._round(exact, larger(self._operand(a), self._operand(b)), error=ZERO)
+        return self._with_specials(result, lambda x, y: (max(x, y),), a, b) if a.specials | b.specials else result
+
+    def select(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
+        """`above` where x > 0, else `below`: two branches of a function that is continuous at x = 0."""
+        above, below = self.coerce(above), self.coerce(below)
+        if self._above(x):
+            return above
+        if self._below(x):
+            return below
+        return self._either(*((above, below) if x.exact > 0 else (below, above)))
+
+    def instead(self, x: Rounded, used: Rounded | float, formula: Rounded, truth: Rounded) -> Rounded:
+        """Where x > 0 the program uses `used` in place of `formula`: its distance from the truth is its error."""
+        if self._below(x):
+            return formula
+        used = self.coerce(used)
+        radius = abs(used.exact - truth.exact) + used.radius
+        if self._above(x):
+            return Rounded(self, truth.exact, radius, used.specials)
+        return Rounded(self, truth.exact, larger(radius, formula.radius), used.specials | formula.specials)
+
+    def step(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
+        """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""
+        above, below = self.coerce(above), self.coerce(below)
+        if self._above(x):
+            return above
+        if x.exact + self._operand(x) < 0 and not x.specials & ~NEGATIVE:
+            return below
+        if x.specials & (NAN | ANYTHING):
+            return Rounded(self, above.exact, ZERO, ANYTHING)
+        centre, spread = (above.exact + below.exact) / 2, abs(above.exact - below.exact) / 2
+        return Rounded(self, centre, larger(above.radius, below.radius), above.specials | below.specials, spread)
+
+    def _above(self, x: Rounded) -> bool:
+        """Whether the program certainly finds x > 0."""
+        return bool(x.exact - self._operand(x) > 0) and not x.specials & ~POSITIVE
+
+    def _below(self, x: Rounded) -> bool:
+        """Whether the program certainly finds x <= 0."""
+        return bool(x.exact + self._operand(x) <= 0) and not x.specials & ~NEGATIVE
+
+    def _either(self, chosen: Rounded, other: Rounded) -> Rounded:
+        radius = larger(chosen.radius, abs(other.exact - chosen.exact) + other.radius)
+        return Rounded(self, chosen.exact, radius, chosen.specials | other.specials)
 
     def _elementary(self, function: str, exact: arb, propagated: arb) -> Rounded:
         """Hypothesis 4: within K ulp of the exact value at the argument that the program holds."""

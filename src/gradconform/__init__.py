@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from gradconform import adapters
     from gradconform.conformance.api import cases, check, train
     from gradconform.conformance.runner import SUITE_VERSION as __version__
-    from gradconform.reference.cases import BadInput, Case, document_case
+    from gradconform.reference.cases import BadInput, Case, document_case, network_case
 
-__all__ = ["BadInput", "Case", "__version__", "adapters", "cases", "check", "document_case", "train"]
+__all__ = ["BadInput", "Case", "__version__", "adapters", "cases", "check", "document_case", "network_case", "train"]
 
 _HOME = {
     "BadInput": "gradconform.reference.cases",
     "Case": "gradconform.reference.cases",
     "document_case": "gradconform.reference.cases",
+    "network_case": "gradconform.reference.cases",
     "cases": "gradconform.conformance.api",
     "check": "gradconform.conformance.api",
     "train": "gradconform.conformance.api",

@@ -1,0 +1,293 @@
+"""The check of a layered network: every tensor of an answer held against the reference, at both levels.
+
+whole: loss, gradient and updated weights from the case's inputs alone, in double words for every dtype.
+step:  every equation of every layer on the operands that the framework itself reported, block by block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradconform.adapters.contract import Answer, Trace
+from gradconform.conformance.levels import reports, same_bits, widened
+from gradconform.conformance.measurement import Measurement, judged
+from gradconform.reference.array_judge import Adjudicator, Index, Screen, holds, judge_array
+from gradconform.reference.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.ball_arrays import BallArrays
+from gradconform.reference.cases import Key, Point
+from gradconform.reference.cases import derivation as derivation_of
+from gradconform.reference.equations import Derivation, Equation, Evaluation, Form
+from gradconform.reference.formats import FORMATS, Format
+from gradconform.reference.judge import FIRST_PRECISION, Candidate, Judgement, judge
+from gradconform.reference.midpoints import OutOfRange
+from gradconform.reference.network import ELEMENTWISE
+from gradconform.reference.plain import PLAIN
+from gradconform.reference.profiles import Profile
+from gradconform.reference.rounded import Rounded
+
+#: Components judged at a time where an equation is elementwise: so many that a block's arrays stay in a core's cache.
+BLOCK = 1 << 14
+#: Operand numbers that one component is adjudicated on in balls; beyond, in double words.
+BALL_OPERANDS = 20_000
+
+Values = Mapping[str, Any]
+
+
+def check_network(
+    answer: Answer, point: Point, constants: Profile, of: dict[str, Any], half_ulp: bool = False
+) -> Iterator[Measurement]:
+    """Judge every quantity of an answer; `of` identifies it (case, adapter, route, dtype)."""
+    derivation, target = derivation_of(point.derivation), FORMATS[point.dtype]
+    whole = Whole(point, constants)
+    for name, value in {
+        derivation.loss: answer.loss,
+        **{derivation.gradient[w]: answer.gradient[w] for w in point.parameters},
+        **{derivation.updated[w]: answer.updated[w] for w in point.parameters},
+    }.items():
+        yield _measured(of, "whole", name, value, whole.judge(name, np.asarray(value)))
+    trace = answer.trace
+    reason = "traced" if trace and not same_bits(trace.gradient, answer.gradient) else None
+    reported = reports(derivation, trace or Trace({}, {}, answer.gradient, answer.updated))
+    step = Step(point, constants, _held(reported, target))
+    for name, value in reported.items():
+        if trace is None and name not in derivation.updated.values():
+            continue  # without a trace the gradient's operands are not known; it was judged as a whole
+        got = np.asarray(value)
+        judgement = step.judge(name, got, half_ulp=False)
+        note = reason
+        if judgement.verdict == "deviates":
+            judgement, note = widened(judgement, step.judge(name, got, half_ulp=True), half_ulp, reason)
+        measurement = _measured(of, "step", name, value, judgement)
+        yield measurement.because(note) if note else measurement
+
+
+def _measured(of: dict[str, Any], level: str, name: str, value: Any, judgement: Judgement) -> Measurement:
+    shape = np.shape(value)
+    return judged({**of, "level": level, "quantity": name}, judgement, max(1, math.prod(shape)), shape)
+
+
+def _held(reported: Values, target: Format) -> dict[str, Any]:
+    """The reported values as operands: what came in a wider type is rounded to the dtype first."""
+    return {n: target.round(v) if holds(np.asarray(v), target) is not None else v for n, v in reported.items()}
+
+
+# Whole ----------------------------------------------------------------------------------------------------------------
+
+
+class Whole:
+    """What each quantity may be from the inputs alone: by the sharpest form at every equation, and by the widest."""
+
+    def __init__(self, point: Point, constants: Profile) -> None:
+        self.point, self.constants = point, constants
+        self.target = FORMATS[point.dtype]
+        self.derivation = derivation_of(point.derivation)
+        self.evaluations = _whole(_PointKey(point), constants)
+
+    def judge(self, name: str, got: NDArray[Any]) -> Judgement:
+        equation = self.derivation.by_name[name]
+        try:
+            values = {choice: e[name] for choice, e in self.evaluations.items()}
+            against = _norm_of(equation, self.evaluations["widest"])
+        except OutOfRange as error:
+            return _unresolved(got, str(error))
+        screens = []
+        for choice, value in values.items():
+            screen = Screen(choice, self.target, got.shape)
+            screen.add(got, value, 0)
+            screens.append(screen)
+
+        def adjudicator(form: str, index: Index) -> Rounded:
+            return _component(values[form], index)
+
+        return judge_array(got, screens, self.target, adjudicator, against, bits=FIRST_PRECISION)
+
+
+def _component(value: RoundedArray, index: Index) -> Rounded:
+    """A component of an array as a ball that holds the exact value: the midpoint's error is at most slack·radius."""
+    ball = value.arithmetic.scalar(value, index, value.shape)
+    within = ball.exact.__class__(0, float((ball.radius * value.arithmetic.mids.slack).upper()))
+    return Rounded(ball.arithmetic, ball.exact + within, ball.radius, ball.specials, ball.spread)
+
+
+class _PointKey:
+    """A point as a key of the cache, by identity of its values: routes of one task share them."""
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        self.key = (point.derivation, point.dtype, point.rate, tuple((n, id(v)) for n, v in point.values.items()))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _PointKey) and self.key == other.key
+
+
+@lru_cache(maxsize=2)
+def _whole(key: _PointKey, constants: Profile) -> dict[str, Evaluation]:
+    point = key.point
+    ops = RoundedArrays(FORMATS[point.dtype], constants, exact=True)
+    derivation = _without_narrow(point.derivation, ops.narrow)
+    given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
+    return {
+        "sharpest": Evaluation(derivation, ops, given, sharpest),
+        "widest": Evaluation(derivation, ops, given, widest),
+    }
+
+
+@lru_cache(maxsize=64)
+def _without_narrow(key: Key, narrow: bool) -> Derivation:
+    """The derivation with only the forms that matter in this format."""
+    from dataclasses import replace
+
+    derivation = derivation_of(key)
+    if narrow:
+        return derivation
+    equations = tuple(replace(e, forms=tuple(f for f in e.forms if not f.narrow)) for e in derivation.equations)
+    return replace(derivation, equations=equations)
+
+
+def _size(value: RoundedArray) -> float:
+    """The allowance of a tensor as one number; infinite where a component may be anything."""
+    if value.lost or (value.specials is not None and bool((value.specials & 8).any())):
+        return math.inf
+    return float(np.sum(value.radii()))
+
+
+def sharpest(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedArray:
+    """The value of the form with the smallest allowance; forms that may overflow set aside where another cannot."""
+    steady = [v for v in values if v.specials is None and not v.lost] or list(values)
+    return _admitting(min(steady, key=_size), values)
+
+
+def widest(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedArray:
+    """The value of the form with the largest allowance that is known."""
+    known = [v for v in values if _size(v) < math.inf] or list(values)
+    return _admitting(max(known, key=_size), values)
+
+
+def _admitting(chosen: RoundedArray, values: Sequence[RoundedArray]) -> RoundedArray:
+    """The chosen value, infinite or NaN only where every form may be (hypothesis 7)."""
+    if chosen.specials is None or any(v.specials is None and not v.lost for v in values):
+        specials = None
+    else:
+        specials = chosen.specials
+        for v in values:
+            if v.specials is not None:
+                unknown = (v.specials & 8) != 0
+                specials = np.where(unknown, specials, specials & (v.specials | 8)).astype(np.uint8)
+    return RoundedArray(chosen.arithmetic, chosen.mid, chosen.radius, chosen.spread, specials, chosen.lost)
+
+
+def _norm_of(equation: Equation, evaluation: Evaluation) -> float | None:
+    """The 2-norm of what a quantity's accuracy is measured by, where it is not the quantity itself."""
+    if equation.against is None:
+        return None
+    operands = [evaluation[o].high for o in equation.against.operands]
+    return float(np.linalg.norm(equation.against.formula(PLAIN, *operands)))
+
+
+# Step -----------------------------------------------------------------------------------------------------------------
+
+
+class Step:
+    """What each reported quantity may be, by each of its equation's forms on the other reported values."""
+
+    def __init__(self, point: Point, constants: Profile, reported: Values) -> None:
+        self.point, self.constants, self.reported = point, constants, reported
+        self.target = FORMATS[point.dtype]
+        self.arrays = RoundedArrays(self.target, constants)
+        self.derivation = _without_narrow(point.derivation, self.arrays.narrow)
+        self.known: Values = {**point.values, self.derivation.rate: point.rate, **reported}
+        self.balls = BallArrays(self.target, constants)
+
+    def judge(self, name: str, got: NDArray[Any], half_ulp: bool) -> Judgement:
+        """The judgement of one reported quantity; `half_ulp` takes reported operands as known to half an ulp only."""
+        equation = self.derivation.by_name[name]
+        forms = [form for form in equation.forms if not form.tangent]
+        absent = next((o for form in forms for o in form.operands if o not in self.known), None)
+        if absent is not None:
+            return _unresolved(got, f"the trace lacks {absent}")
+        try:
+            screens, against = self._screened(equation, forms, got, half_ulp)
+            return judge_array(got, screens, self.target, self._adjudicator(equation, forms, half_ulp), against)
+        except OutOfRange as error:
+            if got.size > BALL_OPERANDS:
+                return _unresolved(got, str(error))
+            return self._by_balls(equation, forms, got, half_ulp)
+
+    def _screened(
+        self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool
+    ) -> tuple[list[Screen], float | None]:
+        screens = [Screen(form.name, self.target, got.shape) for form in forms]
+        squares = 0.0
+        for block in _blocks(equation, got.shape):
+            start = 0 if block is None else block.start * (got.size // got.shape[0])
+            part = got if block is None else got[block]
+            operands: dict[str, RoundedArray] = {}
+            for form, screen in zip(forms, screens, strict=True):
+                for o in form.operands:
+                    if o not in operands:
+                        operands[o] = self._operand(o, half_ulp, block)
+                screen.add(part, form.formula(self.arrays, *[operands[o] for o in form.operands]), start)
+            if equation.against is not None:
+                step = equation.against.formula(PLAIN, *[operands[o].high for o in equation.against.operands])
+                squares += float(np.sum(np.square(step)))
+        return screens, None if equation.against is None else math.sqrt(squares)
+
+    def _operand(self, name: str, half_ulp: bool, block: slice | None) -> RoundedArray:
+        value = self.known[name]
+        if block is not None and np.ndim(value):
+            value = value[block]
+        return self.arrays.reported(value) if half_ulp and name in self.reported else self.arrays.given(value)
+
+    def _adjudicator(self, equation: Equation, forms: Sequence[Form], half_ulp: bool) -> Adjudicator:
+        by_name = {form.name: form for form in forms}
+
+        def adjudicate(form_name: str, index: Index) -> Rounded:
+            assert equation.part is not None
+            form = by_name[form_name]
+            parts, local = equation.part(index, [self.known[o] for o in form.operands])
+            leaf = [not (half_ulp and o in self.reported) for o in form.operands]
+            if sum(np.size(p) for p in parts) <= BALL_OPERANDS:
+                known = [self.balls.given(p) if exact else self.balls.reported(p)
+                         for p, exact in zip(parts, leaf, strict=True)]  # fmt: skip
+                found: Rounded = form.formula(self.balls, *known).values[local]
+                return found
+            arrays = RoundedArrays(self.target, self.constants, exact=True)
+            wide = [arrays.given(p) if exact else arrays.reported(p) for p, exact in zip(parts, leaf, strict=True)]
+            return _component(form.formula(arrays, *wide), local)
+
+        return adjudicate
+
+    def _by_balls(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool) -> Judgement:
+        """The judgement by balls alone, for numbers that double words do not hold."""
+        from gradconform.reference.exact import precision
+
+        adjudicate = self._adjudicator(equation, forms, half_ulp)
+        with precision(4 * FIRST_PRECISION):
+            candidates = [Candidate(f.name, [adjudicate(f.name, i) for i in np.ndindex(got.shape)]) for f in forms]
+            return judge([float(v) for v in got.reshape(-1)], candidates, self.target)
+
+
+def _blocks(equation: Equation, shape: tuple[int, ...]) -> Iterator[slice | None]:
+    """Parts of the first axis to judge one after the other; all at once unless the equation is elementwise."""
+    if equation.part is not ELEMENTWISE or math.prod(shape) <= 2 * BLOCK:
+        yield None
+        return
+    rows = max(1, BLOCK // math.prod(shape[1:]))
+    for first in range(0, shape[0], rows):
+        yield slice(first, min(first + rows, shape[0]))
+
+
+def _unresolved(got: NDArray[Any], why: str) -> Judgement:
+    value = float(got.reshape(-1)[0])
+    return Judgement(
+        "undecided", value, None, None, None, None, None, None, None, None, None, None, 0, f"operands: {why}"
+    )

@@ -1,0 +1,352 @@
+"""Activations: each formula with its derivative beside it, and the rounded programs that frameworks run for both.
+
+A forward form is a formula of the pre-activation `z`. A backward form gives ∂E/∂z from the adjoint g = ∂E/∂a and from
+`z` or the activation's own output `a`; all forms of an activation read the same one of the two, so that they enclose
+the same truth. The first form of each is the textbook's. At a kink the derivative is the set of all slopes between the
+one-sided ones (`ops.step`); `kinks` says where, and which slope each framework takes.
+
+Sources, by file: PyTorch 2.13, aten/src/ATen/native/cpu/Activation.cpp and BinaryOpsKernel.cpp, tools/autograd/
+derivatives.yaml; JAX 0.10, jax/_src/nn/functions.py, jax/_src/lax/{lax,other,special}.py. The constants of selu:
+Klambauer et al., "Self-Normalizing Neural Networks" (2017), as both frameworks print them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from gradconform.reference.equations import Form, Formula
+from gradconform.reference.exact import Constant, decimal_constant, ratio
+
+LEAKY_SLOPE = ratio(1, 100)
+SELU_SCALE = decimal_constant("1.0507009873554804934193349852946")
+SELU_ALPHA = decimal_constant("1.6732632423543772848170429916717")
+SQRT_HALF = Constant("√½", lambda field: field.sqrt(field.ratio(1, 2)))
+SQRT_2_OVER_PI = Constant("√(2/π)", lambda field: field.sqrt(2 / field.pi()))
+TWO_OVER_SQRT_PI = Constant("2/√π", lambda field: 2 / field.sqrt(field.pi()))
+ONE_OVER_SQRT_2PI = Constant("1/√(2π)", lambda field: 1 / field.sqrt(2 * field.pi()))
+GELU_CUBIC = decimal_constant("0.044715")
+
+TORCH_ACTIVATIONS = "PyTorch aten/src/ATen/native/cpu/Activation.cpp"
+JAX_FUNCTIONS = "JAX jax/_src/nn/functions.py"
+
+
+@dataclass(frozen=True)
+class Activation:
+    """`forward`: forms of a(z). `backward`: forms of ∂E/∂z over the operands "g" and "z" or "a".
+
+    `rowwise`: a component depends on its whole row. `kinks`: where the derivative jumps, and who takes which slope.
+    """
+
+    name: str
+    forward: tuple[Form, ...]
+    backward: tuple[Form, ...]
+    kinks: str = ""
+    rowwise: bool = False
+
+
+def _value(name: str, formula: Formula, source: str = "definition") -> Form:
+    return Form(name, ("z",), formula, source)
+
+
+def _slope(name: str, operands: str, formula: Formula, source: str = "definition") -> Form:
+    return Form(name, tuple(operands.split()), formula, source)
+
+
+# Pieces that several formulas share -----------------------------------------------------------------------------------
+
+
+def softplus(ops: Any, z: Any) -> Any:
+    """log(1 + e^z) without overflow: max(z, 0) + log1p(e^−|z|)."""
+    return ops.positive_part(z) + ops.log1p(ops.exp(-ops.absolute(z)))
+
+
+def _softplus_slope_jax(ops: Any, g: Any, z: Any) -> Any:
+    """jax.numpy.logaddexp's own rule: e^(z − softplus(z))."""
+    return g * ops.exp(z - softplus(ops, z))
+
+
+def _tanh_slope_jax(h: Any, t: Any) -> Any:
+    """The transpose of (g + g·t)(1 − t): h = g(1 − t), then h + h·t."""
+    h = h * (1 - t)
+    return h + h * t
+
+
+def _normal_cdf(ops: Any, z: Any) -> Any:
+    return 0.5 * (1 + ops.erf(z * ops.real(SQRT_HALF)))
+
+
+def _gelu_inner(ops: Any, z: Any) -> Any:
+    return ops.real(SQRT_2_OVER_PI) * (z + ops.real(GELU_CUBIC) * (z**2 * z))
+
+
+def _gelu_tanh_slope(ops: Any, g: Any, z: Any) -> Any:
+    left, t = 0.5 * z, ops.tanh(_gelu_inner(ops, z))
+    # PyTorch multiplies 3 by the constant before it is rounded, JAX after: one constant and one rounding cover both.
+    inner_slope = ops.real(SQRT_2_OVER_PI) * (1 + 3 * ops.real(GELU_CUBIC) * z**2)
+    return g * (0.5 * (1 + t) + left * (1 - t**2) * inner_slope)
+
+
+def _gelu_tanh_slope_jax(ops: Any, g: Any, z: Any) -> Any:
+    t = ops.tanh(_gelu_inner(ops, z))
+    h = _tanh_slope_jax(0.5 * (g * z), t) * ops.real(SQRT_2_OVER_PI)
+    return g * (0.5 * (1 + t)) + h + (h * ops.real(GELU_CUBIC)) * (3 * z**2)
+
+
+def _gelu_erf_slope_jax(ops: Any, g: Any, z: Any) -> Any:
+    s = ops.real(SQRT_HALF)
+    x = -z * s
+    density = (g * (0.5 * z)) * ops.exp(-(x**2))
+    return 0.5 * (g * ops.erfc(x)) + ops.real(TWO_OVER_SQRT_PI) * density * s
+
+
+def _elu(ops: Any, z: Any) -> Any:
+    return ops.select(z, z, ops.expm1(z))
+
+
+def _softmax(ops: Any, z: Any) -> Any:
+    e = ops.exp(z - ops.row_maximum(z))
+    return e / ops.row_sum(e)
+
+
+def _selu_alpha(ops: Any) -> Any:
+    """PyTorch passes αλ as one constant of elu, JAX multiplies twice: two constants and their product cover both."""
+    return ops.real(SELU_SCALE) * ops.real(SELU_ALPHA)
+
+
+# The activations ------------------------------------------------------------------------------------------------------
+
+_ALL = (
+    Activation("identity", (_value("z", lambda ops, z: z),), (_slope("g", "g", lambda ops, g: g),)),
+    Activation(
+        "sigmoid",
+        (
+            _value("1/(1+e^-z)", lambda ops, z: ops.sigmoid(z)),
+            _value(
+                "e^z/(1+e^z)",
+                lambda ops, z: ops.exp(z) / (1 + ops.exp(z)),
+                "Eigen, Eigen/src/Core/functors/UnaryFunctors.h, scalar_logistic_op_impl::packetOp",
+            ),
+        ),
+        (
+            _slope("g(a(1-a))", "g a", lambda ops, g, a: g * (a * (1 - a)), "JAX jax/_src/lax/lax.py, logistic_p"),
+            _slope(
+                "(g(1-a))a",
+                "g a",
+                lambda ops, g, a: g * (1 - a) * a,
+                "PyTorch aten/src/ATen/native/cpu/BinaryOpsKernel.cpp, sigmoid_backward_kernel",
+            ),
+        ),
+    ),
+    Activation(
+        "tanh",
+        (_value("tanh", lambda ops, z: ops.tanh(z)),),
+        (
+            _slope(
+                "g(1-a²)",
+                "g a",
+                lambda ops, g, a: g * (1 - a**2),
+                "PyTorch aten/src/ATen/native/cpu/BinaryOpsKernel.cpp, tanh_backward_kernel",
+            ),
+            _slope(
+                "g(1-a)+g(1-a)a",
+                "g a",
+                lambda ops, g, a: _tanh_slope_jax(g, a),
+                "JAX jax/_src/lax/lax.py, tanh_p: mul(add(g, mul(g, ans)), sub(_one(x), ans)), transposed",
+            ),
+        ),
+    ),
+    Activation(
+        "relu",
+        (_value("max(z,0)", lambda ops, z: ops.positive_part(z)),),
+        (_slope("z>0", "g z", lambda ops, g, z: g * ops.step(z, 1, 0)),),
+        kinks="z = 0: slopes [0, 1]; PyTorch 0 (threshold_backward), JAX 0 (relu.defjvps: select(x > 0, g, 0))",
+    ),
+    Activation(
+        "leaky_relu",
+        (_value("z or cz", lambda ops, z: ops.select(z, z, ops.real(LEAKY_SLOPE) * z)),),
+        (_slope("g or cg", "g z", lambda ops, g, z: g * ops.step(z, 1, ops.real(LEAKY_SLOPE))),),
+        kinks="z = 0: slopes [0.01, 1]; PyTorch 0.01 (leaky_relu_backward: a > 0 ? b : b·c), JAX 1 (where(x >= 0, …))",
+    ),
+    Activation(
+        "elu",
+        (_value("z or expm1", _elu),),
+        (
+            _slope(
+                "e^z",
+                "g z",
+                lambda ops, g, z: ops.select(z, g, g * ops.exp(z)),
+                f"{TORCH_ACTIVATIONS}, elu_backward_kernel",
+            ),
+            _slope(
+                "expm1(z)+1",
+                "g z",
+                lambda ops, g, z: ops.select(z, g, g * (ops.expm1(z) + 1)),
+                f"{JAX_FUNCTIONS}, elu; expm1_p: mul(g, add(ans, _one(ans)))",
+            ),
+        ),
+    ),
+    Activation(
+        "selu",
+        (
+            _value(
+                "λz or λα·expm1",
+                lambda ops, z: ops.select(z, ops.real(SELU_SCALE) * z, _selu_alpha(ops) * ops.expm1(z)),
+            ),
+        ),
+        (
+            _slope(
+                "λα·e^z",
+                "g z",
+                lambda ops, g, z: ops.step(z, g * ops.real(SELU_SCALE), g * _selu_alpha(ops) * ops.exp(z)),
+                f"{TORCH_ACTIVATIONS}, elu_backward_kernel with negcoef = αλ",
+            ),
+            _slope(
+                "λα(expm1(z)+1)",
+                "g z",
+                lambda ops, g, z: ops.step(z, g * ops.real(SELU_SCALE), g * _selu_alpha(ops) * (ops.expm1(z) + 1)),
+                f"{JAX_FUNCTIONS}, selu; expm1_p: mul(g, add(ans, _one(ans)))",
+            ),
+        ),
+        kinks="z = 0: slopes [λ, λα] = [1.05, 1.76]; PyTorch λα (x <= 0), JAX λα (where(x > 0, …))",
+    ),
+    Activation(
+        "softplus",
+        (
+            _value("max(z,0)+log1p(e^-|z|)", softplus, "JAX jax/_src/lax/other.py, logaddexp"),
+            _value("log1p(e^z)", lambda ops, z: ops.log1p(ops.exp(z))),
+            _value(
+                "log1p(e^z), z above 20",
+                lambda ops, z: ops.instead(z - 20, z, ops.log1p(ops.exp(z)), softplus(ops, z)),
+                "torch.nn.Softplus: reverts to the linear function when input × β > threshold = 20; softplus_kernel",
+            ),
+        ),
+        (
+            _slope("gσ(z)", "g z", lambda ops, g, z: g * ops.sigmoid(z)),
+            _slope(
+                "g·e^z/(e^z+1), g above 20",
+                "g z",
+                lambda ops, g, z: ops.instead(z - 20, g, g * ops.exp(z) / (ops.exp(z) + 1), g * ops.sigmoid(z)),
+                f"{TORCH_ACTIVATIONS}, softplus_backward_kernel: (x * beta) > threshold ? a : a * z / (z + 1)",
+            ),
+            _slope("g·e^(z-softplus)", "g z", _softplus_slope_jax, "JAX jax/_src/lax/other.py, _logaddexp_jvp"),
+        ),
+    ),
+    Activation(
+        "silu",
+        (
+            _value("zσ(z)", lambda ops, z: z * ops.sigmoid(z), f"{JAX_FUNCTIONS}, silu"),
+            _value("z/(1+e^-z)", lambda ops, z: z / (1 + ops.exp(-z)), f"{TORCH_ACTIVATIONS}, silu_kernel"),
+        ),
+        (
+            _slope(
+                "gσ(1+z(1-σ))",
+                "g z",
+                lambda ops, g, z: g * ops.sigmoid(z) * (1 + z * (1 - ops.sigmoid(z))),
+                f"{TORCH_ACTIVATIONS}, silu_backward_kernel",
+            ),
+            _slope(
+                "gσ+gz·σ(1-σ)",
+                "g z",
+                lambda ops, g, z: g * ops.sigmoid(z) + (g * z) * (ops.sigmoid(z) * (1 - ops.sigmoid(z))),
+                f"{JAX_FUNCTIONS}, silu: x_arr * sigmoid(x_arr), the product rule",
+            ),
+        ),
+    ),
+    Activation(
+        "gelu",
+        (
+            _value("½z(1+erf)", lambda ops, z: z * _normal_cdf(ops, z), f"{TORCH_ACTIVATIONS}, GeluKernelImpl"),
+            _value("½z·erfc", lambda ops, z: 0.5 * z * ops.erfc(-z * ops.real(SQRT_HALF)), f"{JAX_FUNCTIONS}, gelu"),
+        ),
+        (
+            _slope(
+                "g(Φ+zφ)",
+                "g z",
+                lambda ops, g, z: g * (_normal_cdf(ops, z) + z * (ops.real(ONE_OVER_SQRT_2PI) * ops.exp(-0.5 * z**2))),
+                f"{TORCH_ACTIVATIONS}, GeluBackwardKernelImpl",
+            ),
+            _slope(
+                "½g·erfc+gzφ", "g z", _gelu_erf_slope_jax, f"{JAX_FUNCTIONS}, gelu; jax/_src/lax/special.py, erfc_p"
+            ),
+        ),
+    ),
+    Activation(
+        "gelu_tanh",
+        (
+            _value(
+                "½z(1+tanh)",
+                lambda ops, z: z * (0.5 * (1 + ops.tanh(_gelu_inner(ops, z)))),
+                f"Hendrycks and Gimpel, arXiv:1606.08415; {JAX_FUNCTIONS}, gelu",
+            ),
+        ),
+        (
+            _slope("g(½(1+t)+½z(1-t²)u')", "g z", _gelu_tanh_slope, f"{TORCH_ACTIVATIONS}, GeluBackwardKernelImpl"),
+            _slope("g·½(1+t)+h+h·3cz²", "g z", _gelu_tanh_slope_jax, f"{JAX_FUNCTIONS}, gelu, the product rule"),
+        ),
+    ),
+    Activation(
+        "mish",
+        (
+            _value("z·tanh(softplus)", lambda ops, z: z * ops.tanh(softplus(ops, z)), f"{JAX_FUNCTIONS}, mish"),
+            _value(
+                "z·tanh(log1p(e^z))",
+                lambda ops, z: z * ops.tanh(ops.log1p(ops.exp(z))),
+                f"{TORCH_ACTIVATIONS}, mish_kernel",
+            ),
+        ),
+        (
+            _slope(
+                "g(t+zσ(1-t²))",
+                "g z",
+                lambda ops, g, z: (
+                    g
+                    * (
+                        ops.tanh(ops.log1p(ops.exp(z)))
+                        + z * ops.sigmoid(z) * (1 - ops.tanh(ops.log1p(ops.exp(z))) ** 2)
+                    )
+                ),
+                f"{TORCH_ACTIVATIONS}, mish_backward_kernel",
+            ),
+            _slope(
+                "gt+(gz)(1-t)(1+t)·e^(z-softplus)",
+                "g z",
+                lambda ops, g, z: (
+                    g * ops.tanh(softplus(ops, z))
+                    + _softplus_slope_jax(ops, _tanh_slope_jax(g * z, ops.tanh(softplus(ops, z))), z)
+                ),
+                f"{JAX_FUNCTIONS}, mish, the product rule",
+            ),
+        ),
+    ),
+    Activation(
+        "hard_tanh",
+        (_value("clip", lambda ops, z: ops.select(z - 1, 1, ops.select(-1 - z, -1, z))),),
+        (_slope("|z|<1", "g z", lambda ops, g, z: g * ops.step(z - 1, 0, ops.step(z + 1, 1, 0))),),
+        kinks="z = ±1: slopes [0, 1]; PyTorch 0 (hardtanh_backward: a <= min || a >= max), JAX 1 (where(x > 1, …))",
+    ),
+    Activation(
+        "softmax",
+        (_value("e^(z-max)/Σ", _softmax),),
+        (
+            _slope(
+                "(g-Σga)a",
+                "g a",
+                lambda ops, g, a: (g - ops.row_sum(g * a)) * a,
+                "PyTorch aten/src/ATen/native/cpu/SoftMaxKernel.cpp, vec_host_softmax_backward_lastdim",
+            ),
+            _slope(
+                "ga-aΣga",
+                "g a",
+                lambda ops, g, a: g * a - a * ops.row_sum(g * a),
+                f"{JAX_FUNCTIONS}, _softmax_jvp: y * (x_dot - (y * x_dot).sum(axis)), transposed",
+            ),
+        ),
+        rowwise=True,
+    ),
+)
+
+#: The activations by the name that a layer gives.
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType({a.name: a for a in _ALL})

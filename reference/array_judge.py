@@ -1,0 +1,251 @@
+"""The judge of tensors: every component screened by array arithmetic, what matters decided by exact balls.
+
+`Screen` holds a tensor's components against one accepted form's `RoundedArray`, a block at a time. What the screen
+finds close to its allowance or outside it is adjudicated: the same form is evaluated in balls, to as many bits as it
+takes, on just the operands that the component depends on. So a tensor's `deviates` is a proof by ball arithmetic, like
+a number's. A tensor's vacuity is normwise: its certified bits are −log2(‖allowance‖₂/‖truth‖₂).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from flint import arb
+from numpy.typing import NDArray
+
+from gradconform.reference.arrays import RoundedArray
+from gradconform.reference.exact import precision, to_float
+from gradconform.reference.formats import Format
+from gradconform.reference.judge import (
+    FIRST_PRECISION,
+    PRECISION_CAP,
+    Candidate,
+    Judgement,
+    Verdict,
+    decision,
+    judge,
+    settled,
+    share_of,
+)
+from gradconform.reference.midpoints import Array, Plain
+from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
+
+Index = tuple[int, ...]
+#: One form's value at one component, at the precision of the context; and the magnitude that vacuity is measured by.
+Adjudicator = Callable[[str, Index], Rounded]
+
+#: Components near or outside their allowance that are adjudicated, for each form.
+ADJUDICATED = 64
+#: At most this many components, evenly spaced, are in the median of a tensor's errors.
+SAMPLE = 4096
+
+
+def holds(values: NDArray[Any], target: Format) -> NDArray[Any] | None:
+    """Which of the values the format does not hold, or None if it holds them all."""
+    if values.dtype == target.name or (values.dtype == np.float32 and target.precision == 24):
+        return None
+    if target.name == "bfloat16" and values.dtype == np.float32:
+        odd = (np.ascontiguousarray(values).view(np.uint32) & 0xFFFF) != 0
+        odd &= np.isfinite(values)
+    else:
+        wide = values.astype(np.float64)
+        odd = (target.round(wide) != wide) & np.isfinite(wide)
+    return odd if odd.any() else None
+
+
+@dataclass
+class Screen:
+    """One form's verdict on a tensor, collected block by block."""
+
+    form: str
+    target: Format
+    shape: tuple[int, ...]
+    share: float = -1.0
+    worst: int = 0
+    squares: float = 0.0
+    truth_squares: float = 0.0
+    lost: bool = False
+    special: list[int] = field(default_factory=list)
+    close: list[tuple[float, int]] = field(default_factory=list)
+    close_count: int = 0
+    ulps: list[Array] = field(default_factory=list)
+
+    def add(self, got: NDArray[Any], value: RoundedArray, start: int) -> None:
+        """Hold a block of components, the first of them number `start`, against the form's value."""
+        mids = value.arithmetic.mids
+        truth = value.high.reshape(-1)
+        self.truth_squares += float(np.dot(truth, truth))
+        if value.lost:
+            self.lost = True
+            self.share = max(self.share, 0.0)
+            return
+        with np.errstate(all="ignore"):
+            error = mids.distance(got, value.mid)
+            if value.spread is not None:
+                error = np.maximum(error - value.spread, 0.0)
+            error = error.reshape(-1)
+            radius = np.ascontiguousarray(value.radii()).reshape(-1)
+            self.squares += float(np.dot(radius, radius))
+            self._sample(error, truth, start)
+            share = np.divide(error, radius, out=error)
+            if radius.size and not radius.min() > 0:
+                share[(radius == 0) & (mids.distance(got, value.mid).reshape(-1) == 0)] = 0.0
+                if value.spread is not None:
+                    share[np.isnan(share)] = 0.0
+        if value.specials is not None or not np.isfinite(share[share.argmax()]):
+            self._specials(got.reshape(-1), value, share, start)
+        worst = int(share.argmax())
+        if share[worst] > self.share:
+            self.share, self.worst = float(share[worst]), start + worst
+        if share[worst] > 1 - self.margin(mids):
+            near = np.nonzero(share > 1 - self.margin(mids))[0]
+            self.close_count += len(near)
+            largest = near[np.argsort(share[near])[::-1][:ADJUDICATED]]
+            self.close += [(float(share[i]), start + int(i)) for i in largest]
+            self.close = sorted(self.close, reverse=True)[:ADJUDICATED]
+
+    @staticmethod
+    def margin(mids: Any) -> float:
+        """How near to 1 a share may be and still be decided by the screen: 64 times the midpoints' own error."""
+        return 2.0**-18 if mids is Plain else 2.0**-30
+
+    def _sample(self, error: Array, truth: Array, start: int) -> None:
+        step = max(1, -(-math.prod(self.shape) // SAMPLE))
+        first = -start % step
+        of_sample = truth[first::step]
+        _, exponent = np.frexp(of_sample)
+        binade = np.where(of_sample == 0, self.target.emin, np.clip(exponent - 1, self.target.emin, self.target.emax))
+        self.ulps.append(error[first::step] / np.ldexp(1.0, binade - self.target.precision + 1))
+
+    def _specials(self, got: NDArray[Any], value: RoundedArray, share: Array, start: int) -> None:
+        """Components that may be or are infinite or NaN; share 0 for those that the form admits as such."""
+        share[np.isnan(share)] = np.inf
+        if value.specials is None:
+            return
+        specials = value.specials.reshape(-1)
+        for i in np.nonzero(specials)[0]:
+            x = float(got[i])
+            kind = NAN if math.isnan(x) else 0 if math.isfinite(x) else POSITIVE if x > 0 else NEGATIVE
+            if specials[i] & (kind | ANYTHING):
+                share[i] = 0.0
+                self.special.append(start + int(i))
+
+    @property
+    def radius(self) -> float:
+        return math.inf if self.lost else math.sqrt(self.squares)
+
+    @property
+    def median(self) -> float | None:
+        if not self.ulps:
+            return None
+        ulps = np.concatenate(self.ulps)
+        return None if not ulps.size else float(f"{np.partition(ulps, ulps.size // 2)[ulps.size // 2]:.6g}")
+
+
+def judge_array(
+    got: NDArray[Any],
+    screens: Sequence[Screen],
+    target: Format,
+    adjudicator: Adjudicator,
+    against: float | None = None,
+    bits: int | None = None,
+) -> Judgement:
+    """The judgement of a tensor that was screened by every accepted form.
+
+    `against` is the 2-norm that certified bits and vacuity are measured by, that of the truth by default; `bits` a
+    precision that cannot be raised, where the adjudicator has just one.
+    """
+    usable = sorted(screens, key=lambda s: s.radius)
+    flat = got.reshape(-1)
+
+    def ball_at(screen: Screen, index: int) -> Rounded:
+        return adjudicator(screen.form, tuple(int(i) for i in np.unravel_index(index, screen.shape)))
+
+    def outcome(screen: Screen, index: int) -> str:
+        def decide() -> tuple[str, bool]:
+            balls = {s.form: ball_at(s, index) for s in usable}
+            bounded = any(not b.specials for b in balls.values())
+            found = decision(float(flat[index]), balls[screen.form], bounded).outcome
+            return found, found != "undecided"
+
+        return _raised(decide, bits)
+
+    def standing(screen: Screen) -> str:
+        """inside, outside or undecided: the tensor against one form."""
+        if screen.lost:
+            return "inside"
+        for _, index in screen.close:
+            found = outcome(screen, index)
+            if found != "inside":
+                return found
+        return "inside" if screen.close_count <= len(screen.close) else "undecided"
+
+    standings = {id(s): standing(s) for s in usable}
+    for s in usable:
+        for index in s.special:
+            if not math.isfinite(float(flat[index])) and outcome(s, index) == "outside":
+                standings[id(s)] = "outside"
+    accepting = [s for s in usable if standings[id(s)] == "inside"]
+    named = accepting[0] if accepting else usable[-1]
+    worst = named.worst
+    if not accepting and named.close:
+        worst = named.close[0][1]
+
+    def numbers() -> tuple[Judgement, bool]:
+        candidates = [Candidate(named.form, [ball_at(named, worst)])]
+        found = judge([float(flat[worst])], candidates, target)
+        sharpest = ball_at(usable[0], worst)
+        value = float(flat[worst])
+        if math.isfinite(value) and not sharpest.specials & ANYTHING:
+            found = replace(found, sharpest_share=share_of(sharpest.distance(value), sharpest.radius))
+        return found, settled(candidates)
+
+    result = _raised(numbers, bits)
+    verdict: Verdict
+    reason = result.reason
+    odd = holds(got, target)
+    if odd is not None:
+        first = float(flat[int(np.argmax(odd.reshape(-1)))])
+        verdict = "deviates"
+        reason = f"dtype: {target.name} does not hold {first!r}; the answer came in a wider type"
+    elif accepting:
+        scale = math.sqrt(named.truth_squares) if against is None else against
+        if named.special:
+            # Operands that rounding left hardly known are lost digits; infinite ones are out of range.
+            unknown = bits is not None and all(math.isfinite(float(flat[i])) for i in named.special)
+            verdict = "vacuous" if unknown else "out of range"
+        elif named.lost or (named.radius > 0 and not named.radius < scale):
+            verdict = "vacuous"
+        else:
+            verdict = "conforms"
+    else:
+        undecided = any(standings[id(s)] == "undecided" for s in usable)
+        verdict = "undecided" if undecided else "deviates"
+    norm = math.sqrt(named.truth_squares) if against is None else against
+    certified = norm > 0 and 0 < named.radius < math.inf
+    lost = named.lost
+    return replace(
+        result,
+        verdict=verdict,
+        median_ulp=named.median,
+        allowance=math.inf if lost else result.allowance,
+        share=0.0 if lost else result.share,
+        certified_bits=to_float(arb(math.log2(norm / named.radius))) if certified else None,
+        worst_index=worst,
+        reason=reason,
+    )
+
+
+def _raised(attempt: Callable[[], tuple[Any, bool]], bits: int | None) -> Any:
+    """The result of an attempt, at a precision that is raised until the attempt is satisfied."""
+    at = bits or FIRST_PRECISION
+    while True:
+        with precision(at):
+            result, satisfied = attempt()
+        if satisfied or bits is not None or at >= PRECISION_CAP:
+            return result
+        at = min(2 * at, PRECISION_CAP)

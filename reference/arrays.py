@@ -1,0 +1,664 @@
+"""Rounded balls, whole arrays at a time: what a rounded program may hold where the formula holds a tensor.
+
+The rules are those of `gradconform.reference.rounded`, hypothesis by hypothesis; here a value is a midpoint array (see
+`midpoints`) with an array of radii in float64. Wherever an element is out of the ordinary (it may overflow, it is
+infinite or NaN, a divisor may be zero), that element is handed to the scalar arithmetic, and its answer put back.
+
+Radii are computed with the unit roundoff enlarged by 2^−30 of itself. They are sums, products and quotients of
+non-negative float64 numbers, homogeneous in the unit roundoff, and so the enlargement outweighs the rounding of their
+own computation, 2^−50 of them an operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from flint import arb
+from numpy.typing import NDArray
+
+from gradconform.reference.exact import BALLS, Constant, HandWritten, precision
+from gradconform.reference.formats import FLOAT32, Format
+from gradconform.reference.judge import FIRST_PRECISION
+from gradconform.reference.midpoints import Array, Double, OutOfRange, Plain
+from gradconform.reference.profiles import Profile
+from gradconform.reference.rounded import ANYTHING, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls
+
+#: Elements of one array that the scalar arithmetic is asked about before the array is given up as unknown.
+EXCEPTIONAL = 20_000
+_ENLARGED = 1 + 2.0**-30
+
+Bits = NDArray[np.uint8]
+
+
+class RoundedArray:
+    """A tensor: midpoints, radii (None: known exactly), half widths of sets at kinks, specials; see the module.
+
+    `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite.
+    """
+
+    __slots__ = ("arithmetic", "lost", "mid", "radius", "specials", "spread")
+    __array_ufunc__ = None  # let NumPy arrays defer to these operators
+
+    def __init__(
+        self,
+        arithmetic: RoundedArrays,
+        mid: Any,
+        radius: Array | None = None,
+        spread: Array | None = None,
+        specials: Bits | None = None,
+        lost: bool = False,
+    ) -> None:
+        self.arithmetic, self.mid, self.radius = arithmetic, mid, radius
+        self.spread, self.specials, self.lost = spread, specials, lost
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.mid.shape)
+
+    @property
+    def high(self) -> Array:
+        """The midpoints, to float64."""
+        return self.arithmetic.mids.high(self.mid)
+
+    @property
+    def T(self) -> RoundedArray:
+        turned = [None if x is None else x.T for x in (self.radius, self.spread, self.specials)]
+        return RoundedArray(self.arithmetic, self.mid.T, *turned, lost=self.lost)
+
+    def radii(self) -> Array:
+        if self.lost:
+            return np.full(self.shape, np.inf)
+        return np.zeros(self.shape) if self.radius is None else np.broadcast_to(self.radius, self.shape)
+
+    def folded(self) -> RoundedArray:
+        """The same value with the sets' half widths as a part of the radii."""
+        if self.spread is None:
+            return self
+        return RoundedArray(self.arithmetic, self.mid, self.radii() + self.spread, None, self.specials, self.lost)
+
+    def __neg__(self) -> RoundedArray:
+        mids = self.arithmetic.mids
+        specials = self.specials
+        if specials is not None:  # POSITIVE and NEGATIVE change places
+            specials = (specials & ~np.uint8(3)) | ((specials & 1) << 1) | ((specials & 2) >> 1)
+        return RoundedArray(self.arithmetic, mids.negative(self.mid), self.radius, self.spread, specials, self.lost)
+
+    def __add__(self, other: Any) -> RoundedArray:
+        return self.arithmetic.add(self, self.arithmetic.coerce(other))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> RoundedArray:
+        return self.arithmetic.add(self, -self.arithmetic.coerce(other))
+
+    def __rsub__(self, other: Any) -> RoundedArray:
+        return self.arithmetic.add(self.arithmetic.coerce(other), -self)
+
+    def __mul__(self, other: Any) -> RoundedArray:
+        if isinstance(other, int | float) and abs(float(np.frexp(other)[0])) == 0.5:
+            return self.arithmetic.scale(self, other)
+        return self.arithmetic.multiply(self, self.arithmetic.coerce(other))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> RoundedArray:
+        return self.arithmetic.divide(self, self.arithmetic.coerce(other))
+
+    def __rtruediv__(self, other: Any) -> RoundedArray:
+        return self.arithmetic.divide(self.arithmetic.coerce(other), self)
+
+    def __pow__(self, power: int) -> RoundedArray:
+        if power != 2:
+            raise TypeError(f"only the square is defined, got power {power!r}")
+        return self.arithmetic.square(self)
+
+    def __matmul__(self, other: RoundedArray) -> RoundedArray:
+        return self.arithmetic.product(self, other)
+
+
+class RoundedArrays(HandWritten):
+    """Arithmetic in `target` under the hypotheses of `profile`, on `RoundedArray` values.
+
+    Midpoints are plain float64 for formats of at most 24 bits, double words for float64; `exact=True` takes double
+    words for every format.
+    """
+
+    def __init__(self, target: Format, profile: Profile, exact: bool = False) -> None:
+        self.format, self.profile, self.flush = target, profile, profile.flush
+        self.mids: Any = Double if exact or target.precision > 24 else Plain
+        self.balls = RoundedBalls(target, profile)
+        self.unit = 2.0**-target.precision * _ENLARGED
+        self.smallest_normal = 2.0**target.emin
+        self.half_tiny = 2.0 ** max(target.emin - target.precision, -1074)
+        # Just below the least number that rounds to infinity: from here on the scalar arithmetic decides.
+        self.overflow = target.largest * (1 - 2.0**-20)
+        # Hypothesis 3: products of 16-bit matrices are accumulated in float32 or wider, then rounded once.
+        self.narrow = target.precision < 24
+        self._constants: dict[Any, RoundedArray] = {}
+
+    # Values -----------------------------------------------------------------------------------------------------------
+
+    def given(self, x: Any) -> RoundedArray:
+        """Numbers of the format, known exactly; of infinity and NaN no formula says anything."""
+        mid = self.mids.lift(x)
+        finite = np.isfinite(self.mids.high(mid))
+        if finite.all():
+            return RoundedArray(self, mid)
+        mid = self.mids.lift(np.where(finite, x, 0.0))
+        return RoundedArray(self, mid, None, None, np.where(finite, 0, ANYTHING).astype(np.uint8))
+
+    def reported(self, x: Any) -> RoundedArray:
+        """Numbers that a framework reported for values it may have kept in higher precision (hypothesis 9)."""
+        known = self.given(x)
+        size = np.abs(known.high)
+        radius = np.maximum(self.unit * size, self.half_tiny)
+        if self.flush:
+            radius = np.where(size < self.smallest_normal, self.smallest_normal, radius)
+        return RoundedArray(self, known.mid, radius, None, known.specials)
+
+    def real(self, constant: Constant) -> RoundedArray:
+        """A constant of a formula: an operand of radius u|c| unless the format holds it (hypothesis 1)."""
+        if constant.text not in self._constants:
+            with precision(FIRST_PRECISION):
+                value = self.balls.real(constant)
+                mid = self.mids.number(constant.of(BALLS))
+                radius = None if value.radius.is_zero() else np.asarray(_upper(value.radius) * _ENLARGED)
+            self._constants[constant.text] = RoundedArray(self, mid, radius)
+        return self._constants[constant.text]
+
+    def coerce(self, x: Any) -> RoundedArray:
+        if isinstance(x, RoundedArray):
+            return x
+        if x not in self._constants:
+            if not isinstance(x, int | float) or not self.format.holds(x):
+                raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.real(…)")
+            self._constants[x] = RoundedArray(self, self.mids.lift(float(x)))
+        return self._constants[x]
+
+    # Roundings --------------------------------------------------------------------------------------------------------
+
+    def _operand(self, x: RoundedArray) -> Array | None:
+        """The radii of an operand, widened where it may be a subnormal number that the operation flushes."""
+        if not self.flush:
+            return x.radius
+        size = np.abs(x.high)
+        least = size if x.radius is None else size - x.radius
+        if least.size == 0 or least.min() >= self.smallest_normal:
+            return x.radius
+        sup = size if x.radius is None else size + x.radius
+        extra = np.where(least < self.smallest_normal, np.minimum(sup, self.smallest_normal), 0.0)
+        if not extra.any():  # zeros
+            return x.radius
+        return extra if x.radius is None else x.radius + extra
+
+    def _round(
+        self, mid: Any, propagated: Array | None, operands: tuple[RoundedArray, ...], operation: Callable[..., Any] | None,
+        error: Array | float | None = None, ranged: bool = False,
+    ) -> RoundedArray:  # fmt: skip
+        """Widen by one rounding, of u·sup|x| or the `error` given; `operation` is its scalar counterpart."""
+        if any(o.lost for o in operands):
+            return RoundedArray(self, mid, lost=True)
+        size = np.abs(self.mids.high(mid))
+        sup = size if propagated is None else size + propagated
+        if error is None:
+            error = self.unit * sup
+        total = sup + error
+        bad: Any = None
+        if total.size and not total.max() < self.overflow:
+            bad = ~(total < self.overflow)
+        least = size - error if propagated is None else size - propagated - error
+        if least.size and not least.min() >= self.smallest_normal:
+            low = ~(least >= self.smallest_normal)
+            tiny = np.maximum(error, np.minimum(sup, self.half_tiny))
+            if self.flush:
+                tiny = np.maximum(tiny, np.minimum(sup, self.smallest_normal + error))
+            error = np.where(low, np.where(sup == 0, 0.0, tiny), error)
+        radius = error if propagated is None else propagated + error
+        result = RoundedArray(self, mid, np.asarray(radius))
+        if operation is None:
+            return result if bad is None else self._overflowing(result)
+        if ranged:
+            outside = self.mids.outside(*[o.mid for o in operands])
+            bad = outside if bad is None else bad if outside is None else bad | outside
+        return self._mended(result, bad, operands, operation)
+
+    def _overflowing(self, result: RoundedArray) -> RoundedArray:
+        """A rounded sum, infinite where it may overflow (hypothesis 7)."""
+        value, radius = result.high, result.radii()
+        above = np.where(value + radius < self.overflow, 0, POSITIVE)
+        below = np.where(value - radius > -self.overflow, 0, NEGATIVE)
+        return RoundedArray(self, result.mid, radius, None, (above | below).astype(np.uint8))
+
+    def _mended(
+        self, result: RoundedArray, bad: Any, operands: tuple[RoundedArray, ...], operation: Callable[..., Any]
+    ) -> RoundedArray:
+        """The result, its elements that are `bad` or come of special operands computed by the scalar arithmetic."""
+        for o in operands:
+            if o.specials is not None:
+                bad = (o.specials != 0) if bad is None else bad | (o.specials != 0)
+        if bad is None or not np.any(bad):
+            return result
+        shape = np.broadcast_shapes(result.shape, np.shape(bad))
+        where = np.argwhere(np.broadcast_to(bad, shape))
+        if len(where) > EXCEPTIONAL:
+            return RoundedArray(self, result.mid, lost=True)
+        mid = self.mids.writable(result.mid, shape)
+        radius = np.array(np.broadcast_to(result.radii(), shape))
+        specials = np.zeros(shape, dtype=np.uint8)
+        spread = None if result.spread is None else np.array(np.broadcast_to(result.spread, shape))
+        with precision(FIRST_PRECISION):
+            for at in map(tuple, where):
+                value = operation(*[self.scalar(o, at, shape) for o in operands])
+                if not np.isfinite(float(value.exact.mid())):  # exact values that even float64 does not hold
+                    value = Rounded(self.balls, ZERO, ZERO, ANYTHING)
+                self.mids.put(mid, at, value.exact)
+                radius[at] = _upper(value.radius)
+                specials[at] = value.specials
+                if not value.spread.is_zero():
+                    spread = np.zeros(shape) if spread is None else spread
+                    spread[at] = _upper(value.spread)
+        return RoundedArray(self, mid, radius, spread, specials if specials.any() else None)
+
+    def scalar(self, x: RoundedArray, index: tuple[int, ...], shape: tuple[int, ...]) -> Rounded:
+        """One element, as the scalar arithmetic has it; `shape` is what x is broadcast to."""
+        own = index[len(shape) - len(x.shape) :]
+        own = tuple(0 if n == 1 else i for i, n in zip(own, x.shape, strict=True))
+
+        def element(values: Any) -> Any:
+            return np.broadcast_to(values, x.shape)[own]
+
+        radius = ZERO if x.radius is None else arb(float(element(x.radius)))
+        spread = ZERO if x.spread is None else arb(float(element(x.spread)))
+        specials = 0 if x.specials is None else int(element(x.specials))
+        return Rounded(self.balls, self.mids.ball(x.mid, own), radius, specials, spread)
+
+    # Operations -------------------------------------------------------------------------------------------------------
+
+    def add(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
+        a, b = a.folded(), b.folded()
+        mid = self.mids.add(a.mid, b.mid)
+        ra, rb = self._operand(a), self._operand(b)
+        propagated = ra if rb is None else rb if ra is None else ra + rb
+        error: Any = None
+        if (ra is None or rb is None) and not (a.lost or b.lost):
+            exactly = [x.high == 0 for x, r in ((a, ra), (b, rb)) if r is None]
+            if any(e.any() for e in exactly):  # x + 0 = x
+                zero = exactly[0] if len(exactly) == 1 else exactly[0] | exactly[1]
+                size = np.abs(self.mids.high(mid))
+                error = np.where(zero, 0.0, self.unit * (size if propagated is None else size + propagated))
+        return self._round(mid, propagated, (a, b), self.balls.add, error)
+
+    def multiply(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
+        if a.spread is not None or b.spread is not None:
+            return self._multiply_set(a, b)
+        ra, rb = self._operand(a), self._operand(b)
+        propagated: Any = None
+        if rb is not None:
+            propagated = np.abs(a.high) * rb
+        if ra is not None:
+            right = np.abs(b.high) if rb is None else np.abs(b.high) + rb
+            propagated = ra * right if propagated is None else propagated + ra * right
+        return self._round(self.mids.multiply(a.mid, b.mid), propagated, (a, b), self.balls.multiply, ranged=True)
+
+    def _multiply_set(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
+        """A product where one factor is a set: the set of the products, each rounded."""
+        if a.spread is None:
+            a, b = b, a
+        b = b.folded()
+        assert a.spread is not None
+        bare = RoundedArray(self, a.mid, a.radius, None, a.specials, a.lost)
+        product = self.multiply(bare, b)
+        wide = self.multiply(a.folded(), b)
+        spread = a.spread * np.abs(b.high)
+        if product.lost or wide.lost:
+            return wide
+        radius = np.where(a.spread > 0, np.maximum(wide.radii() - spread, 0.0) + self.unit * spread, product.radii())
+        specials = wide.specials if product.specials is None else product.specials
+        return RoundedArray(self, product.mid, radius, spread, specials)
+
+    def square(self, a: RoundedArray) -> RoundedArray:
+        a = a.folded()
+        ra = self._operand(a)
+        propagated = None if ra is None else ra * (2 * np.abs(a.high) + ra)
+        return self._round(self.mids.multiply(a.mid, a.mid), propagated, (a,), self.balls.square, ranged=True)
+
+    def scale(self, a: RoundedArray, power: float) -> RoundedArray:
+        """Multiplication by a power of two: exact unless the result is subnormal or overflows."""
+        if a.spread is not None:
+            return self._multiply_set(a, self.coerce(power))
+        ra = self._operand(a)
+        propagated = None if ra is None else ra * abs(power)
+        mid = self.mids.scale(a.mid, power)
+        return self._round(mid, propagated, (a,), lambda x: self.balls.scale(x, power), 0.0)
+
+    def divide(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
+        a, b = a.folded(), b.folded()
+        ra, rb = self._operand(a), self._operand(b)
+        least = np.abs(b.high) if rb is None else np.abs(b.high) - rb
+        with np.errstate(all="ignore"):
+            mid = self.mids.divide(a.mid, b.mid)
+            size = np.abs(self.mids.high(mid))
+            propagated: Any = None
+            if ra is not None:
+                propagated = ra / least
+            if rb is not None:
+                right = size * rb / least
+                propagated = right if propagated is None else propagated + right
+            if not (least > 0).all():
+                propagated = np.where(least > 0, 0.0 if propagated is None else propagated, np.inf)
+            return self._round(mid, propagated, (a, b), self.balls.divide, ranged=True)
+
+    # Elementary functions ---------------------------------------------------------------------------------------------
+
+    def _elementary(self, name: str, x: RoundedArray, moved: Callable[[Array, Array, Array], Array]) -> RoundedArray:
+        """Hypothesis 4. `moved(x, r, f(x))` bounds how far the function moves over a ball of radius r about x."""
+        x = x.folded()
+        with np.errstate(all="ignore"):
+            mid = self.mids.function(name, x.mid)
+            if x.lost:
+                return RoundedArray(self, mid, lost=True)
+            value = self.mids.high(mid)
+            ra = self._operand(x)
+            propagated = None if ra is None else moved(x.high, ra, value) * _ENLARGED
+            bound, counted, rounds = self.profile.bound(name, self.format)
+            size = np.abs(value)
+            sup = size if propagated is None else size + propagated
+            _, exponent = np.frexp(sup * (1 + 2.0**-40))  # where a ball straddles a power of two, the larger
+            binade = np.clip(exponent - 1, counted.emin, counted.emax)
+            error = np.ldexp(bound * _ENLARGED, binade - counted.precision + 1)
+            error = np.where(sup == 0, 0.0, error)
+            if rounds:
+                propagated = error if propagated is None else propagated + error
+                return self._round(mid, propagated, (x,), getattr(self.balls, name))
+            return self._round(mid, propagated, (x,), getattr(self.balls, name), error)
+
+    def exp(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("exp", x, lambda v, r, f: f * np.expm1(r))
+
+    def expm1(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("expm1", x, lambda v, r, f: np.exp(v) * np.expm1(r))
+
+    def log(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("log", x, lambda v, r, f: np.where(v > r, r / (v - r), np.inf))
+
+    def log1p(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("log1p", x, lambda v, r, f: np.where(1 + v > r, r / (1 + v - r), np.inf))
+
+    def tanh(self, x: RoundedArray) -> RoundedArray:
+        def moved(v: Array, r: Array, f: Array) -> Array:
+            return np.minimum(r, 4 * r * np.exp(-2 * np.maximum(np.abs(v) - r, 0)))
+
+        return self._elementary("tanh", x, moved)
+
+    def erf(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("erf", x, _gaussian)
+
+    def erfc(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("erfc", x, _gaussian)
+
+    def sigmoid(self, x: RoundedArray) -> RoundedArray:
+        """σ(x) = 1/(1 + e^−x); what is hardly known of it is still a number of [0, 1]."""
+        result = super().sigmoid(x)
+        if result.lost or result.specials is None:
+            return result  # type: ignore[no-any-return]
+        bad = (result.specials & ANYTHING) != 0
+        return self._mended(result, bad, (x,), self.balls.sigmoid)
+
+    # Piecewise functions ----------------------------------------------------------------------------------------------
+
+    def positive_part(self, x: RoundedArray) -> RoundedArray:
+        x = x.folded()
+        mid = self.mids.where(x.high > 0, x.mid, self.mids.lift(np.zeros(x.shape)))
+        return self._round(mid, self._operand(x), (x,), self.balls.positive_part, 0.0)
+
+    def absolute(self, x: RoundedArray) -> RoundedArray:
+        x = x.folded()
+        mid = self.mids.where(x.high < 0, self.mids.negative(x.mid), x.mid)
+        return self._round(mid, self._operand(x), (x,), self.balls.absolute, 0.0)
+
+    def _sides(self, x: RoundedArray) -> tuple[Array, Any, Any]:
+        """The midpoints, and where the program certainly finds x > 0, and certainly x <= 0."""
+        r = self._operand(x)
+        v = x.high
+        return v, (v > 0 if r is None else v - r > 0), (v <= 0 if r is None else v + r <= 0)
+
+    def select(self, x: RoundedArray, above: Any, below: Any) -> RoundedArray:
+        x, above, below = x.folded(), self.coerce(above).folded(), self.coerce(below).folded()
+        v, certainly_above, certainly_below = self._sides(x)
+        mid = self.mids.where(v > 0, above.mid, below.mid)
+        if x.lost or (above.lost and not certainly_below.all()) or (below.lost and not certainly_above.all()):
+            return RoundedArray(self, mid, lost=True)
+        ra, rb = above.radii(), below.radii()
+        radius = np.where(v > 0, ra, rb)
+        if not (certainly_above | certainly_below).all():
+            gap = np.abs(above.high - below.high)
+            either = np.where(v > 0, np.maximum(ra, gap + rb), np.maximum(rb, gap + ra))
+            radius = np.where(certainly_above | certainly_below, radius, either * _ENLARGED)
+        return self._chosen(x, above, below, mid, radius, None, certainly_above, certainly_below)
+
+    def _chosen(
+        self, x: RoundedArray, above: RoundedArray, below: RoundedArray, mid: Any, radius: Array,
+        spread: Array | None, certainly_above: Any, certainly_below: Any,
+    ) -> RoundedArray:  # fmt: skip
+        """A choice between two branches, with the specials of those that may be taken."""
+        shape = tuple(mid.shape)
+        specials: Any = None
+        for branch, never in ((above, certainly_below), (below, certainly_above)):
+            if branch.specials is not None:
+                taken = np.where(never, 0, branch.specials).astype(np.uint8)
+                specials = taken if specials is None else specials | taken
+        if x.specials is not None:
+            unknown = np.where(x.specials != 0, ANYTHING, 0).astype(np.uint8)
+            specials = unknown if specials is None else specials | unknown
+        if specials is not None:
+            specials = np.broadcast_to(specials, shape) if specials.any() else None
+        return RoundedArray(self, mid, np.broadcast_to(radius, shape), spread, specials)
+
+    def instead(self, x: RoundedArray, used: Any, formula: RoundedArray, truth: RoundedArray) -> RoundedArray:
+        """Where x > 0 the program uses `used` in place of `formula`: its distance from the truth is its error."""
+        x, used, formula, truth = x.folded(), self.coerce(used).folded(), formula.folded(), truth.folded()
+        _, certainly_above, certainly_below = self._sides(x)
+        mid = self.mids.where(certainly_below, formula.mid, truth.mid)
+        if x.lost or used.lost or formula.lost or truth.lost:
+            return RoundedArray(self, mid, lost=True)
+        shape = np.broadcast_shapes(used.shape, formula.shape, x.shape)
+        off = np.abs(used.high - truth.high) * _ENLARGED + used.radii()
+        radius = np.where(certainly_above, off, formula.radii())
+        straddling = ~(certainly_above | certainly_below)
+        if straddling.any():
+            radius = np.where(straddling, np.maximum(off, formula.radii()), radius)
+        return self._chosen(
+            x, used, formula, mid, np.broadcast_to(radius, shape), None, certainly_above, certainly_below
+        )
+
+    def step(self, x: RoundedArray, above: Any, below: Any) -> RoundedArray:
+        """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""
+        x, above, below = x.folded(), self.coerce(above), self.coerce(below)
+        r = self._operand(x)
+        v = x.high
+        if x.lost:
+            return RoundedArray(self, self.mids.where(v > 0, above.mid, below.mid), lost=True)
+        over, under = (v > 0, v < 0) if r is None else (v - r > 0, v + r < 0)
+        shape = np.broadcast_shapes(v.shape, above.shape, below.shape)
+        mid = self.mids.where(over, above.mid, below.mid)
+        radius = np.where(over, above.radii(), below.radii())
+        spread: Any = None
+        for branch, taken in ((above, over), (below, under)):
+            if branch.spread is not None:
+                of_branch = np.where(taken, branch.spread, 0.0)
+                spread = of_branch if spread is None else spread + of_branch
+        kink = ~(over | under)
+        if kink.any():
+            a, b = above.folded(), below.folded()
+            centre = self.mids.scale(self.mids.add(a.mid, b.mid), 0.5)
+            mid = self.mids.where(kink, centre, mid)
+            radius = np.where(kink, np.maximum(a.radii(), b.radii()), radius)
+            half = np.abs(a.high - b.high) / 2
+            spread = np.where(kink, half, 0.0 if spread is None else spread)
+        if spread is not None:
+            spread = np.broadcast_to(spread, shape)
+        if above.lost or below.lost:
+            return RoundedArray(self, mid, lost=True)
+        return self._chosen(x, above, below, mid, radius, spread, over, under)
+
+    # Sums -------------------------------------------------------------------------------------------------------------
+
+    def row_maximum(self, x: RoundedArray) -> RoundedArray:
+        """The largest of each row, which moves no further than the element of it that moves furthest."""
+        x = x.folded()
+        column = x.high.argmax(axis=1)[:, None]
+        mid = self.mids.take(x.mid, (np.arange(len(column))[:, None], column))
+        if x.lost or x.specials is not None:
+            return RoundedArray(self, mid, lost=True)
+        r = self._operand(x)
+        radius = None if r is None else np.broadcast_to(r, x.shape).max(axis=1, keepdims=True)
+        return RoundedArray(self, mid, radius)
+
+    def row_sum(self, x: RoundedArray) -> RoundedArray:
+        return self._sum(x, 1, True)
+
+    def column_sum(self, x: RoundedArray) -> RoundedArray:
+        """Σ over the batch: an adjoint's fan-in, which may accumulate in the dtype (hypothesis 3)."""
+        return self._sum(x, 0, False)
+
+    def total(self, x: RoundedArray) -> RoundedArray:
+        return self._sum(x, None, False)
+
+    def _sum(self, x: RoundedArray, axis: int | None, keepdims: bool) -> RoundedArray:
+        """A sum of k terms in any order: errs by at most (k − 1)·u·Σ|terms| (hypothesis 2)."""
+        x = x.folded()
+        k = int(np.prod(x.shape)) if axis is None else x.shape[axis]
+        mid = self.mids.sum(x.mid, axis, keepdims)
+        if x.lost:
+            return RoundedArray(self, mid, lost=True)
+        r = self._operand(x)
+        magnitude = np.abs(x.high) if r is None else np.abs(x.high) + r
+        magnitude = magnitude.sum(axis=axis, keepdims=keepdims) * _ENLARGED
+        propagated = 0.0 if r is None else np.broadcast_to(r, x.shape).sum(axis=axis, keepdims=keepdims) * _ENLARGED
+        # Sums of numbers of a format do not underflow; a partial sum that is subnormal may be flushed.
+        tiny = np.minimum((k - 1) * self.smallest_normal, magnitude) if self.flush else 0.0
+        error = (k - 1) * self.unit * magnitude + tiny
+        return self._summed(mid, np.asarray(propagated + error), magnitude + error, x, axis, keepdims)
+
+    def _summed(
+        self, mid: Any, radius: Array, sup: Array, x: RoundedArray, axis: int | None, keepdims: bool
+    ) -> RoundedArray:
+        """A sum whose partial sums may overflow, or that has a term of which nothing is known, is itself unknown."""
+        special = None
+        if x.specials is not None:
+            special = x.specials.any(axis=axis, keepdims=keepdims)
+        if not np.all(sup < self.overflow):
+            beyond = ~(sup < self.overflow)
+            special = beyond if special is None else special | beyond
+        if special is None or not np.any(special):
+            return RoundedArray(self, mid, radius)
+        specials = np.where(special, ANYTHING, 0).astype(np.uint8)
+        return RoundedArray(self, mid, np.where(special, 0.0, radius), None, specials)
+
+    # Matrix products --------------------------------------------------------------------------------------------------
+
+    def product(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
+        """A·B of two matrices."""
+        return self._inner_products(a, b, None)
+
+    def linear(self, x: RoundedArray, weight: RoundedArray, bias: RoundedArray | None) -> RoundedArray:
+        """x·Wᵀ + b, the bias one more term of each inner product."""
+        return self._inner_products(x, weight.T, bias)
+
+    def _inner_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray:
+        """Inner products of k terms, summed in any order: err by k·u·Σ|a·b| (hypotheses 2 and 3).
+
+        C. P. Jeannerod and S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J.
+        Matrix Anal. Appl. 34 (2013): k·u and no γ_k.
+        """
+        a, b = a.folded(), b.folded()
+        terms = a.shape[1] + (bias is not None)
+        lost = a.lost or b.lost or (bias is not None and bias.lost)
+        size_a, size_b = np.abs(a.high), np.abs(b.high)
+        ra, rb = (None, None) if lost else (self._operand(a), self._operand(b))
+        if lost:
+            with np.errstate(all="ignore"):
+                mid = self.mids.product(a.mid, b.mid, None)
+            return RoundedArray(self, mid if bias is None else self.mids.add(mid, bias.mid), lost=True)
+        top_a = size_a if ra is None else size_a + ra
+        top_b = size_b if rb is None else size_b + rb
+        with np.errstate(all="ignore"):
+            magnitude = self._bound(top_a, top_b)
+            propagated: Any = None
+            if rb is not None:
+                propagated = self._bound(size_a, np.broadcast_to(rb, b.shape))
+            if ra is not None:
+                left = self._bound(np.broadcast_to(ra, a.shape), top_b)
+                propagated = left if propagated is None else propagated + left
+            if bias is not None:
+                bias = bias.folded()
+                r = self._operand(bias)
+                magnitude = magnitude + (np.abs(bias.high) if r is None else np.abs(bias.high) + r)
+                if r is not None:
+                    propagated = r if propagated is None else propagated + r
+            if not np.isfinite(magnitude).all():
+                mid = self.mids.product(a.mid, b.mid, None)
+                return RoundedArray(self, mid if bias is None else self.mids.add(mid, bias.mid), lost=True)
+            wide = FLOAT32 if self.narrow else self.format
+            unit = 2.0**-wide.precision * _ENLARGED
+            tiny = 2.0**wide.emin if self.flush else 2.0 ** max(wide.emin - wide.precision, -1074)
+            error = terms * (unit * magnitude + np.minimum(tiny, magnitude))
+            if self.narrow:
+                error = error * (1 + self.unit)
+            mid = self.mids.product(a.mid, b.mid, error)
+        if bias is not None:
+            mid = self.mids.add(mid, bias.mid)
+        special = [None if x is None or x.specials is None else x.specials != 0 for x in (a, b, bias)]
+        found: Any = None
+        if special[0] is not None:
+            found = special[0].any(axis=1)[:, None]
+        if special[1] is not None:
+            columns = special[1].any(axis=0)
+            found = columns if found is None else found | columns
+        if special[2] is not None:
+            found = special[2] if found is None else found | special[2]
+        sup = magnitude + error
+        if not np.all(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20))):
+            beyond = ~(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)))
+            found = beyond if found is None else found | beyond
+        if self.narrow:
+            propagated = error if propagated is None else propagated + error
+            result = self._round(mid, propagated, (), None)
+        else:
+            result = RoundedArray(self, mid, error if propagated is None else propagated + error)
+        if found is None or not np.any(found):
+            return result
+        specials = np.where(np.broadcast_to(found, result.shape), ANYTHING, 0).astype(np.uint8)
+        if result.specials is not None:
+            specials |= result.specials
+        return RoundedArray(self, mid, result.radius, None, specials)
+
+    def _bound(self, a: Array, b: Array) -> Array:
+        """An upper bound of A·B for matrices of non-negative numbers."""
+        if self.format.precision > 24:
+            found: Array = a @ b
+            return found * (1 + (a.shape[1] + 2) * 2.0**-52)
+        # Rounding the factors to float32 and k products and sums in it err by (k + 2)·2^−24, or underflow by 2^−149
+        # a term; where that might matter, float64 it is.
+        k = a.shape[1]
+        narrow = (a.astype(np.float32) @ b.astype(np.float32)).astype(np.float64)
+        if narrow.min(initial=1.0) < 2.0**-100:
+            narrow = a @ b
+        return narrow * (1 + (k + 4) * 2.0**-23) + np.where(narrow == 0, 0.0, k * 2.0**-149)
+
+
+def _upper(x: arb) -> float:
+    """A float64 that is not below the ball."""
+    value = float(abs(x).upper())
+    return value if value == 0 else float(np.nextafter(value, np.inf))
+
+
+def _gaussian(v: Array, r: Array, f: Array) -> Array:
+    """How far erf moves over a ball: its derivative is 2/√π·e^(−y²), largest where |y| is smallest."""
+    nearest = np.maximum(np.abs(v) - r, 0)
+    return 2 / np.sqrt(np.pi) * np.exp(-nearest * nearest) * r
+
+
+__all__ = ["OutOfRange", "RoundedArray", "RoundedArrays"]

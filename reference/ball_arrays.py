@@ -1,0 +1,186 @@
+"""Rounded balls element by element: arrays of `Rounded`, for a few components to any precision.
+
+The same formulas and the same rules as `arrays`, each element by the scalar arithmetic. Slow, and the last word: a
+component that deviates by `arrays` is put to this arithmetic before it is said to deviate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradconform.reference.exact import Constant, HandWritten
+from gradconform.reference.formats import Format
+from gradconform.reference.profiles import Profile
+from gradconform.reference.rounded import Rounded, RoundedBalls
+
+Objects = NDArray[np.object_]
+
+
+class BallArray:
+    """An array of `Rounded`, with the operators of arrays."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, arithmetic: BallArrays, values: Objects) -> None:
+        self.arithmetic, self.values = arithmetic, values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    @property
+    def T(self) -> BallArray:
+        return BallArray(self.arithmetic, self.values.T)
+
+    def _with(self, operation: Callable[[Any, Any], Any], other: Any) -> BallArray:
+        right = other.values if isinstance(other, BallArray) else other
+        return BallArray(self.arithmetic, np.asarray(operation(self.values, right), dtype=object))
+
+    def __neg__(self) -> BallArray:
+        return BallArray(self.arithmetic, np.asarray(-self.values, dtype=object))
+
+    def __add__(self, other: Any) -> BallArray:
+        return self._with(lambda a, b: a + b, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> BallArray:
+        return self._with(lambda a, b: a - b, other)
+
+    def __rsub__(self, other: Any) -> BallArray:
+        return self._with(lambda a, b: b - a, other)
+
+    def __mul__(self, other: Any) -> BallArray:
+        return self._with(lambda a, b: a * b, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> BallArray:
+        return self._with(lambda a, b: a / b, other)
+
+    def __rtruediv__(self, other: Any) -> BallArray:
+        return self._with(lambda a, b: b / a, other)
+
+    def __pow__(self, power: int) -> BallArray:
+        return BallArray(self.arithmetic, np.asarray(self.values**power, dtype=object))
+
+    def __matmul__(self, other: BallArray) -> BallArray:
+        return self.arithmetic.products(self, other, None)
+
+
+class BallArrays(HandWritten):
+    """Arithmetic in `target` under the hypotheses of `profile`, on `BallArray` values."""
+
+    def __init__(self, target: Format, profile: Profile) -> None:
+        self.balls = RoundedBalls(target, profile)
+
+    def given(self, x: Any) -> BallArray:
+        return self._each(self.balls.given, x)
+
+    def reported(self, x: Any) -> BallArray:
+        return self._each(self.balls.reported, x)
+
+    def _each(self, known: Callable[[float], Rounded], x: Any) -> BallArray:
+        numbers = np.asarray(x, dtype=np.float64)
+        values = np.empty(numbers.shape, dtype=object)
+        for index in np.ndindex(numbers.shape):
+            values[index] = known(float(numbers[index]))
+        return BallArray(self, values)
+
+    def real(self, constant: Constant) -> BallArray:
+        values = np.empty((), dtype=object)
+        values[()] = self.balls.real(constant)
+        return BallArray(self, values)
+
+    def _coerce(self, x: Any) -> Objects:
+        if isinstance(x, BallArray):
+            return x.values
+        values = np.empty((), dtype=object)
+        values[()] = self.balls.coerce(x)
+        return values
+
+    def _map(self, operation: Callable[..., Rounded], *operands: Any) -> BallArray:
+        arrays = np.broadcast_arrays(*[self._coerce(x) for x in operands])
+        values = np.empty(arrays[0].shape, dtype=object)
+        for index in np.ndindex(values.shape):
+            values[index] = operation(*[a[index] for a in arrays])
+        return BallArray(self, values)
+
+    def exp(self, x: Any) -> BallArray:
+        return self._map(self.balls.exp, x)
+
+    def expm1(self, x: Any) -> BallArray:
+        return self._map(self.balls.expm1, x)
+
+    def log(self, x: Any) -> BallArray:
+        return self._map(self.balls.log, x)
+
+    def log1p(self, x: Any) -> BallArray:
+        return self._map(self.balls.log1p, x)
+
+    def tanh(self, x: Any) -> BallArray:
+        return self._map(self.balls.tanh, x)
+
+    def erf(self, x: Any) -> BallArray:
+        return self._map(self.balls.erf, x)
+
+    def erfc(self, x: Any) -> BallArray:
+        return self._map(self.balls.erfc, x)
+
+    def sigmoid(self, x: Any) -> BallArray:
+        return self._map(self.balls.sigmoid, x)
+
+    def positive_part(self, x: Any) -> BallArray:
+        return self._map(self.balls.positive_part, x)
+
+    def absolute(self, x: Any) -> BallArray:
+        return self._map(self.balls.absolute, x)
+
+    def select(self, x: Any, above: Any, below: Any) -> BallArray:
+        return self._map(self.balls.select, x, above, below)
+
+    def instead(self, x: Any, used: Any, formula: Any, truth: Any) -> BallArray:
+        return self._map(self.balls.instead, x, used, formula, truth)
+
+    def step(self, x: Any, above: Any, below: Any) -> BallArray:
+        return self._map(self.balls.step, x, above, below)
+
+    def row_maximum(self, x: BallArray) -> BallArray:
+        values = np.empty((x.shape[0], 1), dtype=object)
+        for i, row in enumerate(x.values):
+            largest = row[0]
+            for element in row[1:]:
+                largest = self.balls.maximum(largest, element)
+            values[i, 0] = largest
+        return BallArray(self, values)
+
+    def row_sum(self, x: BallArray) -> BallArray:
+        values = np.empty((x.shape[0], 1), dtype=object)
+        for i, row in enumerate(x.values):
+            values[i, 0] = self.balls.total_of(list(row))
+        return BallArray(self, values)
+
+    def column_sum(self, x: BallArray) -> BallArray:
+        values = np.empty(x.shape[1], dtype=object)
+        for j in range(x.shape[1]):
+            values[j] = self.balls.total_of(list(x.values[:, j]))
+        return BallArray(self, values)
+
+    def total(self, x: BallArray) -> BallArray:
+        values = np.empty((), dtype=object)
+        values[()] = self.balls.total_of(list(x.values.ravel()))
+        return BallArray(self, values)
+
+    def linear(self, x: BallArray, weight: BallArray, bias: BallArray | None) -> BallArray:
+        return self.products(x, weight.T, bias)
+
+    def products(self, a: BallArray, b: BallArray, bias: BallArray | None) -> BallArray:
+        values = np.empty((a.shape[0], b.shape[1]), dtype=object)
+        for i, j in np.ndindex(values.shape):
+            extra = None if bias is None else bias.values[j]
+            values[i, j] = self.balls.dot(list(a.values[i]), list(b.values[:, j]), extra)
+        return BallArray(self, values)
