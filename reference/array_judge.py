@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from flint import arb
+from flint import arb, ctx
 from numpy.typing import NDArray
 
 from gradconform.reference.arrays import RoundedArray
@@ -77,7 +77,7 @@ class Screen:
     def add(self, got: NDArray[Any], value: RoundedArray, start: int) -> None:
         """Hold a block of components, the first of them number `start`, against the form's value."""
         mids = value.arithmetic.mids
-        truth = value.high.reshape(-1)
+        truth = value.high.reshape(-1)  # a view: nothing here writes to it
         self.truth_squares += float(np.dot(truth, truth))
         if value.lost:
             self.lost = True
@@ -89,7 +89,8 @@ class Screen:
                 error = np.maximum(error - value.spread, 0.0)
             error = error.reshape(-1)
             radius = np.ascontiguousarray(value.radii()).reshape(-1)
-            self.squares += float(np.dot(radius, radius))
+            wide = radius.astype(np.float64, copy=False)
+            self.squares += float(np.dot(wide, wide))
             self._sample(error, truth, start)
             share = np.divide(error, radius, out=error)
             if radius.size and not radius.min() > 0:
@@ -162,8 +163,13 @@ def judge_array(
     usable = sorted(screens, key=lambda s: s.radius)
     flat = got.reshape(-1)
 
+    kept: dict[tuple[str, int, int], Rounded] = {}
+
     def ball_at(screen: Screen, index: int) -> Rounded:
-        return adjudicator(screen.form, tuple(int(i) for i in np.unravel_index(index, screen.shape)))
+        key = (screen.form, index, ctx.prec)
+        if key not in kept:
+            kept[key] = adjudicator(screen.form, tuple(int(i) for i in np.unravel_index(index, screen.shape)))
+        return kept[key]
 
     def outcome(screen: Screen, index: int) -> str:
         def decide() -> tuple[str, bool]:

@@ -35,10 +35,11 @@ Bits = NDArray[np.uint8]
 class RoundedArray:
     """A tensor: midpoints, radii (None: known exactly), half widths of sets at kinks, specials; see the module.
 
-    `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite.
+    `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite. `raw` is the same numbers
+    in float32, for a tensor that was given in it.
     """
 
-    __slots__ = ("arithmetic", "lost", "mid", "radius", "specials", "spread")
+    __slots__ = ("arithmetic", "lost", "mid", "radius", "raw", "specials", "spread")
     __array_ufunc__ = None  # let NumPy arrays defer to these operators
 
     def __init__(
@@ -49,9 +50,10 @@ class RoundedArray:
         spread: Array | None = None,
         specials: Bits | None = None,
         lost: bool = False,
+        raw: NDArray[Any] | None = None,
     ) -> None:
         self.arithmetic, self.mid, self.radius = arithmetic, mid, radius
-        self.spread, self.specials, self.lost = spread, specials, lost
+        self.spread, self.specials, self.lost, self.raw = spread, specials, lost, raw
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,8 +66,10 @@ class RoundedArray:
 
     @property
     def T(self) -> RoundedArray:
-        turned = [None if x is None else x.T for x in (self.radius, self.spread, self.specials)]
-        return RoundedArray(self.arithmetic, self.mid.T, *turned, lost=self.lost)
+        radius, spread, specials, raw = (
+            None if x is None else x.T for x in (self.radius, self.spread, self.specials, self.raw)
+        )
+        return RoundedArray(self.arithmetic, self.mid.T, radius, spread, specials, self.lost, raw)
 
     def radii(self) -> Array:
         if self.lost:
@@ -143,9 +147,13 @@ class RoundedArrays(HandWritten):
     def given(self, x: Any) -> RoundedArray:
         """Numbers of the format, known exactly; of infinity and NaN no formula says anything."""
         mid = self.mids.lift(x)
-        finite = np.isfinite(self.mids.high(mid))
+        high = self.mids.high(mid)
+        raw = x if isinstance(x, np.ndarray) and x.dtype == np.float32 else None
+        if high.size and np.isfinite(high.sum()):  # infinities and NaN stay in a sum
+            return RoundedArray(self, mid, raw=raw)
+        finite = np.isfinite(high)
         if finite.all():
-            return RoundedArray(self, mid)
+            return RoundedArray(self, mid, raw=raw)
         mid = self.mids.lift(np.where(finite, x, 0.0))
         return RoundedArray(self, mid, None, None, np.where(finite, 0, ANYTHING).astype(np.uint8))
 
@@ -349,6 +357,23 @@ class RoundedArrays(HandWritten):
             if not (least > 0).all():
                 propagated = np.where(least > 0, 0.0 if propagated is None else propagated, np.inf)
             return self._round(mid, propagated, (a, b), self.balls.divide, ranged=True)
+
+    def descend(self, w: RoundedArray, eta: RoundedArray, gradient: RoundedArray) -> RoundedArray:
+        """w − η·g, by the rules of `multiply` and `add`; ordinary numbers in fewer passes over memory."""
+        exactly = all(x.radius is None and x.specials is None for x in (w, eta, gradient))
+        if not (exactly and self.mids is Plain and w.shape == gradient.shape and w.high.size):
+            return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
+        step = eta.high * gradient.high
+        mid = w.high - step
+        radius, size = np.abs(step), np.abs(mid)
+        # u|p| + u(|w − p| + u|p|), p the step
+        least = min(radius.min(), size.min(), abs(float(eta.high)), np.abs(gradient.high).min())
+        radius *= 1 + self.unit
+        radius += size
+        if not (least >= 2 * self.smallest_normal and radius.max() < self.overflow):
+            return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
+        radius *= self.unit
+        return RoundedArray(self, mid, radius)
 
     # Elementary functions ---------------------------------------------------------------------------------------------
 
@@ -573,6 +598,9 @@ class RoundedArrays(HandWritten):
         C. P. Jeannerod and S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J.
         Matrix Anal. Appl. 34 (2013): k·u and no γ_k.
         """
+        quick = self._plain_products(a, b, bias)
+        if quick is not None:
+            return quick
         a, b = a.folded(), b.folded()
         terms = a.shape[1] + (bias is not None)
         lost = a.lost or b.lost or (bias is not None and bias.lost)
@@ -634,6 +662,38 @@ class RoundedArrays(HandWritten):
         if result.specials is not None:
             specials |= result.specials
         return RoundedArray(self, mid, result.radius, None, specials)
+
+    def _plain_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray | None:
+        """The same for float32 matrices known exactly, the allowance in float32 and in place, where all is ordinary."""
+        operands = [a, b] if bias is None else [a, b, bias]
+        if self.narrow or any(x.raw is None or x.radius is not None or x.specials is not None for x in operands):
+            return None
+        assert a.raw is not None and b.raw is not None
+        size_a, size_b = np.abs(a.raw), np.abs(b.raw)
+        k = a.shape[1]
+        with np.errstate(all="ignore"):
+            radius = size_a @ size_b
+            if bias is not None and bias.raw is not None:
+                radius += np.abs(bias.raw)
+        # Sums so far above the subnormal numbers that k of them, flushed, are lost in the enlargement; operands normal.
+        ordinary = radius.size and radius.min() > self.smallest_normal * 2.0**60 and radius.max() < self.overflow / 4
+        if not (ordinary and self._normal(size_a) and self._normal(size_b)):
+            return None
+        mid = a.mid @ b.mid
+        if bias is not None:
+            mid += bias.mid
+            if not self._normal(np.abs(bias.high)):
+                return None
+        # The float32 product errs by (k + 1)·2^−24 of itself, and so does each pass over it by 2^−24.
+        terms = k + (bias is not None)
+        radius *= np.float32(terms * self.unit * (1 + (k + 8) * 2.0**-23))
+        return RoundedArray(self, mid, radius)
+
+    def _normal(self, size: NDArray[Any]) -> bool:
+        """Whether no number is subnormal; zeros are not."""
+        if not self.flush or size.min() >= self.smallest_normal:
+            return True
+        return bool(((size == 0) | (size >= self.smallest_normal)).all())
 
     def _bound(self, a: Array, b: Array) -> Array:
         """An upper bound of A·B for matrices of non-negative numbers."""

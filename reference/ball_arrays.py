@@ -25,16 +25,29 @@ class BallArray:
 
     __array_ufunc__ = None
 
-    def __init__(self, arithmetic: BallArrays, values: Objects) -> None:
-        self.arithmetic, self.values = arithmetic, values
+    def __init__(
+        self, arithmetic: BallArrays, values: Objects | None, exactly: NDArray[np.float64] | None = None
+    ) -> None:
+        self.arithmetic, self._values, self.exactly = arithmetic, values, exactly
+
+    @property
+    def values(self) -> Objects:
+        """The elements; of numbers known exactly (`exactly`) they are made when they are asked for."""
+        if self._values is None:
+            assert self.exactly is not None
+            self._values = np.empty(self.exactly.shape, dtype=object)
+            for index in np.ndindex(self.exactly.shape):
+                self._values[index] = self.arithmetic.balls.given(float(self.exactly[index]))
+        return self._values
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.values.shape
+        return self.values.shape if self.exactly is None else self.exactly.shape
 
     @property
     def T(self) -> BallArray:
-        return BallArray(self.arithmetic, self.values.T)
+        turned = None if self.exactly is None else self.exactly.T
+        return BallArray(self.arithmetic, None if turned is not None else self.values.T, turned)
 
     def _with(self, operation: Callable[[Any, Any], Any], other: Any) -> BallArray:
         right = other.values if isinstance(other, BallArray) else other
@@ -79,16 +92,13 @@ class BallArrays(HandWritten):
         self.balls = RoundedBalls(target, profile)
 
     def given(self, x: Any) -> BallArray:
-        return self._each(self.balls.given, x)
+        return BallArray(self, None, np.asarray(x, dtype=np.float64))
 
     def reported(self, x: Any) -> BallArray:
-        return self._each(self.balls.reported, x)
-
-    def _each(self, known: Callable[[float], Rounded], x: Any) -> BallArray:
         numbers = np.asarray(x, dtype=np.float64)
         values = np.empty(numbers.shape, dtype=object)
         for index in np.ndindex(numbers.shape):
-            values[index] = known(float(numbers[index]))
+            values[index] = self.balls.reported(float(numbers[index]))
         return BallArray(self, values)
 
     def real(self, constant: Constant) -> BallArray:
@@ -180,6 +190,12 @@ class BallArrays(HandWritten):
 
     def products(self, a: BallArray, b: BallArray, bias: BallArray | None) -> BallArray:
         values = np.empty((a.shape[0], b.shape[1]), dtype=object)
+        if a.exactly is not None and b.exactly is not None and (bias is None or bias.exactly is not None):
+            rows, columns = a.exactly, b.exactly
+            for i, j in np.ndindex(values.shape):
+                one = None if bias is None or bias.exactly is None else float(bias.exactly[j])
+                values[i, j] = self.balls.dot_of_numbers(rows[i].tolist(), columns[:, j].tolist(), one)
+            return BallArray(self, values)
         for i, j in np.ndindex(values.shape):
             extra = None if bias is None else bias.values[j]
             values[i, j] = self.balls.dot(list(a.values[i]), list(b.values[:, j]), extra)

@@ -15,6 +15,8 @@ Formula = Callable[..., Any]
 #: What one component of an equation's result depends on: part(index, operands) gives a part of each operand, and where
 #: the component lies in the formula's value on those parts.
 Part = Callable[[tuple[int, ...], Sequence[Any]], tuple[list[Any], tuple[int, ...]]]
+#: The parts of the operands that a block of the result's rows depends on.
+Rows = Callable[[slice, Sequence[Any]], list[Any]]
 Group = Literal["forward", "backward", "update"]
 
 
@@ -41,7 +43,7 @@ class Equation:
 
     `against`, where given, is the quantity that a relative accuracy is measured by instead of the result: a weight's
     update is judged by the step η·∂E/∂w, not by the weight it is subtracted from. `part`, for an equation of arrays,
-    says what one component depends on; `shape` how large the result is.
+    says what one component depends on, `rows` what a block of the first axis does; `shape` how large the result is.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Equation:
     forms: tuple[Form, ...]
     against: Form | None = None
     part: Part | None = None
+    rows: Rows | None = None
     shape: tuple[int, ...] = ()
 
     @property

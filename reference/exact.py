@@ -53,6 +53,10 @@ class HandWritten:
         """σ(x) = 1 / (1 + e^−x)."""
         return 1 / (1 + self.exp(-x))
 
+    def descend(self, w: Any, eta: Any, gradient: Any) -> Any:
+        """w − η·∂E/∂w."""
+        return w - eta * gradient
+
 
 class ExactBalls(HandWritten):
     """Operations on `arb`."""

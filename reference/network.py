@@ -132,7 +132,13 @@ def _everything(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[A
     return list(operands), ()
 
 
-ELEMENTWISE: Part = _elementwise
+def _leading(block: slice, operands: Sequence[Any]) -> list[Any]:
+    return [x[block] if getattr(x, "shape", ()) else x for x in operands]
+
+
+def _columns_of_first(block: slice, operands: Sequence[Any]) -> list[Any]:
+    dz, a = operands
+    return [dz[:, block], a]
 
 
 # The derivation -------------------------------------------------------------------------------------------------------
@@ -191,11 +197,19 @@ def _forward(architecture: Architecture, layer: int) -> list[Equation]:
                 "(a·Wᵀ)+b", biased, lambda ops, a, w, b: a @ w.T + b, "JAX: x @ W.T + b as it is written", narrow=True
             ),
         )
-    part = _row if activation.rowwise else ELEMENTWISE
+    part: Part = _row if activation.rowwise else _elementwise
     names = {"z": f"z{layer}"}
     return [
         Equation(f"z{layer}", "forward", MATRIX_FORM, forms, part=_of_linear, shape=shape),
-        Equation(f"a{layer}", "forward", MATRIX_FORM, _renamed(activation.forward, names), part=part, shape=shape),
+        Equation(
+            f"a{layer}",
+            "forward",
+            MATRIX_FORM,
+            _renamed(activation.forward, names),
+            part=part,
+            rows=_leading,
+            shape=shape,
+        ),
     ]
 
 
@@ -218,18 +232,34 @@ def _backward(architecture: Architecture, layer: int) -> list[Equation]:
         loss, count = LOSSES[architecture.loss], architecture.count
         operands = (f"a{layer}", "T")
         forms = tuple(Form(f.name, operands, _counted(f.formula, count), f.source) for f in loss.slope)
-        part = _row if loss.rowwise else ELEMENTWISE
-        equations.append(Equation(f"dE/da{layer}", "backward", MATRIX_FORM, forms, part=part, shape=(batch, outputs)))
+        part: Part = _row if loss.rowwise else _elementwise
+        equations.append(
+            Equation(f"dE/da{layer}", "backward", MATRIX_FORM, forms, part=part, rows=_leading, shape=(batch, outputs))
+        )
     names = {"g": f"dE/da{layer}", "z": f"z{layer}", "a": f"a{layer}"}
-    part = _row if activation.rowwise else ELEMENTWISE
+    part = _row if activation.rowwise else _elementwise
     dz, before = f"dE/dz{layer}", _before(layer)
     equations.append(
-        Equation(dz, "backward", MATRIX_FORM, _renamed(activation.backward, names), part=part, shape=(batch, outputs))
+        Equation(
+            dz,
+            "backward",
+            MATRIX_FORM,
+            _renamed(activation.backward, names),
+            part=part,
+            rows=_leading,
+            shape=(batch, outputs),
+        )
     )
     of_weights = Form("(dE/dz)ᵀ·a", (dz, before), lambda ops, dz, a: dz.T @ a, MATRIX_FORM)
     equations.append(
         Equation(
-            f"dE/dW{layer}", "backward", MATRIX_FORM, (of_weights,), part=_of_weight_gradient, shape=(outputs, inputs)
+            f"dE/dW{layer}",
+            "backward",
+            MATRIX_FORM,
+            (of_weights,),
+            part=_of_weight_gradient,
+            rows=_columns_of_first,
+            shape=(outputs, inputs),
         )
     )
     if architecture.biased[layer - 1]:
@@ -251,5 +281,5 @@ def _updated(parameter: str, shape: tuple[int, ...]) -> Equation:
     """w − η·∂E/∂w, its accuracy measured by the step η·∂E/∂w."""
     gradient = f"dE/d{parameter}"
     step = Form("step", ("eta", gradient), lambda ops, eta, g: eta * g, MATRIX_FORM)
-    form = Form("w-ηg", (parameter, "eta", gradient), lambda ops, w, eta, g: w - eta * g, MATRIX_FORM)
-    return Equation(f"{parameter}_new", "update", MATRIX_FORM, (form,), step, ELEMENTWISE, shape)
+    form = Form("w-ηg", (parameter, "eta", gradient), lambda ops, w, eta, g: ops.descend(w, eta, g), MATRIX_FORM)
+    return Equation(f"{parameter}_new", "update", MATRIX_FORM, (form,), step, _elementwise, _leading, shape)

@@ -21,7 +21,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from flint import arb
+from flint import arb, arb_mat
 
 from gradconform.reference.exact import BALLS, Constant, HandWritten, exponent, power_of_two
 from gradconform.reference.formats import FLOAT32, Format
@@ -296,7 +296,10 @@ class RoundedBalls(HandWritten):
             terms.append(bias)
             exact, propagated = exact + bias.exact, propagated + self._operand(bias)
             magnitude += abs(bias.exact) + self._operand(bias)
-        k = len(a) + (bias is not None)
+        unknown = any(t.specials for t in terms)
+        return self._dot(exact, propagated, magnitude, len(a) + (bias is not None), unknown)
+
+    def _dot(self, exact: arb, propagated: arb, magnitude: arb, k: int, unknown: bool) -> Rounded:
         narrow = self.format.precision < FLOAT32.precision
         wide = FLOAT32 if narrow else self.format
         tiny = power_of_two(wide.emin if self.flush else wide.emin - wide.precision)
@@ -304,11 +307,23 @@ class RoundedBalls(HandWritten):
         if narrow:
             error *= 1 + self.unit
         overflow = (2 - power_of_two(-wide.precision)) * power_of_two(wide.emax)
-        if any(t.specials for t in terms) or not magnitude + error < overflow:
+        if unknown or not magnitude + error < overflow:
             return Rounded(self, exact, ZERO, ANYTHING)
         if narrow:
             return self._round(exact, propagated + error)
         return Rounded(self, exact, propagated + error, ANYTHING if not magnitude + error < self.overflow else 0)
+
+    def dot_of_numbers(self, a: Sequence[float], b: Sequence[float], bias: float | None = None) -> Rounded:
+        """`dot` of numbers known exactly, at the speed of a matrix product."""
+        numbers = [*a, *b] if bias is None else [*a, *b, bias]
+        least = min((abs(x) for x in numbers if x), default=1.0)
+        if not (math.isfinite(sum(map(abs, numbers))) and least >= float(self.smallest_normal)):
+            extra = None if bias is None else self.given(bias)
+            return self.dot([self.given(x) for x in a], [self.given(x) for x in b], extra)
+        a, b = ([*a, bias], [*b, 1.0]) if bias is not None else (a, b)
+        exact = (arb_mat([a]) * arb_mat([[x] for x in b]))[0, 0]
+        magnitude = (arb_mat([[abs(x) for x in a]]) * arb_mat([[abs(x)] for x in b]))[0, 0]
+        return self._dot(exact, ZERO, magnitude, len(a), unknown=False)
 
     def sigmoid(self, x: Rounded) -> Rounded:
         """σ(x) = 1/(1 + e^−x); where x is hardly known, still a number of [0, 1].

@@ -1,0 +1,91 @@
+"""Random layered networks: sixty architectures that between them use everything, and drawn values for each.
+
+A framework compiles anew for every shape, so many draws go over few architectures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import cycle, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradconform.reference.activations import ACTIVATIONS
+from gradconform.reference.cases import Case, network_case
+from gradconform.reference.losses import LOSSES, REDUCTIONS
+from gradconform.reference.network import Architecture
+
+ARCHITECTURES = 60
+#: Widths that are no multiple of anything a kernel is unrolled by, beside some that are; batches with a single row.
+WIDTHS = (3, 7, 16, 1, 13, 5, 33, 2, 8, 17, 11, 4)
+BATCHES = (4, 1, 7, 3, 16, 1, 5)
+SCALES = (1.0, 0.5, 3.0, 8.0)
+#: The activation of the output layer that goes with a loss: logits stay what they are.
+_OUTPUTS = {"binary_cross_entropy_with_logits": ("identity",), "softmax_cross_entropy": ("identity",)}
+
+
+@cache
+def architectures() -> tuple[Architecture, ...]:
+    """Sixty architectures: every activation, loss, reduction, with and without bias, one to four layers, odd sizes."""
+    return tuple(islice(_architectures(), ARCHITECTURES))
+
+
+def _architectures() -> Iterator[Architecture]:
+    hidden = cycle(a.name for a in ACTIVATIONS.values() if not a.rowwise)
+    losses, widths, batches = cycle(LOSSES), cycle(WIDTHS), cycle(BATCHES)
+    outputs = cycle(("identity", "softmax", "sigmoid", "tanh", "identity", "softplus", "elu"))
+    for number in range(ARCHITECTURES):
+        loss = next(losses)
+        depth = (2, 3, 1, 2, 4)[number % 5]
+        output = _OUTPUTS.get(loss, (next(outputs),))[0]
+        width = max(next(widths), 2 if "softmax" in (loss, output) or loss == "softmax_cross_entropy" else 1)
+        sizes = tuple(next(widths) for _ in range(depth)) + (width,)
+        activations = tuple(next(hidden) for _ in range(depth - 1)) + (output,)
+        biased = tuple((number + layer) % 3 != 0 for layer in range(depth))
+        yield Architecture(sizes, activations, biased, loss, REDUCTIONS[number // 6 % 2], next(batches))
+
+
+@dataclass(frozen=True)
+class _Draw:
+    random: np.random.Generator
+
+    def normal(self, shape: tuple[int, ...], scale: float) -> NDArray[np.float64]:
+        """Normal numbers to four decimals: readable, and no number of any of the formats."""
+        return np.round(self.random.normal(0, scale, shape), 4)
+
+
+def random_network(id: str, architecture: Architecture, draw: int, seed: int = 0) -> Case:
+    """Values for an architecture: weights of scale/√fan-in, inputs that sometimes hold zeros, targets in the domain."""
+    key = [ord(c) for c in f"{architecture} draw {draw} seed {seed}"]
+    drawn = _Draw(np.random.default_rng(key))
+    scale = SCALES[draw % len(SCALES)]
+    layers = []
+    for number, activation in enumerate(architecture.activations):
+        inputs, outputs = architecture.sizes[number : number + 2]
+        weight = drawn.normal((outputs, inputs), scale / np.sqrt(inputs))
+        bias = drawn.normal((outputs,), scale / 2) if architecture.biased[number] else None
+        layers.append((weight, bias, activation))
+    inputs_ = drawn.normal((architecture.batch, architecture.sizes[0]), 1.0)
+    if draw % 5 == 4:  # pixels that are off: without a bias, pre-activations that are exactly zero
+        inputs_[drawn.random.uniform(size=inputs_.shape) < 0.5] = 0.0
+    return network_case(
+        id,
+        layers=layers,
+        loss=architecture.loss,
+        reduction=architecture.reduction,
+        inputs=inputs_,
+        targets=_targets(drawn, architecture),
+        rate=float(np.round(drawn.random.uniform(0.01, 1), 4)),
+    )
+
+
+def _targets(drawn: _Draw, architecture: Architecture) -> NDArray[np.float64] | NDArray[np.int64]:
+    shape = (architecture.batch, architecture.sizes[-1])
+    if architecture.loss == "softmax_cross_entropy":
+        return drawn.random.integers(0, shape[1], shape[0])
+    if architecture.loss == "binary_cross_entropy_with_logits":
+        return np.round(drawn.random.uniform(0, 1, shape), 2)
+    return drawn.normal(shape, 1.0)
