@@ -31,7 +31,7 @@ from gradconform.reference.profiles import Profile
 from gradconform.reference.rounded import Rounded
 
 #: Components judged at a time where an equation is elementwise: so many that a block's arrays stay in a core's cache.
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 #: Operand numbers that one component is adjudicated on in balls; beyond, in double words.
 BALL_OPERANDS = 20_000
 
@@ -229,35 +229,35 @@ class Step:
     def _screened(
         self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool
     ) -> tuple[list[Screen], float | None]:
-        screens = [Screen(form.name, self.target, got.shape) for form in forms]
-        squares = 0.0
-        for block in _blocks(equation, got.shape):
-            start = 0 if block is None else block.start * (got.size // got.shape[0])
-            part = got if block is None else got[block]
-            operands: dict[tuple[str, ...], list[RoundedArray]] = {}
-            for form, screen in zip(forms, screens, strict=True):
-                value = form.formula(self.arrays, *self._operands(equation, form, half_ulp, block, operands))
+        """Screens of the forms, in order, up to the first that accepts; and the norm that vacuity is measured by."""
+        screens: list[Screen] = []
+        for form in forms:
+            screen = Screen(form.name, self.target, got.shape)
+            for start, block, part in _blocks(equation, got):
+                value = form.formula(self.arrays, *self._operands(equation, form, half_ulp, block))
                 screen.add(part, value, start)
-            if equation.against is not None:
-                known = self._operands(equation, equation.against, half_ulp, block, operands)
-                step = equation.against.formula(PLAIN, *[o.high for o in known]).reshape(-1)
-                squares += float(np.dot(step, step))
-        return screens, None if equation.against is None else math.sqrt(squares)
+            screens.append(screen)
+            if screen.settles:
+                break
+        if equation.against is None:
+            return screens, None
+        squares = 0.0
+        for _, block, _ in _blocks(equation, got):
+            known = self._operands(equation, equation.against, half_ulp, block)
+            step = np.reshape(equation.against.formula(PLAIN, *[o.high for o in known]), -1)
+            squares += float(np.dot(step, step))
+        return screens, math.sqrt(squares)
 
-    def _operands(
-        self, equation: Equation, form: Form, half_ulp: bool, block: slice | None, kept: dict[Any, list[RoundedArray]]
-    ) -> list[RoundedArray]:
-        """What a form reads, or a block of it; `kept` holds what an earlier form has read."""
-        if form.operands not in kept:
-            values = [self.known[o] for o in form.operands]
-            if block is not None:
-                assert equation.rows is not None
-                values = equation.rows(block, values)
-            kept[form.operands] = [
-                self.arrays.reported(v) if half_ulp and o in self.reported else self.arrays.given(v)
-                for o, v in zip(form.operands, values, strict=True)
-            ]
-        return kept[form.operands]
+    def _operands(self, equation: Equation, form: Form, half_ulp: bool, block: slice | None) -> list[RoundedArray]:
+        """What a form reads, or a block of it."""
+        values = [self.known[o] for o in form.operands]
+        if block is not None:
+            assert equation.rows is not None
+            values = equation.rows(block, values)
+        return [
+            self.arrays.reported(v) if half_ulp and o in self.reported else self.arrays.given(v)
+            for o, v in zip(form.operands, values, strict=True)
+        ]
 
     def _adjudicator(self, equation: Equation, forms: Sequence[Form], half_ulp: bool) -> Adjudicator:
         by_name = {form.name: form for form in forms}
@@ -288,14 +288,16 @@ class Step:
             return judge([float(v) for v in got.reshape(-1)], candidates, self.target)
 
 
-def _blocks(equation: Equation, shape: tuple[int, ...]) -> Iterator[slice | None]:
-    """Parts of the first axis to judge one after the other; all at once where an equation has no such parts."""
-    if equation.rows is None or math.prod(shape) <= 2 * BLOCK:
-        yield None
+def _blocks(equation: Equation, got: NDArray[Any]) -> Iterator[tuple[int, slice | None, NDArray[Any]]]:
+    """Blocks of the first axis to judge one after the other: first component, rows (None: all), what was got there."""
+    if equation.rows is None or got.size <= 2 * BLOCK:
+        yield 0, None, got
         return
-    rows = max(1, BLOCK // math.prod(shape[1:]))
-    for first in range(0, shape[0], rows):
-        yield slice(first, min(first + rows, shape[0]))
+    width = got.size // got.shape[0]
+    rows = max(1, BLOCK // width)
+    for first in range(0, got.shape[0], rows):
+        block = slice(first, min(first + rows, got.shape[0]))
+        yield first * width, block, got[block]
 
 
 def _unresolved(got: NDArray[Any], why: str) -> Judgement:

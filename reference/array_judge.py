@@ -72,55 +72,55 @@ class Screen:
     special: list[int] = field(default_factory=list)
     close: list[tuple[float, int]] = field(default_factory=list)
     close_count: int = 0
-    ulps: list[Array] = field(default_factory=list)
+    sample: list[tuple[Array, Array]] = field(default_factory=list)
+    limit: float = 1.0
 
     def add(self, got: NDArray[Any], value: RoundedArray, start: int) -> None:
         """Hold a block of components, the first of them number `start`, against the form's value."""
         mids = value.arithmetic.mids
-        truth = value.high.reshape(-1)  # a view: nothing here writes to it
+        self.limit = 1 - self.margin(mids)
+        truth = value.high.reshape(-1)
         self.truth_squares += float(np.dot(truth, truth))
         if value.lost:
             self.lost = True
             self.share = max(self.share, 0.0)
             return
+        radius = np.ascontiguousarray(value.radii()).reshape(-1)
+        wide = radius.astype(np.float64, copy=False)
+        self.squares += float(np.dot(wide, wide))
         with np.errstate(all="ignore"):
-            error = mids.distance(got, value.mid)
+            # Where the radii are float32 so are the errors, each rounded once: far within the margin.
+            error = mids.distance(got, value.mid, radius.dtype).reshape(-1)
             if value.spread is not None:
-                error = np.maximum(error - value.spread, 0.0)
-            error = error.reshape(-1)
-            radius = np.ascontiguousarray(value.radii()).reshape(-1)
-            wide = radius.astype(np.float64, copy=False)
-            self.squares += float(np.dot(wide, wide))
-            self._sample(error, truth, start)
+                error = np.maximum(error - value.spread.reshape(-1), 0.0)
+            step = max(1, -(-math.prod(self.shape) // SAMPLE))
+            self.sample.append((error[-start % step :: step].astype(np.float64), truth[-start % step :: step]))
+            exactly = None if radius.size and radius.min() > 0 else (radius == 0) & (error == 0)
             share = np.divide(error, radius, out=error)
-            if radius.size and not radius.min() > 0:
-                share[(radius == 0) & (mids.distance(got, value.mid).reshape(-1) == 0)] = 0.0
-                if value.spread is not None:
-                    share[np.isnan(share)] = 0.0
-        if value.specials is not None or not np.isfinite(share[share.argmax()]):
-            self._specials(got.reshape(-1), value, share, start)
+            if exactly is not None:
+                share[exactly] = 0.0
         worst = int(share.argmax())
+        if value.specials is not None or not share[worst] < np.inf:
+            self._specials(got.reshape(-1), value, share, start)
+            worst = int(share.argmax())
         if share[worst] > self.share:
             self.share, self.worst = float(share[worst]), start + worst
-        if share[worst] > 1 - self.margin(mids):
-            near = np.nonzero(share > 1 - self.margin(mids))[0]
+        if share[worst] > self.limit:
+            near = np.nonzero(share > self.limit)[0]
             self.close_count += len(near)
             largest = near[np.argsort(share[near])[::-1][:ADJUDICATED]]
             self.close += [(float(share[i]), start + int(i)) for i in largest]
             self.close = sorted(self.close, reverse=True)[:ADJUDICATED]
 
+    @property
+    def settles(self) -> bool:
+        """Whether this form certainly accepts the tensor, and says something by it."""
+        return not (self.close or self.special or self.lost) and (self.squares < self.truth_squares or not self.squares)
+
     @staticmethod
     def margin(mids: Any) -> float:
         """How near to 1 a share may be and still be decided by the screen: 64 times the midpoints' own error."""
         return 2.0**-18 if mids is Plain else 2.0**-30
-
-    def _sample(self, error: Array, truth: Array, start: int) -> None:
-        step = max(1, -(-math.prod(self.shape) // SAMPLE))
-        first = -start % step
-        of_sample = truth[first::step]
-        _, exponent = np.frexp(of_sample)
-        binade = np.where(of_sample == 0, self.target.emin, np.clip(exponent - 1, self.target.emin, self.target.emax))
-        self.ulps.append(error[first::step] / np.ldexp(1.0, binade - self.target.precision + 1))
 
     def _specials(self, got: NDArray[Any], value: RoundedArray, share: Array, start: int) -> None:
         """Components that may be or are infinite or NaN; share 0 for those that the form admits as such."""
@@ -141,10 +141,15 @@ class Screen:
 
     @property
     def median(self) -> float | None:
-        if not self.ulps:
+        """The median error of the sample, in ulp of the truth."""
+        if not self.sample:
             return None
-        ulps = np.concatenate(self.ulps)
-        return None if not ulps.size else float(f"{np.partition(ulps, ulps.size // 2)[ulps.size // 2]:.6g}")
+        error, truth = (np.concatenate(part) for part in zip(*self.sample, strict=True))
+        _, exponent = np.frexp(truth)
+        binade = np.where(truth == 0, self.target.emin, np.clip(exponent - 1, self.target.emin, self.target.emax))
+        ulps = np.ldexp(error, self.target.precision - 1 - binade)
+        middle = ulps.size // 2
+        return float(f"{np.partition(ulps, middle)[middle]:.6g}") if ulps.size else None
 
 
 def judge_array(

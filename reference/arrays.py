@@ -365,14 +365,21 @@ class RoundedArrays(HandWritten):
             return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
         step = eta.high * gradient.high
         mid = w.high - step
-        radius, size = np.abs(step), np.abs(mid)
-        # u|p| + u(|w − p| + u|p|), p the step
-        least = min(radius.min(), size.min(), abs(float(eta.high)), np.abs(gradient.high).min())
-        radius *= 1 + self.unit
-        radius += size
-        if not (least >= 2 * self.smallest_normal and radius.max() < self.overflow):
+        radius, size = np.empty(mid.shape, np.float32), np.empty(mid.shape, np.float32)
+        np.copyto(radius, step, casting="same_kind")
+        np.abs(radius, out=radius)
+        np.copyto(size, mid, casting="same_kind")
+        np.abs(size, out=size)
+        # Far from the subnormal numbers, in float32 too, whose five roundings the enlargement covers.
+        ordinary = min(radius.min(), size.min(), abs(float(eta.high))) > self.smallest_normal * 2.0**30
+        if not ordinary or not np.abs(gradient.raw if gradient.raw is not None else gradient.high).min() >= (
+            self.smallest_normal
+        ):
             return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
-        radius *= self.unit
+        radius += size  # u|p| + u(|w − p| + u|p|), p the step
+        radius *= np.float32(self.unit * (1 + self.unit) * (1 + 2.0**-20))
+        if not max(radius.max() / self.unit, size.max()) < self.overflow / 4:
+            return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
         return RoundedArray(self, mid, radius)
 
     # Elementary functions ---------------------------------------------------------------------------------------------

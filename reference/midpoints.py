@@ -101,8 +101,10 @@ class Plain:
         return None
 
     @staticmethod
-    def distance(got: Array, x: Array) -> Array:
-        return np.abs(got - x)
+    def distance(got: Array, x: Array, dtype: Any = np.float64) -> Array:
+        found = np.empty(x.shape, dtype=dtype)
+        np.subtract(got, x, out=found, casting="same_kind")
+        return np.abs(found, out=found)
 
     @staticmethod
     def ball(x: Array, index: Any) -> arb:
@@ -276,7 +278,7 @@ class Double:
         return found
 
     @staticmethod
-    def distance(got: Array, x: DoubleArray) -> Array:
+    def distance(got: Array, x: DoubleArray, dtype: Any = np.float64) -> Array:
         return np.abs((got - x.hi) - x.lo)
 
     @staticmethod

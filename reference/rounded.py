@@ -321,6 +321,15 @@ class RoundedBalls(HandWritten):
             extra = None if bias is None else self.given(bias)
             return self.dot([self.given(x) for x in a], [self.given(x) for x in b], extra)
         a, b = ([*a, bias], [*b, 1.0]) if bias is not None else (a, b)
+        if self.format.precision <= 24 and max(map(abs, numbers)) < 2.0**127:
+            # Products of two such numbers are float64 numbers, and `fsum` rounds their sum once: hi + lo is the sum to
+            # 106 bits of its own, and to 2^−53 of lo.
+            terms = [x * y for x, y in zip(a, b, strict=True)]
+            high = math.fsum(terms)
+            low = math.fsum([*terms, -high])
+            exact = arb(high) + arb(low, abs(low) * 2.0**-52)
+            size = math.fsum(map(abs, terms))
+            return self._dot(exact, ZERO, arb(size, size * 2.0**-52), len(a), unknown=False)
         exact = (arb_mat([a]) * arb_mat([[x] for x in b]))[0, 0]
         magnitude = (arb_mat([[abs(x) for x in a]]) * arb_mat([[abs(x)] for x in b]))[0, 0]
         return self._dot(exact, ZERO, magnitude, len(a), unknown=False)
