@@ -104,20 +104,23 @@ def main() -> int:
             wrong += w
             for key, value in found.items():
                 largest[key] = max(value, largest.get(key, (-1.0, "", 0.0)))
-            print(f"\r{done}/{len(work)} architectures, {len(wrong)} wrong", end="", file=sys.stderr, flush=True)
+            seen = f"{done}/{len(work)} architectures, {len(wrong)} wrong"
+            print(f"\r{seen}", end="", file=sys.stderr, flush=True)
     seconds = time.perf_counter() - started
     print(file=sys.stderr)
     for m in wrong[:40]:
-        print(f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case} {m.level} {m.quantity}[{m.worst_index}] "
-              f"got {m.value!r} truth {m.truth} ulp {m.error_ulp} share {m.share} form {m.form} {m.reason}")  # fmt: skip
+        where = f"{m.adapter}/{m.route} {m.dtype} {m.case} {m.level} {m.quantity}[{m.worst_index}]"
+        found = f"got {m.value!r} truth {m.truth} ulp {m.error_ulp} share {m.share} form {m.form} {m.reason}"
+        print(f"{m.verdict}: {where} {found}")
     options.output.mkdir(parents=True, exist_ok=True)
     shares = table(largest)
     shares.to_csv(options.output / "activations.csv", index=False)
     text = shares.to_markdown(index=False)
     (options.output / "activations.md").write_text(f"{text}\n", encoding="utf-8")
     components = counts.pop("components")
-    print(f"{options.networks} networks of {shapes} architectures × {len(FORMATS)} dtypes × {len(routes)} routes: "
-          f"{sum(counts.values())} measurements of {components} components, {dict(counts)}, {seconds:.0f} s")  # fmt: skip
+    judged = f"{sum(counts.values())} measurements of {components} components, {dict(counts)}, {seconds:.0f} s"
+    what = f"{options.networks} networks of {shapes} architectures × {len(FORMATS)} dtypes × {len(routes)} routes"
+    print(f"{what}: {judged}")
     return 1 if wrong else 0
 
 

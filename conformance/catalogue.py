@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterable, Iterator
 from random import Random
 
-from gradconform.reference.cases import Case, document_case, unknown
+from gradconform.conformance.datasets import available, dataset_cases
+from gradconform.conformance.networks import covering_networks
+from gradconform.conformance.published import published
+from gradconform.reference.cases import BadInput, Case, document_case, unknown
 
 #: Draws for each weight scale, and the scales.
 DRAWS, SCALES = 57, (1, 4, 20)
 
 
 def catalogue(seed: int = 0) -> dict[str, Case]:
-    """Every case by id; `seed` changes the random draws and nothing else."""
-    return {case.id: case for case in _document_cases(seed)}
+    """Every case by id; `seed` changes the random draws and nothing else.
+
+    The cases of real data are there where scikit-learn is.
+    """
+    networks = (*(p.case for p in published()), *covering_networks(seed), *(dataset_cases() if available() else ()))
+    return {case.id: case for case in (*_document_cases(seed), *networks)}
 
 
 def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:
     """The cases whose id matches one of the globs, in the catalogue's order; all of them where no glob is given.
 
-    Raises BadInput for a glob that matches no case.
+    A specification package.module:object names cases of one's own: a case, several, or a function that returns them.
+    They stand last. Raises BadInput for a glob that matches no case and for an object that is no case.
     """
+    specifications = [g for g in globs if ":" in g]
+    globs = [g for g in globs if ":" not in g]
     cases = catalogue(seed)
     for glob in globs:
         if not fnmatch.filter(cases, glob):
             raise unknown("case", glob, cases, "(see `gradconform list cases`)")
-    return [c for c in cases.values() if not globs or any(fnmatch.fnmatchcase(c.id, g) for g in globs)]
+    everything = not globs and not specifications
+    chosen = [c for c in cases.values() if everything or any(fnmatch.fnmatchcase(c.id, g) for g in globs)]
+    return chosen + [c for specification in specifications for c in _imported(specification)]
+
+
+def _imported(specification: str) -> list[Case]:
+    module, _, attribute = specification.partition(":")
+    try:
+        target = importlib.import_module(module)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"case {specification!r}: {error}; expected package.module:object") from error
+    found = target() if callable(target) else target
+    cases = [found] if isinstance(found, Case) else list(found) if isinstance(found, Iterable) else []
+    wrong = next((c for c in cases if not isinstance(c, Case)), None)
+    if not cases or wrong is not None:
+        got = type(found if wrong is None else wrong).__name__
+        raise BadInput(f"case {specification!r} gives {got}; expected cases made by document_case or network_case")
+    return cases
 
 
 def _document_cases(seed: int) -> Iterator[Case]:

@@ -21,7 +21,11 @@ FILE = Path(__file__).with_name("known_deviations.toml")
 
 @dataclass(frozen=True)
 class KnownDeviation:
-    """Where a deviation is known. Every field but `id`, `versions`, `reason` and `upstream` is a glob."""
+    """Where a deviation is known. Every field but `id`, `versions`, `dtype`, `reason` and `upstream` is a glob.
+
+    `form`, which may be left out, is a glob for the accepted form that the measurement names: where a framework's
+    primitive is less accurate than its bound, it narrows the entry to the formulas that use the primitive.
+    """
 
     id: str
     adapter: str
@@ -34,11 +38,12 @@ class KnownDeviation:
     quantity: str
     reason: str
     upstream: str
+    form: str = "*"
 
     def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
         """Whether the measurement is of what this entry speaks of, whatever its verdict."""
         globs = ((m.adapter, self.adapter), (m.route, self.route), (device, self.device), (m.level or "", self.level),
-                 (m.case, self.case), (m.quantity, self.quantity))  # fmt: skip
+                 (m.case, self.case), (m.quantity, self.quantity), (m.form or "", self.form))  # fmt: skip
         return (
             m.dtype in self.dtype.split()
             and all(fnmatch.fnmatchcase(value, glob) for value, glob in globs)
@@ -61,10 +66,13 @@ def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"known deviations {path}: {error}") from error
     names = {f.name for f in fields(KnownDeviation)}
+    needed = names - {"form"}
     entries = []
     for number, entry in enumerate(data.get("deviation", []), 1):
-        if not isinstance(entry, dict) or set(entry) != names or not all(isinstance(v, str) for v in entry.values()):
-            raise BadInput(f"known deviations {path}, entry {number}: expected the strings {' '.join(sorted(names))}")
+        complete = isinstance(entry, dict) and needed <= set(entry) <= names
+        if not complete or not all(isinstance(v, str) for v in entry.values()):
+            expected = f"{' '.join(sorted(needed))}, and form if it matters"
+            raise BadInput(f"known deviations {path}, entry {number}: expected the strings {expected}")
         try:
             SpecifierSet(entry["versions"])
         except InvalidSpecifier as error:

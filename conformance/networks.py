@@ -42,10 +42,21 @@ def _architectures() -> Iterator[Architecture]:
         depth = (2, 3, 1, 2, 4)[number % 5]
         output = _OUTPUTS.get(loss, (next(outputs),))[0]
         width = max(next(widths), 2 if "softmax" in (loss, output) or loss == "softmax_cross_entropy" else 1)
-        sizes = tuple(next(widths) for _ in range(depth)) + (width,)
-        activations = tuple(next(hidden) for _ in range(depth - 1)) + (output,)
+        sizes = (*(next(widths) for _ in range(depth)), width)
+        activations = (*(next(hidden) for _ in range(depth - 1)), output)
         biased = tuple((number + layer) % 3 != 0 for layer in range(depth))
         yield Architecture(sizes, activations, biased, loss, REDUCTIONS[number // 6 % 2], next(batches))
+
+
+def covering_networks(seed: int = 0) -> Iterator[Case]:
+    """Six small networks, one a loss, that between them use every activation and both reductions."""
+    hidden = (("tanh", "relu"), ("leaky_relu", "elu"), ("selu", "softplus"), ("silu", "gelu"), ("gelu_tanh", "mish"),
+              ("hard_tanh", "sigmoid"))  # fmt: skip
+    for number, (loss, pair) in enumerate(zip(LOSSES, hidden, strict=True)):
+        output = "softmax" if number == 0 else "identity"
+        biased = ((False, True, False), (True, False, True))[number % 2]
+        architecture = Architecture((5, 7, 6, 3), (*pair, output), biased, loss, REDUCTIONS[number % 2], 3)
+        yield random_network(f"network/{loss.replace('_', '-')}", architecture, 0, seed)
 
 
 @dataclass(frozen=True)

@@ -202,8 +202,8 @@ class RoundedArrays(HandWritten):
         return extra if x.radius is None else x.radius + extra
 
     def _round(
-        self, mid: Any, propagated: Array | None, operands: tuple[RoundedArray, ...], operation: Callable[..., Any] | None,
-        error: Array | float | None = None, ranged: bool = False,
+        self, mid: Any, propagated: Array | None, operands: tuple[RoundedArray, ...],
+        operation: Callable[..., Any] | None, error: Array | float | None = None, ranged: bool = False,
     ) -> RoundedArray:  # fmt: skip
         """Widen by one rounding, of u·sup|x| or the `error` given; `operation` is its scalar counterpart."""
         if any(o.lost for o in operands):
@@ -675,7 +675,8 @@ class RoundedArrays(HandWritten):
         operands = [a, b] if bias is None else [a, b, bias]
         if self.narrow or any(x.raw is None or x.radius is not None or x.specials is not None for x in operands):
             return None
-        assert a.raw is not None and b.raw is not None
+        assert a.raw is not None
+        assert b.raw is not None
         size_a, size_b = np.abs(a.raw), np.abs(b.raw)
         k = a.shape[1]
         with np.errstate(all="ignore"):

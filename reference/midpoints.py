@@ -300,23 +300,46 @@ class Double:
 
     @staticmethod
     def product(a: DoubleArray, b: DoubleArray, allowance: Array | None) -> DoubleArray:
-        """A matrix product; each component is within 2^−20 of its `allowance` of the exact one, or is recomputed."""
-        if _outside(a.hi) is not None or _outside(b.hi) is not None:
-            raise OutOfRange("a matrix product of numbers outside 2^±480")
+        """A matrix product; each component is within 2^−20 of its `allowance` of the exact one, or is recomputed.
+
+        Rows of A and columns of B are scaled by powers of two, so that it is their spread that counts and not their
+        size; components smaller than their row's or column's largest by more than 2^−480 are left out, and counted.
+        """
+        if not (np.isfinite(a.hi).all() and np.isfinite(b.hi).all()):
+            raise OutOfRange("a matrix product of numbers that float64 does not hold")
         k = a.hi.shape[1]
+        (left, ea), (right, eb) = _scaled(a, 1), _scaled(b, 0)
+        scale = ea + eb
         if k <= 4:
-            total = _outer(a, b, 0)
+            total = _outer(left, right, 0)
             for i in range(1, k):
-                total = Double.add(total, _outer(a, b, i))
-            return total
-        high, bound = _sliced_product(a.hi, b.hi, allowance)
-        low = a.hi @ b.lo + a.lo @ b.hi
-        result = Double.add(high, DoubleArray(low, np.zeros_like(low)))
+                total = Double.add(total, _outer(left, right, i))
+            bound = np.full(total.shape, k * 2.0**-478)
+        else:
+            scaled = None if allowance is None else np.ldexp(allowance, -scale)
+            total, bound = _sliced_product(left.hi, right.hi, scaled)
+            low = left.hi @ right.lo + left.lo @ right.hi
+            total = Double.add(total, DoubleArray(low, np.zeros_like(low)))
+            bound = bound + k * 2.0**-478
+        result = DoubleArray(np.ldexp(total.hi, scale), np.ldexp(total.lo, scale))
         if allowance is not None:
-            for index in zip(*np.nonzero(bound > 2.0**-20 * allowance), strict=True):
-                i, j = index
-                Double.put(result, index, _exact_dot(Double.take(a, i), Double.take(b, (slice(None), j))))
+            again = (np.ldexp(bound, scale) > 2.0**-20 * allowance) & (allowance > 0)
+            for i, j in zip(*np.nonzero(again), strict=True):
+                Double.put(result, (i, j), _exact_dot(Double.take(a, i), Double.take(b, (slice(None), j))))
+        size = np.abs(result.hi)
+        if (size < _LOST).any() and ((size > 0) & (size < _LOST)).any():
+            raise OutOfRange("a matrix product too small for double words")
         return result
+
+
+def _scaled(x: DoubleArray, axis: int) -> tuple[DoubleArray, NDArray[np.int64]]:
+    """Rows (axis 1) or columns (axis 0) scaled to at most 1, and the exponents of their scale."""
+    _, exponent = np.frexp(np.abs(x.hi).max(axis=axis, keepdims=True))
+    hi, lo = np.ldexp(x.hi, -exponent), np.ldexp(x.lo, -exponent)
+    tiny = np.abs(hi) < _LEAST
+    if tiny.any():
+        hi, lo = np.where(tiny, 0.0, hi), np.where(tiny, 0.0, lo)
+    return DoubleArray(hi, lo), exponent.astype(np.int64)
 
 
 def _outer(a: DoubleArray, b: DoubleArray, i: int) -> DoubleArray:
