@@ -201,7 +201,7 @@ def judge_array(
             if not math.isfinite(float(flat[index])) and outcome(s, index) == "outside":
                 standings[id(s)] = "outside"
     accepting = [s for s in usable if standings[id(s)] == "inside"]
-    named = accepting[0] if accepting else usable[-1]
+    named = accepting[0] if accepting else min(usable, key=lambda s: s.share)
     worst = named.worst
     if not accepting and named.close:
         worst = named.close[0][1]

@@ -35,8 +35,8 @@ Bits = NDArray[np.uint8]
 class RoundedArray:
     """A tensor: midpoints, radii (None: known exactly), half widths of sets at kinks, specials; see the module.
 
-    `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite. `raw` is the same numbers
-    in float32, for a tensor that was given in it.
+    `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite. `raw` is the same
+    numbers in float32, for a tensor that was given in it.
     """
 
     __slots__ = ("arithmetic", "lost", "mid", "radius", "raw", "specials", "spread")
@@ -52,6 +52,7 @@ class RoundedArray:
         lost: bool = False,
         raw: NDArray[Any] | None = None,
     ) -> None:
+        arithmetic.mids.check(mid, arithmetic.smallest_normal)
         self.arithmetic, self.mid, self.radius = arithmetic, mid, radius
         self.spread, self.specials, self.lost, self.raw = spread, specials, lost, raw
 
@@ -303,12 +304,14 @@ class RoundedArrays(HandWritten):
             return self._multiply_set(a, b)
         ra, rb = self._operand(a), self._operand(b)
         propagated: Any = None
-        if rb is not None:
-            propagated = np.abs(a.high) * rb
-        if ra is not None:
-            right = np.abs(b.high) if rb is None else np.abs(b.high) + rb
-            propagated = ra * right if propagated is None else propagated + ra * right
-        return self._round(self.mids.multiply(a.mid, b.mid), propagated, (a, b), self.balls.multiply, ranged=True)
+        with np.errstate(all="ignore"):
+            if rb is not None:
+                propagated = np.abs(a.high) * rb
+            if ra is not None:
+                right = np.abs(b.high) if rb is None else np.abs(b.high) + rb
+                propagated = ra * right if propagated is None else propagated + ra * right
+            mid = self.mids.multiply(a.mid, b.mid)
+            return self._round(mid, propagated, (a, b), self.balls.multiply, ranged=True)
 
     def _multiply_set(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
         """A product where one factor is a set: the set of the products, each rounded."""
@@ -329,8 +332,10 @@ class RoundedArrays(HandWritten):
     def square(self, a: RoundedArray) -> RoundedArray:
         a = a.folded()
         ra = self._operand(a)
-        propagated = None if ra is None else ra * (2 * np.abs(a.high) + ra)
-        return self._round(self.mids.multiply(a.mid, a.mid), propagated, (a,), self.balls.square, ranged=True)
+        with np.errstate(all="ignore"):
+            propagated = None if ra is None else ra * (2 * np.abs(a.high) + ra)
+            mid = self.mids.multiply(a.mid, a.mid)
+            return self._round(mid, propagated, (a,), self.balls.square, ranged=True)
 
     def scale(self, a: RoundedArray, power: float) -> RoundedArray:
         """Multiplication by a power of two: exact unless the result is subnormal or overflows."""

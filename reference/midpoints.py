@@ -32,7 +32,7 @@ _SPLITTER = 134217729.0  # 2^27 + 1 (T. J. Dekker, 1971)
 
 
 class OutOfRange(ArithmeticError):
-    """A value lies where double-word arithmetic does not hold its digits: near underflow or overflow of float64."""
+    """A value lies where double words do not hold the digits that a verdict needs: near float64's own limits."""
 
 
 # Plain float64 --------------------------------------------------------------------------------------------------------
@@ -94,6 +94,10 @@ class Plain:
     @staticmethod
     def sum(x: Array, axis: int | None, keepdims: bool) -> Array:
         return np.asarray(x.sum(axis=axis, keepdims=keepdims))
+
+    @staticmethod
+    def check(x: Array, normal: float) -> None:
+        """Nothing: float64 holds every digit that a format of 24 bits needs, down to its subnormal numbers."""
 
     @staticmethod
     def outside(*operands: Array) -> Any:
@@ -162,8 +166,8 @@ def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
     return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
 
 
-#: Where products of double words hold all their digits, and where a double word holds its own.
-_LEAST, _LARGEST, _LOST = 2.0**-480, 2.0**480, 2.0**-960
+#: Where products of double words hold all their digits.
+_LEAST, _LARGEST = 2.0**-480, 2.0**480
 
 
 def _outside(x: Array) -> Any:
@@ -269,6 +273,16 @@ class Double:
         return DoubleArray(rest.hi[0].reshape(kept), rest.lo[0].reshape(kept))
 
     @staticmethod
+    def check(x: DoubleArray, normal: float) -> None:
+        """Raise OutOfRange for a number whose low word underflows although a format with such normal numbers has an ulp
+        about as small: from `normal` to 2^32 times it, if that is where float64's own subnormal numbers begin."""
+        if normal > 2.0**-1000:
+            return
+        size = np.abs(x.hi)
+        if ((size >= normal) & (size < normal * 2.0**32)).any():
+            raise OutOfRange(f"{float(size[(size >= normal) & (size < normal * 2.0**32)][0])!r} as a double word")
+
+    @staticmethod
     def outside(*operands: DoubleArray) -> Any:
         """Which results of products and quotients of these cannot be trusted with their digits, or None."""
         found: Any = None
@@ -289,8 +303,6 @@ class Double:
     @staticmethod
     def put(x: DoubleArray, index: Any, value: arb) -> None:
         high = float(value.mid())
-        if 0 < abs(high) < _LOST:
-            raise OutOfRange(f"{high!r} is too small for a double word")
         x.hi[index] = high
         x.lo[index] = float((value - high).mid()) if np.isfinite(high) else 0.0
 
@@ -326,9 +338,6 @@ class Double:
             again = (np.ldexp(bound, scale) > 2.0**-20 * allowance) & (allowance > 0)
             for i, j in zip(*np.nonzero(again), strict=True):
                 Double.put(result, (i, j), _exact_dot(Double.take(a, i), Double.take(b, (slice(None), j))))
-        size = np.abs(result.hi)
-        if (size < _LOST).any() and ((size > 0) & (size < _LOST)).any():
-            raise OutOfRange("a matrix product too small for double words")
         return result
 
 
