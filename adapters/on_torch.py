@@ -238,7 +238,8 @@ def module_step(point: Point, tapped: bool) -> tuple[float, dict[str, Any], dict
         inputs, outputs = architecture.sizes[layer - 1 : layer + 1]
         biased = architecture.biased[layer - 1]
         options = {"bias": biased, "device": point.device, "dtype": getattr(torch, point.dtype)}
-        linear = nn.utils.skip_init(nn.Linear, inputs, outputs, **options)
+        # Weights that are drawn only to be replaced would move the caller's random state.
+        linear = nn.utils.skip_init(nn.Linear, inputs, outputs, **options)  # type: ignore[no-untyped-call]
         linear.weight = parameters[f"W{layer}"] = nn.Parameter(values[f"W{layer}"])
         if biased:
             linear.bias = parameters[f"b{layer}"] = nn.Parameter(values[f"b{layer}"])

@@ -5,16 +5,19 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
 from gradconform.conformance.catalogue import catalogue, select
-from gradconform.conformance.check import check_route
+from gradconform.conformance.check import ask, check_route, judge_answer
 from gradconform.conformance.known import marked
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import frame
 from gradconform.conformance.runner import check_device
+from gradconform.conformance.trajectory import trajectory
 from gradconform.reference.cases import BadInput, Case, point, unknown
 from gradconform.reference.profiles import PROFILES
 
@@ -37,7 +40,8 @@ def check(
     """Judge an adapter on a case: one row a measurement, with the columns of a run file.
 
     `adapter` is a name ("torch": its default routes; "torch/eager"; "package.module:object") or an adapter object,
-    `case` an id of the catalogue or a case made by `document_case`, `dtype` float64, float32, float16 or bfloat16.
+    `case` an id of the catalogue or a case made by `document_case` or `network_case`, `dtype` float64, float32, float16
+    or bfloat16.
     Raises BadInput, a ValueError, for a name that is not known or a value that the dtype cannot hold.
 
     >>> import gradconform as gc
@@ -59,35 +63,50 @@ def train(
 ) -> pd.DataFrame:
     """Train for `steps` updates and judge every one from the framework's own weights.
 
-    Returns the measurements with a first column `step`, 0 for the update of the case's own weights. Each route goes its
-    own way from the case's weights; a route whose weights leave the dtype's range, or that crashes, ends there.
+    Returns the measurements with a first column `step`, 0 for the update of the case's own weights, and a last column
+    `drift`: for an updated weight, at the whole level, the largest difference of a component from the exact trajectory,
+    which starts at the same weights and is never rounded (it is carried to 30 digits). The drift is information: every
+    update is judged from the framework's own weights. Each route goes its own way from the case's weights; a route
+    whose weights leave the dtype's range, or that crashes, ends there.
     """
     if steps < 1:
         raise BadInput(f"steps is {steps!r}; expected 1 or more")
     start = _case(case)
-    tables = []
-    for chosen in _chosen(adapter, device, profile):
-        for step, rows in enumerate(_trajectory(chosen, start, steps, dtype, device, profile)):
-            table = frame([m.row() for m in rows])
-            table.insert(0, "step", step)
-            tables.append(table)
     import pandas as pd
 
+    tables = []
+    for chosen in _chosen(adapter, device, profile):
+        exact = trajectory(point(start, dtype, device))
+        for step, rows in enumerate(_updates(chosen, start, steps, dtype, device, profile)):
+            table = frame([m.row() for m, _ in rows])
+            table.insert(0, "step", step)
+            weights = next(exact)
+            table["drift"] = [
+                None if got is None or m.quantity not in weights else weights[m.quantity](got) for m, got in rows
+            ]
+            tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def _trajectory(
+def _updates(
     chosen: registry.Chosen, case: Case, steps: int, dtype: str, device: str, profile: str
-) -> Iterator[list[Measurement]]:
-    weight_of = {new: w for w, new in case.equations.updated.items()}
+) -> Iterator[list[tuple[Measurement, Any]]]:
+    """Each step's measurements, those of updated weights, at the whole level, with the weights themselves."""
+    updated = case.equations.updated
     for _ in range(steps):
-        rows = _measurements([chosen], case, dtype, device, profile)
-        yield rows
-        new = {weight_of[m.quantity]: m.value for m in rows if m.level == "whole" and m.quantity in weight_of}
-        if any(v is None or v - v != 0 for v in new.values()) or not new:
+        at = point(case, dtype, device)
+        answer = ask(chosen.adapter, chosen.route, at)
+        if isinstance(answer, Measurement):
+            yield [(answer, None)]
             return
-        values = tuple((n, float(new[n] or 0.0) if n in new else v) for n, v in case.values)
-        case = replace(case, values=values)
+        rows = judge_answer(answer, chosen.adapter, chosen.route, at, profile)
+        rows = marked(rows, registry.versions(chosen.adapter), device)
+        new = {updated[w]: np.asarray(v, dtype=np.float64) for w, v in answer.updated.items()}
+        yield [(m, new.get(m.quantity) if m.level == "whole" else None) for m in rows]
+        if not all(np.isfinite(v).all() for v in new.values()):
+            return
+        of_weight = {w: new[n] if new[n].ndim else float(new[n]) for w, n in updated.items()}
+        case = replace(case, values=tuple((n, of_weight.get(n, v)) for n, v in case.values))
 
 
 def _chosen(adapter: str | Adapter, device: str, profile: str) -> list[registry.Chosen]:
@@ -102,7 +121,9 @@ def _case(case: str | Case) -> Case:
     if isinstance(case, Case):
         return case
     if not isinstance(case, str):
-        raise BadInput(f"case is a {type(case).__name__}; expected an id or a case made by document_case")
+        raise BadInput(
+            f"case is a {type(case).__name__}; expected an id or a case made by document_case or network_case"
+        )
     found = select((case,))
     if len(found) > 1:
         raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")

@@ -43,10 +43,16 @@ Reference = Callable[[int], tuple[list[Candidate], Any]]
 
 def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:
     """Every measurement of one adapter's route at one point; a crash or a refusal is one measurement."""
+    answer = ask(adapter, route, point)
+    return [answer] if isinstance(answer, Measurement) else judge_answer(answer, adapter, route, point, profile_name)
+
+
+def ask(adapter: Adapter, route: Route, point: Point) -> Answer | Measurement:
+    """What a route answers; or the measurement that says why there is no answer to judge."""
     of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
     if point.dtype not in route.dtypes:
         reason = f"dtype: {adapter.name}/{route.name} runs in {', '.join(route.dtypes)}"
-        return [Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=reason)]
+        return Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=reason)
     try:
         with warnings.catch_warnings():
             # A framework's own deprecations are no result, even where the caller turns warnings into errors.
@@ -55,13 +61,19 @@ def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str)
             answer = adapter.answer(point, route.name)
         problem = malformed(answer, point)
     except Unsupported as error:
-        return [Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=str(error))]
+        return Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=str(error))
     except Exception as error:  # whatever a framework raises is a result about the framework
         problem = f"exception: {type(error).__name__}: {_first_line(error)}"
-    if problem:
-        command = f"gradconform explain {point.case} -a {adapter.name}/{route.name} -d {point.dtype}"
-        reason = f"{problem}; reproduce with: {command}"
-        return [Measurement(**of, level=None, quantity="*", elements=0, verdict="crashed", reason=reason)]
+    if not problem:
+        return answer
+    command = f"gradconform explain {point.case} -a {adapter.name}/{route.name} -d {point.dtype}"
+    reason = f"{problem}; reproduce with: {command}"
+    return Measurement(**of, level=None, quantity="*", elements=0, verdict="crashed", reason=reason)
+
+
+def judge_answer(answer: Answer, adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:
+    """Every measurement of an answer."""
+    of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
     check = check_answer if point.architecture is None else check_network
     return list(check(answer, point, profile(profile_name, adapter.name), of, route.operands == "half-ulp"))
 

@@ -252,7 +252,7 @@ def explain(case: str, adapter: str | None, dtype: str, device: str, profile: st
     explanation = explained(found[0], dtype, chosen, profile, device)
     title = f"{found[0].id} in {dtype}" + (f", {chosen.spec}" if chosen else "")
     console.print(title, style="bold", markup=False)
-    console.print(", ".join(f"{symbol(n)} = {v:.9g}" for n, v in explanation.given.items()), markup=False)
+    console.print(", ".join(f"{symbol(n)} = {v}" for n, v in explanation.given.items()), markup=False)
     if explanation.problem:
         console.print(explanation.problem, style="red", markup=False)
     group = ""
@@ -269,7 +269,8 @@ def explain(case: str, adapter: str | None, dtype: str, device: str, profile: st
 def _found(m: Measurement) -> str:
     ulps = "" if m.error_ulp is None else f", {m.error_ulp:.3g} ulp"
     share = "" if m.share is None else f", share {m.share:.3g}"
-    return f"got   {m.value!r}{ulps}{share}: {m.verdict} ({m.level}{f'; {m.reason}' if m.reason else ''})"
+    where = "" if m.worst_index is None else f" at [{m.worst_index}]"
+    return f"got   {m.value!r}{where}{ulps}{share}: {m.verdict} ({m.level}{f'; {m.reason}' if m.reason else ''})"
 
 
 def _style(m: Measurement) -> str:

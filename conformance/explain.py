@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from gradconform.adapters.registry import Chosen
 from gradconform.conformance.check import check_route
 from gradconform.conformance.measurement import Measurement
+from gradconform.reference.arrays import RoundedArrays
 from gradconform.reference.cases import Case, point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Derivation, Equation, Evaluation
 from gradconform.reference.exact import EXACT, decimal, precision
+from gradconform.reference.formats import FLOAT64
+from gradconform.reference.profiles import OPENCL
 from gradconform.reference.text import formula, symbol
+
+#: Tensors of at most so many components are shown one by one.
+FEW = 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Line:
 class Explanation:
     """A case's derivation at a dtype; `problem` is what kept the framework from answering."""
 
-    given: Mapping[str, float]
+    given: Mapping[str, str]
     lines: tuple[Line, ...]
     problem: str | None
 
@@ -51,15 +60,34 @@ def explain(case: Case, dtype: str, chosen: Chosen | None, profile: str, device:
                 problem = f"{m.verdict}: {m.reason}"
             elif m.level == "step" or m.quantity not in measured:
                 measured[m.quantity] = m
-    given = {**at.values, derivation.rate: at.rate}
+    given: dict[str, Any] = {**at.values, derivation.rate: at.rate}
+    truth = _array_truths(derivation, given) if at.architecture else lambda e: _truth(e, given, derivation)
     return Explanation(
-        given,
-        tuple(
-            Line(e.group, symbol(e.name), formula(e), _truth(e, given, derivation), measured.get(e.name))
-            for e in derivation.equations
-        ),
+        {n: _shown(v) for n, v in given.items()},
+        tuple(Line(e.group, symbol(e.name), formula(e), truth(e), measured.get(e.name)) for e in derivation.equations),
         problem,
     )
+
+
+def _shown(value: Any) -> str:
+    return " × ".join(map(str, value.shape)) if np.ndim(value) else f"{value:.9g}"
+
+
+def _array_truths(derivation: Derivation, given: Mapping[str, Any]) -> Callable[[Equation], str]:
+    """Tensors in words: few components one by one, many by their shape and their largest."""
+    ops = RoundedArrays(FLOAT64, OPENCL, exact=True)
+    evaluation = Evaluation(derivation, ops, {n: ops.given(v) for n, v in given.items()})
+
+    def truth(equation: Equation) -> str:
+        value = evaluation[equation.name].high
+        if value.ndim == 0:
+            return f"{float(value):.16g}"
+        if value.size <= FEW:
+            return " ".join(np.array2string(value, precision=9, separator=" ").split())
+        worst = np.unravel_index(int(np.abs(value).argmax()), value.shape)
+        return f"{_shown(value)}, largest {float(value[worst]):.9g} at [{','.join(map(str, worst))}]"
+
+    return truth
 
 
 def _truth(equation: Equation, given: Mapping[str, float], derivation: Derivation) -> str:

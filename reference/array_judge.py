@@ -183,7 +183,8 @@ def judge_array(
             found = decision(float(flat[index]), balls[screen.form], bounded).outcome
             return found, found != "undecided"
 
-        return _raised(decide, bits)
+        found: str = _raised(decide, bits)
+        return found
 
     def standing(screen: Screen) -> str:
         """inside, outside or undecided: the tensor against one form."""
@@ -215,7 +216,7 @@ def judge_array(
             found = replace(found, sharpest_share=share_of(sharpest.distance(value), sharpest.radius))
         return found, settled(candidates)
 
-    result = _raised(numbers, bits)
+    result: Judgement = _raised(numbers, bits)
     verdict: Verdict
     reason = result.reason
     odd = holds(got, target)

@@ -29,7 +29,7 @@ from gradconform.reference.rounded import ANYTHING, NEGATIVE, POSITIVE, ZERO, Ro
 EXCEPTIONAL = 20_000
 _ENLARGED = 1 + 2.0**-30
 
-Bits = NDArray[np.uint8]
+Bits = NDArray[Any]
 
 
 class RoundedArray:
@@ -63,7 +63,8 @@ class RoundedArray:
     @property
     def high(self) -> Array:
         """The midpoints, to float64."""
-        return self.arithmetic.mids.high(self.mid)
+        found: Array = self.arithmetic.mids.high(self.mid)
+        return found
 
     @property
     def T(self) -> RoundedArray:
@@ -188,7 +189,7 @@ class RoundedArrays(HandWritten):
 
     # Roundings --------------------------------------------------------------------------------------------------------
 
-    def _operand(self, x: RoundedArray) -> Array | None:
+    def _operand(self, x: RoundedArray) -> Any:
         """The radii of an operand, widened where it may be a subnormal number that the operation flushes."""
         if not self.flush:
             return x.radius
@@ -425,7 +426,7 @@ class RoundedArrays(HandWritten):
 
     def tanh(self, x: RoundedArray) -> RoundedArray:
         def moved(v: Array, r: Array, f: Array) -> Array:
-            return np.minimum(r, 4 * r * np.exp(-2 * np.maximum(np.abs(v) - r, 0)))
+            return np.asarray(np.minimum(r, 4 * r * np.exp(-2 * np.maximum(np.abs(v) - r, 0))))
 
         return self._elementary("tanh", x, moved)
 
@@ -712,14 +713,14 @@ class RoundedArrays(HandWritten):
         """An upper bound of A·B for matrices of non-negative numbers."""
         if self.format.precision > 24:
             found: Array = a @ b
-            return found * (1 + (a.shape[1] + 2) * 2.0**-52)
+            return np.asarray(found * (1 + (a.shape[1] + 2) * 2.0**-52))
         # Rounding the factors to float32 and k products and sums in it err by (k + 2)·2^−24, or underflow by 2^−149
         # a term; where that might matter, float64 it is.
         k = a.shape[1]
         narrow = (a.astype(np.float32) @ b.astype(np.float32)).astype(np.float64)
         if narrow.min(initial=1.0) < 2.0**-100:
             narrow = a @ b
-        return narrow * (1 + (k + 4) * 2.0**-23) + np.where(narrow == 0, 0.0, k * 2.0**-149)
+        return np.asarray(narrow * (1 + (k + 4) * 2.0**-23) + np.where(narrow == 0, 0.0, k * 2.0**-149))
 
 
 def _upper(x: arb) -> float:
@@ -731,7 +732,7 @@ def _upper(x: arb) -> float:
 def _gaussian(v: Array, r: Array, f: Array) -> Array:
     """How far erf moves over a ball: its derivative is 2/√π·e^(−y²), largest where |y| is smallest."""
     nearest = np.maximum(np.abs(v) - r, 0)
-    return 2 / np.sqrt(np.pi) * np.exp(-nearest * nearest) * r
+    return np.asarray(2 / np.sqrt(np.pi) * np.exp(-nearest * nearest) * r)
 
 
 __all__ = ["OutOfRange", "RoundedArray", "RoundedArrays"]

@@ -197,6 +197,6 @@ class BallArrays(HandWritten):
                 values[i, j] = self.balls.dot_of_numbers(rows[i].tolist(), columns[:, j].tolist(), one)
             return BallArray(self, values)
         for i, j in np.ndindex(values.shape):
-            extra = None if bias is None else bias.values[j]
+            extra: Any = None if bias is None else bias.values[j]
             values[i, j] = self.balls.dot(list(a.values[i]), list(b.values[:, j]), extra)
         return BallArray(self, values)

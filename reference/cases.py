@@ -34,7 +34,7 @@ Key = str | Architecture
 
 def derivation(key: Key) -> Derivation:
     """The derivation that a case names."""
-    return NETWORK if key == NETWORK.name else network(key)  # type: ignore[arg-type]
+    return NETWORK if key == NETWORK.name else network(key)
 
 
 class BadInput(ValueError):

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from gradconform.reference.exact import precision
 
-Array = NDArray[np.float64]
+#: Of float64, or of float32 where the radii are.
+Array = NDArray[Any]
 
 #: Error in ulp that the elementary functions of the host are trusted with; a test samples them against `arb`.
 HOST_ULPS = 16.0
@@ -77,7 +78,8 @@ class Plain:
 
     @staticmethod
     def function(name: str, x: Array) -> Array:
-        return _host(name)(x)
+        found: Array = _host(name)(x)
+        return found
 
     @staticmethod
     def where(condition: Any, a: Array, b: Array) -> Array:
@@ -85,7 +87,7 @@ class Plain:
 
     @staticmethod
     def take(x: Array, index: Any) -> Array:
-        return x[index]
+        return np.asarray(x[index])
 
     @staticmethod
     def product(a: Array, b: Array, allowance: Array | None) -> Array:
@@ -293,7 +295,7 @@ class Double:
 
     @staticmethod
     def distance(got: Array, x: DoubleArray, dtype: Any = np.float64) -> Array:
-        return np.abs((got - x.hi) - x.lo)
+        return np.asarray(np.abs((got - x.hi) - x.lo))
 
     @staticmethod
     def ball(x: DoubleArray, index: Any) -> arb:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gradconform.reference.equations import Equation, Form
+from gradconform.reference.exact import Constant
 
 _SUM, _PRODUCT, _ATOM = 1, 2, 3
 
@@ -50,6 +52,13 @@ class Text:
     def __rtruediv__(self, other: Any) -> Text:
         return _text(other) / self
 
+    @property
+    def T(self) -> Text:
+        return Text(f"{self.at_least(_ATOM)}ᵀ")
+
+    def __matmul__(self, other: Any) -> Text:
+        return self * other
+
     def __pow__(self, power: int) -> Text:
         superscript = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(d)] for d in str(power))
         return Text(f"{self.at_least(_ATOM)}{superscript}")
@@ -62,11 +71,50 @@ def _text(x: Any) -> Text:
 class TextOperations:
     """The named operations, by name."""
 
-    def exp(self, x: Any) -> Text:
-        return Text(f"exp({x})")
-
     def sigmoid(self, x: Any) -> Text:
         return Text(f"σ({x})")
+
+    def real(self, constant: Constant) -> Text:
+        return Text(constant.text)
+
+    def linear(self, a: Any, w: Any, b: Any) -> Text:
+        product = a @ w.T
+        return product if b is None else product + b
+
+    def descend(self, w: Any, eta: Any, gradient: Any) -> Text:
+        return _text(w - eta * gradient)
+
+    def select(self, x: Any, above: Any, below: Any) -> Text:
+        return Text(f"({_text(above)} if {x} > 0 else {_text(below)})")
+
+    def step(self, x: Any, above: Any, below: Any) -> Text:
+        return self.select(x, above, below)
+
+    def instead(self, x: Any, used: Any, formula: Any, truth: Any) -> Text:
+        return self.select(x, used, formula)
+
+    def positive_part(self, x: Any) -> Text:
+        return Text(f"max({x}, 0)")
+
+    def absolute(self, x: Any) -> Text:
+        return Text(f"|{x}|")
+
+    def row_maximum(self, x: Any) -> Text:
+        return Text(f"max_row({x})")
+
+    def row_sum(self, x: Any) -> Text:
+        return Text(f"Σ_row({x})")
+
+    def column_sum(self, x: Any) -> Text:
+        return Text(f"Σ_batch({x})")
+
+    def total(self, x: Any) -> Text:
+        return Text(f"Σ({x})")
+
+    def __getattr__(self, name: str) -> Callable[..., Text]:
+        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc"):
+            raise AttributeError(name)
+        return lambda x: Text(f"{name}({x})")
 
 
 def symbol(name: str) -> str:
