@@ -90,16 +90,19 @@ class Whole:
 
     def judge(self, name: str, got: NDArray[Any]) -> Judgement:
         equation = self.derivation.by_name[name]
+        values: dict[str, RoundedArray] = {}
+        screens: list[Screen] = []
         try:
-            values = {choice: e[name] for choice, e in self.evaluations.items()}
-            against = _norm_of(equation, self.evaluations["widest"])
+            for choice, evaluation in self.evaluations.items():
+                values[choice] = evaluation[name]
+                screen = Screen(choice, self.target, got.shape)
+                screen.add(got, values[choice], 0)
+                screens.append(screen)
+                if screen.settles:
+                    break  # the sharpest program alone accepts it
+            against = _norm_of(equation, self.evaluations["sharpest"])
         except OutOfRange as error:
             return _unresolved(got, str(error))
-        screens = []
-        for choice, value in values.items():
-            screen = Screen(choice, self.target, got.shape)
-            screen.add(got, value, 0)
-            screens.append(screen)
 
         def adjudicator(form: str, index: Index) -> Rounded:
             return _component(values[form], index)
