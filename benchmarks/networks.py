@@ -108,6 +108,9 @@ def main() -> int:
             print(f"\r{seen}", end="", file=sys.stderr, flush=True)
     seconds = time.perf_counter() - started
     print(file=sys.stderr)
+    kinds = Counter((m.verdict, m.adapter, m.dtype, m.level, m.quantity.rstrip("0123456789"), m.form) for m in wrong)
+    for kind, n in kinds.most_common():
+        print(n, *kind)
     for m in wrong[:40]:
         where = f"{m.adapter}/{m.route} {m.dtype} {m.case} {m.level} {m.quantity}[{m.worst_index}]"
         found = f"got {m.value!r} truth {m.truth} ulp {m.error_ulp} share {m.share} form {m.form} {m.reason}"

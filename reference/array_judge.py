@@ -147,7 +147,7 @@ class Screen:
         error, truth = (np.concatenate(part) for part in zip(*self.sample, strict=True))
         _, exponent = np.frexp(truth)
         binade = np.where(truth == 0, self.target.emin, np.clip(exponent - 1, self.target.emin, self.target.emax))
-        ulps = np.ldexp(error, self.target.precision - 1 - binade)
+        ulps = np.ldexp(np.where(np.isnan(error), np.inf, error), self.target.precision - 1 - binade)
         middle = ulps.size // 2
         return float(f"{np.partition(ulps, middle)[middle]:.6g}") if ulps.size else None
 
@@ -197,15 +197,17 @@ def judge_array(
         return "inside" if screen.close_count <= len(screen.close) else "undecided"
 
     standings = {id(s): standing(s) for s in usable}
+    inadmissible: dict[int, int] = {}
     for s in usable:
         for index in s.special:
             if not math.isfinite(float(flat[index])) and outcome(s, index) == "outside":
                 standings[id(s)] = "outside"
+                inadmissible.setdefault(id(s), index)
     accepting = [s for s in usable if standings[id(s)] == "inside"]
     named = accepting[0] if accepting else min(usable, key=lambda s: s.share)
     worst = named.worst
-    if not accepting and named.close:
-        worst = named.close[0][1]
+    if not accepting:
+        worst = inadmissible.get(id(named), named.close[0][1] if named.close else worst)
 
     def numbers() -> tuple[Judgement, bool]:
         candidates = [Candidate(named.form, [ball_at(named, worst)])]

@@ -51,7 +51,8 @@ class BallArray:
 
     def _with(self, operation: Callable[[Any, Any], Any], other: Any) -> BallArray:
         right = other.values if isinstance(other, BallArray) else other
-        return BallArray(self.arithmetic, np.asarray(operation(self.values, right), dtype=object))
+        with np.errstate(all="ignore"):  # NumPy reads flags that python-flint's own arithmetic has raised
+            return BallArray(self.arithmetic, np.asarray(operation(self.values, right), dtype=object))
 
     def __neg__(self) -> BallArray:
         return BallArray(self.arithmetic, np.asarray(-self.values, dtype=object))

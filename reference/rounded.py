@@ -438,7 +438,8 @@ class RoundedBalls(HandWritten):
         if self._below(x):
             return formula
         used = self.coerce(used)
-        radius = abs(used.exact - truth.exact) + used.radius
+        # What is used may be reported to the last bit: enlarged by 2^−80, the bound can be told from the distance.
+        radius = abs(used.exact - truth.exact) * (1 + power_of_two(-80)) + used.radius
         if self._above(x):
             return Rounded(self, truth.exact, radius, used.specials)
         return Rounded(self, truth.exact, larger(radius, formula.radius), used.specials | formula.specials)
