@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from gradconform.conformance.datasets import available, dataset_cases
-from gradconform.conformance.networks import covering_networks
+from gradconform.conformance.networks import covering_networks, primitive_networks
 from gradconform.conformance.published import published
 from gradconform.reference.cases import BadInput, Case, document_case, unknown
 
@@ -21,7 +21,9 @@ def catalogue(seed: int = 0) -> dict[str, Case]:
 
     The cases of real data are there where scikit-learn is.
     """
-    networks = (*(p.case for p in published()), *covering_networks(seed), *(dataset_cases() if available() else ()))
+    networks = [*(p.case for p in published()), *covering_networks(seed), *primitive_networks()]
+    if available():
+        networks += dataset_cases()
     return {case.id: case for case in (*_document_cases(seed), *networks)}
 
 

@@ -59,6 +59,23 @@ def covering_networks(seed: int = 0) -> Iterator[Case]:
         yield random_network(f"network/{loss.replace('_', '-')}", architecture, 0, seed)
 
 
+def primitive_networks() -> Iterator[Case]:
+    """One neuron at the points where a framework's primitive was found to be least accurate, or to overflow."""
+    yield _one_neuron("network/primitives/elu", "elu", 1.0, [-0.2837, -0.2711, -0.2563, -0.1296] * 4, [0.0] * 16)
+    yield _one_neuron("network/primitives/gelu", "gelu", 1.0, [0.0338, 0.0452, 0.0852, -5.0] * 4, [-1.0] * 16)
+    yield _one_neuron("network/primitives/gelu-overflow", "gelu", 300.0, [1.0, 0.5], [-137.0, 0.0])
+
+
+def _one_neuron(id: str, activation: str, weight: float, inputs: list[float], targets: list[float]) -> Case:
+    return network_case(
+        id,
+        layers=[([[weight]], None, activation)],
+        inputs=[[x] for x in inputs],
+        targets=[[t] for t in targets],
+        rate=0.001,
+    )
+
+
 @dataclass(frozen=True)
 class _Draw:
     random: np.random.Generator

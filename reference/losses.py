@@ -102,6 +102,14 @@ def _binary_slope_optax(ops: Any, a: Any, t: Any, count: int) -> Any:
     return of_zero - t * c * ops.exp(-a - softplus(ops, -a))
 
 
+def _binary_slope_composed(ops: Any, a: Any, t: Any, count: int) -> Any:
+    """(1 − t)z − logσ(z), differentiated as composed: logσ' is 1 − e/(1 + e) or e/(1 + e), with e = e^−|z|."""
+    c = _unit(ops, count)
+    e = ops.exp(-ops.absolute(a))
+    quotient = e / (1 + e)
+    return (1 - t) * c - c * ops.select(-a, 1 - quotient, quotient)
+
+
 def _probabilities(row: Any) -> bool:
     return bool((row >= 0).all() and (row <= 1).all())
 
@@ -168,6 +176,12 @@ _ALL = (
                 "σ(z)-t",
                 lambda ops, a, t, n: _share(ops, ops.sigmoid(a) - t, n),
                 "PyTorch torch/csrc/autograd/FunctionsManual.cpp, binary_cross_entropy_with_logits",
+            ),
+            LossForm(
+                "(1-t)-logσ'(z)",
+                _binary_slope_composed,
+                "PyTorch under torch.func: torch/_decomp/decompositions.py, binary_cross_entropy_with_logits, with "
+                "aten/src/ATen/native/Activation.cpp, log_sigmoid_backward",
             ),
             LossForm("(1-t)e^(z-sp(z))-te^(-z-sp(-z))", _binary_slope_optax, "optax; jax/_src/lax/other.py, logaddexp"),
         ),

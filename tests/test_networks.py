@@ -1,0 +1,215 @@
+"""Layered networks judged: correct frameworks pass, planted faults are caught by equation and index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradconform as gc
+from gradconform.adapters.contract import Answer, Point, Route, Trace
+from gradconform.conformance.networks import architectures, random_network
+from gradconform.reference.cases import Case
+from gradconform.reference.network import Architecture
+
+torch_adapter = pytest.importorskip("gradconform.adapters.on_torch").adapter
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def network(
+    sizes: tuple[int, ...] = (24, 24, 24, 24), batch: int = 5, activation: str = "sigmoid", biased: bool = True
+) -> Case:
+    layers = len(sizes) - 1
+    architecture = Architecture(sizes, (activation,) * layers, (biased,) * layers, "half_squared_error", "sum", batch)
+    return random_network("test/network", architecture, 0)
+
+
+class Planted:
+    """PyTorch's eager answer, and a fault in its trace; the gradient and the update follow from the changed trace."""
+
+    name = "planted"
+    routes: Sequence[Route] = (Route("eager"),)
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+
+    def answer(self, point: Point, route: str) -> Answer:
+        answer = torch_adapter.answer(point, "eager")
+        trace = answer.trace
+        assert trace is not None
+        values = {n: np.array(v) if np.ndim(v) else v for n, v in trace.values.items()}
+        values |= {f"dE/d{n}": np.array(v) for n, v in trace.adjoints.items()}
+        values |= {f"dE/d{n}": np.array(v) for n, v in trace.gradient.items()}
+        values |= {f"{n}_new": np.array(v) for n, v in trace.updated.items()}
+        self.change(values)
+        gradient = {n: values[f"dE/d{n}"] for n in point.parameters}
+        updated = {n: values[f"{n}_new"] for n in point.parameters}
+        forward = {n: values[n] for n in trace.values}
+        adjoints = {n: values[f"dE/d{n}"] for n in trace.adjoints}
+        return replace(answer, gradient=gradient, updated=updated,
+                       trace=Trace(forward, adjoints, gradient, updated))  # fmt: skip
+
+
+def deviating(change: Change, case: Case, dtype: str) -> list[tuple[str, str | None]]:
+    """Quantity and index of every step measurement that deviates."""
+    rows = gc.check(Planted(change), case, dtype=dtype)
+    wrong = rows[(rows.verdict == "deviates") & (rows.level == "step")]
+    return list(zip(wrong.quantity, wrong.worst_index, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_nothing_planted_nothing_found(dtype: str) -> None:
+    assert deviating(lambda values: None, network(), dtype) == []
+
+
+def test_a_relative_fault_of_1e_6_in_one_activations_derivative_names_its_layer() -> None:
+    def change(values: dict[str, Any]) -> None:
+        dz = values["dE/dz2"]
+        values["dE/dz2"] = (dz.astype(np.float64) * (1 + 1e-6)).astype(dz.dtype)
+
+    # What is computed from the faulty adjoint no longer follows from it either, since the fault is in the trace alone.
+    found = [quantity for quantity, _ in deviating(change, network(), "float32")]
+    assert "dE/dz2" in found
+    assert not {"z1", "z2", "z3", "a1", "a2", "a3", "dE/dz3", "dE/dW3"} & set(found)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_a_few_ulps_in_one_component_of_a_bias_free_gradient_names_the_index(dtype: str) -> None:
+    def change(values: dict[str, Any]) -> None:
+        dw = values["dE/dW2"]
+        x = np.abs(dw[17, 3])
+        dw[17, 3] += 16 * np.spacing(x)
+
+    found = deviating(change, network(batch=1, biased=False), dtype)
+    assert ("dE/dW2", "17,3") in found
+    assert {q for q, _ in found} <= {"dE/dW2", "W2_new"}
+
+
+def swapped(values: dict[str, Any]) -> None:
+    values["dE/dW2"] = np.ascontiguousarray(values["dE/dW2"].T)
+
+
+def doubled_step(values: dict[str, Any]) -> None:
+    values["W1_new"] = values["W1_new"] * 2
+
+
+def nan(values: dict[str, Any]) -> None:
+    values["dE/dW3"][5, 7] = np.nan
+
+
+def last_row_of_the_batch(values: dict[str, Any]) -> None:
+    values["dE/dz1"][-1] *= 1.001
+
+
+def a_bias_too_little(values: dict[str, Any]) -> None:
+    values["dE/db2"] = values["dE/db2"] * 0.999
+
+
+@pytest.mark.parametrize(
+    ("change", "quantity"),
+    [
+        (swapped, "dE/dW2"), (doubled_step, "W1_new"), (nan, "dE/dW3"), (last_row_of_the_batch, "dE/dz1"),
+        (a_bias_too_little, "dE/db2"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_planted_faults_are_caught(change: Change, quantity: str, dtype: str) -> None:
+    assert quantity in [q for q, _ in deviating(change, network(), dtype)]
+
+
+def test_a_nan_is_the_worst_component() -> None:
+    assert ("dE/dW3", "5,7") in deviating(nan, network(), "float32")
+
+
+@pytest.mark.parametrize("number", range(0, 60, 6))
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_random_networks_raise_no_alarm(number: int, dtype: str) -> None:
+    case = random_network("test/random", architectures()[number], 1)
+    rows = gc.check("torch/eager", case, dtype=dtype)
+    known = rows.reason.str.startswith("known:", na=False)
+    assert not set(rows[~known].verdict) - {"conforms", "vacuous", "out of range"}
+
+
+def test_the_architectures_use_everything() -> None:
+    from gradconform.reference.activations import ACTIVATIONS
+    from gradconform.reference.losses import LOSSES, REDUCTIONS
+
+    found = architectures()
+    assert len(found) == 60
+    assert {a for x in found for a in x.activations} == set(ACTIVATIONS)
+    assert {(x.loss, x.reduction) for x in found} == {(a, b) for a in LOSSES for b in REDUCTIONS}
+    assert {x.batch for x in found} >= {1, 3}
+    assert any(n % 2 for x in found for n in x.sizes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_kink_takes_either_slope_and_those_between(dtype: str) -> None:
+    case = gc.network_case(
+        "test/kink", layers=[([[1.0], [1.0]], None, "relu")], inputs=[[0.0]], targets=[[1.0, 2.0]], rate=0.5
+    )
+
+    def slope(factor: float) -> Change:
+        def change(values: dict[str, Any]) -> None:
+            values["dE/dz1"] = (values["dE/da1"] * factor).astype(values["dE/da1"].dtype)
+
+        return change
+
+    for factor in (0.0, 0.5, 1.0):
+        assert "dE/dz1" not in [q for q, _ in deviating(slope(factor), case, dtype)]
+    assert ("dE/dz1", "0,1") in deviating(slope(1.5), case, dtype) or ("dE/dz1", "0,0") in deviating(
+        slope(1.5), case, dtype
+    )
+    assert "dE/dz1" in [q for q, _ in deviating(slope(-0.25), case, dtype)]
+
+
+def test_the_whole_level_agrees_with_the_documents_own_derivation() -> None:
+    """The network (2, 2, 2) and the document's: the same truth to 25 digits, component by component."""
+    W1, W2 = [[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]
+    layered = gc.network_case(
+        "test/document", layers=[(W1, None, "sigmoid"), (W2, None, "sigmoid")], inputs=[[0.05, 0.10]],
+        targets=[[0.01, 0.99]], rate=0.5,
+    )  # fmt: skip
+    document = gc.check("torch/eager", "document/worked-example")
+    truth = document[document.level == "whole"].set_index("quantity").truth
+    rows = gc.check("torch/eager", layered)
+    names = {"W1": ("w1", "w2", "w3", "w4"), "W2": ("w5", "w6", "w7", "w8")}
+    for m in rows[rows.level == "whole"].itertuples():
+        if m.quantity == "E":
+            assert m.truth[:22] == truth["E_total"][:22]
+            continue
+        weight = "W1" if "W1" in m.quantity else "W2"
+        i, j = map(int, m.worst_index.split(","))
+        name = names[weight][2 * i + j]
+        assert m.truth[:22] == truth[f"dE_total/d{name}" if m.quantity.startswith("dE") else f"{name}_new"][:22]
+
+
+def test_training_reports_the_drift_and_judges_every_step() -> None:
+    rows = gc.train("torch/module", "network/published/mazur-2-2-2", steps=20, dtype="float32")
+    assert set(rows.verdict) == {"conforms"}
+    drift = rows[(rows.quantity == "W1_new") & (rows.level == "whole")].drift
+    assert len(drift) == 20
+    assert 0 < drift.iloc[-1] < 1e-5
+
+
+def test_forward_mode_is_unsupported_with_the_reason() -> None:
+    rows = gc.check("torch/forward", network())
+    assert list(rows.verdict) == ["unsupported"]
+    assert rows.reason.iloc[0].startswith("derivation:")
+
+
+def test_an_adapter_without_an_operation_is_unsupported() -> None:
+    class Bare:
+        name = "bare"
+        routes = (Route("one"),)
+
+        def answer(self, point: Point, route: str) -> Answer:
+            point.forward(object(), point.values)
+            raise AssertionError
+
+    rows = gc.check(Bare(), network())
+    assert rows.verdict.iloc[0] == "unsupported"
+    assert rows.reason.iloc[0] == "operation: the adapter has no linear"
