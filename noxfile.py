@@ -96,9 +96,17 @@ def conformance(session: nox.Session, framework: str) -> None:
 
 @nox.session(default=False, reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Planted faults: what this suite, gradcheck and check_grads catch, measured in one run."""
+    """This suite, gradcheck and check_grads: what each catches of planted faults, and what each costs."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
-    session.run("python", "benchmarks/detection.py", *session.posargs)
+    session.run("python", "benchmarks/detection.py")
+    session.run("python", "benchmarks/checkers.py", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def networks(session: nox.Session) -> None:
+    """A thousand random networks in every dtype: no false alarm, and how much of its allowance each activation uses."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/networks.py", "-o", "docs/networks", *session.posargs)
 
 
 def _wheel(session: nox.Session) -> Path:

@@ -7,7 +7,7 @@ step:  every equation of every layer on the operands that the framework itself r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,7 @@ from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Key, Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Derivation, Equation, Evaluation, Form
+from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.judge import FIRST_PRECISION, Candidate, Judgement, judge
 from gradconform.reference.midpoints import OutOfRange
@@ -35,7 +36,11 @@ BLOCK = 1 << 15
 #: Operand numbers that one component is adjudicated on in balls; beyond, in double words.
 BALL_OPERANDS = 20_000
 
+#: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
+BALL_WORK, BALL_PRECISION = 50_000, 320
+
 Values = Mapping[str, Any]
+Chooser = Callable[[Sequence[Any], Sequence[Form]], Any]
 
 
 def check_network(
@@ -99,15 +104,35 @@ class Whole:
                 screen.add(got, values[choice], 0)
                 screens.append(screen)
                 if screen.settles:
-                    break  # the sharpest program alone accepts it
+                    break  # a program that accepts it, the sharpest first
             against = _norm_of(equation, self.evaluations["sharpest"])
         except OutOfRange as error:
-            return _unresolved(got, str(error))
+            if _work(self.derivation) > BALL_WORK:
+                return _unresolved(got, str(error))
+            return self._by_balls(name, got)
 
         def adjudicator(form: str, index: Index) -> Rounded:
             return _component(values[form], index)
 
         return judge_array(got, screens, self.target, adjudicator, against, bits=FIRST_PRECISION)
+
+    def _by_balls(self, name: str, got: NDArray[Any]) -> Judgement:
+        """The judgement by balls alone, for small networks with numbers that double words do not hold."""
+        evaluations = _whole_by_balls(_PointKey(self.point), self.constants)
+        equation = self.derivation.by_name[name]
+        with precision(BALL_PRECISION):
+            candidates = [Candidate(choice, list(e[name].values.ravel())) for choice, e in evaluations.items()]
+            against = None
+            if equation.against is not None:
+                step = evaluations["sharpest"].form(equation.against)
+                against = [x.exact for x in step.values.ravel()]
+            return judge([float(v) for v in got.reshape(-1)], candidates, self.target, against)
+
+
+def _work(derivation: Derivation) -> int:
+    """Components of all weights' gradients times the batch: what a pass over the network in balls takes."""
+    batch = derivation.by_name["z1"].shape[0]
+    return batch * sum(math.prod(derivation.by_name[g].shape) for g in derivation.gradient.values())
 
 
 def _component(value: RoundedArray, index: Index) -> Rounded:
@@ -137,10 +162,38 @@ def _whole(key: _PointKey, constants: Profile) -> dict[str, Evaluation]:
     ops = RoundedArrays(FORMATS[point.dtype], constants, exact=True)
     derivation = _without_narrow(point.derivation, ops.narrow)
     given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
-    return {
-        "sharpest": Evaluation(derivation, ops, given, sharpest),
-        "widest": Evaluation(derivation, ops, given, widest),
-    }
+    return _programs(derivation, ops, given, sharpest, widest)
+
+
+@lru_cache(maxsize=2)
+def _whole_by_balls(key: _PointKey, constants: Profile) -> dict[str, Evaluation]:
+    point = key.point
+    ops = BallArrays(FORMATS[point.dtype], constants)
+    derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
+    given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
+
+    def size(value: Any) -> float:
+        balls = value.values.ravel()
+        return math.inf if any(b.specials & 8 for b in balls) else sum(float(b.radius.upper()) for b in balls)
+
+    return _programs(derivation, ops, given, lambda v, _: min(v, key=size), lambda v, _: max(v, key=size))
+
+
+def _programs(
+    derivation: Derivation, ops: Any, given: Mapping[str, Any], least: Chooser, most: Chooser
+) -> dict[str, Evaluation]:
+    """Whole programs: the sharpest and the widest form at every equation, and the first of each, the second, …
+
+    The lists of forms have PyTorch's before JAX's, so that the later of these are the programs of one framework. Forms
+    are not ordered by their allowance in every component at once: one of these may hold what neither extreme does.
+    """
+    count = max(len(e.forms) for e in derivation.equations)
+    choosers = {"sharpest": least, "widest": most, **{f"program {i + 1}": _at(i) for i in range(count)}}
+    return {name: Evaluation(derivation, ops, given, choose) for name, choose in choosers.items()}
+
+
+def _at(number: int) -> Chooser:
+    return lambda values, _: values[min(number, len(values) - 1)]
 
 
 @lru_cache(maxsize=64)
@@ -283,8 +336,6 @@ class Step:
 
     def _by_balls(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool) -> Judgement:
         """The judgement by balls alone, for numbers that double words do not hold."""
-        from gradconform.reference.exact import precision
-
         adjudicate = self._adjudicator(equation, forms, half_ulp)
         with precision(4 * FIRST_PRECISION):
             candidates = [Candidate(f.name, [adjudicate(f.name, i) for i in np.ndindex(got.shape)]) for f in forms]

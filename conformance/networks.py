@@ -64,6 +64,7 @@ def primitive_networks() -> Iterator[Case]:
     yield _one_neuron("network/primitives/elu", "elu", 1.0, [-0.2837, -0.2711, -0.2563, -0.1296] * 4, [0.0] * 16)
     yield _one_neuron("network/primitives/gelu", "gelu", 1.0, [0.0338, 0.0452, 0.0852, -5.0] * 4, [-1.0] * 16)
     yield _one_neuron("network/primitives/gelu-overflow", "gelu", 300.0, [1.0, 0.5], [-137.0, 0.0])
+    yield _one_neuron("network/primitives/gelu-tanh-overflow", "gelu_tanh", 50.0, [1.0, 0.5], [-1.0, 0.0])
 
 
 def _one_neuron(id: str, activation: str, weight: float, inputs: list[float], targets: list[float]) -> Case:

@@ -151,7 +151,9 @@ class RoundedArrays(HandWritten):
         mid = self.mids.lift(x)
         high = self.mids.high(mid)
         raw = x if isinstance(x, np.ndarray) and x.dtype == np.float32 else None
-        if high.size and np.isfinite(high.sum()):  # infinities and NaN stay in a sum
+        with np.errstate(all="ignore"):
+            ordinary = high.size and np.isfinite(high.sum())  # infinities and NaN stay in a sum
+        if ordinary:
             return RoundedArray(self, mid, raw=raw)
         finite = np.isfinite(high)
         if finite.all():

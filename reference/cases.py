@@ -41,7 +41,7 @@ class BadInput(ValueError):
     """Input that cannot be judged; the message is meant for the person who gave it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A derivation with a float64 value, or array of them, for every name it is given; picklable."""
 
@@ -52,6 +52,16 @@ class Case:
     @property
     def equations(self) -> Derivation:
         return derivation(self.derivation)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Case):
+            return NotImplemented
+        same = (self.id, self.derivation, len(self.values)) == (other.id, other.derivation, len(other.values))
+        pairs = zip(self.values, other.values, strict=True) if same else ()
+        return same and all(n == m and np.array_equal(v, w) for (n, v), (m, w) in pairs)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.derivation))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests_support import WRONG_ADAPTERS, Cli
 
+from gradconform.conformance.catalogue import catalogue
 from gradconform.reference.document import NETWORK
 
 FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
@@ -75,7 +76,7 @@ def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:
         (("-a", "no_such_module:adapter"), "adapter 'no_such_module:adapter': importing no_such_module failed"),
         (("-a", "numpy", "-c", "document/wroked-example"), "did you mean 'document/worked-example' or"),
         (("-a", "numpy", "-c", "zzz"), "known: document/all-zeros, document/overflow/exponential,"),
-        (("-a", "numpy", "-c", "zzz"), "… (201 in all) (see `gradconform list cases`)"),
+        (("-a", "numpy", "-c", "zzz"), f"… ({len(catalogue())} in all) (see `gradconform list cases`)"),
         (("-a", "numpy", "-d", "float23"), "unknown dtype 'float23'; did you mean 'float32'"),
         (("-a", "numpy", "--profile", "opencel"), "unknown profile 'opencel'; did you mean 'opencl'?"),
         (("-a", "numpy", "--device", "cuda"), "device 'cuda': NumPy runs on the CPU only"),

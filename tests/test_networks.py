@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests_support import Cli
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
@@ -213,3 +215,22 @@ def test_an_adapter_without_an_operation_is_unsupported() -> None:
     rows = gc.check(Bare(), network())
     assert rows.verdict.iloc[0] == "unsupported"
     assert rows.reason.iloc[0] == "operation: the adapter has no linear"
+
+
+def test_cases_of_ones_own_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\nimport gradconform as gc\n"
+        "good = gc.network_case('mine/one', layers=[(np.ones((2, 3)), None, 'tanh')], inputs=np.ones((1, 3)),\n"
+        "                       targets=np.zeros((1, 2)), rate=0.1)\n"
+        "def bad():\n"
+        "    return gc.network_case('mine/two', layers=[(np.ones((2, 5)), None, 'tanh')], inputs=np.ones((1, 3)),\n"
+        "                           targets=np.zeros((1, 2)), rate=0.1)\n",
+        encoding="utf-8",
+    )
+    run = ("run", "-a", "torch/eager", "-d", "float64", "-o", str(tmp_path / "run.jsonl"), "-c")
+    good = cli(*run, "mine:good")
+    assert good.returncode == 0, (good.stdout, good.stderr)
+    bad = cli(*run[:-2], str(tmp_path / "other.jsonl"), "-c", "mine:bad")
+    assert bad.returncode == 2
+    assert "W1 has shape (2, 5) (out, in), but the inputs have 3 components" in " ".join(bad.stderr.split())
+    assert not (tmp_path / "other.jsonl").exists()

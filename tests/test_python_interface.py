@@ -135,7 +135,7 @@ def test_a_value_that_rounds_to_infinity_in_the_dtype_is_refused() -> None:
 
 def test_training_judges_every_update_from_the_framework_s_own_weights() -> None:
     rows = gc.train("numpy/complex-step", one(), steps=5)
-    assert list(rows.columns) == ["step", *COLUMNS]
+    assert list(rows.columns) == ["step", *COLUMNS, "drift"]
     assert sorted(set(rows.step)) == [0, 1, 2, 3, 4]
     assert set(rows.verdict) == {"conforms"}
     first, second = (rows[(rows.step == s) & (rows.quantity == "E_total")].value.iloc[0] for s in (0, 1))
@@ -168,11 +168,13 @@ def test_cases_and_adapters_are_listed() -> None:
 
 def test_a_seed_changes_the_random_cases_and_only_them() -> None:
     from gradconform.conformance.catalogue import catalogue
+    from gradconform.reference.losses import LOSSES
 
     zero, one = catalogue(0), catalogue(1)
     assert zero == catalogue(0)
     changed = {id for id in zero if zero[id] != one[id]}
-    assert changed == set(gc.cases("document/scale-*"))
+    drawn = {f"network/{loss.replace('_', '-')}" for loss in LOSSES}
+    assert changed == set(gc.cases("document/scale-*")) | drawn
 
 
 @pytest.mark.parametrize("module", ["gradconform", "gradconform.conformance.api", "gradconform.reference.cases"])

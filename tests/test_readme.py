@@ -32,6 +32,15 @@ def test_the_first_example_prints_what_is_shown_beside_it() -> None:
     assert got.count("conforms") == shown.count("conforms") == 8
 
 
+def test_the_network_shown_conforms() -> None:
+    pytest.importorskip("torch")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(blocks("python")[1], {})
+    assert "dE/dW1" in printed.getvalue()
+    assert "deviates" not in printed.getvalue()
+
+
 def test_every_gradconform_command_runs(cli: Cli, tmp_path: Path) -> None:
     pytest.importorskip("jax")
     commands = re.findall(
@@ -65,7 +74,7 @@ def test_the_two_commands_are_sessions_of_the_noxfile() -> None:
 
 def test_the_adapter_shown_is_the_one_that_is_tested() -> None:
     duals = (ROOT / "tests/third_party/duals/duals.py").read_text(encoding="utf-8")
-    assert blocks("python")[1].strip() in duals
+    assert blocks("python")[2].strip() in duals
     pyproject = (ROOT / "tests/third_party/duals/pyproject.toml").read_text(encoding="utf-8")
     assert blocks("toml")[0].strip() in pyproject
 

@@ -46,7 +46,12 @@ def test_a_plug_in_is_found_by_module_and_object() -> None:
 
 def test_default_routes_leave_out_those_by_name_only() -> None:
     pytest.importorskip("torch")
-    assert [c.spec for c in registry.choose("torch")] == ["torch/eager", "torch/func", "torch/forward"]
+    assert [c.spec for c in registry.choose("torch")] == [
+        "torch/eager",
+        "torch/func",
+        "torch/forward",
+        "torch/module",
+    ]
     assert registry.choose("torch/compile")[0].route.name == "compile"
 
 
