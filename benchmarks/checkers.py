@@ -16,6 +16,7 @@ biases, half squared error, the sum of it. The checkers:
 Seconds are the median of repeats after a run to warm up; one run alone where that took over 20 s. Peak memory is the
 growth of the process's largest resident set over what it held before its first run, in MiB. What would take gradcheck
 over a minute, or this suite more memory than there is, is not run but estimated from the largest network that was.
+What XLA compiles on check_grads' first run of a shape is in its memory, not in its time.
 
 Writes checkers.csv, checkers.md, checkers.png and checkers.svg; the last lines printed are the findings.
 """
@@ -30,10 +31,11 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
@@ -143,7 +145,7 @@ def step_level(case: Case) -> Check:
     def check() -> str:
         reported = reports(derivation(at.derivation), trace)
         step = check_network.Step(at, OPENCL, check_network._held(reported, FORMATS[at.dtype]))
-        return _judged(step.judge(n, np.asarray(v), half_ulp=False) for n, v in reported.items())(reported.values())
+        return _judged(partial(step.judge, half_ulp=False), reported)
 
     return check
 
@@ -158,7 +160,7 @@ def whole_level(case: Case) -> Check:
     def check() -> str:
         check_network._whole.cache_clear()
         whole = check_network.Whole(at, OPENCL)
-        return _judged(whole.judge(n, np.asarray(v)) for n, v in got.items())(got.values())
+        return _judged(whole.judge, got)
 
     return check
 
@@ -172,9 +174,9 @@ def complete(case: Case) -> Check:
     return check
 
 
-def _judged(judgements: Iterable[Judgement]) -> Callable[[Iterable[Any]], str]:
-    verdicts = Counter(j.verdict for j in judgements)
-    return lambda values: _every(sum(np.size(v) for v in values), verdicts)
+def _judged(judge: Callable[..., Judgement], values: Mapping[str, Any]) -> str:
+    verdicts = Counter(judge(name, np.asarray(value)).verdict for name, value in values.items())
+    return _every(sum(np.size(value) for value in values.values()), verdicts)
 
 
 def _every(components: int, verdicts: Counter[Any]) -> str:
@@ -203,7 +205,7 @@ def _gradcheck(at: Point, fast: bool, verified: str) -> str:
 
     values, loss = _torch_loss(at)
 
-    def of_weights(*weights: torch.Tensor) -> torch.Tensor:
+    def of_weights(*weights: torch.Tensor) -> Any:
         return loss({**values, **dict(zip(at.parameters, weights, strict=True))})
 
     try:
@@ -401,9 +403,8 @@ def markdown(found: pd.DataFrame) -> str:
     """The table to be read: numbers to two or three digits, a dash where a check was not run."""
     shown = found.astype(object)
     shown["parameters"] = [f"{n:,}" for n in found["parameters"]]
-    for column in ("seconds", "backward passes", "peak MiB"):
-        digits = (lambda x: f"{x:.3g}") if column == "seconds" else (lambda x: f"{x:,.0f}")
-        shown[column] = ["–" if pd.isna(x) else digits(float(x)) for x in found[column]]
+    for column, digits in {"seconds": ".3g", "backward passes": ",.0f", "peak MiB": ",.0f"}.items():
+        shown[column] = ["–" if pd.isna(x) else format(float(x), digits) for x in found[column]]
     aligned = ("left", "right", "left", "left", "left", "right", "right", "right")
     return str(shown.to_markdown(index=False, colalign=aligned, disable_numparse=True))
 
@@ -433,16 +434,15 @@ def findings(rows: Sequence[Row]) -> list[str]:
         a, b = by.get((network, one)), by.get((network, other))
         if a is None or b is None:
             return "not measured"
-        return f"{_significant((a.seconds or math.nan) / (b.seconds or math.nan))} times"
+        return f"{_significant((a.seconds or math.nan) / (b.seconds or math.nan))} times its time"
 
     step, whole = by.get((deep, STEP)), by.get((wide, WHOLE))
     return [
         f"step level: {fitted}",
         f"step level of {deep}: "
         + ("not measured" if step is None else f"{_significant(step.passes or math.nan)} backward passes in float32"),
-        f"step level of {deep} against gradcheck fast: {times(deep, STEP, FAST)} its time",
-        f"gradcheck of {tiny} ({tiny.parameters:,} parameters) against the whole level: {times(tiny, SLOW, WHOLE)} "
-        "its time",
+        f"step level of {deep} against gradcheck fast: {times(deep, STEP, FAST)}",
+        f"gradcheck of {tiny} ({tiny.parameters:,} parameters) against the whole level: {times(tiny, SLOW, WHOLE)}",
         f"whole level of {wide} ({wide.parameters:,} parameters): "
         + ("not measured" if whole is None else f"{_significant(whole.seconds or math.nan)} s in float64"),
     ]

@@ -26,7 +26,7 @@ from gradconform.reference.profiles import Profile
 from gradconform.reference.rounded import ANYTHING, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls
 
 #: Elements of one array that the scalar arithmetic is asked about before the array is given up as unknown.
-EXCEPTIONAL = 20_000
+EXCEPTIONAL = 2_000
 _ENLARGED = 1 + 2.0**-30
 
 Bits = NDArray[Any]
