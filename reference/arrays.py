@@ -405,8 +405,10 @@ class RoundedArrays(HandWritten):
             bound, counted, rounds = self.profile.bound(name, self.format)
             size = np.abs(value)
             sup = size if propagated is None else size + propagated
-            _, exponent = np.frexp(sup * (1 + 2.0**-40))  # where a ball straddles a power of two, the larger
+            _, exponent = np.frexp(sup * (1 + 2.0**-50))  # where a ball straddles a power of two, the larger
             binade = np.clip(exponent - 1, counted.emin, counted.emax)
+            if propagated is None and name in ("tanh", "erf"):
+                binade = np.minimum(binade, -1)  # saturated, the value is still below 1, and its ulp that of 1/2
             error = np.ldexp(bound * _ENLARGED, binade - counted.precision + 1)
             error = np.where(sup == 0, 0.0, error)
             if rounds:

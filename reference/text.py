@@ -57,7 +57,7 @@ class Text:
         return Text(f"{self.at_least(_ATOM)}ᵀ")
 
     def __matmul__(self, other: Any) -> Text:
-        return self * other
+        return self * _text(other)
 
     def __pow__(self, power: int) -> Text:
         superscript = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(d)] for d in str(power))
@@ -78,7 +78,7 @@ class TextOperations:
         return Text(constant.text)
 
     def linear(self, a: Any, w: Any, b: Any) -> Text:
-        product = a @ w.T
+        product = _text(a @ w.T)
         return product if b is None else product + b
 
     def descend(self, w: Any, eta: Any, gradient: Any) -> Text:
