@@ -24,6 +24,8 @@ Writes checkers.csv, checkers.md, checkers.png and checkers.svg; the last lines 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import math
 import os
 import resource
@@ -44,7 +46,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import gradconform as gc
+import gradconform
 from gradconform.adapters.registry import load
 from gradconform.conformance import check_network
 from gradconform.conformance.levels import reports
@@ -168,7 +170,7 @@ def whole_level(case: Case) -> Check:
 def complete(case: Case) -> Check:
     def check() -> str:
         check_network._whole.cache_clear()
-        rows = gc.check("torch/eager", case, dtype="float32")
+        rows = gradconform.check("torch/eager", case, dtype="float32")
         return _every(int(rows.elements.sum()), Counter(rows.verdict))
 
     return check
@@ -298,10 +300,14 @@ def _timed(check: Check) -> tuple[float, str]:
 
 
 def _reset_peak() -> float:
-    """Lower the process's largest resident set to the present one, where the system can, and return it, in MiB.
+    """Lower the process's largest resident set to what it uses now, where the system can, and return it, in MiB.
 
-    Linux can; elsewhere the growth over it is a lower bound, by what was held and freed before.
+    Linux with glibc can; elsewhere the growth over it is a lower bound, by what was held and freed before.
     """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)  # glibc keeps what was freed; a check that uses it again would seem to need nothing
     reset = Path("/proc/self/clear_refs")
     if reset.exists():
         reset.write_text("5", encoding="ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import sympy
 
 from gradconform.reference.equations import Derivation, Evaluation
@@ -16,6 +17,19 @@ class Symbols(HandWritten):
 
 
 SYMBOLS = Symbols()
+
+
+class SymbolArrays(HandWritten):
+    """Arrays of symbols: what a layered network's formulas need of them where its activations are sigmoids."""
+
+    def exp(self, x: Any) -> Any:
+        return np.vectorize(sympy.exp, otypes=[object])(x)
+
+    def linear(self, a: Any, w: Any, b: Any) -> Any:
+        return a @ w.T if b is None else a @ w.T + b
+
+    def total(self, x: Any) -> Any:
+        return sum(np.ravel(x))
 
 
 def expression(derivation: Derivation, name: str, stop_at: frozenset[str] = frozenset(), form: int = 0) -> Any:
