@@ -405,6 +405,8 @@ class RoundedArrays(HandWritten):
             bound, counted, rounds = self.profile.bound(name, self.format)
             size = np.abs(value)
             sup = size if propagated is None else size + propagated
+            if name in ("exp", "erfc"):
+                sup = np.maximum(sup, 5e-324)  # never zero, even where float64 says so
             _, exponent = np.frexp(sup * (1 + 2.0**-50))  # where a ball straddles a power of two, the larger
             binade = np.clip(exponent - 1, counted.emin, counted.emax)
             if propagated is None and name in ("tanh", "erf"):
