@@ -225,8 +225,8 @@ class RoundedArrays(HandWritten):
             low = ~(least >= self.smallest_normal)
             tiny = np.maximum(error, np.minimum(sup, self.half_tiny))
             if self.flush:
-                tiny = np.maximum(tiny, np.minimum(sup, self.smallest_normal + error))
-            error = np.where(low, np.where(sup == 0, 0.0, tiny), error)
+                tiny = np.maximum(tiny, np.minimum(sup, self.smallest_normal + tiny))
+            error = np.where(low, tiny, error)
         radius = error if propagated is None else propagated + error
         result = RoundedArray(self, mid, np.asarray(radius))
         if operation is None:
@@ -294,12 +294,10 @@ class RoundedArrays(HandWritten):
         ra, rb = self._operand(a), self._operand(b)
         propagated = ra if rb is None else rb if ra is None else ra + rb
         error: Any = None
-        if (ra is None or rb is None) and not (a.lost or b.lost):
-            exactly = [x.high == 0 for x, r in ((a, ra), (b, rb)) if r is None]
-            if any(e.any() for e in exactly):  # x + 0 = x
-                zero = exactly[0] if len(exactly) == 1 else exactly[0] | exactly[1]
-                size = np.abs(self.mids.high(mid))
-                error = np.where(zero, 0.0, self.unit * (size if propagated is None else size + propagated))
+        zero = _exact_zeros(a) | _exact_zeros(b)
+        if zero.any():  # x + 0 = x
+            size = np.abs(self.mids.high(mid))
+            error = np.where(zero, 0.0, self.unit * (size if propagated is None else size + propagated))
         return self._round(mid, propagated, (a, b), self.balls.add, error)
 
     def multiply(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
@@ -685,7 +683,11 @@ class RoundedArrays(HandWritten):
     def _plain_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray | None:
         """The same for float32 matrices known exactly, the allowance in float32 and in place, where all is ordinary."""
         operands = [a, b] if bias is None else [a, b, bias]
-        if self.narrow or any(x.raw is None or x.radius is not None or x.specials is not None for x in operands):
+        if (
+            self.mids is not Plain
+            or self.narrow
+            or any(x.raw is None or x.radius is not None or x.specials is not None for x in operands)
+        ):
             return None
         assert a.raw is not None
         assert b.raw is not None
@@ -733,6 +735,16 @@ def _upper(x: arb) -> float:
     """A float64 that is not below the ball."""
     value = float(abs(x).upper())
     return value if value == 0 else float(np.nextafter(value, np.inf))
+
+
+def _exact_zeros(x: RoundedArray) -> Any:
+    """Where the program holds an exact zero."""
+    if x.lost:
+        return np.False_
+    zero = x.high == 0
+    if x.radius is not None:
+        zero = zero & (x.radius == 0)
+    return zero if x.specials is None else zero & (x.specials == 0)
 
 
 def _gaussian(v: Array, r: Array, f: Array) -> Array:
