@@ -119,7 +119,7 @@ class Screen:
 
     @staticmethod
     def margin(mids: Any) -> float:
-        """How near to 1 a share may be and still be decided by the screen: at least 8 times the midpoints' own error."""
+        """How near to 1 a share may be and still be decided by the screen: 8 times the midpoints' own error."""
         return 2.0**-18 if mids is Plain else 2.0**-30
 
     def _specials(self, got: NDArray[Any], value: RoundedArray, share: Array, start: int) -> None:
