@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = config.getoption("--gradconform-export")
     if folder is not None and not hasattr(config, "workerinput") and (folder / "run.jsonl").exists():
         raise pytest.UsageError(f"{folder / 'run.jsonl'} exists; a run is never written over: give another folder")
+    if folder is not None and find_spec("tabulate") is None:
+        raise pytest.UsageError("--gradconform-export needs tabulate: python -m pip install 'gradconform[report]'")
 
     if any(config.getoption(f"--gradconform-{name}") for name in ("adapter", "case", "dtype")):
         _subjects(config)
