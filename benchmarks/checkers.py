@@ -8,7 +8,7 @@ biases, half squared error, the sum of it. The checkers:
 
     step level       every equation of an answer that is already there, on its own operands: the judging alone
     whole level      truth and allowance from the inputs alone, nothing kept from before, then the judging
-    complete check   gc.check("torch/eager", …): rounding, PyTorch twice (plain and traced), both levels, the table
+    complete check   gradconform.check("torch/eager", …): PyTorch twice (plain, traced), both levels, the table
     gradcheck        slow mode: the whole Jacobian by central differences, parameter by parameter
     gradcheck fast   one random direction in each parameter tensor
     check_grads      one random direction in all parameters at once, reverse mode
@@ -470,13 +470,13 @@ def drawn(rows: Sequence[Row]) -> Any:
     for checker, (colour, marker) in MARKS.items():
         ran = [(r.network.parameters, r.seconds) for r in rows if r.checker == checker and r.seconds is not None]
         told = [(r.network.parameters, r.estimate) for r in rows if r.checker == checker and r.estimate is not None]
+        if ran:
+            label = f"{checker} ({CHECKERS[checker].dtype})"
+            axes.plot(*zip(*ran, strict=True), color=colour, marker=marker, linewidth=1.5, label=label)
         if told:
             label = f"{checker}, not run: estimated"
             axes.plot(*zip(*ran[-1:], *told, strict=True), color=colour, linestyle=":", linewidth=1)
             axes.plot(*zip(*told, strict=True), marker, color=colour, markerfacecolor="white", label=label)
-        if ran:
-            label = f"{checker} ({CHECKERS[checker].dtype})"
-            axes.plot(*zip(*ran, strict=True), color=colour, marker=marker, linewidth=1.5, label=label)
     unit = [(r.network.parameters, r.backward) for r in rows if r.checker == STEP and r.backward is not None]
     if unit:
         axes.plot(
@@ -504,7 +504,7 @@ def title(rows: Sequence[Row]) -> str:
     network = max(both, key=lambda n: n.parameters)
     step, slow = (_significant(by[network, c]) for c in (STEP, SLOW))
     return (
-        f"To check every component of {network.parameters:,} parameters' gradients takes gradconform's step level\n"
+        f"Checking all {network.parameters:,} components of a gradient takes gradconform's step level\n"
         f"{step} backward passes, and gradcheck {slow}"
     )
 
@@ -514,6 +514,7 @@ def main() -> int:
     parser.add_argument("--sizes", choices=SIZES, default="all")
     parser.add_argument("-o", "--output", type=Path, default=Path("report/checkers"))
     options = parser.parse_args()
+    load_before = os.getloadavg()[0]
     rows: list[Row] = []
     for network in SIZES[options.sizes]:
         for name in CHECKERS:
@@ -530,7 +531,7 @@ def main() -> int:
     for kind in ("png", "svg"):
         figure.savefig(options.output / f"checkers.{kind}", dpi=200)
     versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("torch", "jax", "numpy"))
-    print(text, "", f"{versions}; {os.cpu_count()} cores", *findings(rows), sep="\n")
+    print(text, "", f"{versions}; {os.cpu_count()} cores, load {load_before:.1f} before", *findings(rows), sep="\n")
     return 0
 
 
