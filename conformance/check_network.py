@@ -317,6 +317,7 @@ class Step:
 
     def _adjudicator(self, equation: Equation, forms: Sequence[Form], half_ulp: bool) -> Adjudicator:
         by_name = {form.name: form for form in forms}
+        wide: dict[tuple[str, Index], Rounded] = {}  # of double words, which have one precision
 
         def adjudicate(form_name: str, index: Index) -> Rounded:
             assert equation.part is not None
@@ -328,9 +329,11 @@ class Step:
                          for p, exact in zip(parts, leaf, strict=True)]  # fmt: skip
                 found: Rounded = form.formula(self.balls, *known).values[local]
                 return found
-            arrays = RoundedArrays(self.target, self.constants, exact=True)
-            wide = [arrays.given(p) if exact else arrays.reported(p) for p, exact in zip(parts, leaf, strict=True)]
-            return _component(form.formula(arrays, *wide), local)
+            if (form_name, index) not in wide:
+                arrays = RoundedArrays(self.target, self.constants, exact=True)
+                given = [arrays.given(p) if exact else arrays.reported(p) for p, exact in zip(parts, leaf, strict=True)]
+                wide[form_name, index] = _component(form.formula(arrays, *given), local)
+            return wide[form_name, index]
 
         return adjudicate
 

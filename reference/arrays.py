@@ -36,10 +36,10 @@ class RoundedArray:
     """A tensor: midpoints, radii (None: known exactly), half widths of sets at kinks, specials; see the module.
 
     `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite. `raw` is the same
-    numbers in float32, for a tensor that was given in it.
+    numbers in float32, for a tensor that was given in it; then midpoints of None are made from it when asked for.
     """
 
-    __slots__ = ("arithmetic", "lost", "mid", "radius", "raw", "specials", "spread")
+    __slots__ = ("_mid", "arithmetic", "lost", "radius", "raw", "specials", "spread")
     __array_ufunc__ = None  # let NumPy arrays defer to these operators
 
     def __init__(
@@ -52,13 +52,21 @@ class RoundedArray:
         lost: bool = False,
         raw: NDArray[Any] | None = None,
     ) -> None:
-        arithmetic.mids.check(mid, arithmetic.smallest_normal)
-        self.arithmetic, self.mid, self.radius = arithmetic, mid, radius
+        if mid is not None:
+            arithmetic.mids.check(mid, arithmetic.smallest_normal)
+        self.arithmetic, self._mid, self.radius = arithmetic, mid, radius
         self.spread, self.specials, self.lost, self.raw = spread, specials, lost, raw
 
     @property
+    def mid(self) -> Any:
+        """The midpoints, as the arithmetic has them."""
+        if self._mid is None:
+            self._mid = self.arithmetic.mids.lift(self.raw)
+        return self._mid
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.mid.shape)
+        return tuple(self._mid.shape) if self.raw is None else self.raw.shape
 
     @property
     def high(self) -> Array:
@@ -71,7 +79,8 @@ class RoundedArray:
         radius, spread, specials, raw = (
             None if x is None else x.T for x in (self.radius, self.spread, self.specials, self.raw)
         )
-        return RoundedArray(self.arithmetic, self.mid.T, radius, spread, specials, self.lost, raw)
+        mid = None if self._mid is None else self._mid.T
+        return RoundedArray(self.arithmetic, mid, radius, spread, specials, self.lost, raw)
 
     def radii(self) -> Array:
         if self.lost:
@@ -148,9 +157,9 @@ class RoundedArrays(HandWritten):
 
     def given(self, x: Any) -> RoundedArray:
         """Numbers of the format, known exactly; of infinity and NaN no formula says anything."""
-        mid = self.mids.lift(x)
-        high = self.mids.high(mid)
         raw = x if isinstance(x, np.ndarray) and x.dtype == np.float32 else None
+        mid = None if raw is not None and self.mids is Plain else self.mids.lift(x)
+        high = x if mid is None else self.mids.high(mid)
         with np.errstate(all="ignore"):
             ordinary = high.size and np.isfinite(high.sum())  # infinities and NaN stay in a sum
         if ordinary:
@@ -367,10 +376,16 @@ class RoundedArrays(HandWritten):
     def descend(self, w: RoundedArray, eta: RoundedArray, gradient: RoundedArray) -> RoundedArray:
         """w − η·g, by the rules of `multiply` and `add`; ordinary numbers in fewer passes over memory."""
         exactly = all(x.radius is None and x.specials is None for x in (w, eta, gradient))
-        if not (exactly and self.mids is Plain and w.shape == gradient.shape and w.high.size):
+        raw, slope = w.raw, gradient.raw
+        given = raw is not None and slope is not None and raw.shape == slope.shape and raw.size
+        if not (exactly and given and self.mids is Plain):
             return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
-        step = eta.high * gradient.high
-        mid = w.high - step
+        assert raw is not None
+        assert slope is not None
+        step = slope.astype(np.float64)
+        step *= eta.high
+        mid = raw.astype(np.float64)
+        mid -= step
         radius, size = np.empty(mid.shape, np.float32), np.empty(mid.shape, np.float32)
         np.copyto(radius, step, casting="same_kind")
         np.abs(radius, out=radius)
@@ -378,9 +393,7 @@ class RoundedArrays(HandWritten):
         np.abs(size, out=size)
         # Far from the subnormal numbers, in float32 too, whose five roundings the enlargement covers.
         ordinary = min(radius.min(), size.min(), abs(float(eta.high))) > self.smallest_normal * 2.0**30
-        if not ordinary or not np.abs(gradient.raw if gradient.raw is not None else gradient.high).min() >= (
-            self.smallest_normal
-        ):
+        if not ordinary or not np.abs(slope).min() >= self.smallest_normal:
             return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
         radius += size  # u|p| + u(|w − p| + u|p|), p the step
         radius *= np.float32(self.unit * (1 + self.unit) * (1 + 2.0**-20))

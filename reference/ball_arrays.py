@@ -195,7 +195,7 @@ class BallArrays(HandWritten):
             rows, columns = a.exactly, b.exactly
             for i, j in np.ndindex(values.shape):
                 one = None if bias is None or bias.exactly is None else float(bias.exactly[j])
-                values[i, j] = self.balls.dot_of_numbers(rows[i].tolist(), columns[:, j].tolist(), one)
+                values[i, j] = self.balls.dot_of_numbers(rows[i], columns[:, j], one)
             return BallArray(self, values)
         for i, j in np.ndindex(values.shape):
             extra: Any = None if bias is None else bias.values[j]

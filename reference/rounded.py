@@ -21,13 +21,17 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 from flint import arb, arb_mat
+from numpy.typing import NDArray
 
 from gradconform.reference.exact import BALLS, Constant, HandWritten, exponent, power_of_two
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.profiles import Profile
 
 POSITIVE, NEGATIVE, NAN, ANYTHING = 1, 2, 4, 8
+
+Numbers = NDArray[np.float64]
 ZERO = arb(0)
 
 
@@ -313,25 +317,27 @@ class RoundedBalls(HandWritten):
             return self._round(exact, propagated + error)
         return Rounded(self, exact, propagated + error, ANYTHING if not magnitude + error < self.overflow else 0)
 
-    def dot_of_numbers(self, a: Sequence[float], b: Sequence[float], bias: float | None = None) -> Rounded:
-        """`dot` of numbers known exactly, at the speed of a matrix product."""
-        numbers = [*a, *b] if bias is None else [*a, *b, bias]
-        least = min((abs(x) for x in numbers if x), default=1.0)
-        if not (math.isfinite(sum(map(abs, numbers))) and least >= float(self.smallest_normal)):
-            extra = None if bias is None else self.given(bias)
-            return self.dot([self.given(x) for x in a], [self.given(x) for x in b], extra)
-        a, b = ([*a, bias], [*b, 1.0]) if bias is not None else (a, b)
-        if self.format.precision <= 24 and max(map(abs, numbers)) < 2.0**127:
+    def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Rounded:
+        """`dot` of float64 numbers known exactly, at the speed of a matrix product."""
+        if bias is not None:
+            a, b = np.append(a, bias), np.append(b, 1.0)
+        sizes = np.abs(np.concatenate([a, b]))
+        least, largest = sizes[sizes > 0].min(initial=1.0), sizes.max(initial=0.0)
+        with np.errstate(over="ignore"):
+            ordinary = math.isfinite(sizes.sum()) and least >= float(self.smallest_normal)
+        if not ordinary:
+            return self.dot([self.given(x) for x in a.tolist()], [self.given(x) for x in b.tolist()], None)
+        if self.format.precision <= 24 and largest < 2.0**127:
             # Products of two such numbers are float64 numbers, and `fsum` rounds their sum once: hi + lo is the sum to
             # 106 bits of its own, and to 2^−53 of lo.
-            terms = [x * y for x, y in zip(a, b, strict=True)]
+            terms = (a * b).tolist()
             high = math.fsum(terms)
             low = math.fsum([*terms, -high])
             exact = arb(high) + arb(low, abs(low) * 2.0**-52)
             size = math.fsum(map(abs, terms))
             return self._dot(exact, ZERO, arb(size, size * 2.0**-52), len(a), unknown=False)
-        exact = (arb_mat([a]) * arb_mat([[x] for x in b]))[0, 0]
-        magnitude = (arb_mat([[abs(x) for x in a]]) * arb_mat([[abs(x)] for x in b]))[0, 0]
+        exact = (arb_mat([a.tolist()]) * arb_mat([[x] for x in b.tolist()]))[0, 0]
+        magnitude = (arb_mat([np.abs(a).tolist()]) * arb_mat([[x] for x in np.abs(b).tolist()]))[0, 0]
         return self._dot(exact, ZERO, magnitude, len(a), unknown=False)
 
     def sigmoid(self, x: Rounded) -> Rounded:
