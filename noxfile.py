@@ -22,6 +22,10 @@ ROOT = Path(__file__).parent
 CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 #: Framework versions that the built wheel is judged with; each gets an environment of its own.
 MATRIX = ("jax-0.7.2", "jax-0.10.2")
+#: Framework versions whose accuracy is compared, oldest first; of PyTorch the one that is pinned.
+HISTORY = ("jax-0.4.30", "jax-0.5.3", "jax-0.6.2", "jax-0.7.2", "jax-0.8.3", "jax-0.9.2", "jax-0.10.2", "torch")
+#: What they are compared on: the document's network in part, and every activation and loss.
+COMPARED = ("document/worked-example", "document/scale-*/00*", "document/[!sw]*", "network/*")
 
 
 @nox.session(reuse_venv=True)
@@ -107,6 +111,41 @@ def networks(session: nox.Session) -> None:
     """A thousand random networks in every dtype: no false alarm, and how much of its allowance each activation uses."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
     session.run("python", "benchmarks/networks.py", "-o", "docs/networks", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+@nox.parametrize("framework", [nox.param(f, id=f) for f in HISTORY])
+def version(session: nox.Session, framework: str) -> None:
+    """One version's run for `regress`: the built wheel and the framework in an environment of their own."""
+    name, _, number = framework.partition("-")
+    session.install(*CONSTRAINTS, "build")
+    wheel = _wheel(session)
+    pins = [f"jax=={number}", f"jaxlib=={number}"] if name == "jax" else [*CONSTRAINTS, "torch"]
+    session.install(f"gradconform[{name}] @ {wheel.as_uri()}", *pins)
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    run = ROOT / "runs" / "regress" / f"{framework}.jsonl"
+    run.unlink(missing_ok=True)
+    session.chdir(session.create_tmp())
+    route = "jax/jit" if name == "jax" else "torch/eager"
+    cases = [option for glob in session.posargs or COMPARED for option in ("-c", glob)]
+    # 1 is a finding, which is what the comparison is for.
+    session.run("gradconform", "run", "-a", route, *cases, "-o", str(run), success_codes=[0, 1])
+
+
+@nox.session(default=False, reuse_venv=True)
+def regress(session: nox.Session) -> None:
+    """Accuracy by framework version: runs every version, then writes the table, the figure and what changed when."""
+    for framework in HISTORY:
+        session.notify(f"version({framework})", posargs=session.posargs)
+    session.notify("history")
+
+
+@nox.session(default=False, reuse_venv=True)
+def history(session: nox.Session) -> None:
+    """The table, figure and changes of the runs that `regress` left."""
+    session.install(*CONSTRAINTS, "-e", ".[report,test]")
+    runs = [str(ROOT / "runs" / "regress" / f"{framework}.jsonl") for framework in HISTORY]
+    session.run("python", "benchmarks/history.py", *runs, "-o", "docs/history")
 
 
 def _wheel(session: nox.Session) -> Path:

@@ -1,4 +1,4 @@
-"""The command line: run, report, explain, list."""
+"""The command line: run, report, diff, explain, list."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from gradconform.adapters import registry
 from gradconform.conformance import runner
@@ -21,7 +22,7 @@ from gradconform.conformance.catalogue import catalogue, select
 from gradconform.conformance.explain import explain as explained
 from gradconform.conformance.known import evidence, is_known, stale
 from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import RunWriter, load
+from gradconform.conformance.run_file import RunWriter, load, load_each
 from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
@@ -224,6 +225,50 @@ def report(files: tuple[Path, ...], output: Path) -> None:
     except (ValueError, OSError, ImportError) as error:
         raise BadInput(str(error)) from error
     console.print(f"{len(measurements)} measurements, {len(list(paths))} tables in {output}", markup=False)
+
+
+@main.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal",
+              show_default=True, help="What to print.")  # fmt: skip
+@refused
+def diff(old: Path, new: Path, form: str) -> NoReturn:
+    """What is different in run file NEW against run file OLD.
+
+    Exit status: 0 nothing became worse, 1 a regression (something newly
+    deviates, is no longer judged, or became less accurate), 2 bad input.
+    """
+    import json
+
+    from gradconform.reports import diff as difference
+
+    (before, after), tables = load_each((old, new))
+    try:
+        found = difference.compare(*tables)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if form == "json":
+        console.print(json.dumps(difference.as_json(found, before, after), ensure_ascii=False, indent=2), markup=False,
+                      soft_wrap=True)  # fmt: skip
+    elif form == "markdown":
+        console.print(difference.markdown(found, before, after), markup=False, soft_wrap=True)
+    else:
+        console.print(f"{difference.versions(before)} → {difference.versions(after)}", markup=False)
+        for title, headings, rows in difference.sections(found):
+            console.print(f"\n{title} ({len(rows):,})", style="red" if title in difference.WORSE else "bold")
+            console.print(_columns(headings, rows[:20]))
+            if len(rows) > 20:
+                console.print(f"… and {len(rows) - 20:,} more; --format json has all")
+        console.print(f"\n{difference.closing(found)} ({difference.thresholds()})", style="bold", markup=False)
+    sys.exit(DEVIATES if found.regressions else CONFORMS)
+
+
+def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*headings, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*[Text(cell) for cell in row])
+    return table
 
 
 @main.command()

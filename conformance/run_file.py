@@ -187,12 +187,17 @@ def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """
     import pandas as pd
 
+    headers, tables = load_each(paths)
+    if len(paths) > 1:
+        for path, table in zip(paths, tables, strict=True):
+            table.insert(0, "run", path.stem)
+    return headers, pd.concat(tables, ignore_index=True)
+
+
+def load_each(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[pd.DataFrame]]:
+    """The header and the measurements of each of several runs, which must have the same profile."""
     runs = [read(path) for path in paths]
     profiles = {header.get("profile") for header, _, _ in runs}
     if len(profiles) > 1:
         raise BadInput(f"these runs have different profiles ({', '.join(map(str, sorted(map(str, profiles))))})")
-    tables = [frame(rows) for _, rows, _ in runs]
-    if len(paths) > 1:
-        for path, table in zip(paths, tables, strict=True):
-            table.insert(0, "run", path.stem)
-    return [header for header, _, _ in runs], pd.concat(tables, ignore_index=True)
+    return [header for header, _, _ in runs], [frame(rows) for _, rows, _ in runs]

@@ -1,0 +1,265 @@
+"""Two runs compared: what deviates now and did not, what conforms now and did not, what became more or less accurate.
+
+A measurement is found again by its case, adapter, route, dtype, level and quantity. Verdicts are compared one by one.
+Accuracy is compared by the median error, in ulp of the truth, of a quantity over a family of cases, because a single
+error is partly luck: a program whose operations merely round in another order moves by as much as one rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from gradconform.reports.tables import checked
+
+#: Less (more) accurate: over at least CASES measurements the median error grew (shrank) by FACTOR, one bit, or more,
+#: and by at least ULPS. The error of one correct rounding is spread evenly over [0, 1/2] ulp, and the median of 20 such
+#: has a standard deviation of 1/(4·√22) = 0.053 ulp: a quarter of an ulp is more than three times that of the
+#: difference of two independent medians, and the same cases in two runs are far from independent.
+CASES, FACTOR, ULPS = 20, 2.0, 0.25
+
+KEY = ("case", "adapter", "route", "dtype", "level", "quantity")
+_GROUP = ("adapter", "route", "dtype", "level", "quantity", "family")
+#: The verdicts of what has a result that was not called wrong, and of what has none.
+_SOUND, _UNJUDGED = ("conforms", "vacuous", "out of range"), ("crashed", "undecided", "unsupported")
+
+Kind = Literal[
+    "newly deviating",
+    "newly a known deviation",
+    "no longer judged",
+    "newly conforming",
+    "judged again",
+    "other verdict",
+]
+#: The kinds of change that make a comparison a regression.
+REGRESSIONS: tuple[Kind, ...] = ("newly deviating", "no longer judged")
+#: The titles of the parts that exit status 1 stands for.
+WORSE = (*REGRESSIONS, "less accurate")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A measurement with another verdict in NEW; `old` is None where only "*" says what became of a case."""
+
+    kind: Kind
+    case: str
+    adapter: str
+    route: str
+    dtype: str
+    level: str | None
+    quantity: str
+    old: str | None
+    new: str
+    old_share: float | None
+    new_share: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A quantity whose accuracy changed: medians, in ulp, over `cases` measurements that both runs hold."""
+
+    kind: Literal["less accurate", "more accurate"]
+    adapter: str
+    route: str
+    dtype: str
+    level: str
+    quantity: str
+    family: str
+    cases: int
+    old_ulp: float
+    new_ulp: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is different in NEW; `gone` and `new` count what one run alone holds, by route and dtype."""
+
+    compared: int
+    changes: tuple[Change, ...]
+    shifts: tuple[Shift, ...]
+    gone: Mapping[str, int]
+    new: Mapping[str, int]
+
+    @property
+    def regressions(self) -> int:
+        """Changes for the worse: what exit status 1 stands for."""
+        worse = sum(change.kind in REGRESSIONS for change in self.changes)
+        return worse + sum(shift.kind == "less accurate" for shift in self.shifts)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.changes or self.shifts or self.gone or self.new)
+
+
+def compare(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
+    """Compare two runs' measurements. Raises ValueError for what is no run, and for a measurement that comes twice."""
+    before, after = _keyed(old, "OLD"), _keyed(new, "NEW")
+    both = before.merge(after, on=list(KEY), suffixes=("_old", "_new"))
+    # An inner merge of unique keys; what is missing of either is what the other alone holds.
+    shared = pd.MultiIndex.from_frame(both[list(KEY)])
+    gone = before[~pd.MultiIndex.from_frame(before[list(KEY)]).isin(shared)]
+    added = after[~pd.MultiIndex.from_frame(after[list(KEY)]).isin(shared)]
+    changes = [*_changes(both), *_crashes(before, added)]
+    return Comparison(len(both), tuple(changes), tuple(_shifts(both)), _counted(gone), _counted(added))
+
+
+def _keyed(measurements: pd.DataFrame, name: str) -> pd.DataFrame:
+    table = checked(measurements)
+    table = table.assign(level=table["level"].where(table["level"].notna(), ""))
+    twice = table.duplicated(list(KEY))
+    if twice.any():
+        first = table.loc[twice, list(KEY)].iloc[0]
+        raise ValueError(f"{name} has a measurement twice: {' '.join(first)}; compare one run with one run")
+    return table
+
+
+def _changes(both: pd.DataFrame) -> Iterator[Change]:
+    different = (both["verdict_old"] != both["verdict_new"]) | (both["known_old"] != both["known_new"])
+    for row in both[different].to_dict("records"):
+        yield _change(row, _kind(row), row["verdict_old"], row["verdict_new"], row["reason_new"])
+
+
+def _kind(row: Mapping[str, Any]) -> Kind:
+    old, new = row["verdict_old"], row["verdict_new"]
+    if new == "deviates":
+        return "newly a known deviation" if row["known_new"] else "newly deviating"
+    if new in _UNJUDGED:
+        return "other verdict" if old in _UNJUDGED else "no longer judged"
+    if old == "deviates":
+        return "newly conforming"
+    return "judged again" if old in _UNJUDGED else "other verdict"
+
+
+def _crashes(before: pd.DataFrame, added: pd.DataFrame) -> Iterator[Change]:
+    """Cases that a route answered in OLD and of which NEW says only, for all quantities at once, why it has none."""
+    answered = set(before.loc[before["quantity"] != "*", ["case", "who", "dtype"]].itertuples(index=False, name=None))
+    for row in added[added["quantity"] == "*"].to_dict("records"):
+        if (row["case"], row["who"], row["dtype"]) in answered:
+            yield _change(row, "no longer judged", None, row["verdict"], row["reason"])
+
+
+def _change(row: Mapping[str, Any], kind: Kind, old: str | None, new: str, reason: Any) -> Change:
+    return Change(
+        kind, row["case"], row["adapter"], row["route"], row["dtype"], row["level"] or None, row["quantity"], old, new,
+        _number(row.get("share_old")), _number(row.get("share_new")), reason if isinstance(reason, str) else None,
+    )  # fmt: skip
+
+
+def _number(x: Any) -> float | None:
+    return None if x is None or math.isnan(x) else float(x)
+
+
+def _shifts(both: pd.DataFrame) -> Iterator[Shift]:
+    judged = both["verdict_old"].isin(("conforms", "deviates")) & both["verdict_new"].isin(("conforms", "deviates"))
+    table = both[judged & both["error_ulp_old"].notna() & both["error_ulp_new"].notna()]
+    table = table.assign(family=[case.rpartition("/")[0] or case for case in table["case"]])
+    for key, group in table.groupby(list(_GROUP), sort=False):
+        if len(group) < CASES:
+            continue
+        old, new = float(group["error_ulp_old"].median()), float(group["error_ulp_new"].median())
+        least, most = min(old, new), max(old, new)
+        if most >= FACTOR * least and most - least >= ULPS:
+            yield Shift("less accurate" if new > old else "more accurate", *key, len(group), old, new)
+
+
+def _counted(rows: pd.DataFrame) -> dict[str, int]:
+    counts = rows.groupby(["who", "dtype"], sort=False).size()
+    return {f"{who} {dtype}": int(n) for (who, dtype), n in counts.items()}
+
+
+# What people and machines read ---------------------------------------------------------------------------------------
+
+
+def thresholds() -> str:
+    """In words, when a quantity is called less or more accurate."""
+    return (
+        f"less or more accurate: a median error over {CASES} or more cases that changed by a factor of {FACTOR:g} or "
+        f"more and by {ULPS:g} ulp or more"
+    )
+
+
+def as_json(comparison: Comparison, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison as plain data, with the thresholds and, of either run's header, what it was made with."""
+    return {
+        "old": _made_with(old), "new": _made_with(new), "regressions": comparison.regressions,
+        "thresholds": {"cases": CASES, "factor": FACTOR, "ulps": ULPS}, "compared": comparison.compared,
+        "changes": [_plain(asdict(c)) for c in comparison.changes],
+        "shifts": [_plain(asdict(s)) for s in comparison.shifts],
+        "gone": dict(comparison.gone), "new_measurements": dict(comparison.new),
+    }  # fmt: skip
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinities: they are text, as in a run file."""
+    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def _made_with(header: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: header.get(k) for k in ("suite_version", "frameworks", "device", "profile", "platform")}
+
+
+def versions(header: Mapping[str, Any]) -> str:
+    """The frameworks of a run, such as "jax 0.10.2, jaxlib 0.10.2"."""
+    found = header.get("frameworks")
+    named = [of for of in found.values() if isinstance(of, dict)] if isinstance(found, dict) else []
+    return ", ".join(f"{name} {version}" for of in named for name, version in of.items()) or "no framework named"
+
+
+def sections(comparison: Comparison) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Title, headings and rows of every part of a comparison that has something to say."""
+    kinds = dict.fromkeys([*REGRESSIONS, *(c.kind for c in comparison.changes)])
+    for kind in kinds:
+        rows = [_changed(c) for c in comparison.changes if c.kind == kind]
+        if rows:
+            yield kind, ("route", "dtype", "case", "quantity", "level", "verdict", "share"), rows
+    for title in ("less accurate", "more accurate"):
+        rows = [_shifted(s) for s in comparison.shifts if s.kind == title]
+        if rows:
+            yield title, ("route", "dtype", "cases", "quantity", "level", "median ulp", "of"), rows
+    for title, counts in (("gone", comparison.gone), ("new", comparison.new)):
+        if counts:
+            yield title, ("route and dtype", "measurements"), [(k, f"{n:,}") for k, n in counts.items()]
+
+
+def _changed(c: Change) -> tuple[str, ...]:
+    share = " → ".join("–" if s is None else f"{s:.3g}" for s in (c.old_share, c.new_share))
+    return f"{c.adapter}/{c.route}", c.dtype, c.case, c.quantity, c.level or "–", f"{c.old or '–'} → {c.new}", share
+
+
+def _shifted(s: Shift) -> tuple[str, ...]:
+    medians = f"{s.old_ulp:.3g} → {s.new_ulp:.3g}"
+    return f"{s.adapter}/{s.route}", s.dtype, f"{s.family}/*", s.quantity, s.level, medians, str(s.cases)
+
+
+def closing(comparison: Comparison) -> str:
+    """One line: what was compared, and how much of it is worse."""
+    if comparison.empty:
+        return f"compared {comparison.compared:,} measurements: no difference"
+    return f"compared {comparison.compared:,} measurements: {comparison.regressions:,} regressions"
+
+
+def markdown(comparison: Comparison, old: Mapping[str, Any], new: Mapping[str, Any], most: int = 30) -> str:
+    """The comparison as Markdown; of a part with more than `most` rows the first ones, and how many there are."""
+    lines = [f"**{versions(old)} → {versions(new)}**: {closing(comparison)}", ""]
+    for title, headings, rows in sections(comparison):
+        lines += [f"### {title.capitalize()} ({len(rows):,})", "", _row(headings), _row("---" for _ in headings)]
+        lines += [_row(row) for row in rows[:most]]
+        lines += [f"… and {len(rows) - most:,} more", ""] if len(rows) > most else [""]
+    return "\n".join([*lines, f"({thresholds()})", ""])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown and HTML take literally, on one line."""
+    return " ".join(text.translate(_SIGNS).split())
+
+
+_SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*|<>[]&"}
