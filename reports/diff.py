@@ -8,6 +8,7 @@ error is partly luck: a program whose operations merely round in another order m
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -77,13 +78,17 @@ class Shift:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is different in NEW; `gone` and `new` count what one run alone holds, by route and dtype."""
+    """What is different in NEW; `gone` and `new` count what one run alone holds, by route and dtype.
+
+    `moved` counts, by route and dtype, what has another value and the same verdict: other bits, within the allowance.
+    """
 
     compared: int
     changes: tuple[Change, ...]
     shifts: tuple[Shift, ...]
     gone: Mapping[str, int]
     new: Mapping[str, int]
+    moved: Mapping[str, int]
 
     @property
     def regressions(self) -> int:
@@ -93,7 +98,7 @@ class Comparison:
 
     @property
     def empty(self) -> bool:
-        return not (self.changes or self.shifts or self.gone or self.new)
+        return not (self.changes or self.shifts or self.gone or self.new or self.moved)
 
 
 def compare(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
@@ -105,7 +110,8 @@ def compare(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
     gone = before[~pd.MultiIndex.from_frame(before[list(KEY)]).isin(shared)]
     added = after[~pd.MultiIndex.from_frame(after[list(KEY)]).isin(shared)]
     changes = [*_changes(both), *_crashes(before, added)]
-    return Comparison(len(both), tuple(changes), tuple(_shifts(both)), _counted(gone), _counted(added))
+    shifts = tuple(_shifts(both))
+    return Comparison(len(both), tuple(changes), shifts, _counted(gone), _counted(added), _counted(_moved(both)))
 
 
 def _keyed(measurements: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -120,7 +126,7 @@ def _keyed(measurements: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _changes(both: pd.DataFrame) -> Iterator[Change]:
     different = (both["verdict_old"] != both["verdict_new"]) | (both["known_old"] != both["known_new"])
-    for row in both[different].to_dict("records"):
+    for row in _records(both[different]):
         yield _change(row, _kind(row), row["verdict_old"], row["verdict_new"], row["reason_new"])
 
 
@@ -138,7 +144,7 @@ def _kind(row: Mapping[str, Any]) -> Kind:
 def _crashes(before: pd.DataFrame, added: pd.DataFrame) -> Iterator[Change]:
     """Cases that a route answered in OLD and of which NEW says only, for all quantities at once, why it has none."""
     answered = set(before.loc[before["quantity"] != "*", ["case", "who", "dtype"]].itertuples(index=False, name=None))
-    for row in added[added["quantity"] == "*"].to_dict("records"):
+    for row in _records(added[added["quantity"] == "*"]):
         if (row["case"], row["who"], row["dtype"]) in answered:
             yield _change(row, "no longer judged", None, row["verdict"], row["reason"])
 
@@ -150,26 +156,38 @@ def _change(row: Mapping[str, Any], kind: Kind, old: str | None, new: str, reaso
     )  # fmt: skip
 
 
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
 def _number(x: Any) -> float | None:
     return None if x is None or math.isnan(x) else float(x)
+
+
+def _moved(both: pd.DataFrame) -> pd.DataFrame:
+    """What has other bits and the same verdict."""
+    old, new = both["value_old"], both["value_new"]
+    other = (old != new) & ~(old.isna() & new.isna()) & (both["verdict_old"] == both["verdict_new"])
+    return both[other].rename(columns={"who_new": "who"})
 
 
 def _shifts(both: pd.DataFrame) -> Iterator[Shift]:
     judged = both["verdict_old"].isin(("conforms", "deviates")) & both["verdict_new"].isin(("conforms", "deviates"))
     table = both[judged & both["error_ulp_old"].notna() & both["error_ulp_new"].notna()]
     table = table.assign(family=[case.rpartition("/")[0] or case for case in table["case"]])
-    for key, group in table.groupby(list(_GROUP), sort=False):
+    for _, group in table.groupby(list(_GROUP), sort=False):
         if len(group) < CASES:
             continue
+        adapter, route, dtype, level, quantity, family = (str(group[name].iloc[0]) for name in _GROUP)
         old, new = float(group["error_ulp_old"].median()), float(group["error_ulp_new"].median())
         least, most = min(old, new), max(old, new)
         if most >= FACTOR * least and most - least >= ULPS:
-            yield Shift("less accurate" if new > old else "more accurate", *key, len(group), old, new)
+            kind: Literal["less accurate", "more accurate"] = "less accurate" if new > old else "more accurate"
+            yield Shift(kind, adapter, route, dtype, level, quantity, family, len(group), old, new)
 
 
 def _counted(rows: pd.DataFrame) -> dict[str, int]:
-    counts = rows.groupby(["who", "dtype"], sort=False).size()
-    return {f"{who} {dtype}": int(n) for (who, dtype), n in counts.items()}
+    return dict(Counter(f"{who} {dtype}" for who, dtype in zip(rows["who"], rows["dtype"], strict=True)))
 
 
 # What people and machines read ---------------------------------------------------------------------------------------
@@ -190,7 +208,7 @@ def as_json(comparison: Comparison, old: Mapping[str, Any], new: Mapping[str, An
         "thresholds": {"cases": CASES, "factor": FACTOR, "ulps": ULPS}, "compared": comparison.compared,
         "changes": [_plain(asdict(c)) for c in comparison.changes],
         "shifts": [_plain(asdict(s)) for s in comparison.shifts],
-        "gone": dict(comparison.gone), "new_measurements": dict(comparison.new),
+        "gone": dict(comparison.gone), "new_measurements": dict(comparison.new), "moved": dict(comparison.moved),
     }  # fmt: skip
 
 
@@ -221,7 +239,8 @@ def sections(comparison: Comparison) -> Iterator[tuple[str, tuple[str, ...], lis
         rows = [_shifted(s) for s in comparison.shifts if s.kind == title]
         if rows:
             yield title, ("route", "dtype", "cases", "quantity", "level", "median ulp", "of"), rows
-    for title, counts in (("gone", comparison.gone), ("new", comparison.new)):
+    alone = (("gone", comparison.gone), ("new", comparison.new), ("other bits, same verdict", comparison.moved))
+    for title, counts in alone:
         if counts:
             yield title, ("route and dtype", "measurements"), [(k, f"{n:,}") for k, n in counts.items()]
 

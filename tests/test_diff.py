@@ -143,6 +143,12 @@ def test_fewer_cases_than_the_threshold_say_nothing_of_accuracy() -> None:
     assert compared(few, [replace(m, error_ulp=50.0) for m in few]).shifts == ()
 
 
+def test_other_bits_within_the_allowance_are_counted_and_are_no_regression() -> None:
+    found = compared(RUN, [row(0, value=1.5), *RUN[1:]])
+    assert found.moved == {"torch/eager float32": 1}
+    assert (found.changes, found.regressions, found.empty) == ((), 0, False)
+
+
 def test_a_measurement_that_comes_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="NEW has a measurement twice: network/00 torch eager float32 step dE/dW1"):
         compared(RUN, [*RUN, RUN[0]])
