@@ -24,8 +24,9 @@ CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 MATRIX = ("jax-0.7.2", "jax-0.10.2")
 #: Framework versions whose accuracy is compared, oldest first; of PyTorch the one that is pinned.
 HISTORY = ("jax-0.4.30", "jax-0.5.3", "jax-0.6.2", "jax-0.7.2", "jax-0.8.3", "jax-0.9.2", "jax-0.10.2", "torch")
-#: What they are compared on: the document's network in part, and every activation and loss.
-COMPARED = ("document/worked-example", "document/scale-*/00*", "document/[!sw]*", "network/*")
+#: What they are compared on: the document's network in part, every activation and loss, every activation's whole range.
+SWEEPS = "gradconform.conformance.networks:sweeps"
+COMPARED = ("document/worked-example", "document/scale-*/00*", "document/[!sw]*", "network/*", SWEEPS)
 
 
 @nox.session(reuse_venv=True)

@@ -63,8 +63,23 @@ def primitive_networks() -> Iterator[Case]:
     """One neuron at the points where a framework's primitive was found to be least accurate, or to overflow."""
     yield _one_neuron("network/primitives/elu", "elu", 1.0, [-0.2837, -0.2711, -0.2563, -0.1296] * 4, [0.0] * 16)
     yield _one_neuron("network/primitives/gelu", "gelu", 1.0, [0.0338, 0.0452, 0.0852, -5.0] * 4, [-1.0] * 16)
+    yield _one_neuron("network/primitives/tanh", "tanh", 1.0, [18.7, -19.3, 19.7, 21.9] * 4, [0.0] * 16)
+    yield _one_neuron("network/primitives/mish", "mish", 1.0, [18.7, 19.3, 19.7, 21.9] * 4, [0.0] * 16)
     yield _one_neuron("network/primitives/gelu-overflow", "gelu", 300.0, [1.0, 0.5], [-137.0, 0.0])
     yield _one_neuron("network/primitives/gelu-tanh-overflow", "gelu_tanh", 50.0, [1.0, 0.5], [-1.0, 0.0])
+
+
+def sweeps() -> Iterator[Case]:
+    """One neuron for each activation at 512 inputs: over what networks use, near zero, and deep into saturation.
+
+    More than a default run can afford: `-c gradconform.conformance.networks:sweeps`.
+    """
+    drawn = np.random.default_rng(0)
+    small = drawn.choice([-1.0, 1.0], 128) * 2.0 ** drawn.uniform(-12, 1, 128)
+    inputs = np.concatenate([drawn.uniform(-8, 8, 256), small, drawn.uniform(-30, 30, 128)])
+    for name, activation in ACTIVATIONS.items():
+        if not activation.rowwise:
+            yield _one_neuron(f"network/sweep/{name}", name, 1.0, inputs.tolist(), [0.0] * len(inputs))
 
 
 def _one_neuron(id: str, activation: str, weight: float, inputs: list[float], targets: list[float]) -> Case:

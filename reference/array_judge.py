@@ -190,7 +190,8 @@ def judge_array(
         """inside, outside or undecided: the tensor against one form."""
         if screen.lost:
             return "inside"
-        for _, index in screen.close:
+        # Where the screen finds nothing close, its worst component stands for it: balls must not say otherwise.
+        for index in [index for _, index in screen.close] or [screen.worst]:
             found = outcome(screen, index)
             if found != "inside":
                 return found

@@ -23,7 +23,7 @@ from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FIRST_PRECISION
 from gradconform.reference.midpoints import Array, Double, OutOfRange, Plain
 from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import ANYTHING, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls
+from gradconform.reference.rounded import ANYTHING, BELOW_ONE, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls
 
 #: Elements of one array that the scalar arithmetic is asked about before the array is given up as unknown.
 EXCEPTIONAL = 2_000
@@ -420,8 +420,8 @@ class RoundedArrays(HandWritten):
                 sup = np.maximum(sup, 5e-324)  # never zero, even where float64 says so
             _, exponent = np.frexp(sup * (1 + 2.0**-50))  # where a ball straddles a power of two, the larger
             binade = np.clip(exponent - 1, counted.emin, counted.emax)
-            if propagated is None and name in ("tanh", "erf"):
-                binade = np.minimum(binade, -1)  # saturated, the value is still below 1, and its ulp that of 1/2
+            if name in BELOW_ONE:
+                binade = np.minimum(binade, -1)
             error = np.ldexp(bound * _ENLARGED, binade - counted.precision + 1)
             error = np.where(sup == 0, 0.0, error)
             if rounds:

@@ -121,7 +121,14 @@ def _distribution(row: Any) -> bool:
 _ALL = (
     Loss(
         "half_squared_error",
-        (LossForm("Σ½(t-a)²", lambda ops, a, t, n: _reduced(ops, 0.5 * (t - a) ** 2, n), "optax l2_loss"),),
+        (
+            LossForm("Σ½(t-a)²", lambda ops, a, t, n: _reduced(ops, 0.5 * (t - a) ** 2, n), "optax l2_loss"),
+            LossForm(
+                "½Σ(t-a)²",
+                lambda ops, a, t, n: 0.5 * _reduced(ops, (t - a) ** 2, n),
+                "0.5 * torch.nn.MSELoss; may overflow where the other does not",
+            ),
+        ),
         (LossForm("a-t", lambda ops, a, t, n: _share(ops, a - t, n)),),
     ),
     Loss(

@@ -31,6 +31,9 @@ from gradconform.reference.profiles import Profile
 
 POSITIVE, NEGATIVE, NAN, ANYTHING = 1, 2, 4, 8
 
+#: Functions with values below 1, whatever their argument: an ulp of theirs is at most that of numbers from 1/2 to 1.
+BELOW_ONE = ("tanh", "erf")
+
 Numbers = NDArray[np.float64]
 ZERO = arb(0)
 
@@ -483,6 +486,8 @@ class RoundedBalls(HandWritten):
         if not sup.is_finite():  # beyond even a ball's exponents: no enclosure to go on from
             return Rounded(self, exact, ZERO, ANYTHING)
         binade = min(max(exponent(sup), counted.emin), counted.emax)
+        if function in BELOW_ONE:
+            binade = min(binade, -1)
         error = arb(bound) * power_of_two(binade - counted.precision + 1)
         if rounds:
             return self._round(exact, propagated + error)

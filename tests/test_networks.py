@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -234,3 +235,37 @@ def test_cases_of_ones_own_from_the_command_line(cli: Cli, tmp_path: Path) -> No
     assert bad.returncode == 2
     assert "W1 has shape (2, 5) (out, in), but the inputs have 3 components" in " ".join(bad.stderr.split())
     assert not (tmp_path / "other.jsonl").exists()
+
+
+@pytest.mark.parametrize("case", ["network/primitives/tanh", "network/primitives/mish"])
+@pytest.mark.parametrize("route", ["jax/jit", "jax/eager", "torch/eager"])
+def test_what_conforms_has_taken_at_most_its_allowance(case: str, route: str) -> None:
+    rows = gc.check(route, case, dtype="float64")
+    accepted = rows[rows.verdict == "conforms"]
+    assert len(accepted)
+    assert (accepted.share <= 1).all()
+
+
+def overflowing(scale: float) -> Case:
+    """Σ(t − a)² = 8·(100·scale)², which half of is still a float16 up to a scale of 1.27."""
+    layers = [([[1.0]], None, "identity")]
+    return gc.network_case("mine/sum", layers=layers, inputs=[[100.0 * scale]] * 8, targets=[[0.0]] * 8, rate=0.5)
+
+
+@pytest.mark.parametrize("route", ["torch/eager", "torch/module"])
+def test_half_a_sum_of_squares_may_overflow_before_it_is_halved(route: str) -> None:
+    rows = gc.check(route, overflowing(1.1), dtype="float16")
+    assert set(rows[rows.quantity == "E"].verdict) == {"out of range"}
+    assert not (rows.verdict == "deviates").any()
+
+
+class Infinite(Planted):
+    """PyTorch's eager answer with an infinite loss."""
+
+    def answer(self, point: Point, route: str) -> Answer:
+        return replace(torch_adapter.answer(point, "eager"), loss=math.inf)
+
+
+def test_a_sum_of_squares_that_does_not_overflow_is_no_infinity() -> None:
+    rows = gc.check(Infinite(lambda _: None), overflowing(0.5), dtype="float16")
+    assert set(rows[(rows.quantity == "E") & (rows.level == "whole")].verdict) == {"deviates"}
