@@ -114,8 +114,8 @@ def test_what_one_run_alone_holds_is_counted_and_is_no_regression() -> None:
 
 def test_a_quantity_that_lost_a_bit_over_many_cases_is_less_accurate() -> None:
     found = compared(RUN, [replace(m, error_ulp=0.5) for m in RUN])
-    assert [(s.kind, s.quantity, s.family, s.cases) for s in found.shifts] == [
-        ("less accurate", "dE/dW1", "network", CASES)
+    assert [(s.kind, s.quantity, s.family, s.over) for s in found.shifts] == [
+        ("less accurate", "dE/dW1", "network/*", CASES)
     ]
     assert found.regressions == 1
 
@@ -136,6 +136,14 @@ def test_a_quantity_that_gained_a_bit_is_more_accurate_and_no_regression() -> No
 )
 def test_luck_is_not_called_less_accurate(new: list[Measurement]) -> None:
     assert compared(RUN, new).shifts == ()
+
+
+@pytest.mark.parametrize(("elements", "kinds"), [(128, ["less accurate"]), (127, [])])
+def test_a_tensor_of_many_components_has_a_median_of_its_own(elements: int, kinds: list[str]) -> None:
+    old, new = row(elements=elements, median_ulp=0.25), row(elements=elements, median_ulp=0.5)
+    found = compared([old], [new])
+    assert [s.kind for s in found.shifts] == kinds
+    assert [s.family for s in found.shifts] == ["network/00"] * len(kinds)
 
 
 def test_fewer_cases_than_the_threshold_say_nothing_of_accuracy() -> None:
@@ -174,7 +182,7 @@ def test_json_holds_every_change_and_the_thresholds(tmp_path: Path) -> None:
     result = asked(tmp_path, [replace(m, **WRONG) for m in RUN], "--format", "json")  # type: ignore[arg-type]
     found = json.loads(result.output)
     assert (found["regressions"], len(found["changes"])) == (CASES + 1, CASES)
-    assert found["thresholds"] == {"cases": 20, "factor": 2.0, "ulps": 0.25}
+    assert found["thresholds"] == {"cases": 20, "components": 128, "factor": 2.0, "ulps": 0.25}
 
 
 def test_markdown_takes_names_literally(tmp_path: Path) -> None:
