@@ -5,6 +5,7 @@ Each answers correctly but for what it does; `EXPECTED` says which verdict and w
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import random
@@ -64,7 +65,7 @@ def _out_of_memory() -> None:
     """Ask for memory until there is none; the limit is this test's own, to leave the machine alone."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, resource.RLIM_INFINITY))
     kept = []
     while True:
         kept.append(bytearray(1 << 28))
@@ -116,7 +117,8 @@ def _round_up() -> None:
 
 def _replace_stdout() -> None:
     sys.stdout = None  # type: ignore[assignment]
-    os.close(1)
+    with contextlib.suppress(OSError):  # the second time it is closed already
+        os.close(1)
 
 
 def _in_place(point: Point, answer: Answer) -> Answer:
