@@ -6,13 +6,14 @@ It must not change its inputs, leave global state changed, or answer the same qu
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gradconform.adapters.contract import Answer
-from gradconform.adapters.registry import Chosen
+from gradconform.adapters.registry import BUILT_IN, Chosen
 from gradconform.conformance import state
 from gradconform.conformance.check import ask, judge_answer, refusal
 from gradconform.conformance.measurement import Measurement
@@ -40,10 +41,11 @@ def watched(chosen: Chosen, at: Point, profile: str, command: str) -> list[Measu
         first = digest(answer)
         # Judged before it is asked again: an answer may be the framework's own buffers.
         found = _judged(answer, chosen, at, profile, command)
-        again = _asked(chosen, at, command)
-        problem = _changes(at, kept, before)
-        if problem is None and (not isinstance(again, Answer) or digest(again) != first):
-            problem = "nondeterminism: asked the same again, it answered with other bits"
+        if asked_again(chosen, at):
+            again = _asked(chosen, at, command)
+            problem = _changes(at, kept, before)
+            if problem is None and (not isinstance(again, Answer) or digest(again) != first):
+                problem = "nondeterminism: asked the same again, it answered with other bits"
     elif problem is None:
         assert isinstance(answer, Measurement)
         found = [answer]
@@ -53,6 +55,15 @@ def watched(chosen: Chosen, at: Point, profile: str, command: str) -> list[Measu
     if state.changed(before):
         raise Spoilt(refused)
     return refused
+
+
+def asked_again(chosen: Chosen, at: Point) -> bool:
+    """Whether a route is asked the same question twice: always, but the built-in ones at a fixed quarter of the points.
+
+    It depends on the question alone, so that neither the order nor the number of workers changes a measurement.
+    """
+    question = f"{chosen.spec} {at.case} {at.dtype}".encode()
+    return chosen.spec.partition("/")[0] not in BUILT_IN or zlib.crc32(question) % 4 == 0
 
 
 def _asked(chosen: Chosen, at: Point, command: str) -> Answer | Measurement:
