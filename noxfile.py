@@ -149,6 +149,14 @@ def history(session: nox.Session) -> None:
     session.run("python", "benchmarks/history.py", *runs, "-o", "docs/history")
 
 
+@nox.session(default=False, reuse_venv=True)
+def isolation(session: nox.Session) -> None:
+    """Fifty runs killed at random moments and resumed; what worker processes cost on the default run."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/isolation.py", "rounds", *session.posargs)
+    session.run("python", "benchmarks/isolation.py", "cost")
+
+
 def _wheel(session: nox.Session) -> Path:
     """Build into this session's own folder and return the wheel."""
     folder = Path(session.create_tmp()).resolve() / f"dist-{os.getpid()}-{datetime.now(UTC):%H%M%S}"

@@ -10,6 +10,8 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
+from packaging.requirements import Requirement
+
 from gradconform.adapters.contract import Adapter, Route
 from gradconform.reference.cases import BadInput, unknown
 
@@ -54,6 +56,7 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
 
 
 def _imported(name: str, module: str, attribute: str) -> Any:
+    _check_age(name)
     try:
         target: Any = importlib.import_module(module)
         for part in attribute.split("."):
@@ -68,6 +71,22 @@ def _imported(name: str, module: str, attribute: str) -> Any:
     except AttributeError as error:
         raise BadInput(f"adapter {name!r}: {error}; expected package.module:object") from error
     return target
+
+
+def _check_age(name: str) -> None:
+    """Raise NotInstalled if a package that a built-in adapter needs is installed and older than this project admits."""
+    for text in metadata.requires("gradconform") or () if name in BUILT_IN else ():
+        requirement = Requirement(text)
+        if requirement.marker is None or not requirement.marker.evaluate({"extra": name}):
+            continue
+        try:
+            there = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            continue  # importing it will say so
+        if not requirement.specifier.contains(there, prereleases=True):
+            install = f"python -m pip install --upgrade '{BUILT_IN[name]}'"
+            needed = f"{requirement.name}{requirement.specifier}"
+            raise NotInstalled(f"adapter {name!r} needs {needed}, {there} is installed; {install}")
 
 
 def validated(target: Any, spec: str) -> Adapter:

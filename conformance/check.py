@@ -47,12 +47,14 @@ def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str)
     return [answer] if isinstance(answer, Measurement) else judge_answer(answer, adapter, route, point, profile_name)
 
 
-def ask(adapter: Adapter, route: Route, point: Point) -> Answer | Measurement:
-    """What a route answers; or the measurement that says why there is no answer to judge."""
-    of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
+def ask(adapter: Adapter, route: Route, point: Point, command: str = "") -> Answer | Measurement:
+    """What a route answers; or the measurement that says why there is no answer to judge.
+
+    `command` reproduces the question; left out, it is made of the names.
+    """
     if point.dtype not in route.dtypes:
         reason = f"dtype: {adapter.name}/{route.name} runs in {', '.join(route.dtypes)}"
-        return Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=reason)
+        return _unjudged(adapter, route, point, "unsupported", reason)
     try:
         with warnings.catch_warnings():
             # A framework's own deprecations are no result, even where the caller turns warnings into errors.
@@ -61,14 +63,21 @@ def ask(adapter: Adapter, route: Route, point: Point) -> Answer | Measurement:
             answer = adapter.answer(point, route.name)
         problem = malformed(answer, point)
     except Unsupported as error:
-        return Measurement(**of, level=None, quantity="*", elements=0, verdict="unsupported", reason=str(error))
+        return _unjudged(adapter, route, point, "unsupported", str(error))
     except Exception as error:  # whatever a framework raises is a result about the framework
         problem = f"exception: {type(error).__name__}: {_first_line(error)}"
-    if not problem:
-        return answer
-    command = f"gradconform explain {point.case} -a {adapter.name}/{route.name} -d {point.dtype}"
-    reason = f"{problem}; reproduce with: {command}"
-    return Measurement(**of, level=None, quantity="*", elements=0, verdict="crashed", reason=reason)
+    return refusal(adapter, route, point, problem, command) if problem else answer
+
+
+def refusal(adapter: Adapter, route: Route, point: Point, problem: str, command: str = "") -> Measurement:
+    """The measurement of a route that gave no answer to judge: why, and the command that reproduces it."""
+    command = command or f"gradconform run -a {adapter.name}/{route.name} -c {point.case} -d {point.dtype}"
+    return _unjudged(adapter, route, point, "crashed", f"{problem}; reproduce with: {command}")
+
+
+def _unjudged(adapter: Adapter, route: Route, point: Point, verdict: str, reason: str) -> Measurement:
+    of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
+    return Measurement(**of, level=None, quantity="*", elements=0, verdict=verdict, reason=reason)
 
 
 def judge_answer(answer: Answer, adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:

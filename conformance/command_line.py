@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import functools
+import os
+import shlex
+import signal
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from gradconform.adapters import registry
-from gradconform.conformance import runner
+from gradconform.conformance import runner, supervisor
 from gradconform.conformance.catalogue import catalogue, select
 from gradconform.conformance.explain import explain as explained
 from gradconform.conformance.known import evidence, is_known, stale
 from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import RunWriter, load, load_each
+from gradconform.conformance.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
+from gradconform.conformance.supervisor import WorkerFailure
 from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
@@ -36,7 +42,7 @@ errors = Console(stderr=True, highlight=False)
 
 
 def refused(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Bad input ends with its message and exit status 2, an interrupt with 3, never with a traceback."""
+    """Bad input ends with its message and exit status 2, an interrupt or a full disk with 3, never with a traceback."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -45,8 +51,10 @@ def refused(command: Callable[..., Any]) -> Callable[..., Any]:
         except BadInput as error:
             errors.print(f"gradconform: {error}", style="red", markup=False)
             sys.exit(BAD_INPUT)
-        except KeyboardInterrupt:
-            errors.print("gradconform: interrupted; what was measured is on disk, in a file without a footer")
+        except (KeyboardInterrupt, Unwritable, WorkerFailure) as error:
+            errors.print(
+                f"gradconform: {error}" if str(error) else "gradconform: interrupted", style="red", markup=False
+            )
             sys.exit(INCOMPLETE)
 
     return wrapper
@@ -76,8 +84,12 @@ _profile = click.option("--profile", default="opencl", show_default=True, help=f
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Worker processes. Default: one a core.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=supervisor.TIMEOUT, show_default=True,
+              help="Seconds that a route may take on one case; then it counts as crashed.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None,
               help="The run file. Default: runs/<UTC time>.jsonl. Never written over.")  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Finish an incomplete run file, with the choices that it was begun with.")  # fmt: skip
 @refused
 def run(
     adapters: tuple[str, ...],
@@ -87,39 +99,111 @@ def run(
     profile: str,
     seed: int,
     jobs: int | None,
+    timeout: float,
     output: Path | None,
+    resume: Path | None,
 ) -> NoReturn:
     """Judge frameworks on the catalogue's cases and write a run file.
+
+    Adapters run in worker processes: one that crashes or hangs costs its own
+    measurements, with the command that reproduces it, and no other's.
 
     Exit status: 0 all that was judged conforms or is a known deviation,
     1 something deviates, 2 bad input, 3 crashed, incomplete or nothing judged.
     """
-    import os
-
+    before = None
+    if resume is not None:
+        before = begun(resume)
+        if output is not None:
+            raise BadInput("-o and --resume were both given; --resume FILE goes on writing FILE")
+        if before is not None:
+            adapters, globs, dtypes, device, profile, seed = _as_begun(before.header, resume)
     chosen, absent = _chosen(adapters)
     cases = select(globs, seed)
     names = tuple(named_format(d).name for d in dict.fromkeys(dtypes)) or tuple(FORMATS)
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     runner.check_device(chosen, device)
-    tasks = runner.plan(chosen, cases, names, device, profile)
-    path = output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
+    tasks = runner.plan(chosen, cases, names, device, profile, seed, globs)
+    path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
     provenance = runner.provenance(chosen)
     header = {
         **provenance, "device": device, "profile": profile, "seed": seed, "started": datetime.now(UTC).isoformat(),
         "arguments": sys.argv[1:], "routes": [c.spec for c in chosen], "absent": absent,
-        "cases": len(cases), "dtypes": list(names),
+        "cases": len(cases), "dtypes": list(names), "case_globs": list(globs),
     }  # fmt: skip
-    with RunWriter(path, header) as writer:
+    if before is not None:
+        _check_resumable(before, header, tasks, path)
+    elif resume is not None:
+        resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
+    with _interruptible(path), RunWriter(path, header, before) as writer:
         console.print(f"{len(cases)} cases × {len(names)} dtypes × {len(chosen)} routes on {device}", markup=False)
         for name, reason in absent.items():
             console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
-        measurements, seconds = _judge(tasks, jobs or os.cpu_count() or 1, writer)
+        done = list(before.measurements) if before else []
+        left = tasks[len(before.tasks) :] if before else tasks
+        measurements, seconds = _judge(left, jobs or os.cpu_count() or 1, timeout, writer)
+        measurements = done + measurements
         traced = {f"{m.adapter}/{m.route}" for m in measurements if m.level == "step" and m.quantity[0] != "w"}
         without = sorted({f"{m.adapter}/{m.route}" for m in measurements} - traced)
         writer.finish(seconds={k: round(v, 3) for k, v in seconds.items()}, routes_without_trace=without)
     versions = {k: v for of in provenance["frameworks"].values() for k, v in of.items()}
     sys.exit(_conclude(measurements, seconds, absent, versions, device, seed, path))
+
+
+@contextmanager
+def _interruptible(path: Path) -> Iterator[None]:
+    """Ctrl-C, a closed terminal, SIGTERM, a full disk: the workers end, and the message says how to go on."""
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    ends = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
+    saved = {number: signal.signal(number, interrupt) for number in ends}
+    onward = f"what was measured is on disk; go on with: gradconform run --resume {shlex.quote(str(path))}"
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"interrupted; {onward}") from error
+    except (Unwritable, WorkerFailure) as error:
+        raise type(error)(f"{error}; {onward}") from error
+    finally:
+        for number, handler in saved.items():
+            signal.signal(number, handler)
+
+
+#: What a run was asked to judge, as `run`'s parameters and as its header names it.
+_CHOICES = {"adapters": "routes", "globs": "case_globs", "dtypes": "dtypes", "device": "device", "profile": "profile",
+            "seed": "seed"}  # fmt: skip
+
+
+def _as_begun(header: Mapping[str, Any], path: Path) -> Any:
+    """The choices that a run was begun with. Raises BadInput if the command line makes others."""
+    context = click.get_current_context()
+    found = []
+    for parameter, name in _CHOICES.items():
+        if name not in header:
+            raise BadInput(f"{path}: its header has no {name}; it cannot be resumed: run it again")
+        value = tuple(header[name]) if isinstance(header[name], list) else header[name]
+        given = context.params[parameter]
+        if parameter == "adapters" and given:
+            given = tuple(c.spec for c in _chosen(given)[0])
+        explicit = context.get_parameter_source(parameter) is not ParameterSource.DEFAULT
+        if explicit and given != value:
+            raise BadInput(f"{path} was begun with {name} {value!r}, now {given!r} was given; leave the choices out")
+        found.append(value)
+    return found
+
+
+def _check_resumable(before: Begun, header: Mapping[str, Any], tasks: Sequence[runner.Task], path: Path) -> None:
+    """Raise BadInput if the rest of a run would not be of a piece with what there is."""
+    there = before.header
+    for name in header.keys() - {"started", "arguments", "absent"}:
+        if there.get(name) != header[name]:
+            got = f"{path} was begun with {name} {there.get(name)!r}, here it is {header[name]!r}"
+            raise BadInput(f"{got}; run it again as a whole")
+    if before.tasks != [(t.case.id, t.dtype) for t in tasks[: len(before.tasks)]]:
+        raise BadInput(f"{path}: its measurements are not the first of this run; run it again")
 
 
 def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]]:
@@ -133,13 +217,15 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
     return list({c.spec: c for c in found}.values()), absent
 
 
-def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
+def _judge(
+    tasks: Sequence[runner.Task], jobs: int, timeout: float, writer: RunWriter
+) -> tuple[list[Measurement], dict[str, float]]:
     measurements: list[Measurement] = []
     seconds: dict[str, float] = defaultdict(float)
     columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
         bar = progress.add_task("judging", total=len(tasks))
-        for outcome in runner.outcomes(tasks, jobs):
+        for outcome in supervisor.outcomes(tasks, jobs, timeout):
             writer.write(outcome.measurements)
             measurements += outcome.measurements
             for spec, taken in outcome.seconds:
@@ -173,13 +259,13 @@ def _conclude(
     counts = Counter(m.verdict for m in measurements)
     known = sum(is_known(m) for m in measurements)
     judged = sum(counts[v] for v in ("conforms", "deviates", "vacuous", "out of range", "undecided"))
-    slowest = max(seconds, key=lambda s: seconds[s])
+    slowest = max(seconds, key=lambda s: seconds[s], default=None)
     if absent:
         console.print(f"absent: {', '.join(absent)}", style="yellow", markup=False)
     console.print(f"written: {path}", markup=False, soft_wrap=True)
     console.print(
         f"judged {judged}, deviating {counts['deviates'] - known} (known {known}), vacuous {counts['vacuous']}, "
-        f"slowest {slowest} {seconds[slowest]:.1f} s",
+        f"slowest {f'{slowest} {seconds[slowest]:.1f} s' if slowest else 'none'}",
         style="bold", markup=False, soft_wrap=True,
     )  # fmt: skip
     if counts["deviates"] > known:

@@ -10,7 +10,10 @@ import numpy as np
 from gradconform.reference.judge import Judgement
 
 #: The first word of a measurement's reason, always one of these (`known:<id>` for a known deviation).
-REASONS = ("dtype", "device", "derivation", "operation", "exception", "output", "operands", "traced", "known")
+REASONS = (
+    "dtype", "device", "derivation", "operation", "exception", "output", "operands", "traced", "known",
+    "died", "timeout", "inputs", "state", "nondeterminism", "noise",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

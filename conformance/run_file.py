@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import FileIO
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gradconform.conformance.measurement import COLUMNS, Measurement
 from gradconform.reference.cases import BadInput
@@ -58,24 +63,43 @@ def decoded(text: str) -> dict[str, Any]:
     return {k: _NON_FINITE.get(v, v) if k in _NUMBERS and isinstance(v, str) else v for k, v in values.items()}
 
 
-class RunWriter:
-    """Writes a new run file; the footer is written by `finish`, and only then is the run complete.
+class Unwritable(Exception):
+    """Measurements cannot be written any more, such as on a full disk; the message says what to do."""
 
-    Raises BadInput if the file exists or cannot be made.
+
+class RunWriter:
+    """Writes a run file; the footer is written by `finish`, and only then is the run complete.
+
+    A new file is created, never written over, and kept for this writer alone until it is closed. With `begun` an
+    incomplete file goes on after what is in it. Raises BadInput if the file exists, cannot be made, or is somebody
+    else's, and Unwritable where writing fails later.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any], begun: Begun | None = None) -> None:
         self.path = path
         self.counts: Counter[str] = Counter()
         self.rows = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("x", encoding="utf-8")
+            # Unbuffered: a write is one call to the system, and what is written is no longer this process's to lose.
+            self._file = path.open("xb" if begun is None else "r+b", buffering=0)
         except FileExistsError:
             raise BadInput(f"{path} exists; a run is never written over: give another -o, or remove it") from None
         except OSError as error:
             raise BadInput(f"cannot write {path}: {error.strerror}; give another -o") from error
-        self._write(line({"kind": "header", "schema": SCHEMA, **header}))
+        try:
+            _lock(self._file, path)
+            if begun is None:
+                self._write(line({"kind": "header", "schema": SCHEMA, **header}))
+                return
+            if begun.size != path.stat().st_size:
+                raise BadInput(f"{path} was written to meanwhile; another run has gone on with it")
+            self._file.truncate(begun.end)
+            self._file.seek(begun.end)
+            self._count(begun.measurements)
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> RunWriter:
         return self
@@ -86,18 +110,120 @@ class RunWriter:
         self._file.close()
 
     def _write(self, text: str) -> None:
-        self._file.write(text)
-        self._file.flush()
+        rest = memoryview(text.encode())
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise Unwritable(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _count(self, rows: Sequence[Measurement]) -> None:
+        self.counts.update(m.verdict for m in rows)
+        self.rows += len(rows)
 
     def write(self, measurements: Iterable[Measurement]) -> None:
         rows = list(measurements)
         self._write("".join(line(m.row()) for m in rows))
-        self.counts.update(m.verdict for m in rows)
-        self.rows += len(rows)
+        self._count(rows)
 
     def finish(self, **totals: Any) -> None:
         counts = {v: self.counts[v] for v in VERDICTS}
         self._write(line({"kind": "footer", "measurements": self.rows, "verdicts": counts, **totals}))
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise Unwritable(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def _lock(file: IO[bytes] | FileIO, path: Path) -> None:
+    """Keep the file for this process until it is closed or dead. Raises BadInput if another has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            # The first byte past 2^62: locked bytes cannot be read by others, and a run under way may be read.
+            file.seek(1 << 62)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise BadInput(f"{path} is being written by another run; wait for it, or give another -o") from error
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An incomplete run file: its header, its whole tasks' measurements, where they end, and the file's size in bytes.
+
+    Of the last task nobody knows whether it is whole, so it is not among them; nor is what is cut off after it.
+    """
+
+    header: Mapping[str, Any]
+    measurements: tuple[Measurement, ...]
+    end: int
+    size: int
+
+    @property
+    def tasks(self) -> list[tuple[str, str]]:
+        """Case and dtype of every task that is done, in order."""
+        return [key for key, _ in groupby(self.measurements, key=_task)]
+
+
+def begun(path: Path) -> Begun | None:
+    """What there is of an incomplete run; None for a file that is empty or ends within its header.
+
+    Raises BadInput for a file that cannot be read, is complete, or is no run of this schema.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    first, *rest = content.split(b"\n")
+    opening = b'{"kind":"header"'
+    if not rest and first[: len(opening)] == opening[: len(first)]:
+        return None
+    header = _object(first, path, 1)
+    _check_header(header, path)
+    measurements: list[Measurement] = []
+    ends: list[int] = []
+    end = len(first) + 1
+    for number, text in enumerate(rest[:-1], 2):
+        where = f"{path}, line {number}"
+        values = _object(text, path, number)
+        if values.get("kind") == "footer":
+            raise BadInput(f"{path} is complete; there is nothing to resume")
+        if "quantity" not in values:
+            raise BadInput(f"{where}: neither a measurement nor a footer")
+        measurements.append(Measurement(**_row(values, where)))
+        ends.append(end)
+        end += len(text) + 1
+    whole = len(measurements)
+    while whole and _task(measurements[whole - 1]) == _task(measurements[-1]):
+        whole -= 1
+    return Begun(header, tuple(measurements[:whole]), ends[whole] if ends else end, len(content))
+
+
+def _task(m: Measurement) -> tuple[str, str]:
+    return m.case, m.dtype
+
+
+def _object(text: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadInput(f"{path}, line {number}: truncated or not JSON; is this a run file?") from None
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}, line {number}: expected an object; is this a run file?")
+    return values
+
+
+def _check_header(values: Mapping[str, Any], path: Path) -> None:
+    if values.get("kind") != "header" or values.get("suite") != "gradconform":
+        raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
+    if values.get("schema") != SCHEMA:
+        raise BadInput(f"{path} has schema {values.get('schema')!r}; this gradconform reads schema {SCHEMA}")
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
@@ -113,10 +239,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
         if footer is not None:
             raise BadInput(f"{where}: there is more after the footer; the file was written twice or joined")
         if header is None:
-            if values.get("kind") != "header" or values.get("suite") != "gradconform":
-                raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
-            if values.get("schema") != SCHEMA:
-                raise BadInput(f"{path} has schema {values.get('schema')!r}; this gradconform reads schema {SCHEMA}")
+            _check_header(values, path)
             header = values
         elif "quantity" in values:
             rows.append(_row(values, where))
@@ -127,7 +250,10 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
     if header is None:
         raise BadInput(f"{path} is empty; expected a run written by `gradconform run`")
     if footer is None:
-        raise BadInput(f"{path} is incomplete: it has no footer, so the run did not finish; run it again")
+        raise BadInput(
+            f"{path} is incomplete: it has no footer, so the run did not finish; go on with it: "
+            f"gradconform run --resume {path}"
+        )
     counts = Counter(str(r["verdict"]) for r in rows)
     if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in VERDICTS}:
         raise BadInput(f"{path}: its footer counts {footer.get('measurements')!r} measurements, it holds {len(rows)}")

@@ -1,22 +1,22 @@
-"""The runner: tasks in, measurements out, over spawned worker processes, in the order of the tasks.
+"""The runner: the tasks of a run, and what is made of one, here or in a worker process (see `supervisor`).
 
 The seam is `perform`, a pure function from a picklable task to an outcome. No ball crosses it.
 """
 
 from __future__ import annotations
 
-import os
 import platform
+import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 from gradconform.adapters import registry
-from gradconform.conformance.check import check_route
+from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.check import ask, judge_answer
 from gradconform.conformance.known import marked
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import BadInput, Case, point
@@ -26,13 +26,24 @@ SUITE_VERSION = "0.1.0"
 
 @dataclass(frozen=True)
 class Task:
-    """One case at one dtype, for several routes: they share the truth."""
+    """One case at one dtype, for several routes: they share the truth.
+
+    `chosen_by` are the options that choose the case on the command line, other than `-c` and its id.
+    """
 
     case: Case
     dtype: str
     device: str
     profile: str
     routes: tuple[str, ...]
+    chosen_by: tuple[str, ...] = ()
+
+    def command(self, spec: str) -> str:
+        """The command that asks one route this task's question."""
+        case = self.chosen_by or ("-c", self.case.id)
+        device = () if self.device == "cpu" else ("--device", self.device)
+        profile = () if self.profile == "opencl" else ("--profile", self.profile)
+        return shlex.join(("gradconform", "run", "-a", spec, *case, "-d", self.dtype, *device, *profile))
 
 
 @dataclass(frozen=True)
@@ -44,47 +55,56 @@ class Outcome:
 
 
 def perform(task: Task) -> Outcome:
-    """Ask every route of a task and judge what it answers."""
+    """Ask every route of a task, in this process, and judge what it answers."""
     measurements: list[Measurement] = []
     seconds: list[tuple[str, float]] = []
     at = point(task.case, task.dtype, task.device)
     for spec in task.routes:
         started = time.perf_counter()
         for chosen in registry.choose(spec):
-            found = check_route(chosen.adapter, chosen.route, at, task.profile)
+            answer = ask(chosen.adapter, chosen.route, at, task.command(chosen.spec))
+            found = (
+                [answer]
+                if isinstance(answer, Measurement)
+                else judge_answer(answer, chosen.adapter, chosen.route, at, task.profile)
+            )
             measurements += marked(found, registry.versions(chosen.adapter), task.device)
         seconds.append((spec, time.perf_counter() - started))
     return Outcome(tuple(measurements), tuple(seconds))
 
 
 def plan(
-    chosen: Sequence[registry.Chosen], cases: Sequence[Case], dtypes: Sequence[str], device: str, profile: str
+    chosen: Sequence[registry.Chosen],
+    cases: Sequence[Case],
+    dtypes: Sequence[str],
+    device: str,
+    profile: str,
+    seed: int = 0,
+    globs: Sequence[str] = (),
 ) -> list[Task]:
-    """The tasks of a run; a case that a dtype cannot hold is refused here, before anything runs."""
+    """The tasks of a run; `seed` and `globs` are those that chose the cases.
+
+    Raises BadInput for a case that a dtype cannot hold, and for names that rows could not be told apart by, before
+    anything runs.
+    """
+    for kind, names in (
+        ("case", [c.id for c in cases]),
+        ("route", [f"{c.adapter.name}/{c.route.name}" for c in chosen]),
+    ):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise BadInput(f"two of the {kind}s are called {twice[0]!r}; their measurements could not be told apart")
     specs = tuple(c.spec for c in chosen)
-    tasks = [Task(case, dtype, device, profile, specs) for case in cases for dtype in dtypes]
+    listed = catalogue(seed)
+    imported = tuple(part for glob in globs if ":" in glob for part in ("-c", glob))
+    seeded = () if seed == 0 else ("--seed", str(seed))
+    tasks = []
+    for case in cases:
+        chosen_by = imported if case.id not in listed else ("-c", case.id, *seeded) if seeded else ()
+        tasks += [Task(case, dtype, device, profile, specs, chosen_by) for dtype in dtypes]
     for task in tasks:
         point(task.case, task.dtype, task.device)
     return tasks
-
-
-def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
-    """The outcomes in the order of the tasks, from `jobs` worker processes, or from this one if that is 1."""
-    if jobs == 1 or len(tasks) == 1:
-        yield from map(perform, tasks)
-        return
-    with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _settle) as pool:
-        try:
-            yield from pool.map(perform, tasks, chunksize=4)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _settle() -> None:
-    """One thread a worker: workers are as many as cores, and these networks are small."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
 
 
 def check_device(chosen: Sequence[registry.Chosen], device: str) -> None:

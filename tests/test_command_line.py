@@ -59,7 +59,7 @@ def test_a_crashing_adapter_gives_exit_status_3_and_a_command_that_reproduces_it
     flat = " ".join(done.stdout.split())
     assert "crashed: crashing/only float32 document/worked-example" in flat
     assert "ZeroDivisionError" in flat
-    assert "gradconform explain document/worked-example" in flat
+    assert "gradconform run -a wrong_adapters:crashing/only -c document/worked-example -d float32" in flat
 
 
 def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:

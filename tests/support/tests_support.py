@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from gradconform.reference.cases import Point
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 #: An environment in which `wrong_adapters:…` can be imported by a subprocess.
-WRONG_ADAPTERS = {"PYTHONPATH": str(Path(__file__).parent)}
+WRONG_ADAPTERS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
 
 
 class Scripted:
