@@ -94,7 +94,8 @@ class RunWriter:
                 return
             if begun.size != path.stat().st_size:
                 raise BadInput(f"{path} was written to meanwhile; another run has gone on with it")
-            self._file.truncate(begun.end)
+            # What is after the end goes when something is there to take its place: a run that is ended again before
+            # that loses nothing.
             self._file.seek(begun.end)
             self._count(begun.measurements)
         except BaseException:
@@ -112,6 +113,7 @@ class RunWriter:
     def _write(self, text: str) -> None:
         rest = memoryview(text.encode())
         try:
+            self._file.truncate()
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:

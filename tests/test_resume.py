@@ -169,3 +169,17 @@ def test_two_runs_into_one_file_are_refused(cli: Cli, tmp_path: Path) -> None:
         writer.write([row, row])
     with pytest.raises(BadInput, match="was written to meanwhile"):
         RunWriter(path, header, before)
+
+
+def test_a_resumed_run_that_is_ended_before_its_first_measurement_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    row = Measurement("document/worked-example", "numpy", "central", "float32", "whole", "E_total", 1)
+    with RunWriter(path, {"suite": "gradconform"}) as writer:
+        writer.write([row])
+    content = path.read_bytes()
+    with RunWriter(path, {}, begun(path)):
+        pass
+    assert path.read_bytes() == content
+    with RunWriter(path, {}, begun(path)) as writer:
+        writer.write([row])
+    assert path.read_bytes() == content
