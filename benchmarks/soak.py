@@ -18,9 +18,9 @@ import json
 import os
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from multiprocessing import get_context
@@ -154,19 +154,21 @@ def append(path: Path, done: Done) -> None:
 
 def worked(seed: int, quantities: int, before: Sequence[Done], routes: tuple[str, ...], pool: Executor,
            jobs: int) -> Iterator[Done]:  # fmt: skip
-    """The units of a seed that are not done, in order, until `quantities` were judged or an alarm was raised."""
+    """The units of a seed that are not done, as they finish, until `quantities` were judged or an alarm was raised."""
     judged = sum(d.quantities for d in before)
     finished = {d.number for d in before}
     numbers = (n for n in count() if n not in finished)
-    pending: deque[Future[Done]] = deque()
+    pending: set[Future[Done]] = set()
     while judged < quantities:
         while len(pending) < jobs + 1:
-            pending.append(pool.submit(soak, Unit(seed, next(numbers)), routes))
-        done = pending.popleft().result()
-        judged += done.quantities
-        yield done
-        if done.alarms:
-            break
+            pending.add(pool.submit(soak, Unit(seed, next(numbers)), routes))
+        ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in ready:
+            done = future.result()
+            judged += done.quantities
+            yield done
+            if done.alarms:
+                return
     for future in pending:
         future.cancel()
 

@@ -37,6 +37,9 @@ _TEXT = {
 }
 _REQUIRED = {"case", "adapter", "route", "dtype", "quantity", "verdict"}
 _NUMBERS = tuple(c for c in COLUMNS if c not in _TEXT)
+#: The longest line that is read, in bytes. The longest that is written is a header, which holds the run's arguments: on
+#: Linux 2 MiB at most (a quarter of the 8 MiB stack, execve(2)), sixfold where JSON spells every byte as \\u00XX.
+LINE_LIMIT = 16 * 2**20
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -116,7 +119,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
             if values.get("kind") != "header" or values.get("suite") != "gradconform":
                 raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
             if values.get("schema") != SCHEMA:
-                raise BadInput(f"{path} has schema {values.get('schema')!r}; this gradconform reads schema {SCHEMA}")
+                raise BadInput(f"{path} has schema {_quoted(values.get('schema'))}; this gradconform reads schema {SCHEMA}")
+            if not isinstance(values.get("profile"), str):
+                raise BadInput(f"{path}: its header's profile is {_quoted(values.get('profile'))}, expected text")
             header = values
         elif "quantity" in values:
             rows.append(_row(values, where))
@@ -130,25 +135,52 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
         raise BadInput(f"{path} is incomplete: it has no footer, so the run did not finish; run it again")
     counts = Counter(str(r["verdict"]) for r in rows)
     if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in VERDICTS}:
-        raise BadInput(f"{path}: its footer counts {footer.get('measurements')!r} measurements, it holds {len(rows)}")
+        raise BadInput(f"{path}: its footer counts {_quoted(footer.get('measurements'))} measurements, it holds {len(rows)}")
     if not rows:
         raise BadInput(f"{path} holds no measurement; nothing was judged")
     return header, rows, footer
 
 
+def parsed(text: str) -> Any:
+    """Strict JSON: ValueError for NaN and Infinity, for numbers that float64 has not, for a key given twice."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is no JSON")
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else refuse(digits[:20])
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise ValueError("a key is given twice")
+        return values
+
+    return json.loads(text, parse_constant=refuse, parse_float=number, object_pairs_hook=once)
+
+
+def _quoted(value: Any) -> str:
+    """A value for a message: its repr, which has no control characters, cut where it is long."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, text in enumerate(file, 1):
+        with path.open("rb") as file:
+            for number, text in enumerate(iter(lambda: file.readline(LINE_LIMIT + 1), b""), 1):
+                if len(text) > LINE_LIMIT:
+                    raise BadInput(f"{path}, line {number}: longer than {LINE_LIMIT} bytes; is this a run file?")
                 try:
-                    values = json.loads(text)
+                    values = parsed(text.decode("utf-8"))
+                except UnicodeDecodeError:
+                    raise BadInput(f"{path} is not text; expected a run written by `gradconform run`") from None
                 except (ValueError, RecursionError):
                     raise BadInput(f"{path}, line {number}: truncated or not JSON; is this a run file?") from None
                 if not isinstance(values, dict):
                     raise BadInput(f"{path}, line {number}: expected an object; is this a run file?")
                 yield number, values
-    except UnicodeDecodeError:
-        raise BadInput(f"{path} is not text; expected a run written by `gradconform run`") from None
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
 
@@ -158,14 +190,18 @@ def _row(values: dict[str, Any], where: str) -> dict[str, Any]:
         raise BadInput(f"{where}: the columns are not those of this gradconform: expected {' '.join(COLUMNS)}")
     for name in _TEXT:
         if not isinstance(values[name], str) and (name in _REQUIRED or values[name] is not None):
-            raise BadInput(f"{where}: {name} is {values[name]!r}, expected text")
+            raise BadInput(f"{where}: {name} is {_quoted(values[name])}, expected text")
     if values["verdict"] not in VERDICTS:
-        raise BadInput(f"{where}: unknown verdict {values['verdict']!r}")
+        raise BadInput(f"{where}: unknown verdict {_quoted(values['verdict'])}")
     for name in _NUMBERS:
         value = values[name]
         value = _NON_FINITE.get(value, value) if isinstance(value, str) else value
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise BadInput(f"{where}: {name} is {value!r}, expected a number")
+            raise BadInput(f"{where}: {name} is {_quoted(value)}, expected a number")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise BadInput(f"{where}: {name} is {_quoted(value)}, expected a number below 2^63 or with a point")
+        if name == "elements" and not (isinstance(value, int) and value >= 0):
+            raise BadInput(f"{where}: elements is {_quoted(value)}, expected a whole number, 0 or more")
         values[name] = value
     return values
 
