@@ -62,6 +62,7 @@ def covering_networks(seed: int = 0) -> Iterator[Case]:
 def primitive_networks() -> Iterator[Case]:
     """One neuron at the points where a framework's primitive was found to be least accurate, or to overflow."""
     yield _one_neuron("network/primitives/elu", "elu", 1.0, [-0.2837, -0.2711, -0.2563, -0.1296] * 4, [0.0] * 16)
+    yield _one_neuron("network/primitives/tanh", "tanh", 1.0, [19.676, 19.634, 19.192, 8.0509] * 4, [0.0] * 16)
     yield _one_neuron("network/primitives/gelu", "gelu", 1.0, [0.0338, 0.0452, 0.0852, -5.0] * 4, [-1.0] * 16)
     yield _one_neuron("network/primitives/gelu-overflow", "gelu", 300.0, [1.0, 0.5], [-137.0, 0.0])
     yield _one_neuron("network/primitives/gelu-tanh-overflow", "gelu_tanh", 50.0, [1.0, 0.5], [-1.0, 0.0])
