@@ -32,7 +32,6 @@ from gradconform.reference.text import formula, symbol, visible
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
 
-
 class Terminal(Console):
     """A console that shows text as it is: no markup, no emoji codes, and control characters spelled out.
 

@@ -88,7 +88,9 @@ def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
             raise BadInput(f"known deviations {path}, entry {number}: expected the strings {expected}")
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", entry["id"]):
             wrong = ascii(entry["id"][:100])
-            raise BadInput(f"known deviations {path}, entry {number}: id is {wrong}; expected such as 'torch-erf-float32'")
+            raise BadInput(
+                f"known deviations {path}, entry {number}: id is {wrong}; expected such as 'torch-erf-float32'"
+            )
         try:
             SpecifierSet(entry["versions"])
         except InvalidSpecifier as error:

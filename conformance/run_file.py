@@ -119,7 +119,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
             if values.get("kind") != "header" or values.get("suite") != "gradconform":
                 raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
             if values.get("schema") != SCHEMA:
-                raise BadInput(f"{path} has schema {_quoted(values.get('schema'))}; this gradconform reads schema {SCHEMA}")
+                raise BadInput(
+                    f"{path} has schema {_quoted(values.get('schema'))}; this gradconform reads schema {SCHEMA}"
+                )
             if not isinstance(values.get("profile"), str):
                 raise BadInput(f"{path}: its header's profile is {_quoted(values.get('profile'))}, expected text")
             header = values
@@ -135,7 +137,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
         raise BadInput(f"{path} is incomplete: it has no footer, so the run did not finish; run it again")
     counts = Counter(str(r["verdict"]) for r in rows)
     if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in VERDICTS}:
-        raise BadInput(f"{path}: its footer counts {_quoted(footer.get('measurements'))} measurements, it holds {len(rows)}")
+        raise BadInput(
+            f"{path}: its footer counts {_quoted(footer.get('measurements'))} measurements, it holds {len(rows)}"
+        )
     if not rows:
         raise BadInput(f"{path} holds no measurement; nothing was judged")
     return header, rows, footer
