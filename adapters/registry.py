@@ -102,7 +102,7 @@ def validated(target: Any, spec: str) -> Adapter:
 
 
 def _check_name(spec: str, what: str, name: Any) -> None:
-    """Refuse a name that is not safe in a table, a file name or a terminal, which names of adapters and routes reach."""
+    """Refuse a name that is not safe in a table, a file name or a terminal, all of which it reaches."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         got = ascii(name)[:80]
         raise BadInput(f"adapter {spec!r}: {what} is {got}; expected at most 60 of A-Z a-z 0-9 . _ -, a letter first")

@@ -29,7 +29,8 @@ from gradconform.reference.cases import BadInput
 HOSTILE = (
     "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 400, "1" * 5000, "-1", "0.5", "true", "null", "{}", "[]",
     "[" * 2000 + "]" * 2000, "[" * 200000, '{"a":' * 2000, '"\\ud800"', '"\\u0000"', '"\\u001b]0;title\\u0007"',
-    '"=cmd|\' /C calc\'!A0"', '"<script>alert(1)</script>"', '"../../etc/passwd"', '"' + "x" * 100000 + '"', '""', '"nan"',
+    '"=cmd|\' /C calc\'!A0"', '"<script>alert(1)</script>"', '"../../etc/passwd"', '"' + "x" * 100000 + '"', '""',
+    '"nan"',
 )  # fmt: skip
 #: The longest message: a path, a place, and the columns that were expected.
 MESSAGE_LIMIT = 1000

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.cases import BadInput, Case, document_case, network_case
+from gradconform.reference.cases import BadInput, Case, network_case
 from gradconform.reference.network import Architecture
 
 
@@ -63,10 +63,12 @@ def smaller(case: Case) -> Iterator[Case]:
         except BadInput:
             continue  # such as softmax cut to one output, or a target that has left the domain of its loss
     values = {"inputs": network.inputs, "targets": network.targets, "rate": network.rate}
-    for l, (W, b, _) in enumerate(network.layers):
-        values |= {f"W{l}": W} | ({} if b is None else {f"b{l}": b})
+    for layer, (W, b, _) in enumerate(network.layers):
+        values |= {f"W{layer}": W} | ({} if b is None else {f"b{layer}": b})
     for simple in _simpler(values):
-        layers = tuple((simple[f"W{l}"], simple.get(f"b{l}"), a) for l, (_, _, a) in enumerate(network.layers))
+        layers = tuple(
+            (simple[f"W{layer}"], simple.get(f"b{layer}"), a) for layer, (_, _, a) in enumerate(network.layers)
+        )
         of = {n: simple[n] for n in ("inputs", "targets", "rate")}
         try:
             yield replace(network, layers=layers, **of).case()
@@ -80,7 +82,7 @@ def _document(case: Case, values: dict[str, Any]) -> Case:
 
 def _network(case: Case, architecture: Architecture) -> Network:
     v = dict(case.values)
-    layers = tuple((v[f"W{l}"], v.get(f"b{l}"), a) for l, a in enumerate(architecture.activations, 1))
+    layers = tuple((v[f"W{layer}"], v.get(f"b{layer}"), a) for layer, a in enumerate(architecture.activations, 1))
     return Network(case.id, layers, architecture.loss, architecture.reduction, v["X"], v["T"], float(v["eta"]))
 
 
@@ -88,23 +90,25 @@ def _fewer(n: Network) -> Iterator[Network]:
     """One half of the rows, a single layer less, one half of the units of a layer, a bias less."""
     for rows in _halves(len(n.inputs)):
         yield replace(n, inputs=n.inputs[rows], targets=n.targets[rows])
-    for l in range(len(n.layers) - 1):  # the next layer then takes the width that this one took
-        W, b, activation = n.layers[l + 1]
-        wide = np.resize(W, (W.shape[0], n.layers[l][0].shape[1]))
-        yield replace(n, layers=(*n.layers[:l], (wide, b, activation), *n.layers[l + 2 :]))
+    for layer in range(len(n.layers) - 1):  # the next layer then takes the width that this one took
+        W, b, activation = n.layers[layer + 1]
+        wide = np.resize(W, (W.shape[0], n.layers[layer][0].shape[1]))
+        yield replace(n, layers=(*n.layers[:layer], (wide, b, activation), *n.layers[layer + 2 :]))
     for inputs in _halves(n.inputs.shape[1]):
         W, b, activation = n.layers[0]
         yield replace(n, inputs=n.inputs[:, inputs], layers=((W[:, inputs], b, activation), *n.layers[1:]))
-    for l, (W, b, activation) in enumerate(n.layers):
+    for layer, (W, b, activation) in enumerate(n.layers):
         for units in _halves(W.shape[0]):
             cut = (W[units], None if b is None else b[units], activation)
-            if l + 1 == len(n.layers):
-                yield replace(n, layers=(*n.layers[:l], cut), targets=n.targets[:, units])
+            if layer + 1 == len(n.layers):
+                yield replace(n, layers=(*n.layers[:layer], cut), targets=n.targets[:, units])
                 continue
-            W_next, b_next, a_next = n.layers[l + 1]
-            yield replace(n, layers=(*n.layers[:l], cut, (W_next[:, units], b_next, a_next), *n.layers[l + 2 :]))
+            W_next, b_next, a_next = n.layers[layer + 1]
+            yield replace(
+                n, layers=(*n.layers[:layer], cut, (W_next[:, units], b_next, a_next), *n.layers[layer + 2 :])
+            )
         if b is not None:
-            yield replace(n, layers=(*n.layers[:l], (W, None, activation), *n.layers[l + 1 :]))
+            yield replace(n, layers=(*n.layers[:layer], (W, None, activation), *n.layers[layer + 1 :]))
 
 
 def _halves(size: int) -> Iterator[slice]:

@@ -71,7 +71,6 @@ class Alarm:
     """Where an alarm was raised; the unit and the case's id find its numbers again."""
 
     case: str
-    adapter: str
     route: str
     dtype: str
     level: str | None
@@ -106,14 +105,13 @@ def soak(unit: Unit, routes: tuple[str, ...]) -> Done:
     alarms: list[Alarm] = []
     for case in unit.cases():
         for dtype in FORMATS:
-            for m in perform(Task(case, dtype, "cpu", "opencl", routes)).measurements:
-                verdicts["known" if is_known(m) else m.verdict] += 1
-                components += m.elements if m.verdict in JUDGED else 0
-                if alarming(m):
-                    share = None if m.share is None else float(repr(m.share))
-                    alarms.append(
-                        Alarm(m.case, m.adapter, m.route, m.dtype, m.level, m.quantity, m.verdict, share, m.reason)
-                    )
+            for route in routes:  # one by one, to know which specification to ask again; the truth is cached
+                for m in perform(Task(case, dtype, "cpu", "opencl", (route,))).measurements:
+                    verdicts["known" if is_known(m) else m.verdict] += 1
+                    components += m.elements if m.verdict in JUDGED else 0
+                    if alarming(m):
+                        of = (m.case, route, m.dtype, m.level, m.quantity, m.verdict, m.share, m.reason)
+                        alarms.append(Alarm(*of))
     quantities = sum(n for v, n in verdicts.items() if v in (*JUDGED, "known"))
     seconds = round(time.perf_counter() - started, 3)
     return Done(unit.seed, unit.number, quantities, components, dict(verdicts), seconds, tuple(alarms))
@@ -175,17 +173,16 @@ def worked(seed: int, quantities: int, before: Sequence[Done], routes: tuple[str
 
 def minimal(unit: Unit, alarm: Alarm) -> str:
     """The code that reproduces an alarm, of the smallest case that was found to raise it."""
-    route = f"{alarm.adapter}/{alarm.route}"
 
     def alarms(case: Case) -> bool:
         try:
-            found = perform(Task(case, alarm.dtype, "cpu", "opencl", (route,))).measurements
+            found = perform(Task(case, alarm.dtype, "cpu", "opencl", (alarm.route,))).measurements
         except BadInput:
             return False
         return any(alarming(m) and (m.level, m.verdict) == (alarm.level, alarm.verdict) for m in found)
 
     case = next(c for c in unit.cases() if c.id == alarm.case)
-    return code(shrunk(case, alarms), route, alarm.dtype)
+    return code(shrunk(case, alarms), alarm.route, alarm.dtype)
 
 
 def closing(done: Sequence[Done]) -> str:
@@ -223,12 +220,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"soak: {error}", file=sys.stderr)
         return 2
+    specifications = tuple(dict.fromkeys(c.spec for c in chosen))
     share = -(-options.quantities // len(seeds))
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the workers: these networks are small
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         for seed in seeds:
             before = [d for d in done if d.seed == seed and not d.alarms]
-            for d in worked(seed, share, before, routes, pool, options.jobs):
+            for d in worked(seed, share, before, specifications, pool, options.jobs):
                 if d.alarms:
                     print(f"\nalarm: {d.alarms[0]}\n{minimal(Unit(d.seed, d.number), d.alarms[0])}")
                     return 1

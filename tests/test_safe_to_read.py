@@ -1,4 +1,4 @@
-"""What strangers wrote (run files, plug-ins, known deviations) is refused clearly or shown as it is, and does nothing."""
+"""What strangers wrote (run files, plug-ins, known deviations) is refused clearly or shown as it is; nothing runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.table import Table
+from tests_support import benchmark
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Route
@@ -24,7 +25,6 @@ from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import RunWriter, load
 from gradconform.reference.cases import BadInput, document_case
 from gradconform.reference.text import visible
-from tests_support import benchmark
 
 fuzz = benchmark("fuzz")
 HOSTILE = ("\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\u202egnp.exe", "\ud800", "a\rb", "a\0b")
@@ -139,7 +139,7 @@ def test_names_of_adapters_routes_and_cases_keep_to_an_alphabet(name: str) -> No
         SimpleNamespace(name=name, routes=(Route("r"),), answer=lambda point, route: None),
         SimpleNamespace(name="a", routes=(Route(name),), answer=lambda point, route: None),
     ):
-        with pytest.raises(BadInput, match="name is .* expected at most 60"):
+        with pytest.raises(BadInput, match=r"name is .* expected at most 60"):
             registry.validated(adapter, "mine:adapter")
     with pytest.raises(BadInput, match="case id"):
         document_case(name * 4, weights=[0.1] * 8, inputs=(1, 2), targets=(0, 1), rate=0.5)

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from tests_support import BENCHMARKS, WRONG_ADAPTERS, benchmark
 
 from gradconform.conformance.networks import architectures, random_network
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.cases import Case
 from gradconform.reference.losses import LOSSES
 from gradconform.reference.network import Architecture
-from tests_support import BENCHMARKS, WRONG_ADAPTERS, benchmark
 
 shrinking = benchmark("shrinking")
 soak = benchmark("soak")
@@ -47,10 +47,14 @@ def test_correct_routes_raise_no_alarm_and_a_soak_that_was_cut_off_goes_on(tmp_p
 
 
 def test_a_wrong_route_ends_the_soak_in_a_minimal_case_that_reproduces_it(tmp_path: Path) -> None:
-    found = soaked("-a", "wrong_adapters:zeros", "--quantities", "50", "-o", str(tmp_path / "state.jsonl"))
+    found = soaked("-a", "wrong_adapters:flipped", "--quantities", "50", "-o", str(tmp_path / "state.jsonl"))
     assert found.returncode == 1, found.stderr
     assert "alarm: Alarm(case='document/scale-1/000'" in found.stdout
-    assert "import gradconform as gc" in found.stdout
+    program = found.stdout[found.stdout.index("import gradconform as gc") :]
+    assert "rows = gc.check('wrong_adapters:flipped/only', case" in program
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, *WRONG_ADAPTERS.values()])}
+    again = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert "deviates" in again.stdout
 
 
 def test_a_network_shrinks_to_what_raises_the_alarm_and_its_code_builds_it_again() -> None:
