@@ -157,6 +157,20 @@ def isolation(session: nox.Session) -> None:
     session.run("python", "benchmarks/isolation.py", "cost")
 
 
+@nox.session(default=False, reuse_venv=True)
+def soak(session: nox.Session) -> None:
+    """A million judged quantities: 0 false alarms, or a minimal case. Resumes from runs/soak.jsonl."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def fuzz(session: nox.Session) -> None:
+    """A hundred thousand mutated run files: each is refused with a clear error, or read."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/fuzz.py", *session.posargs)
+
+
 def _wheel(session: nox.Session) -> Path:
     """Build into this session's own folder and return the wheel."""
     folder = Path(session.create_tmp()).resolve() / f"dist-{os.getpid()}-{datetime.now(UTC):%H%M%S}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,8 @@ from gradconform.reference.cases import BadInput, unknown
 GROUP = "gradconform.adapters"
 #: Built-in adapters, and what installs the framework of each.
 BUILT_IN = {"torch": "gradconform[torch]", "jax": "gradconform[jax]", "numpy": "gradconform"}
+#: Names of adapters and of routes.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}")
 
 
 class NotInstalled(BadInput):
@@ -68,8 +71,10 @@ def _imported(name: str, module: str, attribute: str) -> Any:
                 f"adapter {name!r} needs a package that is not installed ({error}); {install}"
             ) from error
         raise NotInstalled(f"adapter {name!r}: importing {module} failed: {error}") from error
-    except AttributeError as error:
+    except (AttributeError, TypeError, ValueError) as error:  # no such object; a relative or an empty module name
         raise BadInput(f"adapter {name!r}: {error}; expected package.module:object") from error
+    except Exception as error:  # whatever a plug-in's module raises as it is imported
+        raise BadInput(f"adapter {name!r}: importing {module} raised {type(error).__name__}: {error}") from error
     return target
 
 
@@ -96,8 +101,13 @@ def validated(target: Any, spec: str) -> Adapter:
     name, routes, answer = (getattr(target, part, None) for part in ("name", "routes", "answer"))
     if not isinstance(name, str) or not name:
         raise BadInput(f"adapter {spec!r}: .name is {name!r}; expected a non-empty string")
+    _check_name(spec, ".name", name)
     if not isinstance(routes, Sequence) or not routes or not all(isinstance(r, Route) for r in routes):
         raise BadInput(f"adapter {spec!r}: .routes is {routes!r}; expected a sequence of gradconform.adapters Route")
+    for route in routes:
+        _check_name(spec, "a route's name", route.name)
+    if len({r.name for r in routes}) != len(routes):
+        raise BadInput(f"adapter {spec!r}: two routes have the same name; expected each name once")
     if not callable(answer):
         raise BadInput(f"adapter {spec!r} has no method answer(point, route) -> Answer")
     try:
@@ -108,6 +118,13 @@ def validated(target: Any, spec: str) -> Adapter:
     if not isinstance(target, Adapter):
         raise BadInput(f"adapter {spec!r}: {type(target).__name__} does not keep the adapter contract")
     return target
+
+
+def _check_name(spec: str, what: str, name: Any) -> None:
+    """Refuse a name that is not safe in a table, a file name or a terminal, all of which it reaches."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        got = ascii(name)[:80]
+        raise BadInput(f"adapter {spec!r}: {what} is {got}; expected at most 60 of A-Z a-z 0-9 . _ -, a letter first")
 
 
 def choose(spec: str | Adapter) -> list[Chosen]:

@@ -10,7 +10,7 @@ from random import Random
 from gradconform.conformance.datasets import available, dataset_cases
 from gradconform.conformance.networks import covering_networks, primitive_networks
 from gradconform.conformance.published import published
-from gradconform.reference.cases import BadInput, Case, document_case, unknown
+from gradconform.reference.cases import BadInput, Case, check_id, document_case, unknown
 
 #: Draws for each weight scale, and the scales.
 DRAWS, SCALES = 57, (1, 4, 20)
@@ -50,14 +50,18 @@ def _imported(specification: str) -> list[Case]:
         target = importlib.import_module(module)
         for part in attribute.split("."):
             target = getattr(target, part)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = target() if callable(target) else target
+        cases = [found] if isinstance(found, Case) else list(found) if isinstance(found, Iterable) else []
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise BadInput(f"case {specification!r}: {error}; expected package.module:object") from error
-    found = target() if callable(target) else target
-    cases = [found] if isinstance(found, Case) else list(found) if isinstance(found, Iterable) else []
+    except Exception as error:  # whatever else somebody's module or function raises
+        raise BadInput(f"case {specification!r} raised {type(error).__name__}: {error}") from error
     wrong = next((c for c in cases if not isinstance(c, Case)), None)
     if not cases or wrong is not None:
         got = type(found if wrong is None else wrong).__name__
         raise BadInput(f"case {specification!r} gives {got}; expected cases made by document_case or network_case")
+    for case in cases:
+        check_id(case.id)
     return cases
 
 

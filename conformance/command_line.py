@@ -33,12 +33,24 @@ from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.profiles import PROFILES
-from gradconform.reference.text import formula, symbol
+from gradconform.reference.text import formula, symbol, visible
 
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+class Terminal(Console):
+    """A console that shows text as it is: no markup, no emoji codes, and control characters spelled out.
+
+    Names and reasons come from plug-ins and run files; what they hold must not move the cursor, set a colour or a
+    title, or turn the direction of the text.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
+
+
+console = Terminal(highlight=False)
+errors = Terminal(stderr=True, highlight=False)
 
 
 def refused(command: Callable[..., Any]) -> Callable[..., Any]:

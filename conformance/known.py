@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +18,8 @@ from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import BadInput
 
 FILE = Path(__file__).with_name("known_deviations.toml")
+#: The largest file that is read, in bytes; the one that comes with the suite has a few thousand.
+FILE_LIMIT = 2**20
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,19 @@ def _contains(specifier: str, version: str) -> bool:
 def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
     """Read and check a known-deviations file. Raises BadInput naming the entry and what is wrong with it."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        with path.open("rb") as file:
+            content = file.read(FILE_LIMIT + 1)
+        if len(content) > FILE_LIMIT:
+            raise BadInput(f"known deviations {path}: larger than {FILE_LIMIT} bytes; is this the right file?")
+        data = tomllib.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise BadInput(f"known deviations {path}: nested too deeply; expected a list of [[deviation]]") from None
+    except BadInput:
+        raise
+    except (OSError, ValueError) as error:  # of which UnicodeDecodeError and TOMLDecodeError are two
         raise BadInput(f"known deviations {path}: {error}") from error
+    if set(data) - {"deviation"} or not isinstance(data.get("deviation", []), list):
+        raise BadInput(f"known deviations {path}: expected a list of [[deviation]] and nothing beside it")
     names = {f.name for f in fields(KnownDeviation)}
     needed = names - {"form"}
     entries = []
@@ -73,6 +86,11 @@ def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
         if not complete or not all(isinstance(v, str) for v in entry.values()):
             expected = f"{' '.join(sorted(needed))}, and form if it matters"
             raise BadInput(f"known deviations {path}, entry {number}: expected the strings {expected}")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", entry["id"]):
+            wrong = ascii(entry["id"][:100])
+            raise BadInput(
+                f"known deviations {path}, entry {number}: id is {wrong}; expected such as 'torch-erf-float32'"
+            )
         try:
             SpecifierSet(entry["versions"])
         except InvalidSpecifier as error:

@@ -42,6 +42,9 @@ _TEXT = {
 }
 _REQUIRED = {"case", "adapter", "route", "dtype", "quantity", "verdict"}
 _NUMBERS = tuple(c for c in COLUMNS if c not in _TEXT)
+#: The longest line that is read, in bytes. The longest that is written is a header, which holds the run's arguments: on
+#: Linux 2 MiB at most (a quarter of the 8 MiB stack, execve(2)), sixfold where JSON spells every byte as \\u00XX.
+LINE_LIMIT = 16 * 2**20
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -178,33 +181,37 @@ def begun(path: Path) -> Begun | None:
 
     Raises BadInput for a file that cannot be read, is complete, or is no run of this schema.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from error
-    first, *rest = content.split(b"\n")
-    opening = b'{"kind":"header"'
-    if not rest and first[: len(opening)] == opening[: len(first)]:
-        return None
-    header = _object(first, path, 1)
-    _check_header(header, path)
+    header: dict[str, Any] | None = None
     measurements: list[Measurement] = []
-    ends: list[int] = []
-    end = len(first) + 1
-    for number, text in enumerate(rest[:-1], 2):
-        where = f"{path}, line {number}"
-        values = _object(text, path, number)
-        if values.get("kind") == "footer":
-            raise BadInput(f"{path} is complete; there is nothing to resume")
-        if "quantity" not in values:
-            raise BadInput(f"{where}: neither a measurement nor a footer")
-        measurements.append(Measurement(**_row(values, where)))
-        ends.append(end)
-        end += len(text) + 1
+    starts: list[int] = []
+    end = size = 0
+    opening = b'{"kind":"header"'
+    for number, text in _lines(path):
+        size += len(text)
+        cut = not text.endswith(b"\n")
+        if header is None:
+            if cut and text[: len(opening)] == opening[: len(text)]:
+                return None
+            header = _object(text, path, number)
+            _check_header(header, path)
+        elif not cut:
+            values = _object(text, path, number)
+            where = f"{path}, line {number}"
+            if values.get("kind") == "footer":
+                raise BadInput(f"{path} is complete; there is nothing to resume")
+            if "quantity" not in values:
+                raise BadInput(f"{where}: neither a measurement nor a footer")
+            measurements.append(Measurement(**_row(values, where)))
+            starts.append(end)
+        else:
+            break
+        end = size
+    if header is None:
+        return None
     whole = len(measurements)
     while whole and _task(measurements[whole - 1]) == _task(measurements[-1]):
         whole -= 1
-    return Begun(header, tuple(measurements[:whole]), ends[whole] if ends else end, len(content))
+    return Begun(header, tuple(measurements[:whole]), starts[whole] if starts else end, size)
 
 
 def _task(m: Measurement) -> tuple[str, str]:
@@ -212,8 +219,13 @@ def _task(m: Measurement) -> tuple[str, str]:
 
 
 def _object(text: bytes, path: Path, number: int) -> dict[str, Any]:
+    """The object of one line of a run file. Raises BadInput for what is none."""
+    if len(text) > LINE_LIMIT:
+        raise BadInput(f"{path}, line {number}: longer than {LINE_LIMIT} bytes; is this a run file?")
     try:
-        values = json.loads(text)
+        values = parsed(text.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadInput(f"{path} is not text; expected a run written by `gradconform run`") from None
     except (ValueError, RecursionError):
         raise BadInput(f"{path}, line {number}: truncated or not JSON; is this a run file?") from None
     if not isinstance(values, dict):
@@ -225,7 +237,9 @@ def _check_header(values: Mapping[str, Any], path: Path) -> None:
     if values.get("kind") != "header" or values.get("suite") != "gradconform":
         raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
     if values.get("schema") != SCHEMA:
-        raise BadInput(f"{path} has schema {values.get('schema')!r}; this gradconform reads schema {SCHEMA}")
+        raise BadInput(f"{path} has schema {_quoted(values.get('schema'))}; this gradconform reads schema {SCHEMA}")
+    if not isinstance(values.get("profile"), str):
+        raise BadInput(f"{path}: its header's profile is {_quoted(values.get('profile'))}, expected text")
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
@@ -258,25 +272,49 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
         )
     counts = Counter(str(r["verdict"]) for r in rows)
     if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in VERDICTS}:
-        raise BadInput(f"{path}: its footer counts {footer.get('measurements')!r} measurements, it holds {len(rows)}")
+        raise BadInput(
+            f"{path}: its footer counts {_quoted(footer.get('measurements'))} measurements, it holds {len(rows)}"
+        )
     if not rows:
         raise BadInput(f"{path} holds no measurement; nothing was judged")
     return header, rows, footer
 
 
+def parsed(text: str) -> Any:
+    """Strict JSON: ValueError for NaN and Infinity, for numbers that float64 has not, for a key given twice."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is no JSON")
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else refuse(digits[:20])
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise ValueError("a key is given twice")
+        return values
+
+    return json.loads(text, parse_constant=refuse, parse_float=number, object_pairs_hook=once)
+
+
+def _quoted(value: Any) -> str:
+    """A value for a message: its repr, which has no control characters, cut where it is long."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, text in _lines(path):
+        yield number, _object(text, path, number)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, each with its number and its end. Raises BadInput for a file that cannot be read."""
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, text in enumerate(file, 1):
-                try:
-                    values = json.loads(text)
-                except (ValueError, RecursionError):
-                    raise BadInput(f"{path}, line {number}: truncated or not JSON; is this a run file?") from None
-                if not isinstance(values, dict):
-                    raise BadInput(f"{path}, line {number}: expected an object; is this a run file?")
-                yield number, values
-    except UnicodeDecodeError:
-        raise BadInput(f"{path} is not text; expected a run written by `gradconform run`") from None
+        with path.open("rb") as file:
+            yield from enumerate(iter(lambda: file.readline(LINE_LIMIT + 1), b""), 1)
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
 
@@ -286,14 +324,18 @@ def _row(values: dict[str, Any], where: str) -> dict[str, Any]:
         raise BadInput(f"{where}: the columns are not those of this gradconform: expected {' '.join(COLUMNS)}")
     for name in _TEXT:
         if not isinstance(values[name], str) and (name in _REQUIRED or values[name] is not None):
-            raise BadInput(f"{where}: {name} is {values[name]!r}, expected text")
+            raise BadInput(f"{where}: {name} is {_quoted(values[name])}, expected text")
     if values["verdict"] not in VERDICTS:
-        raise BadInput(f"{where}: unknown verdict {values['verdict']!r}")
+        raise BadInput(f"{where}: unknown verdict {_quoted(values['verdict'])}")
     for name in _NUMBERS:
         value = values[name]
         value = _NON_FINITE.get(value, value) if isinstance(value, str) else value
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise BadInput(f"{where}: {name} is {value!r}, expected a number")
+            raise BadInput(f"{where}: {name} is {_quoted(value)}, expected a number")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise BadInput(f"{where}: {name} is {_quoted(value)}, expected a number below 2^63 or with a point")
+        if name == "elements" and not (isinstance(value, int) and value >= 0):
+            raise BadInput(f"{where}: elements is {_quoted(value)}, expected a whole number, 0 or more")
         values[name] = value
     return values
 

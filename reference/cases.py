@@ -227,7 +227,7 @@ def document_case(
     >>> dict(case.values)["i2"]
     2.0
     """
-    _check_id(id)
+    check_id(id)
     groups = {
         "weights": (weights, NETWORK.parameters),
         "inputs": (inputs, ("i1", "i2")),
@@ -254,7 +254,10 @@ def document_case(
     return Case(id, NETWORK.name, tuple(values))
 
 
-def _check_id(id: str) -> None:
+def check_id(id: str) -> None:
+    """Raise BadInput for a case id that is not safe in a table, a file name or a terminal, which it reaches."""
+    if not isinstance(id, str) or len(id) > 200:
+        raise BadInput(f"case id {ascii(id)[:80]}…: expected at most 200 characters of text, such as 'mine/one'")
     if not id or not all(c.isalnum() or c in "-_./" for c in id) or id.startswith((".", "/")) or ".." in id:
         raise BadInput(
             f"case id {id!r}: expected letters, digits and - _ . / such as 'mine/one'; it names files and rows"
@@ -291,7 +294,7 @@ def network_case(
     >>> case.derivation.sizes
     (2, 3, 1)
     """
-    _check_id(id)
+    check_id(id)
     if loss not in LOSSES:
         raise unknown("loss", loss, LOSSES)
     if reduction not in REDUCTIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -129,3 +130,15 @@ def formula(equation: Equation, form: Form | None = None) -> str:
     form = form or equation.forms[0]
     # A quotient such as ∂E/∂a is one symbol here; it needs no brackets.
     return str(form.formula(TextOperations(), *[Text(symbol(o)) for o in form.operands]))
+
+
+def visible(text: str) -> str:
+    """The text with each control, format and surrogate character but the line feed spelled out, such as \\x1b.
+
+    By Unicode's categories Cc (C0 and C1 controls), Cf (directional overrides, zero-width characters), Cs (half a
+    surrogate pair), Zl and Zp (line and paragraph separators).
+    """
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    if text.isprintable():
+        return text
+    return "".join(ascii(c)[1:-1] if c != "\n" and unicodedata.category(c) in hidden else c for c in text)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from gradconform.adapters.contract import Answer, Route
 from gradconform.adapters.on_numpy import adapter as numpy_adapter
@@ -27,3 +30,17 @@ class Scripted:
     def answer(self, point: Point, route: str) -> Answer:
         right = numpy_adapter.answer(point, "complex-step")
         return self.spoil(point, Answer(right.loss, right.gradient, right.updated))
+
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+
+
+def benchmark(name: str) -> ModuleType:
+    """A module of benchmarks/, which is no package."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
