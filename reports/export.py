@@ -77,10 +77,10 @@ def _written(table: pd.DataFrame, directory: Path, stem: Path) -> list[Path]:
             f"{home} leads out of {directory}, which tables are kept in; remove that link, or export elsewhere"
         )
     texts = {".csv": _csv(columns), ".md": _markdown(columns), ".json": _json(columns)}
-    return [_replaced(home / f"{stem.name}{ending}", text) for ending, text in texts.items()]
+    return [replaced(home / f"{stem.name}{ending}", text) for ending, text in texts.items()]
 
 
-def _replaced(path: Path, text: str) -> Path:
+def replaced(path: Path, text: str) -> Path:
     """Write a file under another name, then give it its own: it is never there in part."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
