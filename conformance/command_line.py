@@ -225,7 +225,9 @@ def report(files: tuple[Path, ...], output: Path) -> None:
     from gradconform.reports.page import write_page
 
     known = {e.id: {"reason": e.reason, "upstream": e.upstream} for e in known_deviations()}
-    named = [{"run": path.stem if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)]
+    named = [
+        {"run": path.stem if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
+    ]
     try:
         paths = export(measurements, output)
         derived = derivations(catalogue(seed_of(headers)).values(), measurements)

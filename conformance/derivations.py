@@ -115,14 +115,12 @@ def _numbers(at: Point) -> Plain:
              "quantities": [[of.gradient[n] for n in row] for row in rows]}
             for rows in _DOCUMENT_WEIGHTS
         ]  # fmt: skip
-        units = [[_short(float(given.get(n, truth.get(n)))) for n in names] for names in _DOCUMENT_UNITS]
+        units = [[_short(float(given[n] if n in given else truth[n])) for n in names] for names in _DOCUMENT_UNITS]
     else:
         arrays = array_truths(of, given)
         truth = array_texts(arrays)
         layers = range(1, at.architecture.layers + 1)
-        edges = [
-            {"weights": _corner(at.values[f"W{i}"]), "gradient": _corner(arrays[f"dE/dW{i}"])} for i in layers
-        ]
+        edges = [{"weights": _corner(at.values[f"W{i}"]), "gradient": _corner(arrays[f"dE/dW{i}"])} for i in layers]
         # Of a batch the first row is shown.
         values = [at.values["X"], *(arrays[f"a{i}"] for i in layers)]
         units = [_corner(value[:1])[0] for value in values]

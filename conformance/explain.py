@@ -65,7 +65,9 @@ def explain(case: Case, dtype: str, chosen: Chosen | None, profile: str, device:
     truth = array_texts(array_truths(derivation, given)) if at.architecture else scalar_truths(derivation, given)
     return Explanation(
         {n: _shown(v) for n, v in given.items()},
-        tuple(Line(e.group, symbol(e.name), formula(e), truth[e.name], measured.get(e.name)) for e in derivation.equations),
+        tuple(
+            Line(e.group, symbol(e.name), formula(e), truth[e.name], measured.get(e.name)) for e in derivation.equations
+        ),
         problem,
     )
 

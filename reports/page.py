@@ -64,9 +64,7 @@ def page(
     try:
         import jinja2
     except ImportError as error:
-        raise ImportError(
-            "the page needs jinja2, which is not installed: pip install 'gradconform[report]'"
-        ) from error
+        raise ImportError("the page needs jinja2, which is not installed: pip install 'gradconform[report]'") from error
     m = tables.checked(measurements)
     style, script = _source("page.css"), "\n".join(_source(name) for name in _SCRIPTS)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -121,7 +119,7 @@ def matrix(m: pd.DataFrame) -> list[dict[str, Any]]:
     for key, cell in zip(summary.index, summary.to_dict("records"), strict=True):
         run, who, dtype = key if len(key) == 3 else ("", *key)
         row = rows.setdefault((str(run), str(who)), {"run": str(run), "who": str(who), "cells": {}})
-        row["cells"][str(dtype)] = {**cell, "state": _state(cell)}
+        row["cells"][str(dtype)] = {**cell, "state": _state({str(k): v for k, v in cell.items()})}
     return list(rows.values())
 
 

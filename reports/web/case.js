@@ -15,7 +15,7 @@ function showCase() {
 
 function drawn(derivation, at, rows, who) {
   const layers = derivation.layers.map((layer) => ({ ...layer, drawn: layer.units.length }));
-  const height = 90 * Math.max(...layers.map((l) => l.drawn)) + 40, width = 260 * layers.length;
+  const height = 110 * Math.max(...layers.map((l) => l.drawn)) + 80, width = 260 * layers.length;
   const x = (l) => 90 + 260 * l, y = (l, i) => (height * (i + 1)) / (layers[l].drawn + 1);
   const got = new Map(rows.filter((row) => text("who", row) === who && text("level", row) === "whole").map((row) => [text("quantity", row), number("value", row)]));
   const lines = [], labels = [], spoken = [];
@@ -27,8 +27,8 @@ function drawn(derivation, at, rows, who) {
     lines.push(element("line", { x1: x(l), y1: y(l, i), x2: x(l + 1), y2: y(l + 1, j), class: w < 0 ? "negative" : "positive", "stroke-width": 1 + (5 * Math.abs(w)) / largest }, element("title", {}, label)));
     spoken.push(label);
     if (of.length * edge.weights.length <= 4) {
-      const along = i === j ? 0.5 : 0.27, cx = x(l) + along * 260, cy = y(l, i) + along * (y(l + 1, j) - y(l, i));
-      labels.push(element("text", { svg: true, x: cx, y: cy - 6, "text-anchor": "middle" }, label));
+      const along = i === j ? 0.5 : 0.31, cx = x(l) + along * 260, cy = y(l, i) + along * (y(l + 1, j) - y(l, i));
+      labels.push(element("text", { svg: true, x: cx, y: i === j ? cy - 8 : cy + (i < j ? -4 : 12), "text-anchor": "middle" }, label));
     }
   })));
   const units = layers.flatMap((layer, l) => [

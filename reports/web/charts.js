@@ -54,7 +54,7 @@ function spread(groups) {
       element("title", {}, `${n} ${i === 0 ? "exactly 0" : i === 11 ? "above 2^6" : `up to 2^${2 * (i - 7)}`}`));
     const label = `${who}: ${counts.map((n, i) => `${n} ${i === 0 ? "at 0" : `to 2^${2 * (i - 7)}`}`).join(", ")}`;
     charts.push(element("figure", {}, element("svg", { viewBox: "0 0 248 62", role: "img", "aria-label": label }, ...counts.map(bar)),
-      element("figcaption", {}, `${who}: 0, then powers of 4 from 2^−12 to above 2^6`)));
+      element("figcaption", {}, `${who}: exactly 0; up to 2⁻¹², 2⁻¹⁰ … 2⁶; above`)));
   }
   by("spread").replaceChildren(...charts);
 }

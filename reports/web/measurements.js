@@ -30,6 +30,8 @@ function digits(value, count) {
   if (value === null || value === undefined) return "";
   if (typeof value === "string") return value;
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  const size = Math.abs(value);
+  if (size >= 1e6 && count < 9) return value.toExponential(count - 1);
   return value === 0 ? "0" : String(Number(value.toPrecision(count)));
 }
 

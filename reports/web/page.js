@@ -1,11 +1,9 @@
 // The page: filters, table, deviations, deep links, copying, colours.
-const SHOWN = ["case", "who", "dtype", "level", "quantity", "value", "truth", "error_ulp", "share", "verdict"];
-const EVERY = ["run", "case", "who", "dtype", "level", "quantity", ...NUMBERS_OF(), "truth", "form", "worst_index", "verdict", "reason"];
+const SHOWN = ["case", "who", "dtype", "level", "quantity", "verdict", "error_ulp", "share", "value", "truth"];
+const EVERY = ["run", "case", "who", "dtype", "level", "quantity", ...Object.keys(COLUMN).filter((name) => !TEXTS.has(name)), "truth", "form", "worst_index", "verdict", "reason"];
 const HEADING = { who: "adapter/route", error_ulp: "error (ulp)" };
 const PAGE = 50;
 let current = [], first = 0, order = null, descending = false;
-
-function NUMBERS_OF() { return Object.keys(COLUMN).filter((name) => !TEXTS.has(name)); }
 
 function state(row) { return isKnown(row) ? "known" : text("verdict", row).replace(/ /g, "-"); }
 
@@ -57,7 +55,7 @@ function detail(row) {
 }
 
 function deviations() {
-  const all = sorted(filtered("", { verdict: COLUMN.verdict.values.includes("deviates") ? "deviates" : "\u0000" }).filter((r) => text("verdict", r) === "deviates"), "share", true);
+  const all = sorted(filtered("", { verdict: "deviates" }), "share", true);
   const target = by("deviation-list"), groups = new Map([["", all.filter((r) => !isKnown(r))]]);
   for (const row of all.filter(isKnown)) {
     const id = text("reason", row).slice(6).split(";")[0];
@@ -94,7 +92,7 @@ function behind(button) {
 }
 
 async function copy(make, what) {
-  const content = make(current, SHOWN_OR_EVERY(what));
+  const content = make(current, what === "CSV" ? EVERY : SHOWN);
   try {
     await navigator.clipboard.writeText(content);
   } catch {
@@ -107,8 +105,6 @@ async function copy(make, what) {
   }
   by("copied").textContent = `${current.length.toLocaleString("en")} rows copied as ${what}`;
 }
-
-function SHOWN_OR_EVERY(what) { return what === "CSV" ? EVERY : SHOWN; }
 
 function follow() {
   if (!location.hash.startsWith("#row=")) return;
