@@ -217,12 +217,15 @@ def _verdicts(measurements: Sequence[Measurement]) -> Table:
 def report(files: tuple[Path, ...], output: Path) -> None:
     """The page and the tables of one or more run files.
 
-    The page is index.html in the folder; the tables are CSV, Markdown and JSON.
+    The page is index.html in the folder. The tables are CSV, Markdown and JSON,
+    some also HTML, LaTeX and Parquet; the figures PNG and SVG.
     """
     headers, measurements = load(files)
     from gradconform.conformance.derivations import derivations, seed_of
     from gradconform.reports.export import export
+    from gradconform.reports.figures import figures
     from gradconform.reports.page import write_page
+    from gradconform.reports.publish import publish
 
     known = {e.id: {"reason": e.reason, "upstream": e.upstream} for e in known_deviations()}
     named = [
@@ -231,11 +234,14 @@ def report(files: tuple[Path, ...], output: Path) -> None:
     try:
         paths = export(measurements, output)
         derived = derivations(catalogue(seed_of(headers)).values(), measurements)
-        summaries = [p.relative_to(output).as_posix() for p in paths if p.parent == output]
+        paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
+        summaries = [
+            p.relative_to(output).as_posix() for p in paths if p.parent == output or p.parent.name == "figures"
+        ]
         page = write_page(measurements, named, output, derived, known, summaries)
     except (ValueError, OSError, ImportError) as error:
         raise BadInput(str(error)) from error
-    console.print(f"{len(measurements)} measurements, {len(list(paths))} tables in {output}", markup=False)
+    console.print(f"{len(measurements)} measurements, {len(list(paths))} files in {output}", markup=False)
     console.print(f"open {page}", markup=False, soft_wrap=True)
 
 
