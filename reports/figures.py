@@ -104,14 +104,13 @@ def ulps_by_scale(m: pd.DataFrame, scales: Mapping[str, float]) -> Figure | None
     if rows.empty:
         return None
     medians = rows.groupby("bin")["error_ulp"].median()
-    worst = medians.max()
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
         median = of.groupby("bin")["error_ulp"].median()
         axis.plot(median.index, median.clip(*_ULPS), markersize=4, linewidth=1, **style)
 
-    title = f"Median gradient error: {medians.min():.2g} ulp at weights of {medians.idxmin():.2g}, {worst:.2g} at {medians.idxmax():.2g}"
-    figure, axes = _lines(rows, _there(rows), title, draw)
+    smallest, largest = (f"{medians[at]:.2g} ulp at weights of {at:.2g}" for at in (medians.idxmin(), medians.idxmax()))
+    figure, axes = _lines(rows, _there(rows), f"Median gradient error: {smallest}, {largest}", draw)
     for axis in axes:
         axis.set(xscale="log", yscale="log", ylim=_ULPS, xlabel="weight scale (root mean square)")
     axes[0].set_ylabel("median error (ulp)")

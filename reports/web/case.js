@@ -27,8 +27,8 @@ function drawn(derivation, at, rows, who) {
     lines.push(element("line", { x1: x(l), y1: y(l, i), x2: x(l + 1), y2: y(l + 1, j), class: w < 0 ? "negative" : "positive", "stroke-width": 1 + (5 * Math.abs(w)) / largest }, element("title", {}, label)));
     spoken.push(label);
     if (of.length * edge.weights.length <= 4) {
-      const along = i === j ? 0.5 : 0.31, cx = x(l) + along * 260, cy = y(l, i) + along * (y(l + 1, j) - y(l, i));
-      labels.push(element("text", { svg: true, x: cx, y: i === j ? cy - 8 : cy + (i < j ? -4 : 12), "text-anchor": "middle" }, label));
+      const along = i === j ? 0.5 : 0.24, cx = x(l) + along * 260, cy = y(l, i) + along * (y(l + 1, j) - y(l, i));
+      labels.push(element("text", { svg: true, x: cx, y: cy + (j > i || (i === j && i === 0) ? -8 : 18), "text-anchor": i === j ? "middle" : "start" }, label));
     }
   })));
   const units = layers.flatMap((layer, l) => [
