@@ -112,11 +112,7 @@ def _cut(decimal: str, digits: int) -> str:
 def html(table: pd.DataFrame, caption: str) -> str:
     """The table as an HTML fragment, every text escaped."""
     styler = table.style.format(escape="html").format_index(escape="html", axis="columns").hide(axis="index")
-    right = {
-        "selector": "td, th",
-        "props": "padding: 0.2em 0.6em; text-align: left; font-variant-numeric: tabular-nums",
-    }
-    return str(styler.set_caption(caption).set_table_styles([right]).to_html())
+    return str(styler.set_properties(padding="0.2em 0.6em").set_caption(caption).to_html())
 
 
 def latex(table: pd.DataFrame, caption: str, label: str) -> str:
