@@ -25,7 +25,7 @@ from gradconform.adapters import registry
 from gradconform.conformance import runner, supervisor
 from gradconform.conformance.catalogue import catalogue, select
 from gradconform.conformance.explain import explain as explained
-from gradconform.conformance.known import evidence, is_known, stale
+from gradconform.conformance.known import evidence, is_known, known_deviations, stale
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.supervisor import WorkerFailure
@@ -311,18 +311,37 @@ def _verdicts(measurements: Sequence[Measurement]) -> Table:
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True,
-              help="Folder for the tables.")  # fmt: skip
+              help="Folder for the page and the tables.")  # fmt: skip
 @refused
 def report(files: tuple[Path, ...], output: Path) -> None:
-    """Tables of one or more run files: CSV, Markdown and JSON."""
-    _, measurements = load(files)
-    from gradconform.reports.export import export
+    """The page and the tables of one or more run files.
 
+    The page is index.html in the folder. The tables are CSV, Markdown and JSON,
+    some also HTML, LaTeX and Parquet; the figures PNG and SVG.
+    """
+    headers, measurements = load(files)
+    from gradconform.conformance.derivations import derivations, seed_of
+    from gradconform.reports.export import export
+    from gradconform.reports.figures import figures
+    from gradconform.reports.page import write_page
+    from gradconform.reports.publish import publish
+
+    known = {e.id: {"reason": e.reason, "upstream": e.upstream} for e in known_deviations()}
+    named = [
+        {"run": path.stem if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
+    ]
     try:
         paths = export(measurements, output)
+        derived = derivations(catalogue(seed_of(headers)).values(), measurements)
+        paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
+        summaries = [
+            p.relative_to(output).as_posix() for p in paths if p.parent == output or p.parent.name == "figures"
+        ]
+        page = write_page(measurements, named, output, derived, known, summaries)
     except (ValueError, OSError, ImportError) as error:
         raise BadInput(str(error)) from error
-    console.print(f"{len(measurements)} measurements, {len(list(paths))} tables in {output}", markup=False)
+    console.print(f"{len(measurements)} measurements, {len(list(paths))} files in {output}", markup=False)
+    console.print(f"open {page}", markup=False, soft_wrap=True)
 
 
 @main.command()

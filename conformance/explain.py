@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradconform.adapters.registry import Chosen
 from gradconform.conformance.check import check_route
@@ -14,7 +15,7 @@ from gradconform.conformance.measurement import Measurement
 from gradconform.reference.arrays import RoundedArrays
 from gradconform.reference.cases import Case, point
 from gradconform.reference.cases import derivation as derivation_of
-from gradconform.reference.equations import Derivation, Equation, Evaluation
+from gradconform.reference.equations import Derivation, Evaluation
 from gradconform.reference.exact import EXACT, decimal, precision
 from gradconform.reference.formats import FLOAT64
 from gradconform.reference.profiles import OPENCL
@@ -61,10 +62,12 @@ def explain(case: Case, dtype: str, chosen: Chosen | None, profile: str, device:
             elif m.level == "step" or m.quantity not in measured:
                 measured[m.quantity] = m
     given: dict[str, Any] = {**at.values, derivation.rate: at.rate}
-    truth = _array_truths(derivation, given) if at.architecture else lambda e: _truth(e, given, derivation)
+    truth = array_texts(array_truths(derivation, given)) if at.architecture else scalar_truths(derivation, given)
     return Explanation(
         {n: _shown(v) for n, v in given.items()},
-        tuple(Line(e.group, symbol(e.name), formula(e), truth(e), measured.get(e.name)) for e in derivation.equations),
+        tuple(
+            Line(e.group, symbol(e.name), formula(e), truth[e.name], measured.get(e.name)) for e in derivation.equations
+        ),
         problem,
     )
 
@@ -73,30 +76,42 @@ def _shown(value: Any) -> str:
     return " × ".join(map(str, value.shape)) if np.ndim(value) else f"{value:.9g}"
 
 
-def _array_truths(derivation: Derivation, given: Mapping[str, Any]) -> Callable[[Equation], str]:
-    """Tensors in words: few components one by one, many by their shape and their largest."""
+def array_truths(derivation: Derivation, given: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """Every quantity of a layered network by name, evaluated in double words and rounded to float64."""
     ops = RoundedArrays(FLOAT64, OPENCL, exact=True)
     evaluation = Evaluation(derivation, ops, {n: ops.given(v) for n, v in given.items()})
-
-    def truth(equation: Equation) -> str:
-        value = evaluation[equation.name].high
-        if value.ndim == 0:
-            return f"{float(value):.16g}"
-        if value.size <= FEW:
-            return " ".join(np.array2string(value, precision=9, separator=" ").split())
-        worst = np.unravel_index(int(np.abs(value).argmax()), value.shape)
-        return f"{_shown(value)}, largest {float(value[worst]):.9g} at [{','.join(map(str, worst))}]"
-
-    return truth
+    return {e.name: np.asarray(evaluation[e.name].high) for e in derivation.equations}
 
 
-def _truth(equation: Equation, given: Mapping[str, float], derivation: Derivation) -> str:
+def array_texts(values: Mapping[str, NDArray[np.float64]]) -> dict[str, str]:
+    """Tensors in words: few components one by one, many by their shape and their largest."""
+    return {name: _array_text(value) for name, value in values.items()}
+
+
+def _array_text(value: NDArray[np.float64]) -> str:
+    if value.ndim == 0:
+        return f"{float(value):.16g}"
+    if value.size <= FEW:
+        return " ".join(np.array2string(value, precision=9, separator=" ").split())
+    worst = np.unravel_index(int(np.abs(value).argmax()), value.shape)
+    return f"{_shown(value)}, largest {float(value[worst]):.9g} at [{','.join(map(str, worst))}]"
+
+
+def scalar_truths(derivation: Derivation, given: Mapping[str, float]) -> dict[str, str]:
+    """Every quantity of a derivation of numbers by name, to 17 digits; the precision is raised until they are certain.
+
+    A quantity of which 4096 bits do not decide 17 digits is given as far as they do.
+    """
     from flint import arb
 
+    found: dict[str, str] = {}
     for bits in (192, 1024, 4096):
         with precision(bits):
             evaluation = Evaluation(derivation, EXACT, {n: arb(v) for n, v in given.items()})
-            value = evaluation[equation.name]
-            if value.rel_accuracy_bits() >= 64 or value.is_zero():
-                return decimal(value, 17)
-    return decimal(value, 17)
+            for name in (e.name for e in derivation.equations if e.name not in found):
+                value = evaluation[name]
+                if value.rel_accuracy_bits() >= 64 or value.is_zero() or bits == 4096:
+                    found[name] = decimal(value, 17)
+        if len(found) == len(derivation.equations):
+            break
+    return found

@@ -69,18 +69,18 @@ def case_folder(case: str) -> Path:
 
 
 def _written(table: pd.DataFrame, directory: Path, stem: Path) -> list[Path]:
-    columns = _columns(table)
+    columns = table_columns(table)
     home = (directory / stem).parent
     home.mkdir(parents=True, exist_ok=True)
     if not home.resolve().is_relative_to(directory.resolve()):
         raise ValueError(
             f"{home} leads out of {directory}, which tables are kept in; remove that link, or export elsewhere"
         )
-    texts = {".csv": _csv(columns), ".md": _markdown(columns), ".json": _json(columns)}
-    return [_replaced(home / f"{stem.name}{ending}", text) for ending, text in texts.items()]
+    texts = {".csv": _csv(columns), ".md": markdown(columns), ".json": _json(columns)}
+    return [replaced(home / f"{stem.name}{ending}", text) for ending, text in texts.items()]
 
 
-def _replaced(path: Path, text: str) -> Path:
+def replaced(path: Path, text: str) -> Path:
     """Write a file under another name, then give it its own: it is never there in part."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def _replaced(path: Path, text: str) -> Path:
     return path
 
 
-def _columns(table: pd.DataFrame) -> Columns:
+def table_columns(table: pd.DataFrame) -> Columns:
     """The index and the columns as lists, each under one name."""
     levels = [table.index.get_level_values(i) for i in range(table.index.nlevels)]
     found: Columns = {str(level.name): [_plain(v) for v in level.tolist()] for level in levels}
@@ -143,7 +143,7 @@ def _strict(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _markdown(columns: Columns) -> str:
+def markdown(columns: Columns) -> str:
     texts, align = [], []
     for name, values in columns.items():
         is_number = name == "truth" or any(isinstance(v, int | float) for v in values)

@@ -1,0 +1,183 @@
+"""The page: one self-contained index.html of a run's measurements.
+
+Text from a run file is not trusted. Jinja escapes what is written as HTML; the measurements are a JSON data block in
+which every <, > and & is escaped, so that none can end it; the script writes text nodes only; and the page's content
+security policy admits its own script and style by their digests and nothing from anywhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradconform.conformance.measurement import COLUMNS
+from gradconform.reports import tables
+from gradconform.reports.export import replaced
+
+#: The columns that hold text: each is embedded as its distinct values and one code a row.
+TEXT = ("run", "case", "who", "dtype", "level", "quantity", "truth", "form", "worst_index", "verdict", "reason")
+NUMBERS = ("elements", "value", "truth_radius", "error_abs", "error_ulp", "median_ulp", "allowance", "share",
+           "sharpest_share", "certified_bits")  # fmt: skip
+_SCRIPTS = ("measurements.js", "charts.js", "case.js", "page.js")
+#: What could end a data block or begin markup in one, and the two line ends that JSON admits and JavaScript did not.
+_ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+assert {*TEXT, *NUMBERS} - {"run", "who"} == set(COLUMNS) - {"adapter", "route"}
+
+
+def write_page(
+    measurements: pd.DataFrame,
+    headers: Sequence[Mapping[str, Any]],
+    directory: Path,
+    derived: Mapping[str, Any] | None = None,
+    known: Mapping[str, Mapping[str, str]] | None = None,
+    files_beside: Sequence[str] = (),
+) -> Path:
+    """Write `directory`/index.html and return its path.
+
+    `headers` are the runs', in the order of the runs; `derived` is {"derivations", "cases"}, plain data as
+    `gradconform.conformance.derivations` gives it; `known` maps a known deviation's id to its reason and upstream link;
+    `files_beside` are relative paths to link to. Raises ValueError for what is no table of measurements, and
+    ImportError where Jinja is not installed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    return replaced(directory / "index.html", page(measurements, headers, derived, known, files_beside))
+
+
+def page(
+    measurements: pd.DataFrame,
+    headers: Sequence[Mapping[str, Any]],
+    derived: Mapping[str, Any] | None = None,
+    known: Mapping[str, Mapping[str, str]] | None = None,
+    files_beside: Sequence[str] = (),
+) -> str:
+    """The page's text; see `write_page`."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise ImportError("the page needs jinja2, which is not installed: pip install 'gradconform[report]'") from error
+    m = tables.checked(measurements)
+    style, script = _source("page.css"), "\n".join(_source(name) for name in _SCRIPTS)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    runs = [_run(header) for header in headers]
+    data = {"columns": columns(m), "rows": len(m), "runs": runs, **(derived or {"derivations": {}, "cases": {}}),
+            "known": known or {}}  # fmt: skip
+    text = environment.from_string(_source("page.html.jinja")).render(
+        style=_trusted(style), script=_trusted(script), style_digest=_digest(style), script_digest=_digest(script),
+        data=_trusted(embedded(data)), matrix=matrix(m), dtypes=_dtypes(m), totals=_totals(m), runs=runs,
+        files=files_beside, spelled=_spelled,
+    )  # fmt: skip
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def columns(m: pd.DataFrame) -> dict[str, Any]:
+    """Measurements column by column: text as {"values", "codes"}, numbers as lists, what is missing as null.
+
+    Code −1 is missing text. Numbers that JSON lacks are "nan", "inf" and "-inf"; a NaN is missing unless it was the
+    answer of a judged measurement.
+    """
+    found: dict[str, Any] = {}
+    for name in TEXT:
+        values = m[name] if name in m else pd.Series([""] * len(m), dtype=object)
+        codes, distinct = pd.factorize(values)
+        found[name] = {"values": [str(v) for v in distinct], "codes": codes.tolist()}
+    judged = m["verdict"].isin(tables.JUDGED).to_numpy()
+    for name in NUMBERS:
+        numbers = m[name].to_numpy(dtype=float)
+        answered = judged if name == "value" else np.zeros(len(m), dtype=bool)
+        found[name] = [_number(v, a) for v, a in zip(numbers.tolist(), answered.tolist(), strict=True)]
+    return found
+
+
+def _number(value: float, answered: bool) -> float | int | str | None:
+    if math.isnan(value):
+        return "nan" if answered else None
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+def embedded(data: Any) -> str:
+    """Strict JSON that can stand in a script element: it holds no character that HTML gives a meaning to."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPED)
+
+
+def matrix(m: pd.DataFrame) -> list[dict[str, Any]]:
+    """The verdict matrix: for each run and adapter/route, by dtype, the summary's counts and extremes."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    summary = tables.summary(m[[c for c in m.columns if c not in ("who", "known")]])
+    for key, cell in zip(summary.index, summary.to_dict("records"), strict=True):
+        run, who, dtype = key if len(key) == 3 else ("", *key)
+        row = rows.setdefault((str(run), str(who)), {"run": str(run), "who": str(who), "cells": {}})
+        row["cells"][str(dtype)] = {**cell, "state": _state({str(k): v for k, v in cell.items()})}
+    return list(rows.values())
+
+
+def _state(cell: Mapping[str, Any]) -> str:
+    """A cell in a word: the worst that happened there."""
+    for state, count in (("crashed", "crashed"), ("deviates", "deviating"), ("undecided", "undecided"),
+                         ("known", "known")):  # fmt: skip
+        if cell[count]:
+            return state
+    if cell["conforming"]:
+        return "conforms"
+    return "vacuous" if cell["judged"] else "unsupported"
+
+
+def _dtypes(m: pd.DataFrame) -> list[str]:
+    there = list(dict.fromkeys(m["dtype"]))
+    return [*(d for d in tables.DTYPES if d in there), *(d for d in there if d not in tables.DTYPES)]
+
+
+def _totals(m: pd.DataFrame) -> dict[str, int]:
+    verdict = m["verdict"]
+    return {
+        "judged": int(verdict.isin(tables.JUDGED).sum()),
+        "conforms": int((verdict == "conforms").sum()),
+        "deviating": int(((verdict == "deviates") & ~m["known"]).sum()),
+        "known": int(m["known"].sum()),
+        **{v.replace(" ", "_"): int((verdict == v).sum())
+           for v in ("vacuous", "out of range", "undecided", "unsupported", "crashed")},
+        "cases": int(m["case"].nunique()),
+    }  # fmt: skip
+
+
+def _run(header: Mapping[str, Any]) -> dict[str, Any]:
+    """A header as the page shows it: every value text, none of them trusted to be of its kind."""
+    shown = {k: _spelled(v) for k, v in header.items() if k not in ("kind", "suite", "schema")}
+    return {"run": str(header.get("run", "")), "shown": shown,
+            **{k: str(header.get(k, default)) for k, default in
+               (("device", "cpu"), ("profile", "opencl"), ("seed", "0"))}}  # fmt: skip
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_spelled(v)}".strip() for k, v in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_spelled, value)) or "none"
+    return str(value)
+
+
+def _source(name: str) -> str:
+    return files("gradconform.reports").joinpath("web", name).read_text(encoding="utf-8")
+
+
+def _trusted(text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+def _digest(text: str) -> str:
+    """The digest by which the content security policy admits an inline script or style."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()

@@ -1,0 +1,67 @@
+// One case: its network drawn with weights and gradients, and its derivation with what each framework computed.
+function showCase() {
+  const name = by("case-name").value, dtype = by("case-dtype").value, who = by("case-who").value;
+  const of = Object.hasOwn(DATA.cases, name) ? DATA.cases[name] : null, at = of && of.at[dtype];
+  const rows = COLUMN.case.values.includes(name) ? filtered("", { case: name, dtype }) : [];
+  if (!at) {
+    by("network").replaceChildren();
+    by("derivation").replaceChildren(element("p", {}, rows.length ? "This case is not the catalogue’s here, so that its derivation is not shown; its measurements are in the table." : "No measurement of this case at this dtype."));
+    return;
+  }
+  const derivation = DATA.derivations[of.derivation];
+  by("network").replaceChildren(element("p", {}, derivation.title), drawn(derivation, at, rows, who));
+  by("derivation").replaceChildren(...equations(derivation, at, rows));
+}
+
+function drawn(derivation, at, rows, who) {
+  const layers = derivation.layers.map((layer) => ({ ...layer, drawn: layer.units.length }));
+  const height = 110 * Math.max(...layers.map((l) => l.drawn)) + 80, width = 260 * layers.length;
+  const x = (l) => 90 + 260 * l, y = (l, i) => (height * (i + 1)) / (layers[l].drawn + 1);
+  const got = new Map(rows.filter((row) => text("who", row) === who && text("level", row) === "whole").map((row) => [text("quantity", row), number("value", row)]));
+  const lines = [], labels = [], spoken = [];
+  const largest = Math.max(1e-300, ...at.edges.flatMap((e) => e.weights.flat().map(Math.abs)));
+  at.edges.forEach((edge, l) => edge.weights.forEach((of, j) => of.forEach((w, i) => {
+    const quantity = edge.quantities ? edge.quantities[j][i] : null;
+    const gradient = who && quantity && got.has(quantity) ? got.get(quantity) : edge.gradient[j][i];
+    const label = `${edge.names ? edge.names[j][i] : `W${l + 1}[${j},${i}]`} = ${digits(w, 4)}, ∂E = ${digits(gradient, 4)}`;
+    lines.push(element("line", { x1: x(l), y1: y(l, i), x2: x(l + 1), y2: y(l + 1, j), class: w < 0 ? "negative" : "positive", "stroke-width": 1 + (5 * Math.abs(w)) / largest }, element("title", {}, label)));
+    spoken.push(label);
+    if (of.length * edge.weights.length <= 4) {
+      const along = i === j ? 0.5 : 0.24, cx = x(l) + along * 260, cy = y(l, i) + along * (y(l + 1, j) - y(l, i));
+      labels.push(element("text", { svg: true, x: cx, y: cy + (j > i || (i === j && i === 0) ? -8 : 18), "text-anchor": i === j ? "middle" : "start" }, label));
+    }
+  })));
+  const units = layers.flatMap((layer, l) => [
+    element("text", { svg: true, x: x(l), y: 16, "text-anchor": "middle", class: "label" }, layer.size > layer.drawn ? `${layer.label}: ${layer.drawn} of ${layer.size}` : layer.label),
+    ...layer.units.flatMap((unit, i) => [element("circle", { cx: x(l), cy: y(l, i), r: 26 }),
+      element("text", { svg: true, x: x(l), y: y(l, i) - 2, "text-anchor": "middle" }, unit), element("text", { svg: true, x: x(l), y: y(l, i) + 12, "text-anchor": "middle" }, digits(at.units[l][i], 4))])]);
+  const picture = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken.slice(0, 16).join("; ") }, ...lines, ...units, ...labels);
+  return element("figure", {}, element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Network" }, picture),
+    element("figcaption", {}, `Line width is |weight|, dashed is negative; the gradients are ${who && derivation.loss === "E_total" ? who + "’s where it was judged" : "the truth"}.`));
+}
+
+function equations(derivation, at, rows) {
+  const judged = new Map();
+  for (const row of rows) {
+    const key = `${text("quantity", row)}\n${text("run", row)}\n${text("who", row)}`;
+    if (!judged.has(key) || text("level", row) === "step") judged.set(key, row);
+  }
+  const parts = [element("p", { class: "hint" }, "Given: " + Object.entries(at.given).map(([n, v]) => `${n} = ${v}`).join(", "))];
+  let group = "", list = null;
+  for (const equation of derivation.equations) {
+    if (equation.group !== group) {
+      group = equation.group;
+      list = element("ol", { class: "equations" });
+      parts.push(element("h3", {}, group), list);
+    }
+    const item = element("li", {}, element("code", {}, `${equation.symbol} = ${equation.formula}`), element("p", {}, `truth ${at.truth[equation.name]}`));
+    const answers = element("ul");
+    for (const row of judged.values()) if (text("quantity", row) === equation.name) {
+      answers.append(element("li", {}, `${text("who", row)}: ${shown("value", row)}, ${digits(number("error_ulp", row), 3)} ulp, share ${digits(number("share", row), 3)}, `,
+        element("a", { href: rowLink(row), class: state(row) }, text("verdict", row)), ` (${text("level", row)})`));
+    }
+    if (answers.childElementCount) item.append(answers);
+    list.append(item);
+  }
+  return parts;
+}

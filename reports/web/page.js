@@ -1,0 +1,141 @@
+// The page: filters, table, deviations, deep links, copying, colours.
+const SHOWN = ["case", "who", "dtype", "level", "quantity", "verdict", "error_ulp", "share", "value", "truth"];
+const EVERY = ["run", "case", "who", "dtype", "level", "quantity", ...Object.keys(COLUMN).filter((name) => !TEXTS.has(name)), "truth", "form", "worst_index", "verdict", "reason"];
+const HEADING = { who: "adapter/route", error_ulp: "error (ulp)" };
+const PAGE = 50;
+let current = [], first = 0, order = null, descending = false;
+
+function state(row) { return isKnown(row) ? "known" : text("verdict", row).replace(/ /g, "-"); }
+
+function choose() {
+  current = filtered(by("search").value, Object.fromEntries(["who", "dtype", "level", "verdict", "run"].map((n) => [n, by(`f-${n}`).value])));
+  if (order) current = sorted(current, order, descending);
+  first = 0;
+  show();
+}
+
+function show() {
+  const body = by("rows").tBodies[0], slice = current.slice(first, first + PAGE);
+  body.replaceChildren(...slice.map((row) => element("tr", { "data-row": row }, ...SHOWN.map((name) => element("td", { "data-label": HEADING[name] || name, class: name === "verdict" ? state(row) : TEXTS.has(name) && name !== "truth" ? "" : "n" },
+    name === "verdict" ? element("a", { href: rowLink(row), "aria-label": `${text("verdict", row)}: the whole row` }, text("verdict", row)) : shown(name, row))))));
+  by("count").textContent = `${current.length.toLocaleString("en")} of ${DATA.rows.toLocaleString("en")} measurements`;
+  by("where").textContent = current.length ? `${first + 1} to ${first + slice.length}` : "none";
+  by("previous").disabled = first === 0;
+  by("next").disabled = first + PAGE >= current.length;
+}
+
+function heads() {
+  by("rows").tHead.replaceChildren(element("tr", {}, ...SHOWN.map((name) => {
+    const button = element("button", { type: "button", "data-sort": name }, HEADING[name] || name);
+    button.addEventListener("click", () => {
+      descending = order === name ? !descending : !TEXTS.has(name);
+      order = name;
+      for (const th of by("rows").tHead.querySelectorAll("th")) th.removeAttribute("aria-sort");
+      button.parentElement.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      choose();
+    });
+    return element("th", { scope: "col" }, button);
+  })));
+}
+
+// Everything about one row, its equation and the command that reproduces it.
+function detail(row) {
+  const of = DATA.cases[text("case", row)], equation = of && DATA.derivations[of.derivation].equations.find((e) => e.name === text("quantity", row));
+  const list = element("dl");
+  const add = (name, ...value) => list.append(element("div", {}, element("dt", {}, name), element("dd", {}, ...value)));
+  if (equation) add("equation", element("code", {}, `${equation.symbol} = ${equation.formula}`));
+  for (const name of EVERY) if (cellText(name, row) !== "") add(HEADING[name] || name, cellText(name, row));
+  const known = isKnown(row) && DATA.known[text("reason", row).slice(6).split(";")[0]];
+  if (known) {
+    add("known deviation", known.reason);
+    add("upstream", /^https:\/\//.test(known.upstream) ? element("a", { href: known.upstream, rel: "noreferrer" }, known.upstream) : known.upstream);
+  }
+  if (command(row)) add("reproduce", element("code", {}, command(row)));
+  return element("article", { class: state(row) }, element("h3", {}, element("a", { href: rowLink(row) }, `${text("verdict", row)}: ${text("who", row)} ${text("dtype", row)} ${text("case", row)} ${text("quantity", row)}`)), list);
+}
+
+function deviations() {
+  const all = sorted(filtered("", { verdict: "deviates" }), "share", true);
+  const target = by("deviation-list"), groups = new Map([["", all.filter((r) => !isKnown(r))]]);
+  for (const row of all.filter(isKnown)) {
+    const id = text("reason", row).slice(6).split(";")[0];
+    (groups.get(id) || groups.set(id, []).get(id)).push(row);
+  }
+  if (!all.length) target.append(element("p", {}, "Nothing deviates."));
+  for (const [id, rows] of groups) {
+    if (!rows.length) continue;
+    let there = 0;
+    const box = element("details", {}, element("summary", {}, id ? `Known deviation ${id}: ${rows.length}` : `Not known: ${rows.length}`));
+    const more = element("button", { type: "button" }, "More");
+    const grow = () => {
+      more.before(...rows.slice(there, there + 10).map(detail));
+      there += 10;
+      more.hidden = there >= rows.length;
+    };
+    more.addEventListener("click", grow);
+    box.append(more);
+    box.addEventListener("toggle", () => { if (box.open && !there) grow(); });
+    box.open = !id;
+    target.append(box);
+  }
+}
+
+function behind(button) {
+  const { run, who, dtype } = button.dataset, rows = filtered("", { run, who, dtype }), counts = new Map();
+  for (const other of document.querySelectorAll(".cell")) other.setAttribute("aria-expanded", String(other === button));
+  for (const row of rows) { const key = `${text("level", row) || "not judged"}: ${isKnown(row) ? "known deviation" : text("verdict", row)}`; counts.set(key, (counts.get(key) || 0) + 1); }
+  const all = element("button", { type: "button" }, `All ${rows.length} in the table`);
+  all.addEventListener("click", () => { by("filters").reset(); by("f-who").value = who; by("f-dtype").value = dtype; by("f-run").value = run; choose(); by("measurements").scrollIntoView(); });
+  const worst = sorted(rows, "share", true).slice(0, 3);
+  by("behind").replaceChildren(element("h3", {}, `Behind ${who} in ${dtype}`), element("p", {}, [...counts].map(([k, n]) => `${k} ${n}`).join(", ")), all, element("h4", {}, "The largest shares"), ...worst.map(detail));
+  by("behind").hidden = false;
+}
+
+async function copy(make, what) {
+  const content = make(current, what === "CSV" ? EVERY : SHOWN);
+  try {
+    await navigator.clipboard.writeText(content);
+  } catch {
+    const area = element("textarea", { "aria-hidden": "true" });
+    area.value = content;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  by("copied").textContent = `${current.length.toLocaleString("en")} rows copied as ${what}`;
+}
+
+function follow() {
+  if (!location.hash.startsWith("#row=")) return;
+  const row = rowOf(location.hash);
+  by("row").replaceChildren(row < 0 ? element("p", {}, "This link is to a measurement that is not in this report.") : detail(row));
+  by("row").scrollIntoView({ block: "center" });
+  by("row").focus({ preventScroll: true });
+}
+
+function start() {
+  for (const name of ["who", "dtype", "level", "verdict", "run"]) by(`f-${name}`).append(...COLUMN[name].values.filter(Boolean).map((v) => element("option", {}, v)));
+  by("f-run-label").hidden = COLUMN.run.values.length < 2;
+  by("case-who").append(element("option", { value: "" }, "the truth"), ...COLUMN.who.values.map((v) => element("option", {}, v)));
+  by("case-names").append(...COLUMN.case.values.slice(0, 2000).map((v) => element("option", { value: v })));
+  by("case-name").value = COLUMN.case.values[0];
+  heads(); choose(); heat(); showCase(); deviations(); follow();
+  let waiting = 0;
+  by("search").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(choose, 120); });
+  by("filters").addEventListener("change", choose);
+  by("filters").addEventListener("reset", () => setTimeout(choose));
+  for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
+  by("accuracy-controls").addEventListener("change", heat);
+  by("case-controls").addEventListener("change", showCase);
+  by("previous").addEventListener("click", () => { first = Math.max(0, first - PAGE); show(); });
+  by("next").addEventListener("click", () => { first += PAGE; show(); });
+  by("copy-csv").addEventListener("click", () => copy(csv, "CSV"));
+  by("copy-md").addEventListener("click", () => copy(markdown, "Markdown"));
+  by("scheme").addEventListener("change", (event) => { if (event.target.value) document.documentElement.dataset.scheme = event.target.value; else delete document.documentElement.dataset.scheme; });
+  for (const button of document.querySelectorAll(".cell")) button.addEventListener("click", () => behind(button));
+  window.addEventListener("hashchange", follow);
+  requestAnimationFrame(() => setTimeout(() => { document.documentElement.dataset.ready = String(Math.round(performance.now())); }));
+}
+
+start();

@@ -1,0 +1,131 @@
+"""Tables fit to publish, and figures."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.run_file import frame
+from gradconform.reports import tables
+from gradconform.reports.figures import detection, drift, figures, saturation
+from gradconform.reports.publish import PULL_REQUEST, escaped, html, publish, pull_request, rounded
+
+ROW = Measurement(
+    "document/scale-1/000", "mine", "eager", "float32", "whole", "dE_total/dw1", 1, value=1 / 3,
+    truth="0.3333333333333333333333333", error_ulp=0.123456, share=1.23456, form="g(Φ+zφ)", verdict="deviates",
+)  # fmt: skip
+HOSTILE = '\\input{/etc/passwd}$x_^&#%~{}|<script>"\n\u202e\u00e9∂\ud800'
+
+
+def framed(*measurements: Measurement) -> pd.DataFrame:
+    return frame([m.row() for m in measurements])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "truth"),
+    [
+        ("float64", "0.33333333333333331", "0.3333333333333333333"),
+        ("float32", "0.333333333", "0.33333333333"),
+        ("bfloat16", "0.3333", "0.333333"),
+    ],
+)
+def test_numbers_have_the_digits_that_mean_something(dtype: str, value: str, truth: str) -> None:
+    table = rounded(tables.deviations(framed(replace(ROW, dtype=dtype))).reset_index())
+    assert (table["value"][0], table["truth"][0]) == (value, truth)
+    assert (table["error (ulp)"][0], table["share"][0]) == ("0.123", "1.23")
+
+
+def test_a_value_that_is_nan_is_shown_and_one_that_is_missing_is_not() -> None:
+    table = rounded(tables.deviations(framed(replace(ROW, value=math.nan, error_ulp=None))).reset_index())
+    assert (table["value"][0], table["error (ulp)"][0]) == ("nan", "")
+
+
+def test_no_text_is_markup_in_html_or_a_command_in_latex() -> None:
+    table = pd.DataFrame({"<b>": [HOSTILE]}, dtype=object)
+    assert "<script" not in html(table, "c")
+    assert "<b>" not in html(table, "c")
+    text = escaped(HOSTILE)
+    assert "\\input" not in text
+    assert text.isascii()
+    assert "\n" not in text
+
+
+def test_a_pull_request_comment_is_never_too_long() -> None:
+    rows = [replace(ROW, case=f"case/{'x' * 500}/{i}") for i in range(300)]
+    text = pull_request(framed(*rows))
+    assert 10_000 < len(text) <= PULL_REQUEST
+    assert "more are in deviations.csv" in text
+    assert "deviating 300" in text
+
+
+def test_parquet_reads_back_equal(tmp_path: Path) -> None:
+    measurements = framed(ROW, replace(ROW, quantity="dE_total/dw2", value=math.inf, truth=None))
+    publish(measurements, tmp_path)
+    back = pd.read_parquet(tmp_path / "measurements.parquet")
+    assert list(back) == list(measurements)
+    for name in measurements:
+        want = [None if pd.isna(v) else v for v in measurements[name]]
+        assert [None if pd.isna(v) else v for v in back[name]] == want, name
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile the LaTeX tables with")
+@pytest.mark.parametrize("text", [HOSTILE, "plain"])
+def test_the_latex_tables_compile(tmp_path: Path, text: str) -> None:
+    publish(framed(replace(ROW, adapter=text, form=text, reason=text)), tmp_path)
+    inputs = "".join(rf"\input{{{name}}}" for name in ("summary.tex", "vacuous.tex", "deviations.tex"))
+    (tmp_path / "all.tex").write_text(
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,longtable}"
+        rf"\begin{{document}}\tiny {inputs}\end{{document}}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+        cwd=tmp_path, capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def saturated(slope: float) -> pd.DataFrame:
+    """One unit at x = 20 whose adjoint was multiplied by `slope`."""
+    step = replace(ROW, level="step", verdict="conforms")
+    return framed(*(replace(step, quantity=q, value=v) for q, v in
+                    (("h1", 20.0), ("dE_total/da_h1", 2.0), ("dE_total/dh1", 2.0 * slope))))  # fmt: skip
+
+
+def test_a_slope_that_lost_its_digits_is_the_title_of_its_figure_and_a_right_one_is_not() -> None:
+    right = math.exp(-20) / (1 + math.exp(-20)) ** 2
+    lost, kept = (saturation(tables.checked(saturated(s))) for s in (0.0, right))
+    assert lost is not None
+    assert "x = 20 in float32" in lost.get_suptitle()
+    assert kept is not None
+    assert "keeps its digits" in kept.get_suptitle()
+
+
+def test_figures_are_files_that_are_not_blank(tmp_path: Path) -> None:
+    rows = [replace(ROW, case=f"document/scale-1/{i:03}", share=0.1 * (i + 1), error_ulp=i) for i in range(12)]
+    measurements = pd.concat([framed(*rows), saturated(0.5)], ignore_index=True)
+    paths = figures(measurements, tmp_path, {f"document/scale-1/{i:03}": {"scale": 1.0} for i in range(12)})
+    assert {p.name for p in paths} == {f"{n}{e}" for n in ("ulps-by-scale", "share-by-adapter", "saturation")
+                                       for e in (".png", ".svg")}  # fmt: skip
+    for path in (p for p in paths if p.suffix == ".png"):
+        assert len(np.unique(np.asarray(Image.open(path)).reshape(-1, 4), axis=0)) > 20
+
+
+def test_the_drift_and_the_detection_have_titles_of_what_they_found() -> None:
+    trained = framed(*[ROW] * 3).assign(step=[0, 1, 2], drift=[1e-9, 2e-9, 4e-9])
+    drifted = drift(trained)
+    assert drifted is not None
+    assert drifted.get_suptitle() == "After 3 updates the weights are off by 4e-09 in float32"
+    faults = pd.DataFrame(
+        {"fault": ["none"], "dtype": ["float64"], "scale": [1], "draws": [10], "caught": [0], "checker draws": [5],
+         "gradcheck": [0], "check_grads": [0]}
+    )  # fmt: skip
+    assert "Of 1 programs" in detection(faults).get_suptitle()
