@@ -174,7 +174,7 @@ def test_two_runs_into_one_file_are_refused(cli: Cli, tmp_path: Path) -> None:
 def test_a_resumed_run_that_is_ended_before_its_first_measurement_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "one.jsonl"
     row = Measurement("document/worked-example", "numpy", "central", "float32", "whole", "E_total", 1)
-    with RunWriter(path, {"suite": "gradconform"}) as writer:
+    with RunWriter(path, {"suite": "gradconform", "profile": "opencl"}) as writer:
         writer.write([row])
     content = path.read_bytes()
     with RunWriter(path, {}, begun(path)):
