@@ -6,7 +6,7 @@ import fnmatch
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +27,8 @@ class KnownDeviation:
     """Where a deviation is known. Every field but `id`, `versions`, `dtype`, `reason` and `upstream` is a glob.
 
     `form`, which may be left out, is a glob for the accepted form that the measurement names: where a framework's
-    primitive is less accurate than its bound, it narrows the entry to the formulas that use the primitive.
+    primitive is less accurate than its bound, it narrows the entry to the formulas that use the primitive. So does
+    `value`, a glob for the value as Python writes it: of an overflow, "nan".
     """
 
     id: str
@@ -42,11 +43,12 @@ class KnownDeviation:
     reason: str
     upstream: str
     form: str = "*"
+    value: str = "*"
 
     def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
         """Whether the measurement is of what this entry speaks of, whatever its verdict."""
         globs = ((m.adapter, self.adapter), (m.route, self.route), (device, self.device), (m.level or "", self.level),
-                 (m.case, self.case), (m.quantity, self.quantity), (m.form or "", self.form))  # fmt: skip
+                 (m.case, self.case), (m.quantity, self.quantity), (m.form or "", self.form), (repr(m.value), self.value))  # fmt: skip
         return (
             m.dtype in self.dtype.split()
             and all(fnmatch.fnmatchcase(value, glob) for value, glob in globs)
@@ -79,12 +81,12 @@ def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
     if set(data) - {"deviation"} or not isinstance(data.get("deviation", []), list):
         raise BadInput(f"known deviations {path}: expected a list of [[deviation]] and nothing beside it")
     names = {f.name for f in fields(KnownDeviation)}
-    needed = names - {"form"}
+    needed = names - {"form", "value"}
     entries = []
     for number, entry in enumerate(data.get("deviation", []), 1):
         complete = isinstance(entry, dict) and needed <= set(entry) <= names
         if not complete or not all(isinstance(v, str) for v in entry.values()):
-            expected = f"{' '.join(sorted(needed))}, and form if it matters"
+            expected = f"{' '.join(sorted(needed))}, and form or value if they matter"
             raise BadInput(f"known deviations {path}, entry {number}: expected the strings {expected}")
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", entry["id"]):
             wrong = ascii(entry["id"][:100])
@@ -140,8 +142,9 @@ def evidence(
     measurements = list(measurements)
     found = []
     for entry in known_deviations() if entries is None else entries:
-        covered = [m for m in measurements if entry.covers(m, versions, device)]
-        deviates = any(m.verdict == "deviates" for m in covered)
+        # Whatever the value: where it has become another, the entry may be stale.
+        covered = [m for m in measurements if replace(entry, value="*").covers(m, versions, device)]
+        deviates = any(m.verdict == "deviates" and entry.covers(m, versions, device) for m in covered)
         found.append(Evidence(entry.id, frozenset(m.case for m in covered), deviates))
     return found
 

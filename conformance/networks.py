@@ -66,7 +66,8 @@ def primitive_networks() -> Iterator[Case]:
     yield _one_neuron("network/primitives/tanh", "tanh", 1.0, [18.7, -19.3, 19.7, 21.9] * 4, [0.0] * 16)
     yield _one_neuron("network/primitives/mish", "mish", 1.0, [18.7, 19.3, 19.7, 21.9] * 4, [0.0] * 16)
     yield _one_neuron("network/primitives/gelu-overflow", "gelu", 300.0, [1.0, 0.5], [-137.0, 0.0])
-    yield _one_neuron("network/primitives/gelu-tanh-overflow", "gelu_tanh", 50.0, [1.0, 0.5], [-1.0, 0.0])
+    yield _one_neuron("network/primitives/gelu-tanh-overflow", "gelu_tanh", 50.0, [1.0, 0.5], [-1500.0, 0.0])
+    yield _one_neuron("network/primitives/mish-overflow", "mish", 300.0, [1.0, 0.5], [-137.0, 0.0])
 
 
 def sweeps() -> Iterator[Case]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,20 @@ def test_what_the_entry_does_not_speak_of_is_not_marked(changes: dict[str, objec
 @pytest.mark.parametrize(("version", "known"), [("1.9", False), ("2.0", True), ("2.13.0+cpu", True), ("3.0", False)])
 def test_an_entry_holds_for_its_versions_only(version: str, known: bool) -> None:
     assert is_known(mark(measurement(), version)) is known
+
+
+def test_an_entry_of_a_value_speaks_of_that_value_only() -> None:
+    entry = replace(ENTRY, value="nan")
+    found = marked([measurement(value=v) for v in (math.nan, 1.5, None)], {"mine": "2.5"}, "cpu", (entry,))
+    assert [is_known(m) for m in found] == [True, False, False]
+
+
+def test_an_entry_of_a_value_is_stale_when_its_cases_have_others() -> None:
+    entry = replace(ENTRY, value="nan")
+    conforming = [measurement(case=c, verdict="conforms", value=1.5) for c in SATURATED]
+    broken = [measurement(case=SATURATED[0], value=math.nan), *conforming[1:]]
+    assert stale(evidence(conforming, {"mine": "2.5"}, "cpu", (entry,)), entries=(entry,)) == ["planted"]
+    assert stale(evidence(broken, {"mine": "2.5"}, "cpu", (entry,)), entries=(entry,)) == []
 
 
 def test_an_entry_is_stale_when_all_its_cases_conform() -> None:
