@@ -19,17 +19,18 @@ from gradconform.conformance.levels import reports, same_bits, widened
 from gradconform.conformance.measurement import Measurement, judged
 from gradconform.reference.array_judge import Adjudicator, Index, Screen, holds, judge_array
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.ball_arrays import BallArrays
+from gradconform.reference.ball_arrays import BallArray, BallArrays
 from gradconform.reference.cases import Key, Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Derivation, Equation, Evaluation, Form
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.judge import FIRST_PRECISION, Candidate, Judgement, judge
+from gradconform.reference.judge import widest as widest_ball
 from gradconform.reference.midpoints import OutOfRange
 from gradconform.reference.plain import PLAIN
 from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import Rounded
+from gradconform.reference.rounded import ANYTHING, Rounded
 
 #: Components judged at a time where an equation is elementwise: so many that a block's arrays stay in a core's cache.
 BLOCK = 1 << 15
@@ -85,7 +86,7 @@ def _held(reported: Values, target: Format) -> dict[str, Any]:
 
 
 class Whole:
-    """What each quantity may be from the inputs alone: by the sharpest form at every equation, and by the widest."""
+    """What each quantity may be from the inputs alone, by one program after the other; see `_programs`."""
 
     def __init__(self, point: Point, constants: Profile) -> None:
         self.point, self.constants = point, constants
@@ -176,19 +177,26 @@ def _whole_by_balls(key: _PointKey, constants: Profile) -> dict[str, Evaluation]
         balls = value.values.ravel()
         return math.inf if any(b.specials & 8 for b in balls) else sum(float(b.radius.upper()) for b in balls)
 
-    return _programs(derivation, ops, given, lambda v, _: min(v, key=size), lambda v, _: max(v, key=size))
+    def most(values: Sequence[Any], forms: Sequence[Form]) -> Any:
+        found = np.empty(values[0].shape, dtype=object)
+        for index in np.ndindex(found.shape):
+            found[index] = widest_ball([v.values[index] for v in values])
+        return BallArray(ops, found)
+
+    return _programs(derivation, ops, given, lambda v, _: min(v, key=size), most)
 
 
 def _programs(
     derivation: Derivation, ops: Any, given: Mapping[str, Any], least: Chooser, most: Chooser
 ) -> dict[str, Evaluation]:
-    """Whole programs: the sharpest and the widest form at every equation, and the first of each, the second, …
+    """Whole programs: the sharpest form at every equation; the first of each, the second, …; and any mixture of forms.
 
-    The lists of forms have PyTorch's before JAX's, so that the later of these are the programs of one framework. Forms
-    are not ordered by their allowance in every component at once: one of these may hold what neither extreme does.
+    The last of them, the widest, has in every component the largest allowance of any form. Allowances grow with those
+    of their operands, so whatever forms a program takes, here one and there another, it is within the widest; what is
+    outside of that deviates, and that is a proof. The others come first because they say more.
     """
     count = max(len(e.forms) for e in derivation.equations)
-    choosers = {"sharpest": least, "widest": most, **{f"program {i + 1}": _at(i) for i in range(count)}}
+    choosers = {"sharpest": least, **{f"program {i + 1}": _at(i) for i in range(count)}, "widest": most}
     return {name: Evaluation(derivation, ops, given, choose) for name, choose in choosers.items()}
 
 
@@ -222,9 +230,22 @@ def sharpest(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedAr
 
 
 def widest(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedArray:
-    """The value of the form with the largest allowance that is known."""
-    known = [v for v in values if _size(v) < math.inf] or list(values)
-    return _admitting(max(known, key=_size), values)
+    """In every component the largest allowance of the forms that are known there."""
+    known = [v for v in values if not v.lost]
+    if len(known) < 2:
+        return _admitting(known[0] if known else values[0], values)
+    first = known[0]
+    radius, spread = np.zeros(first.shape), np.zeros(first.shape)
+    specials = None if first.specials is None else first.specials.copy()
+    for v in known:
+        unknown = np.False_ if v.specials is None else (v.specials & ANYTHING) != 0
+        radius = np.maximum(radius, np.where(unknown, 0.0, v.radii()))
+        if v.spread is not None:
+            spread = np.maximum(spread, np.where(unknown, 0.0, v.spread))
+        if specials is not None and v.specials is not None:
+            specials = np.where((specials & ANYTHING != 0) & ~unknown, v.specials, specials)
+    kinks = spread if any(v.spread is not None for v in known) else None
+    return _admitting(RoundedArray(first.arithmetic, first.mid, radius, kinks, specials), values)
 
 
 def _admitting(chosen: RoundedArray, values: Sequence[RoundedArray]) -> RoundedArray:

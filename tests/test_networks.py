@@ -269,3 +269,33 @@ class Infinite(Planted):
 def test_a_sum_of_squares_that_does_not_overflow_is_no_infinity() -> None:
     rows = gc.check(Infinite(lambda _: None), overflowing(0.5), dtype="float16")
     assert set(rows[(rows.quantity == "E") & (rows.level == "whole")].verdict) == {"deviates"}
+
+
+def test_a_program_that_mixes_the_forms_of_several_is_not_accused() -> None:
+    """PyTorch takes softplus's threshold branch, and of gelu's derivative the form that is neither extreme."""
+    case = gc.network_case(
+        "mine/mixture",
+        layers=[
+            ([[-1.0], [6.0], [-2.0], [-3.0]], None, "gelu"),
+            ([[0.66, -0.03, 1.06, 3.16]], None, "mish"),
+            ([[1.3]], None, "softplus"),
+        ],
+        inputs=[[-1.3]],
+        targets=[[0.0]],
+        rate=0.5,
+    )
+    rows = gc.check("torch/eager", case, dtype="float64")
+    assert set(rows.verdict) == {"conforms"}
+    wrong = gc.check(Scaled(1 + 1e-6), case, dtype="float64")
+    assert set(wrong[(wrong.level == "whole") & wrong.quantity.str.startswith("dE")].verdict) == {"deviates"}
+
+
+class Scaled(Planted):
+    """PyTorch's eager answer with its gradient times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def answer(self, point: Point, route: str) -> Answer:
+        answer = torch_adapter.answer(point, "eager")
+        return replace(answer, gradient={n: g * self.factor for n, g in answer.gradient.items()}, trace=None)
