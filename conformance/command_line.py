@@ -300,7 +300,7 @@ def _verdicts(measurements: Sequence[Measurement]) -> Table:
             continue
         known = sum(is_known(m) for m in rows)
         vacuous = counts["vacuous"] + counts["out of range"]
-        ulps = [m.error_ulp for m in rows if m.error_ulp is not None]
+        ulps = [m.error_ulp for m in rows if m.error_ulp is not None and m.verdict in ("conforms", "deviates")]
         shares = [m.share for m in rows if m.share is not None]
         cells = (len(rows) - counts["crashed"], counts["conforms"], counts["deviates"] - known, known, vacuous)
         largest = (f"{max(ulps, default=0):.2g}", f"{max(shares, default=0):.3f}")

@@ -75,7 +75,8 @@ def summary_by_hand(records: list[dict[str, Any]]) -> dict[str, Any]:
     verdicts = Counter(r["verdict"] for r in records)
     known = sum(r["verdict"] == "deviates" and str(r["reason"]).startswith("known:") for r in records)
     judged = [r for r in records if r["verdict"] not in ("unsupported", "crashed")]
-    ulps = [r["error_ulp"] for r in judged if not math.isnan(r["error_ulp"])]
+    accurate = [r for r in judged if r["verdict"] in ("conforms", "deviates")]
+    ulps = [r["error_ulp"] for r in accurate if not math.isnan(r["error_ulp"])]
     shares = [r["share"] for r in judged if not math.isnan(r["share"])]
     certified = [r["certified_bits"] for r in judged if r["verdict"] == "conforms"]
     finite = [c for c in certified if math.isfinite(c)]
