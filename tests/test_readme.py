@@ -87,7 +87,7 @@ def test_every_link_leads_to_a_file() -> None:
 
 
 def test_the_name_of_every_option_in_the_readme_exists(cli: Cli) -> None:
-    known = "".join(cli(command, "-h").stdout for command in ("run", "report", "explain"))
+    known = "".join(cli(command, "-h").stdout for command in ("run", "report", "diff", "explain"))
     known += (ROOT / "conformance/plugin.py").read_text(encoding="utf-8")
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
         assert option in known or option in ("--pyargs",), option
