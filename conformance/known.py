@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -110,14 +111,45 @@ def marked(
     device: str,
     entries: tuple[KnownDeviation, ...] | None = None,
 ) -> list[Measurement]:
-    """The measurements, each known deviation with `known:<id>` as the first word of its reason."""
+    """The measurements, each known deviation with `known:<id>` as the first word of its reason.
+
+    What deviates as a whole is known too where it follows from the steps: where every equation but those of a known
+    deviation conforms on its operands, the whole answer would conform without that deviation.
+    """
     entries = known_deviations() if entries is None else entries
 
     def mark(m: Measurement) -> Measurement:
         entry = next((e for e in entries if m.verdict == "deviates" and e.covers(m, versions, device)), None)
         return m.because(f"known:{entry.id}") if entry else m
 
-    return [mark(m) for m in measurements]
+    answers: dict[tuple[str, ...], list[Measurement]] = defaultdict(list)
+    found = [mark(m) for m in measurements]
+    for m in found:
+        answers[_answer(m)].append(m)
+    causes = {key: _cause(rows) for key, rows in answers.items()}
+
+    def follow(m: Measurement) -> Measurement:
+        cause = causes[_answer(m)]
+        follows = m.level == "whole" and m.verdict == "deviates" and not is_known(m) and cause is not None
+        return m.because(f"{cause}; operands: it follows from the step level's") if follows else m
+
+    return [follow(m) for m in found]
+
+
+def _answer(m: Measurement) -> tuple[str, ...]:
+    return m.case, m.adapter, m.route, m.dtype
+
+
+def _cause(answer: Iterable[Measurement]) -> str | None:
+    """`known:<id>` of the known deviation that is all that is wrong at the step level of one answer, or None.
+
+    A trace that is not of the very evaluation that was judged as a whole (`traced`) explains nothing.
+    """
+    steps = [m for m in answer if m.level == "step"]
+    wrong = [m for m in steps if m.verdict in ("deviates", "undecided", "crashed")]
+    if not wrong or not all(map(is_known, wrong)) or any("traced" in (m.reason or "") for m in steps):
+        return None
+    return (wrong[0].reason or "").partition(";")[0]
 
 
 def is_known(m: Measurement) -> bool:

@@ -60,6 +60,24 @@ def test_an_entry_holds_for_its_versions_only(version: str, known: bool) -> None
     assert is_known(mark(measurement(), version)) is known
 
 
+def whole_and(*steps: Measurement) -> bool:
+    """Whether a whole-level deviation beside these steps of the same answer is known."""
+    whole = measurement(quantity="w1_new", case="mine/one")
+    entry = replace(ENTRY, level="step", case="*")
+    return is_known(marked([whole, *steps], {"mine": "2.5"}, "cpu", (entry,))[0])
+
+
+def test_what_follows_from_a_known_step_is_known_as_a_whole() -> None:
+    step = measurement(level="step", case="mine/one")
+    fine = replace(step, quantity="a_h1", verdict="conforms")
+    assert whole_and(step, fine)
+    assert not whole_and(fine), "nothing deviates at the step level"
+    assert not whole_and(step, replace(fine, verdict="deviates")), "another equation is at fault too"
+    assert not whole_and(step, replace(fine, verdict="undecided"))
+    assert not whole_and(step, replace(fine, reason="traced")), "the trace is of another evaluation"
+    assert not whole_and(replace(step, route="jit")), "another route's"
+
+
 def test_an_entry_of_a_value_speaks_of_that_value_only() -> None:
     entry = replace(ENTRY, value="nan")
     found = marked([measurement(value=v) for v in (math.nan, 1.5, None)], {"mine": "2.5"}, "cpu", (entry,))
