@@ -104,6 +104,7 @@ def bench(session: nox.Session) -> None:
     """This suite, gradcheck and check_grads: what each catches of planted faults, and what each costs."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
     session.run("python", "benchmarks/detection.py")
+    session.run("python", "benchmarks/drift.py")
     session.run("python", "benchmarks/checkers.py", *session.posargs)
 
 

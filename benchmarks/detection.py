@@ -201,6 +201,8 @@ def main() -> int:
     options = parser.parse_args()
     import pandas as pd
 
+    from gradconform.reports import figures
+
     started = time.perf_counter()
     rows: list[dict[str, Any]] = []
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
@@ -213,6 +215,9 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.output / "detection.csv", index=False)
     (options.output / "detection.md").write_text(table.to_markdown(index=False) + "\n", encoding="utf-8")
+    figure = figures.detection(table)
+    for ending in ("png", "svg"):
+        figure.savefig(options.output / f"detection.{ending}", dpi=150)
     numbers = [c for c in table.columns if c not in ("fault", "dtype", "scale")]
     print(table.groupby(["fault", "dtype"], sort=False)[numbers].sum().to_markdown())
     accused = int(table[table.fault == planted.CORRECT.name].caught.sum())
