@@ -3,7 +3,7 @@
     python benchmarks/drift.py [--adapter torch/eager] [--case network/iris] [--steps 200] [-o FOLDER]
 
 Every update is judged from the framework's own weights (`gradconform.train`); the drift is information. Writes
-drift.csv, drift.png and drift.svg, and prints the verdicts and the drift at the end. Exit status 1 if an update deviates.
+drift.csv, drift.png and drift.svg, and prints the verdicts and the last drift. Exit status 1 if an update deviates.
 """
 
 from __future__ import annotations
