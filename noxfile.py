@@ -101,11 +101,17 @@ def conformance(session: nox.Session, framework: str) -> None:
 
 @nox.session(default=False, reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """This suite, gradcheck and check_grads: what each catches of planted faults, and what each costs."""
+    """This suite, gradcheck and check_grads: what each costs; and how far training drifts."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
-    session.run("python", "benchmarks/detection.py")
     session.run("python", "benchmarks/drift.py")
     session.run("python", "benchmarks/checkers.py", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def faults(session: nox.Session) -> None:
+    """Planted faults by the hundred against this suite, gradcheck and check_grads: caught, missed, and why."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/detection.py", "-o", "docs/faults", *session.posargs)
 
 
 @nox.session(default=False, reuse_venv=True)

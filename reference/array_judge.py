@@ -147,7 +147,8 @@ class Screen:
         error, truth = (np.concatenate(part) for part in zip(*self.sample, strict=True))
         _, exponent = np.frexp(truth)
         binade = np.where(truth == 0, self.target.emin, np.clip(exponent - 1, self.target.emin, self.target.emax))
-        ulps = np.ldexp(np.where(np.isnan(error), np.inf, error), self.target.precision - 1 - binade)
+        with np.errstate(over="ignore"):  # so many ulps that float64 does not hold the number: infinite
+            ulps = np.ldexp(np.where(np.isnan(error), np.inf, error), self.target.precision - 1 - binade)
         middle = ulps.size // 2
         return float(f"{np.partition(ulps, middle)[middle]:.6g}") if ulps.size else None
 

@@ -201,26 +201,28 @@ def drift(trained: pd.DataFrame) -> Figure | None:
 
 
 def detection(table: pd.DataFrame) -> Figure:
-    """Planted faults caught by this suite, gradcheck and check_grads, in per cent; columns of benchmarks/detection.py.
+    """Planted faults caught by each checker, in per cent of the draws that they change, by kind; columns of
+    benchmarks/detection.py.
 
     gradcheck below float64 is left out: it accuses as much correct code there.
     """
     dtypes = [d for d in tables.DTYPES if (table["dtype"] == d).any()]
-    faults = list(dict.fromkeys(table["fault"]))
-    sums = table.groupby(["dtype", "fault"], sort=False).sum(numeric_only=True)
-    rates = {"gradconform": sums["caught"] / sums["draws"]} | {
-        c: sums[c] / sums["checker draws"] for c in ("gradcheck", "check_grads") if c in sums
+    kinds = list(dict.fromkeys(table["kind"]))
+    sums = table.groupby(["dtype", "kind"], sort=False).sum(numeric_only=True)
+    rates = {"gradconform": sums["caught"] / sums["active"]} | {
+        c: sums[c] / sums["checked"] for c in ("gradcheck", "check_grads") if c in sums
     }
-    figure, axes = _panels(dtypes, f"Of {len(faults)} programs, what each checker accuses (correct code: false alarms)")
-    figure.set_size_inches(3.4 * max(2, len(dtypes)), 2 + 0.4 * len(faults))
+    faults = table.loc[table["kind"] != "correct", "fault"].nunique()
+    figure, axes = _panels(dtypes, f"Of {faults} planted faults, what each checker catches (correct: false alarms)")
+    figure.set_size_inches(3.4 * max(2, len(dtypes)), 2 + 0.4 * len(kinds))
     for axis, dtype in zip(axes, dtypes, strict=True):
         for i, (name, rate) in enumerate(rates.items()):
             if name == "gradcheck" and dtype != "float64":
                 continue
-            values = [100 * float(rate.get((dtype, f), np.nan)) for f in faults]
-            axis.barh(np.arange(len(faults)) + 0.27 * (i - 1), values, 0.25, color=COLOURS[i], label=name)
-        axis.set(xlim=(0, 100), xlabel="accused (% of draws)", yticks=range(len(faults)))
-    axes[0].set_yticklabels([_plain(f) for f in faults])
+            values = [100 * float(rate.get((dtype, k), np.nan)) for k in kinds]
+            axis.barh(np.arange(len(kinds)) + 0.27 * (i - 1), values, 0.25, color=COLOURS[i], label=name)
+        axis.set(xlim=(0, 100), xlabel="accused (% of draws)", yticks=range(len(kinds)))
+    axes[0].set_yticklabels(kinds)
     axes[0].invert_yaxis()
     _legend(figure, axes)
     return figure

@@ -125,7 +125,7 @@ def test_the_drift_and_the_detection_have_titles_of_what_they_found() -> None:
     assert drifted is not None
     assert drifted.get_suptitle() == "After 3 updates the weights are off by 4e-09 in float32"
     faults = pd.DataFrame(
-        {"fault": ["none"], "dtype": ["float64"], "scale": [1], "draws": [10], "caught": [0], "checker draws": [5],
-         "gradcheck": [0], "check_grads": [0]}
+        {"fault": ["none", "sign"], "kind": ["correct", "mathematics"], "dtype": ["float64"] * 2, "scale": [1, 1],
+         "active": [10, 10], "caught": [0, 10], "checked": [5, 5], "gradcheck": [0, 5], "check_grads": [0, 0]}
     )  # fmt: skip
-    assert "Of 1 programs" in detection(faults).get_suptitle()
+    assert "Of 1 planted faults" in detection(faults).get_suptitle()
