@@ -27,6 +27,8 @@ HISTORY = ("jax-0.4.30", "jax-0.5.3", "jax-0.6.2", "jax-0.7.2", "jax-0.8.3", "ja
 #: What they are compared on: the document's network in part, every activation and loss, every activation's whole range.
 SWEEPS = "gradconform.conformance.networks:sweeps"
 COMPARED = ("document/worked-example", "document/scale-*/00*", "document/[!sw]*", "network/*", SWEEPS)
+#: Cases of the committed run that new ones are held against: small, and between them every equation and activation.
+BASELINE = ("document/worked-example", "network/[bhls]*", "network/primitives/*")
 
 
 @nox.session(reuse_venv=True)
@@ -146,6 +148,19 @@ def regress(session: nox.Session) -> None:
     for framework in HISTORY:
         session.notify(f"version({framework})", posargs=session.posargs)
     session.notify("history")
+
+
+@nox.session(default=False, reuse_venv=True)
+def baseline(session: nox.Session) -> None:
+    """Judge the pinned versions anew on the cases that new runs are held against, and say what is different."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    old, new = ROOT / "tests" / "baseline.jsonl", ROOT / "runs" / "baseline.jsonl"
+    new.unlink(missing_ok=True)
+    cases = [option for glob in BASELINE for option in ("-c", glob)]
+    session.run("gradconform", "run", "-a", "torch/eager", "-a", "jax/jit", *cases, "-o", str(new))
+    if old.exists():
+        session.run("gradconform", "diff", str(old), str(new), success_codes=[0, 1])
+    new.replace(old)
 
 
 @nox.session(default=False, reuse_venv=True)

@@ -317,10 +317,13 @@ def report(files: tuple[Path, ...], output: Path) -> None:
     """The page and the tables of one or more run files.
 
     The page is index.html in the folder. The tables are CSV, Markdown and JSON,
-    some also HTML, LaTeX and Parquet; the figures PNG and SVG.
+    some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
+    integration there are junit.xml and badges/ADAPTER.json, and the summary is
+    appended to the file that GITHUB_STEP_SUMMARY names.
     """
     headers, measurements = load(files)
     from gradconform.conformance.derivations import derivations, seed_of
+    from gradconform.reports.continuous import continuous
     from gradconform.reports.export import export
     from gradconform.reports.figures import figures
     from gradconform.reports.page import write_page
@@ -334,6 +337,7 @@ def report(files: tuple[Path, ...], output: Path) -> None:
         paths = export(measurements, output)
         derived = derivations(catalogue(seed_of(headers)).values(), measurements)
         paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
+        paths += continuous(measurements, output)
         summaries = [
             p.relative_to(output).as_posix() for p in paths if p.parent == output or p.parent.name == "figures"
         ]

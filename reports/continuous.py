@@ -1,0 +1,120 @@
+"""What continuous integration reads: JUnit XML, the summary that GitHub shows, a badge for each adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as xml
+
+import pandas as pd
+
+from gradconform.reports import tables
+from gradconform.reports.export import case_folder, replaced
+from gradconform.reports.publish import pull_request
+
+#: Where GitHub Actions, and what follows its convention, wants a step's summary in Markdown appended.
+SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
+#: Lines of a failure's text; the run file has them all.
+LINES = 50
+#: What XML 1.0 cannot hold, not even escaped (Extensible Markup Language 1.0, fifth edition, production 2).
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def continuous(measurements: pd.DataFrame, directory: Path, of: Mapping[str, str] | None = None) -> list[Path]:
+    """Write junit.xml and badges/<adapter>.json into `directory`; append to the summary file that `of` names.
+
+    `of` is the environment, by default the process's. Raises ValueError for what is no table of measurements, and
+    OSError where the summary cannot be appended.
+    """
+    m = tables.checked(measurements)
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [replaced(directory / "junit.xml", junit(m))]
+    (directory / "badges").mkdir(exist_ok=True)
+    for adapter, rows in m.groupby("adapter", sort=True):
+        path = directory / "badges" / f"{case_folder(str(adapter)).as_posix().replace('/', '_')}.json"
+        paths.append(replaced(path, json.dumps(badge(str(adapter), rows), ensure_ascii=False, indent=2) + "\n"))
+    summary = (os.environ if of is None else of).get(SUMMARY_FILE)
+    if summary:
+        with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(pull_request(measurements))
+    return paths
+
+
+def badge(adapter: str, rows: pd.DataFrame) -> dict[str, Any]:
+    """A badge as shields.io's endpoint reads it (https://shields.io/badges/endpoint-badge)."""
+    judged = int(rows["verdict"].isin(tables.JUDGED).sum())
+    deviating = int(((rows["verdict"] == "deviates") & ~rows["known"]).sum())
+    known, broken = int(rows["known"].sum()), int(rows["verdict"].isin(["crashed", "undecided"]).sum())
+    if deviating:
+        message, colour = f"{deviating:,} of {judged:,} deviate", "red"
+    elif broken or not judged:
+        message, colour = f"{broken:,} without a verdict" if broken else "nothing judged", "lightgrey"
+    else:
+        message = f"{judged:,} judged" + (f", {known:,} known to deviate" if known else "")
+        colour = "green" if known else "brightgreen"
+    return {"schemaVersion": 1, "label": f"gradients of {adapter}", "message": message, "color": colour}
+
+
+def junit(m: pd.DataFrame) -> str:
+    """One test suite an adapter's route and dtype, one test a case, as Jenkins' and GitLab's readers take them.
+
+    A test fails with what deviates, is an error where there was no verdict, and is skipped with the reason where all
+    that deviates is known or the route does not run. The format: https://github.com/testmoapp/junitxml.
+    """
+    root = xml.Element("testsuites", name="gradconform")
+    totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for (adapter, route, dtype), rows in m.groupby(["adapter", "route", "dtype"], sort=False):
+        suite = xml.SubElement(root, "testsuite", name=_text(f"{adapter}/{route} {dtype}"))
+        counts = dict.fromkeys(totals, 0)
+        for case, of in rows.groupby("case", sort=False):
+            test = xml.SubElement(suite, "testcase", classname=_text(f"{adapter}.{route}.{dtype}"), name=_text(case))
+            counts["tests"] += 1
+            outcome = _outcome(test, of)
+            if outcome:
+                counts[outcome] += 1
+        for name, count in counts.items():
+            suite.set(name, str(count))
+            totals[name] += count
+    for name, count in totals.items():
+        root.set(name, str(count))
+    xml.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"
+
+
+def _outcome(test: xml.Element, rows: pd.DataFrame) -> str | None:
+    """Add what became of a test; the count that it belongs to."""
+    deviating = rows[(rows["verdict"] == "deviates") & ~rows["known"]]
+    broken = rows[rows["verdict"].isin(["crashed", "undecided"])]
+    if len(deviating):
+        _note(test, "failure", f"{len(deviating)} deviating", deviating)
+        return "failures"
+    if len(broken):
+        _note(test, "error", f"{len(broken)} without a verdict", broken)
+        return "errors"
+    if not rows["verdict"].isin(["conforms", "vacuous", "out of range"]).any():
+        left = rows[rows["known"] | (rows["verdict"] == "unsupported")]
+        _note(test, "skipped", "; ".join(dict.fromkeys(str(r) for r in left["reason"])), None)
+        return "skipped"
+    return None
+
+
+def _note(test: xml.Element, tag: str, message: str, rows: pd.DataFrame | None) -> None:
+    note = xml.SubElement(test, tag, message=_text(message))
+    if rows is None:
+        return
+    lines = [
+        f"{r.quantity} ({r.level}): {r.verdict}, got {r.value}, truth {r.truth}, share {r.share}"
+        f"{f', {r.reason}' if isinstance(r.reason, str) else ''}"
+        for r in rows.head(LINES).itertuples()
+    ]
+    more = [f"… and {len(rows) - LINES:,} more"] if len(rows) > LINES else []
+    note.text = _text("\n".join([*lines, *more]))
+
+
+def _text(value: Any) -> str:
+    """Text as XML can hold it; what it cannot, by its code point."""
+    return _NO_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
