@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +26,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -165,13 +169,26 @@ class Copies:
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self.free: SimpleQueue[Path] = SimpleQueue()
+        self.servers: dict[Path, subprocess.Popen[str]] = {}
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
         for job in range(jobs):
             copy = folder / str(job)
             for name in listed.stdout.split("\0")[:-1]:
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+            environment = {
+                **os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
+            }  # fmt: skip
+            self.servers[copy] = subprocess.Popen(
+                [sys.executable, __file__, "serve"], cwd=copy, env=environment, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
             self.free.put(copy)
+
+    def close(self) -> None:
+        for server in self.servers.values():
+            server.kill()
+            server.communicate()
 
     def notices(self, mutant: Mutant, tests: Sequence[str] | None = None) -> str | None:
         """The first test that fails with the mutant in place, or None if it survives."""
@@ -180,7 +197,8 @@ class Copies:
         try:
             (copy / mutant.file).write_text(mutant.text, encoding="utf-8")
             nearest = NEAREST[mutant.file]
-            for group in [tests] if tests else [nearest, tuple(t for t in OTHERS if t not in nearest)]:
+            others = tuple(t for t in OTHERS if t not in nearest)
+            for group in [tests] if tests else [*((t,) for t in nearest), others]:
                 failed = self._failed(copy, group)
                 if failed:
                     return failed
@@ -190,32 +208,57 @@ class Copies:
             self.free.put(copy)
 
     def _failed(self, copy: Path, tests: Sequence[str]) -> str | None:
-        environment = {
-            **os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--no-header",
-            "--tb=no",
-            "-rfE",
-        ]
-        try:
-            done = subprocess.run(
-                [*command, *(f"tests/{t}.py" for t in tests)],
-                cwd=copy, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return "timeout"
-        if done.returncode == 0:
-            return None
-        named = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return named[0].split(" - ")[0] if named else f"exit status {done.returncode}"
+        server = self.servers[copy]
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps([f"tests/{t}.py" for t in tests]) + "\n")
+        server.stdin.flush()
+        found: str | None = json.loads(server.stdout.readline())
+        return found
+
+
+def serve() -> None:
+    """Run the tests that each line of the input names, in a fork of this process, and print the first that failed.
+
+    What takes long to import and is not under test is imported once.
+    """
+    for name in ("numpy", "pandas", "scipy.special", "sympy", "flint", "torch", "pytest", "rich", "click", "ml_dtypes"):
+        with suppress(ImportError):
+            importlib.import_module(name)
+    import pytest
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+    class First:
+        """The first test that fails, written where the parent reads it."""
+
+        def __init__(self, pipe: int) -> None:
+            self.pipe = pipe
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed:
+                os.write(self.pipe, report.nodeid.encode()[:4000])
+
+        def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+            if report.failed:
+                os.write(self.pipe, report.nodeid.encode()[:4000])
+
+    for line in sys.stdin:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(read)
+            signal.alarm(PATIENCE)
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", *json.loads(line)]
+            os._exit(int(pytest.main(options, plugins=[First(write)])))
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            named = pipe.read().decode()
+        _, status = os.waitpid(child, 0)
+        failed = named or f"status {status}"
+        answers.write(json.dumps(failed if status else None) + "\n")
+        answers.flush()
 
 
 def equivalents() -> dict[str, str]:
@@ -238,8 +281,11 @@ def main() -> int:
         for mutant in mutants(file, (ROOT / file).read_text(encoding="utf-8"))
     ]
     excused, started, rows = equivalents(), time.perf_counter(), []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
-        copies = Copies(Path(folder), options.jobs)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Copies(Path(folder), options.jobs)) as copies,
+        ThreadPoolExecutor(options.jobs) as pool,
+    ):
         for number, (mutant, noticed) in enumerate(zip(every, pool.map(copies.notices, every), strict=True), 1):
             reason = excused.get(f"{mutant.file} {mutant.what}", "")
             outcome = "killed" if noticed else "equivalent" if reason else "survived"
@@ -251,6 +297,10 @@ def main() -> int:
                 print(f"{number} of {len(every)}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
     options.output.mkdir(parents=True, exist_ok=True)
+    there = options.output / "mutants.csv"
+    if options.only and there.exists():  # the other files' rows stay
+        kept = pd.read_csv(there, keep_default_na=False)
+        table = pd.concat([kept[~kept.file.isin(options.only)], table], ignore_index=True)
     table.to_csv(options.output / "mutants.csv", index=False)
     counts = table.groupby(["file", "outcome"]).size().unstack(fill_value=0)
     counts.to_markdown(options.output / "mutants.md")
@@ -261,4 +311,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve() if sys.argv[1:] == ["serve"] else main())

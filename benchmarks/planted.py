@@ -394,6 +394,10 @@ def _mathematics() -> list[Fault]:
         limit = self.numbers.constant(2.0**-6) + 0 * g
         return self.rate * _where(g > limit, limit, _where(g < -limit, -limit, g))
 
+    def signs(self: Any, name: str, g: Any, w: Any) -> Any:
+        one = 1 + 0 * g
+        return self.rate * _where(g > 0, one, _where(g < 0, -one, 0 * g))
+
     def smoothed(self: Any, a: Any, t: Any) -> Any:
         return a - (self.numbers.times(t, 0.875) + self.numbers.constant(0.0625))
 
@@ -474,7 +478,7 @@ def _mathematics() -> list[Fault]:
             "step": lambda self, name, g, w: self.rate * (g + self.numbers.constant(2.0**-6) * w)
         },
         "gradients clipped at 1/64": {"step": clipped},
-        "signs of the gradient in the update": {"step": lambda self, name, g, w: self.rate * np.sign(g)},
+        "signs of the gradient in the update": {"step": signs},
         "biases not updated": {
             "updated": lambda self, name, w, g: w if name[0] == "b" else Pass.updated(self, name, w, g)
         },

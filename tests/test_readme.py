@@ -75,9 +75,9 @@ def test_the_two_commands_are_sessions_of_the_noxfile() -> None:
 
 
 def test_the_adapter_shown_is_the_one_that_is_tested() -> None:
-    duals = (ROOT / "tests/third_party/duals/duals.py").read_text(encoding="utf-8")
+    duals = (ROOT / "docs/template/duals.py").read_text(encoding="utf-8")
     assert blocks("python")[2].strip() in duals
-    pyproject = (ROOT / "tests/third_party/duals/pyproject.toml").read_text(encoding="utf-8")
+    pyproject = (ROOT / "docs/template/pyproject.toml").read_text(encoding="utf-8")
     assert blocks("toml")[0].strip() in pyproject
 
 

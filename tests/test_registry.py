@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +9,6 @@ import pytest
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Route
 from gradconform.reference.cases import BadInput
-
-DUALS = Path(__file__).parent / "third_party" / "duals"
 
 
 def test_a_wrong_signature_is_refused_and_quoted() -> None:
@@ -53,30 +47,3 @@ def test_default_routes_leave_out_those_by_name_only() -> None:
         "torch/module",
     ]
     assert registry.choose("torch/compile")[0].route.name == "compile"
-
-
-def test_a_third_party_package_with_an_entry_point_is_run_by_the_suite(tmp_path: Path) -> None:
-    """Forty lines in a directory of its own, installed as its own package, judged by the command line and by pytest."""
-    source = (DUALS / "duals.py").read_text()
-    assert len(source.splitlines()) <= 40
-    install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(tmp_path), str(DUALS)]
-    subprocess.run([sys.executable, "-m", *install], check=True, capture_output=True)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    case = ("document/worked-example", "document/scale-4/00*")
-    run = ["gradconform", "run", "-a", "duals", "-c", case[0], "-c", case[1], "-o", "one.jsonl"]
-    done = subprocess.run(
-        [sys.executable, "-m", *run], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "duals/forward" in done.stdout
-    suite = ["pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "gradconform.conformance"]
-    options = ["--gradconform-adapter", "duals", "--gradconform-case", case[0]]
-    done = subprocess.run(
-        [sys.executable, "-m", *suite, *options],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "2 passed, 2 skipped" in done.stdout, done.stdout + done.stderr

@@ -1,0 +1,91 @@
+"""The template of an adapter package: built, installed and run as it stands; its workflow linted and its steps run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TEMPLATE = Path(__file__).parents[1] / "docs" / "template"
+WORKFLOW = TEMPLATE / ".github" / "workflows" / "gradients.yml"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment that the built wheel is installed in."""
+    folder = tmp_path_factory.mktemp("template")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(TEMPLATE)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {n.split("/")[0] for n in archive.namelist()} == {"duals.py", "gradconform_duals-1.0.dist-info"}
+    place = folder / "site"
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-index", "--target", str(place), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    scripts = str(Path(sys.executable).parent)
+    return {**os.environ, "PYTHONPATH": str(place), "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+
+
+def done(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-e", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_its_own_tests_pass(installed: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TEMPLATE / "tests")]
+    ended = subprocess.run(command, cwd=tmp_path, env=installed, capture_output=True, text=True, check=False)
+    assert " passed" in ended.stdout, ended.stdout + ended.stderr
+    assert ended.returncode == 0
+
+
+def test_the_suite_judges_it_by_its_name(installed: dict[str, str], tmp_path: Path) -> None:
+    suite = "-m pytest -q -p no:cacheprovider --pyargs gradconform.conformance --gradconform-adapter duals"
+    ended = done(f"{sys.executable} {suite} --gradconform-case document/worked-example", tmp_path, installed)
+    assert "2 passed, 2 skipped" in ended.stdout, ended.stdout + ended.stderr
+
+
+def workflow() -> Any:
+    yaml = pytest.importorskip("ruamel.yaml")
+    return yaml.YAML(typ="safe").load(WORKFLOW.read_text(encoding="utf-8"))
+
+
+def test_the_workflow_is_one_by_githubs_schema(tmp_path: Path) -> None:
+    pytest.importorskip("check_jsonschema")
+    lint = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    assert subprocess.run([*lint, str(WORKFLOW)], capture_output=True, check=False).returncode == 0
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(WORKFLOW.read_text(encoding="utf-8").replace("runs-on:", "runs-in:"), encoding="utf-8")
+    assert subprocess.run([*lint, str(wrong)], capture_output=True, check=False).returncode == 1
+
+
+def test_the_workflows_steps_run(installed: dict[str, str], tmp_path: Path) -> None:
+    """As GitHub runs them but for the installation, on a part of the cases; a run is its own baseline."""
+    summary = tmp_path / "summary.md"
+    environment = {**installed, "GITHUB_STEP_SUMMARY": str(summary)}
+    commands = {s["name"]: s["run"] for s in workflow()["jobs"]["conformance"]["steps"] if "run" in s}
+    assert list(commands) == ["Install", "Judge", "Report", "Compare"]
+    part = re.sub(r"-o run", "-c document/worked-example -c 'document/scale-4/00*' -o run", commands["Judge"])
+    ended = done(part, tmp_path, environment)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "duals/forward" in ended.stdout
+    (tmp_path / "baseline.jsonl").write_bytes((tmp_path / "run.jsonl").read_bytes())
+    for name in ("Report", "Compare"):
+        ended = done(commands[name], tmp_path, environment)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    text = summary.read_text(encoding="utf-8")
+    assert "**gradconform**: judged" in text
+    assert (tmp_path / "report" / "junit.xml").exists()
+    assert (tmp_path / "report" / "badges" / "duals.json").exists()
+    assert "no difference" in text
+
+
+def test_the_framework_is_forty_lines() -> None:
+    assert len((TEMPLATE / "duals.py").read_text(encoding="utf-8").splitlines()) <= 40
