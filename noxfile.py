@@ -117,10 +117,24 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def mutants(session: nox.Session) -> None:
+    """Each operator and operand of the reference's source changed, one at a time: the tests must notice."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/mutants.py", "-o", "docs/mutants", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def networks(session: nox.Session) -> None:
     """A thousand random networks in every dtype: no false alarm, and how much of its allowance each activation uses."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
     session.run("python", "benchmarks/networks.py", "-o", "docs/networks", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """The documentation site, in report/site; a warning is an error."""
+    session.install(*CONSTRAINTS, "-e", ".[torch,jax,docs]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-b", "html", "docs/site", "report/site")
 
 
 @nox.session(default=False, reuse_venv=True)

@@ -1,0 +1,28 @@
+"""The documentation site: Sphinx over MyST Markdown; the reference pages are generated from the code at every build."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import gradconform
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+generated = import_module("generated")
+
+project = "gradconform"
+author = "the gradconform developers"
+release = version = gradconform.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_click"]
+myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+autodoc_typehints = "signature"
+nitpicky = False
+html_theme = "alabaster"
+html_theme_options = {"description": "The conformance suite for gradients", "page_width": "72em", "fixed_sidebar": True}
+html_show_copyright = False
+
+generated.write(HERE / "_generated")
