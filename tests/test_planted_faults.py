@@ -95,7 +95,7 @@ def test_a_fault_that_moves_something_by_more_than_twice_its_allowance_is_caught
     for architecture in detection.ARCHITECTURES:
         at, before = points(architecture, "float32")
         answer, measurements = detection.judged(fault, at, before, 0)
-        if detection.obliged(fault, at, before, 0, answer):
+        if detection.obliged(fault, at, before, 0, answer).must:
             assert detection.accused(measurements)
 
 
@@ -105,11 +105,11 @@ def test_faults_in_every_dtype_are_obliging_and_caught(dtype: str) -> None:
     fault = FAULTS["slopes off by 2^8 u"]
     at, before = points(planted.LAYERED, dtype)
     answer, measurements = detection.judged(fault, at, before, 0)
-    assert detection.obliged(fault, at, before, 0, answer)
+    assert detection.obliged(fault, at, before, 0, answer).must
     assert blamed(measurements)
     assert blamed(measurements) <= {f"dE/dz{layer}" for layer in (1, 2, 3, 4)}
     answer, _ = detection.judged(planted.CORRECT, at, before, 0)
-    assert not detection.obliged(planted.CORRECT, at, before, 0, answer)
+    assert not detection.obliged(planted.CORRECT, at, before, 0, answer).must
 
 
 def test_what_breaks_the_contract_is_named() -> None:
