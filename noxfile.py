@@ -179,10 +179,11 @@ def baseline(session: nox.Session) -> None:
 
 @nox.session(default=False, reuse_venv=True)
 def history(session: nox.Session) -> None:
-    """The table, figure and changes of the runs that `regress` left."""
+    """The table, figure and changes of the runs that `regress` left, and their page, in report/history."""
     session.install(*CONSTRAINTS, "-e", ".[report,test]")
     runs = [str(ROOT / "runs" / "regress" / f"{framework}.jsonl") for framework in HISTORY]
     session.run("python", "benchmarks/history.py", *runs, "-o", "docs/history")
+    session.run("gradconform", "report", *runs, "-o", "report/history")
 
 
 @nox.session(default=False, reuse_venv=True)
