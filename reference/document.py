@@ -19,7 +19,7 @@ DOCUMENT = "Back Propagation"
 
 
 def _lines(group: Group, section: str, *lines: Equation) -> tuple[Equation, ...]:
-    return tuple(Equation(e.name, group, e.source or f"{DOCUMENT}, {section}", e.forms, e.against) for e in lines)
+    return tuple(Equation(e.name, group, f"{DOCUMENT}, {section}", e.forms, e.against) for e in lines)
 
 
 def line(
@@ -27,12 +27,11 @@ def line(
     operands: str,
     formula: Formula,
     also: tuple[Form, ...] = (),
-    source: str = "",
     against: Form | None = None,
 ) -> Equation:
     """An equation whose first form is the document's; `_lines` fills in the group and the section."""
-    document = Form("document", tuple(operands.split()), formula, source or DOCUMENT)
-    return Equation(name, "forward", source, (document, *also), against)
+    document = Form("document", tuple(operands.split()), formula, DOCUMENT)
+    return Equation(name, "forward", "", (document, *also), against)
 
 
 def chained(operands: str, formula: Formula) -> Form:
