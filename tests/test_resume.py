@@ -31,18 +31,19 @@ def without_times(path: Path) -> list[Any]:
     return [header, *lines, footer]
 
 
+#: A shell starts its background jobs with interrupts ignored, and what they start inherits that; a run must not.
+INTERRUPTIBLE = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+
+
 def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "gradconform", *arguments]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "-m", "gradconform", *arguments]
     environment = {**os.environ, **WRONG_ADAPTERS}
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-        preexec_fn=default_interrupt,
-    )  # fmt: skip
-
-
-def default_interrupt() -> None:
-    """A shell starts its background jobs with interrupts ignored, and what they start inherits that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 def await_(what: Callable[[], bool], seconds: float = 60) -> None:
