@@ -286,6 +286,7 @@ class Step:
             n: np.asarray(v, dtype=type_) if np.ndim(v) else v
             for n, v in {**point.values, self.derivation.rate: point.rate, **reported}.items()
         }
+        self.given: dict[str, RoundedArray] = {}
         self.balls = BallArrays(self.target, constants)
 
     def judge(self, name: str, got: NDArray[Any], half_ulp: bool) -> Judgement:
@@ -308,22 +309,21 @@ class Step:
     ) -> tuple[list[Screen], float | None]:
         """Screens of the forms, in order, up to the first that accepts; and the norm that vacuity is measured by."""
         screens: list[Screen] = []
+        squares = 0.0
         for form in forms:
             screen = Screen(form.name, self.target, got.shape)
             for start, block, part in _blocks(equation, got):
-                value = form.formula(self.arrays, *self._operands(equation, form, half_ulp, block))
-                screen.add(part, value, start)
+                operands = self._operands(equation, form, half_ulp, block)
+                screen.add(part, form.formula(self.arrays, *operands), start)
+                if equation.against is not None and not screens:
+                    known = dict(zip(form.operands, operands, strict=True))
+                    scale = equation.against.formula(PLAIN, *[known[o].high for o in equation.against.operands])
+                    scale = np.reshape(scale, -1)
+                    squares += float(np.dot(scale, scale))
             screens.append(screen)
             if screen.settles:
                 break
-        if equation.against is None:
-            return screens, None
-        squares = 0.0
-        for _, block, _ in _blocks(equation, got):
-            known = self._operands(equation, equation.against, half_ulp, block)
-            step = np.reshape(equation.against.formula(PLAIN, *[o.high for o in known]), -1)
-            squares += float(np.dot(step, step))
-        return screens, math.sqrt(squares)
+        return screens, None if equation.against is None else math.sqrt(squares)
 
     def _operands(self, equation: Equation, form: Form, half_ulp: bool, block: slice | None) -> list[RoundedArray]:
         """What a form reads, or a block of it."""
@@ -332,9 +332,17 @@ class Step:
             assert equation.rows is not None
             values = equation.rows(block, values)
         return [
-            self.arrays.reported(v) if half_ulp and o in self.reported else self.arrays.given(v)
+            self.arrays.reported(v) if half_ulp and o in self.reported else self._given(o, v)
             for o, v in zip(form.operands, values, strict=True)
         ]
+
+    def _given(self, name: str, value: Any) -> RoundedArray:
+        """Numbers known exactly. What several equations read is lifted once, but for weights: memory would cost more."""
+        if value is not self.known[name] or np.size(value) > 2 * BLOCK:
+            return self.arrays.given(value)
+        if name not in self.given:
+            self.given[name] = self.arrays.given(value)
+        return self.given[name]
 
     def _adjudicator(self, equation: Equation, forms: Sequence[Form], half_ulp: bool) -> Adjudicator:
         by_name = {form.name: form for form in forms}

@@ -41,7 +41,7 @@ Adjudicator = Callable[[str, Index], Rounded]
 #: Components near or outside their allowance that are adjudicated, for each form.
 ADJUDICATED = 64
 #: At most this many components, evenly spaced, are in the median of a tensor's errors.
-SAMPLE = 4096
+SAMPLE = 1024
 
 
 def holds(values: NDArray[Any], target: Format) -> NDArray[Any] | None:
@@ -95,10 +95,9 @@ class Screen:
                 error = np.maximum(error - value.spread.reshape(-1), 0.0)
             step = max(1, -(-math.prod(self.shape) // SAMPLE))
             self.sample.append((error[-start % step :: step].astype(np.float64), truth[-start % step :: step]))
-            exactly = None if radius.size and radius.min() > 0 else (radius == 0) & (error == 0)
-            share = np.divide(error, radius, out=error)
-            if exactly is not None:
-                share[exactly] = 0.0
+            share = np.divide(error, radius)
+            if math.isnan(share[share.argmax()]):  # 0/0
+                share[(radius == 0) & (error == 0)] = 0.0
         worst = int(share.argmax())
         if value.specials is not None or not share[worst] < np.inf:
             self._specials(got.reshape(-1), value, share, start)
@@ -146,7 +145,8 @@ class Screen:
             return None
         error, truth = (np.concatenate(part) for part in zip(*self.sample, strict=True))
         _, exponent = np.frexp(truth)
-        binade = np.where(truth == 0, self.target.emin, np.clip(exponent - 1, self.target.emin, self.target.emax))
+        binade = np.minimum(np.maximum(exponent - 1, self.target.emin), self.target.emax)
+        binade[truth == 0] = self.target.emin
         with np.errstate(over="ignore"):  # so many ulps that float64 does not hold the number: infinite
             ulps = np.ldexp(np.where(np.isnan(error), np.inf, error), self.target.precision - 1 - binade)
         middle = ulps.size // 2

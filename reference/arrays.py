@@ -11,6 +11,7 @@ own computation, 2^−50 of them an operation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,10 +37,11 @@ class RoundedArray:
     """A tensor: midpoints, radii (None: known exactly), half widths of sets at kinks, specials; see the module.
 
     `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite. `raw` is the same
-    numbers in float32, for a tensor that was given in it; then midpoints of None are made from it when asked for.
+    numbers in float32, for a tensor that was given in it: midpoints, and specials where not all of it is finite, are
+    made from it when they are asked for.
     """
 
-    __slots__ = ("_mid", "arithmetic", "lost", "radius", "raw", "specials", "spread")
+    __slots__ = ("_mid", "_sizes", "_specials", "arithmetic", "lost", "radius", "raw", "spread")
     __array_ufunc__ = None  # let NumPy arrays defer to these operators
 
     def __init__(
@@ -55,14 +57,35 @@ class RoundedArray:
         if mid is not None:
             arithmetic.mids.check(mid, arithmetic.smallest_normal)
         self.arithmetic, self._mid, self.radius = arithmetic, mid, radius
-        self.spread, self.specials, self.lost, self.raw = spread, specials, lost, raw
+        self.spread, self._specials, self.lost, self.raw = spread, specials, lost, raw
+        self._sizes: NDArray[Any] | None = None
 
     @property
     def mid(self) -> Any:
         """The midpoints, as the arithmetic has them."""
         if self._mid is None:
-            self._mid = self.arithmetic.mids.lift(self.raw)
+            self._read()
         return self._mid
+
+    @property
+    def specials(self) -> Bits | None:
+        """What each component may be besides a number near its midpoint; None if no component may."""
+        if self._mid is None:
+            self._read()
+        return self._specials
+
+    def _read(self) -> None:
+        """Midpoints and specials of the numbers given in float32."""
+        self._mid, self._specials = self.arithmetic.numbers(self.raw)
+        if self._specials is not None:
+            self.raw = None
+
+    @property
+    def sizes(self) -> NDArray[Any]:
+        """|x| of the numbers given in float32."""
+        if self._sizes is None:
+            self._sizes = np.abs(self.raw)  # type: ignore[arg-type]
+        return self._sizes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -76,16 +99,20 @@ class RoundedArray:
 
     @property
     def T(self) -> RoundedArray:
+        mid = self.mid.T  # a factor of a product, which asks for it
         radius, spread, specials, raw = (
             None if x is None else x.T for x in (self.radius, self.spread, self.specials, self.raw)
         )
-        mid = None if self._mid is None else self._mid.T
-        return RoundedArray(self.arithmetic, mid, radius, spread, specials, self.lost, raw)
+        turned = RoundedArray(self.arithmetic, mid, radius, spread, specials, self.lost, raw)
+        turned._sizes = None if raw is None else self.sizes.T
+        return turned
 
     def radii(self) -> Array:
         if self.lost:
             return np.full(self.shape, np.inf)
-        return np.zeros(self.shape) if self.radius is None else np.broadcast_to(self.radius, self.shape)
+        if self.radius is None:
+            return np.zeros(self.shape)
+        return self.radius if self.radius.shape == self.shape else np.broadcast_to(self.radius, self.shape)
 
     def folded(self) -> RoundedArray:
         """The same value with the sets' half widths as a part of the radii."""
@@ -157,18 +184,24 @@ class RoundedArrays(HandWritten):
 
     def given(self, x: Any) -> RoundedArray:
         """Numbers of the format, known exactly; of infinity and NaN no formula says anything."""
-        raw = x if isinstance(x, np.ndarray) and x.dtype == np.float32 else None
-        mid = None if raw is not None and self.mids is Plain else self.mids.lift(x)
-        high = x if mid is None else self.mids.high(mid)
+        if isinstance(x, np.ndarray) and x.dtype == np.float32 and self.mids is Plain:
+            return RoundedArray(self, None, raw=x)
+        mid, specials = self.numbers(x)
+        return RoundedArray(self, mid, None, None, specials)
+
+    def numbers(self, x: Any) -> tuple[Any, Bits | None]:
+        """Midpoints of numbers known exactly, and which of them are none."""
+        mid = self.mids.lift(x)
+        high = self.mids.high(mid)
+        flat = (x if isinstance(x, np.ndarray) else high).reshape(-1)
         with np.errstate(all="ignore"):
-            ordinary = high.size and np.isfinite(high.sum())  # infinities and NaN stay in a sum
+            ordinary = math.isfinite(np.dot(flat, flat))  # infinities and NaN stay in a sum of squares
         if ordinary:
-            return RoundedArray(self, mid, raw=raw)
+            return mid, None
         finite = np.isfinite(high)
         if finite.all():
-            return RoundedArray(self, mid, raw=raw)
-        mid = self.mids.lift(np.where(finite, x, 0.0))
-        return RoundedArray(self, mid, None, None, np.where(finite, 0, ANYTHING).astype(np.uint8))
+            return mid, None
+        return self.mids.lift(np.where(finite, x, 0.0)), np.where(finite, 0, ANYTHING).astype(np.uint8)
 
     def reported(self, x: Any) -> RoundedArray:
         """Numbers that a framework reported for values it may have kept in higher precision (hypothesis 9)."""
@@ -375,31 +408,28 @@ class RoundedArrays(HandWritten):
 
     def descend(self, w: RoundedArray, eta: RoundedArray, gradient: RoundedArray) -> RoundedArray:
         """w − η·g, by the rules of `multiply` and `add`; ordinary numbers in fewer passes over memory."""
-        exactly = all(x.radius is None and x.specials is None for x in (w, eta, gradient))
         raw, slope = w.raw, gradient.raw
         given = raw is not None and slope is not None and raw.shape == slope.shape and raw.size
-        if not (exactly and given and self.mids is Plain):
+        exactly = all(x.radius is None for x in (w, eta, gradient)) and gradient.specials is None
+        if not (exactly and given and self.mids is Plain and abs(float(eta.high)) <= 2.0**30):
             return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
         assert raw is not None
         assert slope is not None
-        step = slope.astype(np.float64)
-        step *= eta.high
-        mid = raw.astype(np.float64)
-        mid -= step
-        radius, size = np.empty(mid.shape, np.float32), np.empty(mid.shape, np.float32)
-        np.copyto(radius, step, casting="same_kind")
-        np.abs(radius, out=radius)
-        np.copyto(size, mid, casting="same_kind")
-        np.abs(size, out=size)
-        # Far from the subnormal numbers, in float32 too, whose five roundings the enlargement covers.
-        ordinary = min(radius.min(), size.min(), abs(float(eta.high))) > self.smallest_normal * 2.0**30
-        if not ordinary or not np.abs(slope).min() >= self.smallest_normal:
-            return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
-        radius += size  # u|p| + u(|w − p| + u|p|), p the step
-        radius *= np.float32(self.unit * (1 + self.unit) * (1 + 2.0**-20))
-        if not max(radius.max() / self.unit, size.max()) < self.overflow / 4:
-            return super().descend(w, eta, gradient)  # type: ignore[no-any-return]
-        return RoundedArray(self, mid, radius)
+        with np.errstate(all="ignore"):
+            step = gradient.mid * eta.high
+            radius = step.astype(np.float32)
+            np.abs(radius, out=radius)
+            least = radius.min()
+            mid = raw.astype(np.float64)
+            mid -= step
+            size = mid.astype(np.float32)
+            radius += np.abs(size, out=size)  # u|p| + u(|w − p| + u|p|), p the step
+            # Five roundings in float32; and the flushing of w, g, p or the result, each by at most 2^emin, is lost in
+            # the enlargement too where |p| >= 2^60·2^emin.
+            radius *= np.float32(self.unit * (1 + self.unit) * (1 + 2.0**-20))
+        # False for NaN too.
+        ordinary = least > self.smallest_normal * 2.0**60 and radius.max() / self.unit < self.overflow / 4
+        return RoundedArray(self, mid, radius) if ordinary else super().descend(w, eta, gradient)
 
     # Elementary functions ---------------------------------------------------------------------------------------------
 
@@ -696,29 +726,21 @@ class RoundedArrays(HandWritten):
     def _plain_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray | None:
         """The same for float32 matrices known exactly, the allowance in float32 and in place, where all is ordinary."""
         operands = [a, b] if bias is None else [a, b, bias]
-        if (
-            self.mids is not Plain
-            or self.narrow
-            or any(x.raw is None or x.radius is not None or x.specials is not None for x in operands)
-        ):
+        if self.mids is not Plain or self.narrow or any(x.raw is None or x.radius is not None for x in operands):
             return None
-        assert a.raw is not None
-        assert b.raw is not None
-        size_a, size_b = np.abs(a.raw), np.abs(b.raw)
         k = a.shape[1]
         with np.errstate(all="ignore"):
-            radius = size_a @ size_b
-            if bias is not None and bias.raw is not None:
-                radius += np.abs(bias.raw)
+            radius = a.sizes @ b.sizes
+            if bias is not None:
+                radius += bias.sizes
         # Sums so far above the subnormal numbers that k of them, flushed, are lost in the enlargement; operands normal.
+        # NaN and infinity are neither.
         ordinary = radius.size and radius.min() > self.smallest_normal * 2.0**60 and radius.max() < self.overflow / 4
-        if not (ordinary and self._normal(size_a) and self._normal(size_b)):
+        if not (ordinary and all(self._normal(x.sizes) for x in operands)):
             return None
         mid = a.mid @ b.mid
         if bias is not None:
             mid += bias.mid
-            if not self._normal(np.abs(bias.high)):
-                return None
         # The float32 product errs by (k + 1)·2^−24 of itself, and so does each pass over it by 2^−24.
         terms = k + (bias is not None)
         radius *= np.float32(terms * self.unit * (1 + (k + 8) * 2.0**-23))

@@ -108,8 +108,9 @@ class Plain:
 
     @staticmethod
     def distance(got: Array, x: Array, dtype: Any = np.float64) -> Array:
-        found = np.empty(x.shape, dtype=dtype)
-        np.subtract(got, x, out=found, casting="same_kind")
+        error = got.astype(np.float64)
+        error -= x
+        found: Array = error.astype(dtype, copy=False)
         return np.abs(found, out=found)
 
     @staticmethod
@@ -281,6 +282,8 @@ class Double:
         if normal > 2.0**-1000:
             return
         size = np.abs(x.hi)
+        if size.min(initial=np.inf) >= normal * 2.0**32:
+            return
         if ((size >= normal) & (size < normal * 2.0**32)).any():
             raise OutOfRange(f"{float(size[(size >= normal) & (size < normal * 2.0**32)][0])!r} as a double word")
 
