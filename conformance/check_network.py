@@ -337,7 +337,7 @@ class Step:
         ]
 
     def _given(self, name: str, value: Any) -> RoundedArray:
-        """Numbers known exactly. What several equations read is lifted once, but for weights: memory would cost more."""
+        """Numbers known exactly, lifted once for all equations that read them; weights each time, to save memory."""
         if value is not self.known[name] or np.size(value) > 2 * BLOCK:
             return self.arrays.given(value)
         if name not in self.given:
