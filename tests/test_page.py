@@ -263,6 +263,16 @@ def test_the_network_and_the_derivation_are_drawn(opened: Any) -> None:
 
 
 @in_a_browser
+def test_a_step_of_the_derivation_shows_the_truth_that_its_error_is_of(opened: Any) -> None:
+    opened.execute_script("const dtype = by('case-dtype'); dtype.value = 'float32'; showCase()")
+    lines = [li.text for li in opened.find_elements("css selector", ".equations li li")]
+    deviating = {line for line in lines if line.startswith("mine/eager: 1.5")}
+    of_step = "truth from its own operands 0.072157072937"
+    assert deviating == {f"mine/eager: 1.5, 2.00e+7 ulp, share 1.50e+9, deviates (step), {of_step}"}
+    assert all(line.endswith("(whole)") != ("from its own operands" in line) for line in lines)
+
+
+@in_a_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_in_both_schemes_narrow_and_wide(opened: Any, scheme: str, width: int) -> None:
