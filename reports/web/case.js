@@ -13,30 +13,39 @@ function showCase() {
   by("derivation").replaceChildren(...equations(derivation, at, rows));
 }
 
+const NARROW = matchMedia("(max-width: 40rem)");
+
 function drawn(derivation, at, rows, who) {
   const layers = derivation.layers.map((layer) => ({ ...layer, drawn: layer.units.length }));
-  const height = 110 * Math.max(...layers.map((l) => l.drawn)) + 80, width = 260 * layers.length;
-  const x = (l) => 90 + 260 * l, y = (l, i) => (height * (i + 1)) / (layers[l].drawn + 1);
+  // On a narrow screen the layers stand closer, and the numbers of the weights below the picture: so it fits, and is read.
+  const narrow = NARROW.matches, gap = narrow ? 135 : 260, margin = narrow ? 60 : 90;
+  const most = Math.max(...layers.map((l) => l.drawn)), height = (most > 2 ? 110 : 150) * most + 80, width = 2 * margin + gap * (layers.length - 1);
+  const x = (l) => margin + gap * l, y = (l, i) => (height * (i + 1)) / (layers[l].drawn + 1);
   const got = new Map(rows.filter((row) => text("who", row) === who && text("level", row) === "whole").map((row) => [text("quantity", row), number("value", row)]));
-  const lines = [], labels = [], spoken = [];
+  const lines = [], labels = [], numbers = [], spoken = [];
   const largest = Math.max(1e-300, ...at.edges.flatMap((e) => e.weights.flat().map(Math.abs)));
   at.edges.forEach((edge, l) => edge.weights.forEach((of, j) => of.forEach((w, i) => {
     const quantity = edge.quantities ? edge.quantities[j][i] : null;
     const gradient = who && quantity && got.has(quantity) ? got.get(quantity) : edge.gradient[j][i];
-    const label = `${edge.names ? edge.names[j][i] : `W${l + 1}[${j},${i}]`} = ${digits(w, 4)}, ∂E = ${digits(gradient, 4)}`;
+    const name = edge.names ? edge.names[j][i] : `W${l + 1}[${j},${i}]`, weight = `${name} = ${digits(w, 4)}`, slope = `∂E = ${digits(gradient, 4)}`, label = `${weight}, ${slope}`;
     lines.push(element("line", { x1: x(l), y1: y(l, i), x2: x(l + 1), y2: y(l + 1, j), class: w < 0 ? "negative" : "positive", "stroke-width": 1 + (5 * Math.abs(w)) / largest }, element("title", {}, label)));
     spoken.push(label);
     if (of.length * edge.weights.length <= 4) {
-      const along = i === j ? 0.5 : 0.24, cx = x(l) + along * 260, cy = y(l, i) + along * (y(l + 1, j) - y(l, i));
-      labels.push(element("text", { svg: true, x: cx, y: cy + (j > i || (i === j && i === 0) ? -8 : 18), "text-anchor": i === j ? "middle" : "start" }, label));
+      // Along its own line, the weight above it and the gradient below; of lines that cross, before they do.
+      const crossing = i !== j && of.length > 1 && edge.weights.length > 1, along = crossing ? 0.29 : 0.5;
+      const rise = y(l + 1, j) - y(l, i), turn = `translate(${x(l) + along * gap} ${y(l, i) + along * rise}) rotate(${(Math.atan2(rise, gap) * 180) / Math.PI})`;
+      const placed = (words, dy) => element("text", { svg: true, y: dy, transform: turn, "text-anchor": "middle", class: "edge" }, words);
+      labels.push(...(narrow ? [placed(name, 4)] : [placed(weight, -7), placed(slope, 15)]));
+      numbers.push(element("li", {}, label));
     }
   })));
   const units = layers.flatMap((layer, l) => [
     element("text", { svg: true, x: x(l), y: 16, "text-anchor": "middle", class: "label" }, layer.size > layer.drawn ? `${layer.label}: ${layer.drawn} of ${layer.size}` : layer.label),
     ...layer.units.flatMap((unit, i) => [element("circle", { cx: x(l), cy: y(l, i), r: 26 }),
       element("text", { svg: true, x: x(l), y: y(l, i) - 2, "text-anchor": "middle" }, unit), element("text", { svg: true, x: x(l), y: y(l, i) + 12, "text-anchor": "middle" }, digits(at.units[l][i], 4))])]);
-  const picture = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken.slice(0, 16).join("; ") }, ...lines, ...units, ...labels);
+  const picture = element("svg", { class: layers.length > 4 ? "deep" : "",  viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken.slice(0, 16).join("; ") }, ...lines, ...units, ...labels);
   return element("figure", {}, element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Network" }, picture),
+    ...(narrow && numbers.length ? [element("ul", { class: "edges" }, ...numbers)] : []),
     element("figcaption", {}, `Line width is |weight|, dashed is negative; the gradients are ${who && derivation.loss === "E_total" ? who + "’s where it was judged" : "the truth"}.`));
 }
 

@@ -128,6 +128,7 @@ function start() {
   for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
   by("accuracy-controls").addEventListener("change", heat);
   by("case-controls").addEventListener("change", showCase);
+  NARROW.addEventListener("change", showCase);
   by("previous").addEventListener("click", () => { first = Math.max(0, first - PAGE); show(); });
   by("next").addEventListener("click", () => { first += PAGE; show(); });
   by("copy-csv").addEventListener("click", () => copy(csv, "CSV"));
