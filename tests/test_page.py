@@ -263,6 +263,34 @@ def test_copying_gives_every_filtered_row_and_no_formula(opened: Any) -> None:
 
 
 @in_a_browser
+def test_a_heat_map_has_no_row_without_a_number(driver: Any, tmp_path: Path) -> None:
+    """A route that runs only layered networks is in their table and not in the one of the document’s network."""
+    of_document = replace(DEVIATING, level="whole", quantity="E_total", verdict="conforms")
+    layered = replace(of_document, case="network/l1", route="module", quantity="E")
+    write_page(framed(of_document, layered), [HEADER], tmp_path)
+    driver.get((tmp_path / "index.html").as_uri())
+    ready(driver)
+    tables = driver.find_elements("css selector", "#heat table")
+    assert [t.find_element("tag name", "caption").text.rsplit(", ", 1)[1] for t in tables] == [
+        "the document’s network", "layered networks",
+    ]  # fmt: skip
+    rows = [[row.text for row in t.find_elements("css selector", "tbody tr")] for t in tables]
+    assert rows == [["mine/eager 2.0e+7"], ["mine/module 2.0e+7"]]
+
+
+@in_a_browser
+def test_a_distribution_has_the_bounds_of_its_bars_below_them(opened: Any) -> None:
+    chart = opened.find_element("css selector", "#spread svg")
+    bars = [bar.rect for bar in chart.find_elements("tag name", "rect")]
+    ticks = {tick.text: tick.rect for tick in chart.find_elements("tag name", "text")}
+    assert list(ticks) == ["0", "2⁻¹²", "2⁻⁶", "1", "2⁶"]
+    middle = {name: rect["x"] + rect["width"] / 2 for name, rect in ticks.items()}
+    for name, bar in {"2⁻¹²": 1, "2⁻⁶": 4, "1": 7, "2⁶": 10}.items():
+        assert bars[bar]["x"] + bars[bar]["width"] - 1 <= middle[name] <= bars[bar + 1]["x"] + 1
+    assert "17 measurements" in opened.find_element("css selector", "#spread figcaption").text
+
+
+@in_a_browser
 def test_the_network_and_the_derivation_are_drawn(opened: Any) -> None:
     assert len(opened.find_elements("css selector", "#network line")) == 8
     assert len(opened.find_elements("css selector", "#network circle")) == 6

@@ -9,22 +9,37 @@ function element(tag, attributes = {}, ...children) {
 
 const by = (id) => document.getElementById(id);
 
-// adapter/route × quantity: the largest or the median; the shade is the logarithm, the number stands in the cell.
+// The document's network and layered ones have quantities of their own, and so tables of their own: in one table a route
+// that runs only the others would be a row without a number.
 function heat() {
   const metric = by("metric").value, dtype = by("accuracy-dtype").value, level = by("accuracy-level").value;
-  const groups = new Map(), quantities = new Map();
+  const documents = new Set(filtered("", { quantity: "E_total" }).map((row) => text("case", row)));
+  const kinds = new Map([["the document’s network", []], ["layered networks", []]]), all = new Map();
   for (const row of filtered("", { dtype, level })) {
     const value = number(metric, row);
     if (value === null || Number.isNaN(value)) continue;
+    kinds.get(documents.has(text("case", row)) ? "the document’s network" : "layered networks").push([row, value]);
+    const who = text("who", row);
+    (all.get(who) || all.set(who, []).get(who)).push(value);
+  }
+  const found = [...kinds].filter(([, values]) => values.length).map(([kind, values]) => heatOf(kind, values, metric));
+  by("heat").replaceChildren(...(found.length ? found : [element("p", {}, "Nothing was judged at this level and dtype.")]));
+  spread(all);
+}
+
+// adapter/route × quantity: the largest or the median; the shade is the logarithm, the number stands in the cell.
+function heatOf(kind, measured, metric) {
+  const groups = new Map(), quantities = new Map();
+  for (const [row, value] of measured) {
     const who = text("who", row), quantity = text("quantity", row);
     quantities.set(quantity, (quantities.get(quantity) || 0) + 1);
     const of = groups.get(who) || groups.set(who, new Map()).get(who);
     (of.get(quantity) || of.set(quantity, []).get(quantity)).push(value);
   }
   const names = [...quantities.keys()].sort((a, b) => quantities.get(b) - quantities.get(a)).slice(0, 40);
-  if (!names.length) return by("heat").replaceChildren(element("p", {}, "Nothing was judged at this level and dtype."));
   const body = element("tbody");
   for (const [who, of] of groups) {
+    if (!names.some((quantity) => of.has(quantity))) continue;
     const line = element("tr", {}, element("th", { scope: "row" }, who));
     for (const quantity of names) {
       const values = of.get(quantity);
@@ -38,23 +53,27 @@ function heat() {
   }
   const head = element("tr", {}, element("th", { scope: "col" }, "adapter/route"), ...names.map((n) => element("th", { scope: "col" }, n)));
   const left = quantities.size - names.length;
-  const title = `${by("metric").selectedOptions[0].text}, ${by("statistic").selectedOptions[0].text}, ${dtype}, ${level}` + (left ? `; ${left} rarer quantities are in the table` : "");
-  by("heat").replaceChildren(element("table", { class: "heat" }, element("caption", {}, title), element("thead", {}, head), body));
-  spread(groups);
+  const title = `${by("metric").selectedOptions[0].text}, ${by("statistic").selectedOptions[0].text}, ${by("accuracy-dtype").value}, ${by("accuracy-level").value}, ${kind}` + (left ? `; ${left} rarer quantities are in the table` : "");
+  return element("table", { class: "heat" }, element("caption", {}, title), element("thead", {}, head), body);
 }
 
+// What stands below the bars: exactly 0 in the middle of its bar, the others where one bar ends and the next begins.
+const TICKS = [["0", 12], ["2⁻¹²", 42], ["2⁻⁶", 102], ["1", 162], ["2⁶", 222]];
+
 // For each adapter/route how many measurements lie in each power of four of the metric.
-function spread(groups) {
+function spread(all) {
   const charts = [];
-  for (const [who, of] of groups) {
+  for (const [who, values] of all) {
     const counts = new Array(12).fill(0);
-    for (const values of of.values()) for (const v of values) counts[v > 0 ? Math.min(11, Math.max(1, Math.ceil(Math.log2(v) / 2) + 7)) : 0] += 1;
+    for (const v of values) counts[v > 0 ? Math.min(11, Math.max(1, Math.ceil(Math.log2(v) / 2) + 7)) : 0] += 1;
     const top = Math.max(...counts);
     const bar = (n, i) => element("rect", { x: 4 + i * 20, y: 60 - (56 * n) / top, width: 16, height: (56 * n) / top },
       element("title", {}, `${n} ${i === 0 ? "exactly 0" : i === 11 ? "above 2^6" : `up to 2^${2 * (i - 7)}`}`));
-    const label = `${who}: ${counts.map((n, i) => `${n} ${i === 0 ? "at 0" : `to 2^${2 * (i - 7)}`}`).join(", ")}`;
-    charts.push(element("figure", {}, element("svg", { viewBox: "0 0 248 62", role: "img", "aria-label": label }, ...counts.map(bar)),
-      element("figcaption", {}, `${who}: exactly 0; up to 2⁻¹², 2⁻¹⁰ … 2⁶; above`)));
+    const label = `${who}: ${counts.map((n, i) => `${n} ${i === 0 ? "at 0" : i === 11 ? "above 2^6" : `to 2^${2 * (i - 7)}`}`).join(", ")}`;
+    const axis = [element("line", { x1: 2, y1: 60, x2: 246, y2: 60 }), ...TICKS.map(([tick, x]) => element("text", { svg: true, x, y: 73, "text-anchor": "middle" }, tick))];
+    charts.push(element("figure", {}, element("svg", { viewBox: "0 0 248 78", role: "img", "aria-label": label }, ...counts.map(bar), ...axis),
+      element("figcaption", {}, `${who}: ${values.length.toLocaleString("en")} measurements, ${top.toLocaleString("en")} in the highest bar`)));
   }
   by("spread").replaceChildren(...charts);
+  by("spread-hint").textContent = charts.length ? `How many have which ${by("metric").selectedOptions[0].text}: the first bar is exactly 0, each other one a power of four, the last all above 2⁶.` : "";
 }
