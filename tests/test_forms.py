@@ -299,3 +299,14 @@ def test_large_logits_overflow_in_no_form_of_a_softmax() -> None:
 def test_every_form_says_where_it_comes_from() -> None:
     forms = [form for a in ACTIVATIONS.values() for form in (*a.forward, *a.backward)]
     assert all(form.source != form.name and len(form.source) >= len("definition") for form in forms)
+
+
+def test_targets_outside_a_losss_domain_are_not_admitted() -> None:
+    distribution, binary = LOSSES["softmax_cross_entropy"].admits, LOSSES["binary_cross_entropy_with_logits"].admits
+    assert distribution(np.array([0.1, 0.2, 0.7]))
+    assert distribution(np.array([1.0, 0.0, 9e-7]))
+    for row in ([0.5, 0.5, 0.5], [0.5, 0.25, 0.2], [1.5, -0.5, 0.0], [1.0, 0.0, 2e-6]):
+        assert not distribution(np.array(row))
+    assert binary(np.array([0.0, 1.0, 0.5]))
+    for row in ([1.001, 0.5], [0.5, -0.001]):
+        assert not binary(np.array(row))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,3 +73,46 @@ def test_every_component_is_the_documents(tensor: str) -> None:
 def test_swapped_weights_are_noticed() -> None:
     instance, document = layered(), Evaluation(NETWORK, SYMBOLS, symbols())
     assert not equal(exactly(instance["dE/dW1"][0, 1]), exactly(document["dE_total/dw3"]))
+
+
+MIXED = Architecture((3, 4, 2), ("tanh", "identity"), (True, False), "l1", "mean", 5)
+
+
+def test_what_is_given_has_the_shapes_of_its_layers() -> None:
+    assert dict(MIXED.shapes) == {"X": (5, 3), "T": (5, 2), "eta": (), "W1": (4, 3), "b1": (4,), "W2": (2, 4)}
+    assert MIXED.parameters == 4 * 3 + 4 + 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("loss", "reduction", "count"),
+    [("l1", "sum", 1), ("l1", "mean", 10), ("softmax_cross_entropy", "sum", 1), ("softmax_cross_entropy", "mean", 5)],
+)
+def test_a_mean_is_over_every_component_or_over_the_rows(loss: str, reduction: str, count: int) -> None:
+    assert replace(MIXED, loss=loss, reduction=reduction).count == count
+
+
+def test_the_estimate_of_memory_is_for_each_weight_and_each_number_of_a_row() -> None:
+    """Nine arrays in the dtype and twenty-two in float64 of each weight; forty in float64 of each row's numbers."""
+    wide, long = replace(MIXED, batch=1), replace(MIXED, batch=1001)
+    row = 8 * 40 * (3 + 4 + 2)
+    assert wide.working_bytes(8) == 24 * (9 * 8 + 22 * 8) + row
+    assert wide.working_bytes(4) == 24 * (9 * 4 + 22 * 8) + row
+    assert long.working_bytes(8) - wide.working_bytes(8) == 1000 * row
+
+
+def test_a_component_is_computed_from_what_it_depends_on_and_nothing_else() -> None:
+    """The numbers that each equation's last component reads, by hand."""
+    derivation = network(MIXED)
+    shapes = {**MIXED.shapes, **{e.name: e.shape for e in derivation.equations}}
+    read = {
+        "z1": 3 + 3 + 1, "a1": 1, "z2": 4 + 4, "a2": 1, "E": 10 + 10, "dE/da2": 2, "dE/dz2": 1, "dE/dW2": 5 + 5,
+        "dE/da1": 2 + 2, "dE/dz1": 2, "dE/dW1": 5 + 5, "dE/db1": 5, "W1_new": 3, "b1_new": 3, "W2_new": 3,
+    }  # fmt: skip
+    found = {}
+    for equation in derivation.equations:
+        assert equation.part is not None
+        operands = [np.zeros(shapes[o]) for o in equation.operands]
+        parts, local = equation.part(tuple(n - 1 for n in equation.shape), operands)
+        found[equation.name] = sum(np.size(p) for p in parts)
+        assert len(local) == len(equation.shape)
+    assert found == read
