@@ -130,6 +130,7 @@ def run(
             raise BadInput("-o and --resume were both given; --resume FILE goes on writing FILE")
         if before is not None:
             adapters, globs, dtypes, device, profile, seed = _as_begun(before.header, resume)
+    registry.keep_working_folder((*adapters, *globs))
     chosen, absent = _chosen(adapters)
     cases = select(globs, seed)
     names = tuple(named_format(d).name for d in dict.fromkeys(dtypes)) or tuple(FORMATS)
@@ -407,6 +408,7 @@ def explain(case: str, adapter: str | None, dtype: str, device: str, profile: st
     allowance, each equation judged on the operands that the framework
     reported (where it reports none, from the case's inputs).
     """
+    registry.keep_working_folder((case, adapter or ""))
     found = select((case,), seed)
     if len(found) > 1:
         raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")

@@ -105,6 +105,51 @@ def test_a_device_that_is_not_there_is_refused_with_exit_status_2(cli: Cli, fram
     assert "device 'cuda':" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_a_plug_in_and_its_neighbours_are_found_in_the_working_folder(cli: Cli, tmp_path: Path, command: str) -> None:
+    (tmp_path / "neighbour.py").write_text("")
+    (tmp_path / "mine.py").write_text(
+        "from tests_support import Scripted\n"
+        "from gradconform.conformance.catalogue import worked_example as case\n"
+        "def later(point, answer):\n"
+        "    import neighbour\n"
+        "    return answer\n"
+        "adapter = Scripted(later)\n"
+    )
+    # The console script's path has no working folder; PYTHONSAFEPATH takes it from `python -m` too.
+    case = ("-c", "mine:case") if command == "run" else ("mine:case",)
+    done = cli(command, *case, "-a", "mine:adapter", "-d", "float32", env={**WRONG_ADAPTERS, "PYTHONSAFEPATH": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "crashed" not in done.stdout
+
+
+@pytest.mark.parametrize("option", ["-a", "-c"])
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise ValueError('boo')", "importing boom raised ValueError: boo"),
+        ("raise SystemExit(0)", "importing boom raised SystemExit: 0"),
+        ("import no_such_module", "importing boom failed: No module named 'no_such_module'"),
+        ("", "module 'boom' has no attribute 'object'; expected package.module:object"),
+    ],
+)
+def test_what_a_plug_in_raises_as_it_is_imported_is_told(
+    cli: Cli, tmp_path: Path, option: str, source: str, message: str
+) -> None:
+    (tmp_path / "boom.py").write_text(source)
+    done = cli("run", "-a", "numpy", option, "boom:object")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert said.endswith(message)
+    assert "Traceback" not in said
+
+
+def test_a_module_that_is_missing_is_told_with_where_it_was_looked_for(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", "-a", "no_such_module:adapter", env={"COLUMNS": "999"})
+    assert f"it was looked for in the working folder {tmp_path}, in PYTHONPATH" in done.stderr
+    assert "expected package.module:object" in done.stderr
+
+
 def test_a_framework_asked_for_and_absent_says_how_to_install_it(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')\n")
     done = cli("run", "-a", "torch", env={"PYTHONPATH": str(tmp_path)})
