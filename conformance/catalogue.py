@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from gradconform.adapters.registry import imported, unimportable
-from gradconform.conformance.datasets import available, dataset_cases
+from gradconform.conformance.datasets import IDS, INSTALL, available, dataset_cases
 from gradconform.conformance.networks import covering_networks, primitive_networks
 from gradconform.conformance.published import published
 from gradconform.reference.cases import BadInput, Case, check_id, document_case, unknown
@@ -38,6 +38,9 @@ def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:
     cases = catalogue(seed)
     for glob in globs:
         if not fnmatch.filter(cases, glob):
+            absent = fnmatch.filter(IDS, glob)
+            if absent and not available():
+                raise BadInput(f"case {absent[0]!r} needs scikit-learn, which is not installed: {INSTALL}")
             raise unknown("case", glob, cases, "(see `gradconform list cases`)")
     everything = not globs and not specifications
     chosen = [c for c in cases.values() if everything or any(fnmatch.fnmatchcase(c.id, g) for g in globs)]

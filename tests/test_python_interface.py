@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import doctest
 import math
+import sys
 from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests_support import Scripted
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Stencil
+from gradconform.conformance.command_line import main
 from gradconform.conformance.measurement import COLUMNS
 from gradconform.reference.cases import Point
 
@@ -164,6 +167,18 @@ def test_cases_and_adapters_are_listed() -> None:
     assert gc.cases("document/worked*") == ["document/worked-example"]
     assert len(gc.cases("document/*")) >= 200
     assert {"torch", "jax", "numpy"} <= set(gc.adapters())
+
+
+def test_a_case_of_real_data_without_scikit_learn_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    message = r"case 'network/iris' needs scikit-learn, which is not installed: python -m pip install scikit-learn"
+    with pytest.raises(gc.BadInput, match=message):
+        gc.check("numpy", "network/iris")
+    result = CliRunner().invoke(main, ["explain", "network/iris"])
+    assert result.exit_code == 2
+    assert "needs scikit-learn" in " ".join(result.stderr.split())
+    with pytest.raises(gc.BadInput, match="unknown case 'network/irsi'"):
+        gc.check("numpy", "network/irsi")
 
 
 def test_a_seed_changes_the_random_cases_and_only_them() -> None:
