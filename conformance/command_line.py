@@ -150,7 +150,10 @@ def run(
     elif resume is not None:
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
     with _interruptible(path), RunWriter(path, header, before) as writer:
-        console.print(f"{len(cases)} cases × {len(names)} dtypes × {len(chosen)} routes on {device}", markup=False)
+        counted = " × ".join(
+            _counted(n, what) for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
+        )
+        console.print(f"{counted} on {device}", markup=False)
         for name, reason in absent.items():
             console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
         done = list(before.measurements) if before else []
@@ -258,12 +261,8 @@ def _conclude(
 ) -> int:
     """Print the summary and the closing line; the exit status."""
     console.print(_verdicts(measurements))
-    unsupported: dict[str, list[str]] = defaultdict(list)
-    for m in measurements:
-        if m.verdict == "unsupported" and m.dtype not in unsupported[f"{m.adapter}/{m.route}"]:
-            unsupported[f"{m.adapter}/{m.route}"].append(m.dtype)
-    for route, dtypes in unsupported.items():
-        console.print(f"unsupported: {route} in {', '.join(dtypes)}", markup=False)
+    for line in _unsupported(measurements):
+        console.print(f"unsupported: {line}", markup=False)
     for m in [m for m in measurements if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m)][:10]:
         what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case} {m.quantity}"
         console.print(f"{what} share {m.share} ({m.level}) {m.reason or ''}", style="red", markup=False)
@@ -286,6 +285,29 @@ def _conclude(
     return INCOMPLETE if counts["crashed"] or counts["undecided"] or not judged else CONFORMS
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _unsupported(measurements: Sequence[Measurement]) -> list[str]:
+    """For each route, in how many of its cases it is unsupported, and why the first is; like dtypes together."""
+    cases: dict[tuple[str, str], set[str]] = defaultdict(set)
+    refused: dict[tuple[str, str], dict[str, str | None]] = defaultdict(dict)
+    for m in measurements:
+        key = f"{m.adapter}/{m.route}", m.dtype
+        cases[key].add(m.case)
+        if m.verdict == "unsupported":
+            refused[key][m.case] = m.reason
+    dtypes: dict[tuple[str, int, int, str | None], list[str]] = defaultdict(list)
+    order = list(FORMATS)
+    for (route, dtype), of in sorted(refused.items(), key=lambda item: order.index(item[0][1])):
+        dtypes[route, len(of), len(cases[route, dtype]), next(iter(of.values()))].append(dtype)
+    return [
+        f"{route} in {', '.join(names)}: {count} of {_counted(every, 'case')}{f' ({reason})' if reason else ''}"
+        for (route, count, every, reason), names in sorted(dtypes.items(), key=lambda item: item[0][0])
+    ]
+
+
 def _verdicts(measurements: Sequence[Measurement]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("adapter/route", no_wrap=True)
@@ -303,7 +325,8 @@ def _verdicts(measurements: Sequence[Measurement]) -> Table:
         vacuous = counts["vacuous"] + counts["out of range"]
         ulps = [m.error_ulp for m in rows if m.error_ulp is not None and m.verdict in ("conforms", "deviates")]
         shares = [m.share for m in rows if m.share is not None]
-        cells = (len(rows) - counts["crashed"], counts["conforms"], counts["deviates"] - known, known, vacuous)
+        unjudged = counts["crashed"] + counts["unsupported"]
+        cells = (len(rows) - unjudged, counts["conforms"], counts["deviates"] - known, known, vacuous)
         largest = (f"{max(ulps, default=0):.2g}", f"{max(shares, default=0):.3f}")
         table.add_row(route, dtype, *map(str, cells), *largest)
     return table

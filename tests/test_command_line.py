@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests_support import WRONG_ADAPTERS, Cli
 
+from gradconform.conformance import command_line
 from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.measurement import Measurement
 from gradconform.reference.document import NETWORK
 
 FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
@@ -60,6 +63,24 @@ def test_a_crashing_adapter_gives_exit_status_3_and_a_command_that_reproduces_it
     assert "crashed: crashing/only float32 document/worked-example" in flat
     assert "ZeroDivisionError" in flat
     assert "gradconform run -a wrong_adapters:crashing/only -c document/worked-example -d float32" in flat
+
+
+def test_the_summary_counts_what_is_unsupported_apart_from_what_was_judged() -> None:
+    rows = [
+        Measurement("document/one", "mine", "only", dtype, "whole", "E_total", 1, share=0.5, verdict="conforms")
+        for dtype in ("bfloat16", "float32", "float64")
+    ]
+    refused = Measurement(
+        "network/one", "mine", "only", "float64", None, "*", 0, verdict="unsupported", reason="why: x"
+    )
+    rows += [replace(refused, dtype=dtype) for dtype in ("bfloat16", "float32")]
+    judged = command_line._verdicts(rows).columns[2]
+    assert list(judged.cells) == ["1", "1", "1"]
+    assert command_line._unsupported(rows) == ["mine/only in float32, bfloat16: 1 of 2 cases (why: x)"]
+
+
+def test_what_there_is_one_of_is_said_in_the_singular(cli: Cli) -> None:
+    assert "1 case × 1 dtype × 1 route on cpu" in cli("run", *FAST, "-o", "one.jsonl").stdout
 
 
 def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:
