@@ -381,8 +381,13 @@ def report(files: tuple[Path, ...], output: Path) -> None:
 def diff(old: Path, new: Path, form: str) -> NoReturn:
     """What is different in run file NEW against run file OLD.
 
+    A measurement is "no longer judged" where NEW asked and got no verdict: it
+    crashed, is undecided or unsupported. It is "gone" where NEW has none of
+    that case, route, dtype and quantity; that is counted and no regression.
+
     Exit status: 0 nothing became worse, 1 a regression (something newly
-    deviates, is no longer judged, or became less accurate), 2 bad input.
+    deviates, is no longer judged, or became less accurate), 2 bad input,
+    3 the runs have no measurement in common, so that nothing was compared.
     """
     import json
 
@@ -406,7 +411,9 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
             if len(rows) > 20:
                 console.print(f"… and {len(rows) - 20:,} more; --format json has all")
         console.print(f"\n{difference.closing(found)} ({difference.thresholds()})", style="bold", markup=False)
-    sys.exit(DEVIATES if found.regressions else CONFORMS)
+    if found.regressions:
+        sys.exit(DEVIATES)
+    sys.exit(CONFORMS if found.compared else INCOMPLETE)
 
 
 def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
