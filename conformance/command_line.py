@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import shlex
 import signal
@@ -123,6 +124,8 @@ def run(
     Exit status: 0 all that was judged conforms or is a known deviation,
     1 something deviates, 2 bad input, 3 crashed, incomplete or nothing judged.
     """
+    if math.isnan(timeout):  # neither below nor above any bound, so that the option's range lets it through
+        raise BadInput("--timeout is nan; expected seconds, more than 0")
     before = None
     if resume is not None:
         before = begun(resume)
