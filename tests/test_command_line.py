@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from tests_support import WRONG_ADAPTERS, Cli
 
-from gradconform.conformance import command_line
+from gradconform.adapters import registry
+from gradconform.conformance import command_line, runner
 from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.measurement import Measurement
+from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
 
 FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
@@ -173,6 +175,14 @@ def test_a_module_that_is_missing_is_told_with_where_it_was_looked_for(cli: Cli,
     done = cli("run", "-a", "no_such_module:adapter", env={"COLUMNS": "999"})
     assert f"it was looked for in the working folder {tmp_path}, in PYTHONPATH" in done.stderr
     assert "expected package.module:object" in done.stderr
+
+
+@pytest.mark.parametrize("device", ["mars", "cpu:7", "meta", ""])
+def test_a_device_that_pytorch_does_not_have_is_refused(device: str) -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(BadInput, match=f"device '{device}': torch has "):
+        runner.check_device(registry.choose("torch/eager"), device)
+    runner.check_device(registry.choose("torch/eager"), "cpu:0")
 
 
 def test_a_framework_asked_for_and_absent_says_how_to_install_it(cli: Cli, tmp_path: Path) -> None:
