@@ -131,6 +131,12 @@ def run(
         before = begun(resume)
         if output is not None:
             raise BadInput("-o and --resume were both given; --resume FILE goes on writing FILE")
+        if before is None and not _chooses():
+            what = "ends within its header" if resume.stat().st_size else "is empty"
+            raise BadInput(
+                f"{resume} {what}: what it was to judge is not known; remove it and start anew, or give its choices "
+                "again"
+            )
         if before is not None:
             adapters, globs, dtypes, device, profile, seed = _as_begun(before.header, resume)
     registry.keep_working_folder((*adapters, *globs))
@@ -194,6 +200,12 @@ def _interruptible(path: Path) -> Iterator[None]:
 #: What a run was asked to judge, as `run`'s parameters and as its header names it.
 _CHOICES = {"adapters": "routes", "globs": "case_globs", "dtypes": "dtypes", "device": "device", "profile": "profile",
             "seed": "seed"}  # fmt: skip
+
+
+def _chooses() -> bool:
+    """Whether the command line says what to judge."""
+    source = click.get_current_context().get_parameter_source
+    return any(source(parameter) is not ParameterSource.DEFAULT for parameter in _CHOICES)
 
 
 def _as_begun(header: Mapping[str, Any], path: Path) -> Any:

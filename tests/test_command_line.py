@@ -209,6 +209,14 @@ def test_an_existing_run_file_is_never_written_over(cli: Cli, tmp_path: Path) ->
     assert (tmp_path / "one.jsonl").read_text() == "mine"
 
 
+def test_a_run_file_below_a_file_is_refused_and_says_why(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("mine")
+    done = cli("run", *FAST, "-o", "mine.jsonl/x")
+    assert done.returncode == 2
+    message = "cannot write mine.jsonl/x: mine.jsonl is a file, expected a folder; give another -o"
+    assert message in " ".join(done.stderr.split())
+
+
 def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
     assert cli("run", *FAST, "-o", "one.jsonl").returncode == 0
     done = cli("report", "one.jsonl", "-o", "tables")
@@ -220,7 +228,8 @@ def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda text: text[: len(text) // 2], "truncated or not JSON"),
+        (lambda text: text[: len(text) // 2], "the last; go on with it: gradconform run --resume one.jsonl"),
+        (lambda text: text.replace('"quantity"', "quantity", 1), "line 2: truncated or not JSON"),
         (lambda text: "".join(text.splitlines(keepends=True)[:-1]), "is incomplete: it has no footer"),
         (lambda text: '{"name": "something else"}\n', "is not a gradconform run"),
         (lambda text: "", "is empty"),
