@@ -359,11 +359,14 @@ def report(files: tuple[Path, ...], output: Path) -> None:
     some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
     integration there are junit.xml and badges/ADAPTER.json, and the summary is
     appended to the file that GITHUB_STEP_SUMMARY names.
+
+    An earlier report in the folder is replaced; a folder with other files is
+    refused.
     """
     headers, measurements = load(files)
     from gradconform.conformance.derivations import derivations, seed_of
     from gradconform.reports.continuous import continuous
-    from gradconform.reports.export import export
+    from gradconform.reports.export import export, prepared
     from gradconform.reports.figures import figures
     from gradconform.reports.page import write_page
     from gradconform.reports.publish import publish
@@ -373,6 +376,7 @@ def report(files: tuple[Path, ...], output: Path) -> None:
         {"run": path.stem if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
     ]
     try:
+        prepared(output)
         paths = export(measurements, output)
         derived = derivations(catalogue(seed_of(headers)).values(), measurements)
         paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
@@ -381,7 +385,10 @@ def report(files: tuple[Path, ...], output: Path) -> None:
             p.relative_to(output).as_posix() for p in paths if p.parent == output or p.parent.name == "figures"
         ]
         page = write_page(measurements, named, output, derived, known, summaries)
-    except (ValueError, OSError, ImportError) as error:
+    except OSError as error:
+        what = f"{error.filename or output}: {error.strerror or error}"
+        raise BadInput(f"cannot write {what}; expected a folder that can be written: give another -o") from error
+    except (ValueError, ImportError) as error:
         raise BadInput(str(error)) from error
     console.print(f"{len(measurements)} measurements, {len(list(paths))} files in {output}", markup=False)
     console.print(f"open {page}", markup=False, soft_wrap=True)

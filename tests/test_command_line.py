@@ -247,6 +247,19 @@ def test_report_refuses_what_is_not_a_whole_run(cli: Cli, tmp_path: Path, spoil:
     assert not (tmp_path / "tables").exists()
 
 
+def test_a_report_that_cannot_have_its_folder_says_so(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", *FAST, "-o", "one.jsonl").returncode == 0
+    for output, message in (
+        ("one.jsonl", "one.jsonl is a file, expected a folder for the report; give another -o"),
+        ("one.jsonl/x", "cannot write one.jsonl/x: Not a directory; expected a folder that can be written: give"),
+        (".", ". holds one.jsonl and no earlier report; expected an empty or new folder"),
+    ):
+        done = cli("report", "one.jsonl", "-o", output)
+        assert done.returncode == 2
+        assert message in " ".join(done.stderr.split())
+    assert [p.name for p in tmp_path.iterdir()] == ["one.jsonl"]
+
+
 def test_report_of_a_file_that_is_not_there_says_so(cli: Cli) -> None:
     done = cli("report", "none.jsonl")
     assert done.returncode == 2
