@@ -91,8 +91,10 @@ _profile = click.option("--profile", default="opencl", show_default=True, help=f
 @click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]",
               help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
                    "whose framework is installed.")  # fmt: skip
-@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB", help="Cases by id. Default: all.")
-@click.option("-d", "--dtype", "dtypes", multiple=True, help="Default: float64 float32 float16 bfloat16.")
+@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB",
+              help="Cases by id, or module:object. Repeat for more. Default: all.")  # fmt: skip
+@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE",
+              help="Repeat for more. Default: float64 float32 float16 bfloat16.")  # fmt: skip
 @_device
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
@@ -279,8 +281,10 @@ def _conclude(
     for line in _unsupported(measurements):
         console.print(f"unsupported: {line}", markup=False)
     for m in [m for m in measurements if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m)][:10]:
-        what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case} {m.quantity}"
-        console.print(f"{what} share {m.share} ({m.level}) {m.reason or ''}", style="red", markup=False)
+        what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case}"
+        if m.quantity != "*":  # all of the case, which has no share and no level
+            what += f" {m.quantity} share {m.share} ({m.level})"
+        console.print(f"{what} {m.reason or ''}", style="red", markup=False)
     for entry in stale(evidence(measurements, versions, device), seed):
         console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
     counts = Counter(m.verdict for m in measurements)
@@ -453,12 +457,15 @@ def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @refused
-def explain(case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int) -> None:
+def explain(case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int) -> NoReturn:
     """The derivation of CASE, equation by equation, with the truth.
 
     With an adapter: its value, its error in ulps and its share of the
     allowance, each equation judged on the operands that the framework
     reported (where it reports none, from the case's inputs).
+
+    Exit status: 0 explained, 2 bad input, 3 the adapter gave no answer to
+    judge: it crashed, or the case is unsupported.
     """
     registry.keep_working_folder((case, adapter or ""))
     found = select((case,), seed)
@@ -484,6 +491,7 @@ def explain(case: str, adapter: str | None, dtype: str, device: str, profile: st
         console.print(f"    truth {line.truth}", style="cyan", markup=False)
         if line.measured is not None:
             console.print(f"    {_found(line.measured)}", style=_style(line.measured), markup=False, soft_wrap=True)
+    sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
 
 
 def _found(m: Measurement) -> str:

@@ -62,7 +62,7 @@ def test_a_crashing_adapter_gives_exit_status_3_and_a_command_that_reproduces_it
     done = cli("run", "-a", "wrong_adapters:crashing", *FAST[2:], "-o", "one.jsonl", env=WRONG_ADAPTERS)
     assert done.returncode == 3
     flat = " ".join(done.stdout.split())
-    assert "crashed: crashing/only float32 document/worked-example" in flat
+    assert "crashed: crashing/only float32 document/worked-example exception:" in flat
     assert "ZeroDivisionError" in flat
     assert "gradconform run -a wrong_adapters:crashing/only -c document/worked-example -d float32" in flat
 
@@ -279,6 +279,25 @@ def test_explain_shows_where_a_framework_goes_wrong(cli: Cli) -> None:
     assert done.returncode == 0
     after = done.stdout.split("∂E_total/∂w1 = ")[1].splitlines()
     assert "deviates" in after[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-a", "numpy/central", "-d", "bfloat16"), "unsupported: dtype: numpy/central runs in float64"),
+        (("-a", "wrong_adapters:crashing"), "crashed: exception: ZeroDivisionError"),
+    ],
+)
+def test_explain_of_what_gives_no_answer_exits_with_3(cli: Cli, options: tuple[str, ...], message: str) -> None:
+    done = cli("explain", "document/worked-example", *options, env=WRONG_ADAPTERS)
+    assert done.returncode == 3
+    assert message in done.stdout
+
+
+def test_the_help_says_to_repeat_dtypes_and_cases(cli: Cli) -> None:
+    said = " ".join(cli("run", "-h").stdout.split())
+    assert "-d, --dtype DTYPE Repeat for more." in said
+    assert "Cases by id, or module:object. Repeat for more." in said
 
 
 def test_explain_wants_one_case(cli: Cli) -> None:

@@ -110,6 +110,13 @@ def test_a_value_that_the_dtype_does_not_hold_deviates() -> None:
     assert loss["reason"].startswith("dtype: float32 does not hold")
 
 
+def test_a_number_of_numpy_s_is_told_as_a_number() -> None:
+    spoil = lambda p, a: replace(a, loss=np.float64(a.loss * (1 + 2.0**-40)))  # noqa: E731
+    rows = gc.check(Scripted(spoil), one(), dtype="float32")
+    (loss,) = rows[rows.quantity == "E_total"].to_dict("records")
+    assert loss["reason"].startswith("dtype: float32 does not hold 0.")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
