@@ -184,7 +184,7 @@ def _judged(judge: Callable[..., Judgement], values: Mapping[str, Any]) -> str:
 def _every(components: int, verdicts: Counter[Any]) -> str:
     """What this suite verified; a verdict that is not "conforms" is named."""
     others = "".join(f"; {n} {v}" for v, n in verdicts.items() if v != "conforms")
-    return f"every component: {components:,} of {verdicts.total()} quantities{others}"
+    return f"all {components:,} components of {verdicts.total()} quantities{others}"
 
 
 def gradcheck_slow(case: Case) -> Check:

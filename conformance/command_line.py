@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -462,7 +463,8 @@ def explain(case: str, adapter: str | None, dtype: str, device: str, profile: st
 
     With an adapter: its value, its error in ulps and its share of the
     allowance, each equation judged on the operands that the framework
-    reported (where it reports none, from the case's inputs).
+    reported, with the truth from those (where it reports none, from the
+    case's inputs).
 
     Exit status: 0 explained, 2 bad input, 3 the adapter gave no answer to
     judge: it crashed, or the case is unsupported.
@@ -491,6 +493,10 @@ def explain(case: str, adapter: str | None, dtype: str, device: str, profile: st
         console.print(f"    truth {line.truth}", style="cyan", markup=False)
         if line.measured is not None:
             console.print(f"    {_found(line.measured)}", style=_style(line.measured), markup=False, soft_wrap=True)
+            if line.measured.level == "step" and line.measured.truth is not None:
+                # What the error and the share of a step are of: not the truth above, which is from the inputs.
+                of_step = f"{Decimal(line.measured.truth):.17g}"
+                console.print(f"    truth from its own operands {of_step}", style="cyan", markup=False)
     sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
 
 

@@ -24,7 +24,8 @@ class Measurement:
     itself reported). For arrays the numbers are those of the worst element, at `worst_index`. `error_ulp`, `median_ulp`
     are in units in the last place of the truth; `share` is error/allowance for the form that is named, `sharpest_share`
     for the accepted form with the smallest allowance; `certified_bits` is −log2(allowance/|truth|), for an updated
-    weight against |η·gradient|.
+    weight against its step |η·gradient|, for a tensor with the 2-norms of both; not positive, it makes what is inside
+    `vacuous`.
     """
 
     case: str

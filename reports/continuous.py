@@ -53,13 +53,16 @@ def badge(adapter: str, rows: pd.DataFrame) -> dict[str, Any]:
     judged = int(rows["verdict"].isin(tables.JUDGED).sum())
     deviating = int(((rows["verdict"] == "deviates") & ~rows["known"]).sum())
     known, broken = int(rows["known"].sum()), int(rows["verdict"].isin(["crashed", "undecided"]).sum())
+    vacuous = int((rows["verdict"] == "vacuous").sum())
     if deviating:
         message, colour = f"{deviating:,} of {judged:,} deviate", "red"
     elif broken or not judged:
         message, colour = f"{broken:,} without a verdict" if broken else "nothing judged", "lightgrey"
     else:
-        message = f"{judged:,} judged" + (f", {known:,} known to deviate" if known else "")
-        colour = "green" if known else "brightgreen"
+        said = ((known, "known to deviate"), (vacuous, "vacuous"))
+        message = f"{judged:,} judged" + "".join(f", {n:,} {what}" for n, what in said if n)
+        hardly = tables.mostly_vacuous(vacuous, judged)
+        colour = "lightgrey" if hardly else "green" if known else "brightgreen"
     return {"schemaVersion": 1, "label": f"gradients of {adapter}", "message": message, "color": colour}
 
 

@@ -27,6 +27,18 @@ from gradconform.reports.export import replaced
 TEXT = ("run", "case", "who", "dtype", "level", "quantity", "truth", "form", "worst_index", "verdict", "reason")
 NUMBERS = ("elements", "value", "truth_radius", "error_abs", "error_ulp", "median_ulp", "allowance", "share",
            "sharpest_share", "certified_bits")  # fmt: skip
+#: What a cell of the verdict matrix says in a word: its mark, which no other has, the word, and what the legend adds.
+MARKS = {
+    "conforms": ("✓", "conforms", ""),
+    "mostly-vacuous": ("◑", "mostly vacuous", "more than half; hardly a pass"),
+    "known": ("●", "known", "a known deviation and no other"),
+    "deviates": ("✗", "deviates", "which is a proof"),
+    "vacuous": ("○", "vacuous", "the formula has lost the digits"),
+    "out-of-range": ("∞", "out of range", "it may overflow"),
+    "undecided": ("?", "undecided", "4096 bits did not do"),
+    "crashed": ("!", "crashed", "there is no answer"),
+    "unsupported": ("–", "unsupported", "the route does not run it"),
+}
 _SCRIPTS = ("measurements.js", "charts.js", "case.js", "page.js")
 #: What could end a data block or begin markup in one, and the two line ends that JSON admits and JavaScript did not.
 _ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -74,7 +86,7 @@ def page(
     text = environment.from_string(_source("page.html.jinja")).render(
         style=_trusted(style), script=_trusted(script), style_digest=_digest(style), script_digest=_digest(script),
         data=_trusted(embedded(data)), matrix=matrix(m), dtypes=_dtypes(m), totals=_totals(m), runs=runs,
-        files=files_beside, spelled=_spelled,
+        marks=MARKS, files=files_beside, spelled=_spelled,
     )  # fmt: skip
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -129,9 +141,11 @@ def _state(cell: Mapping[str, Any]) -> str:
                          ("known", "known")):  # fmt: skip
         if cell[count]:
             return state
+    if not cell["judged"]:
+        return "unsupported"
     if cell["conforming"]:
-        return "conforms"
-    return "vacuous" if cell["judged"] else "unsupported"
+        return "mostly-vacuous" if tables.mostly_vacuous(cell["vacuous"], cell["judged"]) else "conforms"
+    return "vacuous" if cell["vacuous"] else "out-of-range"
 
 
 def _dtypes(m: pd.DataFrame) -> list[str]:

@@ -137,8 +137,9 @@ def pull_request(measurements: pd.DataFrame) -> str:
     """The summary and as many deviations, largest share first, as fit a comment on GitHub."""
     m = tables.checked(measurements)
     deviating, known = int(((m["verdict"] == "deviates") & ~m["known"]).sum()), int(m["known"].sum())
-    judged = int(m["verdict"].isin(tables.JUDGED).sum())
-    head = f"**gradconform**: judged {judged:,}, deviating {deviating:,}, known deviations {known:,}\n\n"
+    judged, vacuous = int(m["verdict"].isin(tables.JUDGED).sum()), int((m["verdict"] == "vacuous").sum())
+    counts = f"deviating {deviating:,}, known deviations {known:,}, vacuous {vacuous:,}"
+    head = f"**gradconform**: judged {judged:,}, {counts}\n\n"
     text = head + markdown(table_columns(tables.summary(measurements)))
     found = tables.deviations(measurements)
     shown = min(len(found), PRINTED)

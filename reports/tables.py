@@ -22,6 +22,7 @@ JUDGED = ("conforms", "deviates", "vacuous", "out of range", "undecided")
 #: What a comparison shows of each adapter/route, by the measurement's column.
 SHOWN = {"value": "value", "error_ulp": "error (ulp)", "share": "share", "verdict": "verdict"}
 
+
 _NUMBERS = ("value", "error_ulp", "allowance", "share", "certified_bits")
 _TEXT = ("case", "adapter", "route", "dtype", "level", "quantity", "truth", "form", "verdict", "reason")
 _NEVER_MISSING = ("case", "adapter", "route", "dtype", "quantity", "verdict")
@@ -133,6 +134,11 @@ def _summed(m: pd.DataFrame, keys: list[pd.Series], names: list[str]) -> pd.Data
         }
     )
     return table.rename_axis(index=names)
+
+
+def mostly_vacuous(vacuous: int, judged: int) -> bool:
+    """Whether more than half of what was judged is vacuous: then what shows the verdicts must not show a pass."""
+    return 2 * vacuous > judged
 
 
 def vacuous_by_scale(measurements: pd.DataFrame) -> pd.DataFrame:

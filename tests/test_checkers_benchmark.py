@@ -31,9 +31,9 @@ checkers = loaded("checkers")
 SMALLEST = checkers.SMALL[0]
 #: What each checker verifies of the network 2-2-2: 12 parameters in 4 tensors, 17 equations.
 VERIFIED = {
-    checkers.STEP: "every component: 41 of 17 quantities",
-    checkers.WHOLE: "every component: 25 of 9 quantities",
-    checkers.COMPLETE: "every component: 66 of 26 quantities",
+    checkers.STEP: "all 41 components of 17 quantities",
+    checkers.WHOLE: "all 25 components of 9 quantities",
+    checkers.COMPLETE: "all 66 components of 26 quantities",
     checkers.FAST: "one random direction in each of 4 tensors",
     checkers.SLOW: "∂E/∂w of 12 parameters",
     checkers.JAX: "one random direction",

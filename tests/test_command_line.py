@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -298,6 +300,18 @@ def test_the_help_says_to_repeat_dtypes_and_cases(cli: Cli) -> None:
     said = " ".join(cli("run", "-h").stdout.split())
     assert "-d, --dtype DTYPE Repeat for more." in said
     assert "Cases by id, or module:object. Repeat for more." in said
+
+
+def test_explain_prints_the_truth_that_a_steps_error_is_of(cli: Cli) -> None:
+    """From the reported operands: the error in ulp is of that one, and not of the truth from the inputs."""
+    pytest.importorskip("torch")
+    printed = cli("explain", "document/worked-example", "-a", "torch", "-d", "bfloat16").stdout
+    assert printed.count("truth from its own operands") == printed.count("(step)") > 20
+    _, truth, got, of_step = printed[printed.index("∂E_total/∂w8 = ") :].splitlines()[:4]
+    value, error = (float(word) for word in re.findall(r"got +(\S+), (\S+) ulp", got)[0])
+    ulp = 2.0 ** (math.floor(math.log2(abs(value))) - 7)
+    assert abs(value - float(of_step.split()[-1])) / ulp == pytest.approx(error, rel=0.01)
+    assert abs(value - float(truth.split()[-1])) / ulp > 1
 
 
 def test_explain_wants_one_case(cli: Cli) -> None:

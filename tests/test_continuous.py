@@ -57,6 +57,14 @@ def test_the_counts_add_up_and_a_failure_names_what_deviates(tmp_path: Path) -> 
     assert badge["message"] == "1 of 3 deviate"
 
 
+def test_a_badge_of_mostly_vacuous_measurements_says_so_and_is_not_green(tmp_path: Path) -> None:
+    vacuous = replace(RIGHT, verdict="vacuous")
+    _, badge = written(tmp_path, RIGHT, vacuous, replace(vacuous, case="document/other"))
+    assert (badge["message"], badge["color"]) == ("3 judged, 2 vacuous", "lightgrey")
+    _, badge = written(tmp_path, RIGHT, vacuous)
+    assert (badge["message"], badge["color"]) == ("2 judged, 1 vacuous", "brightgreen")
+
+
 def test_a_long_failure_is_cut_and_says_so(tmp_path: Path) -> None:
     root, _ = written(tmp_path, *[replace(WRONG, quantity=f"q{i}") for i in range(LINES + 7)])
     assert (next(root.iter("failure")).text or "").endswith("… and 7 more")

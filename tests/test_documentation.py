@@ -66,6 +66,15 @@ def test_the_tutorial_runs(cli: Cli) -> None:
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
 
 
+@pytest.mark.parametrize(
+    "page", ["docs/site/claim.md", "docs/site/generated.py", "README.md", "reports/web/page.html.jinja"]
+)
+def test_wherever_vacuous_is_defined_so_is_what_the_allowance_is_measured_against(page: str) -> None:
+    """Of an updated weight the step and not the weight, of a tensor 2-norms."""
+    text = (SITE.parents[1] / page).read_text(encoding="utf-8")
+    assert [word for word in ("vacuous", "updated weight", " step", "2-norm") if word not in text] == []
+
+
 def test_a_column_without_a_description_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SITE))
     import generated  # type: ignore[import-not-found, unused-ignore]

@@ -25,7 +25,7 @@ from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import frame
 from gradconform.reference.cases import document_case, point
 from gradconform.reference.document import NETWORK
-from gradconform.reports.page import embedded, page, write_page
+from gradconform.reports.page import MARKS, embedded, page, write_page
 
 CASE = "document/worked-example"
 HEADER = {"run": "", "device": "cpu", "profile": "opencl", "seed": 0, "frameworks": {"numpy": {"numpy": "2"}}}
@@ -99,6 +99,33 @@ def test_only_https_links_of_known_deviations_are_links_and_a_case_of_another_se
     other = document_case(CASE, weights=[0.1] * 8, inputs=(1, 2), targets=(0, 1), rate=0.5)
     # bfloat16 is unsupported here: there is no truth in the run to tell the cases apart by.
     assert set(derivations([other], measurements)["cases"][CASE]["at"]) == {"bfloat16"}
+
+
+def matrix_cell(text: str) -> str:
+    """What the only cell of the verdict matrix says."""
+    (cell,) = re.findall(r'<button type="button" class="cell.*?</button>', text, re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", cell).split())
+
+
+@pytest.mark.parametrize(
+    ("vacuous", "said"),
+    [(8, "✓ conforms 9 of 17 conform, 8 vacuous"), (16, "◑ mostly vacuous 1 of 17 conform, 16 vacuous"),
+     (17, "○ vacuous 0 of 17 conform, 17 vacuous"), (0, "✓ conforms 17 of 17 conform")],
+)  # fmt: skip
+def test_a_cell_counts_what_is_vacuous_and_where_that_is_most_of_it_shows_no_pass(vacuous: int, said: str) -> None:
+    verdicts = ["vacuous"] * vacuous + ["conforms"] * (17 - vacuous)
+    rows = [replace(DEVIATING, quantity=f"q{i}", verdict=v) for i, v in enumerate(verdicts)]
+    text = page(framed(*rows), [HEADER])
+    assert matrix_cell(text).startswith(f"{said} {'2e+07 ulp, ' if vacuous < 17 else ''}share")
+
+
+def test_the_legend_explains_every_mark_and_no_two_marks_are_the_same() -> None:
+    text = page(framed(DEVIATING), [HEADER])
+    (legend,) = re.findall(r'<p class="legend">(.*?)</p>', text, re.DOTALL)
+    for state, (mark, word, _) in MARKS.items():
+        assert f'<b class="{state}" aria-hidden="true">{mark}</b> {word}' in legend
+        assert f".{state}" in text, "a colour too"
+    assert len({mark for mark, _, _ in MARKS.values()}) == len(MARKS)
 
 
 def test_the_claims_hypotheses_are_those_of_the_readme(measurements: pd.DataFrame) -> None:
@@ -233,6 +260,16 @@ def test_the_network_and_the_derivation_are_drawn(opened: Any) -> None:
     assert len(opened.find_elements("css selector", "#network circle")) == 6
     assert len(opened.find_elements("css selector", ".equations > li")) == len(NETWORK.equations)
     assert "numpy/central:" in opened.find_element("id", "derivation").text
+
+
+@in_a_browser
+def test_a_step_of_the_derivation_shows_the_truth_that_its_error_is_of(opened: Any) -> None:
+    opened.execute_script("const dtype = by('case-dtype'); dtype.value = 'float32'; showCase()")
+    lines = [li.text for li in opened.find_elements("css selector", ".equations li li")]
+    deviating = {line for line in lines if line.startswith("mine/eager: 1.5")}
+    of_step = "truth from its own operands 0.072157072937"
+    assert deviating == {f"mine/eager: 1.5, 2.00e+7 ulp, share 1.50e+9, deviates (step), {of_step}"}
+    assert all(line.endswith("(whole)") != ("from its own operands" in line) for line in lines)
 
 
 @in_a_browser

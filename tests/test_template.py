@@ -66,6 +66,22 @@ def test_the_workflow_is_one_by_githubs_schema(tmp_path: Path) -> None:
     assert subprocess.run([*lint, str(wrong)], capture_output=True, check=False).returncode == 1
 
 
+def test_the_workflow_shows_a_path_and_an_address_to_install_from_and_the_readme_says_to_set_one() -> None:
+    requirements = pytest.importorskip("packaging.requirements")
+    text = WORKFLOW.read_text(encoding="utf-8")
+    path, address, name = re.findall(r"^  (?:# )?GRADCONFORM: (.*)$", text, re.MULTILINE)
+    assert path.startswith("./")
+    assert requirements.Requirement(address).url.startswith("git+https://")
+    assert workflow()["env"] == {"GRADCONFORM": name}
+    assert "Set `GRADCONFORM`" in (TEMPLATE / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_says_to_install_what_its_commands_run() -> None:
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", (TEMPLATE / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert commands.splitlines()[0] == "python -m pip install . pytest"
+    assert commands.splitlines()[-1] == "pytest"
+
+
 def test_the_workflows_steps_run(installed: dict[str, str], tmp_path: Path) -> None:
     """As GitHub runs them but for the installation, on a part of the cases; a run is its own baseline."""
     summary = tmp_path / "summary.md"

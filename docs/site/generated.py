@@ -36,7 +36,10 @@ COLUMN = {
     "share": "error ÷ allowance: above 1 it deviates",
     "sharpest_share": "the same for the accepted form with the smallest allowance",
     "form": "the accepted form that is named",
-    "certified_bits": "−log₂(allowance ÷ |truth|), of an updated weight against |η·gradient|: how much a pass means",
+    "certified_bits": (
+        "−log₂(allowance ÷ |truth|), of an updated weight −log₂(allowance ÷ |η·gradient|), "
+        "of a tensor with the 2-norms of both: how much a pass means"
+    ),
     "worst_index": "the indices of the worst component",
     "verdict": "see below",
     "reason": "why, its first word from the list below",
@@ -44,7 +47,10 @@ COLUMN = {
 VERDICT = {
     "conforms": "an accepted form can give it",
     "deviates": "no accepted form can: a proof",
-    "vacuous": "inside, but the allowance is as large as the truth: the formula itself has lost the digits",
+    "vacuous": (
+        "inside, but the allowance is at least as large as the truth, or for an updated weight as the step η·∂E/∂w; "
+        "for a tensor by 2-norms: the formula itself has lost the digits. Not counted as a pass"
+    ),
     "out of range": "every accepted form may overflow here",
     "undecided": "4096 bits did not decide it",
     "unsupported": "the route does not run this; the reason says why",

@@ -40,6 +40,12 @@ function drawn(derivation, at, rows, who) {
     element("figcaption", {}, `Line width is |weight|, dashed is negative; the gradients are ${who && derivation.loss === "E_total" ? who + "’s where it was judged" : "the truth"}.`));
 }
 
+// What a step's error and share are of: the truth from the operands that the framework reported, not from the inputs.
+function ownTruth(row) {
+  const worst = text("worst_index", row), at = worst && ` at [${worst}]`;
+  return text("level", row) === "step" && text("truth", row) ? `, truth from its own operands ${shown("truth", row)}${at}` : "";
+}
+
 function equations(derivation, at, rows) {
   const judged = new Map();
   for (const row of rows) {
@@ -58,7 +64,7 @@ function equations(derivation, at, rows) {
     const answers = element("ul");
     for (const row of judged.values()) if (text("quantity", row) === equation.name) {
       answers.append(element("li", {}, `${text("who", row)}: ${shown("value", row)}, ${digits(number("error_ulp", row), 3)} ulp, share ${digits(number("share", row), 3)}, `,
-        element("a", { href: rowLink(row), class: state(row) }, text("verdict", row)), ` (${text("level", row)})`));
+        element("a", { href: rowLink(row), class: state(row) }, text("verdict", row)), ` (${text("level", row)})`, ownTruth(row)));
     }
     if (answers.childElementCount) item.append(answers);
     list.append(item);
