@@ -11,9 +11,24 @@ import sympy
 
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Evaluation
+from gradconform.reference.exact import HandWritten
 from gradconform.reference.network import Architecture, network
 from gradconform.reference.symbols import SYMBOLS, SymbolArrays, equal
 
+
+class Numbers(HandWritten):
+    """NumPy's own float64 operations, as far as they are wanted here."""
+
+    exp, tanh = staticmethod(np.exp), staticmethod(np.tanh)
+
+    def real(self, constant: Any) -> float:
+        return 0.1
+
+    def step(self, x: Any, above: float, below: float) -> Any:
+        return np.where(x > 0, above, below)
+
+
+NUMBERS = Numbers()
 INSTANCE = Architecture((2, 2, 2), ("sigmoid",) * 2, (False,) * 2, "half_squared_error", "sum", 1)
 #: Each tensor of the instance, and the document's names of its components.
 NAMES = {
@@ -101,18 +116,39 @@ def test_the_estimate_of_memory_is_for_each_weight_and_each_number_of_a_row() ->
 
 
 def test_a_component_is_computed_from_what_it_depends_on_and_nothing_else() -> None:
-    """The numbers that each equation's last component reads, by hand."""
+    """The numbers that each equation's first component reads, and its last, by hand."""
     derivation = network(MIXED)
     shapes = {**MIXED.shapes, **{e.name: e.shape for e in derivation.equations}}
     read = {
         "z1": 3 + 3 + 1, "a1": 1, "z2": 4 + 4, "a2": 1, "E": 10 + 10, "dE/da2": 2, "dE/dz2": 1, "dE/dW2": 5 + 5,
         "dE/da1": 2 + 2, "dE/dz1": 2, "dE/dW1": 5 + 5, "dE/db1": 5, "W1_new": 3, "b1_new": 3, "W2_new": 3,
     }  # fmt: skip
-    found = {}
-    for equation in derivation.equations:
-        assert equation.part is not None
-        operands = [np.zeros(shapes[o]) for o in equation.operands]
-        parts, local = equation.part(tuple(n - 1 for n in equation.shape), operands)
-        found[equation.name] = sum(np.size(p) for p in parts)
-        assert len(local) == len(equation.shape)
-    assert found == read
+    for first in (True, False):
+        found = {}
+        for equation in derivation.equations:
+            assert equation.part is not None
+            operands = [np.zeros(shapes[o]) for o in equation.operands]
+            parts, local = equation.part(tuple(0 if first else n - 1 for n in equation.shape), operands)
+            found[equation.name] = sum(np.size(p) for p in parts)
+            assert len(local) == len(equation.shape)
+        assert found == read
+
+
+def test_a_block_of_rows_is_computed_from_the_rows_that_it_depends_on() -> None:
+    derivation = network(MIXED)
+    random = np.random.default_rng(0)
+    shapes = {**MIXED.shapes, **{e.name: e.shape for e in derivation.equations}}
+    values = {n: random.normal(size=shape) if shape else 0.5 for n, shape in shapes.items()}
+    for name in ("a1", "dE/da2", "dE/dz1", "dE/dW1", "W1_new", "b1_new"):
+        equation = derivation.by_name[name]
+        assert equation.rows is not None
+        operands = [values[o] for o in equation.operands]
+        whole = equation.forms[0].formula(NUMBERS, *operands)
+        block = slice(1, 3)
+        assert np.array_equal(equation.forms[0].formula(NUMBERS, *equation.rows(block, operands)), whole[block])
+
+
+def test_an_update_is_measured_by_its_step() -> None:
+    against = network(MIXED).by_name["W1_new"].against
+    assert against is not None
+    assert against.formula(NUMBERS, 0.5, np.array([3.0])) == 1.5
