@@ -102,6 +102,8 @@ class TorchAdapter:
         return None
 
     def answer(self, point: Point, route: str) -> Answer:
+        if point.rate < 0:
+            raise Unsupported(f"rate: torch.optim.SGD refuses a negative learning rate, {point.rate!r}")
         with pinned_precision():
             if route == "eager":
                 loss, gradient, updated, _ = backward(point, tapped=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arrays import OutOfRange, RoundedArray, RoundedArrays
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Derivation, Evaluation
@@ -25,7 +26,10 @@ BITS = 256
 
 
 def trajectory(point: Point) -> Iterator[Mapping[str, Distance]]:
-    """The updated weights after each step from the point's own, as distances from them, by quantity; without end."""
+    """The updated weights after each step from the point's own, as distances from them, by quantity; without end.
+
+    Where a network's exact trajectory leaves what double words hold, nothing is said from there on.
+    """
     derivation = derivation_of(point.derivation)
     yield from (_of_numbers if point.architecture is None else _of_arrays)(point, derivation)
 
@@ -48,6 +52,13 @@ def _from_number(exact: Any) -> Distance:
 
 
 def _of_arrays(point: Point, derivation: Derivation) -> Iterator[Mapping[str, Distance]]:
+    with suppress(OutOfRange):
+        yield from _in_double_words(point, derivation)
+    while True:
+        yield {}
+
+
+def _in_double_words(point: Point, derivation: Derivation) -> Iterator[Mapping[str, Distance]]:
     ops = RoundedArrays(FLOAT64, OPENCL, exact=True)
     values: dict[str, Any] = {n: ops.given(v) for n, v in point.values.items()}
     values[derivation.rate] = ops.given(point.rate)

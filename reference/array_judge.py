@@ -39,7 +39,7 @@ Index = tuple[int, ...]
 Adjudicator = Callable[[str, Index], Rounded]
 
 #: Components near or outside their allowance that are adjudicated, for each form.
-ADJUDICATED = 64
+ADJUDICATED = 1024
 #: At most this many components, evenly spaced, are in the median of a tensor's errors.
 SAMPLE = 1024
 

@@ -705,9 +705,10 @@ class RoundedArrays(HandWritten):
                 magnitude = magnitude + (np.abs(bias.high) if r is None else np.abs(bias.high) + r)
                 if r is not None:
                     propagated = r if propagated is None else propagated + r
-            if not np.isfinite(magnitude).all():
-                mid = self.mids.product(a.mid, b.mid, None)
-                return RoundedArray(self, mid if bias is None else self.mids.add(mid, bias.mid), lost=True)
+            beyond = ~np.isfinite(magnitude)  # even in float64: of these components nothing is known
+            if beyond.any():
+                magnitude = np.where(beyond, 0.0, magnitude)
+                propagated = None if propagated is None else np.where(beyond, 0.0, propagated)
             wide = FLOAT32 if self.narrow else self.format
             excess = (a.shape[1] + 6) * 2.0**-22 if self.mids is Plain else 0.0  # see `_bound`
             unit = 2.0**-wide.precision * _ENLARGED
@@ -716,8 +717,10 @@ class RoundedArrays(HandWritten):
             if self.narrow:
                 error = error * (1 + self.unit)
             mid = self.mids.product(a.mid, b.mid, error)
-        if bias is not None:
-            mid = self.mids.add(mid, bias.mid)
+            if bias is not None:
+                mid = self.mids.add(mid, bias.mid)
+        if beyond.any():
+            mid = self.mids.where(beyond, self.mids.lift(np.zeros(magnitude.shape)), mid)
         special = [None if x is None or x.specials is None else x.specials != 0 for x in (a, b, bias)]
         found: Any = None
         if special[0] is not None:
@@ -728,8 +731,8 @@ class RoundedArrays(HandWritten):
         if special[2] is not None:
             found = special[2] if found is None else found | special[2]
         sup = magnitude + error
-        if not np.all(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20))):
-            beyond = ~(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)))
+        beyond |= ~(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)))
+        if beyond.any():
             found = beyond if found is None else found | beyond
         if self.narrow:
             propagated = error if propagated is None else propagated + error
@@ -778,7 +781,7 @@ class RoundedArrays(HandWritten):
             # Rounding the factors to float32 and k products and sums in it err by (k + 2)·2^−24, or underflow by 2^−149
             # a term; where that might matter, float64 it is.
             narrow = (a.astype(np.float32) @ b.astype(np.float32)).astype(np.float64)
-            if narrow.min(initial=1.0) >= 2.0**-100:
+            if narrow.min(initial=1.0) >= 2.0**-100 and np.isfinite(narrow.max(initial=0.0)):
                 return np.asarray(narrow * (1 + (k + 4) * 2.0**-23))
         found: Array = a @ b
         return np.asarray(found * (1 + (k + 2) * 2.0**-52))

@@ -253,3 +253,71 @@ def test_a_row_with_an_unknown_component_leaves_the_others_known() -> None:
     found = ops.row_maximum(ops.given(np.array([[1.0, np.inf], [1.0, 2.0]])))
     assert found.specials is not None
     assert found.specials.ravel().tolist() == [ANYTHING, 0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "big"), [("float32", 1e18), ("float32", 1e20), ("float64", 1e200), ("bfloat16", 1e20)]
+)
+def test_a_row_that_overflows_does_not_excuse_another(dtype: str, big: float) -> None:
+    """x·w overflows in the first row of the batch; the sign of the second is wrong."""
+    torch = pytest.importorskip("gradconform.adapters.on_torch").adapter
+    case = gc.network_case(
+        "mine/hidden", layers=[([[big]], None, "identity")], loss="l1", inputs=[[big], [1.0], [2.0]],
+        targets=np.zeros((3, 1)), rate=0.5,
+    )  # fmt: skip
+
+    class Answering:
+        name = "answering"
+        routes = (Route("eager"),)
+
+        def __init__(self, sign: float) -> None:
+            self.sign = sign
+
+        def answer(self, point: Point, route: str) -> Answer:
+            answer = torch.answer(point, "eager")
+            answer.trace.values["z1"][1] *= self.sign
+            return answer  # type: ignore[no-any-return]
+
+    for sign in (1.0, -1.0):
+        found = judged(Answering(sign), case, dtype).loc[("step", "z1")]
+        assert (found.verdict == "deviates") == (sign < 0)
+        assert sign > 0 or found.worst_index == "1,0"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_logits_of_which_float64_does_not_hold_the_square_are_judged(framework: str) -> None:
+    case = gc.network_case(
+        "mine/logits", layers=[([[1e200]], None, "identity")], loss="binary_cross_entropy_with_logits",
+        inputs=[[1.0]], targets=[[1.0]], rate=0.1,
+    )  # fmt: skip
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous", "out of range"}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_tie_in_every_row_of_a_batch_is_decided(framework: str) -> None:
+    """1 + 2⁻²⁴ is half way between two numbers: its rounding takes all of the allowance."""
+    case = gc.network_case(
+        "mine/ties", layers=[([[1.0]], None, "identity")], inputs=np.ones((200, 1)),
+        targets=np.full((200, 1), -(2.0**-24)), rate=0.5,
+    )  # fmt: skip
+    assert judged(framework, case, "float32").loc[("step", "dE/da1")].verdict == "conforms"
+
+
+@pytest.mark.parametrize(("weight", "inputs", "steps"), [(0.5, 1e-300, 3), (0.1, 10.0, 300)])
+def test_training_beyond_double_words_says_nothing_of_the_drift(weight: float, inputs: float, steps: int) -> None:
+    pytest.importorskip("torch")
+    case = gc.network_case(
+        "mine/diverging", layers=[([[weight]], None, "identity")], loss="squared_error", inputs=[[inputs]],
+        targets=[[1.0]], rate=0.1,
+    )  # fmt: skip
+    rows = gc.train("torch/module", case, steps=steps)
+    assert rows.step.max() == steps - 1
+    assert np.isnan(rows[rows.step == steps - 1].drift.astype(float)).all()
+
+
+def test_a_negative_rate_is_unsupported_where_a_framework_refuses_it() -> None:
+    pytest.importorskip("torch")
+    case = gc.document_case("mine/up", weights=[0.5] * 8, inputs=(1, 1), targets=(0.1, 0.9), rate=-0.1)
+    rows = gc.check("torch/eager", case)
+    assert list(rows.verdict) == ["unsupported"]
+    assert rows.reason[0].startswith("rate: torch.optim.SGD refuses")
