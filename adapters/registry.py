@@ -86,6 +86,8 @@ def imported(what: str, module: str, attribute: str) -> Any:
             target: Any = importlib.import_module(module)
     except ImportError:
         raise
+    except BadInput as error:  # such as a case that the module makes
+        raise BadInput(f"{what}: {error}") from error
     except (Exception, SystemExit) as error:  # whatever a module raises as it is imported, leaving included
         raise BadInput(f"{what}: importing {module} raised {type(error).__name__}: {error}") from error
     try:
