@@ -57,7 +57,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def typecheck(session: nox.Session) -> None:
-    """mypy, strict, over the package, the tests and this file."""
+    """mypy, strict, over the package."""
     session.install(*CONSTRAINTS, "-e", ".[all]", "mypy", "pandas-stubs", "scipy-stubs", "nox")
     session.run("mypy")
 

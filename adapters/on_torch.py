@@ -92,9 +92,18 @@ class TorchAdapter:
     def unavailable(self, device: str) -> str | None:
         if device == "cuda" and not torch.cuda.is_available():
             return "torch.cuda.is_available() is False: no CUDA device, or a CPU build of torch"
+        try:
+            wanted = torch.device(device)
+            torch.zeros((), device=wanted).item()
+        except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without that backend
+            return f"torch has no such device: {str(error).splitlines()[0]}"
+        if wanted.type == "cpu" and wanted.index:  # which PyTorch takes for "cpu"
+            return f"torch has one CPU device, cpu; {device} does not exist"
         return None
 
     def answer(self, point: Point, route: str) -> Answer:
+        if point.rate < 0:
+            raise Unsupported(f"rate: torch.optim.SGD refuses a negative learning rate, {point.rate!r}")
         with pinned_precision():
             if route == "eager":
                 loss, gradient, updated, _ = backward(point, tapped=False)

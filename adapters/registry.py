@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -61,21 +64,74 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
 def _imported(name: str, module: str, attribute: str) -> Any:
     _check_age(name)
     try:
-        target: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            target = getattr(target, part)
+        return imported(f"adapter {name!r}", module, attribute)
     except ImportError as error:
         if name in BUILT_IN:
             install = f"python -m pip install '{BUILT_IN[name]}'"
             raise NotInstalled(
                 f"adapter {name!r} needs a package that is not installed ({error}); {install}"
             ) from error
-        raise NotInstalled(f"adapter {name!r}: importing {module} failed: {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:  # no such object; a relative or an empty module name
-        raise BadInput(f"adapter {name!r}: {error}; expected package.module:object") from error
-    except Exception as error:  # whatever a plug-in's module raises as it is imported
-        raise BadInput(f"adapter {name!r}: importing {module} raised {type(error).__name__}: {error}") from error
+        raise NotInstalled(f"adapter {name!r}: {unimportable(module, error)}") from error
+
+
+def imported(what: str, module: str, attribute: str) -> Any:
+    """The object that package.module:object names, for an error that begins with `what`.
+
+    Raises ImportError as the import does, and BadInput for anything else that somebody's module raises.
+    """
+    if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        raise BadInput(f"{what}: {module}:{attribute} is no name of an object; expected package.module:object")
+    try:
+        with working_folder():
+            target: Any = importlib.import_module(module)
+    except ImportError:
+        raise
+    except BadInput as error:  # such as a case that the module makes
+        raise BadInput(f"{what}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a module raises as it is imported, leaving included
+        raise BadInput(f"{what}: importing {module} raised {type(error).__name__}: {error}") from error
+    try:
+        for part in attribute.split("."):
+            target = getattr(target, part)
+    except AttributeError as error:
+        raise BadInput(f"{what}: {error}; expected package.module:object") from error
     return target
+
+
+def unimportable(module: str, error: ImportError) -> str:
+    """Why a module cannot be imported and, if it is the module itself that is missing, where it was looked for."""
+    failed = f"importing {module} failed: {error}"
+    if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+        return failed
+    return (
+        f"{failed}; it was looked for in the working folder {os.getcwd()}, in PYTHONPATH and among the installed "
+        "packages; expected package.module:object"
+    )
+
+
+@contextmanager
+def working_folder() -> Iterator[None]:
+    """While this lasts modules are found in the working folder before all others, as under `python -m`."""
+    folder = os.getcwd()
+    if folder in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the module that was imported may have changed the path, too
+            sys.path.remove(folder)
+
+
+def keep_working_folder(specifications: Iterable[str]) -> None:
+    """Leave modules to be found in the working folder where one of the specifications is package.module:object.
+
+    For a process of gradconform's own, and the workers that inherit its path: a plug-in may import its neighbours only
+    when it is asked. Without a plug-in nothing in the folder hides what is installed.
+    """
+    if any(":" in s for s in specifications) and not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
 
 
 def _check_age(name: str) -> None:

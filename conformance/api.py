@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
 
 
 def cases(glob: str = "*") -> list[str]:
-    """The ids of the catalogue's cases that match a glob, in order."""
+    """The ids of the catalogue's cases that match a glob, in order. Raises BadInput for a glob that is no text."""
+    if not isinstance(glob, str):
+        raise BadInput(f"glob is a {type(glob).__name__}; expected text, such as 'document/*'")
     return [c for c in catalogue() if fnmatch.fnmatchcase(c, glob)]
 
 
 def check(
     adapter: str | Adapter,
     case: str | Case,
-    dtype: str = "float64",
+    dtype: DTypeLike = "float64",
     device: str = "cpu",
     profile: str = "opencl",
 ) -> pd.DataFrame:
@@ -41,7 +44,7 @@ def check(
 
     `adapter` is a name ("torch": its default routes; "torch/eager"; "package.module:object") or an adapter object,
     `case` an id of the catalogue or a case made by `document_case` or `network_case`, `dtype` float64, float32, float16
-    or bfloat16.
+    or bfloat16, by name or as NumPy's object.
     Raises BadInput, a ValueError, for a name that is not known or a value that the dtype cannot hold.
 
     >>> import gradconform as gc
@@ -57,7 +60,7 @@ def train(
     adapter: str | Adapter,
     case: str | Case,
     steps: int = 100,
-    dtype: str = "float64",
+    dtype: DTypeLike = "float64",
     device: str = "cpu",
     profile: str = "opencl",
 ) -> pd.DataFrame:
@@ -69,8 +72,8 @@ def train(
     update is judged from the framework's own weights. Each route goes its own way from the case's weights; a route
     whose weights leave the dtype's range, or that crashes, ends there.
     """
-    if steps < 1:
-        raise BadInput(f"steps is {steps!r}; expected 1 or more")
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        raise BadInput(f"steps is {steps!r}; expected 1 or more, a whole number")
     start = _case(case)
     import pandas as pd
 
@@ -89,7 +92,7 @@ def train(
 
 
 def _updates(
-    chosen: registry.Chosen, case: Case, steps: int, dtype: str, device: str, profile: str
+    chosen: registry.Chosen, case: Case, steps: int, dtype: DTypeLike, device: str, profile: str
 ) -> Iterator[list[tuple[Measurement, Any]]]:
     """Each step's measurements, those of updated weights, at the whole level, with the weights themselves."""
     updated = case.equations.updated
@@ -131,7 +134,7 @@ def _case(case: str | Case) -> Case:
 
 
 def _measurements(
-    chosen: list[registry.Chosen], case: Case, dtype: str, device: str, profile: str
+    chosen: list[registry.Chosen], case: Case, dtype: DTypeLike, device: str, profile: str
 ) -> list[Measurement]:
     at = point(case, dtype, device)
     return [

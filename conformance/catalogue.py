@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from gradconform.conformance.datasets import available, dataset_cases
+from gradconform.adapters.registry import imported, unimportable
+from gradconform.conformance.datasets import IDS, INSTALL, available, dataset_cases
 from gradconform.conformance.networks import covering_networks, primitive_networks
 from gradconform.conformance.published import published
 from gradconform.reference.cases import BadInput, Case, check_id, document_case, unknown
@@ -38,6 +38,9 @@ def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:
     cases = catalogue(seed)
     for glob in globs:
         if not fnmatch.filter(cases, glob):
+            absent = fnmatch.filter(IDS, glob)
+            if absent and not available():
+                raise BadInput(f"case {absent[0]!r} needs scikit-learn, which is not installed: {INSTALL}")
             raise unknown("case", glob, cases, "(see `gradconform list cases`)")
     everything = not globs and not specifications
     chosen = [c for c in cases.values() if everything or any(fnmatch.fnmatchcase(c.id, g) for g in globs)]
@@ -47,14 +50,15 @@ def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:
 def _imported(specification: str) -> list[Case]:
     module, _, attribute = specification.partition(":")
     try:
-        target = importlib.import_module(module)
-        for part in attribute.split("."):
-            target = getattr(target, part)
+        target = imported(f"case {specification!r}", module, attribute)
+    except ImportError as error:
+        raise BadInput(f"case {specification!r}: {unimportable(module, error)}") from error
+    try:
         found = target() if callable(target) else target
         cases = [found] if isinstance(found, Case) else list(found) if isinstance(found, Iterable) else []
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise BadInput(f"case {specification!r}: {error}; expected package.module:object") from error
-    except Exception as error:  # whatever else somebody's module or function raises
+    except BadInput as error:
+        raise BadInput(f"case {specification!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever somebody's function raises, leaving included
         raise BadInput(f"case {specification!r} raised {type(error).__name__}: {error}") from error
     wrong = next((c for c in cases if not isinstance(c, Case)), None)
     if not cases or wrong is not None:

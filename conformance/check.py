@@ -146,7 +146,8 @@ def _malformed_stencil(stencil: Stencil, point: Point) -> str | None:
     wrong = [x for x in [*of_dtype, *stencil.coefficients] if not isinstance(x, float) or not math.isfinite(x)]
     wrong += [x for x in of_dtype if not target.holds(x)]
     if wrong:
-        return f"output: stencil has {wrong[0]!r}, expected finite numbers of {point.dtype}"
+        got = float(wrong[0]) if isinstance(wrong[0], float) else wrong[0]
+        return f"output: stencil has {got!r}, expected finite numbers of {point.dtype}"
     if stencil.h <= 0:
         return f"output: stencil.h is {stencil.h!r}, expected a positive step"
     if stencil.kind == "complex":
@@ -194,7 +195,7 @@ def decide(value: float, reference: Reference, target: Any) -> Judgement:
     while True:
         with precision(bits):
             candidates, against = reference(bits)
-            judgement = judge([value], candidates, target, None if against is None else [against])
+            judgement = judge([float(value)], candidates, target, None if against is None else [against])
             if bits >= PRECISION_CAP or (judgement.verdict != "undecided" and settled(candidates)):
                 return judgement
         bits = min(2 * bits, PRECISION_CAP)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gradconform.adapters.contract import Answer, Trace
 from gradconform.conformance.levels import reports, same_bits, widened
 from gradconform.conformance.measurement import Measurement, judged
-from gradconform.reference.array_judge import Adjudicator, Index, Screen, holds, judge_array
+from gradconform.reference.array_judge import Adjudicator, Index, Screen, holds, judge_array, norm
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.ball_arrays import BallArray, BallArrays
 from gradconform.reference.cases import Key, Point
@@ -34,8 +34,9 @@ from gradconform.reference.rounded import ANYTHING, Rounded
 
 #: Components judged at a time where an equation is elementwise: so many that a block's arrays stay in a core's cache.
 BLOCK = 1 << 15
-#: Operand numbers that one component is adjudicated on in balls; beyond, in double words.
-BALL_OPERANDS = 20_000
+#: Operand numbers that one component is adjudicated on in balls; beyond, in double words, and in balls again up to the
+#: second number of them where double words do not hold what is needed.
+BALL_OPERANDS, BALL_MOST = 20_000, 500_000
 
 #: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
 BALL_WORK, BALL_PRECISION = 50_000, 320
@@ -92,21 +93,21 @@ class Whole:
         self.point, self.constants = point, constants
         self.target = FORMATS[point.dtype]
         self.derivation = derivation_of(point.derivation)
-        self.evaluations = _whole(_PointKey(point), constants)
 
     def judge(self, name: str, got: NDArray[Any]) -> Judgement:
         equation = self.derivation.by_name[name]
         values: dict[str, RoundedArray] = {}
         screens: list[Screen] = []
         try:
-            for choice, evaluation in self.evaluations.items():
+            evaluations = _whole(_PointKey(self.point), self.constants)
+            for choice, evaluation in evaluations.items():
                 values[choice] = evaluation[name]
                 screen = Screen(choice, self.target, got.shape)
                 screen.add(got, values[choice], 0)
                 screens.append(screen)
                 if screen.settles:
                     break  # a program that accepts it, the sharpest first
-            against = _norm_of(equation, self.evaluations["sharpest"])
+            against = _norm_of(equation, evaluations["sharpest"])
         except OutOfRange as error:
             if _work(self.derivation) > BALL_WORK:
                 return _unresolved(got, str(error))
@@ -137,10 +138,15 @@ def _work(derivation: Derivation) -> int:
 
 
 def _component(value: RoundedArray, index: Index) -> Rounded:
-    """A component of an array as a ball that holds the exact value: the midpoint's error is at most slack·radius."""
+    """A component of an array as a ball that holds the exact value: the midpoint's error is at most slack·radius.
+
+    The radius is enlarged by twice that. What is at the very edge of it, as a slope at the end of a kink's set is, is
+    then certainly inside, although this precision cannot be raised.
+    """
     ball = value.arithmetic.scalar(value, index, value.shape)
-    within = ball.exact.__class__(0, float((ball.radius * value.arithmetic.mids.slack).upper()))
-    return Rounded(ball.arithmetic, ball.exact + within, ball.radius, ball.specials, ball.spread)
+    within = (ball.radius * value.arithmetic.mids.slack).upper()
+    exact = ball.exact + ball.exact.__class__(0, float(within))
+    return Rounded(ball.arithmetic, exact, (ball.radius + 3 * within).upper(), ball.specials, ball.spread)
 
 
 class _PointKey:
@@ -266,7 +272,7 @@ def _norm_of(equation: Equation, evaluation: Evaluation) -> float | None:
     if equation.against is None:
         return None
     operands = [evaluation[o].high for o in equation.against.operands]
-    return float(np.linalg.norm(equation.against.formula(PLAIN, *operands)))
+    return norm(np.asarray(equation.against.formula(PLAIN, *operands)))
 
 
 # Step -----------------------------------------------------------------------------------------------------------------
@@ -300,7 +306,7 @@ class Step:
             screens, against = self._screened(equation, forms, got, half_ulp)
             return judge_array(got, screens, self.target, self._adjudicator(equation, forms, half_ulp), against)
         except OutOfRange as error:
-            if got.size > BALL_OPERANDS:
+            if got.size * self._operands_of_one(equation, forms, got) > BALL_MOST:
                 return _unresolved(got, str(error))
             return self._by_balls(equation, forms, got, half_ulp)
 
@@ -309,7 +315,7 @@ class Step:
     ) -> tuple[list[Screen], float | None]:
         """Screens of the forms, in order, up to the first that accepts; and the norm that vacuity is measured by."""
         screens: list[Screen] = []
-        squares = 0.0
+        against = 0.0
         for form in forms:
             screen = Screen(form.name, self.target, got.shape)
             for start, block, part in _blocks(equation, got):
@@ -318,12 +324,11 @@ class Step:
                 if equation.against is not None and not screens:
                     known = dict(zip(form.operands, operands, strict=True))
                     scale = equation.against.formula(PLAIN, *[known[o].high for o in equation.against.operands])
-                    scale = np.reshape(scale, -1)
-                    squares += float(np.dot(scale, scale))
+                    against = math.hypot(against, norm(np.asarray(scale)))
             screens.append(screen)
             if screen.settles:
                 break
-        return screens, None if equation.against is None else math.sqrt(squares)
+        return screens, None if equation.against is None else against
 
     def _operands(self, equation: Equation, form: Form, half_ulp: bool, block: slice | None) -> list[RoundedArray]:
         """What a form reads, or a block of it."""
@@ -344,6 +349,12 @@ class Step:
             self.given[name] = self.arrays.given(value)
         return self.given[name]
 
+    def _operands_of_one(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any]) -> int:
+        """How many numbers one component depends on."""
+        assert equation.part is not None
+        parts, _ = equation.part((0,) * got.ndim, [self.known[o] for o in forms[0].operands])
+        return sum(np.size(p) for p in parts)
+
     def _adjudicator(self, equation: Equation, forms: Sequence[Form], half_ulp: bool) -> Adjudicator:
         by_name = {form.name: form for form in forms}
         wide: dict[tuple[str, Index], Rounded] = {}  # of double words, which have one precision
@@ -353,16 +364,25 @@ class Step:
             form = by_name[form_name]
             parts, local = equation.part(index, [self.known[o] for o in form.operands])
             leaf = [not (half_ulp and o in self.reported) for o in form.operands]
-            if sum(np.size(p) for p in parts) <= BALL_OPERANDS:
-                known = [self.balls.given(p) if exact else self.balls.reported(p)
-                         for p, exact in zip(parts, leaf, strict=True)]  # fmt: skip
-                found: Rounded = form.formula(self.balls, *known).values[local]
-                return found
-            if (form_name, index) not in wide:
-                arrays = RoundedArrays(self.target, self.constants, exact=True)
-                given = [arrays.given(p) if exact else arrays.reported(p) for p, exact in zip(parts, leaf, strict=True)]
-                wide[form_name, index] = _component(form.formula(arrays, *given), local)
-            return wide[form_name, index]
+            operands = sum(np.size(p) for p in parts)
+            if operands > BALL_OPERANDS:
+                if (form_name, index) not in wide:
+                    arrays = RoundedArrays(self.target, self.constants, exact=True)
+                    given = [arrays.given(p) if exact else arrays.reported(p)
+                             for p, exact in zip(parts, leaf, strict=True)]  # fmt: skip
+                    try:
+                        wide[form_name, index] = _component(form.formula(arrays, *given), local)
+                    except OutOfRange:
+                        if operands > BALL_MOST:
+                            raise
+                if (form_name, index) in wide and (
+                    operands > BALL_MOST or not wide[form_name, index].specials & ANYTHING
+                ):
+                    return wide[form_name, index]
+            known = [self.balls.given(p) if exact else self.balls.reported(p)
+                     for p, exact in zip(parts, leaf, strict=True)]  # fmt: skip
+            found: Rounded = form.formula(self.balls, *known).values[local]
+            return found
 
         return adjudicate
 

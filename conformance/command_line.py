@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import shlex
 import signal
@@ -91,8 +92,10 @@ _profile = click.option("--profile", default="opencl", show_default=True, help=f
 @click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]",
               help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
                    "whose framework is installed.")  # fmt: skip
-@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB", help="Cases by id. Default: all.")
-@click.option("-d", "--dtype", "dtypes", multiple=True, help="Default: float64 float32 float16 bfloat16.")
+@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB",
+              help="Cases by id, or module:object. Repeat for more. Default: all.")  # fmt: skip
+@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE",
+              help="Repeat for more. Default: float64 float32 float16 bfloat16.")  # fmt: skip
 @_device
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
@@ -124,13 +127,22 @@ def run(
     Exit status: 0 all that was judged conforms or is a known deviation,
     1 something deviates, 2 bad input, 3 crashed, incomplete or nothing judged.
     """
+    if math.isnan(timeout):  # neither below nor above any bound, so that the option's range lets it through
+        raise BadInput("--timeout is nan; expected seconds, more than 0")
     before = None
     if resume is not None:
         before = begun(resume)
         if output is not None:
             raise BadInput("-o and --resume were both given; --resume FILE goes on writing FILE")
+        if before is None and not _chooses():
+            what = "ends within its header" if resume.stat().st_size else "is empty"
+            raise BadInput(
+                f"{resume} {what}: what it was to judge is not known; remove it and start anew, or give its choices "
+                "again"
+            )
         if before is not None:
             adapters, globs, dtypes, device, profile, seed = _as_begun(before.header, resume)
+    registry.keep_working_folder((*adapters, *globs))
     chosen, absent = _chosen(adapters)
     cases = select(globs, seed)
     names = tuple(named_format(d).name for d in dict.fromkeys(dtypes)) or tuple(FORMATS)
@@ -150,7 +162,10 @@ def run(
     elif resume is not None:
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
     with _interruptible(path), RunWriter(path, header, before) as writer:
-        console.print(f"{len(cases)} cases × {len(names)} dtypes × {len(chosen)} routes on {device}", markup=False)
+        counted = " × ".join(
+            _counted(n, what) for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
+        )
+        console.print(f"{counted} on {device}", markup=False)
         for name, reason in absent.items():
             console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
         done = list(before.measurements) if before else []
@@ -188,6 +203,12 @@ def _interruptible(path: Path) -> Iterator[None]:
 #: What a run was asked to judge, as `run`'s parameters and as its header names it.
 _CHOICES = {"adapters": "routes", "globs": "case_globs", "dtypes": "dtypes", "device": "device", "profile": "profile",
             "seed": "seed"}  # fmt: skip
+
+
+def _chooses() -> bool:
+    """Whether the command line says what to judge."""
+    source = click.get_current_context().get_parameter_source
+    return any(source(parameter) is not ParameterSource.DEFAULT for parameter in _CHOICES)
 
 
 def _as_begun(header: Mapping[str, Any], path: Path) -> Any:
@@ -258,15 +279,13 @@ def _conclude(
 ) -> int:
     """Print the summary and the closing line; the exit status."""
     console.print(_verdicts(measurements))
-    unsupported: dict[str, list[str]] = defaultdict(list)
-    for m in measurements:
-        if m.verdict == "unsupported" and m.dtype not in unsupported[f"{m.adapter}/{m.route}"]:
-            unsupported[f"{m.adapter}/{m.route}"].append(m.dtype)
-    for route, dtypes in unsupported.items():
-        console.print(f"unsupported: {route} in {', '.join(dtypes)}", markup=False)
+    for line in _unsupported(measurements):
+        console.print(f"unsupported: {line}", markup=False)
     for m in [m for m in measurements if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m)][:10]:
-        what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case} {m.quantity}"
-        console.print(f"{what} share {m.share} ({m.level}) {m.reason or ''}", style="red", markup=False)
+        what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case}"
+        if m.quantity != "*":  # all of the case, which has no share and no level
+            what += f" {m.quantity} share {m.share} ({m.level})"
+        console.print(f"{what} {m.reason or ''}", style="red", markup=False)
     for entry in stale(evidence(measurements, versions, device), seed):
         console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
     counts = Counter(m.verdict for m in measurements)
@@ -286,6 +305,29 @@ def _conclude(
     return INCOMPLETE if counts["crashed"] or counts["undecided"] or not judged else CONFORMS
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _unsupported(measurements: Sequence[Measurement]) -> list[str]:
+    """For each route, in how many of its cases it is unsupported, and why the first is; like dtypes together."""
+    cases: dict[tuple[str, str], set[str]] = defaultdict(set)
+    refused: dict[tuple[str, str], dict[str, str | None]] = defaultdict(dict)
+    for m in measurements:
+        key = f"{m.adapter}/{m.route}", m.dtype
+        cases[key].add(m.case)
+        if m.verdict == "unsupported":
+            refused[key][m.case] = m.reason
+    dtypes: dict[tuple[str, int, int, str | None], list[str]] = defaultdict(list)
+    order = list(FORMATS)
+    for (route, dtype), of in sorted(refused.items(), key=lambda item: order.index(item[0][1])):
+        dtypes[route, len(of), len(cases[route, dtype]), next(iter(of.values()))].append(dtype)
+    return [
+        f"{route} in {', '.join(names)}: {count} of {_counted(every, 'case')}{f' ({reason})' if reason else ''}"
+        for (route, count, every, reason), names in sorted(dtypes.items(), key=lambda item: item[0][0])
+    ]
+
+
 def _verdicts(measurements: Sequence[Measurement]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("adapter/route", no_wrap=True)
@@ -303,7 +345,8 @@ def _verdicts(measurements: Sequence[Measurement]) -> Table:
         vacuous = counts["vacuous"] + counts["out of range"]
         ulps = [m.error_ulp for m in rows if m.error_ulp is not None and m.verdict in ("conforms", "deviates")]
         shares = [m.share for m in rows if m.share is not None]
-        cells = (len(rows) - counts["crashed"], counts["conforms"], counts["deviates"] - known, known, vacuous)
+        unjudged = counts["crashed"] + counts["unsupported"]
+        cells = (len(rows) - unjudged, counts["conforms"], counts["deviates"] - known, known, vacuous)
         largest = (f"{max(ulps, default=0):.2g}", f"{max(shares, default=0):.3f}")
         table.add_row(route, dtype, *map(str, cells), *largest)
     return table
@@ -321,11 +364,14 @@ def report(files: tuple[Path, ...], output: Path) -> None:
     some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
     integration there are junit.xml and badges/ADAPTER.json, and the summary is
     appended to the file that GITHUB_STEP_SUMMARY names.
+
+    An earlier report in the folder is replaced; a folder with other files is
+    refused.
     """
     headers, measurements = load(files)
     from gradconform.conformance.derivations import derivations, seed_of
     from gradconform.reports.continuous import continuous
-    from gradconform.reports.export import export
+    from gradconform.reports.export import export, prepared
     from gradconform.reports.figures import figures
     from gradconform.reports.page import write_page
     from gradconform.reports.publish import publish
@@ -335,6 +381,7 @@ def report(files: tuple[Path, ...], output: Path) -> None:
         {"run": path.stem if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
     ]
     try:
+        prepared(output)
         paths = export(measurements, output)
         derived = derivations(catalogue(seed_of(headers)).values(), measurements)
         paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
@@ -343,7 +390,10 @@ def report(files: tuple[Path, ...], output: Path) -> None:
             p.relative_to(output).as_posix() for p in paths if p.parent == output or p.parent.name == "figures"
         ]
         page = write_page(measurements, named, output, derived, known, summaries)
-    except (ValueError, OSError, ImportError) as error:
+    except OSError as error:
+        what = f"{error.filename or output}: {error.strerror or error}"
+        raise BadInput(f"cannot write {what}; expected a folder that can be written: give another -o") from error
+    except (ValueError, ImportError) as error:
         raise BadInput(str(error)) from error
     console.print(f"{len(measurements)} measurements, {len(list(paths))} files in {output}", markup=False)
     console.print(f"open {page}", markup=False, soft_wrap=True)
@@ -358,8 +408,13 @@ def report(files: tuple[Path, ...], output: Path) -> None:
 def diff(old: Path, new: Path, form: str) -> NoReturn:
     """What is different in run file NEW against run file OLD.
 
+    A measurement is "no longer judged" where NEW asked and got no verdict: it
+    crashed, is undecided or unsupported. It is "gone" where NEW has none of
+    that case, route, dtype and quantity; that is counted and no regression.
+
     Exit status: 0 nothing became worse, 1 a regression (something newly
-    deviates, is no longer judged, or became less accurate), 2 bad input.
+    deviates, is no longer judged, or became less accurate), 2 bad input,
+    3 the runs have no measurement in common, so that nothing was compared.
     """
     import json
 
@@ -383,7 +438,9 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
             if len(rows) > 20:
                 console.print(f"… and {len(rows) - 20:,} more; --format json has all")
         console.print(f"\n{difference.closing(found)} ({difference.thresholds()})", style="bold", markup=False)
-    sys.exit(DEVIATES if found.regressions else CONFORMS)
+    if found.regressions:
+        sys.exit(DEVIATES)
+    sys.exit(CONFORMS if found.compared else INCOMPLETE)
 
 
 def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -401,14 +458,18 @@ def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @refused
-def explain(case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int) -> None:
+def explain(case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int) -> NoReturn:
     """The derivation of CASE, equation by equation, with the truth.
 
     With an adapter: its value, its error in ulps and its share of the
     allowance, each equation judged on the operands that the framework
     reported, with the truth from those (where it reports none, from the
     case's inputs).
+
+    Exit status: 0 explained, 2 bad input, 3 the adapter gave no answer to
+    judge: it crashed, or the case is unsupported.
     """
+    registry.keep_working_folder((case, adapter or ""))
     found = select((case,), seed)
     if len(found) > 1:
         raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")
@@ -436,6 +497,7 @@ def explain(case: str, adapter: str | None, dtype: str, device: str, profile: st
                 # What the error and the share of a step are of: not the truth above, which is from the inputs.
                 of_step = f"{Decimal(line.measured.truth):.17g}"
                 console.print(f"    truth from its own operands {of_step}", style="cyan", markup=False)
+    sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
 
 
 def _found(m: Measurement) -> str:

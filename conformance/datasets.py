@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from gradconform.reference.cases import BadInput, Case, network_case
 
+#: The catalogue's cases of real data.
+IDS = ("network/iris", "network/wine", "network/digits")
+INSTALL = "python -m pip install scikit-learn (in a clone: python -m pip install -e '.[data]')"
+
 
 def available() -> bool:
     """Whether scikit-learn is installed."""
@@ -53,7 +57,7 @@ def dataset_case(
 def _load(name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Features, each to mean 0 and variance 1 (a constant one to 0), and class indices."""
     if not available():
-        raise BadInput(f"dataset {name!r} needs scikit-learn: python -m pip install 'gradconform[data]'")
+        raise BadInput(f"dataset {name!r} needs scikit-learn, which is not installed: {INSTALL}")
     from sklearn import datasets
 
     loaders = {"iris": datasets.load_iris, "wine": datasets.load_wine, "digits": datasets.load_digits}

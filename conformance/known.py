@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 import tomllib
 from collections import defaultdict
@@ -25,7 +26,10 @@ FILE_LIMIT = 2**20
 
 @dataclass(frozen=True)
 class KnownDeviation:
-    """Where a deviation is known. Every field but `id`, `versions`, `dtype`, `reason` and `upstream` is a glob.
+    """Where a deviation is known, and how large. `adapter`, `route`, `device`, `level`, `case`, `quantity` are globs.
+
+    `most_share` is the largest share of the allowance that the evidence explains: what is further off is something
+    else, and not known. An entry that names a value instead, as of an overflow, may leave it out.
 
     `form`, which may be left out, is a glob for the accepted form that the measurement names: where a framework's
     primitive is less accurate than its bound, it narrows the entry to the formulas that use the primitive. So does
@@ -45,6 +49,7 @@ class KnownDeviation:
     upstream: str
     form: str = "*"
     value: str = "*"
+    most_share: float = math.inf
 
     def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
         """Whether the measurement is of what this entry speaks of, whatever its verdict."""
@@ -54,6 +59,7 @@ class KnownDeviation:
         return (
             m.dtype in self.dtype.split()
             and all(fnmatch.fnmatchcase(value, glob) for value, glob in globs)
+            and (m.share is None or m.share <= self.most_share)
             and _contains(self.versions, versions.get(m.adapter, ""))
         )
 
@@ -83,13 +89,19 @@ def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
     if set(data) - {"deviation"} or not isinstance(data.get("deviation", []), list):
         raise BadInput(f"known deviations {path}: expected a list of [[deviation]] and nothing beside it")
     names = {f.name for f in fields(KnownDeviation)}
-    needed = names - {"form", "value"}
+    needed = names - {"form", "value", "most_share"}
     entries = []
     for number, entry in enumerate(data.get("deviation", []), 1):
         complete = isinstance(entry, dict) and needed <= set(entry) <= names
-        if not complete or not all(isinstance(v, str) for v in entry.values()):
+        if not complete or not all(isinstance(v, str) for n, v in entry.items() if n != "most_share"):
             expected = f"{' '.join(sorted(needed))}, and form or value if they matter"
             raise BadInput(f"known deviations {path}, entry {number}: expected the strings {expected}")
+        most = entry.get("most_share", math.inf if "value" in entry else None)
+        if isinstance(most, bool) or not isinstance(most, int | float) or not most > 0:
+            raise BadInput(
+                f"known deviations {path}, entry {number}: most_share is {most!r}; expected the largest share of the "
+                "allowance that the evidence explains, a number above 0, or a value to be known by"
+            )
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", entry["id"]):
             wrong = ascii(entry["id"][:100])
             raise BadInput(
@@ -175,8 +187,9 @@ def evidence(
     measurements = list(measurements)
     found = []
     for entry in known_deviations() if entries is None else entries:
-        # Whatever the value: where it has become another, the entry may be stale.
-        covered = [m for m in measurements if replace(entry, value="*").covers(m, versions, device)]
+        # Whatever the value and the size: where it has become another, the entry may be stale.
+        anywhere = replace(entry, value="*", most_share=math.inf)
+        covered = [m for m in measurements if anywhere.covers(m, versions, device)]
         deviates = any(m.verdict == "deviates" and entry.covers(m, versions, device) for m in covered)
         found.append(Evidence(entry.id, frozenset(m.case for m in covered), deviates))
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -84,6 +85,13 @@ class RunWriter:
         self.rows = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise BadInput(
+                f"cannot write {path}: {path.parent} is a file, expected a folder; give another -o"
+            ) from None
+        except OSError as error:
+            raise BadInput(f"cannot make the folder {path.parent}: {error.strerror}; give another -o") from error
+        try:
             # Unbuffered: a write is one call to the system, and what is written is no longer this process's to lose.
             self._file = path.open("xb" if begun is None else "r+b", buffering=0)
         except FileExistsError:
@@ -224,13 +232,22 @@ def _object(text: bytes, path: Path, number: int) -> dict[str, Any]:
         raise BadInput(f"{path}, line {number}: longer than {LINE_LIMIT} bytes; is this a run file?")
     try:
         values = parsed(text.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise BadInput(f"{path} is not text; expected a run written by `gradconform run`") from None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        # Of a run that was written, only the last line has no end. The first is its header, or it is no run at all.
+        if number > 1 and not text.endswith(b"\n"):
+            raise BadInput(
+                f"{path} is incomplete: it was cut off in line {number}, the last; go on with it: {_resumes(path)}"
+            ) from None
+        if isinstance(error, UnicodeDecodeError):
+            raise BadInput(f"{path} is not text; expected a run written by `gradconform run`") from None
         raise BadInput(f"{path}, line {number}: truncated or not JSON; is this a run file?") from None
     if not isinstance(values, dict):
         raise BadInput(f"{path}, line {number}: expected an object; is this a run file?")
     return values
+
+
+def _resumes(path: Path) -> str:
+    return f"gradconform run --resume {shlex.quote(str(path))}"
 
 
 def _check_header(values: Mapping[str, Any], path: Path) -> None:
@@ -267,8 +284,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
         raise BadInput(f"{path} is empty; expected a run written by `gradconform run`")
     if footer is None:
         raise BadInput(
-            f"{path} is incomplete: it has no footer, so the run did not finish; go on with it: "
-            f"gradconform run --resume {path}"
+            f"{path} is incomplete: it has no footer, so the run did not finish; go on with it: {_resumes(path)}"
         )
     counts = Counter(str(r["verdict"]) for r in rows)
     if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in VERDICTS}:

@@ -109,6 +109,8 @@ def plan(
 
 def check_device(chosen: Sequence[registry.Chosen], device: str) -> None:
     """Raise BadInput if an adapter cannot use the device."""
+    if not isinstance(device, str):
+        raise BadInput(f"device is a {type(device).__name__}; expected a name, such as 'cpu'")
     for adapter in {id(c.adapter): c.adapter for c in chosen}.values():
         reason = registry.unavailable(adapter, device)
         if reason:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arrays import OutOfRange, RoundedArray, RoundedArrays
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Derivation, Evaluation
@@ -25,7 +26,10 @@ BITS = 256
 
 
 def trajectory(point: Point) -> Iterator[Mapping[str, Distance]]:
-    """The updated weights after each step from the point's own, as distances from them, by quantity; without end."""
+    """The updated weights after each step from the point's own, as distances from them, by quantity; without end.
+
+    Where a network's exact trajectory leaves what double words hold, nothing is said from there on.
+    """
     derivation = derivation_of(point.derivation)
     yield from (_of_numbers if point.architecture is None else _of_arrays)(point, derivation)
 
@@ -48,13 +52,23 @@ def _from_number(exact: Any) -> Distance:
 
 
 def _of_arrays(point: Point, derivation: Derivation) -> Iterator[Mapping[str, Distance]]:
+    with suppress(OutOfRange):
+        yield from _in_double_words(point, derivation)
+    while True:
+        yield {}
+
+
+def _in_double_words(point: Point, derivation: Derivation) -> Iterator[Mapping[str, Distance]]:
     ops = RoundedArrays(FLOAT64, OPENCL, exact=True)
     values: dict[str, Any] = {n: ops.given(v) for n, v in point.values.items()}
     values[derivation.rate] = ops.given(point.rate)
     while True:
         evaluation = Evaluation(derivation, ops, values)
+        stepped = {w: evaluation[new] for w, new in derivation.updated.items()}
+        if any(x.lost or x.specials is not None for x in stepped.values()):
+            return  # beyond float64 a midpoint is no value of the formula
         # Midpoints alone are carried on: they are the formula's values, the radii what a program might make of them.
-        values |= {w: RoundedArray(ops, evaluation[new].mid) for w, new in derivation.updated.items()}
+        values |= {w: RoundedArray(ops, x.mid) for w, x in stepped.items()}
         yield {new: _from_array(ops, values[w].mid) for w, new in derivation.updated.items()}
 
 

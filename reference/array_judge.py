@@ -39,7 +39,7 @@ Index = tuple[int, ...]
 Adjudicator = Callable[[str, Index], Rounded]
 
 #: Components near or outside their allowance that are adjudicated, for each form.
-ADJUDICATED = 64
+ADJUDICATED = 1024
 #: At most this many components, evenly spaced, are in the median of a tensor's errors.
 SAMPLE = 1024
 
@@ -57,6 +57,19 @@ def holds(values: NDArray[Any], target: Format) -> NDArray[Any] | None:
     return odd if odd.any() else None
 
 
+def norm(x: Array) -> float:
+    """‖x‖₂ in float64, whatever the size of the components."""
+    flat = x.reshape(-1).astype(np.float64, copy=False)
+    with np.errstate(all="ignore"):
+        squares = float(np.dot(flat, flat))
+        if not 2.0**-960 < squares < math.inf:
+            largest = float(np.abs(flat).max(initial=0.0))
+            if 0 < largest < math.inf:
+                flat = flat / largest
+                return largest * math.sqrt(float(np.dot(flat, flat)))
+    return math.sqrt(squares)
+
+
 @dataclass
 class Screen:
     """One form's verdict on a tensor, collected block by block."""
@@ -66,8 +79,8 @@ class Screen:
     shape: tuple[int, ...]
     share: float = -1.0
     worst: int = 0
-    squares: float = 0.0
-    truth_squares: float = 0.0
+    radius_norm: float = 0.0
+    truth_norm: float = 0.0
     lost: bool = False
     special: list[int] = field(default_factory=list)
     close: list[tuple[float, int]] = field(default_factory=list)
@@ -78,16 +91,15 @@ class Screen:
     def add(self, got: NDArray[Any], value: RoundedArray, start: int) -> None:
         """Hold a block of components, the first of them number `start`, against the form's value."""
         mids = value.arithmetic.mids
-        self.limit = 1 - self.margin(mids)
+        self.limit = (1 - self.margin(mids)) / (1 + value.excess)
         truth = value.high.reshape(-1)
-        self.truth_squares += float(np.dot(truth, truth))
+        self.truth_norm = math.hypot(self.truth_norm, norm(truth))
         if value.lost:
             self.lost = True
             self.share = max(self.share, 0.0)
             return
         radius = np.ascontiguousarray(value.radii()).reshape(-1)
-        wide = radius.astype(np.float64, copy=False)
-        self.squares += float(np.dot(wide, wide))
+        self.radius_norm = math.hypot(self.radius_norm, norm(radius))
         with np.errstate(all="ignore"):
             # Where the radii are float32 so are the errors, each rounded once: far within the margin.
             error = mids.distance(got, value.mid, radius.dtype).reshape(-1)
@@ -114,7 +126,8 @@ class Screen:
     @property
     def settles(self) -> bool:
         """Whether this form certainly accepts the tensor, and says something by it."""
-        return not (self.close or self.special or self.lost) and (self.squares < self.truth_squares or not self.squares)
+        says = self.radius_norm < self.truth_norm or not self.radius_norm
+        return not (self.close or self.special or self.lost) and says
 
     @staticmethod
     def margin(mids: Any) -> float:
@@ -136,7 +149,7 @@ class Screen:
 
     @property
     def radius(self) -> float:
-        return math.inf if self.lost else math.sqrt(self.squares)
+        return math.inf if self.lost else self.radius_norm
 
     @property
     def median(self) -> float | None:
@@ -189,7 +202,7 @@ def judge_array(
 
     def standing(screen: Screen) -> str:
         """inside, outside or undecided: the tensor against one form."""
-        if screen.lost:
+        if screen.lost and not screen.close:
             return "inside"
         # Where the screen finds nothing close, its worst component stands for it: balls must not say otherwise.
         for index in [index for _, index in screen.close] or [screen.worst]:
@@ -229,7 +242,7 @@ def judge_array(
         verdict = "deviates"
         reason = f"dtype: {target.name} does not hold {first!r}; the answer came in a wider type"
     elif accepting:
-        scale = math.sqrt(named.truth_squares) if against is None else against
+        scale = named.truth_norm if against is None else against
         if named.special:
             # Operands that rounding left hardly known are lost digits; infinite ones are out of range.
             unknown = bits is not None and all(math.isfinite(float(flat[i])) for i in named.special)
@@ -241,8 +254,8 @@ def judge_array(
     else:
         undecided = any(standings[id(s)] == "undecided" for s in usable)
         verdict = "undecided" if undecided else "deviates"
-    norm = math.sqrt(named.truth_squares) if against is None else against
-    certified = norm > 0 and 0 < named.radius < math.inf
+    size = named.truth_norm if against is None else against
+    certified = size > 0 and 0 < named.radius < math.inf
     lost = named.lost
     return replace(
         result,
@@ -250,7 +263,7 @@ def judge_array(
         median_ulp=named.median,
         allowance=math.inf if lost else result.allowance,
         share=0.0 if lost else result.share,
-        certified_bits=to_float(arb(math.log2(norm / named.radius))) if certified else None,
+        certified_bits=to_float(arb(math.log2(size) - math.log2(named.radius))) if certified else None,
         worst_index=worst,
         reason=reason,
     )

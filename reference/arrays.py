@@ -26,7 +26,7 @@ from gradconform.reference.midpoints import Array, Double, OutOfRange, Plain
 from gradconform.reference.profiles import Profile
 from gradconform.reference.rounded import ANYTHING, BELOW_ONE, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls
 
-#: Elements of one array that the scalar arithmetic is asked about before the array is given up as unknown.
+#: Elements of one array that the scalar arithmetic is asked about; of those beyond nothing is known.
 EXCEPTIONAL = 2_000
 _ENLARGED = 1 + 2.0**-30
 
@@ -38,10 +38,11 @@ class RoundedArray:
 
     `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite. `raw` is the same
     numbers in float32, for a tensor that was given in it: midpoints, and specials where not all of it is finite, are
-    made from it when they are asked for.
+    made from it when they are asked for. `excess` is by how much, relatively, radii may be larger than the rules say,
+    because they were computed in float32.
     """
 
-    __slots__ = ("_mid", "_sizes", "_specials", "arithmetic", "lost", "radius", "raw", "spread")
+    __slots__ = ("_mid", "_sizes", "_specials", "arithmetic", "excess", "lost", "radius", "raw", "spread")
     __array_ufunc__ = None  # let NumPy arrays defer to these operators
 
     def __init__(
@@ -53,12 +54,14 @@ class RoundedArray:
         specials: Bits | None = None,
         lost: bool = False,
         raw: NDArray[Any] | None = None,
+        excess: float = 0.0,
     ) -> None:
         if mid is not None:
             arithmetic.mids.check(mid, arithmetic.smallest_normal)
         self.arithmetic, self._mid, self.radius = arithmetic, mid, radius
         self.spread, self._specials, self.lost, self.raw = spread, specials, lost, raw
         self._sizes: NDArray[Any] | None = None
+        self.excess = excess
 
     @property
     def mid(self) -> Any:
@@ -270,7 +273,7 @@ class RoundedArrays(HandWritten):
                 tiny = np.maximum(tiny, np.minimum(sup, self.smallest_normal + tiny))
             error = np.where(low, tiny, error)
         radius = error if propagated is None else propagated + error
-        result = RoundedArray(self, mid, np.asarray(radius))
+        result = RoundedArray(self, mid, np.asarray(radius), excess=max((o.excess for o in operands), default=0.0))
         if operation is None:
             return result if bad is None else self._overflowing(result)
         if ranged:
@@ -296,14 +299,15 @@ class RoundedArrays(HandWritten):
             return result
         shape = np.broadcast_shapes(result.shape, np.shape(bad))
         where = np.argwhere(np.broadcast_to(bad, shape))
-        if len(where) > EXCEPTIONAL:
-            return RoundedArray(self, result.mid, lost=True)
         mid = self.mids.writable(result.mid, shape)
         radius = np.array(np.broadcast_to(result.radii(), shape))
         specials = np.zeros(shape, dtype=np.uint8)
         spread = None if result.spread is None else np.array(np.broadcast_to(result.spread, shape))
         with precision(FIRST_PRECISION):
-            for at in map(tuple, where):
+            for at in map(tuple, where[EXCEPTIONAL:]):
+                self.mids.put(mid, at, ZERO)
+                radius[at], specials[at] = 0.0, ANYTHING
+            for at in map(tuple, where[:EXCEPTIONAL]):
                 value = operation(*[self.scalar(o, at, shape) for o in operands])
                 if not np.isfinite(float(value.exact.mid())):  # exact values that even float64 does not hold
                     value = Rounded(self.balls, ZERO, ZERO, ANYTHING)
@@ -313,7 +317,7 @@ class RoundedArrays(HandWritten):
                 if not value.spread.is_zero():
                     spread = np.zeros(shape) if spread is None else spread
                     spread[at] = _upper(value.spread)
-        return RoundedArray(self, mid, radius, spread, specials if specials.any() else None)
+        return RoundedArray(self, mid, radius, spread, specials if specials.any() else None, excess=result.excess)
 
     def scalar(self, x: RoundedArray, index: tuple[int, ...], shape: tuple[int, ...]) -> Rounded:
         """One element, as the scalar arithmetic has it; `shape` is what x is broadcast to."""
@@ -323,6 +327,8 @@ class RoundedArrays(HandWritten):
         def element(values: Any) -> Any:
             return np.broadcast_to(values, x.shape)[own]
 
+        if x.lost:
+            return Rounded(self.balls, ZERO, ZERO, ANYTHING)
         radius = ZERO if x.radius is None else arb(float(element(x.radius)))
         spread = ZERO if x.spread is None else arb(float(element(x.spread)))
         specials = 0 if x.specials is None else int(element(x.specials))
@@ -368,7 +374,9 @@ class RoundedArrays(HandWritten):
         spread = a.spread * np.abs(b.high)
         if product.lost or wide.lost:
             return wide
-        radius = np.where(a.spread > 0, np.maximum(wide.radii() - spread, 0.0) + self.unit * spread, product.radii())
+        # `wide` counts the spread as an error: what is left of it is rounding. The difference is itself rounded.
+        left = np.maximum(wide.radii() - spread, 0.0) + 2.0**-51 * spread
+        radius = np.where(a.spread > 0, left, product.radii())
         specials = wide.specials if product.specials is None else product.specials
         return RoundedArray(self, product.mid, radius, spread, specials)
 
@@ -518,10 +526,14 @@ class RoundedArrays(HandWritten):
         ra, rb = above.radii(), below.radii()
         radius = np.where(v > 0, ra, rb)
         if not (certainly_above | certainly_below).all():
-            gap = np.abs(above.high - below.high)
+            gap = self._apart(above, below)
             either = np.where(v > 0, np.maximum(ra, gap + rb), np.maximum(rb, gap + ra))
             radius = np.where(certainly_above | certainly_below, radius, either * _ENLARGED)
         return self._chosen(x, above, below, mid, radius, None, certainly_above, certainly_below)
+
+    def _apart(self, a: RoundedArray, b: RoundedArray) -> Array:
+        """The distance of two midpoints, which may differ in their low words only."""
+        return np.asarray(np.abs(self.mids.high(self.mids.subtract(a.mid, b.mid))) * _ENLARGED)
 
     def _chosen(
         self, x: RoundedArray, above: RoundedArray, below: RoundedArray, mid: Any, radius: Array,
@@ -549,7 +561,7 @@ class RoundedArrays(HandWritten):
         if x.lost or used.lost or formula.lost or truth.lost:
             return RoundedArray(self, mid, lost=True)
         shape = np.broadcast_shapes(used.shape, formula.shape, x.shape)
-        off = np.abs(used.high - truth.high) * _ENLARGED + used.radii()
+        off = self._apart(used, truth) + used.radii()
         radius = np.where(certainly_above, off, formula.radii())
         straddling = ~(certainly_above | certainly_below)
         if straddling.any():
@@ -580,7 +592,11 @@ class RoundedArrays(HandWritten):
             centre = self.mids.scale(self.mids.add(a.mid, b.mid), 0.5)
             mid = self.mids.where(kink, centre, mid)
             radius = np.where(kink, np.maximum(a.radii(), b.radii()), radius)
-            half = np.abs(a.high - b.high) / 2
+            # Not enlarged: a set's ends are numbers that a program takes. What is below the last bit is in the radius.
+            width = self.mids.subtract(a.mid, b.mid)
+            half = np.abs(self.mids.high(width)) / 2
+            below_bit = self.mids.subtract(width, self.mids.lift(self.mids.high(width)))
+            radius = np.where(kink, radius + np.abs(self.mids.high(below_bit)), radius)
             spread = np.where(kink, half, 0.0 if spread is None else spread)
         if spread is not None:
             spread = np.broadcast_to(spread, shape)
@@ -595,11 +611,14 @@ class RoundedArrays(HandWritten):
         x = x.folded()
         column = x.high.argmax(axis=1)[:, None]
         mid = self.mids.take(x.mid, (np.arange(len(column))[:, None], column))
-        if x.lost or x.specials is not None:
+        if x.lost:
             return RoundedArray(self, mid, lost=True)
         r = self._operand(x)
         radius = None if r is None else np.broadcast_to(r, x.shape).max(axis=1, keepdims=True)
-        return RoundedArray(self, mid, radius)
+        specials = None
+        if x.specials is not None:  # of a row with one of them nothing is known
+            specials = np.where(x.specials.any(axis=1, keepdims=True), ANYTHING, 0).astype(np.uint8)
+        return RoundedArray(self, mid, radius, None, specials)
 
     def row_sum(self, x: RoundedArray) -> RoundedArray:
         return self._sum(x, 1, True)
@@ -686,18 +705,22 @@ class RoundedArrays(HandWritten):
                 magnitude = magnitude + (np.abs(bias.high) if r is None else np.abs(bias.high) + r)
                 if r is not None:
                     propagated = r if propagated is None else propagated + r
-            if not np.isfinite(magnitude).all():
-                mid = self.mids.product(a.mid, b.mid, None)
-                return RoundedArray(self, mid if bias is None else self.mids.add(mid, bias.mid), lost=True)
+            beyond = ~np.isfinite(magnitude)  # even in float64: of these components nothing is known
+            if beyond.any():
+                magnitude = np.where(beyond, 0.0, magnitude)
+                propagated = None if propagated is None else np.where(beyond, 0.0, propagated)
             wide = FLOAT32 if self.narrow else self.format
+            excess = (a.shape[1] + 6) * 2.0**-22 if self.mids is Plain else 0.0  # see `_bound`
             unit = 2.0**-wide.precision * _ENLARGED
             tiny = 2.0**wide.emin if self.flush else 2.0 ** max(wide.emin - wide.precision, -1074)
             error = terms * (unit * magnitude + np.minimum(tiny, magnitude))
             if self.narrow:
                 error = error * (1 + self.unit)
             mid = self.mids.product(a.mid, b.mid, error)
-        if bias is not None:
-            mid = self.mids.add(mid, bias.mid)
+            if bias is not None:
+                mid = self.mids.add(mid, bias.mid)
+        if beyond.any():
+            mid = self.mids.where(beyond, self.mids.lift(np.zeros(magnitude.shape)), mid)
         special = [None if x is None or x.specials is None else x.specials != 0 for x in (a, b, bias)]
         found: Any = None
         if special[0] is not None:
@@ -708,20 +731,19 @@ class RoundedArrays(HandWritten):
         if special[2] is not None:
             found = special[2] if found is None else found | special[2]
         sup = magnitude + error
-        if not np.all(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20))):
-            beyond = ~(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)))
+        beyond |= ~(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)))
+        if beyond.any():
             found = beyond if found is None else found | beyond
         if self.narrow:
             propagated = error if propagated is None else propagated + error
             result = self._round(mid, propagated, (), None)
         else:
             result = RoundedArray(self, mid, error if propagated is None else propagated + error)
-        if found is None or not np.any(found):
-            return result
-        specials = np.where(np.broadcast_to(found, result.shape), ANYTHING, 0).astype(np.uint8)
-        if result.specials is not None:
-            specials |= result.specials
-        return RoundedArray(self, mid, result.radius, None, specials)
+        specials = result.specials
+        if found is not None and np.any(found):
+            unknown = np.where(np.broadcast_to(found, result.shape), ANYTHING, 0).astype(np.uint8)
+            specials = unknown if specials is None else specials | unknown
+        return RoundedArray(self, mid, result.radius, None, specials, excess=excess)
 
     def _plain_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray | None:
         """The same for float32 matrices known exactly, the allowance in float32 and in place, where all is ordinary."""
@@ -744,7 +766,7 @@ class RoundedArrays(HandWritten):
         # The float32 product errs by (k + 1)·2^−24 of itself, and so does each pass over it by 2^−24.
         terms = k + (bias is not None)
         radius *= np.float32(terms * self.unit * (1 + (k + 8) * 2.0**-23))
-        return RoundedArray(self, mid, radius)
+        return RoundedArray(self, mid, radius, excess=(k + 8) * 2.0**-22)
 
     def _normal(self, size: NDArray[Any]) -> bool:
         """Whether no number is subnormal; zeros are not."""
@@ -753,23 +775,27 @@ class RoundedArrays(HandWritten):
         return bool(((size == 0) | (size >= self.smallest_normal)).all())
 
     def _bound(self, a: Array, b: Array) -> Array:
-        """An upper bound of A·B for matrices of non-negative numbers."""
-        if self.format.precision > 24:
-            found: Array = a @ b
-            return np.asarray(found * (1 + (a.shape[1] + 2) * 2.0**-52))
-        # Rounding the factors to float32 and k products and sums in it err by (k + 2)·2^−24, or underflow by 2^−149
-        # a term; where that might matter, float64 it is.
+        """An upper bound of A·B for matrices of non-negative numbers, at most (k + 6)·2^−22 above it."""
         k = a.shape[1]
-        narrow = (a.astype(np.float32) @ b.astype(np.float32)).astype(np.float64)
-        if narrow.min(initial=1.0) < 2.0**-100:
-            narrow = a @ b
-        return np.asarray(narrow * (1 + (k + 4) * 2.0**-23) + np.where(narrow == 0, 0.0, k * 2.0**-149))
+        if self.mids is Plain and not (_tiny(a) or _tiny(b)):
+            # Rounding the factors to float32 and k products and sums in it err by (k + 2)·2^−24, or underflow by 2^−149
+            # a term; where that might matter, float64 it is.
+            narrow = (a.astype(np.float32) @ b.astype(np.float32)).astype(np.float64)
+            if narrow.min(initial=1.0) >= 2.0**-100 and np.isfinite(narrow.max(initial=0.0)):
+                return np.asarray(narrow * (1 + (k + 4) * 2.0**-23))
+        found: Array = a @ b
+        return np.asarray(found * (1 + (k + 2) * 2.0**-52))
 
 
 def _upper(x: arb) -> float:
     """A float64 that is not below the ball."""
     value = float(abs(x).upper())
     return value if value == 0 else float(np.nextafter(value, np.inf))
+
+
+def _tiny(x: Array) -> bool:
+    """Whether a number other than zero is so small that float32 may lose its digits."""
+    return bool(np.where(x == 0, 1.0, x).min(initial=1.0) < 2.0**-100)
 
 
 def _exact_zeros(x: RoundedArray) -> Any:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.document import NETWORK
@@ -136,21 +137,33 @@ class Unsupported(Exception):
     """What an adapter raises for a point that it has no way to run; the message says why."""
 
 
-def point(case: Case, dtype: str, device: str = "cpu") -> Point:
+def point(case: Case, dtype: DTypeLike, device: str = "cpu") -> Point:
     """Round a case's values, the rate included, to nearest in `dtype` (hypothesis 1).
 
-    Raises BadInput if a value overflows there, or if judging the case takes more memory than there is.
+    Raises BadInput if a value overflows there, if judging the case takes more memory than there is, or if the case was
+    put together by hand and does not fit its derivation.
     """
     target = named_format(dtype)
     if isinstance(case.derivation, Architecture):
-        _affordable(case.id, case.derivation, {"float64": 8, "float32": 4}.get(dtype, 2))
+        _affordable(case.id, case.derivation, {"float64": 8, "float32": 4}.get(target.name, 2))
+    elif case.derivation != NETWORK.name:
+        raise BadInput(
+            f"case {case.id!r}: its derivation is {_short(case.derivation)}; expected a case made by document_case or "
+            "network_case"
+        )
+    given, names = derivation(case.derivation).given, [name for name, _ in case.values]
+    if len(names) != len(given) or set(names) != set(given):
+        raise BadInput(
+            f"case {case.id!r}: its values are {' '.join(map(str, names)) or 'none'}, expected {' '.join(given)}; make "
+            "it by document_case or network_case"
+        )
     values: dict[str, Any] = {}
     for name, value in case.values:
         rounded = target.round(value)
         if np.isinf(rounded).any():
             largest = float(np.abs(value).max())
             raise BadInput(
-                f"case {case.id!r}: {name} = {largest!r} rounds to infinity in {dtype}, whose largest number is "
+                f"case {case.id!r}: {name} = {largest!r} rounds to infinity in {target.name}, whose largest number is "
                 f"{target.largest!r}; use a smaller value or a wider dtype"
             )
         if rounded.ndim:
@@ -161,7 +174,7 @@ def point(case: Case, dtype: str, device: str = "cpu") -> Point:
     return Point(
         case=case.id,
         derivation=case.derivation,
-        dtype=dtype,
+        dtype=target.name,
         device=device,
         values=MappingProxyType(values),
         parameters=of.parameters,
@@ -172,7 +185,11 @@ def point(case: Case, dtype: str, device: str = "cpu") -> Point:
 
 
 def available_memory() -> int:
-    """Bytes of memory that a process can have without swapping, as far as the system says."""
+    """Bytes of memory that this process can have without swapping, as far as the system and its own limit say."""
+    return min(_free_memory(), _address_space_left())
+
+
+def _free_memory() -> int:
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
@@ -181,6 +198,23 @@ def available_memory() -> int:
     except OSError:
         pass
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _address_space_left() -> int:
+    """What a limit such as `ulimit -v` leaves of what this process may map; sys.maxsize where there is none."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            mapped = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        mapped = 0
+    return max(limit - mapped, 0)
 
 
 def _affordable(case: str, architecture: Architecture, itemsize: int) -> None:
@@ -192,22 +226,42 @@ def _affordable(case: str, architecture: Architecture, itemsize: int) -> None:
         )
 
 
-def named_format(dtype: str) -> Format:
-    """The format called `dtype`. Raises BadInput, with the nearest names, for another."""
-    if dtype not in FORMATS:
-        raise unknown("dtype", dtype, FORMATS)
-    return FORMATS[dtype]
+def named_format(dtype: DTypeLike) -> Format:
+    """The format called `dtype`, a name or NumPy's object. Raises BadInput, with the nearest names, for another."""
+    name: object = dtype
+    if dtype is not None and not isinstance(dtype, str):  # to NumPy None is float64
+        try:
+            name = np.dtype(dtype).name
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"dtype is {_short(dtype)}; expected a name, one of {' '.join(FORMATS)}") from error
+    several = "(one dtype each: -d float64 -d float32)" if isinstance(name, str) and "," in name else ""
+    return FORMATS[_named("dtype", name, FORMATS, several)]
 
 
-def unknown(kind: str, got: str, known: Iterable[str], hint: str = "") -> BadInput:
+def _named(kind: str, got: object, known: Iterable[str], hint: str = "") -> str:
+    """The name itself. Raises BadInput for one that is not known, and for what is no name."""
+    if not isinstance(got, str) or got not in known:
+        raise unknown(kind, got, known, hint)
+    return got
+
+
+def unknown(kind: str, got: object, known: Iterable[str], hint: str = "") -> BadInput:
     """The error for a name that is not known, with the nearest ones that are."""
     import difflib
 
     names = sorted(known)
-    near = difflib.get_close_matches(got, names, n=3, cutoff=0.4)
     listed = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
+    if not isinstance(got, str):
+        return BadInput(f"{kind} is {_short(got)}; expected a name, one of {listed}{' ' + hint if hint else ''}")
+    near = difflib.get_close_matches(got, names, n=3, cutoff=0.4)
     suggestion = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {listed}"
     return BadInput(f"unknown {kind} {got!r}; {suggestion}{' ' + hint if hint else ''}")
+
+
+def _short(value: object) -> str:
+    """A value for a message: its type and its repr, cut where it is long."""
+    text = ascii(value)
+    return f"{text if len(text) <= 60 else f'{text[:60]}…'} ({type(value).__name__})"
 
 
 def document_case(
@@ -235,23 +289,52 @@ def document_case(
     }
     values: list[tuple[str, float]] = []
     for argument, (given, names) in groups.items():
+        if isinstance(given, Set | Mapping):
+            raise BadInput(
+                f"case {id!r}: {argument} must be numbers {' '.join(names)} in this order, got a "
+                f"{type(given).__name__}; give a list or a tuple"
+            )
         try:
-            numbers = [float(v) for v in given]
-        except (TypeError, ValueError) as error:
+            numbers = [_number(v) for v in _detached(given)]
+        except _NOT_A_NUMBER as error:
             raise BadInput(f"case {id!r}: {argument} must be numbers {' '.join(names)}, got {given!r}") from error
         if len(numbers) != len(names):
             raise BadInput(
                 f"case {id!r}: {argument} must be {len(names)} numbers ({' '.join(names)}), got {len(numbers)}"
             )
         values += zip(names, numbers, strict=True)
-    try:
-        values.append((NETWORK.rate, float(rate)))
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"case {id!r}: rate must be a number, got {rate!r}") from error
     for name, number in values:
         if not math.isfinite(number):
             raise BadInput(f"case {id!r}: {name} is {number!r}; every value must be finite")
+    values.append((NETWORK.rate, _rate(id, rate)))
     return Case(id, NETWORK.name, tuple(values))
+
+
+#: What Python, NumPy and the frameworks raise for what they cannot make a float of.
+_NOT_A_NUMBER = (TypeError, ValueError, OverflowError, RuntimeError)
+
+
+def _number(given: Any) -> float:
+    """A number as float64. Text and truth values are refused: Python would take them, and they are slips."""
+    if isinstance(given, str | bytes | bool | np.bool_) or getattr(given, "ndim", 0) != 0:
+        raise TypeError("no number")
+    return float(_detached(given))
+
+
+def _detached(given: Any) -> Any:
+    """A tensor without the record of gradients that PyTorch keeps of it; anything else itself."""
+    detach = getattr(given, "detach", None)
+    return detach() if callable(detach) else given
+
+
+def _rate(id: str, rate: object) -> float:
+    try:
+        eta = _number(rate)
+    except _NOT_A_NUMBER as error:
+        raise BadInput(f"case {id!r}: rate must be a number that float64 holds, got {_short(rate)}") from error
+    if not math.isfinite(eta):
+        raise BadInput(f"case {id!r}: rate is {eta!r}; it must be finite")
+    return eta
 
 
 def check_id(id: str) -> None:
@@ -295,14 +378,13 @@ def network_case(
     (2, 3, 1)
     """
     check_id(id)
-    if loss not in LOSSES:
-        raise unknown("loss", loss, LOSSES)
-    if reduction not in REDUCTIONS:
-        raise unknown("reduction", reduction, REDUCTIONS)
+    loss, reduction = _named("loss", loss, LOSSES), _named("reduction", reduction, REDUCTIONS)
     X = _array(id, "inputs", inputs, 2)
     if X.shape[0] == 0 or X.shape[1] == 0:
         raise BadInput(f"case {id!r}: inputs have shape {X.shape}; expected (batch, in) with at least one row")
-    if not len(layers):
+    if not isinstance(layers, Sequence):
+        raise BadInput(f"case {id!r}: layers are {type(layers).__name__}; expected a list of (W, b, activation)")
+    if not layers:
         raise BadInput(f"case {id!r}: layers are empty; expected (W, b, activation) for at least one layer")
     values: list[tuple[str, Any]] = [("X", X)]
     sizes, activations, biased = [X.shape[1]], [], []
@@ -310,8 +392,7 @@ def network_case(
         if not isinstance(layer, Sequence) or len(layer) != 3:
             raise BadInput(f"case {id!r}: layer {number} is {type(layer).__name__}; expected (W, b, activation)")
         weight, bias, activation = layer
-        if activation not in ACTIVATIONS:
-            raise unknown(f"activation of layer {number}", str(activation), ACTIVATIONS)
+        activation = _named(f"activation of layer {number}", activation, ACTIVATIONS)
         if ACTIVATIONS[activation].rowwise and number < len(layers):
             raise BadInput(f"case {id!r}: layer {number} is {activation}, which belongs at the output only")
         W = _array(id, f"W{number}", weight, 2, whole=False)
@@ -332,24 +413,18 @@ def network_case(
         sizes.append(W.shape[0])
         activations.append(str(activation))
         biased.append(bias is not None)
-    values.append(("T", _targets(id, loss, targets, (X.shape[0], sizes[-1]))))
-    try:
-        eta = float(rate)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"case {id!r}: rate must be a number, got {rate!r}") from error
-    if not math.isfinite(eta):
-        raise BadInput(f"case {id!r}: rate is {eta!r}; it must be finite")
-    values.append(("eta", eta))
+    eta = _rate(id, rate)
     architecture = Architecture(tuple(sizes), tuple(activations), tuple(biased), loss, reduction, X.shape[0])
-    return Case(id, architecture, tuple(values))
+    # Before anything is copied, and by the narrowest dtype: what is refused here no dtype could be judged in.
+    _affordable(id, architecture, 2)
+    T = _targets(id, loss, targets, (X.shape[0], sizes[-1]))
+    copied = [(name, _copied(id, "inputs" if name == "X" else name, array)) for name, array in values]
+    return Case(id, architecture, (*copied, ("T", T), ("eta", eta)))
 
 
-def _array(id: str, name: str, given: ArrayLike, dimensions: int, whole: bool = True) -> NDArray[np.float64]:
-    """A read-only float64 copy of an array of finite numbers; `whole` says whether integers are taken."""
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise BadInput(f"case {id!r}: {name} is no rectangular array of numbers: {error}") from error
+def _array(id: str, name: str, given: Any, dimensions: int, whole: bool = True) -> NDArray[Any]:
+    """An array of real numbers, not copied where it is one; `whole` says whether integers are taken."""
+    array = _converted(id, name, given)
     if array.dtype.kind in "iub" and not whole:
         raise BadInput(
             f"case {id!r}: {name} has the integer dtype {array.dtype}; weights are trained as floating-point numbers: "
@@ -360,30 +435,47 @@ def _array(id: str, name: str, given: ArrayLike, dimensions: int, whole: bool = 
     if array.ndim != dimensions:
         shape = {1: "(out,)", 2: "(batch, in)" if name == "inputs" else "two dimensions"}[dimensions]
         raise BadInput(f"case {id!r}: {name} has shape {array.shape}; expected {shape}")
+    return array
+
+
+def _converted(id: str, name: str, given: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(_detached(given))
+    except _NOT_A_NUMBER as error:
+        raise BadInput(f"case {id!r}: {name} is no rectangular array of numbers: {error}") from error
+
+
+def _copied(id: str, name: str, array: NDArray[Any]) -> NDArray[np.float64]:
+    """A read-only float64 copy of an array of finite numbers."""
     numbers = np.array(array, dtype=np.float64)
     if not np.isfinite(numbers).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
-        raise BadInput(f"case {id!r}: {name}{list(where)} is {numbers[where]!r}; every value must be finite")
+        raise BadInput(f"case {id!r}: {name}{list(where)} is {float(numbers[where])!r}; every value must be finite")
     numbers.flags.writeable = False
     return numbers
 
 
-def _targets(id: str, loss: str, targets: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
-    raw = np.asarray(targets)
+def _targets(id: str, loss: str, targets: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
+    raw = _converted(id, "targets", targets)
     if loss == "softmax_cross_entropy" and raw.ndim == 1 and raw.dtype.kind in "iu":
-        if raw.shape != shape[:1] or (raw.size and (raw.min() < 0 or raw.max() >= shape[1])):
+        if raw.shape != shape[:1]:
+            raise BadInput(f"case {id!r}: targets are class indices of shape {raw.shape}; expected ({shape[0]},)")
+        outside = np.flatnonzero((raw < 0) | (raw >= shape[1]))
+        if outside.size:
+            row = int(outside[0])
             raise BadInput(
-                f"case {id!r}: targets are class indices of shape {raw.shape}; expected ({shape[0]},) from 0 to "
-                f"{shape[1] - 1}"
+                f"case {id!r}: targets[{row}] is the class index {int(raw[row])}; expected 0 to {shape[1] - 1}, for "
+                f"{shape[1]} outputs"
             )
         raw = np.eye(shape[1])[raw]
     T = _array(id, "targets", raw, 2)
     if T.shape != shape:
         raise BadInput(f"case {id!r}: targets have shape {T.shape}; expected (batch, out) = {shape}")
-    for number, row in enumerate(T):
-        if not LOSSES[loss].admits(row):
+    T = _copied(id, "targets", T)
+    for number, row_of in enumerate(T):
+        if not LOSSES[loss].admits(row_of):
             raise BadInput(
-                f"case {id!r}: row {number} of the targets, {np.array2string(row, threshold=8, precision=6)}, is "
+                f"case {id!r}: row {number} of the targets, {np.array2string(row_of, threshold=8, precision=6)}, is "
                 f"outside the domain of {loss}: {LOSSES[loss].domain}"
             )
     return T

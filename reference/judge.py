@@ -129,7 +129,7 @@ def judge(
     worst, worst_share = 0, -1.0
     ulps: list[float] = []
     for index, (value, ball) in enumerate(zip(got, named.components, strict=True)):
-        if not math.isfinite(value):
+        if not math.isfinite(value) or ball.specials & ANYTHING:
             share = math.inf
             ulps.append(math.inf)
         else:
@@ -221,9 +221,13 @@ def sharpest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
 
 
 def widest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
-    """The value of the form with the largest radius."""
+    """The value of the form that reaches furthest from the truth, half the width of a set at a kink included."""
     known = [v for v in values if not v.specials & ANYTHING] or values
-    return _admitting(reduce(lambda a, b: b if b.radius > a.radius else a, known), values, forms)
+
+    def further(a: Rounded, b: Rounded) -> Rounded:
+        return b if b.radius + b.spread > a.radius + a.spread else a
+
+    return _admitting(reduce(further, known), values, forms)
 
 
 def _admitting(chosen: Rounded, values: Sequence[Rounded], forms: Sequence[Form]) -> Rounded:
@@ -236,4 +240,5 @@ def _admitting(chosen: Rounded, values: Sequence[Rounded], forms: Sequence[Form]
     for mode in set(modes):
         of_mode = [v.specials for v, m in zip(values, modes, strict=True) if m == mode and not v.specials & ANYTHING]
         admitted |= reduce(lambda a, b: a & b, of_mode) if of_mode else 0
-    return Rounded(chosen.arithmetic, chosen.exact, chosen.radius, admitted | chosen.specials & ANYTHING)
+    specials = admitted | chosen.specials & ANYTHING
+    return Rounded(chosen.arithmetic, chosen.exact, chosen.radius, specials, chosen.spread)

@@ -317,7 +317,7 @@ class Double:
 
     @staticmethod
     def product(a: DoubleArray, b: DoubleArray, allowance: Array | None) -> DoubleArray:
-        """A matrix product; each component is within 2^−20 of its `allowance` of the exact one, or is recomputed.
+        """A matrix product; each component is within 2^−49 of its `allowance` of the exact one, or is recomputed.
 
         Rows of A and columns of B are scaled by powers of two, so that it is their spread that counts and not their
         size; components smaller than their row's or column's largest by more than 2^−480 are left out, and counted.
@@ -340,7 +340,7 @@ class Double:
             bound = bound + k * 2.0**-478
         result = DoubleArray(np.ldexp(total.hi, scale), np.ldexp(total.lo, scale))
         if allowance is not None:
-            again = (np.ldexp(bound, scale) > 2.0**-20 * allowance) & (allowance > 0)
+            again = (np.ldexp(bound, scale) > _PART * allowance) & (allowance > 0)
             for i, j in zip(*np.nonzero(again), strict=True):
                 Double.put(result, (i, j), _exact_dot(Double.take(a, i), Double.take(b, (slice(None), j))))
         return result
@@ -369,7 +369,9 @@ def _exact_dot(a: DoubleArray, b: DoubleArray) -> arb:
 
 
 #: Slices that a factor is cut into at first, and at most.
-_SLICES = (4, 6)
+_SLICES = (4, 8)
+#: Of its allowance, what a component of a product may err by: half of `Double.slack`.
+_PART = 2.0**-49
 
 
 def _sliced_product(a: Array, b: Array, allowance: Array | None) -> tuple[DoubleArray, Array]:
@@ -388,7 +390,7 @@ def _sliced_product(a: Array, b: Array, allowance: Array | None) -> tuple[Double
         # The slices of a factor leave at most 2^−(β·slices) of its largest component; each left-out product is at most
         # twice that, and there are at most slices + 2 of them for each of the k terms.
         bound = (k * (slices + 2.0) * 2.0 ** (1 - beta * slices)) * (rows * columns)
-        if allowance is None or slices == _SLICES[1] or not (bound > 2.0**-20 * allowance).any():
+        if allowance is None or slices == _SLICES[1] or not (bound > _PART * allowance).any():
             break
     sa, sb = _cut(a, rows, beta, slices), _cut(b, columns, beta, slices)
     total: DoubleArray | None = None

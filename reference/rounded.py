@@ -232,6 +232,7 @@ class RoundedBalls(HandWritten):
 
     def square(self, a: Rounded) -> Rounded:
         """x·x, both factors the same number."""
+        a = a.folded()
         ra = self._operand(a)
         result = self._round(a.exact * a.exact, ra * (2 * abs(a.exact) + ra))
         return self._with_specials(result, lambda x: (x * x,), a) if a.specials else result
@@ -246,6 +247,7 @@ class RoundedBalls(HandWritten):
 
     def divide(self, a: Rounded, b: Rounded) -> Rounded:
         """a/b; where b may be zero nothing is known of the result."""
+        a, b = a.folded(), b.folded()
         ra, rb = self._operand(a), self._operand(b)
         least = abs(b.exact) - rb
         if not least > 0:
@@ -257,6 +259,7 @@ class RoundedBalls(HandWritten):
     def inner_product(self, coefficients: Sequence[float], terms: Sequence[Rounded]) -> Rounded:
         """Σ c·x of k terms, summed in any order: errs by at most k·u·Σ|c·x| (Higham §3.1; hypothesis 2)."""
         exact, propagated, magnitude = ZERO, ZERO, ZERO
+        terms = [t.folded() for t in terms]
         for coefficient, term in zip(coefficients, terms, strict=True):
             c, radius = abs(arb(coefficient)), self._operand(term)
             exact += arb(coefficient) * term.exact
@@ -356,26 +359,31 @@ class RoundedBalls(HandWritten):
         return result
 
     def exp(self, x: Rounded) -> Rounded:
+        x = x.folded()
         radius = self._operand(x)
         exact = x.exact.exp()
         result = self._elementary("exp", exact, exact * radius.expm1())
         return self._with_specials(result, lambda v: (math.exp(v),), x) if x.specials else result
 
     def sin(self, x: Rounded) -> Rounded:
+        x = x.folded()
         result = self._elementary("sin", x.exact.sin(), self._operand(x))  # |sin'| <= 1
         return self._with_specials(result, lambda v: (math.nan,), x) if x.specials else result
 
     def cos(self, x: Rounded) -> Rounded:
+        x = x.folded()
         result = self._elementary("cos", x.exact.cos(), self._operand(x))  # |cos'| <= 1
         return self._with_specials(result, lambda v: (math.nan,), x) if x.specials else result
 
     def expm1(self, x: Rounded) -> Rounded:
+        x = x.folded()
         exact = x.exact.expm1()
         result = self._elementary("expm1", exact, x.exact.exp() * self._operand(x).expm1())
         return self._with_specials(result, lambda v: (math.expm1(v),), x) if x.specials else result
 
     def log(self, x: Rounded) -> Rounded:
         """log x; where x may not be positive nothing is known of the result."""
+        x = x.folded()
         radius = self._operand(x)
         least = x.exact - radius
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
@@ -385,6 +393,7 @@ class RoundedBalls(HandWritten):
 
     def log1p(self, x: Rounded) -> Rounded:
         """log(1 + x); where x may not be above −1 nothing is known of the result."""
+        x = x.folded()
         radius = self._operand(x)
         least = 1 + x.exact - radius
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
@@ -394,6 +403,7 @@ class RoundedBalls(HandWritten):
 
     def tanh(self, x: Rounded) -> Rounded:
         """tanh x; its derivative is at most 4·e^(−2|y|), and at most 1."""
+        x = x.folded()
         radius = self._operand(x)
         nearest = positive(abs(x.exact) - radius)
         propagated = smaller(radius, 4 * radius * (-2 * nearest).exp())
@@ -401,10 +411,12 @@ class RoundedBalls(HandWritten):
         return self._with_specials(result, lambda v: (math.tanh(v),), x) if x.specials else result
 
     def erf(self, x: Rounded) -> Rounded:
+        x = x.folded()
         result = self._elementary("erf", x.exact.erf(), self._gaussian(x))
         return self._with_specials(result, lambda v: (math.erf(v),), x) if x.specials else result
 
     def erfc(self, x: Rounded) -> Rounded:
+        x = x.folded()
         result = self._elementary("erfc", x.exact.erfc(), self._gaussian(x))
         return self._with_specials(result, lambda v: (math.erfc(v),), x) if x.specials else result
 
@@ -418,24 +430,27 @@ class RoundedBalls(HandWritten):
 
     def positive_part(self, x: Rounded) -> Rounded:
         """max(x, 0), which moves no further than x and is not rounded."""
+        x = x.folded()
         result = self._round(positive(x.exact), self._operand(x), error=ZERO)
         return (
             self._with_specials(result, lambda v: (v if v > 0 or math.isnan(v) else 0.0,), x) if x.specials else result
         )
 
     def absolute(self, x: Rounded) -> Rounded:
+        x = x.folded()
         result = self._round(abs(x.exact), self._operand(x), error=ZERO)
         return self._with_specials(result, lambda v: (abs(v),), x) if x.specials else result
 
     def maximum(self, a: Rounded, b: Rounded) -> Rounded:
         """max(a, b), which moves no further than the operand that moves further."""
+        a, b = a.folded(), b.folded()
         exact = a.exact if a.exact > b.exact else b.exact if b.exact > a.exact else a.exact.max(b.exact)
         result = self._round(exact, larger(self._operand(a), self._operand(b)), error=ZERO)
         return self._with_specials(result, lambda x, y: (max(x, y),), a, b) if a.specials | b.specials else result
 
     def select(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
         """`above` where x > 0, else `below`: two branches of a function that is continuous at x = 0."""
-        above, below = self.coerce(above), self.coerce(below)
+        x, above, below = x.folded(), self.coerce(above).folded(), self.coerce(below).folded()
         if self._above(x):
             return above
         if self._below(x):
@@ -444,9 +459,9 @@ class RoundedBalls(HandWritten):
 
     def instead(self, x: Rounded, used: Rounded | float, formula: Rounded, truth: Rounded) -> Rounded:
         """Where x > 0 the program uses `used` in place of `formula`: its distance from the truth is its error."""
+        x, used, formula, truth = x.folded(), self.coerce(used).folded(), formula.folded(), truth.folded()
         if self._below(x):
             return formula
-        used = self.coerce(used)
         # What is used may be reported to the last bit: enlarged by 2^−80, the bound can be told from the distance.
         radius = abs(used.exact - truth.exact) * (1 + power_of_two(-80)) + used.radius
         if self._above(x):
@@ -455,13 +470,14 @@ class RoundedBalls(HandWritten):
 
     def step(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
         """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""
-        above, below = self.coerce(above), self.coerce(below)
+        x, above, below = x.folded(), self.coerce(above), self.coerce(below)
         if self._above(x):
             return above
         if x.exact + self._operand(x) < 0 and not x.specials & ~NEGATIVE:
             return below
         if x.specials & (NAN | ANYTHING):
             return Rounded(self, above.exact, ZERO, ANYTHING)
+        above, below = above.folded(), below.folded()
         centre, spread = (above.exact + below.exact) / 2, abs(above.exact - below.exact) / 2
         return Rounded(self, centre, larger(above.radius, below.radius), above.specials | below.specials, spread)
 

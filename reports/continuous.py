@@ -28,7 +28,7 @@ def continuous(measurements: pd.DataFrame, directory: Path, of: Mapping[str, str
     """Write junit.xml and badges/<adapter>.json into `directory`; append to the summary file that `of` names.
 
     `of` is the environment, by default the process's. Raises ValueError for what is no table of measurements, and
-    OSError where the summary cannot be appended.
+    where the summary cannot be appended.
     """
     m = tables.checked(measurements)
     directory.mkdir(parents=True, exist_ok=True)
@@ -39,8 +39,12 @@ def continuous(measurements: pd.DataFrame, directory: Path, of: Mapping[str, str
         paths.append(replaced(path, json.dumps(badge(str(adapter), rows), ensure_ascii=False, indent=2) + "\n"))
     summary = (os.environ if of is None else of).get(SUMMARY_FILE)
     if summary:
-        with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(pull_request(measurements))
+        text = pull_request(measurements)
+        try:
+            with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError as error:
+            raise ValueError(f"cannot append to {summary}, which {SUMMARY_FILE} names: {error.strerror}") from error
     return paths
 
 

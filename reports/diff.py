@@ -270,6 +270,8 @@ def _shifted(s: Shift) -> tuple[str, ...]:
 
 def closing(comparison: Comparison) -> str:
     """One line: what was compared, and how much of it is worse."""
+    if not comparison.compared and not comparison.regressions:
+        return "nothing was compared: OLD and NEW share no case, route, dtype and quantity"
     if comparison.empty:
         return f"compared {comparison.compared:,} measurements: no difference"
     return f"compared {comparison.compared:,} measurements: {comparison.regressions:,} regressions"

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import shutil
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,6 +51,35 @@ def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
         home = Path("cases", case_folder(case))
         paths += _written(gradients, directory, home / "gradients") + _written(weights, directory, home / "weights")
     return paths
+
+
+#: What every report has written, first of all: a folder that holds these files is a report.
+REPORT = ("summary.json", "vacuous.json", "deviations.json")
+
+
+def prepared(directory: Path) -> None:
+    """Make a folder ready for a report: new, or with folders of others' only, or an earlier report without its cases.
+
+    The cases go because another run's may be others. Raises ValueError for a folder that holds somebody's files, and
+    OSError where there can be no folder.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{directory} is a file, expected a folder for the report; give another -o")
+    directory.mkdir(parents=True, exist_ok=True)
+    cases = directory / "cases"
+    if all((directory / name).is_file() for name in REPORT):
+        if cases.is_symlink():
+            raise ValueError(f"{cases} leads out of {directory}, which tables are kept in; remove that link")
+        if cases.is_dir():
+            shutil.rmtree(cases)
+        return
+    ours = ("cases", "figures", "badges")
+    foreign = sorted(p.name for p in directory.iterdir() if p.name in ours or not (p.is_dir() or p.name[0] == "."))
+    if foreign:
+        raise ValueError(
+            f"{directory} holds {foreign[0]} and no earlier report; expected an empty or new folder, so that nothing "
+            "of yours is written over: give another -o"
+        )
 
 
 def case_folder(case: str) -> Path:

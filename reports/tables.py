@@ -142,7 +142,7 @@ def mostly_vacuous(vacuous: int, judged: int) -> bool:
 
 
 def vacuous_by_scale(measurements: pd.DataFrame) -> pd.DataFrame:
-    """dtype × family of cases: how many quantities were judged, and of how many the formula has lost the digits.
+    """dtype × level × family of cases: how many quantities were judged, of how many the formula has lost the digits.
 
     A family is a case's id up to its last "/": document/scale-20 for document/scale-20/007. Where nothing was judged
     the table has no rows.
@@ -150,12 +150,12 @@ def vacuous_by_scale(measurements: pd.DataFrame) -> pd.DataFrame:
     m = checked(measurements)
     m = m[m["verdict"].isin(JUDGED)]
     m = m.assign(family=[str(case).rsplit("/", 1)[0] for case in m["case"]])
-    keys, names = _keys(m, dtype="dtype", cases="family")
+    keys, names = _keys(m, dtype="dtype", level="level", cases="family")
     vacuous = (m["verdict"] == "vacuous").groupby(keys, sort=False)
     table = pd.DataFrame(
         {"judged": vacuous.size(), "vacuous": vacuous.sum().astype("int64"), "fraction": vacuous.mean().astype(float)}
     )
-    return _ordered(table.rename_axis(index=names), *[()] * (len(names) - 2), DTYPES, ())
+    return _ordered(table.rename_axis(index=names), *[()] * (len(names) - 3), DTYPES, LEVELS, ())
 
 
 def deviations(measurements: pd.DataFrame) -> pd.DataFrame:

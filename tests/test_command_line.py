@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests_support import WRONG_ADAPTERS, Cli
 
+from gradconform.adapters import registry
+from gradconform.conformance import command_line, runner
 from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.measurement import Measurement
+from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
 
 FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
@@ -59,9 +64,27 @@ def test_a_crashing_adapter_gives_exit_status_3_and_a_command_that_reproduces_it
     done = cli("run", "-a", "wrong_adapters:crashing", *FAST[2:], "-o", "one.jsonl", env=WRONG_ADAPTERS)
     assert done.returncode == 3
     flat = " ".join(done.stdout.split())
-    assert "crashed: crashing/only float32 document/worked-example" in flat
+    assert "crashed: crashing/only float32 document/worked-example exception:" in flat
     assert "ZeroDivisionError" in flat
     assert "gradconform run -a wrong_adapters:crashing/only -c document/worked-example -d float32" in flat
+
+
+def test_the_summary_counts_what_is_unsupported_apart_from_what_was_judged() -> None:
+    rows = [
+        Measurement("document/one", "mine", "only", dtype, "whole", "E_total", 1, share=0.5, verdict="conforms")
+        for dtype in ("bfloat16", "float32", "float64")
+    ]
+    refused = Measurement(
+        "network/one", "mine", "only", "float64", None, "*", 0, verdict="unsupported", reason="why: x"
+    )
+    rows += [replace(refused, dtype=dtype) for dtype in ("bfloat16", "float32")]
+    judged = command_line._verdicts(rows).columns[2]
+    assert list(judged.cells) == ["1", "1", "1"]
+    assert command_line._unsupported(rows) == ["mine/only in float32, bfloat16: 1 of 2 cases (why: x)"]
+
+
+def test_what_there_is_one_of_is_said_in_the_singular(cli: Cli) -> None:
+    assert "1 case × 1 dtype × 1 route on cpu" in cli("run", *FAST, "-o", "one.jsonl").stdout
 
 
 def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:
@@ -80,6 +103,10 @@ def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:
         (("-a", "numpy", "-c", "zzz"), "known: document/all-zeros, document/overflow/exponential,"),
         (("-a", "numpy", "-c", "zzz"), f"… ({len(catalogue())} in all) (see `gradconform list cases`)"),
         (("-a", "numpy", "-d", "float23"), "unknown dtype 'float23'; did you mean 'float32'"),
+        (("-a", "numpy", "-d", "float32,float64"), "(one dtype each: -d float64 -d float32)"),
+        (("-a", "numpy", "--timeout", "nan"), "--timeout is nan; expected seconds, more than 0"),
+        (("-a", "numpy", "--timeout", "0"), "0.0 is not in the range x>0"),
+        (("-a", "numpy", "--timeout", "-1"), "-1.0 is not in the range x>0"),
         (("-a", "numpy", "--profile", "opencel"), "unknown profile 'opencel'; did you mean 'opencl'?"),
         (("-a", "numpy", "--device", "cuda"), "device 'cuda': NumPy runs on the CPU only"),
     ],
@@ -107,6 +134,61 @@ def test_a_device_that_is_not_there_is_refused_with_exit_status_2(cli: Cli, fram
     assert "device 'cuda':" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_a_plug_in_and_its_neighbours_are_found_in_the_working_folder(cli: Cli, tmp_path: Path, command: str) -> None:
+    (tmp_path / "neighbour.py").write_text("")
+    (tmp_path / "mine.py").write_text(
+        "from tests_support import Scripted\n"
+        "from gradconform.conformance.catalogue import worked_example as case\n"
+        "def later(point, answer):\n"
+        "    import neighbour\n"
+        "    return answer\n"
+        "adapter = Scripted(later)\n"
+    )
+    # The console script's path has no working folder; PYTHONSAFEPATH takes it from `python -m` too.
+    case = ("-c", "mine:case") if command == "run" else ("mine:case",)
+    done = cli(command, *case, "-a", "mine:adapter", "-d", "float32", env={**WRONG_ADAPTERS, "PYTHONSAFEPATH": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "crashed" not in done.stdout
+
+
+@pytest.mark.parametrize("option", ["-a", "-c"])
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise ValueError('boo')", "importing boom raised ValueError: boo"),
+        ("raise SystemExit(0)", "importing boom raised SystemExit: 0"),
+        ("import gradconform as gc; gc.document_case('x')", "importing boom raised TypeError: document_case() missing"),
+        ("import gradconform as gc; gc.cases(3)", "'boom:object': glob is a int; expected text, such as 'document/*'"),
+        ("import no_such_module", "importing boom failed: No module named 'no_such_module'"),
+        ("", "module 'boom' has no attribute 'object'; expected package.module:object"),
+    ],
+)
+def test_what_a_plug_in_raises_as_it_is_imported_is_told(
+    cli: Cli, tmp_path: Path, option: str, source: str, message: str
+) -> None:
+    (tmp_path / "boom.py").write_text(source)
+    done = cli("run", "-a", "numpy", option, "boom:object")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_a_module_that_is_missing_is_told_with_where_it_was_looked_for(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", "-a", "no_such_module:adapter", env={"COLUMNS": "999"})
+    assert f"it was looked for in the working folder {tmp_path}, in PYTHONPATH" in done.stderr
+    assert "expected package.module:object" in done.stderr
+
+
+@pytest.mark.parametrize("device", ["mars", "cpu:7", "meta", ""])
+def test_a_device_that_pytorch_does_not_have_is_refused(device: str) -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(BadInput, match=f"device '{device}': torch has "):
+        runner.check_device(registry.choose("torch/eager"), device)
+    runner.check_device(registry.choose("torch/eager"), "cpu:0")
+
+
 def test_a_framework_asked_for_and_absent_says_how_to_install_it(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')\n")
     done = cli("run", "-a", "torch", env={"PYTHONPATH": str(tmp_path)})
@@ -131,6 +213,14 @@ def test_an_existing_run_file_is_never_written_over(cli: Cli, tmp_path: Path) ->
     assert (tmp_path / "one.jsonl").read_text() == "mine"
 
 
+def test_a_run_file_below_a_file_is_refused_and_says_why(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("mine")
+    done = cli("run", *FAST, "-o", "mine.jsonl/x")
+    assert done.returncode == 2
+    message = "cannot write mine.jsonl/x: mine.jsonl is a file, expected a folder; give another -o"
+    assert message in " ".join(done.stderr.split())
+
+
 def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
     assert cli("run", *FAST, "-o", "one.jsonl").returncode == 0
     done = cli("report", "one.jsonl", "-o", "tables")
@@ -142,7 +232,8 @@ def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda text: text[: len(text) // 2], "truncated or not JSON"),
+        (lambda text: text[: len(text) // 2], "the last; go on with it: gradconform run --resume one.jsonl"),
+        (lambda text: text.replace('"quantity"', "quantity", 1), "line 2: truncated or not JSON"),
         (lambda text: "".join(text.splitlines(keepends=True)[:-1]), "is incomplete: it has no footer"),
         (lambda text: '{"name": "something else"}\n', "is not a gradconform run"),
         (lambda text: "", "is empty"),
@@ -158,6 +249,19 @@ def test_report_refuses_what_is_not_a_whole_run(cli: Cli, tmp_path: Path, spoil:
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
     assert not (tmp_path / "tables").exists()
+
+
+def test_a_report_that_cannot_have_its_folder_says_so(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", *FAST, "-o", "one.jsonl").returncode == 0
+    for output, message in (
+        ("one.jsonl", "one.jsonl is a file, expected a folder for the report; give another -o"),
+        ("one.jsonl/x", "cannot write one.jsonl/x: Not a directory; expected a folder that can be written: give"),
+        (".", ". holds one.jsonl and no earlier report; expected an empty or new folder"),
+    ):
+        done = cli("report", "one.jsonl", "-o", output)
+        assert done.returncode == 2
+        assert message in " ".join(done.stderr.split())
+    assert [p.name for p in tmp_path.iterdir()] == ["one.jsonl"]
 
 
 def test_report_of_a_file_that_is_not_there_says_so(cli: Cli) -> None:
@@ -179,6 +283,25 @@ def test_explain_shows_where_a_framework_goes_wrong(cli: Cli) -> None:
     assert done.returncode == 0
     after = done.stdout.split("∂E_total/∂w1 = ")[1].splitlines()
     assert "deviates" in after[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-a", "numpy/central", "-d", "bfloat16"), "unsupported: dtype: numpy/central runs in float64"),
+        (("-a", "wrong_adapters:crashing"), "crashed: exception: ZeroDivisionError"),
+    ],
+)
+def test_explain_of_what_gives_no_answer_exits_with_3(cli: Cli, options: tuple[str, ...], message: str) -> None:
+    done = cli("explain", "document/worked-example", *options, env=WRONG_ADAPTERS)
+    assert done.returncode == 3
+    assert message in done.stdout
+
+
+def test_the_help_says_to_repeat_dtypes_and_cases(cli: Cli) -> None:
+    said = " ".join(cli("run", "-h").stdout.split())
+    assert "-d, --dtype DTYPE Repeat for more." in said
+    assert "Cases by id, or module:object. Repeat for more." in said
 
 
 def test_explain_prints_the_truth_that_a_steps_error_is_of(cli: Cli) -> None:

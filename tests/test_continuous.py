@@ -90,4 +90,5 @@ def test_the_report_appends_to_the_summary_of_the_step(cli: Cli, tmp_path: Path)
     assert json.loads((tmp_path / "report" / "badges" / "numpy.json").read_text(encoding="utf-8"))["schemaVersion"] == 1
     lost = cli("report", "run.jsonl", "-o", "report", env={"GITHUB_STEP_SUMMARY": str(tmp_path / "no" / "summary.md")})
     assert lost.returncode == 2
+    assert "which GITHUB_STEP_SUMMARY names: No such file or directory" in " ".join(lost.stderr.split())
     assert "Traceback" not in lost.stderr

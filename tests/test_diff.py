@@ -178,6 +178,23 @@ def test_a_planted_regression_exits_with_1_and_is_named(tmp_path: Path) -> None:
         assert word in result.output
 
 
+def test_runs_without_a_measurement_in_common_exit_with_3_and_say_so(tmp_path: Path) -> None:
+    result = asked(tmp_path, [replace(m, route="func") for m in RUN])
+    assert result.exit_code == 3
+    assert "nothing was compared: OLD and NEW share no case" in result.output
+
+
+def test_a_run_that_crashed_as_a_whole_is_a_regression_though_nothing_was_compared(tmp_path: Path) -> None:
+    crashes = [replace(m, quantity="*", level=None, verdict="crashed", share=None, error_ulp=None) for m in RUN]
+    assert asked(tmp_path, crashes).exit_code == 1
+
+
+def test_the_help_tells_gone_from_no_longer_judged() -> None:
+    said = " ".join(CliRunner().invoke(main, ["diff", "-h"]).output.split())
+    assert '"no longer judged" where NEW asked and got no verdict' in said
+    assert '"gone" where NEW has none' in said
+
+
 def test_json_holds_every_change_and_the_thresholds(tmp_path: Path) -> None:
     result = asked(tmp_path, [replace(m, **WRONG) for m in RUN], "--format", "json")  # type: ignore[arg-type]
     found = json.loads(result.output)

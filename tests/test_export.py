@@ -23,7 +23,7 @@ from gradconform.conformance.measurement import COLUMNS, Measurement
 from gradconform.conformance.run_file import frame
 from gradconform.reference.cases import point
 from gradconform.reports import tables
-from gradconform.reports.export import case_folder, export
+from gradconform.reports.export import case_folder, export, prepared
 
 CASES = ("document/worked-example", "document/overflow/loss")
 KNOWN = Measurement(
@@ -261,6 +261,43 @@ def test_an_export_over_an_older_one_replaces_it(measurements: pd.DataFrame, tmp
     export(measurements, tmp_path)
     for path in (p for p in exported.rglob("*") if p.is_file()):
         assert (tmp_path / path.relative_to(exported)).read_bytes() == path.read_bytes()
+
+
+def test_a_folder_with_somebody_s_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds index.html and no earlier report; expected an empty or new folder"):
+        prepared(tmp_path)
+    (tmp_path / "index.html").unlink()
+    (tmp_path / "cases").mkdir()
+    with pytest.raises(ValueError, match="holds cases and no earlier report"):
+        prepared(tmp_path)
+    assert (tmp_path / "cases").is_dir()
+
+
+def test_a_folder_that_other_sessions_keep_folders_in_takes_a_report(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("theirs")
+    for _ in range(2):
+        prepared(tmp_path)
+        export(framed(KNOWN), tmp_path)
+    assert (tmp_path / "site" / "index.html").read_text() == "theirs"
+
+
+def test_the_cases_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
+    for case in ("document/earlier", "document/later"):
+        prepared(tmp_path)
+        export(framed(replace(KNOWN, case=case)), tmp_path)
+    assert [p.name for p in (tmp_path / "cases" / "document").iterdir()] == ["later"]
+
+
+def test_a_link_in_place_of_the_cases_is_not_followed(tmp_path: Path) -> None:
+    outside, home = tmp_path / "outside", tmp_path / "home"
+    export(framed(KNOWN), home)
+    (home / "cases").rename(outside)
+    (home / "cases").symlink_to(outside)
+    with pytest.raises(ValueError, match="leads out of"):
+        prepared(home)
+    assert list(outside.iterdir())
 
 
 def test_what_is_no_table_of_measurements_is_refused_and_nothing_written(tmp_path: Path) -> None:

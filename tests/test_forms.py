@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from flint import arb
@@ -22,8 +23,8 @@ from gradconform.reference.rounded import Rounded
 BITS = 1200
 STEP = 2.0**-200
 CLOSE = 1e-90
-#: Rows of pre-activations away from kinks, on both sides of every branch.
-ROWS = [[-11.3, -0.37, 0.21], [2.6, -1.7, 13.9], [-4.4, 0.83, -0.09], [19.3, -27.5, 24.1]]
+#: Rows of pre-activations away from kinks, on both sides of every branch, and just beyond.
+ROWS = [[-11.3, -0.37, 0.21], [2.6, -1.7, 13.9], [-4.4, 0.83, -0.09], [19.3, -27.5, 24.1], [1.4, -1.2, 0.6]]
 
 
 def exactly(ops: BallArrays, values: Any) -> BallArray:
@@ -110,10 +111,13 @@ def test_a_wrong_derivative_is_noticed() -> None:
 
 def targets(loss: Loss) -> Any:
     if loss.rowwise:
-        return np.array([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.125, 0.75, 0.125]], dtype=object)
-    if loss.name.startswith("binary"):
-        return np.array([[0.25, 0.0, 1.0], [0.5, 0.75, 0.0], [1.0, 0.0, 0.125], [0.5, 0.5, 1.0]], dtype=object)
-    return np.array([[-10.9, 0.5, 3.0], [2.5, -1.0, 20.0], [-4.0, 9.0, 0.25], [19.0, -27.0, 24.0]], dtype=object)
+        # Rounded probabilities do not quite add up to 1.
+        rows = [[0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.125, 0.75, 0.125], [0.25, 0.25, 0.5 + 2.0**-21]]
+    elif loss.name.startswith("binary"):
+        rows = [[0.25, 0.0, 1.0], [0.5, 0.75, 0.0], [1.0, 0.0, 0.125], [0.5, 0.5, 1.0], [0.0, 1.0, 0.25]]
+    else:  # less and more than 1 away, on both sides
+        rows = [[-10.9, 0.5, 3.0], [2.5, -1.0, 20.0], [-4.0, 9.0, 0.25], [19.0, -27.0, 24.0], [-0.1, 0.3, -3.1]]
+    return np.array(rows, dtype=object)
 
 
 @pytest.mark.parametrize("count", [1, 12], ids=["sum", "mean"])
@@ -152,3 +156,157 @@ def test_at_a_kink_every_slope_between_the_sides_is_right(
         ball = ACTIVATIONS[activation].backward[0].formula(ops, ops.given([1.0]), ops.given([z])).values[0]
         assert all(ball.distance(s) <= ball.radius for s in slopes)
         assert all(ball.distance(s) > ball.radius for s in outside)
+
+
+def _selu(z: Any) -> Any:
+    """The constants from their definition: mean 0 and variance 1 are a fixed point (Klambauer et al. 2017, eq. 14)."""
+    m = mpmath
+    c, root = m.erfc(1 / m.sqrt(2)), m.sqrt(m.e)
+    alpha = -m.sqrt(2 / m.pi) / (c * root - 1)
+    variance = 2 * m.erfc(m.sqrt(2)) * m.e**2 + m.pi * c**2 * m.e - 2 * (2 + m.pi) * c * root + m.pi + 2
+    scale = (1 - c * root) * m.sqrt(2 * m.pi) / m.sqrt(variance)
+    return scale * (z if z > 0 else alpha * m.expm1(z))
+
+
+#: The activations in the words of another library, mpmath; one number, or for softmax a row.
+BY_MPMATH: dict[str, Callable[[Any], Any]] = {
+    "identity": lambda z: z,
+    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
+    "tanh": mpmath.tanh,
+    "relu": lambda z: max(z, mpmath.mpf(0)),
+    "leaky_relu": lambda z: z if z > 0 else z / 100,
+    "elu": lambda z: z if z > 0 else mpmath.expm1(z),
+    "selu": _selu,
+    "softplus": lambda z: mpmath.log(1 + mpmath.exp(z)),
+    "silu": lambda z: z / (1 + mpmath.exp(-z)),
+    "gelu": lambda z: z * mpmath.ncdf(z),
+    "gelu_tanh": lambda z: z / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3))),
+    "mish": lambda z: z * mpmath.tanh(mpmath.log(1 + mpmath.exp(z))),
+    "hard_tanh": lambda z: min(max(z, mpmath.mpf(-1)), mpmath.mpf(1)),
+    "softmax": lambda row: [mpmath.exp(z) / sum(map(mpmath.exp, row)) for z in row],
+}
+
+
+def _huber(d: Any) -> Any:
+    return d**2 / 2 if abs(d) <= 1 else abs(d) - mpmath.mpf(1) / 2
+
+
+def _logistic(z: Any) -> Any:
+    return 1 / (1 + mpmath.exp(-z))
+
+
+#: One row's loss over the output a and the targets t.
+LOSSES_BY_MPMATH: dict[str, Callable[[Any, Any], Any]] = {
+    "half_squared_error": lambda a, t: sum((x - y) ** 2 / 2 for x, y in zip(a, t, strict=True)),
+    "squared_error": lambda a, t: sum((x - y) ** 2 for x, y in zip(a, t, strict=True)),
+    "l1": lambda a, t: sum(abs(x - y) for x, y in zip(a, t, strict=True)),
+    "huber": lambda a, t: sum(_huber(x - y) for x, y in zip(a, t, strict=True)),
+    "binary_cross_entropy_with_logits": lambda a, t: sum(
+        -y * mpmath.log(_logistic(x)) - (1 - y) * mpmath.log(_logistic(-x)) for x, y in zip(a, t, strict=True)
+    ),
+    "softmax_cross_entropy": lambda a, t: sum(
+        -y * mpmath.log(mpmath.exp(x) / sum(map(mpmath.exp, a))) for x, y in zip(a, t, strict=True)
+    ),
+}
+
+
+def close_to(ball: Any, x: Any) -> bool:
+    """Whether an `arb` is an mpmath number to 28 digits: as many as selu's constants are printed with."""
+    difference = abs(mpmath.mpf(ball.mid().str(50, radius=False)) - x)
+    return bool(difference <= mpmath.mpf(10) ** -28 * max(1, abs(x)))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_values_are_another_librarys(name: str) -> None:
+    ops = BallArrays(FLOAT64, STRICT)
+    with precision(256), mpmath.workdps(60):
+        found = truths(ACTIVATIONS[name].forward[0].formula(ops, pre_activations(ops)))
+        for row, zs in zip(found, ROWS, strict=True):
+            numbers = [mpmath.mpf(z) for z in zs]
+            expected = BY_MPMATH[name](numbers) if name == "softmax" else [BY_MPMATH[name](z) for z in numbers]
+            assert all(map(close_to, row, expected))
+
+
+@pytest.mark.parametrize("count", [1, 12], ids=["sum", "mean"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_another_librarys(name: str, count: int) -> None:
+    loss, ops = LOSSES[name], BallArrays(FLOAT64, STRICT)
+    with precision(256), mpmath.workdps(60):
+        t = targets(loss)
+        found = truths(loss.value[0].formula(ops, pre_activations(ops), exactly(ops, t), count))
+        rows = [[mpmath.mpf(x) for x in row] for row in ROWS]
+        wanted = [[mpmath.mpf(float(x)) for x in row] for row in t]
+        total = sum(LOSSES_BY_MPMATH[name](a, y) for a, y in zip(rows, wanted, strict=True))
+        assert close_to(found.item(), total / count)
+
+
+def allowances(array: BallArray) -> Any:
+    """Each radius over the truth's magnitude, or over 1 if that is larger; infinite where anything is admitted."""
+    return [
+        np.inf if x.specials else float((x.radius + x.spread).upper()) / max(1.0, float(abs(x.exact).upper()))
+        for x in array.values.ravel()
+    ]
+
+
+#: A few roundings of float64, times 2z² where two terms of gelu's derivative cancel; the e^−24 of PyTorch's threshold.
+SHARP = 2.0**-34
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_form_of_an_activation_is_sharp_away_from_kinks(name: str) -> None:
+    activation, ops = ACTIVATIONS[name], BallArrays(FLOAT64, STRICT)
+    with precision(256):
+        z, g = pre_activations(ops), adjoints(ops)
+        for form in activation.forward:
+            assert max(allowances(form.formula(ops, z))) < SHARP, form.name
+        for form in activation.backward:
+            assert max(allowances(evaluated(ops, form, activation, z, g))) < SHARP, form.name
+
+
+@pytest.mark.parametrize("count", [1, 12], ids=["sum", "mean"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_form_of_a_loss_is_sharp_away_from_kinks(name: str, count: int) -> None:
+    loss, ops = LOSSES[name], BallArrays(FLOAT64, STRICT)
+    with precision(256):
+        a, t = pre_activations(ops), exactly(ops, targets(loss))
+        for form in (*loss.value, *loss.slope):
+            assert max(allowances(form.formula(ops, a, t, count))) < SHARP, form.name
+
+
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in ("l1", "softmax_cross_entropy")])
+def test_where_the_targets_are_met_every_form_is_sharp(name: str) -> None:
+    """d = 0, where a slope written as sign(d)·… has its kink and vanishes."""
+    loss, ops = LOSSES[name], BallArrays(FLOAT64, STRICT)
+    with precision(256):
+        a = exactly(ops, np.array([[0.25, 0.5, 1.0]], dtype=object))
+        for form in (*loss.value, *loss.slope):
+            assert max(allowances(form.formula(ops, a, a, 1))) < SHARP, form.name
+
+
+def test_large_logits_overflow_in_no_form_of_a_softmax() -> None:
+    """e^800 is no float64: the row's largest is taken away first."""
+    ops = BallArrays(FLOAT64, STRICT)
+    loss, softmax = LOSSES["softmax_cross_entropy"], ACTIVATIONS["softmax"].forward
+    with precision(256):
+        z = exactly(ops, np.array([[800.0, 0.0, -5.0], [-900.0, -905.0, -901.0]], dtype=object))
+        t = exactly(ops, np.array([[0.0, 0.5, 0.5], [0.25, 0.25, 0.5]], dtype=object))
+        for form in softmax:
+            assert max(allowances(form.formula(ops, z))) < SHARP, form.name
+        for of_loss in (*loss.value, *loss.slope):
+            assert max(allowances(of_loss.formula(ops, z, t, 1))) < SHARP, of_loss.name
+
+
+def test_every_form_says_where_it_comes_from() -> None:
+    forms = [form for a in ACTIVATIONS.values() for form in (*a.forward, *a.backward)]
+    assert all(form.source != form.name and len(form.source) >= len("definition") for form in forms)
+
+
+def test_targets_outside_a_losss_domain_are_not_admitted() -> None:
+    distribution, binary = LOSSES["softmax_cross_entropy"].admits, LOSSES["binary_cross_entropy_with_logits"].admits
+    assert distribution(np.array([0.1, 0.2, 0.7]))
+    assert distribution(np.array([1.0, 0.0, 9e-7]))
+    for row in ([0.5, 0.5, 0.5], [0.5, 0.25, 0.2], [1.5, -0.5, 0.0], [1.0, 0.0, 2e-6]):
+        assert not distribution(np.array(row))
+    assert binary(np.array([0.0, 1.0, 0.5]))
+    for row in ([1.001, 0.5], [0.5, -0.001]):
+        assert not binary(np.array(row))

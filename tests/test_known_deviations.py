@@ -132,3 +132,37 @@ def test_the_evidence_for_torch_forward_mode_still_holds() -> None:
     scalar, vector = torch.tensor(0.3, dtype=torch.float32), torch.tensor([0.3], dtype=torch.float32)
     assert torch.func.jacfwd(lambda x: 0.5 * x)(scalar).dtype is torch.float64
     assert torch.func.jacfwd(lambda x: 0.5 * x)(vector).dtype is torch.float32
+
+
+@pytest.mark.parametrize(("share", "known"), [(1.2, True), (1.5, True), (1.6, False), (1e7, False), (math.inf, False)])
+def test_what_is_further_off_than_the_evidence_explains_is_not_known(share: float, known: bool) -> None:
+    """A flipped sign in a formula whose primitive is known to be a little off."""
+    (found,) = marked([measurement(share=share)], {"mine": "2.5"}, "cpu", (replace(ENTRY, most_share=1.5),))
+    assert is_known(found) is known
+
+
+def test_what_is_too_far_off_explains_nothing_at_the_whole_level() -> None:
+    entry = replace(ENTRY, level="step", quantity="a*", most_share=1.5)
+    whole = measurement(level="whole", share=3.0)
+    for share, known in ((1.2, True), (30.0, False)):
+        rows = marked([measurement(level="step", quantity="a1", share=share), whole], {"mine": "2.5"}, "cpu", (entry,))
+        assert [is_known(m) for m in rows] == [known, known]
+
+
+def test_an_entry_is_no_staler_for_what_is_too_far_off_to_be_known() -> None:
+    rows = [replace(measurement(share=9.0), case=case) for case in SATURATED]
+    entries = (replace(ENTRY, most_share=1.5),)
+    assert stale(evidence(rows, {"mine": "2.5"}, "cpu", entries), entries=entries) == ["planted"]
+
+
+def test_every_entry_says_how_far_off_or_with_what_value() -> None:
+    assert all(1 <= e.most_share <= 3 or e.value == "nan" for e in known_deviations())
+
+
+@pytest.mark.parametrize("bound", ["", "most_share = 0", "most_share = '2'", "most_share = true", "most_share = nan"])
+def test_an_entry_without_a_bound_is_refused(bound: str, tmp_path: Path) -> None:
+    text = FILE.read_text(encoding="utf-8")
+    path = tmp_path / "known.toml"
+    path.write_text(text.replace("most_share = 2.2", bound, 1), encoding="utf-8")
+    with pytest.raises(BadInput, match="expected the largest share"):
+        known_deviations(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,24 @@ import sympy
 
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Evaluation
+from gradconform.reference.exact import HandWritten
 from gradconform.reference.network import Architecture, network
 from gradconform.reference.symbols import SYMBOLS, SymbolArrays, equal
 
+
+class Numbers(HandWritten):
+    """NumPy's own float64 operations, as far as they are wanted here."""
+
+    exp, tanh = staticmethod(np.exp), staticmethod(np.tanh)
+
+    def real(self, constant: Any) -> float:
+        return 0.1
+
+    def step(self, x: Any, above: float, below: float) -> Any:
+        return np.where(x > 0, above, below)
+
+
+NUMBERS = Numbers()
 INSTANCE = Architecture((2, 2, 2), ("sigmoid",) * 2, (False,) * 2, "half_squared_error", "sum", 1)
 #: Each tensor of the instance, and the document's names of its components.
 NAMES = {
@@ -72,3 +88,67 @@ def test_every_component_is_the_documents(tensor: str) -> None:
 def test_swapped_weights_are_noticed() -> None:
     instance, document = layered(), Evaluation(NETWORK, SYMBOLS, symbols())
     assert not equal(exactly(instance["dE/dW1"][0, 1]), exactly(document["dE_total/dw3"]))
+
+
+MIXED = Architecture((3, 4, 2), ("tanh", "identity"), (True, False), "l1", "mean", 5)
+
+
+def test_what_is_given_has_the_shapes_of_its_layers() -> None:
+    assert dict(MIXED.shapes) == {"X": (5, 3), "T": (5, 2), "eta": (), "W1": (4, 3), "b1": (4,), "W2": (2, 4)}
+    assert MIXED.parameters == 4 * 3 + 4 + 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("loss", "reduction", "count"),
+    [("l1", "sum", 1), ("l1", "mean", 10), ("softmax_cross_entropy", "sum", 1), ("softmax_cross_entropy", "mean", 5)],
+)
+def test_a_mean_is_over_every_component_or_over_the_rows(loss: str, reduction: str, count: int) -> None:
+    assert replace(MIXED, loss=loss, reduction=reduction).count == count
+
+
+def test_the_estimate_of_memory_is_for_each_weight_and_each_number_of_a_row() -> None:
+    """Nine arrays in the dtype and twenty-two in float64 of each weight; forty in float64 of each row's numbers."""
+    wide, long = replace(MIXED, batch=1), replace(MIXED, batch=1001)
+    row = 8 * 40 * (3 + 4 + 2)
+    assert wide.working_bytes(8) == 24 * (9 * 8 + 22 * 8) + row
+    assert wide.working_bytes(4) == 24 * (9 * 4 + 22 * 8) + row
+    assert long.working_bytes(8) - wide.working_bytes(8) == 1000 * row
+
+
+def test_a_component_is_computed_from_what_it_depends_on_and_nothing_else() -> None:
+    """The numbers that each equation's first component reads, and its last, by hand."""
+    derivation = network(MIXED)
+    shapes = {**MIXED.shapes, **{e.name: e.shape for e in derivation.equations}}
+    read = {
+        "z1": 3 + 3 + 1, "a1": 1, "z2": 4 + 4, "a2": 1, "E": 10 + 10, "dE/da2": 2, "dE/dz2": 1, "dE/dW2": 5 + 5,
+        "dE/da1": 2 + 2, "dE/dz1": 2, "dE/dW1": 5 + 5, "dE/db1": 5, "W1_new": 3, "b1_new": 3, "W2_new": 3,
+    }  # fmt: skip
+    for first in (True, False):
+        found = {}
+        for equation in derivation.equations:
+            assert equation.part is not None
+            operands = [np.zeros(shapes[o]) for o in equation.operands]
+            parts, local = equation.part(tuple(0 if first else n - 1 for n in equation.shape), operands)
+            found[equation.name] = sum(np.size(p) for p in parts)
+            assert len(local) == len(equation.shape)
+        assert found == read
+
+
+def test_a_block_of_rows_is_computed_from_the_rows_that_it_depends_on() -> None:
+    derivation = network(MIXED)
+    random = np.random.default_rng(0)
+    shapes = {**MIXED.shapes, **{e.name: e.shape for e in derivation.equations}}
+    values = {n: random.normal(size=shape) if shape else 0.5 for n, shape in shapes.items()}
+    for name in ("a1", "dE/da2", "dE/dz1", "dE/dW1", "W1_new", "b1_new"):
+        equation = derivation.by_name[name]
+        assert equation.rows is not None
+        operands = [values[o] for o in equation.operands]
+        whole = equation.forms[0].formula(NUMBERS, *operands)
+        block = slice(1, 3)
+        assert np.array_equal(equation.forms[0].formula(NUMBERS, *equation.rows(block, operands)), whole[block])
+
+
+def test_an_update_is_measured_by_its_step() -> None:
+    against = network(MIXED).by_name["W1_new"].against
+    assert against is not None
+    assert against.formula(NUMBERS, 0.5, np.array([3.0])) == 1.5

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import doctest
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests_support import Scripted
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Stencil
+from gradconform.conformance.command_line import main
 from gradconform.conformance.measurement import COLUMNS
 from gradconform.reference.cases import Point
 
@@ -105,6 +110,13 @@ def test_a_value_that_the_dtype_does_not_hold_deviates() -> None:
     assert loss["reason"].startswith("dtype: float32 does not hold")
 
 
+def test_a_number_of_numpy_s_is_told_as_a_number() -> None:
+    spoil = lambda p, a: replace(a, loss=np.float64(a.loss * (1 + 2.0**-40)))  # noqa: E731
+    rows = gc.check(Scripted(spoil), one(), dtype="float32")
+    (loss,) = rows[rows.quantity == "E_total"].to_dict("records")
+    assert loss["reason"].startswith("dtype: float32 does not hold 0.")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -114,11 +126,104 @@ def test_a_value_that_the_dtype_does_not_hold_deviates() -> None:
         ({"targets": 0.5}, "targets must be numbers t1 t2, got 0.5"),
         ({"targets": [[0.1, 0.9]]}, "targets must be numbers t1 t2"),
         ({"rate": "fast"}, "rate must be a number"),
+        ({"rate": "0.1"}, r"rate must be a number that float64 holds, got '0.1' \(str\)"),
+        ({"rate": True}, r"rate must be a number that float64 holds, got True \(bool\)"),
+        ({"rate": 10**400}, "rate must be a number that float64 holds, got 1000"),
+        ({"targets": {1.0, 0.0}}, "targets must be numbers t1 t2 in this order, got a set; give a list or a tuple"),
+        ({"inputs": (0.1, "0.2")}, "inputs must be numbers i1 i2"),
     ],
 )
 def test_a_case_that_cannot_be_judged_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(gc.BadInput, match=message):
         one(**changes)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), "float32"])
+def test_a_dtype_may_be_numpy_s_object(dtype: Any) -> None:
+    assert set(gc.check("numpy/central", one(), dtype=dtype).dtype) == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: gc.check("numpy", one(), dtype=None), r"dtype is None \(NoneType\); expected a name, one of bfloat16"),
+        (lambda: gc.check("numpy", one(), dtype=3), r"dtype is 3 \(int\); expected a name, one of float64"),
+        (lambda: gc.check("numpy", one(), dtype=np.int64), "unknown dtype 'int64'"),
+        (lambda: gc.check("numpy", one(), profile=None), r"profile is None \(NoneType\); expected a name"),
+        (lambda: gc.check("numpy", one(), device=None), "device is a NoneType; expected a name, such as 'cpu'"),
+        (lambda: gc.check("numpy", gc.Case("x", "nonsense", ())), "its derivation is 'nonsense'"),
+        (lambda: gc.check("numpy", gc.Case("x", 3, ())), "its derivation is 3"),
+        (lambda: gc.check("numpy", gc.Case("x", "document", ())), "its values are none, expected i1 i2"),
+        (lambda: gc.train("numpy", one(), steps="3"), "steps is '3'; expected 1 or more, a whole number"),
+        (lambda: gc.train("numpy", one(), steps=None), "steps is None"),
+        (lambda: gc.train("numpy", one(), steps=3.5), "steps is 3.5"),
+        (lambda: gc.train("numpy", one(), steps=True), "steps is True"),
+        (lambda: gc.cases(3), "glob is a int; expected text"),
+    ],
+)  # fmt: skip
+def test_an_argument_of_another_type_is_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(gc.BadInput, match=message):
+        call()
+
+
+def test_values_may_be_tensors_that_require_a_gradient() -> None:
+    torch = pytest.importorskip("torch")
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64, requires_grad=True)
+    assert one(weights=weights) == one() == one(weights=list(weights))
+
+
+def network(**changes: Any) -> gc.Case:
+    values: dict[str, Any] = {
+        "layers": [([[0.5, -0.25]], None, "identity")], "inputs": [[1.0, 2.0]], "targets": [[0.5]], "rate": 0.5,
+    }  # fmt: skip
+    return gc.network_case("mine/network", **{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reduction": None}, r"reduction is None \(NoneType\); expected a name, one of mean, sum"),
+        ({"loss": ["l1"]}, r"loss is \['l1'\] \(list\); expected a name"),
+        ({"layers": None}, r"layers are NoneType; expected a list of \(W, b, activation\)"),
+        ({"layers": [([[0.5, 1.0]], None, ["tanh"])]}, r"activation of layer 1 is \['tanh'\] \(list\)"),
+        ({"rate": True}, "rate must be a number that float64 holds"),
+        ({"targets": [[0.5], [0.5, 1.0]]}, "targets is no rectangular array of numbers"),
+        ({"inputs": [[1.0, math.nan]]}, r"inputs\[0, 1\] is nan; every value must be finite"),
+    ],
+)
+def test_a_network_that_cannot_be_judged_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(gc.BadInput, match=message):
+        network(**changes)
+
+
+def test_a_class_index_out_of_range_is_told_with_its_place() -> None:
+    with pytest.raises(gc.BadInput, match=r"targets\[1\] is the class index 3; expected 0 to 2, for 3 outputs"):
+        network(
+            layers=[(np.ones((3, 2)), None, "identity")], loss="softmax_cross_entropy", inputs=np.ones((2, 2)),
+            targets=[0, 3],
+        )  # fmt: skip
+
+
+def test_weights_of_a_network_may_be_tensors_that_require_a_gradient() -> None:
+    torch = pytest.importorskip("torch")
+    weight = torch.tensor([[0.5, -0.25]], requires_grad=True)
+    assert network(layers=[(weight, None, "identity")]) == network()
+
+
+def test_a_network_beyond_all_memory_is_refused_before_anything_is_copied() -> None:
+    # 10^14 weights that share one number: a copy would be 727 TiB, more than a process can map.
+    weight = np.broadcast_to(0.5, (10**7, 10**7))
+    with pytest.raises(gc.BadInput, match=r"judging 100,000,000,000,000 parameters takes about .* GiB, and .* GiB"):
+        network(layers=[(weight, None, "identity")], inputs=np.ones((1, 10**7)), targets=np.ones((1, 10**7)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_AS is POSIX")
+def test_a_limit_on_the_address_space_is_a_limit_on_the_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1, resource.RLIM_INFINITY))
+    with pytest.raises(gc.BadInput, match=r"and 0\.0 GiB of memory are available"):
+        network()
 
 
 def test_a_case_id_cannot_leave_its_folder() -> None:
@@ -164,6 +269,18 @@ def test_cases_and_adapters_are_listed() -> None:
     assert gc.cases("document/worked*") == ["document/worked-example"]
     assert len(gc.cases("document/*")) >= 200
     assert {"torch", "jax", "numpy"} <= set(gc.adapters())
+
+
+def test_a_case_of_real_data_without_scikit_learn_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    message = r"case 'network/iris' needs scikit-learn, which is not installed: python -m pip install scikit-learn"
+    with pytest.raises(gc.BadInput, match=message):
+        gc.check("numpy", "network/iris")
+    result = CliRunner().invoke(main, ["explain", "network/iris"])
+    assert result.exit_code == 2
+    assert "needs scikit-learn" in " ".join(result.stderr.split())
+    with pytest.raises(gc.BadInput, match="unknown case 'network/irsi'"):
+        gc.check("numpy", "network/irsi")
 
 
 def test_a_seed_changes_the_random_cases_and_only_them() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -36,6 +38,18 @@ def test_a_plug_in_is_found_by_module_and_object() -> None:
     (chosen,) = registry.choose("wrong_adapters:correct")
     assert (chosen.spec, chosen.route.name) == ("wrong_adapters:correct/only", "only")
     assert registry.choose(chosen.spec)[0].adapter is chosen.adapter
+
+
+def test_a_plug_in_of_the_working_folder_is_found_and_the_path_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in_the_working_folder.py").write_text("from wrong_adapters import correct")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    before = list(sys.path)
+    (chosen,) = registry.choose("in_the_working_folder:correct")
+    assert chosen.adapter.name == "correct"
+    assert sys.path == before
 
 
 def test_default_routes_leave_out_those_by_name_only() -> None:

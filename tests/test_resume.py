@@ -137,6 +137,18 @@ def test_a_file_that_ends_within_its_header_begins_anew(cli: Cli, tmp_path: Path
     assert without_times(path) == without_times(uninterrupted)
 
 
+@pytest.mark.parametrize(("size", "message"), [(0, "is empty"), (50, "ends within its header")])
+def test_a_file_that_does_not_say_what_it_was_to_judge_is_not_resumed_as_a_default_run(
+    cli: Cli, tmp_path: Path, uninterrupted: Path, size: int, message: str
+) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_bytes(uninterrupted.read_bytes()[:size])
+    done = cli("run", "--resume", "one.jsonl")
+    assert done.returncode == 2
+    assert f"one.jsonl {message}: what it was to judge is not known" in " ".join(done.stderr.split())
+    assert path.stat().st_size == size
+
+
 @pytest.mark.parametrize(
     ("options", "spoil", "message"),
     [

@@ -143,15 +143,16 @@ def test_a_verdict_with_a_known_reason_that_does_not_deviate_is_not_known() -> N
     assert (row["conforming"], row["known"], row["deviating"]) == (1, 0, 0)
 
 
-def test_vacuous_quantities_are_counted_by_dtype_and_family(measurements: pd.DataFrame) -> None:
+def test_vacuous_quantities_are_counted_by_dtype_level_and_family(measurements: pd.DataFrame) -> None:
     table = tables.vacuous_by_scale(measurements)
     judged = [r for r in records_of(measurements) if r["verdict"] not in ("unsupported", "crashed")]
-    keys = Counter((r["dtype"], r["case"].rpartition("/")[0]) for r in judged)
-    vacuous = Counter((r["dtype"], r["case"].rpartition("/")[0]) for r in judged if r["verdict"] == "vacuous")
+    where = [(r["dtype"], r["level"], r["case"].rpartition("/")[0]) for r in judged]
+    keys = Counter(where)
+    vacuous = Counter(key for key, r in zip(where, judged, strict=True) if r["verdict"] == "vacuous")
     assert table["judged"].to_dict() == dict(keys)
     assert table["vacuous"].to_dict() == {k: vacuous[k] for k in keys}
-    assert vacuous["float32", "document/scale-20"] > 0
-    assert table.index.names == ["dtype", "cases"]
+    assert vacuous["float32", "whole", "document/scale-20"] > 0
+    assert table.index.names == ["dtype", "level", "cases"]
     assert list(dict.fromkeys(table.index.get_level_values("dtype"))) == ["float64", "float32", "float16"]
 
 

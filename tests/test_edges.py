@@ -1,0 +1,323 @@
+"""Correct programs at the edges of the claim are not accused, and wrong ones there are.
+
+Each of these was got wrong once: by a radius that was dropped, a bound that was none, or a whole tensor given up.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradconform as gc
+from gradconform.adapters.contract import Answer, Point, Route, Trace
+from gradconform.adapters.registry import load
+from gradconform.conformance import check_network
+from gradconform.conformance.levels import reports
+from gradconform.reference.array_judge import Screen, norm
+from gradconform.reference.arrays import EXCEPTIONAL, RoundedArrays
+from gradconform.reference.ball_arrays import BallArrays
+from gradconform.reference.cases import Case, derivation, point
+from gradconform.reference.exact import precision
+from gradconform.reference.formats import BFLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.judge import Judgement
+from gradconform.reference.profiles import OPENCL, STRICT
+from gradconform.reference.rounded import ANYTHING, RoundedBalls
+
+FRAMEWORKS = ("torch/module", "jax/eager")
+
+
+def adapter(answer: Any, dtype: str) -> Any:
+    return SimpleNamespace(name="written", routes=(Route("out", dtypes=(dtype,)),), answer=answer)
+
+
+def judged(framework: Any, case: Case, dtype: str, **options: Any) -> Any:
+    """Measurements by (level, quantity)."""
+    if isinstance(framework, str):
+        pytest.importorskip(framework.split("/")[0])
+    rows = gc.check(framework, case, dtype=dtype, **options)
+    return rows.set_index(["level", "quantity"])
+
+
+def step(framework: str, case: Case, dtype: str, quantity: str) -> Judgement:
+    """One quantity's judgement at the step level."""
+    pytest.importorskip(framework.split("/")[0])
+    name, route = framework.split("/")
+    at = point(case, dtype)
+    trace = load(name).answer(at, route).trace
+    assert trace is not None
+    reported = reports(derivation(at.derivation), trace)
+    return check_network.Step(at, OPENCL, reported).judge(quantity, np.asarray(reported[quantity]), half_ulp=False)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_softmax_over_more_classes_than_the_scalar_arithmetic_is_asked_about(framework: str) -> None:
+    random = np.random.default_rng(0)
+    case = gc.network_case(
+        "mine/vocabulary", layers=[(random.normal(size=(10_001, 4)) * 75, None, "identity")],
+        loss="softmax_cross_entropy", inputs=random.normal(size=(1, 4)), targets=np.array([3]), rate=0.1,
+    )  # fmt: skip
+    assert step(framework, case, "float32", "dE/da1").verdict == "conforms"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_numbers_that_double_words_do_not_hold_are_judged_in_balls(framework: str) -> None:
+    case = gc.network_case(
+        "mine/tiny", layers=[([[0.5]], None, "identity")], inputs=[[1e-300]], targets=[[0.0]], rate=0.1
+    )
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous"}
+
+
+def test_a_loss_of_many_classes_with_tiny_probabilities_is_judged() -> None:
+    """More numbers than balls are asked about at first, and some that double words do not hold."""
+    random = np.random.default_rng(0)
+    case = gc.network_case(
+        "mine/classes", layers=[(random.normal(size=(100, 4)) * 60, None, "identity")], loss="softmax_cross_entropy",
+        inputs=random.normal(size=(128, 4)), targets=random.integers(0, 100, 128), rate=0.1,
+    )  # fmt: skip
+    assert step("torch/eager", case, "float64", "E").verdict == "conforms"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("activation", ["elu", "selu"])
+@pytest.mark.parametrize("tiny", [0.0, 1e-150])
+def test_a_target_that_is_met_where_the_slope_is_a_set(framework: str, activation: str, tiny: float) -> None:
+    """l1's kink in a layer whose products are so small that the whole network is judged in balls."""
+    case = gc.network_case(
+        "mine/kinks", layers=[([[1.0, 1.0, -1.0, 0.0], [0.0, 0.0, 0.0, tiny]], None, activation)], loss="l1",
+        inputs=[[0.1, 0.2, 0.3, 1e-150]], targets=[[0.0, 5.0]], rate=0.1,
+    )  # fmt: skip
+    assert not (judged(framework, case, "float64").verdict == "deviates").any()
+
+
+def test_a_set_keeps_its_width_through_every_operation() -> None:
+    ops = BallArrays(FLOAT64, STRICT)
+    with precision(192):
+        slopes = ops.step(ops.given([0.0]), 1, 0)  # [0, 1]
+        one, zero = ops.given([1.0]), ops.given([0.0])
+        for found, inside in {
+            "select": (ops.select(zero, slopes, slopes), (0.0, 1.0)),
+            "step": (ops.step(zero, slopes, 2), (0.0, 2.0)),
+            "quotient": (slopes / one, (0.0, 1.0)),
+            "square": (slopes**2, (0.0, 1.0)),
+            "e^x": (ops.exp(slopes), (1.0, np.exp(1.0))),
+            "instead": (ops.instead(zero, slopes, slopes, slopes), (0.0, 1.0)),
+        }.values():
+            ball = found.values[0]
+            assert all(ball.distance(x) <= ball.radius for x in inside)
+
+
+@pytest.mark.parametrize("count", [0, EXCEPTIONAL, EXCEPTIONAL + 1])
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_tensor_that_is_wrong_is_not_excused_by_many_exceptional_components(count: int, wrong: bool) -> None:
+    """σ(−12) in float16, where e^12 overflows: of the components beyond the first of them nothing is known."""
+    half, rows = np.float16, 4096
+    z = np.where(np.arange(rows) < count, -12.0, 1.0)[:, None]
+    case = gc.network_case(
+        "mine/saturated", layers=[([[1.0]], None, "sigmoid")], loss="l1", inputs=z, targets=np.full((rows, 1), -1.0),
+        rate=0.5,
+    )  # fmt: skip
+
+    def answer(point: Point, route: str) -> Answer:
+        a = (1 / (1 + np.exp(-z))).astype(half)
+        d, w = np.ones_like(z).astype(half), np.array([[1.0]], half)
+        trace = Trace(
+            {"z1": z.astype(half), "a1": -a if wrong else a, "E": 1.0}, {"z1": d, "a1": d}, {"W1": w}, {"W1": w}
+        )
+        return Answer(1.0, {"W1": w}, {"W1": w}, trace)
+
+    verdict = judged(adapter(answer, "float16"), case, "float16").loc[("step", "a1")].verdict
+    assert (verdict == "deviates") == wrong
+    assert wrong or verdict in ("conforms", "out of range")
+
+
+def test_an_inner_product_summed_from_left_to_right_conforms_at_the_very_edge_of_its_bound() -> None:
+    u = 2.0**-53
+    x = u * (1 - 2.0**-52)
+    inputs = np.array([[1 + 1541314250 * 2.0**-52, 2.0**24, x * 2.0**-24, 1, 1, 1]])
+    weights = np.array([[1 - 3082627444 * 2.0**-53, x * 2.0**-24, 2.0**24, x, x, x]])
+
+    def answer(point: Point, route: str) -> Answer:
+        z = 0.0
+        for a, b in zip(point.values["X"][0].tolist(), point.values["W1"][0].tolist(), strict=True):
+            z = z + a * b
+        return Answer(z, {"W1": inputs.copy()}, {"W1": weights - point.rate * inputs})
+
+    case = gc.network_case(
+        "mine/dot", layers=[(weights, None, "identity")], loss="l1", inputs=inputs, targets=[[0.0]], rate=0.5
+    )
+    loss = judged(adapter(answer, "float64"), case, "float64").loc[("whole", "E")]
+    pairs = zip(inputs[0].tolist(), weights[0].tolist(), strict=True)
+    exact = sum((Fraction(a) * Fraction(b) for a, b in pairs), Fraction(0))
+    share = abs(Fraction(loss.value) - exact) / (6 * Fraction(u) * exact)
+    assert 1 - 1e-9 < share <= 1
+    assert loss.verdict == "conforms"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_dead_relu_is_decided(framework: str) -> None:
+    """Frameworks take the end of the set of slopes, which double words alone do not tell from just beyond it."""
+    case = gc.network_case(
+        "mine/dead", layers=[([[0.0, 0.0]], [0.0], "relu"), ([[1.0]], None, "identity")], loss="l1",
+        inputs=[[0.3, 0.7]], targets=[[1.0]], rate=0.1,
+    )  # fmt: skip
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous"}
+
+
+def test_what_a_threshold_leaves_out_is_measured_to_the_last_bit() -> None:
+    """softplus(32.2) = 32.2 + 10^−14, and PyTorch says 32.2."""
+    case = gc.network_case(
+        "mine/threshold", layers=[([[8.208912440770286, 8.683029280195504]], None, "softplus")], loss="l1",
+        inputs=[[1.9616499782162093, 1.8545385937306662]], targets=[[0.0]], rate=0.5,
+    )  # fmt: skip
+    assert judged("torch/module", case, "float64", profile="strict").loc[("whole", "E")].verdict == "conforms"
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-170])
+def test_lost_digits_are_vacuous_whatever_the_size(scale: float) -> None:
+    case = gc.network_case(
+        "mine/lost", layers=[([[1.0, 1.0, -1.0]], None, "identity"), ([[scale]], None, "identity")],
+        loss="squared_error", inputs=[[0.1, 0.2, 0.3]], targets=[[0.0]], rate=0.5,
+    )  # fmt: skip
+    assert judged("torch/module", case, "float64").loc[("whole", "dE/dW2")].verdict == "vacuous"
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e160, 1e172])
+def test_certified_bits_do_not_depend_on_the_size(scale: float) -> None:
+    case = gc.network_case(
+        "mine/large", layers=[([[scale]], None, "identity")], loss="l1", inputs=[[1.5]], targets=[[0.0]], rate=0.5
+    )
+    loss = judged("torch/module", case, "float64").loc[("whole", "E")]
+    assert loss.verdict == "conforms"
+    assert 50 < loss.certified_bits < 54
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-300, 1e-200, 1e200, 1e300])
+def test_a_norm_neither_overflows_nor_underflows(scale: float) -> None:
+    assert norm(np.array([[3.0, 0.0], [0.0, -4.0]]) * scale) == pytest.approx(5 * scale, rel=1e-15)
+    assert norm(np.zeros(3)) == 0
+
+
+@pytest.mark.parametrize("company", [False, True])
+def test_a_slope_beyond_a_kinks_set_deviates_alone_and_in_company(company: bool) -> None:
+    single = np.float32
+    ulp = single(2.0**-23)
+    adjoint = np.array([[single(2) - ulp, single(2)]], single)
+    case = gc.network_case(
+        "mine/beyond", layers=[([[0.0], [1.0]], None, "relu")], inputs=[[1.0]],
+        targets=[[-float(adjoint[0, 0]), -1.0]], rate=0.5,
+    )  # fmt: skip
+    dz = np.array([[single(2), single(2) - ulp if company else single(2)]], single)
+
+    def answer(point: Point, route: str) -> Answer:
+        z, slope = np.array([[0, 1]], single), dz.T.copy()
+        new = point.values["W1"].astype(single) - single(point.rate) * slope
+        loss = float((single(0.5) * adjoint * adjoint).sum())
+        trace = Trace({"z1": z, "a1": z, "E": loss}, {"z1": dz, "a1": adjoint}, {"W1": slope}, {"W1": new})
+        return Answer(loss, {"W1": slope}, {"W1": new}, trace)
+
+    found = judged(adapter(answer, "float32"), case, "float32").loc[("step", "dE/dz1")]
+    assert (found.verdict, found.worst_index) == ("deviates", "0,0")
+
+
+@pytest.mark.parametrize("target", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("k", [64, 4096])
+def test_what_the_screens_own_rounding_may_hide_is_adjudicated(k: int, target: Format) -> None:
+    """Radii are computed in float32 and enlarged for it: a share below the limit is below 1 of the exact allowance."""
+    random = np.random.default_rng(k)
+    ops, balls = RoundedArrays(target, OPENCL), RoundedBalls(target, OPENCL)
+    a, b = (target.round(random.normal(size=s)).astype(np.float32) for s in ((3, k), (k, 2)))
+    found = ops.given(a) @ ops.given(b)
+    screen = Screen("a·b", target, (3, 2))
+    screen.add(target.round(a.astype(float) @ b.astype(float)).astype(np.float32), found, 0)
+    with precision(192):
+        for i, j in np.ndindex(3, 2):
+            exact = balls.dot_of_numbers(a[i].astype(float), b[:, j].astype(float)).radius
+            assert float(found.radii()[i, j]) * screen.limit <= exact.upper()
+
+
+def test_the_bound_of_a_product_holds_for_subnormal_factors() -> None:
+    arrays, balls = RoundedArrays(FLOAT32, OPENCL), RoundedBalls(FLOAT32, OPENCL)
+    x, y = 2.99609375 * 2.0**-126, 2.0**60
+    with precision(192):
+        found = arrays.reported(np.array([[x]])) @ arrays.given(np.array([[y]]))
+        expected = balls.dot([balls.reported(x)], [balls.given(y)])
+        assert found.radii()[0, 0] >= float(expected.radius.lower())
+
+
+def test_a_row_with_an_unknown_component_leaves_the_others_known() -> None:
+    ops = RoundedArrays(FLOAT32, OPENCL)
+    found = ops.row_maximum(ops.given(np.array([[1.0, np.inf], [1.0, 2.0]])))
+    assert found.specials is not None
+    assert found.specials.ravel().tolist() == [ANYTHING, 0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "big"), [("float32", 1e18), ("float32", 1e20), ("float64", 1e200), ("bfloat16", 1e20)]
+)
+def test_a_row_that_overflows_does_not_excuse_another(dtype: str, big: float) -> None:
+    """x·w overflows in the first row of the batch; the sign of the second is wrong."""
+    torch = pytest.importorskip("gradconform.adapters.on_torch").adapter
+    case = gc.network_case(
+        "mine/hidden", layers=[([[big]], None, "identity")], loss="l1", inputs=[[big], [1.0], [2.0]],
+        targets=np.zeros((3, 1)), rate=0.5,
+    )  # fmt: skip
+
+    class Answering:
+        name = "answering"
+        routes = (Route("eager"),)
+
+        def __init__(self, sign: float) -> None:
+            self.sign = sign
+
+        def answer(self, point: Point, route: str) -> Answer:
+            answer = torch.answer(point, "eager")
+            answer.trace.values["z1"][1] *= self.sign
+            return answer  # type: ignore[no-any-return]
+
+    for sign in (1.0, -1.0):
+        found = judged(Answering(sign), case, dtype).loc[("step", "z1")]
+        assert (found.verdict == "deviates") == (sign < 0)
+        assert sign > 0 or found.worst_index == "1,0"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_logits_of_which_float64_does_not_hold_the_square_are_judged(framework: str) -> None:
+    case = gc.network_case(
+        "mine/logits", layers=[([[1e200]], None, "identity")], loss="binary_cross_entropy_with_logits",
+        inputs=[[1.0]], targets=[[1.0]], rate=0.1,
+    )  # fmt: skip
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous", "out of range"}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_tie_in_every_row_of_a_batch_is_decided(framework: str) -> None:
+    """1 + 2⁻²⁴ is half way between two numbers: its rounding takes all of the allowance."""
+    case = gc.network_case(
+        "mine/ties", layers=[([[1.0]], None, "identity")], inputs=np.ones((200, 1)),
+        targets=np.full((200, 1), -(2.0**-24)), rate=0.5,
+    )  # fmt: skip
+    assert judged(framework, case, "float32").loc[("step", "dE/da1")].verdict == "conforms"
+
+
+@pytest.mark.parametrize(("weight", "inputs", "steps"), [(0.5, 1e-300, 3), (0.1, 10.0, 300)])
+def test_training_beyond_double_words_says_nothing_of_the_drift(weight: float, inputs: float, steps: int) -> None:
+    pytest.importorskip("torch")
+    case = gc.network_case(
+        "mine/diverging", layers=[([[weight]], None, "identity")], loss="squared_error", inputs=[[inputs]],
+        targets=[[1.0]], rate=0.1,
+    )  # fmt: skip
+    rows = gc.train("torch/module", case, steps=steps)
+    assert rows.step.max() == steps - 1
+    assert np.isnan(rows[rows.step == steps - 1].drift.astype(float)).all()
+
+
+def test_a_negative_rate_is_unsupported_where_a_framework_refuses_it() -> None:
+    pytest.importorskip("torch")
+    case = gc.document_case("mine/up", weights=[0.5] * 8, inputs=(1, 1), targets=(0.1, 0.9), rate=-0.1)
+    rows = gc.check("torch/eager", case)
+    assert list(rows.verdict) == ["unsupported"]
+    assert rows.reason[0].startswith("rate: torch.optim.SGD refuses")
