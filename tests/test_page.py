@@ -310,8 +310,8 @@ return [...document.querySelectorAll('#network text.edge')].map((label) => {
   const near = (line) => Math.abs((line.x2 - line.x1) * (y - line.y1) - (line.y2 - line.y1) * (x - line.x1));
   const own = lines.filter((line) => line.x1 < x && x < line.x2).reduce((a, b) => (near(b) < near(a) ? b : a));
   const length = Math.hypot(own.x2 - own.x1, own.y2 - own.y1), along = (length * (x - own.x1)) / (own.x2 - own.x1);
-  const end = own.y1 === own.y2 ? length - 26 : length / 2;
-  return { label: label.textContent, title: own.title, clear: along - half > 26 && along + half < end };
+  const end = own.y1 === own.y2 ? length - 30 : length / 2;
+  return { label: label.textContent, title: own.title, clear: along - half > 30 && along + half < end };
 })
 """
 

@@ -19,8 +19,10 @@ function drawn(derivation, at, rows, who) {
   const layers = derivation.layers.map((layer) => ({ ...layer, drawn: layer.units.length }));
   // On a narrow screen the layers stand closer, and the numbers of the weights below the picture: so it fits, and is read.
   const narrow = NARROW.matches, gap = narrow ? 135 : 260, margin = narrow ? 60 : 90;
-  const most = Math.max(...layers.map((l) => l.drawn)), height = (most > 2 ? 110 : 150) * most + 80, width = 2 * margin + gap * (layers.length - 1);
-  const x = (l) => margin + gap * l, y = (l, i) => (height * (i + 1)) / (layers[l].drawn + 1);
+  const most = Math.max(...layers.map((l) => l.drawn)), pitch = most > 2 ? 100 : 140, height = pitch * (most - 1) + 120, width = 2 * margin + gap * (layers.length - 1);
+  const x = (l) => margin + gap * l, y = (l, i) => 75 + pitch * (i + (most - layers[l].drawn) / 2);
+  // Small networks are drawn larger; one of so many layers that it would be too small to read is scrolled instead.
+  const deep = layers.length > (narrow ? 3 : 4), scale = narrow || deep || most > 2 ? 1 : 1.5;
   const got = new Map(rows.filter((row) => text("who", row) === who && text("level", row) === "whole").map((row) => [text("quantity", row), number("value", row)]));
   const lines = [], labels = [], numbers = [], spoken = [];
   const largest = Math.max(1e-300, ...at.edges.flatMap((e) => e.weights.flat().map(Math.abs)));
@@ -35,15 +37,15 @@ function drawn(derivation, at, rows, who) {
       const crossing = i !== j && of.length > 1 && edge.weights.length > 1, along = crossing ? 0.29 : 0.5;
       const rise = y(l + 1, j) - y(l, i), turn = `translate(${x(l) + along * gap} ${y(l, i) + along * rise}) rotate(${(Math.atan2(rise, gap) * 180) / Math.PI})`;
       const placed = (words, dy) => element("text", { svg: true, y: dy, transform: turn, "text-anchor": "middle", class: "edge" }, words);
-      labels.push(...(narrow ? [placed(name, 4)] : [placed(weight, -7), placed(slope, 15)]));
+      labels.push(...(narrow ? [placed(name, -6)] : [placed(weight, -7), placed(slope, 15)]));
       numbers.push(element("li", {}, label));
     }
   })));
   const units = layers.flatMap((layer, l) => [
     element("text", { svg: true, x: x(l), y: 16, "text-anchor": "middle", class: "label" }, layer.size > layer.drawn ? `${layer.label}: ${layer.drawn} of ${layer.size}` : layer.label),
-    ...layer.units.flatMap((unit, i) => [element("circle", { cx: x(l), cy: y(l, i), r: 26 }),
+    ...layer.units.flatMap((unit, i) => [element("circle", { cx: x(l), cy: y(l, i), r: 30 }),
       element("text", { svg: true, x: x(l), y: y(l, i) - 2, "text-anchor": "middle" }, unit), element("text", { svg: true, x: x(l), y: y(l, i) + 12, "text-anchor": "middle" }, digits(at.units[l][i], 4))])]);
-  const picture = element("svg", { class: layers.length > 4 ? "deep" : "",  viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken.slice(0, 16).join("; ") }, ...lines, ...units, ...labels);
+  const picture = element("svg", { class: deep ? "deep" : "", width: scale * width, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken.slice(0, 16).join("; ") }, ...lines, ...units, ...labels);
   return element("figure", {}, element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Network" }, picture),
     ...(narrow && numbers.length ? [element("ul", { class: "edges" }, ...numbers)] : []),
     element("figcaption", {}, `Line width is |weight|, dashed is negative; the gradients are ${who && derivation.loss === "E_total" ? who + "’s where it was judged" : "the truth"}.`));
