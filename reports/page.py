@@ -39,6 +39,25 @@ MARKS = {
     "crashed": ("!", "crashed", "there is no answer"),
     "unsupported": ("–", "unsupported", "the route does not run it"),
 }
+#: What the page's words mean, in the order in which a reader meets them.
+WORDS = {
+    "adapter/route": "The framework, and the way in which it was asked for the gradient: torch/eager is PyTorch by "
+                     "loss.backward().",
+    "case": "A network with its inputs, targets, weights and learning rate, judged in each dtype.",
+    "truth": "The exact value of the formula for the numbers of the case, computed with bounds on its own error.",
+    "whole level": "A loss, gradient or updated weight judged from the inputs of the case alone: the roundings of all "
+                   "equations on the way are allowed for.",
+    "step level": "One equation judged by itself, on the operands that the framework reported for it: only its own "
+                  "roundings are allowed for, so that a small fault shows.",
+    "allowance": "The largest error that the roundings of an accepted form of the formula can make.",
+    "share": "Error ÷ allowance. Up to 1 the result conforms; above 1 no accepted form can give it, and it deviates.",
+    "ulp": "Unit in the last place: how far apart the numbers of the dtype are where the truth lies. It measures "
+           "accuracy and decides nothing.",
+    "certified bits": "log₂(|truth| ÷ allowance): so many leading bits of the number a pass vouches for. Of an updated "
+                      "weight they are those of its step.",
+    "vacuous": "Within the allowance, but that is as large as the truth itself (0 certified bits or fewer): a result "
+               "of 0 would pass too. Not counted as a pass.",
+}  # fmt: skip
 _SCRIPTS = ("measurements.js", "charts.js", "case.js", "page.js")
 #: What could end a data block or begin markup in one, and the two line ends that JSON admits and JavaScript did not.
 _ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -81,12 +100,13 @@ def page(
     style, script = _source("page.css"), "\n".join(_source(name) for name in _SCRIPTS)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     runs = [_run(header) for header in headers]
-    data = {"columns": columns(m), "rows": len(m), "runs": runs, **(derived or {"derivations": {}, "cases": {}}),
-            "known": known or {}}  # fmt: skip
+    totals = _totals(m)
+    data = {"columns": columns(m), "rows": len(m), "judged": totals["judged"], "runs": runs, "known": known or {},
+            **(derived or {"derivations": {}, "cases": {}})}  # fmt: skip
     text = environment.from_string(_source("page.html.jinja")).render(
         style=_trusted(style), script=_trusted(script), style_digest=_digest(style), script_digest=_digest(script),
-        data=_trusted(embedded(data)), matrix=matrix(m), dtypes=_dtypes(m), totals=_totals(m), runs=runs,
-        marks=MARKS, files=files_beside, spelled=_spelled,
+        data=_trusted(embedded(data)), matrix=matrix(m), dtypes=_dtypes(m), totals=totals, runs=runs,
+        marks=MARKS, words=WORDS, files=files_beside, spelled=_spelled,
     )  # fmt: skip
     return text.encode("utf-8", "backslashreplace").decode()
 

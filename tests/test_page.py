@@ -128,6 +128,15 @@ def test_the_legend_explains_every_mark_and_no_two_marks_are_the_same() -> None:
     assert len({mark for mark, _, _ in MARKS.values()}) == len(MARKS)
 
 
+def test_every_word_that_the_page_takes_for_granted_is_explained_on_it() -> None:
+    text = page(framed(DEVIATING), [HEADER])
+    (words,) = re.findall(r'<section id="words".*?</section>', text, re.DOTALL)
+    explained = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", words))
+    assert {"adapter/route", "share", "ulp", "vacuous", "certified bits", "step level", "whole level"} <= set(explained)
+    assert all(explained.values())
+    assert text.count('href="#words"') == 2
+
+
 def test_the_claims_hypotheses_are_those_of_the_readme(measurements: pd.DataFrame) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     said = re.findall(r"^\d+\. \*([A-Z][a-z ]+)\.?\*", readme, re.MULTILINE)
@@ -159,10 +168,14 @@ def opened(driver: Any, measurements: pd.DataFrame, tmp_path: Path) -> Iterator[
     assert driver.get_log("browser") == [], "the console is silent"
 
 
-def seen_as_wide_as(driver: Any, width: int) -> None:
-    """The window as wide as that, until the end of the test."""
+def as_wide_as(driver: Any, width: int) -> None:
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def seen_as_wide_as(driver: Any, width: int) -> None:
+    """The window as wide as that, until the end of the test, and the worked example drawn anew."""
+    as_wide_as(driver, width)
     until(driver, "return NARROW.matches && !document.querySelector('.edges')", False)
 
 
@@ -271,11 +284,50 @@ def test_a_heat_map_has_no_row_without_a_number(driver: Any, tmp_path: Path) -> 
     driver.get((tmp_path / "index.html").as_uri())
     ready(driver)
     tables = driver.find_elements("css selector", "#heat table")
-    assert [t.find_element("tag name", "caption").text.rsplit(", ", 1)[1] for t in tables] == [
-        "the document’s network", "layered networks",
-    ]  # fmt: skip
+    captions = [t.find_element("tag name", "caption").text.split(":")[0] for t in tables]
+    assert captions == ["The document’s network", "Layered networks"]
     rows = [[row.text for row in t.find_elements("css selector", "tbody tr")] for t in tables]
     assert rows == [["mine/eager 2.0e+7"], ["mine/module 2.0e+7"]]
+
+
+@in_a_browser
+def test_an_error_in_ulps_of_lost_digits_is_in_no_heat_map_as_it_is_in_no_verdict(driver: Any, tmp_path: Path) -> None:
+    right = replace(DEVIATING, level="whole", verdict="conforms", error_ulp=3, share=0.5)
+    lost = replace(right, case="document/other", verdict="vacuous", error_ulp=1e17, share=0.25)
+    driver.get(write_page(framed(right, lost), [HEADER], tmp_path).as_uri())
+    ready(driver)
+    cell = "return document.querySelector('#heat tbody td').textContent"
+    assert driver.execute_script(cell) == "3"
+    assert "1 measurements" in driver.find_element("css selector", "#spread figcaption").text
+    driver.execute_script("by('metric').value = 'share'; heat()")
+    assert driver.execute_script(cell) == "0.5"
+    assert "2 measurements" in driver.find_element("css selector", "#spread figcaption").text
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (Measurement(CASE, "mine", "eager", "float32", None, "*", 0, verdict="unsupported"),
+         ["below is the truth alone", "Nothing was judged, so that nothing can deviate"]),
+        (replace(DEVIATING, verdict="conforms"), ["mine/eager: 1.5", "Nothing deviates."]),
+    ],
+)  # fmt: skip
+def test_a_section_that_has_nothing_to_show_says_so(
+    driver: Any, tmp_path: Path, row: Measurement, said: list[str]
+) -> None:
+    m = framed(row)
+    driver.get(write_page(m, [], tmp_path, derivations([catalogue()[CASE]], m)).as_uri())
+    ready(driver)
+    texts = [driver.find_element("id", i).text for i in ("case", "deviations")]
+    for text, expected in zip(texts, said, strict=True):
+        assert expected in text
+    assert "has a number to show" in driver.find_element("id", "heat").text
+    assert "No run came with a header" in driver.find_element("id", "provenance").text
+    driver.execute_script("by('search').value = 'nothing is called so'; choose()")
+    (only,) = driver.find_elements("css selector", "#rows tbody td")
+    assert only.text == "No measurement is as asked for above."
+    assert driver.get_log("browser") == []
 
 
 @in_a_browser
@@ -332,11 +384,41 @@ def test_every_weight_is_written_along_its_own_line_clear_of_the_crossing(opened
 def test_on_a_narrow_screen_every_verdict_and_the_network_are_within_it_and_large_enough_to_read(opened: Any) -> None:
     seen_as_wide_as(opened, 390)
     until(opened, "return document.querySelectorAll('.edges li').length", 8)
+    route = "return document.querySelector('#heat tbody th').getBoundingClientRect().left"
+    before = opened.execute_script(route)
+    opened.execute_script("by('heat').scrollLeft = 200")
+    assert opened.execute_script("return by('heat').scrollLeft") == 200
+    assert opened.execute_script(route) == before, "the route stays beside its numbers"
     measured = "return [...document.querySelectorAll(arguments[0])].map((e) => e.getBoundingClientRect()[arguments[1]])"
     assert max(opened.execute_script(measured, ".matrix td, #network svg", "right")) <= 390
     assert min(opened.execute_script(measured, "#network text", "height")) > 9
     labels = "return [...document.querySelectorAll('.matrix td')].map((e) => getComputedStyle(e, '::before').content)"
     assert {'"float64"', '"float32"', '"bfloat16"'} == set(opened.execute_script(labels))
+
+
+DEEP = "network/huber"
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_network_of_many_units_is_large_enough_to_read_and_what_is_too_wide_scrolls_by_itself(
+    driver: Any, tmp_path: Path, width: int
+) -> None:
+    m = framed(replace(DEVIATING, case=DEEP, verdict="unsupported", truth=None))
+    as_wide_as(driver, width)
+    driver.get(write_page(m, [HEADER], tmp_path, derivations([catalogue()[DEEP]], m)).as_uri())
+    ready(driver)
+    measured = "return [...document.querySelectorAll('#network text')].map((e) => e.getBoundingClientRect().height)"
+    assert min(driver.execute_script(measured)) > 9
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    scrolls = "const e = document.querySelector('#network .scroll'); return e.scrollWidth > e.clientWidth"
+    assert driver.execute_script(scrolls) == (width == 390)
+    blank = """
+    const below = (e) => e.getBoundingClientRect().bottom, circles = [...document.querySelectorAll('#network circle')];
+    return below(document.querySelector('#network svg')) - Math.max(...circles.map(below));
+    """
+    assert 0 < driver.execute_script(blank) < 30
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @in_a_browser

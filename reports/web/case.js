@@ -64,6 +64,7 @@ function equations(derivation, at, rows) {
     if (!judged.has(key) || text("level", row) === "step") judged.set(key, row);
   }
   const parts = [element("p", { class: "hint" }, "Given: " + Object.entries(at.given).map(([n, v]) => `${n} = ${v}`).join(", "))];
+  if (!derivation.equations.some((equation) => [...judged.values()].some((row) => text("quantity", row) === equation.name))) parts.push(element("p", {}, "Nothing was judged here: below is the truth alone."));
   let group = "", list = null;
   for (const equation of derivation.equations) {
     if (equation.group !== group) {

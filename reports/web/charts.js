@@ -14,16 +14,18 @@ const by = (id) => document.getElementById(id);
 function heat() {
   const metric = by("metric").value, dtype = by("accuracy-dtype").value, level = by("accuracy-level").value;
   const documents = new Set(filtered("", { quantity: "E_total" }).map((row) => text("case", row)));
-  const kinds = new Map([["the document’s network", []], ["layered networks", []]]), all = new Map();
+  const kinds = new Map([["The document’s network", []], ["Layered networks", []]]), all = new Map();
   for (const row of filtered("", { dtype, level })) {
     const value = number(metric, row);
     if (value === null || Number.isNaN(value)) continue;
-    kinds.get(documents.has(text("case", row)) ? "the document’s network" : "layered networks").push([row, value]);
+    // As in the matrix: of lost digits an error in ulps says nothing.
+    if (metric === "error_ulp" && !["conforms", "deviates"].includes(text("verdict", row))) continue;
+    kinds.get(documents.has(text("case", row)) ? "The document’s network" : "Layered networks").push([row, value]);
     const who = text("who", row);
     (all.get(who) || all.set(who, []).get(who)).push(value);
   }
   const found = [...kinds].filter(([, values]) => values.length).map(([kind, values]) => heatOf(kind, values, metric));
-  by("heat").replaceChildren(...(found.length ? found : [element("p", {}, "Nothing was judged at this level and dtype.")]));
+  by("heat").replaceChildren(...(found.length ? found : [element("p", {}, "Nothing at this level and dtype has a number to show.")]));
   spread(all);
 }
 
@@ -53,7 +55,7 @@ function heatOf(kind, measured, metric) {
   }
   const head = element("tr", {}, element("th", { scope: "col" }, "adapter/route"), ...names.map((n) => element("th", { scope: "col" }, n)));
   const left = quantities.size - names.length;
-  const title = `${by("metric").selectedOptions[0].text}, ${by("statistic").selectedOptions[0].text}, ${by("accuracy-dtype").value}, ${by("accuracy-level").value}, ${kind}` + (left ? `; ${left} rarer quantities are in the table` : "");
+  const title = `${kind}: ${by("metric").selectedOptions[0].text}, ${by("statistic").selectedOptions[0].text}, ${by("accuracy-dtype").value}, ${by("accuracy-level").value}` + (left ? `; ${left} rarer quantities are in the table` : "");
   return element("table", { class: "heat" }, element("caption", {}, title), element("thead", {}, head), body);
 }
 

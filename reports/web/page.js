@@ -18,6 +18,7 @@ function show() {
   const body = by("rows").tBodies[0], slice = current.slice(first, first + PAGE);
   body.replaceChildren(...slice.map((row) => element("tr", { "data-row": row }, ...SHOWN.map((name) => element("td", { "data-label": HEADING[name] || name, class: name === "verdict" ? state(row) : TEXTS.has(name) && name !== "truth" ? "" : "n" },
     name === "verdict" ? element("a", { href: rowLink(row), "aria-label": `${text("verdict", row)}: the whole row` }, text("verdict", row)) : shown(name, row))))));
+  if (!slice.length) body.append(element("tr", {}, element("td", { colspan: SHOWN.length }, "No measurement is as asked for above.")));
   by("count").textContent = `${current.length.toLocaleString("en")} of ${DATA.rows.toLocaleString("en")} measurements`;
   by("where").textContent = current.length ? `${first + 1} to ${first + slice.length}` : "none";
   by("previous").disabled = first === 0;
@@ -61,7 +62,7 @@ function deviations() {
     const id = text("reason", row).slice(6).split(";")[0];
     (groups.get(id) || groups.set(id, []).get(id)).push(row);
   }
-  if (!all.length) target.append(element("p", {}, "Nothing deviates."));
+  if (!all.length) target.append(element("p", {}, DATA.judged ? "Nothing deviates." : "Nothing was judged, so that nothing can deviate."));
   for (const [id, rows] of groups) {
     if (!rows.length) continue;
     let there = 0;
