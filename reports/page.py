@@ -50,13 +50,14 @@ WORDS = {
     "step level": "One equation judged by itself, on the operands that the framework reported for it: only its own "
                   "roundings are allowed for, so that a small fault shows.",
     "allowance": "The largest error that the roundings of an accepted form of the formula can make.",
-    "share": "Error ÷ allowance. Up to 1 the result conforms; above 1 no accepted form can give it, and it deviates.",
+    "share": "Error ÷ allowance. Up to 1 the result conforms, or is vacuous; above 1 no accepted form can "
+             "give it: it deviates.",
     "ulp": "Unit in the last place: how far apart the numbers of the dtype are where the truth lies. It measures "
            "accuracy and decides nothing.",
     "certified bits": "log₂(|truth| ÷ allowance): so many leading bits of the number a pass vouches for. Of an updated "
-                      "weight they are those of its step.",
-    "vacuous": "Within the allowance, but that is as large as the truth itself (0 certified bits or fewer): a result "
-               "of 0 would pass too. Not counted as a pass.",
+                      "weight they are those of its step, of a tensor those of its 2-norm.",
+    "vacuous": "Within the allowance, but that is at least as large as what is judged (0 certified bits or fewer): "
+               "the formula itself has lost the digits. Not counted as a pass.",
 }  # fmt: skip
 _SCRIPTS = ("measurements.js", "charts.js", "case.js", "page.js")
 #: What could end a data block or begin markup in one, and the two line ends that JSON admits and JavaScript did not.
