@@ -111,6 +111,17 @@ def _softmax(ops: Any, z: Any) -> Any:
     return e / ops.row_sum(e)
 
 
+def _softmax_slope_jax(ops: Any, g: Any, a: Any) -> Any:
+    """The quotient e/s differentiated as written: e(g/s − Σ(g·s⁻²)e), its operands recovered from a.
+
+    The largest e is e^0 = 1, so s is 1/max a to within the rounding of that quotient; e is a·s to within the rounding
+    of a, which a division by 1 stands for: its result may be subnormal where a was.
+    """
+    s = 1 / ops.row_maximum(a)
+    e = a / 1 * s
+    return e * (g / s - ops.row_sum(g * (1 / s**2) * e))
+
+
 def _selu_alpha(ops: Any) -> Any:
     """PyTorch passes αλ as one constant of elu, JAX multiplies twice: two constants and their product cover both."""
     return ops.real(SELU_SCALE) * ops.real(SELU_ALPHA)
@@ -342,6 +353,13 @@ _ALL = (
                 "g a",
                 lambda ops, g, a: g * a - a * ops.row_sum(g * a),
                 f"{JAX_FUNCTIONS}, _softmax_jvp: y * (x_dot - (y * x_dot).sum(axis)), transposed",
+            ),
+            _slope(
+                "e(g/s-Σgs⁻²e)",
+                "g a",
+                _softmax_slope_jax,
+                f"{JAX_FUNCTIONS}, _softmax_deprecated (jax_softmax_custom_jvp off, the default), differentiated as "
+                "written; jax/_src/lax/lax.py, div_p",
             ),
         ),
         rowwise=True,

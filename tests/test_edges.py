@@ -17,12 +17,13 @@ from gradconform.adapters.contract import Answer, Point, Route, Trace
 from gradconform.adapters.registry import load
 from gradconform.conformance import check_network
 from gradconform.conformance.levels import reports
+from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.array_judge import Screen, norm
 from gradconform.reference.arrays import EXCEPTIONAL, RoundedArrays
 from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Case, derivation, point
 from gradconform.reference.exact import precision
-from gradconform.reference.formats import BFLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from gradconform.reference.judge import Judgement
 from gradconform.reference.profiles import OPENCL, STRICT
 from gradconform.reference.rounded import ANYTHING, RoundedBalls
@@ -321,3 +322,43 @@ def test_a_negative_rate_is_unsupported_where_a_framework_refuses_it() -> None:
     rows = gc.check("torch/eager", case)
     assert list(rows.verdict) == ["unsupported"]
     assert rows.reason[0].startswith("rate: torch.optim.SGD refuses")
+
+
+def test_jaxs_quotient_of_a_softmax_is_differentiated_as_written() -> None:
+    """By e(g/s − Σgs⁻²e), which rounds more than the rule for softmax that JAX has switched off."""
+    case = gc.network_case(
+        "mine/softmax", layers=[([[-1.02], [-1.78]], None, "softmax")], inputs=[[1.0], [0.5], [0.25], [2.0]],
+        targets=np.ones((4, 2)), rate=0.1,
+    )  # fmt: skip
+    found = judged("jax/eager", case, "float16").loc[("step", "dE/dz1")]
+    assert found.verdict == "conforms"
+    assert found.form == "e(g/s-Σgs⁻²e)"
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_softmax_differentiated_as_written_conforms_whatever_the_row(kind: Any) -> None:
+    """The program itself, rounded operation by operation, of rows that reach down to where a is subnormal or zero."""
+    random = np.random.default_rng(5)
+    target = {np.float16: FLOAT16, np.float32: FLOAT32, np.float64: FLOAT64}[kind]
+    form = next(f for f in ACTIVATIONS["softmax"].backward if f.name == "e(g/s-Σgs⁻²e)")
+    for classes in (2, 3, 11):
+        for spread in (0.1, 3.0, min(-target.emin * 0.6, 60.0)):
+            z = (random.normal(size=(40, classes)) * spread).astype(kind)
+            g = random.normal(size=(40, classes)).astype(kind)
+            e = np.exp((z - z.max(axis=1, keepdims=True)).astype(np.float64)).astype(kind)
+            s = e.sum(axis=1, keepdims=True, dtype=kind)
+            a = e / s
+            got = (e * (g / s + -(g * (kind(1) / (s * s)) * e).sum(axis=1, keepdims=True, dtype=kind))).astype(kind)
+            ops = RoundedArrays(target, STRICT, exact=True)
+            value = form.formula(ops, ops.given(g.astype(np.float64)), ops.given(a.astype(np.float64)))
+            error = ops.mids.distance(got.astype(np.float64), value.mid)
+            assert (error <= value.radii()).all()
+
+
+def test_pytorchs_slope_of_softplus_is_the_adjoint_itself_above_20() -> None:
+    ops = BallArrays(FLOAT64, STRICT)
+    form = next(f for f in ACTIVATIONS["softplus"].backward if "above 20" in f.name)
+    with precision(192):
+        ball = form.formula(ops, ops.given([0.75]), ops.given([24.0])).values[0]
+        assert ball.distance(0.75) <= ball.radius
+        assert ball.distance(0.75 * (1 - 2.0**-30)) > ball.radius
