@@ -5,6 +5,7 @@ Each of these was got wrong once: by a radius that was dropped, a bound that was
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -362,3 +363,16 @@ def test_pytorchs_slope_of_softplus_is_the_adjoint_itself_above_20() -> None:
         ball = form.formula(ops, ops.given([0.75]), ops.given([24.0])).values[0]
         assert ball.distance(0.75) <= ball.radius
         assert ball.distance(0.75 * (1 - 2.0**-30)) > ball.radius
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_callers_floating_point_errors_do_not_stop_a_judgement(dtype: str) -> None:
+    pytest.importorskip("torch")
+    case = gc.network_case(
+        "mine/far", layers=[([[1e30], [1e-30]], None, "softplus"), ([[1.0, 1.0]], None, "softmax")], inputs=[[1e7]],
+        targets=[[1.0]], rate=0.1,
+    )  # fmt: skip
+    with np.errstate(all="raise"), warnings.catch_warnings(action="error"):
+        found = gc.check("torch/module", case, dtype=dtype)
+    assert found.equals(gc.check("torch/module", case, dtype=dtype))
+    assert not found.verdict.isin(["deviates", "crashed", "undecided"]).any()
