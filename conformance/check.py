@@ -84,7 +84,7 @@ def judge_answer(answer: Answer, adapter: Adapter, route: Route, point: Point, p
     """Every measurement of an answer."""
     of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
     check = check_answer if point.architecture is None else check_network
-    # What overflows on its way is found by its result; the caller's own settings must not make it an error or a warning.
+    # What overflows on its way is found by its result; the caller's settings must not make it an error.
     with np.errstate(all="ignore"):
         return list(check(answer, point, profile(profile_name, adapter.name), of, route.operands == "half-ulp"))
 
