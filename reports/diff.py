@@ -25,6 +25,8 @@ CASES, FACTOR, ULPS = 20, 2.0, 0.25
 #: A tensor with so many components has a median of its own to compare. Its errors are of sums in any order, and spread
 #: as they like: the median of 128 numbers of any one-sided bell has a relative standard deviation of about 0.1.
 COMPONENTS = 128
+#: A verdict that had this many certified bits did not stand at the edge where a last digit makes it vacuous.
+CERTIFIED = 1.0
 
 KEY = ("case", "adapter", "route", "dtype", "level", "quantity")
 _GROUP = ("adapter", "route", "dtype", "level", "quantity", "family")
@@ -35,12 +37,16 @@ Kind = Literal[
     "newly deviating",
     "newly a known deviation",
     "no longer judged",
+    "no longer certified",
+    "known deviation grown",
     "newly conforming",
     "judged again",
     "other verdict",
 ]
 #: The kinds of change that make a comparison a regression.
-REGRESSIONS: tuple[Kind, ...] = ("newly deviating", "no longer judged")
+REGRESSIONS: tuple[Kind, ...] = (
+    "newly deviating", "no longer judged", "no longer certified", "known deviation grown",
+)  # fmt: skip
 #: The titles of the parts that exit status 1 stands for.
 WORSE = (*REGRESSIONS, "less accurate")
 
@@ -113,7 +119,7 @@ def compare(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
     shared = pd.MultiIndex.from_frame(both[list(KEY)])
     gone = before[~pd.MultiIndex.from_frame(before[list(KEY)]).isin(shared)]
     added = after[~pd.MultiIndex.from_frame(after[list(KEY)]).isin(shared)]
-    changes = [*_changes(both), *_crashes(before, added)]
+    changes = [*_changes(both), *_grown(both), *_crashes(before, added), *_unreported(gone, after)]
     shifts = tuple(_shifts(both))
     return Comparison(len(both), tuple(changes), shifts, _counted(gone), _counted(added), _counted(_moved(both)))
 
@@ -142,6 +148,8 @@ def _kind(row: Mapping[str, Any]) -> Kind:
         return "other verdict" if old in _UNJUDGED else "no longer judged"
     if old == "deviates":
         return "newly conforming"
+    if old == "conforms" and (new == "out of range" or row["certified_bits_old"] >= CERTIFIED):  # NaN: not certified
+        return "no longer certified"
     return "judged again" if old in _UNJUDGED else "other verdict"
 
 
@@ -151,6 +159,26 @@ def _crashes(before: pd.DataFrame, added: pd.DataFrame) -> Iterator[Change]:
     for row in _records(added[added["quantity"] == "*"]):
         if (row["case"], row["who"], row["dtype"]) in answered:
             yield _change(row, "no longer judged", None, row["verdict"], row["reason"])
+
+
+def _grown(both: pd.DataFrame) -> Iterator[Change]:
+    """Known deviations that take FACTOR times the share they took: more than what is known of them explains."""
+    known = both["known_old"] & both["known_new"]
+    for row in _records(both[known & (both["share_new"] > both["share_old"])]):
+        if row["share_new"] >= FACTOR * row["share_old"]:
+            yield _change(row, "known deviation grown", row["verdict_old"], row["verdict_new"], row["reason_new"])
+
+
+def _unreported(gone: pd.DataFrame, after: pd.DataFrame) -> Iterator[Change]:
+    """What a route reported of a case in OLD and does not in NEW although it answers, such as its trace: by level."""
+    answer = ["case", "who", "dtype"]
+    answers = pd.MultiIndex.from_frame(after.loc[after["quantity"] != "*", answer])
+    lost = gone[(gone["quantity"] != "*") & pd.MultiIndex.from_frame(gone[answer]).isin(answers)]
+    for _, rows in lost.groupby([*answer, "level"], sort=False):
+        first, names = _records(rows[:1])[0], list(rows["quantity"])
+        reason = f"no longer reported: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else "")
+        named = {**first, "quantity": names[0] if len(names) == 1 else "*"}
+        yield _change(named, "no longer judged", None, "not reported", reason)
 
 
 def _change(row: Mapping[str, Any], kind: Kind, old: str | None, new: str, reason: Any) -> Change:
