@@ -410,11 +410,19 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
 
     A measurement is "no longer judged" where NEW asked and got no verdict: it
     crashed, is undecided or unsupported. It is "gone" where NEW has none of
-    that case, route, dtype and quantity; that is counted and no regression.
+    that case, route, dtype and quantity; that is counted and no regression,
+    unless NEW has the answer and lacks steps of it: "no longer traced".
+
+    What conformed is "no longer certified" where it is vacuous or out of range
+    now. At the step level other bits of an operand alone can make a row
+    vacuous: there that is a regression of a tensor of 128 or more components
+    and of half of 20 or more cases, and else "newly vacuous at a step", which
+    is none. The share of a "larger known deviation" has doubled, and grown by 1.
 
     Exit status: 0 nothing became worse, 1 a regression (something newly
-    deviates, is no longer judged, or became less accurate), 2 bad input,
-    3 the runs have no measurement in common, so that nothing was compared.
+    deviates, is no longer judged, certified or traced, is a larger known
+    deviation, or became less accurate), 2 bad input, 3 the runs have no
+    measurement in common, so that nothing was compared.
     """
     import json
 

@@ -197,6 +197,167 @@ def test_a_measurement_that_comes_twice_is_refused() -> None:
         compared(RUN, [*RUN, RUN[0]])
 
 
+# What a verdict, a trace and a known deviation have lost --------------------------------------------------------------
+
+BITS = [replace(m, certified_bits=9.0) for m in RUN]
+KNOWN = {**WRONG, "reason": "known:some-id"}
+
+
+def lost(m: Measurement, **fields: object) -> Measurement:
+    return replace(m, **{"verdict": "vacuous", "certified_bits": -0.5, **fields})  # type: ignore[arg-type]
+
+
+def kinds(old: list[Measurement], new: list[Measurement]) -> list[str]:
+    return [c.kind for c in compared(old, new).changes]
+
+
+@pytest.mark.parametrize("verdict", ["vacuous", "out of range"])
+def test_what_conformed_as_a_whole_and_certifies_nothing_now_is_a_regression(verdict: str) -> None:
+    old = row(0, level="whole", certified_bits=0.1)
+    found = compared([old], [lost(old, verdict=verdict)])
+    assert [(c.kind, c.old, c.new) for c in found.changes] == [("no longer certified", "conforms", verdict)]
+    assert found.regressions == 1
+
+
+def test_a_step_that_is_infinite_or_nan_now_is_a_regression() -> None:
+    found = compared(BITS, [lost(BITS[0], verdict="out of range", value=float("nan"), share=None), *BITS[1:]])
+    assert ([c.kind for c in found.changes], found.regressions) == (["no longer certified"], 1)
+
+
+@pytest.mark.parametrize("level", ["whole", "step"])
+@pytest.mark.parametrize("old", ["vacuous", "out of range"])
+@pytest.mark.parametrize("new", ["vacuous", "out of range", "conforms"])
+def test_what_certified_nothing_has_nothing_to_lose(level: str, old: str, new: str) -> None:
+    found = compared([row(verdict=old, level=level)], [row(verdict=new, level=level)])
+    assert ([c.kind for c in found.changes], found.regressions) == (["other verdict"] * (old != new), 0)
+
+
+def test_a_step_that_is_vacuous_by_other_bits_of_its_operands_is_told_and_is_no_regression() -> None:
+    found = compared(BITS, [lost(BITS[0], certified_bits=-30.0), *BITS[1:]])
+    assert ([c.kind for c in found.changes], found.regressions) == (["newly vacuous at a step"], 0)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(9, "newly vacuous at a step"), (10, "no longer certified")])
+def test_half_of_a_family_is_vacuous_by_no_luck(number: int, kind: str) -> None:
+    new = [lost(m) for m in BITS[:number]] + BITS[number:]
+    assert kinds(BITS, new) == [kind] * number
+
+
+def test_what_a_family_gained_is_set_against_what_it_lost() -> None:
+    more = [replace(m, case=f"network/more-{n:02}") for n, m in enumerate(BITS[:9])]
+    old, new = [*BITS, *map(lost, more)], [*map(lost, BITS[:10]), *BITS[10:], *more]
+    assert compared(old, new).regressions == 0
+
+
+def test_fewer_cases_than_the_threshold_are_vacuous_by_luck() -> None:
+    few = BITS[: CASES - 1]
+    assert kinds(few, [lost(m) for m in few]) == ["newly vacuous at a step"] * len(few)
+
+
+def test_a_step_that_is_exact_has_no_certified_bits_to_lose() -> None:
+    """An update by a gradient that is exactly 0 conforms whatever the weight; by a tiny one it is vacuous."""
+    assert kinds(RUN, [lost(m) for m in RUN]) == ["newly vacuous at a step"] * CASES
+
+
+@pytest.mark.parametrize(("elements", "kind"), [(128, "no longer certified"), (127, "newly vacuous at a step")])
+def test_a_large_tensor_is_vacuous_by_no_luck(elements: int, kind: str) -> None:
+    old = row(elements=elements, certified_bits=9.0)
+    assert kinds([old], [lost(old)]) == [kind]
+
+
+def test_what_deviated_and_is_vacuous_now_is_not_called_conforming() -> None:
+    assert kinds([row(**WRONG)], [lost(row())]) == ["other verdict"]
+
+
+ANSWER = [
+    row(n, quantity, level=level)
+    for n in range(2)
+    for level, names in (("whole", ("E", "dE/dW1", "W1_new")), ("step", ("z1", "a1", "E", "dE/dW1", "W1_new")))
+    for quantity in names
+]
+
+
+@pytest.mark.parametrize("left", [("W1_new",), ("z1", "a1", "E", "W1_new"), ()])
+def test_an_answer_that_lost_steps_is_a_regression(left: tuple[str, ...]) -> None:
+    new = [m for m in ANSWER if m.case != "network/00" or m.level == "whole" or m.quantity in left]
+    found = compared(ANSWER, new)
+    steps = [m.quantity for m in ANSWER[3:8] if m.quantity not in left]
+    assert [(c.kind, c.case, c.level, c.quantity, c.old, c.new) for c in found.changes] == [
+        ("no longer traced", "network/00", "step", quantity, "conforms", None) for quantity in steps
+    ]
+    assert found.regressions == len(steps)
+    assert found.gone == {"torch/eager float32": len(steps)}
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        ANSWER[8:],  # the case was not asked for
+        [m if m.quantity != "a1" else replace(m, quantity="h1") for m in ANSWER],  # a step has another name
+        [m for m in ANSWER if m.quantity not in ("dE/dW1", "W1_new")],  # another case of the same name
+        [replace(m, dtype="float64") for m in ANSWER[:8]] + ANSWER[8:],  # another dtype
+        [replace(m, route="func") for m in ANSWER[:8] if m.level == "whole"] + ANSWER[8:],  # another route
+    ],
+)
+def test_steps_of_what_was_not_answered_again_are_gone_and_no_regression(new: list[Measurement]) -> None:
+    found = compared(ANSWER, new)
+    assert found.gone
+    assert (found.changes, found.regressions) == ((), 0)
+
+
+def test_a_new_trace_is_no_regression() -> None:
+    found = compared([m for m in ANSWER if m.level == "whole"], ANSWER)
+    assert (found.changes, found.new, found.regressions) == ((), {"torch/eager float32": 10}, 0)
+
+
+def test_a_crash_is_told_once_and_not_by_its_steps() -> None:
+    crash = row(0, quantity="*", level=None, verdict="crashed", share=None, error_ulp=None)
+    assert kinds(ANSWER, [crash, *ANSWER[8:]]) == ["no longer judged"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "grown"),
+    [
+        (1.1, 2.2, True),
+        (1.1, 2.19, False),
+        (0.1, 1.05, False),  # known by its dtype; within an allowance, factors are luck
+        (0.5, 1.5, True),
+        (0.0, 0.9, False),
+        (3.0, float("inf"), True),
+        (float("inf"), float("inf"), False),
+        (None, None, False),
+        (2.2, 1.1, False),
+    ],
+)
+def test_a_known_deviation_that_has_doubled_is_a_regression(old: float | None, new: float | None, grown: bool) -> None:
+    found = compared([row(**{**KNOWN, "share": old})], [row(**{**KNOWN, "share": new})])
+    assert [c.kind for c in found.changes] == ["larger known deviation"] * grown
+    assert found.regressions == grown
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "json"])
+def test_what_was_lost_is_named_and_exits_with_1(tmp_path: Path, form: str) -> None:
+    whole = row(0, "a", level="whole", certified_bits=9.0)
+    old = [row(0, "k", **KNOWN), whole, *ANSWER[3:8], row(0, "s", certified_bits=9.0)]
+    new = [row(0, "k", **{**KNOWN, "share": 14.0}), lost(whole), *ANSWER[3:7], lost(row(0, "s"))]
+    files = written(tmp_path / "old.jsonl", old), written(tmp_path / "new.jsonl", new)
+    result = CliRunner().invoke(main, ["diff", *map(str, files), "--format", form])
+    assert result.exit_code == 1
+    if form == "json":
+        found = json.loads(result.output)
+        assert found["regressions"] == 3
+        assert {c["quantity"]: (c["kind"], c["new"], c["old_share"], c["new_share"]) for c in found["changes"]} == {
+            "k": ("larger known deviation", "deviates", 7.0, 14.0),
+            "a": ("no longer certified", "vacuous", 0.25, 0.25),
+            "W1_new": ("no longer traced", None, 0.25, None),
+            "s": ("newly vacuous at a step", "vacuous", 0.25, 0.25),
+        }
+        return
+    for title in ("larger known deviation", "no longer certified", "no longer traced", "newly vacuous at a step"):
+        assert f"{title if form == 'terminal' else title.capitalize()} (1)" in result.output
+    assert ("conforms → –" in result.output, "3 regressions" in result.output) == (True, True)
+
+
 # The command ----------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +395,7 @@ def test_json_holds_every_change_and_the_thresholds(tmp_path: Path) -> None:
     result = asked(tmp_path, [replace(m, **WRONG) for m in RUN], "--format", "json")  # type: ignore[arg-type]
     found = json.loads(result.output)
     assert (found["regressions"], len(found["changes"])) == (CASES + 1, CASES)
-    assert found["thresholds"] == {"cases": 20, "components": 128, "factor": 2.0, "ulps": 0.25}
+    assert found["thresholds"] == {"cases": 20, "components": 128, "factor": 2.0, "ulps": 0.25, "shares": 1.0}
 
 
 def test_markdown_takes_names_literally(tmp_path: Path) -> None:
