@@ -199,8 +199,6 @@ def _kind(row: Mapping[str, Any]) -> Kind:
         return "newly vacuous at a step"
     if old == "deviates" and new == "conforms":
         return "newly conforming"
-    if old == "conforms" and (new == "out of range" or row["certified_bits_old"] >= CERTIFIED):  # NaN: not certified
-        return "no longer certified"
     return "judged again" if old in _UNJUDGED else "other verdict"
 
 
