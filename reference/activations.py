@@ -114,8 +114,8 @@ def _softmax(ops: Any, z: Any) -> Any:
 def _softmax_slope_jax(ops: Any, g: Any, a: Any) -> Any:
     """The quotient e/s differentiated as written: e(g/s − Σ(g·s⁻²)e), its operands recovered from a.
 
-    The largest e is e^0 = 1, so s is 1/max a to within the rounding of that quotient; e is a·s to within the rounding
-    of a, which a division by 1 stands for: its result may be subnormal where a was.
+    The largest e is e^0 = 1, so s is 1/max a to within the rounding of that quotient, and e is a·s to within that of a:
+    the product's own rounding stands for it, and a division by 1 for half of the smallest subnormal where a is one.
     """
     s = 1 / ops.row_maximum(a)
     e = a / 1 * s
