@@ -111,15 +111,20 @@ def _softmax(ops: Any, z: Any) -> Any:
     return e / ops.row_sum(e)
 
 
-def _softmax_slope_jax(ops: Any, g: Any, a: Any) -> Any:
-    """The quotient e/s differentiated as written: e(g/s − Σ(g·s⁻²)e), its operands recovered from a.
-
-    The largest e is e^0 = 1, so s is 1/max a to within the rounding of that quotient, and e is a·s to within that of a:
-    the product's own rounding stands for it, and a division by 1 for half of the smallest subnormal where a is one.
-    """
+def _quotient_slope(ops: Any, g: Any, a: Any) -> Any:
     s = 1 / ops.row_maximum(a)
-    e = a / 1 * s
+    e = ops.unrounded(a) * s
     return e * (g / s - ops.row_sum(g * (1 / s**2) * e))
+
+
+def _softmax_slope_jax(ops: Any, g: Any, a: Any) -> Any:
+    """The quotient e/s differentiated as written: e(g/s − Σ(g·s⁻²)e), its operands recovered from a = e/s.
+
+    The largest e is e^0 = 1, so s is 1/max a to within the rounding of that quotient; and e is a·s for the a before it
+    was rounded, which may be 0 where e is none. XLA computes float16 in float32 and converts each result, and graphics
+    processors have float16's subnormal numbers: g·s⁻², which is one for thirty classes, is not flushed.
+    """
+    return ops.gradual(_quotient_slope, g, a)
 
 
 def _selu_alpha(ops: Any) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,12 @@ class RoundedArray:
         turned._sizes = None if raw is None else self.sizes.T
         return turned
 
+    def under(self, arithmetic: RoundedArrays) -> RoundedArray:
+        """The same values, to go on from under another arithmetic."""
+        return RoundedArray(
+            arithmetic, self.mid, self.radius, self.spread, self.specials, self.lost, excess=self.excess
+        )
+
     def radii(self) -> Array:
         if self.lost:
             return np.full(self.shape, np.inf)
@@ -182,6 +189,7 @@ class RoundedArrays(HandWritten):
         # Hypothesis 3: products of 16-bit matrices are accumulated in float32 or wider, then rounded once.
         self.narrow = target.precision < 24
         self._constants: dict[Any, RoundedArray] = {}
+        self._kept: RoundedArrays | None = None
 
     # Values -----------------------------------------------------------------------------------------------------------
 
@@ -214,6 +222,23 @@ class RoundedArrays(HandWritten):
         if self.flush:
             radius = np.where(size < self.smallest_normal, self.smallest_normal, radius)
         return RoundedArray(self, known.mid, radius, None, known.specials)
+
+    def unrounded(self, x: RoundedArray) -> RoundedArray:
+        """The results of an operation before they were rounded, and maybe flushed, to x."""
+        x = x.folded()
+        size, r = np.abs(x.high), x.radii()
+        error = np.maximum(self.unit * (size + r), self.half_tiny)
+        if self.flush:
+            error = np.where(size - r < self.smallest_normal, np.maximum(error, self.smallest_normal), error)
+        return RoundedArray(self, x.mid, r + error, None, x.specials, x.lost, excess=x.excess)
+
+    def gradual(self, formula: Callable[..., RoundedArray], *operands: RoundedArray) -> RoundedArray:
+        """As in `RoundedBalls`."""
+        if not (self.flush and self.format.name == "float16"):
+            return formula(self, *operands)
+        if self._kept is None:
+            self._kept = RoundedArrays(self.format, replace(self.profile, flush=False), self.mids is Double)
+        return formula(self._kept, *[x.under(self._kept) for x in operands]).under(self)
 
     def real(self, constant: Constant) -> RoundedArray:
         """A constant of a formula: an operand of radius u|c| unless the format holds it (hypothesis 1)."""

@@ -7,6 +7,7 @@ component that deviates by `arrays` is put to this arithmetic before it is said 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,14 @@ class BallArray:
             for index in np.ndindex(self.exactly.shape):
                 self._values[index] = self.arithmetic.balls.given(float(self.exactly[index]))
         return self._values
+
+    def under(self, arithmetic: BallArrays) -> BallArray:
+        """The same values, to go on from under another arithmetic."""
+        values = np.empty(self.shape, dtype=object)
+        for index in np.ndindex(values.shape):
+            element: Any = self.values[index]
+            values[index] = element.under(arithmetic.balls)
+        return BallArray(arithmetic, values)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,6 +115,16 @@ class BallArrays(HandWritten):
         values = np.empty((), dtype=object)
         values[()] = self.balls.real(constant)
         return BallArray(self, values)
+
+    def unrounded(self, x: Any) -> BallArray:
+        return self._map(self.balls.unrounded, x)
+
+    def gradual(self, formula: Callable[..., BallArray], *operands: BallArray) -> BallArray:
+        """As in `RoundedBalls`."""
+        if not (self.balls.flush and self.balls.format.name == "float16"):
+            return formula(self, *operands)
+        kept = BallArrays(self.balls.format, replace(self.balls.profile, flush=False))
+        return formula(kept, *[x.under(kept) for x in operands]).under(self)
 
     def _coerce(self, x: Any) -> Objects:
         if isinstance(x, BallArray):

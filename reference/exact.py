@@ -57,6 +57,14 @@ class HandWritten:
         """w − η·∂E/∂w."""
         return w - eta * gradient
 
+    def unrounded(self, x: Any) -> Any:
+        """What was rounded to x; in an arithmetic without roundings, x."""
+        return x
+
+    def gradual(self, formula: Any, *operands: Any) -> Any:
+        """A formula of a program that keeps float16's subnormal numbers; elsewhere nothing else than the formula."""
+        return formula(self, *operands)
+
 
 class ExactBalls(HandWritten):
     """Operations on `arb`."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from flint import arb, arb_mat
@@ -70,6 +71,10 @@ class Rounded:
 
     def __repr__(self) -> str:
         return f"Rounded({self.exact.str(6)}, radius={self.radius.str(3)}, specials={self.specials})"
+
+    def under(self, arithmetic: RoundedBalls) -> Rounded:
+        """The same value, to go on from under another arithmetic."""
+        return Rounded(arithmetic, self.exact, self.radius, self.specials, self.spread)
 
     def is_zero(self) -> bool:
         """Whether the program holds an exact zero here."""
@@ -160,6 +165,22 @@ class RoundedBalls(HandWritten):
         if self.flush and abs(exact) < self.smallest_normal:
             return Rounded(self, exact, self.smallest_normal)
         return Rounded(self, exact, larger(self.unit * abs(exact), self.half_tiny))
+
+    def unrounded(self, x: Rounded) -> Rounded:
+        """The result of an operation before it was rounded, and maybe flushed, to x: x may be 0 where it was not."""
+        x = x.folded()
+        error = larger(self.unit * (abs(x.exact) + x.radius), self.half_tiny)
+        if self.flush and not abs(x.exact) - x.radius >= self.smallest_normal:
+            error = larger(error, self.smallest_normal)
+        return Rounded(self, x.exact, x.radius + error, x.specials)
+
+    def gradual(self, formula: Callable[..., Rounded], *operands: Rounded) -> Rounded:
+        """A formula of a program that keeps float16's subnormal numbers (hypothesis 5 allows what keeps nothing)."""
+        if not (self.flush and self.format.name == "float16"):
+            return formula(self, *operands)
+        kept = RoundedBalls(self.format, replace(self.profile, flush=False))
+        result = formula(kept, *[x.under(kept) for x in operands])
+        return result.under(self)
 
     def constant(self, x: arb) -> Rounded:
         """A constant that the format does not hold: an operand of radius u|c| (hypothesis 1)."""

@@ -388,6 +388,36 @@ def test_a_softmax_differentiated_as_written_conforms_where_its_operands_lose_di
     assert sharp <= share.max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("z", "dtype"),
+    [([0, 0, -16.6], "float16"), ([0, -1.6, -87.2], "float32"), ([0, -1.6, -87.25], "float32"),
+     ([0, -1.6, -708.3], "float64")],
+)  # fmt: skip
+def test_a_probability_that_underflows_is_still_the_quotient_of_a_number(z: list[float], dtype: str) -> None:
+    """a = e/s is 0 where e is not, and JAX goes on from e."""
+    case = gc.network_case(
+        "mine/under", layers=[(np.array(z)[:, None], None, "softmax")], inputs=[[1.0]], targets=[[0.0, 0.0, 1.0]],
+        rate=0.5,
+    )  # fmt: skip
+    rows = judged("jax/eager", case, dtype)
+    assert not rows.verdict.isin(["deviates", "undecided"]).any()
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16, FLOAT32], ids=lambda f: f.name)
+@pytest.mark.parametrize("classes", [10, 30])
+def test_no_form_of_a_softmax_lets_a_wrong_derivative_through(dtype: Format, classes: int) -> None:
+    """Thirty classes make g·s⁻² subnormal in float16: were it flushed, the sum's terms would be lost."""
+    random = np.random.default_rng(3)
+    a = dtype.round(random.dirichlet(np.full(classes, 3.0), size=4))
+    g = dtype.round((1 + 0.1 * random.normal(size=a.shape)) / classes)
+    total = (g * a).sum(axis=1, keepdims=True)
+    ops = RoundedArrays(dtype, OPENCL, exact=True)
+    for form in ACTIVATIONS["softmax"].backward:
+        value = form.formula(ops, ops.given(g), ops.given(a))
+        for wrong in (g * a, (g + total) * a, (g - total[::-1] * 1.5) * a):
+            assert (ops.mids.distance(dtype.round(wrong), value.mid) > value.radii()).any(), form.name
+
+
 def test_pytorchs_slope_of_softplus_is_the_adjoint_itself_above_20() -> None:
     ops = BallArrays(FLOAT64, STRICT)
     form = next(f for f in ACTIVATIONS["softplus"].backward if "above 20" in f.name)
