@@ -306,7 +306,7 @@ class Step:
             screens, against = self._screened(equation, forms, got, half_ulp)
             return judge_array(got, screens, self.target, self._adjudicator(equation, forms, half_ulp), against)
         except OutOfRange as error:
-            if got.size * self._operands_of_one(equation, forms, got) > BALL_MOST:
+            if self._ball_work(equation, forms, got) > BALL_MOST:
                 return _unresolved(got, str(error))
             return self._by_balls(equation, forms, got, half_ulp)
 
@@ -349,6 +349,14 @@ class Step:
             self.given[name] = self.arrays.given(value)
         return self.given[name]
 
+    def _alike(self, forms: Sequence[Form], got: NDArray[Any]) -> bool:
+        """Whether all operands have the result's shape: all components together cost no more than each alone."""
+        return all(np.shape(self.known[o]) in ((), got.shape) for form in forms for o in form.operands)
+
+    def _ball_work(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any]) -> int:
+        """How many operands a judgement by balls alone reads."""
+        return got.size * (5 if self._alike(forms, got) else self._operands_of_one(equation, forms, got))
+
     def _operands_of_one(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any]) -> int:
         """How many numbers one component depends on."""
         assert equation.part is not None
@@ -389,8 +397,18 @@ class Step:
     def _by_balls(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool) -> Judgement:
         """The judgement by balls alone, for numbers that double words do not hold."""
         adjudicate = self._adjudicator(equation, forms, half_ulp)
+
+        def components(form: Form) -> list[Rounded]:
+            if not self._alike(forms, got):
+                return [adjudicate(form.name, i) for i in np.ndindex(got.shape)]
+            operands = [
+                (self.balls.reported if half_ulp and o in self.reported else self.balls.given)(self.known[o])
+                for o in form.operands
+            ]
+            return list(form.formula(self.balls, *operands).values.ravel())
+
         with precision(4 * FIRST_PRECISION):
-            candidates = [Candidate(f.name, [adjudicate(f.name, i) for i in np.ndindex(got.shape)]) for f in forms]
+            candidates = [Candidate(form.name, components(form)) for form in forms]
             return judge([float(v) for v in got.reshape(-1)], candidates, self.target)
 
 

@@ -106,9 +106,8 @@ def _elu(ops: Any, z: Any) -> Any:
     return ops.select(z, z, ops.expm1(z))
 
 
-def _softmax(ops: Any, z: Any) -> Any:
-    e = ops.exp(z - ops.row_maximum(z))
-    return e / ops.row_sum(e)
+def softmax(ops: Any, z: Any) -> Any:
+    return ops.normalised(ops.exp(z - ops.row_maximum(z)))
 
 
 def _quotient_slope(ops: Any, g: Any, a: Any) -> Any:
@@ -345,7 +344,7 @@ _ALL = (
     ),
     Activation(
         "softmax",
-        (_value("e^(z-max)/Σ", _softmax),),
+        (_value("e^(z-max)/Σ", softmax),),
         (
             _slope(
                 "(g-Σga)a",

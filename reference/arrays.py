@@ -648,6 +648,21 @@ class RoundedArrays(HandWritten):
     def row_sum(self, x: RoundedArray) -> RoundedArray:
         return self._sum(x, 1, True)
 
+    def normalised(self, e: RoundedArray) -> RoundedArray:
+        """As `part_of` of `RoundedBalls`: what is hardly known of a part is still a number of [0, 1]."""
+        total = self.row_sum(e)
+        result = self.divide(e, total)
+        if result.lost or result.specials is None:
+            return result
+        hardly = (result.specials & ANYTHING) != 0
+        for x in (e, total):
+            hardly &= True if x.specials is None else x.specials == 0
+        mid = self.mids.where(hardly, self.mids.divide(e.mid, total.mid), result.mid)
+        value = np.abs(self.mids.high(mid))
+        radius = np.where(hardly, np.maximum(value, np.abs(1 - value)) * _ENLARGED, result.radii())
+        specials = np.where(hardly, 0, result.specials).astype(np.uint8)
+        return RoundedArray(self, mid, radius, None, specials if specials.any() else None)
+
     def column_sum(self, x: RoundedArray) -> RoundedArray:
         """Σ over the batch: an adjoint's fan-in, which may accumulate in the dtype (hypothesis 3)."""
         return self._sum(x, 0, False)

@@ -179,6 +179,9 @@ class BallArrays(HandWritten):
     def step(self, x: Any, above: Any, below: Any) -> BallArray:
         return self._map(self.balls.step, x, above, below)
 
+    def normalised(self, e: BallArray) -> BallArray:
+        return self._map(self.balls.part_of, e, self.row_sum(e))
+
     def row_maximum(self, x: BallArray) -> BallArray:
         values = np.empty((x.shape[0], 1), dtype=object)
         for i, row in enumerate(x.values):

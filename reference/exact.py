@@ -57,6 +57,10 @@ class HandWritten:
         """w − η·∂E/∂w."""
         return w - eta * gradient
 
+    def normalised(self, e: Any) -> Any:
+        """Each of a row's non-negative numbers over their sum."""
+        return e / self.row_sum(e)  # type: ignore[attr-defined]
+
     def unrounded(self, x: Any) -> Any:
         """What was rounded to x; in an arithmetic without roundings, x."""
         return x

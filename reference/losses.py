@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gradconform.reference.activations import softplus
+from gradconform.reference.activations import softmax, softplus
 from gradconform.reference.exact import ratio
 
 #: formula(ops, a, t, count): the loss, or its derivative by a; `count` is what a mean divides by, 1 for a sum.
@@ -74,11 +74,6 @@ def _huber_slope_optax(ops: Any, a: Any, t: Any, count: int) -> Any:
 def _log_softmax(ops: Any, z: Any) -> Any:
     shifted = z - ops.row_maximum(z)
     return shifted - ops.log(ops.row_sum(ops.exp(shifted)))
-
-
-def _softmax(ops: Any, z: Any) -> Any:
-    e = ops.exp(z - ops.row_maximum(z))
-    return e / ops.row_sum(e)
 
 
 def _cross_entropy_slope_jax(ops: Any, a: Any, t: Any, count: int) -> Any:
@@ -207,7 +202,7 @@ _ALL = (
         (
             LossForm(
                 "softmax·Σt-t",
-                lambda ops, a, t, n: _share(ops, _softmax(ops, a) * ops.row_sum(t) - t, n),
+                lambda ops, a, t, n: _share(ops, softmax(ops, a) * ops.row_sum(t) - t, n),
             ),
             LossForm(
                 "g-e^(log_softmax)Σg",

@@ -375,9 +375,24 @@ class RoundedBalls(HandWritten):
         """
         result: Rounded = super().sigmoid(x)
         if result.specials & ANYTHING and not x.specials & ANYTHING:
-            exact = 1 / (1 + (-x.exact).exp())
-            return Rounded(self, exact, larger(abs(exact), abs(1 - exact)), NAN if x.specials & NAN else 0)
+            known = self.from_0_to_1(1 / (1 + (-x.exact).exp()))
+            return Rounded(self, known.exact, known.radius, NAN if x.specials & NAN else 0)
         return result
+
+    def part_of(self, x: Rounded, total: Rounded) -> Rounded:
+        """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1].
+
+        Rounding is monotone, so that a sum of such numbers is, in any order, no less than any of them, even where the
+        bound on its error reaches down to zero.
+        """
+        result = self.divide(x, total)
+        if result.specials & ANYTHING and not (x.specials | total.specials):
+            return self.from_0_to_1(x.exact / total.exact)
+        return result
+
+    def from_0_to_1(self, exact: arb) -> Rounded:
+        """A value of which no more is known than that a program, too, has it between 0 and 1."""
+        return Rounded(self, exact, larger(abs(exact), abs(1 - exact)))
 
     def exp(self, x: Rounded) -> Rounded:
         x = x.folded()

@@ -20,7 +20,7 @@ from gradconform.conformance import check_network
 from gradconform.conformance.levels import reports
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.array_judge import Screen, norm
-from gradconform.reference.arrays import EXCEPTIONAL, RoundedArrays
+from gradconform.reference.arrays import EXCEPTIONAL, RoundedArray, RoundedArrays
 from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Case, derivation, point
 from gradconform.reference.exact import precision
@@ -416,6 +416,37 @@ def test_no_form_of_a_softmax_lets_a_wrong_derivative_through(dtype: Format, cla
         value = form.formula(ops, ops.given(g), ops.given(a))
         for wrong in (g * a, (g + total) * a, (g - total[::-1] * 1.5) * a):
             assert (ops.mids.distance(dtype.round(wrong), value.mid) > value.radii()).any(), form.name
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_probability_of_hundreds_of_bfloat16_classes_is_at_least_from_0_to_1(framework: str) -> None:
+    """A sum of 300 terms in bfloat16 may have lost all its digits; its parts have not lost that they are parts."""
+    case = gc.network_case(
+        "mine/classes", layers=[(np.linspace(-1, 1, 300)[:, None], None, "softmax")], inputs=[[1.0]],
+        targets=np.eye(300)[:1], rate=0.1,
+    )  # fmt: skip
+    assert judged(framework, case, "bfloat16").loc[("step", "a1")].verdict == "vacuous"
+    for arithmetic in (RoundedArrays(BFLOAT16, OPENCL), BallArrays(BFLOAT16, OPENCL)):
+        value = ACTIVATIONS["softmax"].forward[0].formula(arithmetic, arithmetic.given(np.linspace(-1, 1, 300)[None]))
+        if isinstance(value, RoundedArray):
+            assert value.specials is None
+            reach = value.high + value.radii()
+        else:
+            assert not any(x.specials for x in value.values.ravel())
+            reach = np.array([float((x.exact + x.radius).upper()) for x in value.values.ravel()])
+        assert ((reach >= 1) & (reach < 1.01)).all()
+
+
+def test_many_classes_with_one_beyond_double_words_are_judged_in_balls() -> None:
+    pytest.importorskip("torch")
+    weights = np.zeros((100, 1))
+    weights[-1] = -690.0
+    case = gc.network_case(
+        "mine/tail", layers=[(weights, None, "softmax")], reduction="mean", inputs=np.ones((50, 1)),
+        targets=np.eye(100)[np.zeros(50, int)], rate=0.1,
+    )  # fmt: skip
+    # By balls a tensor is vacuous as soon as one component is: here those of 4·10⁻³⁰⁶.
+    assert judged("torch/module", case, "float64").loc[("step", "dE/dz1")].verdict == "vacuous"
 
 
 def test_pytorchs_slope_of_softplus_is_the_adjoint_itself_above_20() -> None:
