@@ -22,7 +22,7 @@ from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.ball_arrays import BallArray, BallArrays
 from gradconform.reference.cases import Key, Point
 from gradconform.reference.cases import derivation as derivation_of
-from gradconform.reference.equations import Derivation, Equation, Evaluation, Form
+from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, elementwise
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.judge import FIRST_PRECISION, Candidate, Judgement, judge
@@ -370,6 +370,8 @@ class Step:
         def adjudicate(form_name: str, index: Index) -> Rounded:
             assert equation.part is not None
             form = by_name[form_name]
+            if equation.part is elementwise:
+                return self._of_numbers(form, index, half_ulp)
             parts, local = equation.part(index, [self.known[o] for o in form.operands])
             leaf = [not (half_ulp and o in self.reported) for o in form.operands]
             operands = sum(np.size(p) for p in parts)
@@ -393,6 +395,17 @@ class Step:
             return found
 
         return adjudicate
+
+    def _of_numbers(self, form: Form, index: Index, half_ulp: bool) -> Rounded:
+        """A form's value at one component of an elementwise equation, by the arithmetic of single numbers."""
+        balls = self.balls.balls
+        operands = []
+        for name in form.operands:
+            values = self.known[name]
+            read = balls.reported if half_ulp and name in self.reported else balls.given
+            operands.append(read(float(values[index] if np.ndim(values) else values)))
+        found: Rounded = form.formula(balls, *operands)
+        return found
 
     def _by_balls(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool) -> Judgement:
         """The judgement by balls alone, for numbers that double words do not hold."""

@@ -31,7 +31,7 @@ from gradconform.reference.judge import (
     settled,
     share_of,
 )
-from gradconform.reference.midpoints import Array, Plain
+from gradconform.reference.midpoints import Array, Plain, squares
 from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
 
 Index = tuple[int, ...]
@@ -61,13 +61,12 @@ def norm(x: Array) -> float:
     """‖x‖₂ in float64, whatever the size of the components."""
     flat = x.reshape(-1).astype(np.float64, copy=False)
     with np.errstate(all="ignore"):
-        squares = float(np.dot(flat, flat))
-        if not 2.0**-960 < squares < math.inf:
+        found = squares(flat)
+        if not 2.0**-960 < found < math.inf:
             largest = float(np.abs(flat).max(initial=0.0))
             if 0 < largest < math.inf:
-                flat = flat / largest
-                return largest * math.sqrt(float(np.dot(flat, flat)))
-    return math.sqrt(squares)
+                return largest * math.sqrt(squares(flat / largest))
+    return math.sqrt(found)
 
 
 @dataclass
@@ -192,9 +191,9 @@ def judge_array(
 
     def outcome(screen: Screen, index: int) -> str:
         def decide() -> tuple[str, bool]:
-            balls = {s.form: ball_at(s, index) for s in usable}
-            bounded = any(not b.specials for b in balls.values())
-            found = decision(float(flat[index]), balls[screen.form], bounded).outcome
+            value = float(flat[index])
+            bounded = math.isfinite(value) or any(not ball_at(s, index).specials for s in usable)
+            found = decision(value, ball_at(screen, index), bounded).outcome
             return found, found != "undecided"
 
         found: str = _raised(decide, bits)
@@ -227,9 +226,9 @@ def judge_array(
     def numbers() -> tuple[Judgement, bool]:
         candidates = [Candidate(named.form, [ball_at(named, worst)])]
         found = judge([float(flat[worst])], candidates, target)
-        sharpest = ball_at(usable[0], worst)
         value = float(flat[worst])
-        if math.isfinite(value) and not sharpest.specials & ANYTHING:
+        if named is not usable[0] and math.isfinite(value) and not ball_at(usable[0], worst).specials & ANYTHING:
+            sharpest = ball_at(usable[0], worst)
             found = replace(found, sharpest_share=share_of(sharpest.distance(value), sharpest.radius))
         return found, settled(candidates)
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from gradconform.reference.exact import BALLS, Constant, HandWritten, precision
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FIRST_PRECISION
-from gradconform.reference.midpoints import Array, Double, OutOfRange, Plain
+from gradconform.reference.midpoints import Array, Double, OutOfRange, Plain, squares
 from gradconform.reference.profiles import Profile
 from gradconform.reference.rounded import ANYTHING, BELOW_ONE, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls
 
@@ -206,7 +206,7 @@ class RoundedArrays(HandWritten):
         high = self.mids.high(mid)
         flat = (x if isinstance(x, np.ndarray) else high).reshape(-1)
         with np.errstate(all="ignore"):
-            ordinary = math.isfinite(np.dot(flat, flat))  # infinities and NaN stay in a sum of squares
+            ordinary = math.isfinite(squares(flat))  # infinities and NaN stay in a sum of squares
         if ordinary:
             return mid, None
         finite = np.isfinite(high)

@@ -20,6 +20,12 @@ Rows = Callable[[slice, Sequence[Any]], list[Any]]
 Group = Literal["forward", "backward", "update"]
 
 
+def elementwise(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[Any], tuple[int, ...]]:
+    """The `Part` of an equation each component of which depends on the same component of every operand alone."""
+    where = tuple(slice(i, i + 1) for i in index)
+    return [x[where] if getattr(x, "shape", ()) else x for x in operands], (0,) * len(index)
+
+
 @dataclass(frozen=True)
 class Form:
     """One accepted rounded program for an equation: a formula over named operands, and who writes it so.

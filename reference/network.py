@@ -21,7 +21,7 @@ from typing import Any
 
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.document import DOCUMENT
-from gradconform.reference.equations import Derivation, Equation, Form, Formula, Part
+from gradconform.reference.equations import Derivation, Equation, Form, Formula, Part, elementwise
 from gradconform.reference.losses import LOSSES, LossFormula
 
 MATRIX_FORM = f"{DOCUMENT}, in matrix form"
@@ -94,11 +94,6 @@ class Architecture:
 
 def _one(i: int) -> slice:
     return slice(i, i + 1)
-
-
-def _elementwise(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[Any], tuple[int, ...]]:
-    where = tuple(map(_one, index))
-    return [x[where] if getattr(x, "shape", ()) else x for x in operands], (0,) * len(index)
 
 
 def _row(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[Any], tuple[int, ...]]:
@@ -196,7 +191,7 @@ def _forward(architecture: Architecture, layer: int) -> list[Equation]:
                 "(a·Wᵀ)+b", biased, lambda ops, a, w, b: a @ w.T + b, "JAX: x @ W.T + b as it is written", narrow=True
             ),
         )
-    part: Part = _row if activation.rowwise else _elementwise
+    part: Part = _row if activation.rowwise else elementwise
     names = {"z": f"z{layer}"}
     return [
         Equation(f"z{layer}", "forward", MATRIX_FORM, forms, part=_of_linear, shape=shape),
@@ -231,12 +226,12 @@ def _backward(architecture: Architecture, layer: int) -> list[Equation]:
         loss, count = LOSSES[architecture.loss], architecture.count
         operands = (f"a{layer}", "T")
         forms = tuple(Form(f.name, operands, _counted(f.formula, count), f.source) for f in loss.slope)
-        part: Part = _row if loss.rowwise else _elementwise
+        part: Part = _row if loss.rowwise else elementwise
         equations.append(
             Equation(f"dE/da{layer}", "backward", MATRIX_FORM, forms, part=part, rows=_leading, shape=(batch, outputs))
         )
     names = {"g": f"dE/da{layer}", "z": f"z{layer}", "a": f"a{layer}"}
-    part = _row if activation.rowwise else _elementwise
+    part = _row if activation.rowwise else elementwise
     dz, before = f"dE/dz{layer}", _before(layer)
     equations.append(
         Equation(
@@ -281,4 +276,4 @@ def _updated(parameter: str, shape: tuple[int, ...]) -> Equation:
     gradient = f"dE/d{parameter}"
     step = Form("step", ("eta", gradient), lambda ops, eta, g: eta * g, MATRIX_FORM)
     form = Form("w-ηg", (parameter, "eta", gradient), lambda ops, w, eta, g: ops.descend(w, eta, g), MATRIX_FORM)
-    return Equation(f"{parameter}_new", "update", MATRIX_FORM, (form,), step, _elementwise, _leading, shape)
+    return Equation(f"{parameter}_new", "update", MATRIX_FORM, (form,), step, elementwise, _leading, shape)
