@@ -27,7 +27,7 @@ from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.judge import FIRST_PRECISION, Candidate, Judgement, judge
 from gradconform.reference.judge import widest as widest_ball
-from gradconform.reference.midpoints import OutOfRange
+from gradconform.reference.midpoints import EXACTLY, OutOfRange
 from gradconform.reference.plain import PLAIN
 from gradconform.reference.profiles import Profile
 from gradconform.reference.rounded import ANYTHING, Rounded
@@ -101,6 +101,8 @@ class Whole:
         try:
             evaluations = _whole(_PointKey(self.point), self.constants)
             for choice, evaluation in evaluations.items():
+                if _excuses_too_much(got, evaluation[name], evaluations["widest"], name):
+                    continue
                 values[choice] = evaluation[name]
                 screen = Screen(choice, self.target, got.shape)
                 screen.add(got, values[choice], 0)
@@ -131,6 +133,21 @@ class Whole:
             return judge([float(v) for v in got.reshape(-1)], candidates, self.target, against)
 
 
+def _excuses_too_much(got: NDArray[Any], value: RoundedArray, widest: Evaluation, name: str) -> bool:
+    """Whether a program knows nothing of a finite component that the widest knows: then that speaks for this one too.
+
+    A form of which nothing is known, because it may overflow, is set aside where another is known (hypothesis 7), and
+    the widest does so. An infinity or NaN may be what such a program gives.
+    """
+    if value.specials is None or value.lost:
+        return False
+    known = widest[name]
+    unknown = (value.specials & ANYTHING) != 0
+    if known.specials is not None:
+        unknown = unknown & ((known.specials & ANYTHING) == 0)
+    return not known.lost and bool(np.any(unknown & np.isfinite(got)))
+
+
 def _work(derivation: Derivation) -> int:
     """Components of all weights' gradients times the batch: what a pass over the network in balls takes."""
     batch = derivation.by_name["z1"].shape[0]
@@ -145,7 +162,8 @@ def _component(value: RoundedArray, index: Index) -> Rounded:
     """
     ball = value.arithmetic.scalar(value, index, value.shape)
     within = (ball.radius * value.arithmetic.mids.slack).upper()
-    exact = ball.exact + ball.exact.__class__(0, float(within))
+    with precision(EXACTLY):  # a radius may be far smaller than the last of fewer bits, as of 1 − 10^−114
+        exact = ball.exact + ball.exact.__class__(0, float(within))
     return Rounded(ball.arithmetic, exact, (ball.radius + 3 * within).upper(), ball.specials, ball.spread)
 
 

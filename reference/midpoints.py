@@ -31,6 +31,8 @@ Array = NDArray[Any]
 HOST_ULPS = 128.0
 #: Elements of a sum of squares that are added up at a time; OpenBLAS takes one thread up to 10,000.
 ROW = 1024
+#: Bits that hold the sum of any two float64 numbers: from 2^1024 down to 2^−1074.
+EXACTLY = 2100
 _SPLITTER = 134217729.0  # 2^27 + 1 (T. J. Dekker, 1971)
 
 
@@ -314,7 +316,7 @@ class Double:
 
     @staticmethod
     def ball(x: DoubleArray, index: Any) -> arb:
-        with precision(192):
+        with precision(EXACTLY):
             return arb(float(x.hi[index])) + arb(float(x.lo[index]))
 
     @staticmethod
