@@ -101,8 +101,6 @@ class Whole:
         try:
             evaluations = _whole(_PointKey(self.point), self.constants)
             for choice, evaluation in evaluations.items():
-                if _excuses_too_much(got, evaluation[name], evaluations["widest"], name):
-                    continue
                 values[choice] = evaluation[name]
                 screen = Screen(choice, self.target, got.shape)
                 screen.add(got, values[choice], 0)
@@ -131,21 +129,6 @@ class Whole:
                 step = evaluations["sharpest"].form(equation.against)
                 against = [x.exact for x in step.values.ravel()]
             return judge([float(v) for v in got.reshape(-1)], candidates, self.target, against)
-
-
-def _excuses_too_much(got: NDArray[Any], value: RoundedArray, widest: Evaluation, name: str) -> bool:
-    """Whether a program knows nothing of a finite component that the widest knows: then that speaks for this one too.
-
-    A form of which nothing is known, because it may overflow, is set aside where another is known (hypothesis 7), and
-    the widest does so. An infinity or NaN may be what such a program gives.
-    """
-    if value.specials is None or value.lost:
-        return False
-    known = widest[name]
-    unknown = (value.specials & ANYTHING) != 0
-    if known.specials is not None:
-        unknown = unknown & ((known.specials & ANYTHING) == 0)
-    return not known.lost and bool(np.any(unknown & np.isfinite(got)))
 
 
 def _work(derivation: Derivation) -> int:
