@@ -83,7 +83,7 @@ class TorchAdapter:
         Route("func", "torch.func.grad_and_value"),
         Route("forward", "torch.func.jacfwd (forward mode)"),
         Route("module", "torch.nn.Module, loss module, torch.optim.SGD; layered networks"),
-        Route("compile", "torch.compile of torch.func.grad_and_value; slow to start", default=False),
+        Route("compile", "torch.compile of grad_and_value; slow to start", default=False),
     )
 
     def versions(self) -> dict[str, str]:

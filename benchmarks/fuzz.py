@@ -112,6 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if options.files < 1:
+        parser.error(f"--files is {options.files}; expected at least 1")
     counts: Counter[str] = Counter()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

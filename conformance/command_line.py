@@ -11,6 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -86,6 +87,15 @@ def main() -> None:
 
 _device = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, …")
 _profile = click.option("--profile", default="opencl", show_default=True, help=f"One of {', '.join(PROFILES)}.")
+_timeout = click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=supervisor.TIMEOUT, show_default=True,
+    help="Seconds that a route may take on one case; then it counts as crashed.",
+)  # fmt: skip
+
+
+def _check_timeout(timeout: float) -> None:
+    if math.isnan(timeout):  # neither below nor above any bound, so that the option's range lets it through
+        raise BadInput("--timeout is nan; expected seconds, more than 0")
 
 
 @main.command()
@@ -100,8 +110,7 @@ _profile = click.option("--profile", default="opencl", show_default=True, help=f
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Worker processes. Default: one a core.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=supervisor.TIMEOUT, show_default=True,
-              help="Seconds that a route may take on one case; then it counts as crashed.")  # fmt: skip
+@_timeout
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None,
               help="The run file. Default: runs/<UTC time>.jsonl. Never written over.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
@@ -125,10 +134,10 @@ def run(
     measurements, with the command that reproduces it, and no other's.
 
     Exit status: 0 all that was judged conforms or is a known deviation,
-    1 something deviates, 2 bad input, 3 crashed, incomplete or nothing judged.
+    1 something deviates, 2 bad input, 3 crashed, undecided, incomplete or
+    nothing judged.
     """
-    if math.isnan(timeout):  # neither below nor above any bound, so that the option's range lets it through
-        raise BadInput("--timeout is nan; expected seconds, more than 0")
+    _check_timeout(timeout)
     before = None
     if resume is not None:
         before = begun(resume)
@@ -149,7 +158,7 @@ def run(
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     runner.check_device(chosen, device)
-    tasks = runner.plan(chosen, cases, names, device, profile, seed, globs)
+    tasks = [_limited(task, timeout) for task in runner.plan(chosen, cases, names, device, profile, seed, globs)]
     path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
     provenance = runner.provenance(chosen)
     header = {
@@ -251,6 +260,11 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
     return list({c.spec: c for c in found}.values()), absent
 
 
+def _limited(task: runner.Task, timeout: float) -> runner.Task:
+    """The task, with a time limit that is not the default in the commands that reproduce what it finds."""
+    return task if timeout == supervisor.TIMEOUT else replace(task, timeout=timeout)
+
+
 def _judge(
     tasks: Sequence[runner.Task], jobs: int, timeout: float, writer: RunWriter
 ) -> tuple[list[Measurement], dict[str, float]]:
@@ -284,8 +298,8 @@ def _conclude(
     for m in [m for m in measurements if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m)][:10]:
         what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case}"
         if m.quantity != "*":  # all of the case, which has no share and no level
-            what += f" {m.quantity} share {m.share} ({m.level})"
-        console.print(f"{what} {m.reason or ''}", style="red", markup=False)
+            what += f" {m.quantity} share {_share(m.share)} ({m.level})"
+        console.print(f"{what} {m.reason}" if m.reason else what, style="red", markup=False)
     for entry in stale(evidence(measurements, versions, device), seed):
         console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
     counts = Counter(m.verdict for m in measurements)
@@ -297,12 +311,18 @@ def _conclude(
     console.print(f"written: {path}", markup=False, soft_wrap=True)
     console.print(
         f"judged {judged}, deviating {counts['deviates'] - known} (known {known}), vacuous {counts['vacuous']}, "
-        f"slowest {f'{slowest} {seconds[slowest]:.1f} s' if slowest else 'none'}",
+        + "".join(f"{v} {counts[v]}, " for v in ("out of range", "undecided") if counts[v])
+        + f"slowest {f'{slowest} {seconds[slowest]:.1f} s' if slowest else 'none'}",
         style="bold", markup=False, soft_wrap=True,
     )  # fmt: skip
     if counts["deviates"] > known:
         return DEVIATES
     return INCOMPLETE if counts["crashed"] or counts["undecided"] or not judged else CONFORMS
+
+
+def _share(share: float | None) -> str:
+    """To three decimals; what is beyond a thousand to three digits."""
+    return "none" if share is None else f"{share:.3f}" if share < 1000 else f"{share:.3g}"
 
 
 def _counted(number: int, what: str) -> str:
@@ -342,12 +362,11 @@ def _verdicts(measurements: Sequence[Measurement]) -> Table:
         if counts["unsupported"] == len(rows):
             continue
         known = sum(is_known(m) for m in rows)
-        vacuous = counts["vacuous"] + counts["out of range"]
         ulps = [m.error_ulp for m in rows if m.error_ulp is not None and m.verdict in ("conforms", "deviates")]
         shares = [m.share for m in rows if m.share is not None]
         unjudged = counts["crashed"] + counts["unsupported"]
-        cells = (len(rows) - unjudged, counts["conforms"], counts["deviates"] - known, known, vacuous)
-        largest = (f"{max(ulps, default=0):.2g}", f"{max(shares, default=0):.3f}")
+        cells = (len(rows) - unjudged, counts["conforms"], counts["deviates"] - known, known, counts["vacuous"])
+        largest = (f"{max(ulps, default=0):.2g}", _share(max(shares, default=0)))
         table.add_row(route, dtype, *map(str, cells), *largest)
     return table
 
@@ -465,18 +484,22 @@ def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 @_device
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
+@_timeout
 @refused
-def explain(case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int) -> NoReturn:
+def explain(
+    case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int, timeout: float
+) -> NoReturn:
     """The derivation of CASE, equation by equation, with the truth.
 
     With an adapter: its value, its error in ulps and its share of the
     allowance, each equation judged on the operands that the framework
     reported, with the truth from those (where it reports none, from the
-    case's inputs).
+    case's inputs). The adapter runs in a worker process, as under `run`.
 
     Exit status: 0 explained, 2 bad input, 3 the adapter gave no answer to
     judge: it crashed, or the case is unsupported.
     """
+    _check_timeout(timeout)
     registry.keep_working_folder((case, adapter or ""))
     found = select((case,), seed)
     if len(found) > 1:
@@ -486,7 +509,12 @@ def explain(case: str, adapter: str | None, dtype: str, device: str, profile: st
     chosen = registry.choose(adapter)[0] if adapter else None
     if chosen:
         runner.check_device([chosen], device)
-    explanation = explained(found[0], dtype, chosen, profile, device)
+    measurements: Sequence[Measurement] = ()
+    if chosen:
+        (task,) = runner.plan([chosen], found, (named_format(dtype).name,), device, profile, seed, (case,))
+        (outcome,) = supervisor.outcomes([_limited(task, timeout)], 1, timeout)
+        measurements = outcome.measurements
+    explanation = explained(found[0], dtype, measurements, device)
     title = f"{found[0].id} in {dtype}" + (f", {chosen.spec}" if chosen else "")
     console.print(title, style="bold", markup=False)
     console.print(", ".join(f"{symbol(n)} = {v}" for n, v in explanation.given.items()), markup=False)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.adapters.registry import Chosen
-from gradconform.conformance.check import check_route
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.arrays import RoundedArrays
 from gradconform.reference.cases import Case, point
@@ -45,22 +43,21 @@ class Explanation:
     problem: str | None
 
 
-def explain(case: Case, dtype: str, chosen: Chosen | None, profile: str, device: str = "cpu") -> Explanation:
+def explain(case: Case, dtype: str, measurements: Iterable[Measurement] = (), device: str = "cpu") -> Explanation:
     """Every equation of a case's derivation, in order, with 17 digits of the truth at the rounded inputs.
 
-    With a route, each line carries its measurement: at the step level where the framework reported the quantity, at the
-    whole level otherwise.
+    With a route's measurements, each line carries its own: at the step level where the framework reported the quantity,
+    at the whole level otherwise.
     """
     at = point(case, dtype, device)
     derivation = derivation_of(at.derivation)
     measured: dict[str, Measurement] = {}
     problem = None
-    if chosen is not None:
-        for m in check_route(chosen.adapter, chosen.route, at, profile):
-            if m.quantity == "*":
-                problem = f"{m.verdict}: {m.reason}"
-            elif m.level == "step" or m.quantity not in measured:
-                measured[m.quantity] = m
+    for m in measurements:
+        if m.quantity == "*":
+            problem = f"{m.verdict}: {m.reason}"
+        elif m.level == "step" or m.quantity not in measured:
+            measured[m.quantity] = m
     given: dict[str, Any] = {**at.values, derivation.rate: at.rate}
     truth = array_texts(array_truths(derivation, given)) if at.architecture else scalar_truths(derivation, given)
     return Explanation(

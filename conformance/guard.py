@@ -95,7 +95,8 @@ def _changes(at: Point, kept: Mapping[str, Any], before: Mapping[str, Any]) -> s
         state.restore(before, names)
     if inputs:
         return f"inputs: {' '.join(inputs)} changed in place"
-    return f"state: it changed the {', the '.join(names)}" if names else None
+    named = [name if name.startswith("NumPy") else f"the {name}" for name in names]
+    return f"state: it changed {', '.join(named)}" if named else None
 
 
 def digest(answer: Answer) -> bytes:

@@ -28,7 +28,8 @@ SUITE_VERSION = "0.1.0"
 class Task:
     """One case at one dtype, for several routes: they share the truth.
 
-    `chosen_by` are the options that choose the case on the command line, other than `-c` and its id.
+    `chosen_by` are the options that choose the case on the command line, other than `-c` and its id; `timeout`, in
+    seconds, is what was asked for instead of the default.
     """
 
     case: Case
@@ -37,13 +38,15 @@ class Task:
     profile: str
     routes: tuple[str, ...]
     chosen_by: tuple[str, ...] = ()
+    timeout: float | None = None
 
     def command(self, spec: str) -> str:
         """The command that asks one route this task's question."""
         case = self.chosen_by or ("-c", self.case.id)
         device = () if self.device == "cpu" else ("--device", self.device)
         profile = () if self.profile == "opencl" else ("--profile", self.profile)
-        return shlex.join(("gradconform", "run", "-a", spec, *case, "-d", self.dtype, *device, *profile))
+        timeout = () if self.timeout is None else ("--timeout", f"{self.timeout:g}")
+        return shlex.join(("gradconform", "run", "-a", spec, *case, "-d", self.dtype, *device, *profile, *timeout))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from gradconform.reference.arrays import RoundedArray
 from gradconform.reference.exact import precision, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import (
+    EDGE,
     FIRST_PRECISION,
     PRECISION_CAP,
     Candidate,
@@ -234,7 +235,7 @@ def judge_array(
 
     result: Judgement = _raised(numbers, bits)
     verdict: Verdict
-    reason = result.reason
+    reason = None if result.reason == EDGE else result.reason  # of one component and one form; see below
     odd = holds(got, target)
     if odd is not None:
         first = float(flat[int(np.argmax(odd.reshape(-1)))])
@@ -253,6 +254,7 @@ def judge_array(
     else:
         undecided = any(standings[id(s)] == "undecided" for s in usable)
         verdict = "undecided" if undecided else "deviates"
+        reason = EDGE if undecided else reason
     size = named.truth_norm if against is None else against
     certified = size > 0 and 0 < named.radius < math.inf
     lost = named.lost

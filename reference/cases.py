@@ -390,7 +390,8 @@ def network_case(
     sizes, activations, biased = [X.shape[1]], [], []
     for number, layer in enumerate(layers, 1):
         if not isinstance(layer, Sequence) or len(layer) != 3:
-            raise BadInput(f"case {id!r}: layer {number} is {type(layer).__name__}; expected (W, b, activation)")
+            what = f"has {len(layer)} items" if isinstance(layer, tuple | list) else f"is {type(layer).__name__}"
+            raise BadInput(f"case {id!r}: layer {number} {what}; expected (W, b, activation)")
         weight, bias, activation = layer
         activation = _named(f"activation of layer {number}", activation, ACTIVATIONS)
         if ACTIVATIONS[activation].rowwise and number < len(layers):

@@ -26,6 +26,8 @@ VERDICTS: tuple[Verdict, ...] = (
 
 #: The precision, in bits, at which a judgement starts and at which it gives up.
 FIRST_PRECISION, PRECISION_CAP = 192, 4096
+#: Why a quantity stays undecided.
+EDGE = "edge: the error is the allowance to all the bits that were tried"
 #: Bits that 25 correct decimal digits of the truth need.
 TRUTH_BITS = 84
 
@@ -157,6 +159,7 @@ def judge(
         verdict = _accepted(decisions[id(named)], got, named, scale, target)
     else:
         verdict = "undecided" if doubtful else "deviates"
+        reason = EDGE if doubtful else None
     return Judgement(
         verdict=verdict,
         value=value,

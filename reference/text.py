@@ -106,6 +106,15 @@ class TextOperations:
     def row_sum(self, x: Any) -> Text:
         return Text(f"Σ_row({x})")
 
+    def normalised(self, e: Any) -> Text:
+        return _text(e / self.row_sum(e))
+
+    def unrounded(self, x: Any) -> Text:
+        return _text(x)
+
+    def gradual(self, formula: Callable[..., Any], *operands: Any) -> Text:
+        return _text(formula(self, *operands))
+
     def column_sum(self, x: Any) -> Text:
         return Text(f"Σ_batch({x})")
 

@@ -114,7 +114,9 @@ def _note(test: xml.Element, tag: str, message: str, rows: pd.DataFrame | None) 
     if rows is None:
         return
     lines = [
-        f"{r.quantity} ({r.level}): {r.verdict}, got {r.value}, truth {r.truth}, share {r.share}"
+        f"{r.verdict}: {r.reason}"  # all of the case
+        if r.quantity == "*"
+        else f"{r.quantity} ({r.level}): {r.verdict}, got {r.value}, truth {r.truth}, share {r.share}"
         f"{f', {r.reason}' if isinstance(r.reason, str) else ''}"
         for r in rows.head(LINES).itertuples()
     ]

@@ -17,6 +17,7 @@ from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
+from gradconform.reference.judge import EDGE
 
 FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
 
@@ -290,12 +291,31 @@ def test_explain_shows_where_a_framework_goes_wrong(cli: Cli) -> None:
     [
         (("-a", "numpy/central", "-d", "bfloat16"), "unsupported: dtype: numpy/central runs in float64"),
         (("-a", "wrong_adapters:crashing"), "crashed: exception: ZeroDivisionError"),
+        (("-a", "hostile_adapters:segfault"), "crashed: died: the process ended with SIGSEGV"),
+        (("-a", "hostile_adapters:hard_exit"), "crashed: died: the process ended with exit status 0"),
+        (("-a", "hostile_adapters:hang", "--timeout", "3"), "crashed: timeout: no result in 3 s"),
     ],
 )
 def test_explain_of_what_gives_no_answer_exits_with_3(cli: Cli, options: tuple[str, ...], message: str) -> None:
     done = cli("explain", "document/worked-example", *options, env=WRONG_ADAPTERS)
     assert done.returncode == 3
     assert message in done.stdout
+
+
+def test_the_command_that_reproduces_a_timeout_has_its_limit(cli: Cli) -> None:
+    asked = ("-a", "hostile_adapters:hang", "-c", "document/worked-example", "-d", "float64", "--timeout", "2.5")
+    done = cli("run", *asked, "-o", "hang.jsonl", env=WRONG_ADAPTERS)
+    assert done.returncode == 3
+    assert " ".join(asked[4:]) in " ".join(done.stdout.split())
+
+
+def test_the_closing_line_counts_what_is_out_of_range_or_undecided_apart(cli: Cli) -> None:
+    pytest.importorskip("jax")
+    strict = ("-c", "document/saturated/12", "-d", "float16", "--profile", "strict")
+    done = cli("run", "-a", "jax/jit", *strict, "-o", "strict.jsonl")
+    assert done.returncode == 3
+    assert "vacuous 16, undecided 2, slowest" in done.stdout
+    assert " ".join(done.stdout.split()).count(EDGE) == 2
 
 
 def test_the_help_says_to_repeat_dtypes_and_cases(cli: Cli) -> None:

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests_support import Cli
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
+from gradconform.conformance.catalogue import select
+from gradconform.conformance.derivations import derivations
+from gradconform.conformance.explain import explain
 from gradconform.conformance.networks import architectures, random_network
 from gradconform.reference.cases import Case
 from gradconform.reference.network import Architecture
@@ -299,3 +303,20 @@ class Scaled(Planted):
     def answer(self, point: Point, route: str) -> Answer:
         answer = torch_adapter.answer(point, "eager")
         return replace(answer, gradient={n: g * self.factor for n, g in answer.gradient.items()}, trace=None)
+
+
+def test_every_networks_derivation_is_put_in_words() -> None:
+    """For `explain` and the page: of the catalogue's networks, which between them use everything."""
+    cases = [
+        c for c in select(("network/*",)) if not c.id.startswith(("network/iris", "network/wine", "network/digits"))
+    ]
+    assert {"softmax"} <= {a for c in cases if isinstance(c.derivation, Architecture) for a in c.derivation.activations}
+    for case in cases:
+        explanation = explain(case, "float32")
+        assert [line.symbol for line in explanation.lines]
+        assert all(line.formula for line in explanation.lines)
+    columns = {"case": [c.id for c in cases], "dtype": "float32", "level": "whole", "quantity": "E", "truth": None}
+    shown = derivations(cases, pd.DataFrame(columns))
+    assert set(shown["cases"]) == {c.id for c in cases}
+    for of in shown["derivations"].values():
+        assert all(equation["formula"] for equation in of["equations"])

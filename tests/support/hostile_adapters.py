@@ -188,7 +188,7 @@ EXPECTED: dict[str, tuple[Callable[[Point, Answer], Answer], str, str]] = {
     "directory": (_doing(lambda: os.chdir("/")), "crashed", "state: it changed the working directory"),
     "seed": (_doing(lambda: random.seed(1)), "crashed", "state: it changed the random seed of Python"),
     "numpy_seed": (_doing(lambda: np.random.seed(1)), "crashed", "state: it changed the random seed of NumPy"),
-    "errstate": (_doing(lambda: np.seterr(all="raise")), "crashed", "state: it changed the NumPy's error handling"),
+    "errstate": (_doing(lambda: np.seterr(all="raise")), "crashed", "state: it changed NumPy's error handling"),
     "flush": (_doing(_flush_to_zero), "crashed", "state: it changed the floating-point mode"),
     "rounding": (_doing(_round_up), "crashed", "state: it changed the floating-point mode"),
     "noise": (_doing(_print), "conforms", "noise: "),
