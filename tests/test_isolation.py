@@ -48,7 +48,7 @@ def test_every_hostile_adapter_is_contained_and_the_run_is_complete(cli: Cli, tm
         right = any(m["verdict"] == verdict and (m["reason"] or "").startswith(reason) for m in rows)
         if not right or len(crash) != (verdict == "crashed"):
             wrong[name] = [(m["verdict"], m["reason"]) for m in rows][:2]
-        command = f"reproduce with: gradconform run -a hostile_adapters:{name}/only -c {CASE} -d float32"
+        command = f"reproduce with: gradconform run -a hostile_adapters:{name}/only -c {CASE} -d float32 --timeout 3"
         assert not crash or crash[0]["reason"].endswith(command), crash[0]["reason"]
     assert not wrong
     assert {m["verdict"] for m in found["numpy"]} == {"conforms"}
