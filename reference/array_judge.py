@@ -140,12 +140,10 @@ class Screen:
         if value.specials is None:
             return
         specials = value.specials.reshape(-1)
-        for i in np.nonzero(specials)[0]:
-            x = float(got[i])
-            kind = NAN if math.isnan(x) else 0 if math.isfinite(x) else POSITIVE if x > 0 else NEGATIVE
-            if specials[i] & (kind | ANYTHING):
-                share[i] = 0.0
-                self.special.append(start + int(i))
+        kinds = np.where(np.isnan(got), NAN, np.where(np.isfinite(got), 0, np.where(got > 0, POSITIVE, NEGATIVE)))
+        admitted = np.nonzero(specials & (kinds | ANYTHING))[0]
+        share[admitted] = 0.0
+        self.special += (start + admitted).tolist()
 
     @property
     def radius(self) -> float:
@@ -214,8 +212,8 @@ def judge_array(
     standings = {id(s): standing(s) for s in usable}
     inadmissible: dict[int, int] = {}
     for s in usable:
-        for index in s.special:
-            if not math.isfinite(float(flat[index])) and outcome(s, index) == "outside":
+        for index in np.asarray(s.special, dtype=int)[~np.isfinite(flat[s.special])].tolist():
+            if outcome(s, index) == "outside":
                 standings[id(s)] = "outside"
                 inadmissible.setdefault(id(s), index)
     accepting = [s for s in usable if standings[id(s)] == "inside"]
@@ -245,7 +243,7 @@ def judge_array(
         scale = named.truth_norm if against is None else against
         if named.special:
             # Operands that rounding left hardly known are lost digits; infinite ones are out of range.
-            unknown = bits is not None and all(math.isfinite(float(flat[i])) for i in named.special)
+            unknown = bits is not None and bool(np.isfinite(flat[named.special]).all())
             verdict = "vacuous" if unknown else "out of range"
         elif named.lost or (named.radius > 0 and not named.radius < scale):
             verdict = "vacuous"

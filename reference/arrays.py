@@ -323,15 +323,16 @@ class RoundedArrays(HandWritten):
         if bad is None or not np.any(bad):
             return result
         shape = np.broadcast_shapes(result.shape, np.shape(bad))
-        where = np.argwhere(np.broadcast_to(bad, shape))
-        mid = self.mids.writable(result.mid, shape)
+        bad = np.broadcast_to(bad, shape)
+        where = np.argwhere(bad)
+        beyond = np.zeros(shape, dtype=bool)
+        beyond[tuple(where[EXCEPTIONAL:].T)] = True
+        mid = self.mids.writable(self.mids.where(beyond, self.mids.lift(np.zeros(())), result.mid), shape)
         radius = np.array(np.broadcast_to(result.radii(), shape))
-        specials = np.zeros(shape, dtype=np.uint8)
+        radius[beyond] = 0.0
+        specials = np.where(beyond, ANYTHING, 0).astype(np.uint8)
         spread = None if result.spread is None else np.array(np.broadcast_to(result.spread, shape))
         with precision(FIRST_PRECISION):
-            for at in map(tuple, where[EXCEPTIONAL:]):
-                self.mids.put(mid, at, ZERO)
-                radius[at], specials[at] = 0.0, ANYTHING
             for at in map(tuple, where[:EXCEPTIONAL]):
                 value = operation(*[self.scalar(o, at, shape) for o in operands])
                 if not np.isfinite(float(value.exact.mid())):  # exact values that even float64 does not hold
