@@ -338,7 +338,18 @@ class Step:
             assert equation.rows is not None
             values = equation.rows(block, values)
         return [
-            self.arrays.reported(v) if half_ulp and o in self.reported else self._given(o, v)
+            self.arrays.reported(v) if self._doubted(o, half_ulp) else self._given(o, v)
+            for o, v in zip(form.operands, values, strict=True)
+        ]
+
+    def _doubted(self, name: str, half_ulp: bool) -> bool:
+        """Whether an operand is known to half an ulp only."""
+        return half_ulp and name in self.reported
+
+    def _read(self, arithmetic: Any, form: Form, values: Sequence[Any], half_ulp: bool) -> list[Any]:
+        """What a form reads, as an arithmetic's values."""
+        return [
+            arithmetic.reported(v) if self._doubted(o, half_ulp) else arithmetic.given(v)
             for o, v in zip(form.operands, values, strict=True)
         ]
 
@@ -355,8 +366,9 @@ class Step:
         return all(np.shape(self.known[o]) in ((), got.shape) for form in forms for o in form.operands)
 
     def _ball_work(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any]) -> int:
-        """How many operands a judgement by balls alone reads."""
-        return got.size * (5 if self._alike(forms, got) else self._operands_of_one(equation, forms, got))
+        """How many numbers a judgement by balls alone reads."""
+        of_one = sum(len(f.operands) for f in forms)
+        return got.size * (of_one if self._alike(forms, got) else self._operands_of_one(equation, forms, got))
 
     def _operands_of_one(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any]) -> int:
         """How many numbers one component depends on."""
@@ -371,16 +383,17 @@ class Step:
         def adjudicate(form_name: str, index: Index) -> Rounded:
             assert equation.part is not None
             form = by_name[form_name]
-            if equation.part is elementwise:
-                return self._of_numbers(form, index, half_ulp)
-            parts, local = equation.part(index, [self.known[o] for o in form.operands])
-            leaf = [not (half_ulp and o in self.reported) for o in form.operands]
+            values = [self.known[o] for o in form.operands]
+            if equation.part is elementwise:  # in the arithmetic of single numbers: faster than that of their arrays
+                numbers = [float(v[index] if np.ndim(v) else v) for v in values]
+                single: Rounded = form.formula(self.balls.balls, *self._read(self.balls.balls, form, numbers, half_ulp))
+                return single
+            parts, local = equation.part(index, values)
             operands = sum(np.size(p) for p in parts)
             if operands > BALL_OPERANDS:
                 if (form_name, index) not in wide:
                     arrays = RoundedArrays(self.target, self.constants, exact=True)
-                    given = [arrays.given(p) if exact else arrays.reported(p)
-                             for p, exact in zip(parts, leaf, strict=True)]  # fmt: skip
+                    given = self._read(arrays, form, parts, half_ulp)
                     try:
                         wide[form_name, index] = _component(form.formula(arrays, *given), local)
                     except OutOfRange:
@@ -390,23 +403,10 @@ class Step:
                     operands > BALL_MOST or not wide[form_name, index].specials & ANYTHING
                 ):
                     return wide[form_name, index]
-            known = [self.balls.given(p) if exact else self.balls.reported(p)
-                     for p, exact in zip(parts, leaf, strict=True)]  # fmt: skip
-            found: Rounded = form.formula(self.balls, *known).values[local]
+            found: Rounded = form.formula(self.balls, *self._read(self.balls, form, parts, half_ulp)).values[local]
             return found
 
         return adjudicate
-
-    def _of_numbers(self, form: Form, index: Index, half_ulp: bool) -> Rounded:
-        """A form's value at one component of an elementwise equation, by the arithmetic of single numbers."""
-        balls = self.balls.balls
-        operands = []
-        for name in form.operands:
-            values = self.known[name]
-            read = balls.reported if half_ulp and name in self.reported else balls.given
-            operands.append(read(float(values[index] if np.ndim(values) else values)))
-        found: Rounded = form.formula(balls, *operands)
-        return found
 
     def _by_balls(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool) -> Judgement:
         """The judgement by balls alone, for numbers that double words do not hold."""
@@ -415,10 +415,7 @@ class Step:
         def components(form: Form) -> list[Rounded]:
             if not self._alike(forms, got):
                 return [adjudicate(form.name, i) for i in np.ndindex(got.shape)]
-            operands = [
-                (self.balls.reported if half_ulp and o in self.reported else self.balls.given)(self.known[o])
-                for o in form.operands
-            ]
+            operands = self._read(self.balls, form, [self.known[o] for o in form.operands], half_ulp)
             return list(form.formula(self.balls, *operands).values.ravel())
 
         with precision(4 * FIRST_PRECISION):
