@@ -4,7 +4,7 @@
 
 A judged quantity is a measurement with a verdict (conforms, deviates, vacuous, out of range, undecided): a number, or a
 whole tensor judged component by component. The quantities are divided among the seeds and judged in whole units of work
-of some ten thousand, so that a few more are judged than were asked for. An alarm is whatever deviates and is not a known
+of some ten thousand, so that a few more are judged than asked for. An alarm is whatever deviates and is not a known
 deviation, is undecided, or crashed; what conforms to the accuracy that the framework documents (profile `vendor`) and
 only not to OpenCL's is counted apart. The first alarm is shrunk to a minimal case and printed as Python code that
 reproduces it; exit status 1. Without one the last line says 0 false alarms; exit status 0.

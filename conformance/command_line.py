@@ -11,7 +11,6 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -88,7 +87,7 @@ def main() -> None:
 _device = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, …")
 _profile = click.option("--profile", default="opencl", show_default=True, help=f"One of {', '.join(PROFILES)}.")
 _timeout = click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=supervisor.TIMEOUT, show_default=True,
+    "--timeout", type=click.FloatRange(0, min_open=True), default=runner.TIMEOUT, show_default=True,
     help="Seconds that a route may take on one case; then it counts as crashed.",
 )  # fmt: skip
 
@@ -158,7 +157,7 @@ def run(
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     runner.check_device(chosen, device)
-    tasks = [_limited(task, timeout) for task in runner.plan(chosen, cases, names, device, profile, seed, globs)]
+    tasks = runner.plan(chosen, cases, names, device, profile, seed, globs, timeout)
     path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
     provenance = runner.provenance(chosen)
     header = {
@@ -179,7 +178,7 @@ def run(
             console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
         done = list(before.measurements) if before else []
         left = tasks[len(before.tasks) :] if before else tasks
-        measurements, seconds = _judge(left, jobs or os.cpu_count() or 1, timeout, writer)
+        measurements, seconds = _judge(left, jobs or os.cpu_count() or 1, writer)
         measurements = done + measurements
         traced = {f"{m.adapter}/{m.route}" for m in measurements if m.level == "step" and m.quantity[0] != "w"}
         without = sorted({f"{m.adapter}/{m.route}" for m in measurements} - traced)
@@ -260,20 +259,13 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
     return list({c.spec: c for c in found}.values()), absent
 
 
-def _limited(task: runner.Task, timeout: float) -> runner.Task:
-    """The task, with a time limit that is not the default in the commands that reproduce what it finds."""
-    return task if timeout == supervisor.TIMEOUT else replace(task, timeout=timeout)
-
-
-def _judge(
-    tasks: Sequence[runner.Task], jobs: int, timeout: float, writer: RunWriter
-) -> tuple[list[Measurement], dict[str, float]]:
+def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
     measurements: list[Measurement] = []
     seconds: dict[str, float] = defaultdict(float)
     columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
         bar = progress.add_task("judging", total=len(tasks))
-        for outcome in supervisor.outcomes(tasks, jobs, timeout):
+        for outcome in supervisor.outcomes(tasks, jobs):
             writer.write(outcome.measurements)
             measurements += outcome.measurements
             for spec, taken in outcome.seconds:
@@ -511,8 +503,8 @@ def explain(
         runner.check_device([chosen], device)
     measurements: Sequence[Measurement] = ()
     if chosen:
-        (task,) = runner.plan([chosen], found, (named_format(dtype).name,), device, profile, seed, (case,))
-        (outcome,) = supervisor.outcomes([_limited(task, timeout)], 1, timeout)
+        (task,) = runner.plan([chosen], found, (named_format(dtype).name,), device, profile, seed, (case,), timeout)
+        (outcome,) = supervisor.outcomes([task], 1)
         measurements = outcome.measurements
     explanation = explained(found[0], dtype, measurements, device)
     title = f"{found[0].id} in {dtype}" + (f", {chosen.spec}" if chosen else "")

@@ -24,12 +24,16 @@ from gradconform.reference.cases import BadInput, Case, point
 SUITE_VERSION = "0.1.0"
 
 
+#: Seconds that one route may take on one case, its compilation and its judgement included, where nothing else is said.
+TIMEOUT = 600.0
+
+
 @dataclass(frozen=True)
 class Task:
     """One case at one dtype, for several routes: they share the truth.
 
-    `chosen_by` are the options that choose the case on the command line, other than `-c` and its id; `timeout`, in
-    seconds, is what was asked for instead of the default.
+    `chosen_by` are the options that choose the case on the command line, other than `-c` and its id; `timeout` is in
+    seconds, for one route.
     """
 
     case: Case
@@ -38,14 +42,14 @@ class Task:
     profile: str
     routes: tuple[str, ...]
     chosen_by: tuple[str, ...] = ()
-    timeout: float | None = None
+    timeout: float = TIMEOUT
 
     def command(self, spec: str) -> str:
         """The command that asks one route this task's question."""
         case = self.chosen_by or ("-c", self.case.id)
         device = () if self.device == "cpu" else ("--device", self.device)
         profile = () if self.profile == "opencl" else ("--profile", self.profile)
-        timeout = () if self.timeout is None else ("--timeout", f"{self.timeout:g}")
+        timeout = () if self.timeout == TIMEOUT else ("--timeout", f"{self.timeout:g}")
         return shlex.join(("gradconform", "run", "-a", spec, *case, "-d", self.dtype, *device, *profile, *timeout))
 
 
@@ -84,6 +88,7 @@ def plan(
     profile: str,
     seed: int = 0,
     globs: Sequence[str] = (),
+    timeout: float = TIMEOUT,
 ) -> list[Task]:
     """The tasks of a run; `seed` and `globs` are those that chose the cases.
 
@@ -104,7 +109,7 @@ def plan(
     tasks = []
     for case in cases:
         chosen_by = imported if case.id not in listed else ("-c", case.id, *seeded) if seeded else ()
-        tasks += [Task(case, dtype, device, profile, specs, chosen_by) for dtype in dtypes]
+        tasks += [Task(case, dtype, device, profile, specs, chosen_by, timeout) for dtype in dtypes]
     for task in tasks:
         point(task.case, task.dtype, task.device)
     return tasks

@@ -25,8 +25,6 @@ from gradconform.conformance.runner import Outcome, Task
 from gradconform.conformance.worker import work
 from gradconform.reference.cases import point
 
-#: Seconds that one route may take on one case, its compilation and its judgement included, where nothing else is said.
-TIMEOUT = 600.0
 #: Seconds that a worker has to start, and how often one that does not is replaced before the run is given up.
 START, STARTS = 120.0, 3
 #: Seconds between two looks at the workers: a child that an adapter forked can keep the pipes of a dead one open.
@@ -133,10 +131,10 @@ def _one_thread() -> Iterator[None]:
             del os.environ[name]
 
 
-def outcomes(tasks: Sequence[Task], jobs: int, timeout: float = TIMEOUT) -> Iterator[Outcome]:
+def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
     """The outcomes in the order of the tasks, from up to `jobs` worker processes.
 
-    `timeout` is in seconds for one route on one case. Raises WorkerFailure if workers do not start.
+    Raises WorkerFailure if workers do not start.
     """
     waiting = [_Progress(number, task) for number, task in enumerate(tasks)]
     waiting.reverse()
@@ -156,7 +154,7 @@ def outcomes(tasks: Sequence[Task], jobs: int, timeout: float = TIMEOUT) -> Iter
                     worker.give(fit[-1])
             connection.wait([x for w in workers for x in (w.connection, w.process.sentinel)], LOOK)
             for worker in list(workers):
-                ended = _attend(worker, timeout)
+                ended = _attend(worker)
                 if worker.progress is not None and worker.progress.done:
                     done[worker.progress.number] = Outcome(
                         tuple(worker.progress.measurements), tuple(worker.progress.seconds)
@@ -178,7 +176,7 @@ def outcomes(tasks: Sequence[Task], jobs: int, timeout: float = TIMEOUT) -> Iter
             worker.end()
 
 
-def _attend(worker: _Worker, timeout: float) -> str | None:
+def _attend(worker: _Worker) -> str | None:
     """Take what a worker has sent; how it ended, if it is gone or had to go."""
     try:
         while (message := worker.message()) is not None:
@@ -201,9 +199,9 @@ def _attend(worker: _Worker, timeout: float) -> str | None:
     if not worker.ready and taken > START:
         worker.end()
         return f"none in {START:g} s"
-    if worker.progress is not None and not worker.progress.done and taken > timeout:
+    if worker.progress is not None and not worker.progress.done and taken > worker.progress.task.timeout:
         worker.end()
-        _blame(worker, f"timeout: no result in {timeout:g} s", taken)
+        _blame(worker, f"timeout: no result in {worker.progress.task.timeout:g} s", taken)
         return "timeout"
     return None
 

@@ -41,6 +41,8 @@ Adjudicator = Callable[[str, Index], Rounded]
 
 #: Components near or outside their allowance that are adjudicated, for each form.
 ADJUDICATED = 1024
+#: Why a tensor stays undecided that has more of them.
+CROWD = f"edge: more than {ADJUDICATED:,} components are near their allowance, and those that were tried are inside"
 #: At most this many components, evenly spaced, are in the median of a tensor's errors.
 SAMPLE = 1024
 
@@ -250,9 +252,10 @@ def judge_array(
         else:
             verdict = "conforms"
     else:
-        undecided = any(standings[id(s)] == "undecided" for s in usable)
+        undecided = [s for s in usable if standings[id(s)] == "undecided"]
         verdict = "undecided" if undecided else "deviates"
-        reason = EDGE if undecided else reason
+        if undecided:
+            reason = CROWD if all(s.close_count > len(s.close) for s in undecided) else EDGE
     size = named.truth_norm if against is None else against
     certified = size > 0 and 0 < named.radius < math.inf
     lost = named.lost
