@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flint import arb
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
@@ -19,7 +20,7 @@ from gradconform.adapters.registry import load
 from gradconform.conformance import check_network
 from gradconform.conformance.levels import reports
 from gradconform.reference.activations import ACTIVATIONS
-from gradconform.reference.array_judge import Screen, norm
+from gradconform.reference.array_judge import ADJUDICATED, CROWD, Screen, judge_array, norm
 from gradconform.reference.arrays import EXCEPTIONAL, RoundedArray, RoundedArrays
 from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Case, derivation, point
@@ -27,7 +28,7 @@ from gradconform.reference.exact import precision
 from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from gradconform.reference.judge import Judgement
 from gradconform.reference.profiles import OPENCL, STRICT
-from gradconform.reference.rounded import ANYTHING, RoundedBalls
+from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls
 
 FRAMEWORKS = ("torch/module", "jax/eager")
 
@@ -239,6 +240,17 @@ def test_what_the_screens_own_rounding_may_hide_is_adjudicated(k: int, target: F
         for i, j in np.ndindex(3, 2):
             exact = balls.dot_of_numbers(a[i].astype(float), b[:, j].astype(float)).radius
             assert float(found.radii()[i, j]) * screen.limit <= exact.upper()
+
+
+@pytest.mark.parametrize(("count", "reason"), [(ADJUDICATED, None), (ADJUDICATED + 1, CROWD)])
+def test_more_components_at_the_edge_than_are_tried_leave_a_tensor_undecided(count: int, reason: str | None) -> None:
+    """The error is 1 − 2^−20 of the allowance in each: too near for the screen to tell, and inside."""
+    ops, balls = RoundedArrays(FLOAT32, OPENCL), RoundedBalls(FLOAT32, OPENCL)
+    got = np.full(count, 4 + (1 - 2.0**-20), np.float32)
+    screen = Screen("x", FLOAT32, got.shape)
+    screen.add(got, RoundedArray(ops, np.full(count, 4.0), np.ones(count)), 0)
+    found = judge_array(got, [screen], FLOAT32, lambda form, index: Rounded(balls, arb(4), arb(1)))
+    assert (found.verdict, found.reason) == ("undecided" if reason else "conforms", reason)
 
 
 def test_the_bound_of_a_product_holds_for_subnormal_factors() -> None:
