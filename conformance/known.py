@@ -54,7 +54,7 @@ class KnownDeviation:
     def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
         """Whether the measurement is of what this entry speaks of, whatever its verdict."""
         globs = ((m.adapter, self.adapter), (m.route, self.route), (device, self.device), (m.level or "", self.level),
-                 (m.case, self.case), (m.quantity, self.quantity), (m.form or "", self.form),
+                 (m.case, self.case), (m.quantity, self.quantity), (m.accepted_form or "", self.form),
                  (repr(m.value), self.value))  # fmt: skip
         return (
             m.dtype in self.dtype.split()

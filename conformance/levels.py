@@ -21,7 +21,7 @@ def widened(strict: Judgement, loose: Judgement, binds: bool, reason: str | None
         return strict, "operands: conforms if they are known to half an ulp only"
     if strict.verdict != "deviates":
         return strict, reason
-    return replace(loose, sharpest_share=strict.sharpest_share, form=f"{loose.form} ±½ulp"), reason
+    return replace(loose, sharpest_share=strict.sharpest_share, accepted_form=f"{loose.accepted_form} ±½ulp"), reason
 
 
 def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

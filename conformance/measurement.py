@@ -12,7 +12,8 @@ from gradconform.reference.judge import Judgement
 #: The first word of a measurement's reason, always one of these (`known:<id>` for a known deviation).
 REASONS = (
     "dtype", "device", "derivation", "operation", "exception", "output", "operands", "traced", "known",
-    "died", "timeout", "inputs", "state", "nondeterminism", "noise",
+    "died", "timeout", "inputs", "state", "nondeterminism", "noise", "unstable", "approximates", "unreported",
+    "convention",
 )  # fmt: skip
 
 
@@ -21,11 +22,16 @@ class Measurement:
     """case × adapter/route × dtype × level × quantity, and what is said of it.
 
     `level` is "whole" (the quantity from the case's inputs) or "step" (its equation on the operands that the framework
-    itself reported). For arrays the numbers are those of the worst element, at `worst_index`. `error_ulp`, `median_ulp`
-    are in units in the last place of the truth; `share` is error/allowance for the form that is named, `sharpest_share`
-    for the accepted form with the smallest allowance; `certified_bits` is −log2(allowance/|truth|), for an updated
-    weight against its step |η·gradient|, for a tensor with the 2-norms of both; not positive, it makes what is inside
-    `vacuous`.
+    itself reported). For arrays the numbers are those of the component with the largest share, at `worst_index`.
+    `error_ulp` (of that component), `max_ulp` (the largest of all components) and `median_ulp` are in units in the last
+    place of the truth; `truth` is a decimal, at a kink the set "[lo, hi]". `share` is |value − centre|/allowance for the
+    accepted form that is named, `sharpest_share` for the one with the smallest allowance; `certified_bits` is
+    −log2((|centre − truth| + allowance)/|truth|), for an updated weight against its step |η·gradient|, for a tensor with
+    2-norms.
+
+    `formula`, `execution` and `accuracy` answer the three questions of the claim, `verdict` is what they come to, and
+    `cause` names what is at fault where it deviates, such as "convention: …". `operator` is the operation that the
+    equation is of, such as "gelu" or "linear".
     """
 
     case: str
@@ -40,14 +46,20 @@ class Measurement:
     truth_radius: float | None = None
     error_abs: float | None = None
     error_ulp: float | None = None
+    max_ulp: float | None = None
     median_ulp: float | None = None
     allowance: float | None = None
     share: float | None = None
     sharpest_share: float | None = None
-    form: str | None = None
+    accepted_form: str | None = None
     certified_bits: float | None = None
     worst_index: str | None = None
+    operator: str | None = None
+    formula: str | None = None
+    execution: str | None = None
+    accuracy: str | None = None
     verdict: str = "crashed"
+    cause: str | None = None
     reason: str | None = None
 
     def because(self, reason: str) -> Measurement:

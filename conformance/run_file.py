@@ -27,7 +27,7 @@ from gradconform.reference.judge import VERDICTS
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 2
 _TEXT = {
     "case",
     "adapter",
@@ -36,9 +36,14 @@ _TEXT = {
     "level",
     "quantity",
     "truth",
-    "form",
+    "accepted_form",
     "worst_index",
+    "operator",
+    "formula",
+    "execution",
+    "accuracy",
     "verdict",
+    "cause",
     "reason",
 }
 _REQUIRED = {"case", "adapter", "route", "dtype", "quantity", "verdict"}

@@ -19,9 +19,21 @@ from gradconform.reference.exact import decimal, exponent, power_of_two, to_floa
 from gradconform.reference.formats import Format
 from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, larger
 
-Verdict = Literal["conforms", "deviates", "vacuous", "out of range", "undecided", "unsupported", "crashed"]
+#: Three questions (see the claim), each with its answers, worst first.
+Formula = Literal["wrong", "undefined", "unknown", "singular", "kink", "right"]
+Execution = Literal["outside", "undecided", "overflow", "within"]
+Accuracy = Literal["lost", "vacuous", "ill-conditioned", "certified"]
+FORMULA: tuple[Formula, ...] = ("wrong", "undefined", "unknown", "singular", "kink", "right")
+EXECUTION: tuple[Execution, ...] = ("outside", "undecided", "overflow", "within")
+ACCURACY: tuple[Accuracy, ...] = ("lost", "vacuous", "ill-conditioned", "certified")
+
+Verdict = Literal[
+    "conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided",
+    "unsupported", "crashed",
+]  # fmt: skip
 VERDICTS: tuple[Verdict, ...] = (
-    "conforms", "deviates", "vacuous", "out of range", "undecided", "unsupported", "crashed",
+    "conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided",
+    "unsupported", "crashed",
 )  # fmt: skip
 
 #: The precision, in bits, at which a judgement starts and at which it gives up.
@@ -54,10 +66,15 @@ class Judgement:
     allowance: float | None
     share: float | None
     sharpest_share: float | None
-    form: str | None
+    accepted_form: str | None
     certified_bits: float | None
     worst_index: int
     reason: str | None = None
+    max_ulp: float | None = None
+    formula: Formula | None = None
+    execution: Execution | None = None
+    accuracy: Accuracy | None = None
+    cause: str | None = None
 
 
 def ulp(x: arb, target: Format) -> arb:
@@ -172,7 +189,7 @@ def judge(
         allowance=to_float(ball.radius),
         share=None if admitted else worst_share,
         sharpest_share=share_of(error, sharpest.radius) if error is not None else None,
-        form=named.form,
+        accepted_form=named.form,
         certified_bits=_certified_bits(ball.radius, scale[worst]),
         worst_index=worst,
         reason=reason,
