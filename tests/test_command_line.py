@@ -239,7 +239,7 @@ def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
         (lambda text: '{"name": "something else"}\n', "is not a gradconform run"),
         (lambda text: "", "is empty"),
         (lambda text: text + text, "there is more after the footer"),
-        (lambda text: text.replace('"schema":1', '"schema":9', 1), "has schema 9"),
+        (lambda text: text.replace('"schema":2', '"schema":9', 1), "has schema 9"),
     ],
 )
 def test_report_refuses_what_is_not_a_whole_run(cli: Cli, tmp_path: Path, spoil: object, message: str) -> None:
