@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from gradconform.conformance import older_runs
-from gradconform.conformance.measurement import COLUMNS, Measurement
+from gradconform.conformance.measurement import COLUMNS, QUESTIONS, Measurement
 from gradconform.reference.cases import BadInput
-from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, VERDICTS
+from gradconform.reference.judge import VERDICTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +53,7 @@ _NUMBERS = tuple(c for c in COLUMNS if c not in _TEXT)
 #: The columns of few words; a measurement of which a question was not asked has no answer to it.
 _WORDS: Mapping[str, Sequence[str | None]] = {
     "verdict": VERDICTS,
-    "formula": (*FORMULA, None),
-    "execution": (*EXECUTION, None),
-    "accuracy": (*ACCURACY, None),
+    **{question: (*answers, None) for question, answers in QUESTIONS.items()},
 }
 #: The longest line that is read, in bytes. The longest that is written is a header, which holds the run's arguments: on
 #: Linux 2 MiB at most (a quarter of the 8 MiB stack, execve(2)), sixfold where JSON spells every byte as \\u00XX.
