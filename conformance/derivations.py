@@ -147,7 +147,7 @@ def _short(value: float) -> float | None:
 
 
 def _text(value: Any) -> str:
-    return " × ".join(map(str, value.shape)) if np.ndim(value) else f"{value:.17g}"
+    return " × ".join(map(str, value.shape)) if np.ndim(value) else repr(float(value))
 
 
 def seed_of(headers: Sequence[Mapping[str, Any]]) -> int:

@@ -107,9 +107,8 @@ def _wrong(of: Sequence[Measurement]) -> str:
     line = f"{m.verdict}{times}: {m.adapter}/{m.route} {m.dtype} {m.case}"
     if m.quantity != "*":  # all of the case, which has no share and no level
         line += f" {m.quantity} share {share(m.share)} ({m.level})"
-    if m.cause:
-        line += f", {m.cause}"
-    return f"{line} {m.reason}" if m.reason else line
+    why = "; ".join(text for text in (m.cause, m.reason) if text)
+    return f"{line} {why}" if why else line
 
 
 def lost(measurements: Iterable[Measurement]) -> list[str]:

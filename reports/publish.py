@@ -7,6 +7,7 @@ truth to two more, errors and shares to three.
 from __future__ import annotations
 
 import math
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ def _by_route(m: pd.DataFrame) -> pd.DataFrame:
     for (*of, dtype), group in m.groupby([*keys, "dtype"], sort=False):
         verdicts = group["verdict"].where(~group["known"], "known").value_counts()
         noted = ("deviates", "crashed", "undecided", "known", *UNCERTIFIED, "out of range", "singular", "unsupported")
-        cells = [f"{verdicts.get('conforms', 0):,} conform", *(f"{verdicts[v]:,} {v}" for v in noted if v in verdicts)]
+        cells = [f"{verdicts.get('conforms', 0):,} conform"]
+        cells += [f"{verdicts[v]:,} {v.replace('deviates', 'deviate')}" for v in noted if v in verdicts]
         rows.setdefault(tuple(of), {})[str(dtype)] = ", ".join(cells)
     dtypes = [d for d in tables.DTYPES if (m["dtype"] == d).any()]
     dtypes += [d for d in dict.fromkeys(m["dtype"]) if d not in dtypes]
@@ -204,12 +206,17 @@ def _as_fits(table: pd.DataFrame, what: str, whole: str, room: int) -> str:
     shown = len(table)
     while shown:
         left = f"\n{len(table) - shown:,} more are in {whole}.\n" if len(table) > shown else ""
-        rows = markdown(table_columns(table.head(shown).set_index(table.columns[0])))
+        rows = _unpadded(markdown(table_columns(table.head(shown).set_index(table.columns[0]))))
         text = f"\n**{len(table):,} {what}**\n\n{rows}{left}"
         if _size(text) <= room:
             return text
         shown = shown * 3 // 4
     return f"\n**{len(table):,} {what}** are in {whole}.\n" if len(table) else ""
+
+
+def _unpadded(text: str) -> str:
+    """A Markdown table without the spaces and dashes that only line up its source."""
+    return re.sub(r"-{3,}", "---", re.sub(r" {2,}", " ", text))
 
 
 def _size(text: str) -> int:

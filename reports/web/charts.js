@@ -56,7 +56,9 @@ function heatOf(kind, rows, metric) {
     const of = groups.get(who) || groups.set(who, new Map()).get(who);
     (of.get(quantity) || of.set(quantity, []).get(quantity)).push(value);
   }
-  const names = [...quantities.keys()].sort((a, b) => quantities.get(b) - quantities.get(a)).slice(0, 40);
+  // The most frequent ones, in the derivation's order.
+  const order = [...quantities.keys()], often = new Set([...order].sort((a, b) => quantities.get(b) - quantities.get(a)).slice(0, 40));
+  const names = order.filter((quantity) => often.has(quantity));
   const body = element("tbody");
   for (const [who, of] of groups) {
     if (!names.some((quantity) => of.has(quantity))) continue;
