@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from browser import absent, chromium
@@ -19,11 +20,11 @@ from browser import absent, chromium
 from gradconform.adapters.on_numpy import adapter
 from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.check import check_route
-from gradconform.conformance.derivations import derivations
+from gradconform.conformance.derivations import _same, derivations
 from gradconform.conformance.known import known_deviations
 from gradconform.conformance.measurement import QUESTIONS, Measurement
 from gradconform.conformance.run_file import frame
-from gradconform.reference.cases import document_case, point
+from gradconform.reference.cases import Case, document_case, network_case, point
 from gradconform.reference.document import NETWORK
 from gradconform.reference.judge import VERDICTS
 from gradconform.reports.page import embedded, page, write_page
@@ -101,6 +102,31 @@ def test_only_https_links_of_known_deviations_are_links_and_a_case_of_another_se
     other = document_case(CASE, weights=[0.1] * 8, inputs=(1, 2), targets=(0, 1), rate=0.5)
     # bfloat16 is unsupported here: there is no truth in the run to tell the cases apart by.
     assert set(derivations([other], measurements)["cases"][CASE]["at"]) == {"bfloat16"}
+
+
+def kinked() -> Case:
+    """A case that has relu at 0: of ∂E/∂z1 and what follows from it the truth is a set."""
+    layers = [([[1.0, -1.0], [1.0, 1.0]], [0.0, 0.0], "relu"), ([[1.0, 2.0]], [0.0], "identity")]
+    as_arrays = [(np.array(w), np.array(b), activation) for w, b, activation in layers]
+    of = {"inputs": np.array([[1.0, 1.0]]), "targets": np.array([[0.5]]), "rate": 0.5}
+    return network_case("mine/kink", layers=as_arrays, loss="half_squared_error", **of)
+
+
+def test_a_gradient_after_a_kink_is_drawn_as_the_set_that_it_is() -> None:
+    row = replace(DEVIATING, case="mine/kink", level="whole", quantity="E", truth="6.125")
+    (at,) = derivations([kinked()], framed(row))["cases"]["mine/kink"]["at"].values()
+    assert at["edges"][0]["gradient"] == [["[0, 3.5]", "[0, 3.5]"], [7.0, 7.0]]
+    assert at["edges"][1]["gradient"] == [[0.0, 7.0]]
+    assert at["truth"]["dE/dz1"] == "[0, 3.5] 7"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "same"),
+    [("0.5", "0.50000000000000001", True), ("0.5", "[0, 1]", False), ("[0, 1]", "[0, 1.0000000000000001]", True),
+     ("[0, 1]", "[0, 2]", False), ("0.5", "much", False)],
+)  # fmt: skip
+def test_a_case_is_another_where_its_loss_is_another_number_or_set(here: str, there: str, same: bool) -> None:
+    assert _same(here, there) == same
 
 
 def matrix_cell(text: str) -> str:
@@ -354,14 +380,14 @@ def test_the_heat_map_has_the_largest_errors_in_the_derivation_s_order_and_says_
     driver.get((tmp_path / "index.html").as_uri())
     ready(driver)
     assert [e.text for e in driver.find_elements("css selector", "#heat thead th")][1:] == ["E", "dE/dW1"]
-    cells = "return [...document.querySelectorAll('#heat tbody td')].map((c) => `${c.textContent} ${c.className}`)"
-    assert driver.execute_script(cells) == ["0.4 heat2", "1.0e+15 heat8"]
+    heat = "return [...document.querySelectorAll('#heat tbody td')].map((c) => `${c.textContent} ${c.className}`)"
+    assert driver.execute_script(heat) == ["0.4 heat2", "1.0e+15 heat8"]
     driver.execute_script("by('statistic').value = 'median'; heat()")
-    assert driver.execute_script(cells)[0] == "0.4 heat2"
+    assert driver.execute_script(heat)[0] == "0.4 heat2"
     shades = [e.text for e in driver.find_elements("css selector", "#shades span")]
     assert (shades[0], shades[2], shades[-1]) == ("0", "to 0.5 ulp", "more")
     driver.execute_script("by('metric').value = 'error_ulp'; by('statistic').value = 'max'; heat()")
-    assert driver.execute_script(cells) == ["0.13 heat1", "0.13 heat1"]
+    assert driver.execute_script(heat) == ["0.13 heat1", "0.13 heat1"]
 
 
 @in_a_browser
