@@ -113,9 +113,9 @@ def ulps_by_scale(m: pd.DataFrame, scales: Mapping[str, float]) -> Figure | None
         median = of.groupby("bin")["largest_ulp"].median()
         axis.plot(median.index, median.clip(*_ULPS), markersize=4, linewidth=1, **style)
 
-    said = ", ".join(f"{of.max():.2g} ulp in {d} at weights of {of.idxmax():.2g}" for d, of in medians.items())
-    figure, axes = _lines(rows, _there(rows), f"The largest median gradient error: {said}", draw)
-    for axis in axes:
+    figure, axes = _lines(rows, _there(rows), "Median error of gradients that keep some digits", draw)
+    for axis, (dtype, median) in zip(axes, medians.items(), strict=True):
+        axis.set_title(f"{dtype}: {median.max():.2g} ulp at weights of {median.idxmax():.2g}", fontsize="medium")
         axis.set(xscale="log", yscale="log", ylim=_ULPS, xlabel="weight scale (root mean square)")
     axes[0].set_ylabel("median error (ulp)")
     return figure

@@ -162,18 +162,20 @@ def pull_request(measurements: pd.DataFrame) -> str:
     always = ("judged", "deviating", "known deviations", "vacuous")
     said = [f"{what} {n:,}" for what, of in counts.items() if (n := int(of.sum())) or what in always]
     text = f"**gradconform**: {', '.join(said)}\n"
-    for question, answers in tables.answers(measurements).items():
-        if answers:
-            text += f"\n- {question}: " + ", ".join(f"{word} {n:,}" for word, n in answers.items())
-    text += "\n"
-    text += _as_fits(_by_route(m), "routes", "summary.md", PULL_REQUEST // 2 - _size(text))
+    answers = [
+        f"- {question}: {', '.join(f'{word} {n:,}' for word, n in words.items())}\n"
+        for question, words in tables.answers(measurements).items()
+        if words
+    ]
+    text += "".join(["\n", *answers] if answers else [])
+    text += _as_fits(_by_route(m), "Routes", "summary.md", PULL_REQUEST // 2 - _size(text))
     lost = tables.lost(measurements).reset_index()
     lost = lost.sort_values("lost", ascending=False, kind="stable").drop(columns="worst certified bits")
-    text += _as_fits(_short(lost), "programs that lose digits", "lost.md", (PULL_REQUEST - _size(text)) // 2)
+    text += _as_fits(_short(lost), "Programs that lose digits", "lost.md", (PULL_REQUEST - _size(text)) // 2)
     found = tables.deviations(measurements).reset_index()
     found = found[[*(["run"] if "run" in found else []), "case", "adapter/route", "dtype", "quantity", "level", "share",
                    "cause", "reason"]]  # fmt: skip
-    return text + _as_fits(_short(found), "deviations", "deviations.csv", PULL_REQUEST - _size(text))
+    return text + _as_fits(_short(found), "Deviations", "deviations.csv", PULL_REQUEST - _size(text))
 
 
 def _by_route(m: pd.DataFrame) -> pd.DataFrame:
@@ -184,7 +186,7 @@ def _by_route(m: pd.DataFrame) -> pd.DataFrame:
         verdicts = group["verdict"].where(~group["known"], "known").value_counts()
         noted = ("deviates", "crashed", "undecided", "known", *UNCERTIFIED, "out of range", "singular", "unsupported")
         cells = [f"{verdicts.get('conforms', 0):,} conform"]
-        cells += [f"{verdicts[v]:,} {v.replace('deviates', 'deviate')}" for v in noted if v in verdicts]
+        cells += [f"{verdicts[v]:,} {v.replace('deviates', 'deviating')}" for v in noted if v in verdicts]
         rows.setdefault(tuple(of), {})[str(dtype)] = ", ".join(cells)
     dtypes = [d for d in tables.DTYPES if (m["dtype"] == d).any()]
     dtypes += [d for d in dict.fromkeys(m["dtype"]) if d not in dtypes]
@@ -207,11 +209,11 @@ def _as_fits(table: pd.DataFrame, what: str, whole: str, room: int) -> str:
     while shown:
         left = f"\n{len(table) - shown:,} more are in {whole}.\n" if len(table) > shown else ""
         rows = _unpadded(markdown(table_columns(table.head(shown).set_index(table.columns[0]))))
-        text = f"\n**{len(table):,} {what}**\n\n{rows}{left}"
+        text = f"\n**{what}: {len(table):,}**\n\n{rows}{left}"
         if _size(text) <= room:
             return text
         shown = shown * 3 // 4
-    return f"\n**{len(table):,} {what}** are in {whole}.\n" if len(table) else ""
+    return f"\n**{what}: {len(table):,}**, in {whole}.\n" if len(table) else ""
 
 
 def _unpadded(text: str) -> str:

@@ -16,7 +16,7 @@ from PIL import Image
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import frame
 from gradconform.reports import tables
-from gradconform.reports.figures import detection, drift, figures, saturation
+from gradconform.reports.figures import detection, drift, figures, saturation, share_by_adapter, ulps_by_scale
 from gradconform.reports.publish import PULL_REQUEST, escaped, html, publish, pull_request, rounded
 
 ROW = Measurement(
@@ -75,11 +75,11 @@ def test_a_pull_request_comment_is_never_too_long() -> None:
 def test_a_pull_request_comment_of_many_routes_and_of_one_long_name_is_never_too_long() -> None:
     many = [replace(ROW, route=f"route-{i}", dtype=d) for i in range(300) for d in tables.DTYPES]
     assert len(pull_request(framed(*many)).encode()) <= PULL_REQUEST
-    assert "routes are in" in pull_request(framed(*many)) or "more are in summary.md" in pull_request(framed(*many))
+    assert "more are in summary.md" in pull_request(framed(*many))
     wide = [replace(ROW, dtype=f"{'é' * 500}{i}") for i in range(300)]
     text = pull_request(framed(*wide))
     assert len(text.encode()) <= PULL_REQUEST
-    assert "**1 routes** are in summary.md." in text
+    assert "**Routes: 1**, in summary.md." in text
 
 
 def test_a_pull_request_says_first_of_all_what_crashed_and_what_is_lost() -> None:
@@ -89,7 +89,7 @@ def test_a_pull_request_says_first_of_all_what_crashed_and_what_is_lost() -> Non
     first, *rest = text.splitlines()
     assert first == "**gradconform**: judged 2, deviating 1, known deviations 0, crashed 1, lost 1, vacuous 0"
     assert "- formula: right 1" in rest
-    assert "| mine/eager | 0 conform, 1 deviate, 1 crashed, 1 lost |" in rest
+    assert "| mine/eager | 0 conform, 1 deviating, 1 crashed, 1 lost |" in rest
     assert "| mine/eager | float32 | sigmoid | g(Φ+zφ) | σ(z)σ(−z) | 1 |" in rest
 
 
@@ -135,6 +135,22 @@ def test_a_slope_that_lost_its_digits_is_the_title_of_its_figure_and_a_right_one
     assert "x = 20 in float32" in lost.get_suptitle()
     assert kept is not None
     assert "keeps its digits" in kept.get_suptitle()
+
+
+def test_the_error_by_scale_is_the_largest_of_what_is_certified() -> None:
+    rows = [replace(ROW, case=f"c/{i}", verdict="conforms", error_ulp=0.25, max_ulp=4.0) for i in range(3)]
+    lost = [replace(row, quantity="dE_total/dw2", verdict="lost", max_ulp=1e15) for row in rows]
+    figure = ulps_by_scale(tables.checked(framed(*rows, *lost)), {f"c/{i}": 1.0 for i in range(3)})
+    assert figure is not None
+    assert [axis.get_title() for axis in figure.axes] == ["float32: 4 ulp at weights of 1"]
+
+
+def test_of_many_routes_no_two_are_drawn_alike() -> None:
+    rows = [replace(ROW, route=f"r{i}", share=0.5) for i in range(20)]
+    figure = share_by_adapter(tables.checked(framed(*rows)))
+    assert figure is not None
+    lines = [line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("mine/")]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 20
 
 
 def test_figures_are_files_that_are_not_blank(tmp_path: Path) -> None:
