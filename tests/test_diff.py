@@ -143,6 +143,8 @@ def test_tensors_are_compared_by_their_largest_errors_if_both_runs_have_them() -
     old, new = [replace(m, max_ulp=0.5) for m in RUN], [replace(m, max_ulp=2.0) for m in RUN]
     assert [(s.kind, s.old_ulp, s.new_ulp) for s in compared(old, new).shifts] == [("less accurate", 0.5, 2.0)]
     assert compared(RUN, new).shifts == (), "the error of the largest share against the same"
+    worse = [replace(m, error_ulp=0.5) for m in new]
+    assert [(s.old_ulp, s.new_ulp) for s in compared(RUN, worse).shifts] == [(0.25, 0.5)]
 
 
 @pytest.mark.parametrize(("elements", "kinds"), [(128, ["less accurate"]), (127, [])])
