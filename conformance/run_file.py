@@ -361,7 +361,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _row(values: dict[str, Any], where: str, schema: int = SCHEMA) -> dict[str, Any]:
     expected = COLUMNS if schema == SCHEMA else older_runs.COLUMNS_OF_1
     if tuple(values) != expected:
-        raise BadInput(f"{where}: the columns are not those of schema {schema}: expected {' '.join(expected)}")
+        raise BadInput(
+            f"{where}: the columns are not those of schema {schema}: expected {' '.join(expected)}; run it again"
+        )
     if schema != SCHEMA:
         if values["verdict"] not in older_runs.VERDICTS_OF_1:
             raise BadInput(f"{where}: unknown verdict {_quoted(values['verdict'])}")

@@ -398,6 +398,11 @@ def test_a_kink_s_truth_is_a_set_wherever_it_is_shown(driver: Any, tmp_path: Pat
     driver.get(write_page(m, [HEADER], tmp_path, derivations([catalogue()[CASE]], m)).as_uri())
     ready(driver)
     assert cells(driver, "truth") == ["0.25", "[-0.072157072937, 0.5]"]
+    driver.execute_script("by('search').value = 'kink'; choose()")
+    assert driver.execute_script("return current.length") == 2, "an answer is found"
+    driver.execute_script("by('search').value = 'wrong'; choose()")
+    assert driver.execute_script("return current.length") == 0
+    driver.execute_script("by('search').value = ''; choose()")
     driver.execute_script("order = 'truth'; descending = false; choose()")
     assert cells(driver, "truth") == ["[-0.072157072937, 0.5]", "0.25"], "by its lower end"
     said = [li.text for li in driver.find_elements("css selector", ".equations li li")]

@@ -82,7 +82,7 @@ function isKnown(row) {
   return text("verdict", row) === "deviates" && text("reason", row).startsWith("known:");
 }
 
-const SEARCHED = ["case", "who", "quantity", "operator", "accepted_form", "cause", "reason", "dtype", "verdict", "run"];
+const SEARCHED = ["case", "who", "quantity", "operator", "accepted_form", "cause", "reason", "dtype", "formula", "execution", "accuracy", "verdict", "run"];
 
 // The rows that hold every word of a search and have the chosen value of each filter. Words are sought in the distinct
 // values, never row by row.
