@@ -187,11 +187,11 @@ def test_the_answers_to_the_three_questions_head_the_page() -> None:
 
 
 def test_lost_digits_have_a_table_with_the_program_that_keeps_them() -> None:
-    lost = replace(DEVIATING, verdict="lost", operator="sigmoid", certified_bits=-3.25, reason="lost: <σ(z)σ(−z)>")
+    lost = replace(DEVIATING, verdict="lost", operator="sigmoid", certified_bits=-1003.5, reason="lost: <σ(z)σ(−z)>")
     text = page(framed(lost, replace(lost, quantity="z")), [HEADER])
     (section,) = re.findall(r'<section id="lost".*?</section>', text, re.DOTALL)
     row = re.findall(r"<td[^>]*>(.*?)</td>", section)
-    assert row == ["mine/eager", "float32", "sigmoid", "chained", "&lt;σ(z)σ(−z)&gt;", "2", "-3.25"]
+    assert row == ["mine/eager", "float32", "sigmoid", "chained", "&lt;σ(z)σ(−z)&gt;", "2", "-1,003.5"]
     assert "Nothing is lost that another program keeps." in page(framed(DEVIATING), [HEADER])
 
 
