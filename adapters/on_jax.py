@@ -153,11 +153,13 @@ def numbers(values: Values) -> dict[str, Any]:
 
 
 class _Recipe:
-    """What the compiled steps depend on: the point's structure, not its values; the key of their cache."""
+    """What the compiled steps depend on: the point's structure and the operations, not its values; their cache's key."""
 
     def __init__(self, point: Point) -> None:
         self.point = point
-        self.key = (point.derivation, point.loss, point.parameters, point.intermediates, point.device)
+        # The operations themselves: a rule of one's own may have been put in the place of one since.
+        used = tuple(getattr(ops, n, None) for ops in (Operations, OptaxOperations) for n in point.operations)
+        self.key = (point.derivation, point.loss, point.parameters, point.intermediates, point.device, used)
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -113,8 +113,8 @@ class Whole:
                 screen = Screen(program.name, self.target, got.shape, program.instead)
                 screen.add(got, values[program.name], 0, truth, against)
                 screens.append(screen)
-                if screen.settles:
-                    break  # a program that accepts it, the sharpest first
+                if screen.accepts:
+                    break  # the sharpest comes first: no other says more
         except OutOfRange as error:
             if _work(self.derivation) > BALL_WORK:
                 return _unresolved(got, str(error))

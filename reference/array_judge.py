@@ -177,9 +177,14 @@ class Screen:
         return self.off < self.scale or not self.off
 
     @property
+    def accepts(self) -> bool:
+        """Whether this form certainly accepts the tensor."""
+        return not (self.close or self.special)
+
+    @property
     def settles(self) -> bool:
         """Whether this form certainly accepts the tensor, says something by it, and is no textbook's."""
-        return not (self.close or self.special or self.instead) and self.certifies
+        return self.accepts and self.certifies and not self.instead
 
     @property
     def bits(self) -> float | None:

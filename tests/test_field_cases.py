@@ -112,7 +112,7 @@ def test_a_slope_taken_from_a_saturated_output_is_lost_and_a_program_that_keeps_
     lost = slope_row(activation, "float64", z, 0.0, a=1.0)
     assert float(lost.truth) == pytest.approx(right, rel=1e-15)
     assert (lost.verdict, lost.formula, lost.execution) == ("lost", "right", "within")
-    assert "f'(z)" in lost.reason
+    assert "keeps" in lost.reason
     kept = slope_row(activation, "float64", z, right, a=1.0)
     assert (kept.verdict, kept.error_ulp < 1) == ("conforms", True)
 
