@@ -519,5 +519,7 @@ WAYS: tuple[Way, ...] = (
     Way("jax", "JAX, recomputed by checkpoint", _checkpointed, half_ulp=True),
     Way("jax", "JAX, scan over layers", _jax_scan),
     Way("jax", "JAX, vmap over rows, summed", _jax_per_sample, convention=ACCUMULATED),
-    Way("autograd", "HIPS autograd", _autograd, dtypes=("float64", "float32")),
+    Way("autograd", "HIPS autograd", _autograd, dtypes=("float64",)),
+    # Its derivatives of mean, maximum and where are float64 arrays, which it goes on with and converts at the end.
+    Way("autograd", "HIPS autograd, float32", _autograd, dtypes=("float32",), half_ulp=True),
 )
