@@ -3,11 +3,13 @@
     python benchmarks/correct.py [--quick] [--draws 4] [--only TEXT] [--device 1000] [--jobs 2] [-o docs/correct]
 
 Every program of `correct_programs.py` and `correct_frameworks.py` is judged on random networks and on extreme values
-(large, tiny, subnormal, zero, at kinks, saturated, of all binades), in four dtypes; of a program that differs in some
-activation or loss the networks are made of that. `--device N` judges N random programs of `permitted_device.py` instead.
-Prints, and writes as correct.csv, what every program's measurements came to. A program whose convention has to be asked
-for is shown, and not counted where the judge has no way to be asked. Exit status 1 if a measurement of a correct program
-deviates (known deviations apart), stays undecided or crashes; 3 if nothing was judged.
+(large, tiny, subnormal, zero, at kinks, saturated, of all binades), in four dtypes; where a program differs in some
+activation or loss, on networks made of that. `--device N` judges N random programs of `permitted_device.py` instead.
+Prints, and writes as correct.csv, what every program's measurements came to. A program whose convention has to be
+asked for is shown, and not counted where the judge has no way to be asked.
+
+Exit status 1 if a measurement of a correct program deviates (known deviations apart), stays undecided or crashes; 3 if
+nothing was judged.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 from correct_frameworks import WAYS, Way
-from correct_programs import BEYOND, PROGRAMS, ByProgram, Program
+from correct_pass import ByProgram, Program
+from correct_programs import BEYOND, PROGRAMS
 from permitted_device import PermittedDevice
 
 from gradconform.adapters.contract import Adapter
@@ -87,7 +90,9 @@ def extreme(shape: Architecture, kind: str, target: Format, draw: int) -> Case:
             found = normal(size)
             found[:, 1::2] = -found[:, : size[1] // 2 * 2 : 2] * (1 + 2.0**-9)
             return found
-        return normal(size, {"large": 1000.0, "tiny": 2.0**-12, "subnormal": 2.0**target.emin, "zeros": 0.0}.get(kind, 1))
+        return normal(
+            size, {"large": 1000.0, "tiny": 2.0**-12, "subnormal": 2.0**target.emin, "zeros": 0.0}.get(kind, 1)
+        )
 
     def weight(size: tuple[int, ...]) -> Any:
         if kind == "kinks":
@@ -180,9 +185,9 @@ def of_way(way: Way, draws: int) -> list[Found]:
     adapter = way.adapter()
     found = []
     for name in way.dtypes:
-        # A compiler is slow to start for every shape: fewer of them.
-        every = cases((), (), FORMATS[name], draws)
-        chosen = (c for n, c in enumerate(every) if not way.slow or n % 8 == 0)
+        # What compiles anew for every shape and value of a constant gets fewer of them.
+        share = 16 if way.slow else 4 if way.framework == "jax" else 1
+        chosen = (c for n, c in enumerate(cases((), (), FORMATS[name], draws)) if n % share == 0)
         empty = Found(way.label, name, Counter(), [], way.convention, required=not way.convention)
         found.append(judged(empty, adapter, chosen, FORMATS[name]))
     return found

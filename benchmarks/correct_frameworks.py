@@ -245,7 +245,7 @@ def _without_trace(adapter: Any, route: str, point: Point) -> Answer:
 
 
 def _jax_run(operations: Callable[[], Any] | None = None, wrapped: Callable[..., Any] | None = None) -> Run:
-    """`value_and_grad` with other operations, or of a loss that is `wrapped` first, adjoints by zeros that are added."""
+    """`value_and_grad` with other operations, or of a loss that is `wrapped`; adjoints by zeros that are added."""
     import jax
     import jax.numpy as jnp
 
@@ -260,9 +260,7 @@ def _jax_run(operations: Callable[[], Any] | None = None, wrapped: Callable[...,
             zeros = {n: jnp.zeros(point.shapes[n], dtype=point.dtype) for n in point.intermediates}
 
             def tapped(weights: Values, zeros: Values) -> Any:
-                computed = point.forward(
-                    ops, {**given, **weights}, tap=lambda n, v: v + zeros[n] if n in zeros else v
-                )
+                computed = point.forward(ops, {**given, **weights}, tap=lambda n, v: v + zeros[n] if n in zeros else v)
                 return computed[point.loss], computed
 
             loss = wrapped(tapped) if wrapped else tapped

@@ -270,7 +270,7 @@ class PermittedDevice:
         self.routes = (Route("numpy", f"program {number}"),)
 
     def answer(self, point: Point, route: str) -> Answer:
-        from correct_programs import as_answer
+        from correct_pass import as_answer
 
         random = Random(f"permitted device {self.number} {point.case} {point.dtype}")
         device, of = Device(FORMATS[point.dtype], random), derivation(point.derivation)

@@ -45,7 +45,7 @@ def cdf(z: Any) -> Any:
 
 
 def density(z: Any) -> Any:
-    return mp.exp(-near(z) ** 2 / 2) / mp.sqrt(2 * mp.pi)
+    return mp.exp(-(near(z) ** 2) / 2) / mp.sqrt(2 * mp.pi)
 
 
 def cubic(z: Any, c: Any = "0.044715") -> Any:
@@ -95,6 +95,10 @@ SLOPES: Mapping[str, Function] = MappingProxyType({
     "mish": mish_slope,
     "hard_tanh": lambda z: mp.mpf(abs(z) < 1),
 })  # fmt: skip
+
+
+#: Activations whose derivative is the same at z and −z.
+EVEN = ("sigmoid", "tanh", "hard_tanh")
 
 
 def _off(name: str, percent: int) -> Function:
@@ -160,16 +164,21 @@ _OWN: Mapping[str, Mapping[str, Function]] = MappingProxyType({
         "z left out": lambda z: mp.tanh(near(softplus(z))) + sigmoid(z) * sech2(softplus(z)),
         "1−t for 1−t²": lambda z: mp.tanh(near(softplus(z))) + z * sigmoid(z) * one_plus_tanh(-softplus(z)),
     },
-    "hard_tanh": {"1 everywhere": lambda z: mp.mpf(1), "z < 1": lambda z: mp.mpf(z < 1), "the other side": lambda z: mp.mpf(abs(z) > 1)},
+    "hard_tanh": {
+        "1 everywhere": lambda z: mp.mpf(1),
+        "z < 1": lambda z: mp.mpf(z < 1),
+        "the other side": lambda z: mp.mpf(abs(z) > 1),
+    },
 })  # fmt: skip
 
 
 def wrong_slopes(name: str) -> Mapping[str, Function]:
     """Every wrong slope of an activation, by what is wrong with it."""
+    mirrored: dict[str, Function] = {"f'(−z)": lambda z: SLOPES[name](-z)}
     return {
         **_OWN[name],
+        **({} if name in EVEN else mirrored),
         "sign": lambda z: -SLOPES[name](z),
-        "f'(−z)": lambda z: SLOPES[name](-z),
         "f for f'": VALUES[name],
         "1": lambda z: mp.mpf(1),
         "5 % more": _off(name, 5),
