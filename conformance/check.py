@@ -8,37 +8,44 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
+from flint import arb
 
-from gradconform.adapters.contract import Adapter, Answer, Route, Stencil, Trace, Unsupported
+from gradconform.adapters.contract import Adapter, Answer, Route, Stencil, Unsupported
 from gradconform.conformance.check_network import check_network
-from gradconform.conformance.levels import reports, same_bits, widened
+from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.measurement import Measurement, judged
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
-from gradconform.reference.equations import Evaluation
+from gradconform.reference.condition import condition
+from gradconform.reference.equations import Derivation, Evaluation, Form
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import (
     FIRST_PRECISION,
     PRECISION_CAP,
     Candidate,
+    Chooser,
     Judgement,
+    ball_of,
+    decision,
     judge,
+    off,
+    overflowing,
     settled,
     sharpest,
+    stable,
     widest,
 )
+from gradconform.reference.outcomes import outcomes
 from gradconform.reference.profiles import Profile, profile
 from gradconform.reference.rounded import Rounded, RoundedBalls
 from gradconform.reference.stencils import allowed, quotient
-
-#: Candidates and the magnitude certified bits are taken against, for a quantity, at the precision of the context.
-Reference = Callable[[int], tuple[list[Candidate], Any]]
 
 
 def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:
@@ -166,41 +173,66 @@ def check_answer(
     """Judge every quantity of an answer; `of` identifies it (case, adapter, route, dtype)."""
     derivation, target = derivation_of(point.derivation), FORMATS[point.dtype]
     whole = whole_references(point, constants, answer.stencil)
-    for name, value in {
-        derivation.loss: answer.loss,
-        **{derivation.gradient[w]: answer.gradient[w] for w in point.parameters},
-        **{derivation.updated[w]: answer.updated[w] for w in point.parameters},
-    }.items():
-        yield judged({**of, "level": "whole", "quantity": name}, decide(value, partial(whole, name), target))
+    for name, value in plain_reports(derivation, answer).items():
+        judgement = decide(value, partial(whole, name), target)
+        yield judged({**of, "level": "whole", "quantity": name}, judgement, operator=derivation.by_name[name].operator)
     if answer.stencil is not None:
         return  # a difference quotient has no step level: its allowance is that of the whole loss
-    trace = answer.trace
-    reason = "traced" if trace and not same_bits(trace.gradient, answer.gradient) else None
-    reported = reports(derivation, trace or Trace({}, {}, answer.gradient, answer.updated))
-    operands = {n: v if target.holds(v) else float(target.round(v)) for n, v in reported.items()}
-    strict = step_references(point, constants, operands, half_ulp=False)
-    loose = step_references(point, constants, operands, half_ulp=True)
-    for name, value in reported.items():
-        if trace is None and name not in derivation.updated.values():
-            continue  # without a trace the gradient's operands are not known; it was judged as a whole
-        judgement = decide(value, partial(strict, name), target)
-        note = reason
+    step = StepLevel(point, constants, derivation, answer)
+
+    def measured(report: Report) -> Measurement:
+        judgement, note = step.judge(report, half_ulp=False), report.note
         if half_ulp or judgement.verdict == "deviates":
-            judgement, note = widened(judgement, decide(value, partial(loose, name), target), half_ulp, reason)
-        measurement = judged({**of, "level": "step", "quantity": name}, judgement)
-        yield measurement.because(note) if note else measurement
+            judgement, note = widened(judgement, step.judge(report, half_ulp=True), half_ulp, note)
+        row = judged({**of, "level": "step", "quantity": report.quantity}, judgement, operator=report.equation.operator)
+        return row.because(note) if note else row
+
+    yield from worst_of_each(map(measured, step.reports))
 
 
-def decide(value: float, reference: Reference, target: Any) -> Judgement:
+@dataclass(frozen=True)
+class Reference:
+    """What a quantity is held against at one precision: candidates, each made when it is asked for; its truth.
+
+    `against` is the magnitude that certified bits are measured by, where that is not the truth's; `condition` gives the
+    norm of κ.
+    """
+
+    candidates: Iterable[Candidate]
+    truth: Rounded
+    against: arb | None = None
+    condition: Callable[[], arb] | None = None
+
+
+def decide(value: float, reference: Callable[[int], Reference], target: Any) -> Judgement:
     """Judge a value, raising the precision until the verdict and the digits of the truth are decided."""
     bits = FIRST_PRECISION
     while True:
         with precision(bits):
-            candidates, against = reference(bits)
-            judgement = judge([float(value)], candidates, target, None if against is None else [against])
-            if bits >= PRECISION_CAP or (judgement.verdict != "undecided" and settled(candidates)):
+            of = reference(bits)
+            judgement = judge(
+                [float(value)],
+                list(_as_far_as_needed(float(value), of)),
+                target,
+                [of.truth],
+                None if of.against is None else [of.against],
+                of.condition,
+            )
+            if bits >= PRECISION_CAP or (judgement.verdict != "undecided" and settled([of.truth])):
                 return judgement
         bits = min(2 * bits, PRECISION_CAP)
+
+
+def _as_far_as_needed(value: float, of: Reference) -> Iterator[Candidate]:
+    """The candidates in order, up to the first that accepts the value, keeps its digits and is no textbook's."""
+    scale = of.against if of.against is not None else abs(of.truth.exact) + of.truth.spread
+    for candidate in of.candidates:
+        yield candidate
+        ball = ball_of(candidate.components[0])
+        if ball is None or candidate.instead or decision(value, candidate.components[0]) != "inside":
+            continue
+        if math.isfinite(value) and (off(ball, of.truth) < scale or off(ball, of.truth).is_zero()):
+            return
 
 
 # References -----------------------------------------------------------------------------------------------------------
@@ -211,8 +243,8 @@ def given(point: Point, ops: RoundedBalls) -> dict[str, Rounded]:
     return {**{n: ops.given(v) for n, v in point.values.items()}, rate: ops.given(point.rate)}
 
 
-def whole_references(point: Point, constants: Profile, stencil: Stencil | None) -> Callable[[str, int], Any]:
-    """What each quantity may be, from the inputs alone: by the sharpest form at every equation, and by the widest."""
+def whole_references(point: Point, constants: Profile, stencil: Stencil | None) -> Callable[[str, int], Reference]:
+    """What each quantity may be, from the inputs alone, by one program after the other; see `PROGRAMS`."""
     if stencil is None:
         return _whole(_PointKey(point), constants)
     derivation = derivation_of(point.derivation)
@@ -229,11 +261,11 @@ def whole_references(point: Point, constants: Profile, stencil: Stencil | None) 
         }
         return Evaluation(derivation, ops, {**values, **quotients}, widest)
 
-    def reference(name: str, bits: int) -> tuple[list[Candidate], Any]:
+    def reference(name: str, bits: int) -> Reference:
         if name == derivation.loss:
             return plain(name, bits)
         e = evaluation(bits)
-        return [Candidate("stencil", [e[name]])], _against(e, name)
+        return Reference([Candidate.of_values("stencil", [e[name]])], e[name], _against(e, name))
 
     return reference
 
@@ -252,44 +284,89 @@ class _PointKey:
         return isinstance(other, _PointKey) and self.key == other.key
 
 
+SHARPEST = stable(sharpest)
+#: Whole programs, the sharpest first: its name, how it chooses among the forms of an equation, what unstable ones it has.
+PROGRAMS: tuple[tuple[str, Chooser, str], ...] = (
+    ("sharpest", SHARPEST, ""),
+    ("widest", stable(widest), ""),
+    ("widest, unstable programs too", widest, "a stable program at every equation"),
+    ("widest, overflow included", overflowing, ""),
+)
+
+
 @lru_cache(maxsize=8)
-def _whole(key: _PointKey, constants: Profile) -> Callable[[str, int], tuple[list[Candidate], Any]]:
+def _whole(key: _PointKey, constants: Profile) -> Callable[[str, int], Reference]:
     point, derivation = key.point, derivation_of(key.point.derivation)
 
     @cache
-    def evaluations(bits: int) -> Sequence[tuple[str, Evaluation]]:
-        ops = RoundedBalls(FORMATS[point.dtype], constants)
-        values = given(point, ops)
-        return [(n, Evaluation(derivation, ops, values, c)) for n, c in (("sharpest", sharpest), ("widest", widest))]
+    def evaluation(bits: int, program: str) -> Evaluation:
+        ops = RoundedBalls(FORMATS[point.dtype], constants, wide_sums=program == "sharpest")
+        choose = next(choice for name, choice, _ in PROGRAMS if name == program)
+        return Evaluation(derivation, ops, given(point, ops), choose)
 
-    def reference(name: str, bits: int) -> tuple[list[Candidate], Any]:
-        candidates = [Candidate(form, [e[name]]) for form, e in evaluations(bits)]
-        return candidates, _against(evaluations(bits)[0][1], name)
+    def reference(name: str, bits: int) -> Reference:
+        def candidates() -> Iterator[Candidate]:
+            for program, _, instead in PROGRAMS:
+                with precision(bits):
+                    value = evaluation(bits, program)[name]
+                yield Candidate.of_values(program, [value], instead)
+
+        first = evaluation(bits, "sharpest")
+        return Reference(candidates(), first[name], _against(first, name))
 
     return reference
 
 
-def step_references(
-    point: Point, constants: Profile, reported: Mapping[str, float], half_ulp: bool
-) -> Callable[[str, int], tuple[list[Candidate], Any]]:
+class StepLevel:
     """What each reported quantity may be, by each of its equation's forms on the other reported values."""
-    derivation = derivation_of(point.derivation)
 
-    @cache
-    def evaluation(bits: int) -> Evaluation:
-        ops = RoundedBalls(FORMATS[point.dtype], constants)
+    def __init__(self, point: Point, constants: Profile, derivation: Derivation, answer: Answer) -> None:
+        self.point, self.constants, self.derivation = point, constants, derivation
+        self.target = FORMATS[point.dtype]
+        self.reports = step_reports(derivation, answer)
+        self._evaluation = cache(self._evaluated)
+
+    def judge(self, report: Report, half_ulp: bool) -> Judgement:
+        return decide(float(report.value), partial(self._reference, report, half_ulp), self.target)
+
+    def _evaluated(self, group: int, half_ulp: bool, bits: int, choose: Chooser) -> Evaluation:
+        """The reported values of one evaluation, and what they leave out, computed from them."""
+        ops = RoundedBalls(self.target, self.constants)
         known = ops.reported if half_ulp else ops.given
-        return Evaluation(derivation, ops, {**given(point, ops), **{n: known(v) for n, v in reported.items()}}, widest)
+        operands = self.reports[group].operands
+        held = {n: known(v if self.target.holds(v) else float(self.target.round(v))) for n, v in operands.items()}
+        return Evaluation(self.derivation, ops, {**given(self.point, ops), **held}, choose)
 
-    def reference(name: str, bits: int) -> tuple[list[Candidate], Any]:
-        e = evaluation(bits)
-        forms = [form for form in derivation.by_name[name].forms if not form.tangent]
-        return [Candidate(form.name, [e.form(form)]) for form in forms], _against(e, name)
+    def _reference(self, report: Report, half_ulp: bool, bits: int) -> Reference:
+        evaluation = self._evaluation(report.group, half_ulp, bits, SHARPEST)
+        equation = report.equation
+        balls = RoundedBalls(self.target, self.constants)
 
-    return reference
+        def candidates() -> Iterator[Candidate]:
+            forms = [form for form in equation.forms if not form.tangent]
+            for form in forms:
+                yield _candidate(form, evaluation, balls)
+            for form in forms:
+                if not all(o in evaluation.given for o in form.operands):  # by whatever program they were computed
+                    with precision(bits):
+                        wide = self._evaluation(report.group, half_ulp, bits, widest)
+                        yield _candidate(form, wide, balls)
+
+        def kappa() -> arb:
+            operands = [float(evaluation[o].exact.mid()) for o in equation.truth.operands]
+            return arb(condition(equation, operands) or 0.0)
+
+        truth = evaluation.form(equation.truth)
+        return Reference(candidates(), truth, _against(evaluation, report.quantity), kappa)
 
 
-def _against(evaluation: Evaluation, name: str) -> Any:
+def _candidate(form: Form, evaluation: Evaluation, balls: RoundedBalls) -> Candidate:
+    operands = [evaluation[o] for o in form.operands]
+    found = outcomes(lambda ops: form.formula(ops, *[ops.read(x) for x in operands]), balls)
+    return Candidate(form.name, [found], form.instead, form.approximates)
+
+
+def _against(evaluation: Evaluation, name: str) -> arb | None:
     """The exact magnitude that a quantity's accuracy is measured by, where it is not the quantity itself."""
     form = evaluation.derivation.by_name[name].against
-    return None if form is None else evaluation.form(form).exact
+    return None if form is None else abs(evaluation.form(form).exact)

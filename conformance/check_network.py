@@ -7,30 +7,37 @@ step:  every equation of every layer on the operands that the framework itself r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from flint import ctx
 from numpy.typing import NDArray
 
-from gradconform.adapters.contract import Answer, Trace
-from gradconform.conformance.levels import reports, same_bits, widened
+from gradconform.adapters.contract import Answer
+from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.measurement import Measurement, judged
-from gradconform.reference.array_judge import Adjudicator, Index, Screen, holds, judge_array, norm
+from gradconform.reference.array_judge import Index, Screen, holds, judge_array
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.ball_arrays import BallArray, BallArrays
 from gradconform.reference.cases import Key, Point
 from gradconform.reference.cases import derivation as derivation_of
+from gradconform.reference.condition import condition
 from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, elementwise
 from gradconform.reference.exact import precision
-from gradconform.reference.formats import FORMATS, Format
-from gradconform.reference.judge import FIRST_PRECISION, Candidate, Judgement, judge
+from gradconform.reference.formats import FLOAT32, FORMATS, Format
+from gradconform.reference.judge import FIRST_PRECISION, Candidate, Chooser, Judgement, ball_of, judge, stable
+from gradconform.reference.judge import overflowing as overflowing_ball
 from gradconform.reference.judge import widest as widest_ball
-from gradconform.reference.midpoints import EXACTLY, OutOfRange
+from gradconform.reference.midpoints import EXACTLY, Array, OutOfRange
+from gradconform.reference.network import everything, of_column
+from gradconform.reference.outcomes import BranchingBalls, Outcome, apart, outcomes
 from gradconform.reference.plain import PLAIN
 from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import ANYTHING, Rounded
+from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls
 
 #: Components judged at a time where an equation is elementwise: so many that a block's arrays stay in a core's cache.
 BLOCK = 1 << 15
@@ -41,46 +48,46 @@ BALL_OPERANDS, BALL_MOST = 20_000, 500_000
 #: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
 BALL_WORK, BALL_PRECISION = 50_000, 320
 
+#: What the name of a form ends with where its sums may be accumulated in a 16-bit format.
+ANY_SUM = ", sums in the dtype"
+
 Values = Mapping[str, Any]
-Chooser = Callable[[Sequence[Any], Sequence[Form]], Any]
 
 
 def check_network(
     answer: Answer, point: Point, constants: Profile, of: dict[str, Any], half_ulp: bool = False
 ) -> Iterator[Measurement]:
     """Judge every quantity of an answer; `of` identifies it (case, adapter, route, dtype)."""
-    derivation, target = derivation_of(point.derivation), FORMATS[point.dtype]
+    derivation = derivation_of(point.derivation)
     whole = Whole(point, constants)
-    for name, value in {
-        derivation.loss: answer.loss,
-        **{derivation.gradient[w]: answer.gradient[w] for w in point.parameters},
-        **{derivation.updated[w]: answer.updated[w] for w in point.parameters},
-    }.items():
-        yield _measured(of, "whole", name, value, whole.judge(name, np.asarray(value)))
-    trace = answer.trace
-    reason = "traced" if trace and not same_bits(trace.gradient, answer.gradient) else None
-    reported = reports(derivation, trace or Trace({}, {}, answer.gradient, answer.updated))
-    step = Step(point, constants, _held(reported, target))
-    for name, value in reported.items():
-        if trace is None and name not in derivation.updated.values():
-            continue  # without a trace the gradient's operands are not known; it was judged as a whole
-        got = np.asarray(value)
-        judgement = step.judge(name, got, half_ulp=False)
-        note = reason
+    step = Step(point, constants)
+    reports = step_reports(derivation, answer)
+    left_out = {r.quantity: missing for r in reports if (missing := step.missing(r)) is not None}
+    for name, value in plain_reports(derivation, answer).items():
+        row = _measured(of, "whole", derivation.by_name[name], value, whole.judge(name, np.asarray(value)))
+        if name in left_out:
+            row = row.because(f"unreported: the trace lacks {left_out[name]}, without which no step is judged here")
+        yield row
+
+    def measured(report: Report) -> Measurement:
+        judgement, note = step.judge(report, half_ulp=False), report.note
         if judgement.verdict == "deviates":
-            judgement, note = widened(judgement, step.judge(name, got, half_ulp=True), half_ulp, reason)
-        measurement = _measured(of, "step", name, value, judgement)
-        yield measurement.because(note) if note else measurement
+            judgement, note = widened(judgement, step.judge(report, half_ulp=True), half_ulp, note)
+        row = _measured(of, "step", report.equation, report.value, judgement)
+        return row.because(note) if note else row
+
+    yield from worst_of_each(measured(r) for r in reports if r.quantity not in left_out)
 
 
-def _measured(of: dict[str, Any], level: str, name: str, value: Any, judgement: Judgement) -> Measurement:
+def _measured(of: dict[str, Any], level: str, equation: Equation, value: Any, judgement: Judgement) -> Measurement:
     shape = np.shape(value)
-    return judged({**of, "level": level, "quantity": name}, judgement, max(1, math.prod(shape)), shape)
+    identity = {**of, "level": level, "quantity": equation.name}
+    return judged(identity, judgement, max(1, math.prod(shape)), shape, operator=equation.operator)
 
 
-def _held(reported: Values, target: Format) -> dict[str, Any]:
+def _held(values: Values, target: Format) -> dict[str, Any]:
     """The reported values as operands: what came in a wider type is rounded to the dtype first."""
-    return {n: target.round(v) if holds(np.asarray(v), target) is not None else v for n, v in reported.items()}
+    return {n: target.round(v) if holds(np.asarray(v), target) is not None else v for n, v in values.items()}
 
 
 # Whole ----------------------------------------------------------------------------------------------------------------
@@ -95,40 +102,63 @@ class Whole:
         self.derivation = derivation_of(point.derivation)
 
     def judge(self, name: str, got: NDArray[Any]) -> Judgement:
-        equation = self.derivation.by_name[name]
         values: dict[str, RoundedArray] = {}
         screens: list[Screen] = []
         try:
-            evaluations = _whole(_PointKey(self.point), self.constants)
-            for choice, evaluation in evaluations.items():
-                values[choice] = evaluation[name]
-                screen = Screen(choice, self.target, got.shape)
-                screen.add(got, values[choice], 0)
+            programs = _whole(_PointKey(self.point), self.constants)
+            truth = programs[0].evaluation[name]
+            against = _norm_of(self.derivation.by_name[name], programs[0].evaluation)
+            for program in programs:
+                values[program.name] = program.evaluation[name]
+                screen = Screen(program.name, self.target, got.shape, program.instead)
+                screen.add(got, values[program.name], 0, truth, against)
                 screens.append(screen)
                 if screen.settles:
                     break  # a program that accepts it, the sharpest first
-            against = _norm_of(equation, evaluations["sharpest"])
         except OutOfRange as error:
             if _work(self.derivation) > BALL_WORK:
                 return _unresolved(got, str(error))
             return self._by_balls(name, got)
-
-        def adjudicator(form: str, index: Index) -> Rounded:
-            return _component(values[form], index)
-
-        return judge_array(got, screens, self.target, adjudicator, against, bits=FIRST_PRECISION)
+        return judge_array(got, screens, self.target, _OfPrograms(values, truth), bits=FIRST_PRECISION)
 
     def _by_balls(self, name: str, got: NDArray[Any]) -> Judgement:
         """The judgement by balls alone, for small networks with numbers that double words do not hold."""
-        evaluations = _whole_by_balls(_PointKey(self.point), self.constants)
+        programs = _whole_by_balls(_PointKey(self.point), self.constants)
         equation = self.derivation.by_name[name]
         with precision(BALL_PRECISION):
-            candidates = [Candidate(choice, list(e[name].values.ravel())) for choice, e in evaluations.items()]
+            truths = list(programs[0].evaluation[name].values.ravel())
+            candidates = [Candidate.of_values(p.name, p.evaluation[name].values.ravel(), p.instead) for p in programs]
             against = None
             if equation.against is not None:
-                step = evaluations["sharpest"].form(equation.against)
-                against = [x.exact for x in step.values.ravel()]
-            return judge([float(v) for v in got.reshape(-1)], candidates, self.target, against)
+                step = programs[0].evaluation.form(equation.against)
+                against = [abs(x.exact) for x in step.values.ravel()]
+            return judge([float(v) for v in got.reshape(-1)], candidates, self.target, truths, against)
+
+
+@dataclass(frozen=True)
+class _OfPrograms:
+    """Components of whole programs, as far as double words know them."""
+
+    values: Mapping[str, RoundedArray]
+    of_truth: RoundedArray
+
+    def outcomes(self, form: str, index: Index) -> tuple[Outcome, ...]:
+        return apart(_component(self.values[form], index))
+
+    def truth(self, index: Index) -> Rounded:
+        return _component(self.of_truth, index)
+
+    def broken(self, index: Index) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A way through all equations: which form it takes at each; `instead`, where unstable ones are among them."""
+
+    name: str
+    evaluation: Evaluation
+    instead: str = ""
 
 
 def _work(derivation: Derivation) -> int:
@@ -165,46 +195,68 @@ class _PointKey:
 
 
 @lru_cache(maxsize=2)
-def _whole(key: _PointKey, constants: Profile) -> dict[str, Evaluation]:
+def _whole(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
     point = key.point
-    ops = RoundedArrays(FORMATS[point.dtype], constants, exact=True)
-    derivation = _without_narrow(point.derivation, ops.narrow)
-    given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
-    return _programs(derivation, ops, given, sharpest, widest)
+    derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
+
+    def evaluation(choose: Chooser, wide_sums: bool) -> Evaluation:
+        ops = RoundedArrays(FORMATS[point.dtype], constants, exact=True, wide_sums=wide_sums)
+        given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
+        return Evaluation(derivation, ops, given, choose)
+
+    return _programs(derivation, evaluation, sharpest, widest, overflowing)
 
 
 @lru_cache(maxsize=2)
-def _whole_by_balls(key: _PointKey, constants: Profile) -> dict[str, Evaluation]:
+def _whole_by_balls(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
     point = key.point
-    ops = BallArrays(FORMATS[point.dtype], constants)
     derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
-    given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
+
+    def evaluation(choose: Chooser, wide_sums: bool) -> Evaluation:
+        target = FORMATS[point.dtype]
+        ops = BallArrays(target, constants, RoundedBalls(target, constants, wide_sums))
+        given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
+        return Evaluation(derivation, ops, given, choose)
 
     def size(value: Any) -> float:
         balls = value.values.ravel()
-        return math.inf if any(b.specials & 8 for b in balls) else sum(float(b.radius.upper()) for b in balls)
+        return math.inf if any(b.specials & ANYTHING for b in balls) else sum(float(b.radius.upper()) for b in balls)
 
-    def most(values: Sequence[Any], forms: Sequence[Form]) -> Any:
-        found = np.empty(values[0].shape, dtype=object)
-        for index in np.ndindex(found.shape):
-            found[index] = widest_ball([v.values[index] for v in values])
-        return BallArray(ops, found)
+    def each(choose: Chooser) -> Chooser:
+        def chosen(values: Sequence[Any], forms: Sequence[Form]) -> Any:
+            found = np.empty(values[0].shape, dtype=object)
+            for index in np.ndindex(found.shape):
+                found[index] = choose([v.values[index] for v in values], forms)
+            return BallArray(values[0].arithmetic, found)
 
-    return _programs(derivation, ops, given, lambda v, _: min(v, key=size), most)
+        return chosen
+
+    smallest: Chooser = lambda values, _: min(values, key=size)  # noqa: E731
+    return _programs(derivation, evaluation, smallest, each(widest_ball), each(overflowing_ball))
 
 
 def _programs(
-    derivation: Derivation, ops: Any, given: Mapping[str, Any], least: Chooser, most: Chooser
-) -> dict[str, Evaluation]:
+    derivation: Derivation,
+    evaluation: Callable[[Chooser, bool], Evaluation],
+    least: Chooser,
+    most: Chooser,
+    unbounded: Chooser,
+) -> tuple[_Program, ...]:
     """Whole programs: the sharpest form at every equation; the first of each, the second, …; and any mixture of forms.
 
-    The last of them, the widest, has in every component the largest allowance of any form. Allowances grow with those
-    of their operands, so whatever forms a program takes, here one and there another, it is within the widest; what is
-    outside of that deviates, and that is a proof. The others come first because they say more.
+    The widest has in every component the largest allowance of any form. Allowances grow with those of their operands, so
+    whatever forms a program takes, here one and there another, it is within the widest; with the textbook's unstable ones
+    among them, and with every infinity that one of them may meet, within the last. What is outside of that deviates,
+    and that is a proof. The others come first because they say more: a 16-bit sum is accumulated in float32 in them.
     """
-    count = max(len(e.forms) for e in derivation.equations)
-    choosers = {"sharpest": least, **{f"program {i + 1}": _at(i) for i in range(count)}, "widest": most}
-    return {name: Evaluation(derivation, ops, given, choose) for name, choose in choosers.items()}
+    count = max(sum(not f.unstable for f in e.forms) for e in derivation.equations)
+    return (
+        _Program("sharpest", evaluation(stable(least), True)),
+        *(_Program(f"program {i + 1}", evaluation(stable(_at(i)), True)) for i in range(min(count, 3))),
+        _Program("widest", evaluation(stable(most), False)),
+        _Program("widest, unstable programs too", evaluation(most, False), "a stable program at every equation"),
+        _Program("widest, overflow included", evaluation(unbounded, False)),
+    )
 
 
 def _at(number: int) -> Chooser:
@@ -214,8 +266,6 @@ def _at(number: int) -> Chooser:
 @lru_cache(maxsize=64)
 def _without_narrow(key: Key, narrow: bool) -> Derivation:
     """The derivation with only the forms that matter in this format."""
-    from dataclasses import replace
-
     derivation = derivation_of(key)
     if narrow:
         return derivation
@@ -225,55 +275,71 @@ def _without_narrow(key: Key, narrow: bool) -> Derivation:
 
 def _size(value: RoundedArray) -> float:
     """The allowance of a tensor as one number; infinite where a component may be anything."""
-    if value.lost or (value.specials is not None and bool((value.specials & 8).any())):
+    if value.specials is not None and bool((value.specials & ANYTHING).any()):
         return math.inf
     return float(np.sum(value.radii()))
 
 
 def sharpest(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedArray:
     """The value of the form with the smallest allowance; forms that may overflow set aside where another cannot."""
-    steady = [v for v in values if v.specials is None and not v.lost] or list(values)
+    steady = [v for v in values if v.specials is None] or list(values)
     return _admitting(min(steady, key=_size), values)
 
 
 def widest(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedArray:
     """In every component the largest allowance of the forms that are known there."""
-    known = [v for v in values if not v.lost]
-    if len(known) < 2:
-        return _admitting(known[0] if known else values[0], values)
-    first = known[0]
+    return _admitting(_envelope(values), values)
+
+
+def overflowing(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedArray:
+    """The widest, infinite or NaN wherever any form may be."""
+    found = _envelope(values)
+    specials = found.specials
+    for v in values:
+        if v.specials is not None:
+            bits = np.where(v.specials & ANYTHING, 0, v.specials).astype(np.uint8)
+            specials = bits if specials is None else specials | bits
+    return RoundedArray(found.arithmetic, found.mid, found.radius, found.spread, specials)
+
+
+def _envelope(values: Sequence[RoundedArray]) -> RoundedArray:
+    """Around the truth, in every component the largest radius of the forms of which something is known there."""
+    first = values[0]
+    if len(values) == 1:
+        return first
     radius, spread = np.zeros(first.shape), np.zeros(first.shape)
     specials = None if first.specials is None else first.specials.copy()
-    for v in known:
+    for v in values:
         unknown = np.False_ if v.specials is None else (v.specials & ANYTHING) != 0
         radius = np.maximum(radius, np.where(unknown, 0.0, v.radii()))
         if v.spread is not None:
             spread = np.maximum(spread, np.where(unknown, 0.0, v.spread))
-        if specials is not None and v.specials is not None:
-            specials = np.where((specials & ANYTHING != 0) & ~unknown, v.specials, specials)
-    kinks = spread if any(v.spread is not None for v in known) else None
-    return _admitting(RoundedArray(first.arithmetic, first.mid, radius, kinks, specials), values)
+        if specials is not None:
+            known = np.zeros(v.shape, np.uint8) if v.specials is None else v.specials
+            specials = np.where((specials & ANYTHING != 0) & ~unknown, known, specials)
+    kinks = spread if any(v.spread is not None for v in values) else None
+    return RoundedArray(first.arithmetic, first.mid, radius, kinks, specials)
 
 
 def _admitting(chosen: RoundedArray, values: Sequence[RoundedArray]) -> RoundedArray:
-    """The chosen value, infinite or NaN only where every form may be (hypothesis 7)."""
-    if chosen.specials is None or any(v.specials is None and not v.lost for v in values):
+    """The chosen value, infinite or NaN only where every form may be."""
+    if chosen.specials is None or any(v.specials is None for v in values):
         specials = None
     else:
         specials = chosen.specials
         for v in values:
             if v.specials is not None:
-                unknown = (v.specials & 8) != 0
-                specials = np.where(unknown, specials, specials & (v.specials | 8)).astype(np.uint8)
-    return RoundedArray(chosen.arithmetic, chosen.mid, chosen.radius, chosen.spread, specials, chosen.lost)
+                unknown = (v.specials & ANYTHING) != 0
+                specials = np.where(unknown, specials, specials & (v.specials | ANYTHING)).astype(np.uint8)
+    return RoundedArray(chosen.arithmetic, chosen.mid, chosen.radius, chosen.spread, specials)
 
 
-def _norm_of(equation: Equation, evaluation: Evaluation) -> float | None:
-    """The 2-norm of what a quantity's accuracy is measured by, where it is not the quantity itself."""
+def _norm_of(equation: Equation, evaluation: Evaluation) -> Array | None:
+    """What a quantity's accuracy is measured by, where it is not the quantity itself."""
     if equation.against is None:
         return None
     operands = [evaluation[o].high for o in equation.against.operands]
-    return norm(np.asarray(equation.against.formula(PLAIN, *operands)))
+    return np.asarray(equation.against.formula(PLAIN, *operands))
 
 
 # Step -----------------------------------------------------------------------------------------------------------------
@@ -282,145 +348,231 @@ def _norm_of(equation: Equation, evaluation: Evaluation) -> float | None:
 class Step:
     """What each reported quantity may be, by each of its equation's forms on the other reported values."""
 
-    def __init__(self, point: Point, constants: Profile, reported: Values) -> None:
-        self.point, self.constants, self.reported = point, constants, reported
+    def __init__(self, point: Point, constants: Profile) -> None:
+        self.point, self.constants = point, constants
         self.target = FORMATS[point.dtype]
-        self.arrays = RoundedArrays(self.target, constants)
-        self.derivation = _without_narrow(point.derivation, self.arrays.narrow)
-        # Up to 24 bits every number of the format is a float32: half the memory, and products at twice the speed.
-        type_ = np.float64 if self.target.precision > 24 else np.float32
-        self.known: Values = {
-            n: np.asarray(v, dtype=type_) if np.ndim(v) else v
-            for n, v in {**point.values, self.derivation.rate: point.rate, **reported}.items()
-        }
-        self.given: dict[str, RoundedArray] = {}
-        self.balls = BallArrays(self.target, constants)
+        narrow = self.target.precision < FLOAT32.precision
+        self.derivation = _without_narrow(point.derivation, narrow)
+        #: Sums of 16-bit numbers: accumulated in float32, and by any accumulation.
+        self.kinds = {"": True, ANY_SUM: False} if narrow else {"": False}
+        self.arrays = {k: RoundedArrays(self.target, constants, wide_sums=wide) for k, wide in self.kinds.items()}
+        self.balls = {k: RoundedBalls(self.target, constants, wide_sums=wide) for k, wide in self.kinds.items()}
+        self._given: dict[tuple[int, str], RoundedArray] = {}
+        self._operands: dict[int, Values] = {}
 
-    def judge(self, name: str, got: NDArray[Any], half_ulp: bool) -> Judgement:
-        """The judgement of one reported quantity; `half_ulp` takes reported operands as known to half an ulp only."""
-        equation = self.derivation.by_name[name]
-        forms = [form for form in equation.forms if not form.tangent]
-        absent = next((o for form in forms for o in form.operands if o not in self.known), None)
-        if absent is not None:
-            return _unresolved(got, f"the trace lacks {absent}")
+    def missing(self, report: Report) -> str | None:
+        """What a report's equation needs of the trace, that is not there, by whichever of its forms; or None."""
+        known = self._known(report)
+        lacking = [[o for o in f.operands if o not in known] for f in report.equation.forms if not f.tangent]
+        return None if any(not names for names in lacking) else lacking[0][0]
+
+    def _known(self, report: Report) -> Values:
+        """Everything that the equations of one evaluation may read."""
+        if report.group not in self._operands:
+            # Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed.
+            type_ = np.float64 if self.target.precision > 24 else np.float32
+            held = _held(report.operands, self.target)
+            values = {**self.point.values, self.derivation.rate: self.point.rate, **held}
+            self._operands[report.group] = {
+                n: np.asarray(v, dtype=type_) if np.ndim(v) else v for n, v in values.items()
+            }
+        return self._operands[report.group]
+
+    def judge(self, report: Report, half_ulp: bool) -> Judgement:
+        """The judgement of a report; `half_ulp` takes reported operands as known to half an ulp only."""
+        hearing = _Evidence(self, report, half_ulp)
+        got = np.asarray(report.value)
         try:
-            screens, against = self._screened(equation, forms, got, half_ulp)
-            return judge_array(got, screens, self.target, self._adjudicator(equation, forms, half_ulp), against)
+            screens = hearing.screened(got)
+            return judge_array(got, screens, self.target, hearing, hearing.condition)
         except OutOfRange as error:
-            if self._ball_work(equation, forms, got) > BALL_MOST:
+            if hearing.ball_work(got) > BALL_MOST:
                 return _unresolved(got, str(error))
-            return self._by_balls(equation, forms, got, half_ulp)
+            return hearing.by_balls(got)
 
-    def _screened(
-        self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool
-    ) -> tuple[list[Screen], float | None]:
-        """Screens of the forms, in order, up to the first that accepts; and the norm that vacuity is measured by."""
+    def given(self, report: Report, name: str, value: Any, kind: str) -> RoundedArray:
+        """Numbers known exactly, lifted once for all equations that read them; weights each time, to save memory."""
+        arrays = self.arrays[kind]
+        if np.size(value) > 2 * BLOCK or value is not self._known(report)[name]:
+            return arrays.given(value)
+        key = (id(value), kind)
+        if key not in self._given:
+            self._given[key] = arrays.given(value)
+        return self._given[key]
+
+
+class _Evidence:
+    """One report before the judge: its equation by every form, in arrays and in balls."""
+
+    def __init__(self, step: Step, report: Report, half_ulp: bool) -> None:
+        self.step, self.report, self.half_ulp = step, report, half_ulp
+        self.known = step._known(report)
+        self.equation = step.derivation.by_name[report.quantity]
+        self.forms = [f for f in self.equation.forms if not f.tangent and all(o in self.known for o in f.operands)]
+        #: By the name of a form, and of the way in which sums are taken in it where that matters.
+        self.programs = {f"{f.name}{kind}": (f, kind) for kind in self._kinds() for f in self.forms}
+        truth = self.equation.truth
+        self.truth_form = truth if all(o in self.known for o in truth.operands) else self.forms[0]
+        self._wide: dict[tuple[str, Index], tuple[Outcome, ...]] = {}
+        self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
+
+    def _kinds(self) -> Iterable[str]:
+        sums = self.equation.rowwise or self.equation.part in (everything, of_column)
+        return self.step.kinds if sums else list(self.step.kinds)[:1]
+
+    def _doubted(self, name: str) -> bool:
+        """Whether an operand is known to half an ulp only."""
+        return self.half_ulp and name in self.report.operands
+
+    def screened(self, got: NDArray[Any]) -> list[Screen]:
+        """Screens of the forms, in order, up to the first that settles the matter."""
         screens: list[Screen] = []
-        against = 0.0
-        for form in forms:
-            screen = Screen(form.name, self.target, got.shape)
-            for start, block, part in _blocks(equation, got):
-                operands = self._operands(equation, form, half_ulp, block)
-                screen.add(part, form.formula(self.arrays, *operands), start)
-                if equation.against is not None and not screens:
-                    known = dict(zip(form.operands, operands, strict=True))
-                    scale = equation.against.formula(PLAIN, *[known[o].high for o in equation.against.operands])
-                    against = math.hypot(against, norm(np.asarray(scale)))
+        first = next(iter(self.step.kinds))
+        for name, (form, kind) in self.programs.items():
+            screen = Screen(name, self.step.target, got.shape, form.instead, form.approximates)
+            for start, block, part in _blocks(self.equation, got):
+                value = form.formula(self.step.arrays[kind], *self._read_block(form, block, kind))
+                if form is self.truth_form:
+                    truth = value
+                else:
+                    of = self._read_block(self.truth_form, block, first)
+                    truth = self.truth_form.formula(self.step.arrays[first], *of)
+                screen.add(part, value, start, truth, self._against(block))
             screens.append(screen)
             if screen.settles:
                 break
-        return screens, None if equation.against is None else against
+        return screens
 
-    def _operands(self, equation: Equation, form: Form, half_ulp: bool, block: slice | None) -> list[RoundedArray]:
-        """What a form reads, or a block of it."""
+    def _against(self, block: slice | None) -> Array | None:
+        form = self.equation.against
+        if form is None:
+            return None
+        return np.asarray(form.formula(PLAIN, *[np.asarray(v, dtype=np.float64) for v in self._values(form, block)]))
+
+    def _values(self, form: Form, block: slice | None) -> list[Any]:
         values = [self.known[o] for o in form.operands]
-        if block is not None:
-            assert equation.rows is not None
-            values = equation.rows(block, values)
+        if block is None:
+            return values
+        assert self.equation.rows is not None
+        return self.equation.rows(block, values)
+
+    def _read_block(self, form: Form, block: slice | None, kind: str) -> list[RoundedArray]:
+        """What a form reads, or a block of it."""
+        arrays = self.step.arrays[kind]
         return [
-            self.arrays.reported(v) if self._doubted(o, half_ulp) else self._given(o, v)
-            for o, v in zip(form.operands, values, strict=True)
+            arrays.reported(v) if self._doubted(o) else self.step.given(self.report, o, v, kind)
+            for o, v in zip(form.operands, self._values(form, block), strict=True)
         ]
 
-    def _doubted(self, name: str, half_ulp: bool) -> bool:
-        """Whether an operand is known to half an ulp only."""
-        return half_ulp and name in self.reported
+    # The adjudicator --------------------------------------------------------------------------------------------------
 
-    def _read(self, arithmetic: Any, form: Form, values: Sequence[Any], half_ulp: bool) -> list[Any]:
-        """What a form reads, as an arithmetic's values."""
-        return [
-            arithmetic.reported(v) if self._doubted(o, half_ulp) else arithmetic.given(v)
-            for o, v in zip(form.operands, values, strict=True)
-        ]
+    def outcomes(self, form: str, index: Index) -> tuple[Outcome, ...]:
+        program, kind = self.programs[form]
+        return self._outcomes(program, kind, form, index)
 
-    def _given(self, name: str, value: Any) -> RoundedArray:
-        """Numbers known exactly, lifted once for all equations that read them; weights each time, to save memory."""
-        if value is not self.known[name] or np.size(value) > 2 * BLOCK:
-            return self.arrays.given(value)
-        if name not in self.given:
-            self.given[name] = self.arrays.given(value)
-        return self.given[name]
+    def truth(self, index: Index) -> Rounded:
+        (found, *_) = self._outcomes(self.truth_form, next(iter(self.step.kinds)), "truth", index)
+        assert isinstance(found, Rounded)
+        return found
 
-    def _alike(self, forms: Sequence[Form], got: NDArray[Any]) -> bool:
+    def broken(self, index: Index) -> bool:
+        parts = [p for f in self.forms for p in self._parts(f, index)[0]]
+        return not all(np.isfinite(p).all() for p in parts)
+
+    def condition(self) -> float | None:
+        return (
+            condition(self.equation, [self.known[o] for o in self.truth_form.operands])
+            if (self.truth_form is self.equation.truth)
+            else None
+        )
+
+    def _parts(self, form: Form, index: Index) -> tuple[list[Any], Index]:
+        assert self.equation.part is not None
+        return self.equation.part(index, [self.known[o] for o in form.operands])
+
+    def _outcomes(self, form: Form, kind: str, name: str, index: Index) -> tuple[Outcome, ...]:
+        """What a program gives of the operands that a component depends on, at the precision of the context."""
+        balls = self.step.balls[kind]
+        if self.equation.part is elementwise:  # in the arithmetic of single numbers: faster than that of their arrays
+            numbers = [float(v[index] if np.ndim(v) else v) for v in (self.known[o] for o in form.operands)]
+            key = (name, ctx.prec, *map(_bits, numbers))
+            if key not in self._alike:
+                self._alike[key] = self._of_numbers(form, balls, numbers)
+            return self._alike[key]
+        parts, local = self._parts(form, index)
+        size = sum(np.size(p) for p in parts)
+        if size > BALL_OPERANDS:
+            found = self._in_double_words(form, kind, name, index, parts, local, size)
+            if found is not None:
+                return found
+
+        def program(ops: BranchingBalls) -> Outcome:
+            arrays = BallArrays(self.step.target, self.step.constants, ops)
+            given = [
+                (arrays.reported if self._doubted(o) else arrays.given)(v)
+                for o, v in zip(form.operands, parts, strict=True)
+            ]
+            return form.formula(arrays, *given).values[local]
+
+        return outcomes(program, balls)
+
+    def _of_numbers(self, form: Form, balls: RoundedBalls, numbers: Sequence[float]) -> tuple[Outcome, ...]:
+        def program(ops: BranchingBalls) -> Outcome:
+            given = [
+                ops.read((ops.reported if self._doubted(o) else ops.given)(x))
+                for o, x in zip(form.operands, numbers, strict=True)
+            ]
+            return form.formula(ops, *given)
+
+        return outcomes(program, balls)
+
+    def _in_double_words(
+        self, form: Form, kind: str, name: str, index: Index, parts: Sequence[Any], local: Index, size: int
+    ) -> tuple[Outcome, ...] | None:
+        """A component of very many operands: in double words, which have one precision, where they do."""
+        if (name, index) not in self._wide:
+            arrays = RoundedArrays(self.step.target, self.step.constants, True, self.step.kinds[kind])
+            given = [
+                (arrays.reported if self._doubted(o) else arrays.given)(v)
+                for o, v in zip(form.operands, parts, strict=True)
+            ]
+            try:
+                self._wide[name, index] = apart(_component(form.formula(arrays, *given), local))
+            except OutOfRange:
+                if size > BALL_MOST:
+                    raise
+                return None
+        found = self._wide[name, index]
+        return found if size > BALL_MOST or ball_of(found) is not None else None
+
+    # Balls alone ------------------------------------------------------------------------------------------------------
+
+    def _of_same_shape(self, got: NDArray[Any]) -> bool:
         """Whether all operands have the result's shape: all components together cost no more than each alone."""
-        return all(np.shape(self.known[o]) in ((), got.shape) for form in forms for o in form.operands)
+        return all(np.shape(self.known[o]) in ((), got.shape) for form in self.forms for o in form.operands)
 
-    def _ball_work(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any]) -> int:
+    def ball_work(self, got: NDArray[Any]) -> int:
         """How many numbers a judgement by balls alone reads."""
-        of_one = sum(len(f.operands) for f in forms)
-        return got.size * (of_one if self._alike(forms, got) else self._operands_of_one(equation, forms, got))
+        if self._of_same_shape(got):
+            return got.size * sum(len(f.operands) for f in self.forms)
+        parts, _ = self._parts(self.forms[0], (0,) * got.ndim)
+        return got.size * sum(np.size(p) for p in parts)
 
-    def _operands_of_one(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any]) -> int:
-        """How many numbers one component depends on."""
-        assert equation.part is not None
-        parts, _ = equation.part((0,) * got.ndim, [self.known[o] for o in forms[0].operands])
-        return sum(np.size(p) for p in parts)
-
-    def _adjudicator(self, equation: Equation, forms: Sequence[Form], half_ulp: bool) -> Adjudicator:
-        by_name = {form.name: form for form in forms}
-        wide: dict[tuple[str, Index], Rounded] = {}  # of double words, which have one precision
-
-        def adjudicate(form_name: str, index: Index) -> Rounded:
-            assert equation.part is not None
-            form = by_name[form_name]
-            values = [self.known[o] for o in form.operands]
-            if equation.part is elementwise:  # in the arithmetic of single numbers: faster than that of their arrays
-                numbers = [float(v[index] if np.ndim(v) else v) for v in values]
-                single: Rounded = form.formula(self.balls.balls, *self._read(self.balls.balls, form, numbers, half_ulp))
-                return single
-            parts, local = equation.part(index, values)
-            operands = sum(np.size(p) for p in parts)
-            if operands > BALL_OPERANDS:
-                if (form_name, index) not in wide:
-                    arrays = RoundedArrays(self.target, self.constants, exact=True)
-                    given = self._read(arrays, form, parts, half_ulp)
-                    try:
-                        wide[form_name, index] = _component(form.formula(arrays, *given), local)
-                    except OutOfRange:
-                        if operands > BALL_MOST:
-                            raise
-                if (form_name, index) in wide and (
-                    operands > BALL_MOST or not wide[form_name, index].specials & ANYTHING
-                ):
-                    return wide[form_name, index]
-            found: Rounded = form.formula(self.balls, *self._read(self.balls, form, parts, half_ulp)).values[local]
-            return found
-
-        return adjudicate
-
-    def _by_balls(self, equation: Equation, forms: Sequence[Form], got: NDArray[Any], half_ulp: bool) -> Judgement:
+    def by_balls(self, got: NDArray[Any]) -> Judgement:
         """The judgement by balls alone, for numbers that double words do not hold."""
-        adjudicate = self._adjudicator(equation, forms, half_ulp)
-
-        def components(form: Form) -> list[Rounded]:
-            if not self._alike(forms, got):
-                return [adjudicate(form.name, i) for i in np.ndindex(got.shape)]
-            operands = self._read(self.balls, form, [self.known[o] for o in form.operands], half_ulp)
-            return list(form.formula(self.balls, *operands).values.ravel())
-
+        indices = list(np.ndindex(got.shape))
         with precision(4 * FIRST_PRECISION):
-            candidates = [Candidate(form.name, components(form)) for form in forms]
-            return judge([float(v) for v in got.reshape(-1)], candidates, self.target)
+            candidates = [
+                Candidate(name, [self.outcomes(name, i) for i in indices], form.instead, form.approximates)
+                for name, (form, _) in self.programs.items()
+            ]
+            truths = [self.truth(i) for i in indices]
+            return judge([float(v) for v in got.reshape(-1)], candidates, self.step.target, truths)
+
+
+def _bits(x: float) -> bytes:
+    """What tells a number from another, NaN and the sign of 0 included."""
+    return struct.pack("<d", x)
 
 
 def _blocks(equation: Equation, got: NDArray[Any]) -> Iterator[tuple[int, slice | None, NDArray[Any]]]:
@@ -438,5 +590,6 @@ def _blocks(equation: Equation, got: NDArray[Any]) -> Iterator[tuple[int, slice 
 def _unresolved(got: NDArray[Any], why: str) -> Judgement:
     value = float(got.reshape(-1)[0])
     return Judgement(
-        "undecided", value, None, None, None, None, None, None, None, None, None, None, 0, f"operands: {why}"
-    )
+        "undecided", value, None, None, None, None, None, None, None, None, None, None, 0, f"operands: {why}",
+        formula="unknown", execution="undecided",
+    )  # fmt: skip

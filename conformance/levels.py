@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from gradconform.adapters.contract import Trace
-from gradconform.reference.equations import Derivation
+from gradconform.adapters.contract import Answer, Trace
+from gradconform.conformance.measurement import Measurement
+from gradconform.reference.equations import Derivation, Equation
 from gradconform.reference.judge import Judgement
 
 
@@ -26,15 +28,72 @@ def widened(strict: Judgement, loose: Judgement, binds: bool, reason: str | None
 
 def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether two sets of values are the same numbers; NaN is NaN, and zeros are equal whatever their sign."""
-    return all(np.array_equal(x, b[n]) or np.array_equal(x, b[n], equal_nan=True) for n, x in a.items())
+    return all(np.array_equal(x, b[n]) or np.array_equal(x, b[n], equal_nan=True) for n, x in a.items() if n in b)
 
 
-def reports(derivation: Derivation, trace: Trace) -> dict[str, Any]:
-    """Every value of a trace under the name of the equation that it is checked by, in the derivation's order."""
-    values = {
-        **trace.values,
-        **{derivation.adjoint(n): v for n, v in trace.adjoints.items()},
-        **{derivation.gradient[w]: v for w, v in trace.gradient.items()},
-        **{derivation.updated[w]: v for w, v in trace.updated.items()},
-    }
-    return {e.name: values[e.name] for e in derivation.equations if e.name in values}
+def plain_reports(derivation: Derivation, answer: Answer) -> dict[str, Any]:
+    """What the plain evaluation gave, as far as it did: the loss, the gradient, the updated weights, by equation."""
+    found = {} if answer.loss is None else {derivation.loss: answer.loss}
+    found |= {derivation.gradient[w]: v for w, v in (answer.gradient or {}).items()}
+    return found | {derivation.updated[w]: v for w, v in (answer.updated or {}).items()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A value that is judged on others: its quantity and equation, and the evaluation that it belongs to.
+
+    `group` is the number of the first report of the same evaluation: reports of a group have the same operands.
+    """
+
+    quantity: str
+    equation: Equation
+    value: Any
+    operands: Mapping[str, Any]
+    group: int
+    note: str | None = None
+
+
+def step_reports(derivation: Derivation, answer: Answer) -> tuple[Report, ...]:
+    """Every equation whose result and operands were reported, in the derivation's order.
+
+    The trace's values are judged on one another. An update is judged on the plain gradient, and a plain gradient that is
+    not the traced one, bit for bit, on the trace beside that: it must be within the rounding of the same step.
+    """
+    trace = answer.trace or Trace({}, {}, {}, {})
+    gradient = {derivation.gradient[w]: v for w, v in (answer.gradient or {}).items()}
+    traced = {derivation.gradient[w]: v for w, v in trace.gradient.items()}
+    inner = {**trace.values, **{derivation.adjoint(n): v for n, v in trace.adjoints.items()}, **traced}
+    updated = {derivation.updated[w]: v for w, v in (answer.updated or {}).items()}
+    traced_updates = {derivation.updated[w]: v for w, v in trace.updated.items()}
+    apart = {n: v for n, v in gradient.items() if n in traced and not same_bits({n: v}, traced)}
+    gradient_of = {new: derivation.gradient[w] for w, new in derivation.updated.items()}
+    found: list[Report] = []
+    groups: dict[int, int] = {}
+
+    def report(name: str, value: Any, operands: Mapping[str, Any], note: str | None = None) -> None:
+        group = groups.setdefault(id(operands), len(found))
+        found.append(Report(name, derivation.by_name[name], value, operands, group, note))
+
+    for equation in derivation.equations:
+        name = equation.name
+        if name in inner:
+            report(name, inner[name], inner)
+        if name in apart:
+            report(name, apart[name], inner, "traced")
+        operands = gradient if name in updated and gradient_of[name] in gradient else inner
+        if name in updated and gradient_of[name] in operands:
+            report(name, updated[name], operands)
+        again = {name: traced_updates[name]} if name in traced_updates else {}
+        if again and gradient_of[name] in inner and not (name in updated and same_bits(again, updated)):
+            report(name, traced_updates[name], inner, "traced")
+    return tuple(found)
+
+
+#: Verdicts, worst first: where one quantity is reported twice the worse judgement is what is said of it.
+_SEVERITY = ("deviates", "undecided", "out of range", "singular", "lost", "vacuous", "ill-conditioned", "conforms")
+
+
+def worst_of_each(measurements: Iterable[Measurement]) -> Iterator[Measurement]:
+    """Of measurements of the same quantity that follow one another, the worst."""
+    for _, same in groupby(measurements, key=lambda m: m.quantity):
+        yield min(same, key=lambda m: _SEVERITY.index(m.verdict))

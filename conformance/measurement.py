@@ -74,7 +74,11 @@ COLUMNS = tuple(f.name for f in fields(Measurement))
 
 
 def judged(
-    of: dict[str, Any], judgement: Judgement, elements: int = 1, shape: tuple[int, ...] | None = None
+    of: dict[str, Any],
+    judgement: Judgement,
+    elements: int = 1,
+    shape: tuple[int, ...] | None = None,
+    operator: str | None = None,
 ) -> Measurement:
     """A measurement of the quantity that `of` identifies (case … quantity) from its judgement.
 
@@ -84,4 +88,4 @@ def judged(
     index = numbers.pop("worst_index")
     places = np.unravel_index(index, shape) if shape else (index,)
     worst = ",".join(str(i) for i in places) if elements > 1 else None
-    return Measurement(**of, **numbers, elements=elements, worst_index=worst)
+    return Measurement(**of, **numbers, elements=elements, worst_index=worst, operator=operator)

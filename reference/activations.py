@@ -1,9 +1,11 @@
 """Activations: each formula with its derivative beside it, and the rounded programs that frameworks run for both.
 
-A forward form is a formula of the pre-activation `z`. A backward form gives ∂E/∂z from the adjoint g = ∂E/∂a and from
-`z` or the activation's own output `a`; all forms of an activation read the same one of the two, so that they enclose
-the same truth. The first form of each is the textbook's. At a kink the derivative is the set of all slopes between the
-one-sided ones (`ops.step`); `kinks` says where, and which slope each framework takes.
+`value` and `rule` are the definition: a(z), a'(z) and a''(z), in a form that keeps its digits everywhere. They are the
+truth. A forward form is a program for a(z). A backward form gives ∂E/∂z from the adjoint g = ∂E/∂a and from `z` or the
+activation's own output `a`, rounded as that is; the same with a computed from z once more is accepted too, and so is
+a'(z) as a function of its own, however it is programmed (`ops.derivative`). The first form of each is the textbook's.
+At a kink the derivative is the set of all slopes between the one-sided ones (`ops.step`); `kinks` says where, and which
+slope each framework takes.
 
 Sources, by file: PyTorch 2.13, aten/src/ATen/native/cpu/Activation.cpp and BinaryOpsKernel.cpp, tools/autograd/
 derivatives.yaml; JAX 0.10, jax/_src/nn/functions.py, jax/_src/lax/{lax,other,special}.py. The constants of selu:
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gradconform.reference.equations import Form, Formula
+from gradconform.reference.equations import Form, Formula, Slope
 from gradconform.reference.exact import Constant, decimal_constant, ratio
 
 LEAKY_SLOPE = ratio(1, 100)
@@ -37,22 +39,67 @@ JAX_FUNCTIONS = "JAX jax/_src/nn/functions.py"
 class Activation:
     """`forward`: forms of a(z). `backward`: forms of ∂E/∂z over the operands "g" and "z" or "a".
 
-    `rowwise`: a component depends on its whole row. `kinks`: where the derivative jumps, and who takes which slope.
+    `value` is a(z) and `rule` its derivative, where they are not the first forms' own. `rowwise`: a component depends
+    on its whole row. `kinks`: where the derivative jumps, and who takes which slope.
     """
 
     name: str
     forward: tuple[Form, ...]
     backward: tuple[Form, ...]
+    value: Formula | None = None
+    rule: Slope | None = None
     kinks: str = ""
     rowwise: bool = False
 
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Every form of ∂E/∂z: `backward`, the same from z alone, the derivative as a function of its own."""
+        return (*self.backward, *_own(self.rule), *_from_z(self))
 
-def _value(name: str, formula: Formula, source: str = "definition") -> Form:
-    return Form(name, ("z",), formula, source)
+    @property
+    def definition(self) -> tuple[Form | None, Form | None]:
+        """What a and ∂E/∂z are true to, where it is not the first form."""
+        value, rule = self.value, self.rule
+        forward = None if value is None else Form("definition", ("z",), value, "definition")
+        if rule is not None:
+            return forward, Form("g·f'(z)", ("g", "z"), lambda ops, g, z: g * rule.slope(ops, z), "definition")
+        if self.rowwise:
+            return forward, Form("(g-Σgs)s", ("g", "z"), _softmax_slope, "definition")
+        return forward, None
 
 
-def _slope(name: str, operands: str, formula: Formula, source: str = "definition") -> Form:
-    return Form(name, tuple(operands.split()), formula, source)
+def _own(rule: Slope | None) -> tuple[Form, ...]:
+    if rule is None:
+        return ()
+    source = "any program for f'(z), its error measured in its own last place and in that of z; then one product"
+    return (Form("g·f'(z), f' of its own", ("g", "z"), lambda ops, g, z: g * ops.derivative(z, rule), source),)
+
+
+def _from_z(activation: Activation) -> tuple[Form, ...]:
+    """The slopes that read the output, with the output computed from z by each of its programs."""
+    if activation.rowwise:
+        return ()
+
+    def again(slope: Form, output: Form) -> Form:
+        name = f"{slope.name}, a from z: {output.name}"
+
+        def formula(ops: Any, g: Any, z: Any) -> Any:
+            return slope.formula(ops, g, output.formula(ops, z))
+
+        return Form(name, ("g", "z"), formula, slope.source, instead=output.instead)
+
+    reading = [b for b in activation.backward if "a" in b.operands]
+    return tuple(again(b, f) for f in activation.forward for b in reading)
+
+
+def _value(name: str, formula: Formula, source: str = "definition", instead: str = "", approximates: str = "") -> Form:
+    return Form(name, ("z",), formula, source, instead=instead, approximates=approximates)
+
+
+def _slope(
+    name: str, operands: str, formula: Formula, source: str = "definition", instead: str = "", approximates: str = ""
+) -> Form:
+    return Form(name, tuple(operands.split()), formula, source, instead=instead, approximates=approximates)
 
 
 # Pieces that several formulas share -----------------------------------------------------------------------------------
@@ -102,12 +149,98 @@ def _gelu_erf_slope_jax(ops: Any, g: Any, z: Any) -> Any:
     return 0.5 * (g * ops.erfc(x)) + ops.real(TWO_OVER_SQRT_PI) * density * s
 
 
+def _softplus_of_tensorflow(ops: Any, z: Any) -> Any:
+    e, threshold = ops.exp(z), ops.log(ops.epsilon()) + 2
+    return ops.select(z + threshold, z, ops.select(threshold - z, e, ops.log1p(e)))
+
+
 def _elu(ops: Any, z: Any) -> Any:
     return ops.select(z, z, ops.expm1(z))
 
 
 def softmax(ops: Any, z: Any) -> Any:
     return ops.normalised(ops.exp(z - ops.row_maximum(z)))
+
+
+def softmax_without_shift(ops: Any, z: Any) -> Any:
+    return ops.normalised(ops.exp(z))
+
+
+def _softmax_slope(ops: Any, g: Any, z: Any) -> Any:
+    s = softmax(ops, z)
+    return (g - ops.row_sum(g * s)) * s
+
+
+# Derivatives that keep their digits -----------------------------------------------------------------------------------
+# Of f' and f'', in σ of ±z or e^−|z|, so that nothing cancels but at their own roots.
+
+
+def _sigmoid_slope(ops: Any, z: Any) -> Any:
+    return ops.sigmoid(z) * ops.sigmoid(-z)
+
+
+def _sigmoid_curvature(ops: Any, z: Any) -> Any:
+    return _sigmoid_slope(ops, z) * (ops.sigmoid(-z) - ops.sigmoid(z))
+
+
+def _tanh_slope(ops: Any, z: Any) -> Any:
+    """sech² = 4e/(1 + e)² with e = e^−2|z|."""
+    e = ops.exp(-2 * ops.absolute(z))
+    return 4 * (e / (1 + e) ** 2)
+
+
+def _silu_slope(ops: Any, z: Any) -> Any:
+    return ops.sigmoid(z) * (1 + z * ops.sigmoid(-z))
+
+
+def _silu_curvature(ops: Any, z: Any) -> Any:
+    return _sigmoid_slope(ops, z) * (2 + z * (ops.sigmoid(-z) - ops.sigmoid(z)))
+
+
+def _density(ops: Any, z: Any) -> Any:
+    return ops.real(ONE_OVER_SQRT_2PI) * ops.exp(-0.5 * z**2)
+
+
+def _gelu_slope(ops: Any, z: Any) -> Any:
+    return 0.5 * ops.erfc(-z * ops.real(SQRT_HALF)) + z * _density(ops, z)
+
+
+def _gelu_tanh_factor(ops: Any, z: Any) -> Any:
+    return ops.real(SQRT_2_OVER_PI) * (1 + 3 * ops.real(GELU_CUBIC) * z**2)
+
+
+def _gelu_tanh_rule(ops: Any, z: Any) -> Any:
+    """z·s with s = σ(2u): s + 2u'·z·σ'(2u)."""
+    twice = 2 * _gelu_inner(ops, z)
+    return ops.sigmoid(twice) + 2 * (z * _sigmoid_slope(ops, twice) * _gelu_tanh_factor(ops, z))
+
+
+def _gelu_tanh_curvature(ops: Any, z: Any) -> Any:
+    """2s' + z·s'', s' = 2u'·σ'(2u), s'' = 2u''·σ'(2u) + 4u'²·σ''(2u), u'' = √(2/π)·6cz."""
+    twice, u1 = 2 * _gelu_inner(ops, z), _gelu_tanh_factor(ops, z)
+    u2 = 6 * (ops.real(SQRT_2_OVER_PI) * ops.real(GELU_CUBIC)) * z
+    bell = _sigmoid_slope(ops, twice)
+    second = 2 * (u2 * bell) + 4 * (u1**2 * _sigmoid_curvature(ops, twice))
+    return 4 * (u1 * bell) + z * second
+
+
+def _mish_rule(ops: Any, z: Any) -> Any:
+    """t + z·t', t = tanh(softplus z): with w = e^z, D = w² + 2w + 2: t = w(w+2)/D, t' = 4w(w+1)/D²."""
+    e = ops.exp(-ops.absolute(z))
+    above, below = 1 + 2 * e * (1 + e), 2 + e * (e + 2)
+    t = ops.select(z, (1 + 2 * e) / above, e * (e + 2) / below)
+    t1 = ops.select(z, 4 * (e**2 * (1 + e)) / above**2, 4 * (e * (1 + e)) / below**2)
+    return t + z * t1
+
+
+def _mish_curvature(ops: Any, z: Any) -> Any:
+    """2t' + z·t'', t'' = 4w(2 + 2w − 3w² − 2w³)/D³."""
+    e = ops.exp(-ops.absolute(z))
+    above, below = 1 + 2 * e * (1 + e), 2 + e * (e + 2)
+    t1 = ops.select(z, 4 * (e**2 * (1 + e)) / above**2, 4 * (e * (1 + e)) / below**2)
+    bent_above = 4 * (e**2 * (2 * e**2 + 2 * (e**2 * e) - 2 - 3 * e)) / (above**2 * above)
+    bent_below = 4 * (e * (2 + 2 * e - 3 * e**2 - 2 * (e**2 * e))) / (below**2 * below)
+    return 2 * t1 + z * ops.select(z, bent_above, bent_below)
 
 
 def _quotient_slope(ops: Any, g: Any, a: Any) -> Any:
@@ -144,6 +277,12 @@ _ALL = (
                 lambda ops, z: ops.exp(z) / (1 + ops.exp(z)),
                 "Eigen, Eigen/src/Core/functors/UnaryFunctors.h, scalar_logistic_op_impl::packetOp",
             ),
+            _value(
+                "½(1+tanh(z/2))",
+                lambda ops, z: 0.5 * (1 + ops.tanh(0.5 * z)),
+                "identity of textbooks; cancels where z is negative",
+                instead="1/(1+e^-z)",
+            ),
         ),
         (
             _slope("g(a(1-a))", "g a", lambda ops, g, a: g * (a * (1 - a)), "JAX jax/_src/lax/lax.py, logistic_p"),
@@ -153,11 +292,41 @@ _ALL = (
                 lambda ops, g, a: g * (1 - a) * a,
                 "PyTorch aten/src/ATen/native/cpu/BinaryOpsKernel.cpp, sigmoid_backward_kernel",
             ),
+            _slope(
+                "g·r²·e^-z, r=1/(1+e^-z)",
+                "g z",
+                lambda ops, g, z: g * (1 / (1 + ops.exp(-z))) ** 2 * ops.exp(-z),
+                "the document's 1/(1+e^-z) differentiated as written: PyTorch tools/autograd/derivatives.yaml, "
+                "reciprocal: grad * -((result * result).conj())",
+            ),
+            _slope(
+                "g·(1+e^-z)⁻²·e^-z",
+                "g z",
+                lambda ops, g, z: g * (1 / (1 + ops.exp(-z)) ** 2) * ops.exp(-z),
+                "the document's 1/(1+e^-z) differentiated as written: JAX jax/_src/lax/lax.py, div_p",
+            ),
+            _slope(
+                "¼g(1-tanh²(z/2))",
+                "g z",
+                lambda ops, g, z: 0.5 * (0.5 * g * (1 - ops.tanh(0.5 * z) ** 2)),
+                "½(1+tanh(z/2)) differentiated as written",
+                instead="g·σ(z)σ(-z)",
+            ),
         ),
+        value=lambda ops, z: ops.sigmoid(z),
+        rule=Slope(_sigmoid_slope, _sigmoid_curvature, 0.125, ("exp",)),
     ),
     Activation(
         "tanh",
-        (_value("tanh", lambda ops, z: ops.tanh(z)),),
+        (
+            _value("tanh", lambda ops, z: ops.tanh(z)),
+            _value(
+                "2σ(2z)-1",
+                lambda ops, z: 2 * ops.sigmoid(2 * z) - 1,
+                "identity of textbooks; cancels near 0",
+                instead="tanh",
+            ),
+        ),
         (
             _slope(
                 "g(1-a²)",
@@ -171,7 +340,16 @@ _ALL = (
                 lambda ops, g, a: _tanh_slope_jax(g, a),
                 "JAX jax/_src/lax/lax.py, tanh_p: mul(add(g, mul(g, ans)), sub(_one(x), ans)), transposed",
             ),
+            _slope(
+                "4gσ(2z)(1-σ(2z))",
+                "g z",
+                lambda ops, g, z: 2 * (2 * g * ops.sigmoid(2 * z) * (1 - ops.sigmoid(2 * z))),
+                "2σ(2z)-1 differentiated as written",
+                instead="g·sech²z",
+            ),
         ),
+        value=lambda ops, z: ops.tanh(z),
+        rule=Slope(_tanh_slope, lambda ops, z: -2 * (ops.tanh(z) * _tanh_slope(ops, z)), 2.0, ("tanh", "exp")),
     ),
     Activation(
         "relu",
@@ -202,6 +380,9 @@ _ALL = (
                 f"{JAX_FUNCTIONS}, elu; expm1_p: mul(g, add(ans, _one(ans)))",
             ),
         ),
+        rule=Slope(
+            lambda ops, z: ops.select(z, 1, ops.exp(z)), lambda ops, z: ops.select(z, 0, ops.exp(z)), 1.0, ("exp",)
+        ),
     ),
     Activation(
         "selu",
@@ -225,6 +406,12 @@ _ALL = (
                 f"{JAX_FUNCTIONS}, selu; expm1_p: mul(g, add(ans, _one(ans)))",
             ),
         ),
+        rule=Slope(
+            lambda ops, z: ops.step(z, ops.real(SELU_SCALE), _selu_alpha(ops) * ops.exp(z)),
+            lambda ops, z: ops.select(z, 0, _selu_alpha(ops) * ops.exp(z)),
+            1.76,
+            ("exp",),
+        ),
         kinks="z = 0: slopes [λ, λα] = [1.05, 1.76]; PyTorch λα (x <= 0), JAX λα (where(x > 0, …))",
     ),
     Activation(
@@ -234,8 +421,21 @@ _ALL = (
             _value("log1p(e^z)", lambda ops, z: ops.log1p(ops.exp(z))),
             _value(
                 "log1p(e^z), z above 20",
-                lambda ops, z: ops.instead(z - 20, z, ops.log1p(ops.exp(z)), softplus(ops, z)),
+                lambda ops, z: ops.select(z - 20, z, ops.log1p(ops.exp(z))),
                 "torch.nn.Softplus: reverts to the linear function when input × β > threshold = 20; softplus_kernel",
+                approximates="torch.nn.Softplus: the identity above 20",
+            ),
+            _value(
+                "e^z | log1p(e^z) | z by threshold",
+                _softplus_of_tensorflow,
+                "TensorFlow tensorflow/core/kernels/softplus_op.h: threshold = log(epsilon) + 2",
+                approximates="TensorFlow: e^z below log(ε) + 2, the identity above its negative",
+            ),
+            _value(
+                "log(1+e^z)",
+                lambda ops, z: ops.log(1 + ops.exp(z)),
+                "definition, as textbooks program it; rounds e^z away where z is negative",
+                instead="log1p(e^z)",
             ),
         ),
         (
@@ -243,11 +443,20 @@ _ALL = (
             _slope(
                 "g·e^z/(e^z+1), g above 20",
                 "g z",
-                lambda ops, g, z: ops.instead(z - 20, g, g * ops.exp(z) / (ops.exp(z) + 1), g * ops.sigmoid(z)),
+                lambda ops, g, z: ops.select(z - 20, g, g * ops.exp(z) / (ops.exp(z) + 1)),
                 f"{TORCH_ACTIVATIONS}, softplus_backward_kernel: (x * beta) > threshold ? a : a * z / (z + 1)",
+                approximates="torch.nn.Softplus: the identity above 20",
             ),
             _slope("g·e^(z-softplus)", "g z", _softplus_slope_jax, "JAX jax/_src/lax/other.py, _logaddexp_jvp"),
+            _slope(
+                "g/(1+e^z)·e^z",
+                "g z",
+                lambda ops, g, z: g / (1 + ops.exp(z)) * ops.exp(z),
+                "log(1+e^z) differentiated as written",
+            ),
         ),
+        value=lambda ops, z: softplus(ops, z),
+        rule=Slope(lambda ops, z: ops.sigmoid(z), _sigmoid_slope, 0.0963, ("exp",)),
     ),
     Activation(
         "silu",
@@ -269,6 +478,7 @@ _ALL = (
                 f"{JAX_FUNCTIONS}, silu: x_arr * sigmoid(x_arr), the product rule",
             ),
         ),
+        rule=Slope(_silu_slope, _silu_curvature, 0.3082, ("exp",)),
     ),
     Activation(
         "gelu",
@@ -287,6 +497,8 @@ _ALL = (
                 "½g·erfc+gzφ", "g z", _gelu_erf_slope_jax, f"{JAX_FUNCTIONS}, gelu; jax/_src/lax/special.py, erfc_p"
             ),
         ),
+        value=lambda ops, z: 0.5 * z * ops.erfc(-z * ops.real(SQRT_HALF)),
+        rule=Slope(_gelu_slope, lambda ops, z: _density(ops, z) * (2 - z**2), 0.7787, ("exp", "erf", "erfc")),
     ),
     Activation(
         "gelu_tanh",
@@ -301,6 +513,8 @@ _ALL = (
             _slope("g(½(1+t)+½z(1-t²)u')", "g z", _gelu_tanh_slope, f"{TORCH_ACTIVATIONS}, GeluBackwardKernelImpl"),
             _slope("g·½(1+t)+h+h·3cz²", "g z", _gelu_tanh_slope_jax, f"{JAX_FUNCTIONS}, gelu, the product rule"),
         ),
+        value=lambda ops, z: z * ops.sigmoid(2 * _gelu_inner(ops, z)),
+        rule=Slope(_gelu_tanh_rule, _gelu_tanh_curvature, 0.7767, ("exp", "tanh")),
     ),
     Activation(
         "mish",
@@ -310,6 +524,11 @@ _ALL = (
                 "z·tanh(log1p(e^z))",
                 lambda ops, z: z * ops.tanh(ops.log1p(ops.exp(z))),
                 f"{TORCH_ACTIVATIONS}, mish_kernel",
+            ),
+            _value(
+                "z·n/(n+2), n=e^z(e^z+2)",
+                lambda ops, z: z * (ops.exp(z) * (ops.exp(z) + 2)) / (ops.exp(z) * (ops.exp(z) + 2) + 2),
+                "tanh(log(1+w)) = (w²+2w)/(w²+2w+2), w = e^z; overflows where z is large",
             ),
         ),
         (
@@ -335,6 +554,7 @@ _ALL = (
                 f"{JAX_FUNCTIONS}, mish, the product rule",
             ),
         ),
+        rule=Slope(_mish_rule, _mish_curvature, 0.5885, ("exp", "tanh", "log1p")),
     ),
     Activation(
         "hard_tanh",
@@ -344,7 +564,15 @@ _ALL = (
     ),
     Activation(
         "softmax",
-        (_value("e^(z-max)/Σ", softmax),),
+        (
+            _value("e^(z-max)/Σ", softmax),
+            _value(
+                "e^z/Σe^z",
+                softmax_without_shift,
+                "definition, as textbooks program it; overflows where a logit is large",
+                instead="the shift by the largest logit",
+            ),
+        ),
         (
             _slope(
                 "(g-Σga)a",

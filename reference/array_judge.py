@@ -2,8 +2,9 @@
 
 `Screen` holds a tensor's components against one accepted form's `RoundedArray`, a block at a time. What the screen
 finds close to its allowance or outside it is adjudicated: the same form is evaluated in balls, to as many bits as it
-takes, on just the operands that the component depends on. So a tensor's `deviates` is a proof by ball arithmetic, like
-a number's. A tensor's vacuity is normwise: its certified bits are −log2(‖allowance‖₂/‖truth‖₂).
+takes, on just the operands that the component depends on. So is every component where an operation may overflow. So a
+tensor's `deviates` is a proof by ball arithmetic, like a number's. What a tensor certifies is normwise:
+−log2(‖|centre − truth| + allowance‖₂/‖truth‖₂) bits.
 """
 
 from __future__ import annotations
@@ -11,40 +12,65 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from flint import arb, ctx
+from flint import ctx
 from numpy.typing import NDArray
 
 from gradconform.reference.arrays import RoundedArray
-from gradconform.reference.exact import precision, to_float
+from gradconform.reference.exact import precision
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import (
     EDGE,
     FIRST_PRECISION,
+    ILL_CONDITIONED,
     PRECISION_CAP,
+    Accuracy,
     Candidate,
+    Execution,
+    Formula,
+    Inside,
     Judgement,
-    Verdict,
+    accuracy_of,
+    among,
+    ball_of,
+    beyond,
+    combined,
     decision,
     judge,
+    note_of,
+    noted,
     settled,
     share_of,
+    ulp_error,
+    verdict_of,
 )
 from gradconform.reference.midpoints import Array, Plain, squares
-from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
+from gradconform.reference.outcomes import Outcome
+from gradconform.reference.rounded import ANYTHING, DOUBT, Rounded
 
 Index = tuple[int, ...]
-#: One form's value at one component, at the precision of the context; and the magnitude that vacuity is measured by.
-Adjudicator = Callable[[str, Index], Rounded]
 
 #: Components near or outside their allowance that are adjudicated, for each form.
-ADJUDICATED = 1024
+ADJUDICATED = 16_384
 #: Why a tensor stays undecided that has more of them.
 CROWD = f"edge: more than {ADJUDICATED:,} components are near their allowance, and those that were tried are inside"
 #: At most this many components, evenly spaced, are in the median of a tensor's errors.
 SAMPLE = 1024
+
+
+class Adjudicator(Protocol):
+    """One component at the precision of the context."""
+
+    def outcomes(self, form: str, index: Index) -> tuple[Outcome, ...]:
+        """What one form's program may give there."""
+
+    def truth(self, index: Index) -> Rounded:
+        """The truth there."""
+
+    def broken(self, index: Index) -> bool:
+        """Whether an operand that it depends on is infinite or NaN."""
 
 
 def holds(values: NDArray[Any], target: Format) -> NDArray[Any] | None:
@@ -74,48 +100,53 @@ def norm(x: Array) -> float:
 
 @dataclass
 class Screen:
-    """One form's verdict on a tensor, collected block by block."""
+    """One form's verdict on a tensor, collected block by block; `instead` and `approximates` are the form's.
+
+    `off` is the norm of how far from the truth the form may be, `scale` that of what it is measured by.
+    """
 
     form: str
     target: Format
     shape: tuple[int, ...]
+    instead: str = ""
+    approximates: str = ""
     share: float = -1.0
     worst: int = 0
-    radius_norm: float = 0.0
-    truth_norm: float = 0.0
-    lost: bool = False
+    max_ulp: float = -1.0
+    furthest: int = 0
+    off: float = 0.0
+    scale: float = 0.0
+    kink: bool = False
     special: list[int] = field(default_factory=list)
     close: list[tuple[float, int]] = field(default_factory=list)
     close_count: int = 0
-    sample: list[tuple[Array, Array]] = field(default_factory=list)
+    sample: list[Array] = field(default_factory=list)
     limit: float = 1.0
 
-    def add(self, got: NDArray[Any], value: RoundedArray, start: int) -> None:
-        """Hold a block of components, the first of them number `start`, against the form's value."""
+    def add(
+        self, got: NDArray[Any], value: RoundedArray, start: int, truth: RoundedArray, against: Array | None = None
+    ) -> None:
+        """Hold a block of components, the first of them number `start`, against the form's value and the truth."""
         mids = value.arithmetic.mids
         self.limit = (1 - self.margin(mids)) / (1 + value.excess)
-        truth = value.high.reshape(-1)
-        self.truth_norm = math.hypot(self.truth_norm, norm(truth))
-        if value.lost:
-            self.lost = True
-            self.share = max(self.share, 0.0)
-            return
         radius = np.ascontiguousarray(value.radii()).reshape(-1)
-        self.radius_norm = math.hypot(self.radius_norm, norm(radius))
         with np.errstate(all="ignore"):
             # Where the radii are float32 so are the errors, each rounded once: far within the margin.
-            error = mids.distance(got, value.mid, radius.dtype).reshape(-1)
-            if value.spread is not None:
-                error = np.maximum(error - value.spread.reshape(-1), 0.0)
-            step = max(1, -(-math.prod(self.shape) // SAMPLE))
-            self.sample.append((error[-start % step :: step].astype(np.float64), truth[-start % step :: step]))
+            error = _distance(got, value, radius.dtype)
+            own = truth is value
+            wrong = error if own else _distance(got, truth, radius.dtype)
+            apart = radius if own else radius + np.abs(mids.high(mids.subtract(value.mid, truth.mid))).reshape(-1)
             share = np.divide(error, radius)
             if math.isnan(share[share.argmax()]):  # 0/0
                 share[(radius == 0) & (error == 0)] = 0.0
-        worst = int(share.argmax())
-        if value.specials is not None or not share[worst] < np.inf:
+        known = None if value.specials is None else (value.specials.reshape(-1) & ANYTHING) == 0
+        self.off = math.hypot(self.off, norm(apart if known is None else np.where(known, apart, 0.0)))
+        self.scale = math.hypot(self.scale, norm(against if against is not None else _size(truth)))
+        self.kink = self.kink or (truth.spread is not None and bool((truth.spread > 0).any()))
+        self._ulps(wrong, truth, start, known)
+        if value.specials is not None or not share[share.argmax()] < np.inf:
             self._specials(got.reshape(-1), value, share, start)
-            worst = int(share.argmax())
+        worst = int(share.argmax())
         if share[worst] > self.share:
             self.share, self.worst = float(share[worst]), start + worst
         if share[worst] > self.limit:
@@ -125,11 +156,37 @@ class Screen:
             self.close += [(float(share[i]), start + int(i)) for i in largest]
             self.close = sorted(self.close, reverse=True)[:ADJUDICATED]
 
+    def _ulps(self, error: Array, truth: RoundedArray, start: int, known: Any) -> None:
+        """Keep the largest error in ulp, where it is, and an even sample of all of them."""
+        with np.errstate(all="ignore"):
+            ulps = error / last_places(_size(truth).reshape(-1), self.target, error.dtype)
+        if known is not None:
+            ulps[~known] = np.nan
+        step = max(1, -(-math.prod(self.shape) // SAMPLE))
+        self.sample.append(ulps[-start % step :: step].astype(np.float64))
+        largest = int(ulps.argmax())
+        if math.isnan(ulps[largest]):
+            ulps = np.where(np.isnan(ulps), -1.0, ulps)
+            largest = int(ulps.argmax())
+        if ulps[largest] > self.max_ulp:
+            self.max_ulp, self.furthest = float(ulps[largest]), start + largest
+
+    @property
+    def certifies(self) -> bool:
+        """Whether more than nothing is known of the tensor where this form accepts it."""
+        return self.off < self.scale or not self.off
+
     @property
     def settles(self) -> bool:
-        """Whether this form certainly accepts the tensor, and says something by it."""
-        says = self.radius_norm < self.truth_norm or not self.radius_norm
-        return not (self.close or self.special or self.lost) and says
+        """Whether this form certainly accepts the tensor, says something by it, and is no textbook's."""
+        return not (self.close or self.special or self.instead) and self.certifies
+
+    @property
+    def bits(self) -> float | None:
+        """The leading bits that a pass vouches for; None where there is nothing to be off by."""
+        if not self.off:
+            return None
+        return math.log2(self.scale) - math.log2(self.off) if self.scale > 0 and self.off < math.inf else -math.inf
 
     @staticmethod
     def margin(mids: Any) -> float:
@@ -137,33 +194,121 @@ class Screen:
         return 2.0**-18 if mids is Plain else 2.0**-30
 
     def _specials(self, got: NDArray[Any], value: RoundedArray, share: Array, start: int) -> None:
-        """Components that may be or are infinite or NaN; share 0 for those that the form admits as such."""
+        """Components that balls are to be asked about: of which nothing is known, where the radius holds what an
+        infinity on the way may have made of it, or that are infinite or NaN where the form may be."""
         share[np.isnan(share)] = np.inf
         if value.specials is None:
             return
         specials = value.specials.reshape(-1)
-        kinds = np.where(np.isnan(got), NAN, np.where(np.isfinite(got), 0, np.where(got > 0, POSITIVE, NEGATIVE)))
-        admitted = np.nonzero(specials & (kinds | ANYTHING))[0]
-        share[admitted] = 0.0
-        self.special += (start + admitted).tolist()
-
-    @property
-    def radius(self) -> float:
-        return math.inf if self.lost else self.radius_norm
+        doubtful = np.nonzero((specials & (ANYTHING | DOUBT) != 0) | ((specials != 0) & ~np.isfinite(got)))[0]
+        share[doubtful] = 0.0
+        self.special += (start + doubtful).tolist()
 
     @property
     def median(self) -> float | None:
         """The median error of the sample, in ulp of the truth."""
-        if not self.sample:
-            return None
-        error, truth = (np.concatenate(part) for part in zip(*self.sample, strict=True))
-        _, exponent = np.frexp(truth)
-        binade = np.minimum(np.maximum(exponent - 1, self.target.emin), self.target.emax)
-        binade[truth == 0] = self.target.emin
-        with np.errstate(over="ignore"):  # so many ulps that float64 does not hold the number: infinite
-            ulps = np.ldexp(np.where(np.isnan(error), np.inf, error), self.target.precision - 1 - binade)
+        ulps = np.concatenate(self.sample) if self.sample else np.empty(0)
+        ulps = np.where(np.isnan(ulps), np.inf, ulps)
         middle = ulps.size // 2
         return float(f"{np.partition(ulps, middle)[middle]:.6g}") if ulps.size else None
+
+
+def _distance(got: NDArray[Any], value: RoundedArray, dtype: Any) -> Array:
+    """|got − centre|, or the distance to a set."""
+    error: Array = value.arithmetic.mids.distance(got, value.mid, dtype).reshape(-1)
+    if value.spread is None:
+        return error
+    return np.maximum(error - np.broadcast_to(value.spread, got.shape).reshape(-1), 0.0).astype(dtype, copy=False)
+
+
+def _size(truth: RoundedArray) -> Array:
+    """|truth|; of a set the larger end."""
+    size = np.abs(truth.high)
+    return size if truth.spread is None else size + truth.spread
+
+
+def last_places(size: Array, target: Format, dtype: Any = np.float64) -> Array:
+    """The unit in the last place of numbers that are not negative, by their exponent's bits."""
+    least = 2.0**target.emin
+    if dtype == np.float32:
+        bits = size.astype(np.float32).view(np.uint32) & np.uint32(0x7F800000)
+        binade = bits.view(np.float32)
+    else:
+        bits64 = np.ascontiguousarray(size, dtype=np.float64).view(np.uint64) & np.uint64(0x7FF0000000000000)
+        binade = bits64.view(np.float64)
+    return np.clip(binade, least, 2.0**target.emax) * np.asarray(2.0 ** (1 - target.precision), dtype=binade.dtype)
+
+
+class _Hearing:
+    """A tensor before the balls: each component's outcomes and truth by every form, kept by precision."""
+
+    def __init__(
+        self, got: NDArray[Any], screens: Sequence[Screen], adjudicator: Adjudicator, bits: int | None
+    ) -> None:
+        self.flat, self.shape, self.screens = got.reshape(-1), screens[0].shape, screens
+        self.adjudicator, self.bits = adjudicator, bits
+        self.kept: dict[tuple[str, int, int], tuple[Outcome, ...]] = {}
+        self.found: dict[tuple[str, int], Inside] = {}
+
+    def index(self, number: int) -> Index:
+        return tuple(int(i) for i in np.unravel_index(number, self.shape))
+
+    def value(self, number: int) -> float:
+        return float(self.flat[number])
+
+    def outcomes(self, screen: Screen, number: int) -> tuple[Outcome, ...]:
+        key = (screen.form, number, ctx.prec)
+        if key not in self.kept:
+            self.kept[key] = self.adjudicator.outcomes(screen.form, self.index(number))
+        return self.kept[key]
+
+    def decided(self, screen: Screen, number: int) -> Inside:
+        """A component's standing by one form alone, at a precision that is raised until it is decided."""
+        if (screen.form, number) not in self.found:
+
+            def attempt() -> tuple[Inside, bool]:
+                found = decision(self.value(number), self.outcomes(screen, number))
+                return found, found != "undecided"
+
+            self.found[screen.form, number] = raised(attempt, self.bits)
+        return self.found[screen.form, number]
+
+    def component(self, screen: Screen, number: int) -> Inside:
+        """A component's standing by a form, or where nothing is known of that, by those of which something is."""
+        own = self.decided(screen, number)
+        if own != "unknown":
+            return own
+        return among(own, [[self.decided(s, number)] for s in self.screens], 0)
+
+    def standing(self, screen: Screen) -> tuple[Inside, int]:
+        """The tensor's standing by one form, and the component that decides it."""
+        # Where the screen finds nothing close, its worst component stands for it: balls must not say otherwise.
+        asked = [number for _, number in screen.close] or [screen.worst]
+        found: list[Inside] = []
+        for number in [*asked, *screen.special]:
+            found.append(self.component(screen, number))
+            if found[-1] in ("outside", "undecided"):
+                return found[-1], number
+        if screen.close_count > len(screen.close):
+            return "undecided", screen.worst
+        return combined(found), screen.worst
+
+    def truth(self, number: int) -> Rounded:
+        return self.adjudicator.truth(self.index(number))
+
+    def overflowed(self, screen: Screen) -> bool:
+        """Whether an infinity or NaN was accepted that is not what a number so large rounds to."""
+        for number in np.nonzero(~np.isfinite(self.flat))[0].tolist():
+            with precision(self.bits or FIRST_PRECISION):
+                ball = ball_of(self.outcomes(screen, number))
+            if ball is None or not beyond(self.value(number), ball):
+                return True
+        return False
+
+    def unknown(self, screen: Screen) -> tuple[bool, bool]:
+        """Whether nothing is known of some component by any form; and whether an operand of one is not finite."""
+        numbers = [n for n in screen.special if self.component(screen, n) == "unknown"]
+        return bool(numbers), any(self.adjudicator.broken(self.index(n)) for n in numbers)
 
 
 def judge_array(
@@ -171,107 +316,97 @@ def judge_array(
     screens: Sequence[Screen],
     target: Format,
     adjudicator: Adjudicator,
-    against: float | None = None,
+    condition: Callable[[], float | None] | None = None,
     bits: int | None = None,
 ) -> Judgement:
-    """The judgement of a tensor that was screened by every accepted form.
+    """The judgement of a tensor that was screened by every accepted form, or by all up to one that settles it.
 
-    `against` is the 2-norm that certified bits and vacuity are measured by, that of the truth by default; `bits` a
-    precision that cannot be raised, where the adjudicator has just one.
+    `condition` gives the norm of the condition numbers κ; `bits` is a precision that cannot be raised, where the
+    adjudicator has just one.
     """
-    usable = sorted(screens, key=lambda s: s.radius)
-    flat = got.reshape(-1)
+    hearing = _Hearing(got, screens, adjudicator, bits)
+    order = sorted(screens, key=lambda s: (bool(s.instead), s.off if not s.special else math.inf, s.off))
+    standings = {id(s): hearing.standing(s) for s in order}
+    accepting = [s for s in order if standings[id(s)][0] in ("inside", "unknown")]
+    named = accepting[0] if accepting else min(order, key=lambda s: s.share)
+    worst = named.worst if accepting else standings[id(named)][1]
+    result = _numbers(hearing, named, order[0], worst, target)
 
-    kept: dict[tuple[str, int, int], Rounded] = {}
-
-    def ball_at(screen: Screen, index: int) -> Rounded:
-        key = (screen.form, index, ctx.prec)
-        if key not in kept:
-            kept[key] = adjudicator(screen.form, tuple(int(i) for i in np.unravel_index(index, screen.shape)))
-        return kept[key]
-
-    def outcome(screen: Screen, index: int) -> str:
-        def decide() -> tuple[str, bool]:
-            value = float(flat[index])
-            bounded = math.isfinite(value) or any(not ball_at(s, index).specials for s in usable)
-            found = decision(value, ball_at(screen, index), bounded).outcome
-            return found, found != "undecided"
-
-        found: str = _raised(decide, bits)
-        return found
-
-    def standing(screen: Screen) -> str:
-        """inside, outside or undecided: the tensor against one form."""
-        if screen.lost and not screen.close:
-            return "inside"
-        # Where the screen finds nothing close, its worst component stands for it: balls must not say otherwise.
-        for index in [index for _, index in screen.close] or [screen.worst]:
-            found = outcome(screen, index)
-            if found != "inside":
-                return found
-        return "inside" if screen.close_count <= len(screen.close) else "undecided"
-
-    standings = {id(s): standing(s) for s in usable}
-    inadmissible: dict[int, int] = {}
-    for s in usable:
-        for index in np.asarray(s.special, dtype=int)[~np.isfinite(flat[s.special])].tolist():
-            if outcome(s, index) == "outside":
-                standings[id(s)] = "outside"
-                inadmissible.setdefault(id(s), index)
-    accepting = [s for s in usable if standings[id(s)] == "inside"]
-    named = accepting[0] if accepting else min(usable, key=lambda s: s.share)
-    worst = named.worst
-    if not accepting:
-        worst = inadmissible.get(id(named), named.close[0][1] if named.close else worst)
-
-    def numbers() -> tuple[Judgement, bool]:
-        candidates = [Candidate(named.form, [ball_at(named, worst)])]
-        found = judge([float(flat[worst])], candidates, target)
-        value = float(flat[worst])
-        if named is not usable[0] and math.isfinite(value) and not ball_at(usable[0], worst).specials & ANYTHING:
-            sharpest = ball_at(usable[0], worst)
-            found = replace(found, sharpest_share=share_of(sharpest.distance(value), sharpest.radius))
-        return found, settled(candidates)
-
-    result: Judgement = _raised(numbers, bits)
-    verdict: Verdict
-    reason = None if result.reason == EDGE else result.reason  # of one component and one form; see below
+    accuracy: Accuracy | None = None
     odd = holds(got, target)
+    formula: Formula = "kink" if named.kink else "right"
+    execution: Execution
+    reason: str | None = None
     if odd is not None:
-        first = float(flat[int(np.argmax(odd.reshape(-1)))])
-        verdict = "deviates"
+        first = float(hearing.flat[int(np.argmax(odd.reshape(-1)))])
+        formula, execution = "unknown", "outside"
         reason = f"dtype: {target.name} does not hold {first!r}; the answer came in a wider type"
-    elif accepting:
-        scale = named.truth_norm if against is None else against
-        if named.special:
-            # Operands that rounding left hardly known are lost digits; infinite ones are out of range.
-            unknown = bits is not None and bool(np.isfinite(flat[named.special]).all())
-            verdict = "vacuous" if unknown else "out of range"
-        elif named.lost or (named.radius > 0 and not named.radius < scale):
-            verdict = "vacuous"
-        else:
-            verdict = "conforms"
-    else:
-        undecided = [s for s in usable if standings[id(s)] == "undecided"]
-        verdict = "undecided" if undecided else "deviates"
+    elif not accepting:
+        undecided = [s for s in order if standings[id(s)][0] == "undecided"]
+        formula, execution = "unknown", "undecided" if undecided else "outside"
         if undecided:
             reason = CROWD if all(s.close_count > len(s.close) for s in undecided) else EDGE
-    size = named.truth_norm if against is None else against
-    certified = size > 0 and 0 < named.radius < math.inf
-    lost = named.lost
+    else:
+        nothing, broken = hearing.unknown(named)
+        execution = "overflow" if broken or hearing.overflowed(named) else "within"
+        if broken:
+            formula = "unknown"
+            reason = "operands: one is not finite, and of that no formula says anything"
+        keeping = -math.inf if nothing else named.bits
+        others = [(s.form, math.inf if s.bits is None else s.bits) for s in order if s is not named and not s.special]
+        accuracy, why = accuracy_of(keeping, bool(named.instead), others, _ill_conditioned(named, condition, target))
+        reason = noted(reason, note_of(named.form, named.instead, named.approximates), why)
+    kept = named.bits if named.bits not in (math.inf, -math.inf) else None
     return replace(
         result,
-        verdict=verdict,
+        verdict=verdict_of(formula, execution, accuracy or "certified"),
+        max_ulp=_largest_ulp(hearing, named, result.max_ulp, target),
         median_ulp=named.median,
-        allowance=math.inf if lost else result.allowance,
-        share=0.0 if lost else result.share,
-        certified_bits=to_float(arb(math.log2(size) - math.log2(named.radius))) if certified else None,
+        certified_bits=None if kept is None else float(f"{kept:.6g}"),
         worst_index=worst,
         reason=reason,
+        formula=formula,
+        execution=execution,
+        accuracy=accuracy,
     )
 
 
-def _raised(attempt: Callable[[], tuple[Any, bool]], bits: int | None) -> Any:
+def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, target: Format) -> Judgement:
+    """The numbers of the worst component, from balls."""
+
+    def attempt() -> tuple[Judgement, bool]:
+        value, truths = hearing.value(worst), [hearing.truth(worst)]
+        outcomes = hearing.outcomes(named, worst)
+        candidate = Candidate(named.form, [outcomes], named.instead, named.approximates)
+        found = judge([value], [candidate], target, truths)
+        if sharpest is not named and math.isfinite(value):
+            ball = ball_of(hearing.outcomes(sharpest, worst))
+            if ball is not None:
+                found = replace(found, sharpest_share=share_of(ball.distance(value), ball.radius))
+        return found, settled(truths)
+
+    result: Judgement = raised(attempt, hearing.bits)
+    return result
+
+
+def _largest_ulp(hearing: _Hearing, named: Screen, at_worst: float | None, target: Format) -> float | None:
+    """The largest error in ulp, from balls where the screen found it."""
+    if at_worst is None:
+        return None
+    with precision(hearing.bits or FIRST_PRECISION):
+        largest = ulp_error(hearing.value(named.furthest), hearing.truth(named.furthest), target)
+    return max(at_worst, largest)
+
+
+def _ill_conditioned(named: Screen, condition: Callable[[], float | None] | None, target: Format) -> Callable[[], bool]:
+    def ask() -> bool:
+        kappa = None if condition is None else condition()
+        return kappa is not None and named.off <= ILL_CONDITIONED * 2.0**-target.precision * kappa
+
+    return ask
+
+
+def raised(attempt: Callable[[], tuple[Any, bool]], bits: int | None) -> Any:
     """The result of an attempt, at a precision that is raised until the attempt is satisfied."""
     at = bits or FIRST_PRECISION
     while True:

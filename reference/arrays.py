@@ -2,7 +2,8 @@
 
 The rules are those of `gradconform.reference.rounded`, hypothesis by hypothesis; here a value is a midpoint array (see
 `midpoints`) with an array of radii in float64. Wherever an element is out of the ordinary (it may overflow, it is
-infinite or NaN, a divisor may be zero), that element is handed to the scalar arithmetic, and its answer put back.
+infinite or NaN, a divisor may be zero), that element is handed to the scalar arithmetic, and its answer put back; equal
+elements are handed over once.
 
 Radii are computed with the unit roundoff enlarged by 2^−30 of itself. They are sums, products and quotients of
 non-negative float64 numbers, homogeneous in the unit roundoff, and so the enlargement outweighs the rounding of their
@@ -20,15 +21,24 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
+from gradconform.reference.equations import Slope
 from gradconform.reference.exact import BALLS, Constant, HandWritten, precision
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FIRST_PRECISION
 from gradconform.reference.midpoints import Array, Double, OutOfRange, Plain, squares
 from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import ANYTHING, BELOW_ONE, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls
+from gradconform.reference.rounded import (
+    ANYTHING,
+    BELOW_ONE,
+    DOUBT,
+    NAN,
+    NEGATIVE,
+    POSITIVE,
+    ZERO,
+    Rounded,
+    RoundedBalls,
+)
 
-#: Elements of one array that the scalar arithmetic is asked about; of those beyond nothing is known.
-EXCEPTIONAL = 2_000
 _ENLARGED = 1 + 2.0**-30
 
 Bits = NDArray[Any]
@@ -37,13 +47,12 @@ Bits = NDArray[Any]
 class RoundedArray:
     """A tensor: midpoints, radii (None: known exactly), half widths of sets at kinks, specials; see the module.
 
-    `lost` marks a tensor of whose values nothing useful is known: its radii count as infinite. `raw` is the same
-    numbers in float32, for a tensor that was given in it: midpoints, and specials where not all of it is finite, are
+    `raw` is the same numbers in float32, for a tensor that was given in it: midpoints, and specials where not all of it is finite, are
     made from it when they are asked for. `excess` is by how much, relatively, radii may be larger than the rules say,
     because they were computed in float32.
     """
 
-    __slots__ = ("_mid", "_sizes", "_specials", "arithmetic", "excess", "lost", "radius", "raw", "spread")
+    __slots__ = ("_mid", "_sizes", "_specials", "arithmetic", "excess", "radius", "raw", "spread")
     __array_ufunc__ = None  # let NumPy arrays defer to these operators
 
     def __init__(
@@ -53,14 +62,13 @@ class RoundedArray:
         radius: Array | None = None,
         spread: Array | None = None,
         specials: Bits | None = None,
-        lost: bool = False,
         raw: NDArray[Any] | None = None,
         excess: float = 0.0,
     ) -> None:
-        if mid is not None:
+        if mid is not None and radius is not None:  # numbers known exactly have no digits to lose
             arithmetic.mids.check(mid, arithmetic.smallest_normal)
         self.arithmetic, self._mid, self.radius = arithmetic, mid, radius
-        self.spread, self._specials, self.lost, self.raw = spread, specials, lost, raw
+        self.spread, self._specials, self.raw = spread, specials, raw
         self._sizes: NDArray[Any] | None = None
         self.excess = excess
 
@@ -107,19 +115,15 @@ class RoundedArray:
         radius, spread, specials, raw = (
             None if x is None else x.T for x in (self.radius, self.spread, self.specials, self.raw)
         )
-        turned = RoundedArray(self.arithmetic, mid, radius, spread, specials, self.lost, raw)
+        turned = RoundedArray(self.arithmetic, mid, radius, spread, specials, raw)
         turned._sizes = None if raw is None else self.sizes.T
         return turned
 
     def under(self, arithmetic: RoundedArrays) -> RoundedArray:
         """The same values, to go on from under another arithmetic."""
-        return RoundedArray(
-            arithmetic, self.mid, self.radius, self.spread, self.specials, self.lost, excess=self.excess
-        )
+        return RoundedArray(arithmetic, self.mid, self.radius, self.spread, self.specials, excess=self.excess)
 
     def radii(self) -> Array:
-        if self.lost:
-            return np.full(self.shape, np.inf)
         if self.radius is None:
             return np.zeros(self.shape)
         return self.radius if self.radius.shape == self.shape else np.broadcast_to(self.radius, self.shape)
@@ -128,14 +132,14 @@ class RoundedArray:
         """The same value with the sets' half widths as a part of the radii."""
         if self.spread is None:
             return self
-        return RoundedArray(self.arithmetic, self.mid, self.radii() + self.spread, None, self.specials, self.lost)
+        return RoundedArray(self.arithmetic, self.mid, self.radii() + self.spread, None, self.specials)
 
     def __neg__(self) -> RoundedArray:
         mids = self.arithmetic.mids
         specials = self.specials
         if specials is not None:  # POSITIVE and NEGATIVE change places
             specials = (specials & ~np.uint8(3)) | ((specials & 1) << 1) | ((specials & 2) >> 1)
-        return RoundedArray(self.arithmetic, mids.negative(self.mid), self.radius, self.spread, specials, self.lost)
+        return RoundedArray(self.arithmetic, mids.negative(self.mid), self.radius, self.spread, specials)
 
     def __add__(self, other: Any) -> RoundedArray:
         return self.arithmetic.add(self, self.arithmetic.coerce(other))
@@ -174,13 +178,16 @@ class RoundedArrays(HandWritten):
     """Arithmetic in `target` under the hypotheses of `profile`, on `RoundedArray` values.
 
     Midpoints are plain float64 for formats of at most 24 bits, double words for float64; `exact=True` takes double
-    words for every format.
+    words for every format. `wide_sums` as in `RoundedBalls`.
     """
 
-    def __init__(self, target: Format, profile: Profile, exact: bool = False) -> None:
+    def __init__(self, target: Format, profile: Profile, exact: bool = False, wide_sums: bool = False) -> None:
         self.format, self.profile, self.flush = target, profile, profile.flush
         self.mids: Any = Double if exact or target.precision > 24 else Plain
-        self.balls = RoundedBalls(target, profile)
+        self.balls = RoundedBalls(target, profile, wide_sums)
+        self.wide_sums = self.balls.wide_sums
+        #: How far a midpoint may be from the exact value, in radii.
+        self.slack = self.mids.slack * 2.0 ** (target.precision - self.mids.precision)
         self.unit = 2.0**-target.precision * _ENLARGED
         self.smallest_normal = 2.0**target.emin
         self.half_tiny = 2.0 ** max(target.emin - target.precision, -1074)
@@ -230,14 +237,15 @@ class RoundedArrays(HandWritten):
         error = np.maximum(self.unit * (size + r), self.half_tiny)
         if self.flush:
             error = np.where(size - r < self.smallest_normal, np.maximum(error, self.smallest_normal), error)
-        return RoundedArray(self, x.mid, r + error, None, x.specials, x.lost, excess=x.excess)
+        return RoundedArray(self, x.mid, r + error, None, x.specials, excess=x.excess)
 
     def gradual(self, formula: Callable[..., RoundedArray], *operands: RoundedArray) -> RoundedArray:
         """As in `RoundedBalls`."""
         if not (self.flush and self.format.name == "float16"):
             return formula(self, *operands)
         if self._kept is None:
-            self._kept = RoundedArrays(self.format, replace(self.profile, flush=False), self.mids is Double)
+            gradual = replace(self.profile, flush=False)
+            self._kept = RoundedArrays(self.format, gradual, self.mids is Double, self.wide_sums)
         return formula(self._kept, *[x.under(self._kept) for x in operands]).under(self)
 
     def real(self, constant: Constant) -> RoundedArray:
@@ -280,8 +288,6 @@ class RoundedArrays(HandWritten):
         operation: Callable[..., Any] | None, error: Array | float | None = None, ranged: bool = False,
     ) -> RoundedArray:  # fmt: skip
         """Widen by one rounding, of u·sup|x| or the `error` given; `operation` is its scalar counterpart."""
-        if any(o.lost for o in operands):
-            return RoundedArray(self, mid, lost=True)
         size = np.abs(self.mids.high(mid))
         sup = size if propagated is None else size + propagated
         if error is None:
@@ -323,27 +329,41 @@ class RoundedArrays(HandWritten):
         if bad is None or not np.any(bad):
             return result
         shape = np.broadcast_shapes(result.shape, np.shape(bad))
-        bad = np.broadcast_to(bad, shape)
-        where = np.argwhere(bad)
-        beyond = np.zeros(shape, dtype=bool)
-        beyond[tuple(where[EXCEPTIONAL:].T)] = True
-        mid = self.mids.writable(self.mids.where(beyond, self.mids.lift(np.zeros(())), result.mid), shape)
+        where = np.nonzero(np.broadcast_to(bad, shape)) if shape else ()
+        first, same = self._distinct(operands, where, shape)
+        same = same if shape else same.reshape(())
+        mid = self.mids.writable(result.mid, shape)
         radius = np.array(np.broadcast_to(result.radii(), shape))
-        radius[beyond] = 0.0
-        specials = np.where(beyond, ANYTHING, 0).astype(np.uint8)
+        specials = np.zeros(shape, dtype=np.uint8)
         spread = None if result.spread is None else np.array(np.broadcast_to(result.spread, shape))
+        found = self.mids.lift(np.zeros(len(first)))
+        radii, kinds, widths = np.zeros(len(first)), np.zeros(len(first), dtype=np.uint8), np.zeros(len(first))
         with precision(FIRST_PRECISION):
-            for at in map(tuple, where[:EXCEPTIONAL]):
+            for n, place in enumerate(first):
+                at = tuple(int(axis[place]) for axis in where)
                 value = operation(*[self.scalar(o, at, shape) for o in operands])
                 if not np.isfinite(float(value.exact.mid())):  # exact values that even float64 does not hold
                     value = Rounded(self.balls, ZERO, ZERO, ANYTHING)
-                self.mids.put(mid, at, value.exact)
-                radius[at] = _upper(value.radius)
-                specials[at] = value.specials
-                if not value.spread.is_zero():
-                    spread = np.zeros(shape) if spread is None else spread
-                    spread[at] = _upper(value.spread)
+                self.mids.put(found, n, value.exact)
+                radii[n], kinds[n], widths[n] = _upper(value.radius), value.specials, _upper(value.spread)
+        self.mids.assign(mid, where, self.mids.take(found, same))
+        radius[where], specials[where] = radii[same], kinds[same]
+        if spread is not None or widths.any():
+            spread = np.zeros(shape) if spread is None else spread
+            spread[where] = widths[same]
         return RoundedArray(self, mid, radius, spread, specials if specials.any() else None, excess=result.excess)
+
+    def _distinct(
+        self, operands: tuple[RoundedArray, ...], where: tuple[Bits, ...], shape: tuple[int, ...]
+    ) -> tuple[Bits, Bits]:
+        """Of some elements the first of each that are equal in all operands, and which of those each is."""
+        columns = []
+        for x in operands:
+            parts = [self.mids.high(x.mid), self.mids.low(x.mid), x.radius, x.spread, x.specials]
+            columns += [np.atleast_1d(np.broadcast_to(p, shape)[where]) for p in parts if p is not None]
+        bits = np.ascontiguousarray(np.stack(columns, axis=1).astype(np.float64)).view(np.int64)
+        _, first, same = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+        return first, np.asarray(same).reshape(-1)
 
     def scalar(self, x: RoundedArray, index: tuple[int, ...], shape: tuple[int, ...]) -> Rounded:
         """One element, as the scalar arithmetic has it; `shape` is what x is broadcast to."""
@@ -353,8 +373,6 @@ class RoundedArrays(HandWritten):
         def element(values: Any) -> Any:
             return np.broadcast_to(values, x.shape)[own]
 
-        if x.lost:
-            return Rounded(self.balls, ZERO, ZERO, ANYTHING)
         radius = ZERO if x.radius is None else arb(float(element(x.radius)))
         spread = ZERO if x.spread is None else arb(float(element(x.spread)))
         specials = 0 if x.specials is None else int(element(x.specials))
@@ -394,12 +412,10 @@ class RoundedArrays(HandWritten):
             a, b = b, a
         b = b.folded()
         assert a.spread is not None
-        bare = RoundedArray(self, a.mid, a.radius, None, a.specials, a.lost)
+        bare = RoundedArray(self, a.mid, a.radius, None, a.specials)
         product = self.multiply(bare, b)
         wide = self.multiply(a.folded(), b)
         spread = a.spread * np.abs(b.high)
-        if product.lost or wide.lost:
-            return wide
         # `wide` counts the spread as an error: what is left of it is rounding. The difference is itself rounded.
         left = np.maximum(wide.radii() - spread, 0.0) + 2.0**-51 * spread
         radius = np.where(a.spread > 0, left, product.radii())
@@ -472,11 +488,15 @@ class RoundedArrays(HandWritten):
         x = x.folded()
         with np.errstate(all="ignore"):
             mid = self.mids.function(name, x.mid)
-            if x.lost:
-                return RoundedArray(self, mid, lost=True)
             value = self.mids.high(mid)
             ra = self._operand(x)
             propagated = None if ra is None else moved(x.high, ra, value) * _ENLARGED
+        return self._within(name, x, mid, propagated)
+
+    def _within(self, name: str, x: RoundedArray, mid: Any, propagated: Any) -> RoundedArray:
+        """A function's value at x that is moved by `propagated`, and its own error of K ulp."""
+        with np.errstate(all="ignore"):
+            value = self.mids.high(mid)
             bound, counted, rounds = self.profile.bound(name, self.format)
             size = np.abs(value)
             sup = size if propagated is None else size + propagated
@@ -492,6 +512,46 @@ class RoundedArrays(HandWritten):
                 propagated = error if propagated is None else propagated + error
                 return self._round(mid, propagated, (x,), getattr(self.balls, name))
             return self._round(mid, propagated, (x,), getattr(self.balls, name), error)
+
+    def derivative(self, z: RoundedArray, rule: Slope) -> RoundedArray:
+        """As in `RoundedBalls`."""
+        z = z.folded()
+        at = RoundedArray(self, z.mid)
+        slope, bent = rule.slope(self, at), rule.curvature(self, at)
+        moved = self._operand(z)
+        moved = np.zeros(z.shape) if moved is None else moved
+        with np.errstate(all="ignore"):
+            curvature = np.abs(bent.high) + bent.radii() * self.slack + moved * rule.third
+            sup = np.abs(slope.high) + (0.0 if slope.spread is None else slope.spread) + moved * curvature
+            _, exponent = np.frexp(sup * (1 + 2.0**-50))
+            binade = np.clip(np.where(sup > 0, exponent - 1, self.format.emin), self.format.emin, self.format.emax)
+            ulp = np.ldexp(1.0, binade - self.format.precision + 1)
+            factor = _upper(self.balls.own(rule.primitives))
+            error = factor * _ENLARGED * (ulp + self.unit * (np.abs(z.high) + moved) * curvature)
+            result = self._round(slope.mid, moved * curvature * _ENLARGED, (), None, error)
+        unknown = ~np.isfinite(sup) | ~np.isfinite(error)
+        for x, bits in ((slope, ANYTHING), (bent, ANYTHING), (z, 0xFF)):
+            if x.specials is not None:
+                unknown = unknown | ((x.specials & bits) != 0)
+        specials = result.specials
+        if np.any(unknown):
+            unknown_bits = np.where(np.broadcast_to(unknown, result.shape), ANYTHING, 0).astype(np.uint8)
+            specials = unknown_bits if specials is None else specials | unknown_bits
+        return RoundedArray(self, result.mid, result.radius, slope.spread, specials)
+
+    def recentred(self, x: RoundedArray, truth: RoundedArray) -> RoundedArray:
+        """As in `RoundedBalls`: what x may hold, around the truth's exact value."""
+        gap = self._apart(x, truth)
+        if x.spread is not None or truth.spread is not None:
+            widths = [np.zeros(()) if v.spread is None else v.spread for v in (x, truth)]
+            gap = gap + np.abs(widths[0] - widths[1])
+        # What two midpoints of the same number are apart, and the radius of each outweighs, is no distance.
+        gap = np.where(gap <= 4 * self.slack * (x.radii() + truth.radii()), 0.0, gap)
+        return RoundedArray(self, truth.mid, x.radii() + gap, truth.spread, x.specials, excess=x.excess)
+
+    def epsilon(self) -> RoundedArray:
+        """The distance from 1 to the next number of the format, 2^(1 − p)."""
+        return RoundedArray(self, self.mids.lift(2.0 ** (1 - self.format.precision)))
 
     def exp(self, x: RoundedArray) -> RoundedArray:
         return self._elementary("exp", x, lambda v, r, f: f * np.expm1(r))
@@ -520,10 +580,9 @@ class RoundedArrays(HandWritten):
     def sigmoid(self, x: RoundedArray) -> RoundedArray:
         """σ(x) = 1/(1 + e^−x); what is hardly known of it is still a number of [0, 1]."""
         result = super().sigmoid(x)
-        if result.lost or result.specials is None:
+        if result.specials is None:
             return result  # type: ignore[no-any-return]
-        bad = (result.specials & ANYTHING) != 0
-        return self._mended(result, bad, (x,), self.balls.sigmoid)
+        return self._mended(result, result.specials != 0, (x,), self.balls.sigmoid)
 
     # Piecewise functions ----------------------------------------------------------------------------------------------
 
@@ -547,8 +606,6 @@ class RoundedArrays(HandWritten):
         x, above, below = x.folded(), self.coerce(above).folded(), self.coerce(below).folded()
         v, certainly_above, certainly_below = self._sides(x)
         mid = self.mids.where(v > 0, above.mid, below.mid)
-        if x.lost or (above.lost and not certainly_below.all()) or (below.lost and not certainly_above.all()):
-            return RoundedArray(self, mid, lost=True)
         ra, rb = above.radii(), below.radii()
         radius = np.where(v > 0, ra, rb)
         if not (certainly_above | certainly_below).all():
@@ -573,37 +630,22 @@ class RoundedArrays(HandWritten):
                 taken = np.where(never, 0, branch.specials).astype(np.uint8)
                 specials = taken if specials is None else specials | taken
         if x.specials is not None:
-            unknown = np.where(x.specials != 0, ANYTHING, 0).astype(np.uint8)
+            unknown = np.where(x.specials & ~np.uint8(DOUBT), ANYTHING, x.specials).astype(np.uint8)
             specials = unknown if specials is None else specials | unknown
         if specials is not None:
             specials = np.broadcast_to(specials, shape) if specials.any() else None
         return RoundedArray(self, mid, np.broadcast_to(radius, shape), spread, specials)
-
-    def instead(self, x: RoundedArray, used: Any, formula: RoundedArray, truth: RoundedArray) -> RoundedArray:
-        """Where x > 0 the program uses `used` in place of `formula`: its distance from the truth is its error."""
-        x, used, formula, truth = x.folded(), self.coerce(used).folded(), formula.folded(), truth.folded()
-        _, certainly_above, certainly_below = self._sides(x)
-        mid = self.mids.where(certainly_below, formula.mid, truth.mid)
-        if x.lost or used.lost or formula.lost or truth.lost:
-            return RoundedArray(self, mid, lost=True)
-        shape = np.broadcast_shapes(used.shape, formula.shape, x.shape)
-        off = self._apart(used, truth) + used.radii()
-        radius = np.where(certainly_above, off, formula.radii())
-        straddling = ~(certainly_above | certainly_below)
-        if straddling.any():
-            radius = np.where(straddling, np.maximum(off, formula.radii()), radius)
-        return self._chosen(
-            x, used, formula, mid, np.broadcast_to(radius, shape), None, certainly_above, certainly_below
-        )
 
     def step(self, x: RoundedArray, above: Any, below: Any) -> RoundedArray:
         """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""
         x, above, below = x.folded(), self.coerce(above), self.coerce(below)
         r = self._operand(x)
         v = x.high
-        if x.lost:
-            return RoundedArray(self, self.mids.where(v > 0, above.mid, below.mid), lost=True)
         over, under = (v > 0, v < 0) if r is None else (v - r > 0, v + r < 0)
+        kink = ~(over | under)
+        # Where x is known to be at one side and the program may find itself at the other, the slope is that side's.
+        crossing = kink & (np.abs(v) > (0.0 if r is None else 4 * self.slack * r))
+        over, under, kink = over | (crossing & (v > 0)), under | (crossing & (v < 0)), kink & ~crossing
         shape = np.broadcast_shapes(v.shape, above.shape, below.shape)
         mid = self.mids.where(over, above.mid, below.mid)
         radius = np.where(over, above.radii(), below.radii())
@@ -612,7 +654,11 @@ class RoundedArrays(HandWritten):
             if branch.spread is not None:
                 of_branch = np.where(taken, branch.spread, 0.0)
                 spread = of_branch if spread is None else spread + of_branch
-        kink = ~(over | under)
+        if crossing.any():
+            a, b = above.folded(), below.folded()
+            either = self._apart(a, b) + np.where(v > 0, b.radii(), a.radii())
+            radius = np.where(crossing, np.maximum(radius, either * _ENLARGED), radius)
+            over, under = over & ~crossing, under & ~crossing  # of both branches, which may be taken, the specials
         if kink.any():
             a, b = above.folded(), below.folded()
             centre = self.mids.scale(self.mids.add(a.mid, b.mid), 0.5)
@@ -626,8 +672,6 @@ class RoundedArrays(HandWritten):
             spread = np.where(kink, half, 0.0 if spread is None else spread)
         if spread is not None:
             spread = np.broadcast_to(spread, shape)
-        if above.lost or below.lost:
-            return RoundedArray(self, mid, lost=True)
         return self._chosen(x, above, below, mid, radius, spread, over, under)
 
     # Sums -------------------------------------------------------------------------------------------------------------
@@ -637,8 +681,6 @@ class RoundedArrays(HandWritten):
         x = x.folded()
         column = x.high.argmax(axis=1)[:, None]
         mid = self.mids.take(x.mid, (np.arange(len(column))[:, None], column))
-        if x.lost:
-            return RoundedArray(self, mid, lost=True)
         r = self._operand(x)
         radius = None if r is None else np.broadcast_to(r, x.shape).max(axis=1, keepdims=True)
         specials = None
@@ -649,15 +691,85 @@ class RoundedArrays(HandWritten):
     def row_sum(self, x: RoundedArray) -> RoundedArray:
         return self._sum(x, 1, True)
 
+    def log_row_sum(self, e: RoundedArray) -> RoundedArray:
+        """As `log_of_total` of `RoundedBalls`."""
+        total = self.row_sum(e)
+        result = self.log(total)
+        least, hardly = self._hardly(e, total)
+        if not hardly.any():
+            return result
+        with np.errstate(all="ignore"):
+            value, radius = total.high, total.radii()
+            moved = np.maximum(np.log(value / least), np.log1p(radius / value)) * _ENLARGED
+            mid = self.mids.function("log", total.mid)
+        known = self._within("log", RoundedArray(self, total.mid), mid, np.where(hardly, moved, 0.0))
+        return self._where(hardly, known, result)
+
+    def over_row_sum(self, x: RoundedArray, e: RoundedArray) -> RoundedArray:
+        """As `over_total` of `RoundedBalls`."""
+        total = self.row_sum(e)
+        result = self.divide(x, total)
+        least, hardly = self._hardly(e, total)
+        hardly = hardly & (True if x.specials is None else x.specials == 0)
+        if not hardly.any():
+            return result
+        x = x.folded()
+        with np.errstate(all="ignore"):
+            value, radius = total.high, total.radii()
+            off = np.maximum(1 / least - 1 / value, 1 / value - 1 / (value + radius))
+            moved = ((np.abs(x.high) + x.radii()) * off + x.radii() / value) * _ENLARGED
+            known = self._round(self.mids.divide(x.mid, total.mid), np.where(hardly, moved, 0.0), (), None)
+        return self._where(hardly, known, result)
+
+    def _hardly(self, e: RoundedArray, total: RoundedArray) -> tuple[Array, Any]:
+        """The largest term of each row that is not flushed; and where a sum is known to be no less, and hardly more."""
+        low = e.high - e.radii()
+        least = np.where(low >= self.smallest_normal, low, 0.0).max(axis=1, keepdims=True)
+        unclear = total.high - total.radii() <= (self.smallest_normal if self.flush else 0.0)
+        steady = True if total.specials is None else total.specials == 0
+        return least, unclear & (least > 0) & steady
+
+    def _where(self, condition: Any, a: RoundedArray, b: RoundedArray) -> RoundedArray:
+        """a where the condition holds, else b; neither is a set."""
+        bits = [np.zeros(a.shape, np.uint8) if v.specials is None else v.specials for v in (a, b)]
+        specials = np.where(condition, *bits).astype(np.uint8)
+        return RoundedArray(
+            self,
+            self.mids.where(condition, a.mid, b.mid),
+            np.where(condition, a.radii(), b.radii()),
+            None,
+            specials if specials.any() else None,
+        )
+
+    def row_sum_of_others(self, x: RoundedArray) -> RoundedArray:
+        """For each component the sum of the others of its row."""
+        n = x.shape[1]
+        columns = [self.row_sum(self._take(x, [k for k in range(n) if k != j])) for j in range(n)]
+        return self._beside(columns)
+
+    def _take(self, x: RoundedArray, columns: list[int]) -> RoundedArray:
+        x = x.folded()
+        at = (slice(None), columns)
+        specials = None if x.specials is None else x.specials[at]
+        return RoundedArray(self, self.mids.take(x.mid, at), x.radii()[at], None, specials, excess=x.excess)
+
+    def _beside(self, columns: list[RoundedArray]) -> RoundedArray:
+        radius = np.concatenate([c.radii() for c in columns], axis=1)
+        specials = None
+        if any(c.specials is not None for c in columns):
+            bits = [np.zeros(c.shape, np.uint8) if c.specials is None else c.specials for c in columns]
+            specials = np.concatenate(bits, axis=1)
+        return RoundedArray(self, self.mids.beside([c.mid for c in columns]), radius, None, specials)
+
     def normalised(self, e: RoundedArray) -> RoundedArray:
         """As `part_of` of `RoundedBalls`: what is hardly known of a part is still a number of [0, 1]."""
         total = self.row_sum(e)
         result = self.divide(e, total)
-        if result.lost or result.specials is None:
+        if result.specials is None:
             return result
         hardly = (result.specials & ANYTHING) != 0
         for x in (e, total):
-            hardly &= True if x.specials is None else x.specials == 0
+            hardly &= True if x.specials is None else (x.specials & ~np.uint8(DOUBT)) == 0
         mid = self.mids.where(hardly, self.mids.divide(e.mid, total.mid), result.mid)
         value = np.abs(self.mids.high(mid))
         radius = np.where(hardly, np.maximum(value, np.abs(1 - value)) * _ENLARGED, result.radii())
@@ -676,31 +788,47 @@ class RoundedArrays(HandWritten):
         x = x.folded()
         k = int(np.prod(x.shape)) if axis is None else x.shape[axis]
         mid = self.mids.sum(x.mid, axis, keepdims)
-        if x.lost:
-            return RoundedArray(self, mid, lost=True)
         r = self._operand(x)
         magnitude = np.abs(x.high) if r is None else np.abs(x.high) + r
         magnitude = magnitude.sum(axis=axis, keepdims=keepdims) * _ENLARGED
         propagated = 0.0 if r is None else np.broadcast_to(r, x.shape).sum(axis=axis, keepdims=keepdims) * _ENLARGED
         # Sums of numbers of a format do not underflow; a partial sum that is subnormal may be flushed.
-        tiny = np.minimum((k - 1) * self.smallest_normal, magnitude) if self.flush else 0.0
-        error = (k - 1) * self.unit * magnitude + tiny
-        return self._summed(mid, np.asarray(propagated + error), magnitude + error, x, axis, keepdims)
+        error = self._accumulated(k - 1, self.unit, self.smallest_normal, magnitude)
+        radius = np.asarray(propagated + error)
+        if self.narrow and k > 1:  # accumulated in float32 and rounded once: sharper by far, but for very few terms
+            wide = self._accumulated(k - 1, 2.0**-FLOAT32.precision * _ENLARGED, 2.0**FLOAT32.emin, magnitude)
+            once = self._round(mid, np.asarray(propagated + wide), (), None).radii()
+            radius = once if self.wide_sums else np.maximum(radius, once)
+        return self._summed(mid, radius, magnitude + radius, x, axis, keepdims)
+
+    def _accumulated(self, count: int, unit: float, tiny: float, magnitude: Any) -> Any:
+        """What `count` additions of partial sums of at most `magnitude` err by, flushing included."""
+        error = count * unit * magnitude
+        return error + np.minimum(count * tiny, magnitude) if self.flush else error
 
     def _summed(
         self, mid: Any, radius: Array, sup: Array, x: RoundedArray, axis: int | None, keepdims: bool
     ) -> RoundedArray:
         """A sum whose partial sums may overflow, or that has a term of which nothing is known, is itself unknown."""
-        special = None
+        specials: Any = None
         if x.specials is not None:
-            special = x.specials.any(axis=axis, keepdims=keepdims)
+            specials = np.bitwise_or.reduce(x.specials, axis=axis, keepdims=keepdims)
+            both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE
+            specials = np.where(specials & ANYTHING, ANYTHING, np.where(both, specials | NAN, specials))
         if not np.all(sup < self.overflow):
-            beyond = ~(sup < self.overflow)
-            special = beyond if special is None else special | beyond
-        if special is None or not np.any(special):
+            beyond = np.where(sup < self.overflow, 0, self._partial_sums(x, axis, keepdims))
+            specials = beyond if specials is None else specials | beyond
+        if specials is None or not np.any(specials):
             return RoundedArray(self, mid, radius)
-        specials = np.where(special, ANYTHING, 0).astype(np.uint8)
-        return RoundedArray(self, mid, np.where(special, 0.0, radius), None, specials)
+        specials = np.asarray(specials, dtype=np.uint8)
+        return RoundedArray(self, mid, np.where(specials & ANYTHING, 0.0, radius), None, specials)
+
+    def _partial_sums(self, x: RoundedArray, axis: int | None, keepdims: bool) -> Any:
+        """Which infinities a partial sum, in some order, may overflow to; two of them make a NaN."""
+        top, low = (np.maximum(side * x.high + x.radii(), 0.0).sum(axis=axis, keepdims=keepdims) for side in (1, -1))
+        reach = self.overflow * (1 - 2.0**-8)  # far more than what the sums are off by
+        bits = np.where(top < reach, 0, POSITIVE) | np.where(low < reach, 0, NEGATIVE)
+        return np.where(bits == POSITIVE | NEGATIVE, bits | NAN, bits)
 
     # Matrix products --------------------------------------------------------------------------------------------------
 
@@ -723,13 +851,8 @@ class RoundedArrays(HandWritten):
             return quick
         a, b = a.folded(), b.folded()
         terms = a.shape[1] + (bias is not None)
-        lost = a.lost or b.lost or (bias is not None and bias.lost)
         size_a, size_b = np.abs(a.high), np.abs(b.high)
-        ra, rb = (None, None) if lost else (self._operand(a), self._operand(b))
-        if lost:
-            with np.errstate(all="ignore"):
-                mid = self.mids.product(a.mid, b.mid, None)
-            return RoundedArray(self, mid if bias is None else self.mids.add(mid, bias.mid), lost=True)
+        ra, rb = self._operand(a), self._operand(b)
         top_a = size_a if ra is None else size_a + ra
         top_b = size_b if rb is None else size_b + rb
         with np.errstate(all="ignore"):
@@ -762,28 +885,28 @@ class RoundedArrays(HandWritten):
                 mid = self.mids.add(mid, bias.mid)
         if beyond.any():
             mid = self.mids.where(beyond, self.mids.lift(np.zeros(magnitude.shape)), mid)
-        special = [None if x is None or x.specials is None else x.specials != 0 for x in (a, b, bias)]
-        found: Any = None
-        if special[0] is not None:
-            found = special[0].any(axis=1)[:, None]
-        if special[1] is not None:
-            columns = special[1].any(axis=0)
-            found = columns if found is None else found | columns
-        if special[2] is not None:
-            found = special[2] if found is None else found | special[2]
-        sup = magnitude + error
-        beyond |= ~(sup < (self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)))
-        if beyond.any():
-            found = beyond if found is None else found | beyond
+        found = np.where(beyond, ANYTHING, 0)
+        if a.specials is not None:
+            found = found | np.bitwise_or.reduce(a.specials, axis=1)[:, None]
+        if b.specials is not None:
+            found = found | np.bitwise_or.reduce(b.specials, axis=0)
+        if bias is not None and bias.specials is not None:
+            found = found | bias.specials
+        # With an infinity or NaN among its terms no sum is finite.
+        found = np.where(found & (POSITIVE | NEGATIVE | NAN), found | POSITIVE | NEGATIVE | NAN, found)
+        found = np.where(found & ANYTHING, ANYTHING, found)
+        # A partial sum may, in some order, be infinite, and two infinities cancel.
+        reach = self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)
+        found = np.where(magnitude + error < reach, found, found | POSITIVE | NEGATIVE | NAN)
         if self.narrow:
             propagated = error if propagated is None else propagated + error
             result = self._round(mid, propagated, (), None)
         else:
             result = RoundedArray(self, mid, error if propagated is None else propagated + error)
         specials = result.specials
-        if found is not None and np.any(found):
-            unknown = np.where(np.broadcast_to(found, result.shape), ANYTHING, 0).astype(np.uint8)
-            specials = unknown if specials is None else specials | unknown
+        if found.any():
+            bits = np.broadcast_to(found, result.shape).astype(np.uint8)
+            specials = bits if specials is None else specials | bits
         return RoundedArray(self, mid, result.radius, None, specials, excess=excess)
 
     def _plain_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray | None:
@@ -841,8 +964,6 @@ def _tiny(x: Array) -> bool:
 
 def _exact_zeros(x: RoundedArray) -> Any:
     """Where the program holds an exact zero."""
-    if x.lost:
-        return np.False_
     zero = x.high == 0
     if x.radius is not None:
         zero = zero & (x.radius == 0)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.reference.equations import Slope
 from gradconform.reference.exact import Constant, HandWritten
 from gradconform.reference.formats import Format
 from gradconform.reference.profiles import Profile
@@ -96,10 +97,10 @@ class BallArray:
 
 
 class BallArrays(HandWritten):
-    """Arithmetic in `target` under the hypotheses of `profile`, on `BallArray` values."""
+    """Arithmetic in `target` under the hypotheses of `profile`, on `BallArray` values; or by the `balls` given."""
 
-    def __init__(self, target: Format, profile: Profile) -> None:
-        self.balls = RoundedBalls(target, profile)
+    def __init__(self, target: Format, profile: Profile, balls: RoundedBalls | None = None) -> None:
+        self.balls = balls or RoundedBalls(target, profile)
 
     def given(self, x: Any) -> BallArray:
         return BallArray(self, None, np.asarray(x, dtype=np.float64))
@@ -121,9 +122,12 @@ class BallArrays(HandWritten):
 
     def gradual(self, formula: Callable[..., BallArray], *operands: BallArray) -> BallArray:
         """As in `RoundedBalls`."""
-        if not (self.balls.flush and self.balls.format.name == "float16"):
+        balls = self.balls
+        if not (balls.flush and balls.format.name == "float16"):
             return formula(self, *operands)
-        kept = BallArrays(self.balls.format, replace(self.balls.profile, flush=False))
+        profile = replace(balls.profile, flush=False)
+        gradual = balls.keeping_subnormals(RoundedBalls(balls.format, profile, balls.wide_sums))
+        kept = BallArrays(balls.format, profile, gradual)
         return formula(kept, *[x.under(kept) for x in operands]).under(self)
 
     def _coerce(self, x: Any) -> Objects:
@@ -173,8 +177,14 @@ class BallArrays(HandWritten):
     def select(self, x: Any, above: Any, below: Any) -> BallArray:
         return self._map(self.balls.select, x, above, below)
 
-    def instead(self, x: Any, used: Any, formula: Any, truth: Any) -> BallArray:
-        return self._map(self.balls.instead, x, used, formula, truth)
+    def derivative(self, z: Any, rule: Slope) -> BallArray:
+        return self._map(lambda one: self.balls.derivative(one, rule), z)
+
+    def recentred(self, x: Any, truth: Any) -> BallArray:
+        return self._map(self.balls.recentred, x, truth)
+
+    def epsilon(self) -> BallArray:
+        return self.given(2.0 ** (1 - self.balls.format.precision))
 
     def step(self, x: Any, above: Any, below: Any) -> BallArray:
         return self._map(self.balls.step, x, above, below)
@@ -192,9 +202,29 @@ class BallArrays(HandWritten):
         return BallArray(self, values)
 
     def row_sum(self, x: BallArray) -> BallArray:
+        return self._by_rows(self.balls.total_of, x)
+
+    def _by_rows(self, operation: Callable[[list[Rounded]], Rounded], x: BallArray) -> BallArray:
         values = np.empty((x.shape[0], 1), dtype=object)
         for i, row in enumerate(x.values):
-            values[i, 0] = self.balls.total_of(list(row))
+            values[i, 0] = operation(list(row))
+        return BallArray(self, values)
+
+    def log_row_sum(self, e: BallArray) -> BallArray:
+        return self._by_rows(self.balls.log_of_total, e)
+
+    def over_row_sum(self, x: BallArray, e: BallArray) -> BallArray:
+        values = np.empty((e.shape[0], 1), dtype=object)
+        for i, row in enumerate(e.values):
+            values[i, 0] = self.balls.over_total(x.values[i, 0], list(row))
+        return BallArray(self, values)
+
+    def row_sum_of_others(self, x: BallArray) -> BallArray:
+        """For each component the sum of the others of its row."""
+        values = np.empty(x.shape, dtype=object)
+        for i, row in enumerate(x.values):
+            for j in range(len(row)):
+                values[i, j] = self.balls.total_of([*row[:j], *row[j + 1 :]])
         return BallArray(self, values)
 
     def column_sum(self, x: BallArray) -> BallArray:

@@ -11,15 +11,25 @@ reports ∂E_total/∂o1, "chained" starts from that factor, as the document's o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.equations import Derivation, Equation, Form, Formula, Group
 
 DOCUMENT = "Back Propagation"
+SIGMOID = ACTIVATIONS["sigmoid"]
 
 
 def _lines(group: Group, section: str, *lines: Equation) -> tuple[Equation, ...]:
-    return tuple(Equation(e.name, group, f"{DOCUMENT}, {section}", e.forms, e.against) for e in lines)
+    source = f"{DOCUMENT}, {section}"
+    return tuple(replace(e, group=group, source=source, operator=e.operator or _operator(e.name)) for e in lines)
+
+
+def _operator(name: str) -> str:
+    """What a line is an operation of: sums of products, unless it says otherwise."""
+    return "half_squared_error" if name.startswith("E") or (name.startswith("dE") and "/da_o" in name) else "linear"
 
 
 def line(
@@ -28,10 +38,12 @@ def line(
     formula: Formula,
     also: tuple[Form, ...] = (),
     against: Form | None = None,
+    definition: Form | None = None,
+    operator: str = "",
 ) -> Equation:
     """An equation whose first form is the document's; `_lines` fills in the group and the section."""
     document = Form("document", tuple(operands.split()), formula, DOCUMENT)
-    return Equation(name, "forward", "", (document, *also), against)
+    return Equation(name, "forward", "", (document, *also), against, definition=definition, operator=operator)
 
 
 def chained(operands: str, formula: Formula) -> Form:
@@ -41,16 +53,51 @@ def chained(operands: str, formula: Formula) -> Form:
 # Forms that frameworks run --------------------------------------------------------------------------------------------
 
 
-def sigmoid_by_positive_exponential(x: str) -> Form:
-    """σ(x) = e^x / (1 + e^x), which does not overflow where x is negative."""
-    source = "Eigen, Eigen/src/Core/functors/UnaryFunctors.h, scalar_logistic_op_impl::packetOp"
-    return Form("e^x/(1+e^x)", (x,), lambda ops, x: ops.exp(x) / (1 + ops.exp(x)), source)
+def of_sigmoid(x: str) -> tuple[Form, ...]:
+    """Other programs for σ(x), such as e^x/(1 + e^x), which does not overflow where x is negative."""
+    return tuple(form.renamed({"z": x}) for form in SIGMOID.forward[1:])
 
 
-def sigmoid_backward(adjoint: str, a: str) -> Form:
-    """g·σ'(x) associated as PyTorch does it."""
-    source = "PyTorch aten/src/ATen/native/cpu/BinaryOpsKernel.cpp, sigmoid_backward_kernel: a * (1 - b) * b"
-    return Form("(g(1-a))a", (adjoint, a), lambda ops, g, a: g * (1 - a) * a, source)
+def slopes(x: str, a: str) -> tuple[Form, ...]:
+    """Other programs for σ'(x) than a(1 − a): from x alone, or with a computed once more."""
+    again = (
+        Form(f"a(1-a), a from x: {f.name}", (x,), _output_again(f), f.source, instead=f.instead)
+        for f in SIGMOID.forward
+    )
+    return (Form("σ'(x) of its own", (x,), lambda ops, x: ops.derivative(x, SIGMOID.rule), "any program"), *again)
+
+
+def _output_again(form: Form) -> Formula:
+    def formula(ops: Any, x: Any) -> Any:
+        a = form.formula(ops, x)
+        return a * (1 - a)
+
+    return formula
+
+
+def adjoints(adjoint: str, x: str, a: str) -> tuple[Form, ...]:
+    """Other programs for g·σ'(x) than the product of the two."""
+    return tuple(form.renamed({"g": adjoint, "z": x, "a": a}) for form in SIGMOID.forms)
+
+
+def slope(x: str) -> Form:
+    """What a(1 − a) is true to: σ'(x), not what a rounded a makes of it."""
+    return Form("σ'(x)", (x,), lambda ops, x: SIGMOID.rule.slope(ops, x), "definition")
+
+
+def adjoint_at(adjoint: str, x: str) -> Form:
+    """What g·a(1 − a) is true to: g·σ'(x)."""
+    return Form("g·σ'(x)", (adjoint, x), lambda ops, g, x: g * SIGMOID.rule.slope(ops, x), "definition")
+
+
+def through_slope(names: str, formula: Callable[..., Any]) -> Form:
+    """A gradient or adjoint through σ'(x), as a function of its own; the last operand is x."""
+
+    def program(ops: Any, *operands: Any) -> Any:
+        *others, x = operands
+        return formula(ops.derivative(x, SIGMOID.rule), *others)
+
+    return Form("σ'(x) of its own", tuple(names.split()), program, "any program")
 
 
 #: The slope of σ on the way forward, g·a(1−a), as JAX and as PyTorch associate it.
@@ -101,12 +148,12 @@ FORWARD = _lines(
     "Forward Propagation",
     line("h1", "w1 i1 w2 i2", lambda ops, w1, i1, w2, i2: w1 * i1 + w2 * i2),
     line("h2", "w3 i1 w4 i2", lambda ops, w3, i1, w4, i2: w3 * i1 + w4 * i2),
-    line("a_h1", "h1", lambda ops, h1: ops.sigmoid(h1), also=(sigmoid_by_positive_exponential("h1"),)),
-    line("a_h2", "h2", lambda ops, h2: ops.sigmoid(h2), also=(sigmoid_by_positive_exponential("h2"),)),
+    line("a_h1", "h1", lambda ops, h1: ops.sigmoid(h1), also=of_sigmoid("h1"), operator="sigmoid"),
+    line("a_h2", "h2", lambda ops, h2: ops.sigmoid(h2), also=of_sigmoid("h2"), operator="sigmoid"),
     line("o1", "w5 a_h1 w6 a_h2", lambda ops, w5, a_h1, w6, a_h2: w5 * a_h1 + w6 * a_h2),
     line("o2", "w7 a_h1 w8 a_h2", lambda ops, w7, a_h1, w8, a_h2: w7 * a_h1 + w8 * a_h2),
-    line("a_o1", "o1", lambda ops, o1: ops.sigmoid(o1), also=(sigmoid_by_positive_exponential("o1"),)),
-    line("a_o2", "o2", lambda ops, o2: ops.sigmoid(o2), also=(sigmoid_by_positive_exponential("o2"),)),
+    line("a_o1", "o1", lambda ops, o1: ops.sigmoid(o1), also=of_sigmoid("o1"), operator="sigmoid"),
+    line("a_o2", "o2", lambda ops, o2: ops.sigmoid(o2), also=of_sigmoid("o2"), operator="sigmoid"),
     line("E1", "t1 a_o1", lambda ops, t1, a_o1: 0.5 * (t1 - a_o1) ** 2),
     line("E2", "t2 a_o2", lambda ops, t2, a_o2: 0.5 * (t2 - a_o2) ** 2),
     line("E_total", "E1 E2", lambda ops, E1, E2: E1 + E2),
@@ -124,19 +171,37 @@ OUTPUT_WEIGHTS = _lines(
     line("dE2/da_o2", "a_o2 t2", lambda ops, a_o2, t2: a_o2 - t2),
     line("dE_total/da_o1", "dE1/da_o1", lambda ops, dE1_da: dE1_da),
     line("dE_total/da_o2", "dE2/da_o2", lambda ops, dE2_da: dE2_da),
-    line("da_o1/do1", "a_o1", lambda ops, a_o1: a_o1 * (1 - a_o1)),
-    line("da_o2/do2", "a_o2", lambda ops, a_o2: a_o2 * (1 - a_o2)),
+    line(
+        "da_o1/do1",
+        "a_o1",
+        lambda ops, a_o1: a_o1 * (1 - a_o1),
+        also=slopes("o1", "a_o1"),
+        definition=slope("o1"),
+        operator="sigmoid",
+    ),
+    line(
+        "da_o2/do2",
+        "a_o2",
+        lambda ops, a_o2: a_o2 * (1 - a_o2),
+        also=slopes("o2", "a_o2"),
+        definition=slope("o2"),
+        operator="sigmoid",
+    ),
     line(
         "dE_total/do1",
         "dE_total/da_o1 da_o1/do1",
         lambda ops, dE_da, da_do: dE_da * da_do,
-        also=(sigmoid_backward("dE_total/da_o1", "a_o1"),),
+        also=adjoints("dE_total/da_o1", "o1", "a_o1"),
+        definition=adjoint_at("dE_total/da_o1", "o1"),
+        operator="sigmoid",
     ),
     line(
         "dE_total/do2",
         "dE_total/da_o2 da_o2/do2",
         lambda ops, dE_da, da_do: dE_da * da_do,
-        also=(sigmoid_backward("dE_total/da_o2", "a_o2"),),
+        also=adjoints("dE_total/da_o2", "o2", "a_o2"),
+        definition=adjoint_at("dE_total/da_o2", "o2"),
+        operator="sigmoid",
     ),
     line("do1/dw5", "a_h1", lambda ops, a_h1: a_h1),
     line("do1/dw6", "a_h2", lambda ops, a_h2: a_h2),
@@ -148,6 +213,7 @@ OUTPUT_WEIGHTS = _lines(
         lambda ops, a_o1, t1, a_h1: (a_o1 - t1) * a_o1 * (1 - a_o1) * a_h1,
         also=(
             chained("dE_total/do1 do1/dw5", lambda ops, dE_do, do_dw: dE_do * do_dw),
+            through_slope("a_o1 t1 a_h1 o1", lambda slope, a, t, a_h: (a - t) * slope * a_h),
             *tangent_at_output("do1/dw5", "a_o1", "t1"),
         ),
     ),
@@ -157,6 +223,7 @@ OUTPUT_WEIGHTS = _lines(
         lambda ops, a_o1, t1, a_h2: (a_o1 - t1) * a_o1 * (1 - a_o1) * a_h2,
         also=(
             chained("dE_total/do1 do1/dw6", lambda ops, dE_do, do_dw: dE_do * do_dw),
+            through_slope("a_o1 t1 a_h2 o1", lambda slope, a, t, a_h: (a - t) * slope * a_h),
             *tangent_at_output("do1/dw6", "a_o1", "t1"),
         ),
     ),
@@ -166,6 +233,7 @@ OUTPUT_WEIGHTS = _lines(
         lambda ops, a_o2, t2, a_h1: (a_o2 - t2) * a_o2 * (1 - a_o2) * a_h1,
         also=(
             chained("dE_total/do2 do2/dw7", lambda ops, dE_do, do_dw: dE_do * do_dw),
+            through_slope("a_o2 t2 a_h1 o2", lambda slope, a, t, a_h: (a - t) * slope * a_h),
             *tangent_at_output("do2/dw7", "a_o2", "t2"),
         ),
     ),
@@ -175,6 +243,7 @@ OUTPUT_WEIGHTS = _lines(
         lambda ops, a_o2, t2, a_h2: (a_o2 - t2) * a_o2 * (1 - a_o2) * a_h2,
         also=(
             chained("dE_total/do2 do2/dw8", lambda ops, dE_do, do_dw: dE_do * do_dw),
+            through_slope("a_o2 t2 a_h2 o2", lambda slope, a, t, a_h: (a - t) * slope * a_h),
             *tangent_at_output("do2/dw8", "a_o2", "t2"),
         ),
     ),
@@ -195,25 +264,37 @@ INPUT_WEIGHTS = _lines(
         "dE1/da_h1",
         "a_o1 t1 w5",
         lambda ops, a_o1, t1, w5: (a_o1 - t1) * a_o1 * (1 - a_o1) * w5,
-        also=(chained("dE_total/do1 do1/da_h1", lambda ops, dE_do, do_da: dE_do * do_da),),
+        also=(
+            chained("dE_total/do1 do1/da_h1", lambda ops, dE_do, do_da: dE_do * do_da),
+            through_slope("a_o1 t1 w5 o1", lambda slope, a, t, w: (a - t) * slope * w),
+        ),
     ),
     line(
         "dE2/da_h1",
         "a_o2 t2 w7",
         lambda ops, a_o2, t2, w7: (a_o2 - t2) * a_o2 * (1 - a_o2) * w7,
-        also=(chained("dE_total/do2 do2/da_h1", lambda ops, dE_do, do_da: dE_do * do_da),),
+        also=(
+            chained("dE_total/do2 do2/da_h1", lambda ops, dE_do, do_da: dE_do * do_da),
+            through_slope("a_o2 t2 w7 o2", lambda slope, a, t, w: (a - t) * slope * w),
+        ),
     ),
     line(
         "dE1/da_h2",
         "a_o1 t1 w6",
         lambda ops, a_o1, t1, w6: (a_o1 - t1) * a_o1 * (1 - a_o1) * w6,
-        also=(chained("dE_total/do1 do1/da_h2", lambda ops, dE_do, do_da: dE_do * do_da),),
+        also=(
+            chained("dE_total/do1 do1/da_h2", lambda ops, dE_do, do_da: dE_do * do_da),
+            through_slope("a_o1 t1 w6 o1", lambda slope, a, t, w: (a - t) * slope * w),
+        ),
     ),
     line(
         "dE2/da_h2",
         "a_o2 t2 w8",
         lambda ops, a_o2, t2, w8: (a_o2 - t2) * a_o2 * (1 - a_o2) * w8,
-        also=(chained("dE_total/do2 do2/da_h2", lambda ops, dE_do, do_da: dE_do * do_da),),
+        also=(
+            chained("dE_total/do2 do2/da_h2", lambda ops, dE_do, do_da: dE_do * do_da),
+            through_slope("a_o2 t2 w8 o2", lambda slope, a, t, w: (a - t) * slope * w),
+        ),
     ),
     line(
         "dE_total/da_h1",
@@ -237,19 +318,37 @@ INPUT_WEIGHTS = _lines(
             ),
         ),
     ),
-    line("da_h1/dh1", "a_h1", lambda ops, a_h1: a_h1 * (1 - a_h1)),
-    line("da_h2/dh2", "a_h2", lambda ops, a_h2: a_h2 * (1 - a_h2)),
+    line(
+        "da_h1/dh1",
+        "a_h1",
+        lambda ops, a_h1: a_h1 * (1 - a_h1),
+        also=slopes("h1", "a_h1"),
+        definition=slope("h1"),
+        operator="sigmoid",
+    ),
+    line(
+        "da_h2/dh2",
+        "a_h2",
+        lambda ops, a_h2: a_h2 * (1 - a_h2),
+        also=slopes("h2", "a_h2"),
+        definition=slope("h2"),
+        operator="sigmoid",
+    ),
     line(
         "dE_total/dh1",
         "dE_total/da_h1 da_h1/dh1",
         lambda ops, dE_da, da_dh: dE_da * da_dh,
-        also=(sigmoid_backward("dE_total/da_h1", "a_h1"),),
+        also=adjoints("dE_total/da_h1", "h1", "a_h1"),
+        definition=adjoint_at("dE_total/da_h1", "h1"),
+        operator="sigmoid",
     ),
     line(
         "dE_total/dh2",
         "dE_total/da_h2 da_h2/dh2",
         lambda ops, dE_da, da_dh: dE_da * da_dh,
-        also=(sigmoid_backward("dE_total/da_h2", "a_h2"),),
+        also=adjoints("dE_total/da_h2", "h2", "a_h2"),
+        definition=adjoint_at("dE_total/da_h2", "h2"),
+        operator="sigmoid",
     ),
     line("dh1/dw1", "i1", lambda ops, i1: i1),
     line("dh1/dw2", "i2", lambda ops, i2: i2),
@@ -301,7 +400,13 @@ def updated(w: str) -> Equation:
     """w_new = w − η·∂E_total/∂w, its accuracy measured by the step η·∂E_total/∂w."""
     gradient = f"dE_total/d{w}"
     step = Form("step", ("eta", gradient), lambda ops, eta, gradient: eta * gradient, DOCUMENT)
-    return line(f"{w}_new", f"{w} eta {gradient}", lambda ops, w, eta, gradient: w - eta * gradient, against=step)
+    return line(
+        f"{w}_new",
+        f"{w} eta {gradient}",
+        lambda ops, w, eta, gradient: w - eta * gradient,
+        against=step,
+        operator="sgd",
+    )
 
 
 WEIGHTS = ("w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8")

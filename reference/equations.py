@@ -7,7 +7,7 @@ named operations of `ops`, and so it can be evaluated over any arithmetic that p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -27,12 +27,30 @@ def elementwise(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[A
 
 
 @dataclass(frozen=True)
+class Slope:
+    """The derivative f' of an elementwise function, as a function of its own: formulas of f'(z) and of f''(z).
+
+    `third` is a bound of the third derivative of f wherever that exists: f'' moves by no more. `primitives` are the
+    elementary functions that programs for f' use.
+    """
+
+    slope: Formula
+    curvature: Formula
+    third: float
+    primitives: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Form:
     """One accepted rounded program for an equation: a formula over named operands, and who writes it so.
 
     A `tangent` form is what forward mode computes. It has no adjoints, so where a framework reports its adjoints, at
     the step level, it is none of the accepted forms. A `narrow` form differs from the others only in 16-bit formats,
     where matrix products are accumulated in a wider one; elsewhere it is contained in them.
+
+    An unstable form is a textbook's program whose mathematics is right and whose digits are not: `instead` says what
+    keeps them. A form that `approximates` is not equal to the formula: the text says what documents the approximation,
+    and its error counts as lost accuracy, not as a deviation.
     """
 
     name: str
@@ -41,15 +59,29 @@ class Form:
     source: str
     tangent: bool = False
     narrow: bool = False
+    instead: str = ""
+    approximates: str = ""
+
+    @property
+    def unstable(self) -> bool:
+        return bool(self.instead)
+
+    def renamed(self, names: Mapping[str, str]) -> Form:
+        """The same program over operands of other names."""
+        return replace(self, operands=tuple(names[o] for o in self.operands))
 
 
 @dataclass(frozen=True)
 class Equation:
-    """`name` = formula(operands). The first form is the document's own; it alone defines the truth.
+    """`name` = formula(operands). The first form is the document's own.
+
+    `definition` is what the equation is true to: the first form, unless that reads what a framework has rounded where
+    the mathematics does not, as a(1 − a) reads a where σ'(z) is meant. `operator` names the operation for the reader.
 
     `against`, where given, is the quantity that a relative accuracy is measured by instead of the result: a weight's
     update is judged by the step η·∂E/∂w, not by the weight it is subtracted from. `part`, for an equation of arrays,
-    says what one component depends on, `rows` what a block of the first axis does; `shape` how large the result is.
+    says what one component depends on, `rows` what a block of the first axis does; `shape` how large the result is. A
+    `rowwise` result's component depends on its whole row; of one that is a sum of products `factors` says of how many.
     """
 
     name: str
@@ -60,6 +92,15 @@ class Equation:
     part: Part | None = None
     rows: Rows | None = None
     shape: tuple[int, ...] = ()
+    definition: Form | None = None
+    operator: str = ""
+    rowwise: bool = False
+    factors: int = 0
+
+    @property
+    def truth(self) -> Form:
+        """The form whose exact value is the truth."""
+        return self.definition or self.forms[0]
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -85,7 +126,7 @@ class Derivation:
     def __post_init__(self) -> None:
         known = set(self.given)
         for equation in self.equations:
-            for form in (*equation.forms, *([equation.against] if equation.against else [])):
+            for form in (*equation.forms, equation.truth, *([equation.against] if equation.against else [])):
                 missing = [o for o in form.operands if o not in known]
                 if missing:
                     raise ValueError(f"{equation.name}: operand {missing[0]!r} is neither given nor derived before it")
@@ -122,7 +163,8 @@ class Derivation:
 class Evaluation:
     """Quantities by name, each computed from its equation when first asked for, unless it was given.
 
-    `choose(values, forms)` picks among the values of an equation's forms; without it only the first is evaluated.
+    `choose(values, forms)` picks among the values of an equation's forms; without it only the first is evaluated. A
+    form whose exact value is another than the truth's is chosen from as what it may hold around the truth.
     """
 
     def __init__(
@@ -133,6 +175,7 @@ class Evaluation:
         choose: Callable[[Sequence[Any], Sequence[Form]], Any] | None = None,
     ) -> None:
         self.derivation, self.ops, self.choose = derivation, ops, choose
+        self.given = frozenset(given)
         self.values = dict(given)
 
     def __getitem__(self, name: str) -> Any:
@@ -141,8 +184,17 @@ class Evaluation:
             if self.choose is None or len(equation.forms) == 1:
                 self.values[name] = self.form(equation.forms[0])
             else:
-                self.values[name] = self.choose(self.forms(name), equation.forms)
+                self.values[name] = self.choose(self._around_the_truth(equation), equation.forms)
         return self.values[name]
+
+    def _around_the_truth(self, equation: Equation) -> list[Any]:
+        """The values of the forms, with the truth as the centre of each."""
+        values = [self.form(form) for form in equation.forms]
+        elsewhere = [f.approximates or (equation.definition and f is not equation.definition) for f in equation.forms]
+        if not any(elsewhere):
+            return values
+        truth = self.form(equation.truth)
+        return [self.ops.recentred(v, truth) if e else v for v, e in zip(values, elsewhere, strict=True)]
 
     def form(self, form: Form) -> Any:
         """One form's value on this evaluation's operands, whether or not its quantity was given."""

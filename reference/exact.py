@@ -61,6 +61,18 @@ class HandWritten:
         """Each of a row's non-negative numbers over their sum."""
         return e / self.row_sum(e)  # type: ignore[attr-defined]
 
+    def log_row_sum(self, e: Any) -> Any:
+        """The logarithm of the sum of a row's non-negative numbers."""
+        return self.log(self.row_sum(e))  # type: ignore[attr-defined]
+
+    def over_row_sum(self, x: Any, e: Any) -> Any:
+        """x over the sum of a row's non-negative numbers."""
+        return x / self.row_sum(e)  # type: ignore[attr-defined]
+
+    def derivative(self, z: Any, rule: Any) -> Any:
+        """f'(z), by whatever program."""
+        return rule.slope(self, z)
+
     def unrounded(self, x: Any) -> Any:
         """What was rounded to x; in an arithmetic without roundings, x."""
         return x

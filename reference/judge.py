@@ -1,23 +1,25 @@
 """The judge: got against truth and allowance, decided rigorously.
 
-A quantity is a tensor of components. A candidate is one accepted form's `Rounded` value for each component; all
-candidates enclose the same truth. Precision is raised by the caller until nothing is undecided.
+A quantity is a tensor of components. A candidate is what one accepted form's program may give for each component: a
+ball about its own exact value, and the infinities and NaN that it gives where it overflows. The truth stands beside them.
+Precision is raised by the caller until nothing is undecided.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key, reduce
-from typing import Literal
+from typing import Any, Literal
 
 from flint import arb
 
 from gradconform.reference.equations import Form
 from gradconform.reference.exact import decimal, exponent, power_of_two, to_float
 from gradconform.reference.formats import Format
-from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, larger
+from gradconform.reference.outcomes import Outcome, Special, apart
+from gradconform.reference.rounded import ANYTHING, Rounded
 
 #: Three questions (see the claim), each with its answers, worst first.
 Formula = Literal["wrong", "undefined", "unknown", "singular", "kink", "right"]
@@ -46,10 +48,17 @@ TRUTH_BITS = 84
 
 @dataclass(frozen=True)
 class Candidate:
-    """One form's value for every component of a quantity."""
+    """One form's outcomes for every component of a quantity; `instead` and `approximates` are the form's."""
 
     form: str
-    components: Sequence[Rounded]
+    components: Sequence[tuple[Outcome, ...]]
+    instead: str = ""
+    approximates: str = ""
+
+    @classmethod
+    def of_values(cls, form: str, values: Iterable[Rounded], instead: str = "") -> Candidate:
+        """The candidate of which no more is known than each component's ball and specials."""
+        return cls(form, [apart(v) for v in values], instead)
 
 
 @dataclass(frozen=True)
@@ -86,34 +95,51 @@ def ulp(x: arb, target: Format) -> arb:
     return power_of_two(binade - target.precision + 1)
 
 
-@dataclass(frozen=True)
-class Decision:
-    """Whether one component of one candidate admits what was got: inside, outside, or not decided at this precision.
+Inside = Literal["inside", "outside", "undecided", "unknown"]
 
-    `special` marks an infinity or NaN that the form itself may produce there.
+
+def is_known(outcome: Outcome) -> bool:
+    """Whether anything is known of an outcome: whether it is a ball, or exactly an infinity or NaN."""
+    return isinstance(outcome, Special) or not outcome.specials & ANYTHING
+
+
+def ball_of(outcomes: Sequence[Outcome]) -> Rounded | None:
+    """What a program gives where nothing overflows, if that is known."""
+    return next((o for o in outcomes if isinstance(o, Rounded) and is_known(o)), None)
+
+
+def decision(got: float, outcomes: Sequence[Outcome]) -> Inside:
+    """Whether a program with these outcomes may have given what was got; undecided at this precision, or unknown.
+
+    An infinity or NaN is inside only where the program itself gives it (hypothesis 7).
     """
-
-    outcome: Literal["inside", "outside", "undecided"]
-    special: bool = False
-
-
-def _by_radius(a: Candidate, b: Candidate) -> int:
-    """Order candidates by their largest radius; radii may lie far outside float64's range."""
-    wide, narrow = (reduce(larger, (ball.radius for ball in c.components)) for c in (a, b))
-    return 1 if wide > narrow else -1 if wide < narrow else 0
+    known = [o for o in outcomes if is_known(o)]
+    found: set[Inside] = {_within(got, o) for o in known}
+    if "inside" in found:
+        return "inside"
+    if len(known) < len(outcomes):
+        return "unknown"
+    return "undecided" if "undecided" in found else "outside"
 
 
-def decision(got: float, ball: Rounded, bounded: bool) -> Decision:
-    """`bounded` says that some form cannot overflow here: then no infinity or NaN is admitted (hypothesis 7)."""
-    if ball.specials & ANYTHING:
-        return Decision("inside", special=True)
+def _within(got: float, outcome: Outcome) -> Inside:
+    if isinstance(outcome, Special):
+        same = math.isnan(got) if math.isnan(outcome.value) else got == outcome.value
+        return "inside" if same else "outside"
     if not math.isfinite(got):
-        special = NAN if math.isnan(got) else POSITIVE if got > 0 else NEGATIVE
-        return Decision("inside", special=True) if ball.specials & special and not bounded else Decision("outside")
-    error = ball.distance(got)
-    if error <= ball.radius:
-        return Decision("inside")
-    return Decision("outside") if error > ball.radius else Decision("undecided")
+        return "inside" if beyond(got, outcome) else "outside"
+    error = outcome.distance(got)
+    if error <= outcome.radius:
+        return "inside"
+    return "outside" if error > outcome.radius else "undecided"
+
+
+def beyond(got: float, ball: Rounded) -> bool:
+    """Whether an infinity is what a number so large rounds to."""
+    if not math.isinf(got):
+        return False
+    end = ball.exact + ball.radius + ball.spread if got > 0 else ball.radius + ball.spread - ball.exact
+    return not end < ball.arithmetic.overflow
 
 
 def share_of(error: arb, radius: arb) -> float:
@@ -123,77 +149,230 @@ def share_of(error: arb, radius: arb) -> float:
     return to_float(error / radius) if radius > 0 else math.inf
 
 
+def off(ball: Rounded, truth: Rounded) -> arb:
+    """How far from the truth what a program holds may be: its centre's distance and its radius."""
+    return abs(ball.exact - truth.exact) + abs(ball.spread - truth.spread) + ball.radius
+
+
+def verdict_of(formula: Formula, execution: Execution, accuracy: Accuracy) -> Verdict:
+    """What the three answers come to."""
+    if formula in ("wrong", "undefined") or execution == "outside":
+        return "deviates"
+    if execution == "undecided":
+        return "undecided"
+    if execution == "overflow":
+        return "out of range"
+    if formula == "singular":
+        return "singular"
+    return "conforms" if accuracy == "certified" else accuracy
+
+
+#: Bits that another program must keep beyond those of the one that was run, for that to be called lost.
+LOST_BITS = 8
+#: Roundings of the operands that a result may be off by and still be called ill-conditioned.
+ILL_CONDITIONED = 16
+
+
+def accuracy_of(
+    bits: float | None, unstable: bool, others: Sequence[tuple[str, float]], ill_conditioned: Callable[[], bool]
+) -> tuple[Accuracy, str | None]:
+    """How many digits a program keeps, given the certified `bits` (None: all) and what `others` keep; and why.
+
+    `ill_conditioned` is asked last: it may take long.
+    """
+    if unstable:
+        return "lost", None
+    if bits is None or bits > 0:
+        return "certified", None
+    form, most = max(others, key=lambda other: other[1], default=("", 0.0))
+    if most >= max(bits, 0.0) + LOST_BITS:
+        return "lost", f"lost: {form} keeps {most:.0f} bits"
+    return ("ill-conditioned" if ill_conditioned() else "vacuous"), None
+
+
+def noted(*notes: str | None) -> str | None:
+    """Reasons, one after the other."""
+    return "; ".join(n for n in notes if n) or None
+
+
+def note_of(form: str, instead: str, approximates: str) -> str | None:
+    """What is to be said of a form that was accepted."""
+    if instead:
+        return f"unstable: {form}; {instead} keeps the digits"
+    return f"approximates: {approximates}" if approximates else None
+
+
+def text_of(truth: Rounded) -> str:
+    """The truth to 25 digits; at a kink the set [lo, hi]."""
+    if truth.spread.is_zero():
+        return decimal(truth.exact)
+    low, high = truth.exact - truth.spread, truth.exact + truth.spread
+    return f"[{decimal(low, 17)}, {decimal(high, 17)}]"
+
+
 def judge(
     got: Sequence[float],
     candidates: Sequence[Candidate],
     target: Format,
+    truths: Sequence[Rounded],
     against: Sequence[arb] | None = None,
+    condition: Callable[[], arb] | None = None,
 ) -> Judgement:
-    """Judge the components `got` against candidates that enclose the same truth.
+    """Judge the components `got`: one form for all of them, or where it is not known, those that are.
 
-    `against` holds the magnitudes that certified bits and vacuity are measured by, the truth itself by default.
-    A form of which nothing is known is set aside where another is known.
+    `against` holds the magnitudes that certified bits are measured by, the truth itself by default; `condition` gives
+    the norm of the condition numbers κ. A form of which nothing is known excuses nothing where another is known.
     """
-    known = [c for c in candidates if not any(b.specials & ANYTHING for b in c.components)]
-    usable = sorted(known or candidates, key=cmp_to_key(_by_radius))
-    bounded = [any(not c.components[i].specials for c in usable) for i in range(len(got))]
-    decisions = {
-        id(c): [decision(*each) for each in zip(got, c.components, bounded, strict=True)] for c in usable
-    }  # fmt: skip
-    accepting = [c for c in usable if all(d.outcome == "inside" for d in decisions[id(c)])]
-    doubtful = [c for c in usable if all(d.outcome != "outside" for d in decisions[id(c)])]
-    named = accepting[0] if accepting else usable[-1]
-    scale = against if against is not None else [b.exact for b in named.components]
+    decided = [[decision(value, c.components[i]) for i, value in enumerate(got)] for c in candidates]
 
-    worst, worst_share = 0, -1.0
-    ulps: list[float] = []
-    for index, (value, ball) in enumerate(zip(got, named.components, strict=True)):
-        if not math.isfinite(value) or ball.specials & ANYTHING:
-            share = math.inf
-            ulps.append(math.inf)
-        else:
-            distance = ball.distance(value)
-            share = share_of(distance, ball.radius)
-            ulps.append(to_float(distance / ulp(ball.exact, target)))
-        if decisions[id(named)][index].special:
-            share = 0.0
-        if share > worst_share:
-            worst, worst_share = index, share
+    def standing(number: int) -> Inside:
+        return combined([among(found, decided, i) for i, found in enumerate(decided[number])])
 
-    if named.components[worst].specials & ANYTHING:
-        return _unknown(got[worst], named.form, worst)
-    value, ball, sharpest = got[worst], named.components[worst], usable[0].components[worst]
-    finite = math.isfinite(value)
-    error = ball.distance(value) if finite else None
-    admitted = bool(accepting) and decisions[id(named)][worst].special
-    verdict: Verdict
-    reason = None
-    foreign = [v for v in got if not target.holds(v)]
-    if foreign:
-        verdict = "deviates"
-        reason = f"dtype: {target.name} does not hold {foreign[0]!r}; the answer came in a wider type"
-    elif accepting:
-        verdict = _accepted(decisions[id(named)], got, named, scale, target)
+    standings = [standing(n) for n in range(len(candidates))]
+    measured = [_measured(c, truths) for c in candidates]
+    order = sorted(range(len(candidates)), key=cmp_to_key(lambda a, b: _sharper(candidates, measured, a, b)))
+    accepting = [n for n in order if standings[n] in ("inside", "unknown")]
+    shares = [[_share(value, c.components[i]) for i, value in enumerate(got)] for c in candidates]
+    named = accepting[0] if accepting else min(order, key=lambda n: max(shares[n]))
+    candidate = candidates[named]
+    worst = max(range(len(got)), key=lambda i: shares[named][i])
+    value, truth = got[worst], truths[worst]
+    ball = ball_of(candidate.components[worst])
+    sharp = ball_of(candidates[order[0]].components[worst])
+
+    ulps = [ulp_error(v, t, target) for v, t in zip(got, truths, strict=True)]
+    scale = _norm(against if against is not None else [abs(t.exact) + t.spread for t in truths])
+    bits = certified(measured[named], scale)
+    overflowed = any(
+        not math.isfinite(v) and not any(beyond(v, b) for b in (ball_of(candidate.components[i]),) if b is not None)
+        for i, v in enumerate(got)
+    )
+    kink = any(not t.spread.is_zero() for t in truths)
+    foreign = next((v for v in got if not target.holds(v)), None)
+    formula: Formula = "kink" if kink else "right"
+    execution: Execution = "overflow" if overflowed else "within"
+    accuracy: Accuracy | None
+    reason: str | None
+    if foreign is not None:
+        formula, execution, accuracy = "unknown", "outside", None
+        reason = f"dtype: {target.name} does not hold {foreign!r}; the answer came in a wider type"
+    elif not accepting:
+        undecided = "undecided" in standings
+        formula, execution, accuracy = "unknown", "undecided" if undecided else "outside", None
+        reason = EDGE if undecided else None
+    elif standings[named] == "unknown" and ball is None:
+        return _unknown(value, candidate.form, worst)
     else:
-        verdict = "undecided" if doubtful else "deviates"
-        reason = EDGE if doubtful else None
+        keeping = ((candidates[n].form, certified(measured[n], scale)) for n in order if n != named)
+        others = [(form, b if b is not None else math.inf) for form, b in keeping]
+        ill = _ill_conditioned(measured[named], condition, target)
+        accuracy, why = accuracy_of(bits, bool(candidate.instead), others, ill)
+        reason = noted(note_of(candidate.form, candidate.instead, candidate.approximates), why)
+    finite = math.isfinite(value)
+    admitted = bool(accepting) and not finite
     return Judgement(
-        verdict=verdict,
+        verdict=verdict_of(formula, execution, accuracy or "certified"),
         value=value,
-        truth=decimal(ball.exact),
-        truth_radius=to_float(ball.exact.rad()),
+        truth=text_of(truth),
+        truth_radius=to_float(truth.exact.rad()),
         # An infinity or NaN that the form itself may give there has no distance from the truth.
-        error_abs=None if admitted else to_float(error) if error is not None else math.inf,
+        error_abs=None if admitted else to_float(truth.distance(value)) if finite else math.inf,
         error_ulp=None if admitted else ulps[worst],
+        max_ulp=None if admitted else max(ulps),
         median_ulp=None if admitted else sorted(ulps)[len(ulps) // 2],
-        allowance=to_float(ball.radius),
-        share=None if admitted else worst_share,
-        sharpest_share=share_of(error, sharpest.radius) if error is not None else None,
-        accepted_form=named.form,
-        certified_bits=_certified_bits(ball.radius, scale[worst]),
+        allowance=None if ball is None else to_float(ball.radius),
+        share=None if admitted else shares[named][worst],
+        sharpest_share=share_of(sharp.distance(value), sharp.radius) if finite and sharp is not None else None,
+        accepted_form=candidate.form,
+        certified_bits=None if bits in (math.inf, -math.inf) else bits,
         worst_index=worst,
         reason=reason,
+        formula=formula,
+        execution=execution,
+        accuracy=accuracy,
     )
+
+
+def among(own: Inside, decided: Sequence[Sequence[Inside]], index: int) -> Inside:
+    """A component's standing by a form: where nothing is known of that, by the forms of which something is."""
+    if own != "unknown":
+        return own
+    others = {of[index] for of in decided} - {"unknown"}
+    for found in ("inside", "undecided", "outside"):
+        if found in others:
+            return found  # type: ignore[return-value]
+    return "unknown"
+
+
+def combined(standings: Sequence[Inside]) -> Inside:
+    """A tensor's standing by those of its components."""
+    for found in ("outside", "undecided", "unknown"):
+        if found in standings:
+            return found  # type: ignore[return-value]
+    return "inside"
+
+
+def ulp_error(value: float, truth: Rounded, target: Format) -> float:
+    """The distance from the truth, or from the set of them, in units in the last place of the truth."""
+    if not math.isfinite(value):
+        return math.inf
+    return to_float(truth.distance(value) / ulp(abs(truth.exact) + truth.spread, target))
+
+
+def _measured(candidate: Candidate, truths: Sequence[Rounded]) -> arb | None:
+    """The norm of how far from the truth a form may be; None where a component of it is not known."""
+    parts = []
+    for outcomes, truth in zip(candidate.components, truths, strict=True):
+        ball = ball_of(outcomes)
+        if ball is None:
+            return None
+        parts.append(off(ball, truth))
+    return _norm(parts)
+
+
+def _norm(parts: Sequence[arb]) -> arb:
+    return parts[0] if len(parts) == 1 else sum((p * p for p in parts), arb(0)).sqrt()
+
+
+def _sharper(candidates: Sequence[Candidate], measured: Sequence[arb | None], a: int, b: int) -> int:
+    """Order forms: unstable ones last, then by how far they may be from the truth."""
+    if candidates[a].instead != candidates[b].instead and bool(candidates[a].instead) != bool(candidates[b].instead):
+        return 1 if candidates[a].instead else -1
+    x, y = measured[a], measured[b]
+    if x is None or y is None:
+        return (x is None) - (y is None)
+    return 1 if x > y else -1 if x < y else 0
+
+
+def _share(value: float, outcomes: Sequence[Outcome]) -> float:
+    """The share of the allowance by the outcome that allows most; of an admitted special, 0."""
+    if decision(value, outcomes) == "inside" and not math.isfinite(value):
+        return 0.0
+    balls = [o for o in outcomes if isinstance(o, Rounded) and is_known(o)]
+    if not balls:
+        return 0.0 if not all(is_known(o) for o in outcomes) else math.inf
+    if not math.isfinite(value):
+        return math.inf
+    return min(share_of(b.distance(value), b.radius) for b in balls)
+
+
+def certified(radius: arb | None, scale: arb) -> float | None:
+    """−log2(radius/scale): the leading bits that a pass vouches for; None where there is nothing to be off by."""
+    if radius is None:
+        return -math.inf
+    if radius.is_zero():
+        return None
+    ratio = scale / radius
+    return to_float(ratio.log() / arb.const_log2()) if ratio.is_finite() and ratio > 0 else -math.inf
+
+
+def _ill_conditioned(radius: arb | None, condition: Callable[[], arb] | None, target: Format) -> Callable[[], bool]:
+    def ask() -> bool:
+        if condition is None or radius is None:
+            return False
+        return bool(radius <= ILL_CONDITIONED * power_of_two(-target.precision) * condition())
+
+    return ask
 
 
 def _unknown(value: float, form: str, worst: int) -> Judgement:
@@ -201,37 +380,27 @@ def _unknown(value: float, form: str, worst: int) -> Judgement:
     return Judgement(
         "out of range", value, None, None, None, None, None, None, None, None, form, None, worst,
         "operands: one is not finite or not known well enough for the formula to have a value here",
+        formula="unknown", execution="overflow", accuracy="vacuous",
     )  # fmt: skip
 
 
-def _accepted(
-    decisions: Sequence[Decision],
-    got: Sequence[float],
-    named: Candidate,
-    scale: Sequence[arb],
-    target: Format,
-) -> Verdict:
-    """conforms, vacuous or out of range, for a quantity that the named form admits."""
-    overflow = (2 - power_of_two(-target.precision)) * power_of_two(target.emax)
-    for decision, value, ball in zip(decisions, got, named.components, strict=True):
-        beyond = math.isinf(value) and not ball.specials & ANYTHING and not abs(ball.exact) + ball.radius < overflow
-        if decision.special and not beyond:
-            return "out of range"
-    for value, ball, magnitude in zip(got, named.components, scale, strict=True):
-        if math.isfinite(value) and not ball.radius.is_zero() and not ball.radius < abs(magnitude):
-            return "vacuous"
-    return "conforms"
-
-
-def _certified_bits(radius: arb, magnitude: arb) -> float | None:
-    """−log2(allowance/|truth|); null where either is zero and the ratio says nothing."""
-    ratio = abs(magnitude) / radius if radius > 0 else arb(0)
-    return to_float(ratio.log() / arb.const_log2()) if ratio.is_finite() and ratio > 0 else None
-
-
-def settled(candidates: Sequence[Candidate]) -> bool:
+def settled(truths: Sequence[Rounded]) -> bool:
     """Whether the truth is known to the digits that are reported: relatively, or as an exact zero."""
-    return all(b.exact.rel_accuracy_bits() >= TRUTH_BITS or b.exact.is_zero() for b in candidates[0].components)
+    return all(t.exact.rel_accuracy_bits() >= TRUTH_BITS or t.exact.is_zero() for t in truths)
+
+
+#: Picks among the values of an equation's forms, all of them around the same truth.
+Chooser = Callable[[Sequence[Any], Sequence[Form]], Any]
+
+
+def stable(choose: Chooser) -> Chooser:
+    """The choice among the forms that are not unstable."""
+
+    def chosen(values: Sequence[Any], forms: Sequence[Form]) -> Any:
+        kept = [n for n, form in enumerate(forms) if not form.unstable]
+        return choose([values[n] for n in kept], [forms[n] for n in kept])
+
+    return chosen
 
 
 def sharpest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
@@ -243,15 +412,23 @@ def sharpest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
 def widest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
     """The value of the form that reaches furthest from the truth, half the width of a set at a kink included."""
     known = [v for v in values if not v.specials & ANYTHING] or values
+    return _admitting(reduce(_further, known), values, forms)
 
-    def further(a: Rounded, b: Rounded) -> Rounded:
-        return b if b.radius + b.spread > a.radius + a.spread else a
 
-    return _admitting(reduce(further, known), values, forms)
+def overflowing(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
+    """The widest, infinite or NaN wherever any form may be."""
+    known = [v for v in values if not v.specials & ANYTHING] or values
+    found = reduce(_further, known)
+    specials = reduce(lambda bits, v: bits | v.specials, known, 0)
+    return Rounded(found.arithmetic, found.exact, found.radius, specials, found.spread)
+
+
+def _further(a: Rounded, b: Rounded) -> Rounded:
+    return b if b.radius + b.spread > a.radius + a.spread else a
 
 
 def _admitting(chosen: Rounded, values: Sequence[Rounded], forms: Sequence[Form]) -> Rounded:
-    """The chosen value, infinite or NaN only if every form may be (hypothesis 7).
+    """The chosen value, infinite or NaN only if every form may be.
 
     Forward and reverse mode meet their infinities at different places: it is enough that every form of one mode may be.
     """

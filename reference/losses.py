@@ -15,25 +15,30 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gradconform.reference.activations import softmax, softplus
+from gradconform.reference.activations import softmax, softmax_without_shift, softplus
 from gradconform.reference.exact import ratio
 
+LOG_SOFTMAX = "log-softmax with the shift by the largest logit"
 #: formula(ops, a, t, count): the loss, or its derivative by a; `count` is what a mean divides by, 1 for a sum.
 LossFormula = Callable[[Any, Any, Any, int], Any]
 
 
 @dataclass(frozen=True)
 class LossForm:
+    """A program of a loss or of its slope; `instead` marks an unstable one, as in `Form`."""
+
     name: str
     formula: LossFormula
     source: str = "definition"
+    instead: str = ""
 
 
 @dataclass(frozen=True)
 class Loss:
     """`value`: forms of E over the output a and the targets t; `slope`: forms of ∂E/∂a.
 
-    `domain` says which targets the loss is defined for, and `admits` checks one row of them.
+    `true_value` and `true_slope` are what they are true to, in a form that keeps its digits, where that is not the
+    first. `domain` says which targets the loss is defined for, and `admits` checks one row of them.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Loss:
     admits: Callable[[Any], bool] = lambda row: True
     rowwise: bool = False
     kinks: str = ""
+    true_value: LossFormula | None = None
+    true_slope: LossFormula | None = None
 
 
 def _reduced(ops: Any, terms: Any, count: int) -> Any:
@@ -73,13 +80,50 @@ def _huber_slope_optax(ops: Any, a: Any, t: Any, count: int) -> Any:
 
 def _log_softmax(ops: Any, z: Any) -> Any:
     shifted = z - ops.row_maximum(z)
-    return shifted - ops.log(ops.row_sum(ops.exp(shifted)))
+    return shifted - ops.log_row_sum(ops.exp(shifted))
+
+
+def _log_softmax_without_shift(ops: Any, z: Any) -> Any:
+    return z - ops.log_row_sum(ops.exp(z))
+
+
+def _cross_entropy_of_probabilities(probabilities: Callable[[Any, Any], Any]) -> LossFormula:
+    """−Σ t·log p with p = softmax(a), the logarithm taken of what has been rounded."""
+    return lambda ops, a, t, n: _reduced(ops, -(t * ops.log(probabilities(ops, a))), n)
+
+
+def _cross_entropy_slope_of_probabilities(probabilities: Callable[[Any, Any], Any]) -> LossFormula:
+    """−Σ t·log p differentiated as written: g = −t/p, then p(g − Σgp)."""
+
+    def formula(ops: Any, a: Any, t: Any, count: int) -> Any:
+        p = probabilities(ops, a)
+        g = -(_share(ops, t, count) / p)
+        return p * (g - ops.row_sum(g * p))
+
+    return formula
+
+
+def _cross_entropy_true_slope(ops: Any, a: Any, t: Any, count: int) -> Any:
+    """pᵢΣt − tᵢ = pᵢ·Σ(j≠i) tⱼ − tᵢ·Σ(j≠i) pⱼ, since Σp = 1: what is nearly 1 is not subtracted from 1."""
+    p = softmax(ops, a)
+    return _share(ops, p * ops.row_sum_of_others(t) - t * ops.row_sum_of_others(p), count)
+
+
+def _binary_of_probability(ops: Any, a: Any, t: Any, count: int) -> Any:
+    """−t·log p − (1 − t)·log(1 − p) with p = σ(a)."""
+    p = ops.sigmoid(a)
+    return _reduced(ops, -(t * ops.log(p)) - (1 - t) * ops.log(1 - p), count)
+
+
+def _binary_slope_of_probability(ops: Any, a: Any, t: Any, count: int) -> Any:
+    p = ops.sigmoid(a)
+    return _share(ops, ((1 - t) / (1 - p) - t / p) * (p * (1 - p)), count)
 
 
 def _cross_entropy_slope_jax(ops: Any, a: Any, t: Any, count: int) -> Any:
     g = -_share(ops, t, count)
     e = ops.exp(a - ops.row_maximum(a))
-    return g + (-ops.row_sum(g) / ops.row_sum(e)) * e
+    return g + ops.over_row_sum(-ops.row_sum(g), e) * e
 
 
 def _cross_entropy_slope_torch(ops: Any, a: Any, t: Any, count: int) -> Any:
@@ -172,6 +216,12 @@ _ALL = (
                 lambda ops, a, t, n: _reduced(ops, t * softplus(ops, -a) + (1 - t) * softplus(ops, a), n),
                 "optax sigmoid_binary_cross_entropy",
             ),
+            LossForm(
+                "-t·log p-(1-t)log(1-p), p=σ(z)",
+                _binary_of_probability,
+                "the definition on probabilities, as textbooks program it",
+                instead="binary cross-entropy with logits",
+            ),
         ),
         (
             LossForm(
@@ -186,9 +236,17 @@ _ALL = (
                 "aten/src/ATen/native/Activation.cpp, log_sigmoid_backward",
             ),
             LossForm("(1-t)e^(z-sp(z))-te^(-z-sp(-z))", _binary_slope_optax, "optax; jax/_src/lax/other.py, logaddexp"),
+            LossForm(
+                "((1-t)/(1-p)-t/p)p(1-p), p=σ(z)",
+                _binary_slope_of_probability,
+                "the definition on probabilities, differentiated as written",
+                instead="binary cross-entropy with logits",
+            ),
         ),
         domain="numbers from 0 to 1",
         admits=_probabilities,
+        true_value=lambda ops, a, t, n: _reduced(ops, t * softplus(ops, -a) + (1 - t) * softplus(ops, a), n),
+        true_slope=lambda ops, a, t, n: _share(ops, (1 - t) * ops.sigmoid(a) - t * ops.sigmoid(-a), n),
     ),
     Loss(
         "softmax_cross_entropy",
@@ -197,6 +255,16 @@ _ALL = (
                 "-Σt·log_softmax",
                 lambda ops, a, t, n: _reduced(ops, -(t * _log_softmax(ops, a)), n),
                 "torch.nn.CrossEntropyLoss with probabilities; optax softmax_cross_entropy",
+            ),
+            LossForm(
+                "-Σt(z-logΣe^z)",
+                lambda ops, a, t, n: _reduced(ops, -(t * _log_softmax_without_shift(ops, a)), n),
+                "the definition without the shift",
+                instead=LOG_SOFTMAX,
+            ),
+            *(
+                LossForm(name, _cross_entropy_of_probabilities(p), "the definition on probabilities", LOG_SOFTMAX)
+                for name, p in (("-Σt·log p, p=softmax", softmax), ("-Σt·log p, p=e^z/Σe^z", softmax_without_shift))
             ),
         ),
         (
@@ -214,10 +282,21 @@ _ALL = (
                 _cross_entropy_slope_jax,
                 "JAX jax/_src/nn/functions.py, log_softmax, differentiated as written",
             ),
+            LossForm(
+                "e^z/Σe^z·Σt-t",
+                lambda ops, a, t, n: _share(ops, softmax_without_shift(ops, a) * ops.row_sum(t) - t, n),
+                "the definition without the shift",
+                instead=LOG_SOFTMAX,
+            ),
+            *(
+                LossForm(name, _cross_entropy_slope_of_probabilities(p), "the definition on probabilities", LOG_SOFTMAX)
+                for name, p in (("p(g-Σgp), g=-t/p", softmax), ("p(g-Σgp), p=e^z/Σe^z", softmax_without_shift))
+            ),
         ),
         domain="rows of numbers from 0 to 1 that add up to 1 (or class indices, one a row)",
         admits=_distribution,
         rowwise=True,
+        true_slope=_cross_entropy_true_slope,
     ),
 )
 

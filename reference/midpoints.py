@@ -66,7 +66,8 @@ def _host(name: str) -> Callable[[Array], Array]:
 class Plain:
     """Midpoints that are float64 arrays."""
 
-    slack = 2 * HOST_ULPS * 2.0**-29
+    #: For the format with the most digits that it is used for; and how many these are.
+    slack, precision = 2 * HOST_ULPS * 2.0**-29, 24
 
     @staticmethod
     def lift(x: Any) -> Array:
@@ -136,6 +137,18 @@ class Plain:
         x[index] = float(value.mid())
 
     @staticmethod
+    def low(x: Array) -> None:
+        """What a midpoint holds beyond float64: nothing."""
+
+    @staticmethod
+    def assign(x: Array, where: Any, values: Array) -> None:
+        x[where] = values
+
+    @staticmethod
+    def beside(columns: list[Array]) -> Array:
+        return np.concatenate(columns, axis=1)
+
+    @staticmethod
     def writable(x: Array, shape: tuple[int, ...]) -> Array:
         return np.array(np.broadcast_to(x, shape))
 
@@ -199,7 +212,7 @@ def _outside(x: Array) -> Any:
 class Double:
     """Midpoints that are double words."""
 
-    slack = 2.0**-102 / 2.0**-53 * 2
+    slack, precision = 2.0**-102 / 2.0**-53 * 2, 53
 
     @staticmethod
     def lift(x: Any) -> DoubleArray:
@@ -324,6 +337,20 @@ class Double:
         high = float(value.mid())
         x.hi[index] = high
         x.lo[index] = float((value - high).mid()) if np.isfinite(high) else 0.0
+
+    @staticmethod
+    def low(x: DoubleArray) -> Array:
+        return x.lo
+
+    @staticmethod
+    def assign(x: DoubleArray, where: Any, values: DoubleArray) -> None:
+        x.hi[where], x.lo[where] = values.hi, values.lo
+
+    @staticmethod
+    def beside(columns: list[DoubleArray]) -> DoubleArray:
+        return DoubleArray(
+            np.concatenate([c.hi for c in columns], axis=1), np.concatenate([c.lo for c in columns], axis=1)
+        )
 
     @staticmethod
     def writable(x: DoubleArray, shape: tuple[int, ...]) -> DoubleArray:

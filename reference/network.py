@@ -22,7 +22,7 @@ from typing import Any
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.document import DOCUMENT
 from gradconform.reference.equations import Derivation, Equation, Form, Formula, Part, elementwise
-from gradconform.reference.losses import LOSSES, LossFormula
+from gradconform.reference.losses import LOSSES, LossForm, LossFormula
 
 MATRIX_FORM = f"{DOCUMENT}, in matrix form"
 
@@ -118,11 +118,11 @@ def _of_input_gradient(index: tuple[int, ...], operands: Sequence[Any]) -> tuple
     return [dz[_one(n)], weight[:, _one(i)]], (0, 0)
 
 
-def _of_column(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[Any], tuple[int, ...]]:
+def of_column(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[Any], tuple[int, ...]]:
     return [operands[0][:, _one(index[0])]], (0,)
 
 
-def _everything(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[Any], tuple[int, ...]]:
+def everything(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[Any], tuple[int, ...]]:
     return list(operands), ()
 
 
@@ -173,7 +173,7 @@ def _before(layer: int) -> str:
 
 
 def _renamed(forms: Sequence[Form], names: Mapping[str, str]) -> tuple[Form, ...]:
-    return tuple(Form(f.name, tuple(names[o] for o in f.operands), f.formula, f.source) for f in forms)
+    return tuple(f.renamed(names) for f in forms)
 
 
 def _forward(architecture: Architecture, layer: int) -> list[Equation]:
@@ -194,7 +194,9 @@ def _forward(architecture: Architecture, layer: int) -> list[Equation]:
     part: Part = _row if activation.rowwise else elementwise
     names = {"z": f"z{layer}"}
     return [
-        Equation(f"z{layer}", "forward", MATRIX_FORM, forms, part=_of_linear, shape=shape),
+        Equation(
+            f"z{layer}", "forward", MATRIX_FORM, forms, part=_of_linear, shape=shape, operator="linear", factors=2
+        ),
         Equation(
             f"a{layer}",
             "forward",
@@ -203,6 +205,9 @@ def _forward(architecture: Architecture, layer: int) -> list[Equation]:
             part=part,
             rows=_leading,
             shape=shape,
+            definition=_defined(activation.definition[0], names),
+            operator=activation.name,
+            rowwise=activation.rowwise,
         ),
     ]
 
@@ -210,8 +215,27 @@ def _forward(architecture: Architecture, layer: int) -> list[Equation]:
 def _loss(architecture: Architecture) -> Equation:
     loss, count = LOSSES[architecture.loss], architecture.count
     operands = (f"a{architecture.layers}", "T")
-    forms = tuple(Form(f.name, operands, _counted(f.formula, count), f.source) for f in loss.value)
-    return Equation("E", "forward", MATRIX_FORM, forms, part=_everything)
+    return Equation(
+        "E",
+        "forward",
+        MATRIX_FORM,
+        _of_loss(loss.value, operands, count),
+        part=everything,
+        definition=_true_to(loss.true_value, operands, count),
+        operator=loss.name,
+    )
+
+
+def _of_loss(forms: Sequence[LossForm], operands: tuple[str, ...], count: int) -> tuple[Form, ...]:
+    return tuple(Form(f.name, operands, _counted(f.formula, count), f.source, instead=f.instead) for f in forms)
+
+
+def _true_to(formula: LossFormula | None, operands: tuple[str, ...], count: int) -> Form | None:
+    return None if formula is None else Form("definition", operands, _counted(formula, count), "definition")
+
+
+def _defined(definition: Form | None, names: Mapping[str, str]) -> Form | None:
+    return None if definition is None else _renamed((definition,), names)[0]
 
 
 def _counted(formula: LossFormula, count: int) -> Formula:
@@ -225,10 +249,20 @@ def _backward(architecture: Architecture, layer: int) -> list[Equation]:
     if layer == architecture.layers:
         loss, count = LOSSES[architecture.loss], architecture.count
         operands = (f"a{layer}", "T")
-        forms = tuple(Form(f.name, operands, _counted(f.formula, count), f.source) for f in loss.slope)
         part: Part = _row if loss.rowwise else elementwise
         equations.append(
-            Equation(f"dE/da{layer}", "backward", MATRIX_FORM, forms, part=part, rows=_leading, shape=(batch, outputs))
+            Equation(
+                f"dE/da{layer}",
+                "backward",
+                MATRIX_FORM,
+                _of_loss(loss.slope, operands, count),
+                part=part,
+                rows=_leading,
+                shape=(batch, outputs),
+                definition=_true_to(loss.true_slope, operands, count),
+                operator=loss.name,
+                rowwise=loss.rowwise,
+            )
         )
     names = {"g": f"dE/da{layer}", "z": f"z{layer}", "a": f"a{layer}"}
     part = _row if activation.rowwise else elementwise
@@ -238,10 +272,13 @@ def _backward(architecture: Architecture, layer: int) -> list[Equation]:
             dz,
             "backward",
             MATRIX_FORM,
-            _renamed(activation.backward, names),
+            _renamed(activation.forms, names),
             part=part,
             rows=_leading,
             shape=(batch, outputs),
+            definition=_defined(activation.definition[1], names),
+            operator=activation.name,
+            rowwise=activation.rowwise,
         )
     )
     of_weights = Form("(dE/dz)ᵀ·a", (dz, before), lambda ops, dz, a: dz.T @ a, MATRIX_FORM)
@@ -254,18 +291,36 @@ def _backward(architecture: Architecture, layer: int) -> list[Equation]:
             part=_of_weight_gradient,
             rows=_columns_of_first,
             shape=(outputs, inputs),
+            operator="linear",
+            factors=2,
         )
     )
     if architecture.biased[layer - 1]:
         of_bias = Form("Σ dE/dz", (dz,), lambda ops, dz: ops.column_sum(dz), MATRIX_FORM)
         equations.append(
-            Equation(f"dE/db{layer}", "backward", MATRIX_FORM, (of_bias,), part=_of_column, shape=(outputs,))
+            Equation(
+                f"dE/db{layer}",
+                "backward",
+                MATRIX_FORM,
+                (of_bias,),
+                part=of_column,
+                shape=(outputs,),
+                operator="linear",
+                factors=1,
+            )
         )
     if layer > 1:
         of_inputs = Form("dE/dz·W", (dz, f"W{layer}"), lambda ops, dz, w: dz @ w, MATRIX_FORM)
         equations.append(
             Equation(
-                f"dE/d{before}", "backward", MATRIX_FORM, (of_inputs,), part=_of_input_gradient, shape=(batch, inputs)
+                f"dE/d{before}",
+                "backward",
+                MATRIX_FORM,
+                (of_inputs,),
+                part=_of_input_gradient,
+                shape=(batch, inputs),
+                operator="linear",
+                factors=2,
             )
         )
     return equations
@@ -276,4 +331,6 @@ def _updated(parameter: str, shape: tuple[int, ...]) -> Equation:
     gradient = f"dE/d{parameter}"
     step = Form("step", ("eta", gradient), lambda ops, eta, g: eta * g, MATRIX_FORM)
     form = Form("w-ηg", (parameter, "eta", gradient), lambda ops, w, eta, g: ops.descend(w, eta, g), MATRIX_FORM)
-    return Equation(f"{parameter}_new", "update", MATRIX_FORM, (form,), step, elementwise, _leading, shape)
+    return Equation(
+        f"{parameter}_new", "update", MATRIX_FORM, (form,), step, elementwise, _leading, shape, operator="sgd"
+    )

@@ -26,11 +26,14 @@ import numpy as np
 from flint import arb, arb_mat
 from numpy.typing import NDArray
 
+from gradconform.reference.equations import Slope
 from gradconform.reference.exact import BALLS, Constant, HandWritten, exponent, power_of_two
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.profiles import Profile
 
-POSITIVE, NEGATIVE, NAN, ANYTHING = 1, 2, 4, 8
+#: What a value may be besides a number near `exact`. DOUBT says that its radius has been widened by what an infinity on
+#: the way may have made of it: whether a program can give both that and the rest, the bits do not tell (see `outcomes`).
+POSITIVE, NEGATIVE, NAN, ANYTHING, DOUBT = 1, 2, 4, 8, 16
 
 #: Functions with values below 1, whatever their argument: an ulp of theirs is at most that of numbers from 1/2 to 1.
 BELOW_ONE = ("tanh", "erf")
@@ -91,10 +94,7 @@ class Rounded:
         return Rounded(self.arithmetic, self.exact, self.radius + self.spread, self.specials)
 
     def __neg__(self) -> Rounded:
-        swapped = self.specials & ~(POSITIVE | NEGATIVE)
-        swapped |= NEGATIVE if self.specials & POSITIVE else 0
-        swapped |= POSITIVE if self.specials & NEGATIVE else 0
-        return Rounded(self.arithmetic, -self.exact, self.radius, swapped, self.spread)
+        return self.arithmetic.negative(self)
 
     def __add__(self, other: Rounded | float) -> Rounded:
         return (
@@ -107,13 +107,13 @@ class Rounded:
 
     def __sub__(self, other: Rounded | float) -> Rounded:
         return (
-            self.arithmetic.add(self.folded(), -self.arithmetic.coerce(other).folded())
+            self.arithmetic.add(self.folded(), self.arithmetic.negative(self.arithmetic.coerce(other).folded()))
             if _real(other)
             else NotImplemented
         )
 
     def __rsub__(self, other: float) -> Rounded:
-        return self.arithmetic.add(self.arithmetic.coerce(other), -self)
+        return self.arithmetic.add(self.arithmetic.coerce(other), self.arithmetic.negative(self))
 
     def __mul__(self, other: Rounded | float) -> Rounded:
         if isinstance(other, int | float) and abs(math.frexp(other)[0]) == 0.5:
@@ -135,10 +135,15 @@ class Rounded:
 
 
 class RoundedBalls(HandWritten):
-    """Arithmetic in `target` under the hypotheses of `profile`, on `Rounded` values."""
+    """Arithmetic in `target` under the hypotheses of `profile`, on `Rounded` values.
 
-    def __init__(self, target: Format, profile: Profile) -> None:
+    `wide_sums` is of 16-bit formats: whether sums are accumulated in float32 and rounded once, or maybe in the format
+    (hypothesis 3), which covers both.
+    """
+
+    def __init__(self, target: Format, profile: Profile, wide_sums: bool = False) -> None:
         self.format, self.profile, self.flush = target, profile, profile.flush
+        self.wide_sums = wide_sums and target.precision < FLOAT32.precision
         self.unit = power_of_two(-target.precision)
         self.smallest_normal = power_of_two(target.emin)
         self.half_tiny = power_of_two(target.emin - target.precision)
@@ -178,9 +183,17 @@ class RoundedBalls(HandWritten):
         """A formula of a program that keeps float16's subnormal numbers (hypothesis 5 allows what keeps nothing)."""
         if not (self.flush and self.format.name == "float16"):
             return formula(self, *operands)
-        kept = RoundedBalls(self.format, replace(self.profile, flush=False))
+        kept = self.keeping_subnormals(RoundedBalls(self.format, replace(self.profile, flush=False), self.wide_sums))
         result = formula(kept, *[x.under(kept) for x in operands])
         return result.under(self)
+
+    def keeping_subnormals(self, balls: RoundedBalls) -> RoundedBalls:
+        """The arithmetic like this one that has the given properties."""
+        return balls
+
+    def epsilon(self) -> Rounded:
+        """The distance from 1 to the next number of the format, 2^(1 − p)."""
+        return Rounded(self, 2 * self.unit)
 
     def constant(self, x: arb) -> Rounded:
         """A constant that the format does not hold: an operand of radius u|c| (hypothesis 1)."""
@@ -230,18 +243,33 @@ class RoundedBalls(HandWritten):
 
     # Operations -------------------------------------------------------------------------------------------------------
 
+    def negative(self, a: Rounded) -> Rounded:
+        swapped = a.specials & ~(POSITIVE | NEGATIVE)
+        swapped |= NEGATIVE if a.specials & POSITIVE else 0
+        swapped |= POSITIVE if a.specials & NEGATIVE else 0
+        return Rounded(self, -a.exact, a.radius, swapped, a.spread)
+
+    def recentred(self, x: Rounded, truth: Rounded) -> Rounded:
+        """What x may hold, around the truth's exact value: how far they are apart is a part of the radius."""
+        if (x.specials | truth.specials) & ANYTHING:
+            return x
+        if x.exact.overlaps(truth.exact) and x.spread.overlaps(truth.spread):
+            return x
+        gap = abs(x.exact - truth.exact) + abs(x.spread - truth.spread)
+        return Rounded(self, truth.exact, (x.radius + gap).upper(), x.specials, truth.spread)
+
     def add(self, a: Rounded, b: Rounded) -> Rounded:
         a, b = a.folded(), b.folded()
         exactly = ZERO if a.is_zero() or b.is_zero() else None  # x + 0 = x
         result = self._round(a.exact + b.exact, self._operand(a) + self._operand(b), error=exactly)
-        return self._with_specials(result, lambda x, y: (x + y,), a, b) if a.specials | b.specials else result
+        return self._with_specials(result, "add", a, b) if a.specials | b.specials else result
 
     def multiply(self, a: Rounded, b: Rounded) -> Rounded:
         if not (a.spread.is_zero() and b.spread.is_zero()):
             return self._multiply_set(a, b)
         ra, rb = self._operand(a), self._operand(b)
         result = self._round(a.exact * b.exact, abs(a.exact) * rb + ra * (abs(b.exact) + rb))
-        return self._with_specials(result, lambda x, y: (x * y,), a, b) if a.specials | b.specials else result
+        return self._with_specials(result, "multiply", a, b) if a.specials | b.specials else result
 
     def _multiply_set(self, a: Rounded, b: Rounded) -> Rounded:
         """A product where one factor is a set: the set of the products, each rounded."""
@@ -256,7 +284,7 @@ class RoundedBalls(HandWritten):
         a = a.folded()
         ra = self._operand(a)
         result = self._round(a.exact * a.exact, ra * (2 * abs(a.exact) + ra))
-        return self._with_specials(result, lambda x: (x * x,), a) if a.specials else result
+        return self._with_specials(result, "square", a) if a.specials else result
 
     def scale(self, a: Rounded, power: float) -> Rounded:
         """Multiplication by a power of two: exact unless the result is subnormal or overflows."""
@@ -264,7 +292,7 @@ class RoundedBalls(HandWritten):
         if not a.spread.is_zero():
             return self._multiply_set(a, self.coerce(power))
         result = self._round(a.exact * c, self._operand(a) * abs(c), error=ZERO)
-        return self._with_specials(result, lambda x: (x * power,), a) if a.specials else result
+        return self._with_specials(result, "multiply", a, self.coerce(power)) if a.specials else result
 
     def divide(self, a: Rounded, b: Rounded) -> Rounded:
         """a/b; where b may be zero nothing is known of the result."""
@@ -275,7 +303,7 @@ class RoundedBalls(HandWritten):
             return Rounded(self, a.exact / b.exact, ZERO, ANYTHING)
         exact = a.exact / b.exact
         result = self._round(exact, (ra + abs(exact) * rb) / least)
-        return self._with_specials(result, _quotients, a, b) if a.specials | b.specials else result
+        return self._with_specials(result, "divide", a, b) if a.specials | b.specials else result
 
     def inner_product(self, coefficients: Sequence[float], terms: Sequence[Rounded]) -> Rounded:
         """Σ c·x of k terms, summed in any order: errs by at most k·u·Σ|c·x| (Higham §3.1; hypothesis 2)."""
@@ -290,23 +318,91 @@ class RoundedBalls(HandWritten):
         error = len(terms) * (self.unit * magnitude + tiny)
         # A partial sum, in whatever order, is at most `magnitude`; beyond Ω it may be infinite, and two cancel to NaN.
         specials = 0 if magnitude + error < self.overflow else POSITIVE | NEGATIVE | NAN
-        specials |= ANYTHING if any(t.specials for t in terms) else 0
+        for t in terms:
+            specials |= t.specials
+        if specials & (POSITIVE | NEGATIVE | NAN):
+            specials |= POSITIVE | NEGATIVE | NAN
         return Rounded(self, exact, propagated + error, specials)
 
     def total_of(self, terms: Sequence[Rounded]) -> Rounded:
-        """Σ x of k terms in any order and in the format: errs by at most (k − 1)·u·Σ|x| (hypothesis 2).
+        """Σ x of k terms in any order: errs by at most (k − 1)·u·Σ|x| in the format (hypothesis 2).
 
-        Numbers of a format do not underflow when they are added; a subnormal partial sum may be flushed.
+        Numbers of a format do not underflow when they are added; a subnormal partial sum may be flushed. A 16-bit sum
+        may be accumulated in float32 and rounded once (hypothesis 3): sharper by far, but for very few terms.
         """
         terms = [t.folded() for t in terms]
         radii = [self._operand(t) for t in terms]
         exact, propagated = sum((t.exact for t in terms), ZERO), sum(radii, ZERO)
         magnitude = sum((abs(t.exact) for t in terms), ZERO) + propagated
-        error = (len(terms) - 1) * self.unit * magnitude
-        if self.flush:
-            error += smaller((len(terms) - 1) * self.smallest_normal, magnitude)
-        unknown = any(t.specials for t in terms) or not magnitude + error < self.overflow
-        return Rounded(self, exact, propagated + error, ANYTHING if unknown else 0)
+        count = len(terms) - 1
+        radius = propagated + self._accumulated(count, self.unit, self.smallest_normal, magnitude)
+        if count and self.format.precision < FLOAT32.precision:
+            wide = self._accumulated(count, power_of_two(-FLOAT32.precision), power_of_two(FLOAT32.emin), magnitude)
+            once = self._round(exact, propagated + wide).radius
+            radius = once if self.wide_sums else larger(radius, once)
+        specials = 0 if magnitude + radius < self.overflow else self._partial_sums(terms, radii, radius)
+        if any(t.specials & ANYTHING for t in terms):
+            specials = ANYTHING
+        elif any(t.specials for t in terms):
+            specials |= self._summed_specials(terms)
+        return Rounded(self, exact, radius, specials)
+
+    def _accumulated(self, count: int, unit: arb, tiny: arb, magnitude: arb) -> arb:
+        """What `count` additions of partial sums of at most `magnitude` err by, flushing included."""
+        error = count * unit * magnitude
+        return error + smaller(count * tiny, magnitude) if self.flush else error
+
+    def _partial_sums(self, terms: Sequence[Rounded], radii: Sequence[arb], error: arb) -> int:
+        """Which infinities a partial sum, in some order, may overflow to; two of them make a NaN."""
+        above = sum((positive(t.exact + r) for t, r in zip(terms, radii, strict=True)), ZERO)
+        below = sum((positive(r - t.exact) for t, r in zip(terms, radii, strict=True)), ZERO)
+        specials = 0 if above + error < self.overflow else POSITIVE
+        specials |= 0 if below + error < self.overflow else NEGATIVE
+        return specials | NAN if specials == POSITIVE | NEGATIVE else specials
+
+    @staticmethod
+    def _summed_specials(terms: Sequence[Rounded]) -> int:
+        specials = 0
+        for t in terms:
+            specials |= t.specials
+        return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
+
+    def log_of_total(self, terms: Sequence[Rounded]) -> Rounded:
+        """log Σ x of numbers that are not negative.
+
+        Rounding is monotone, so that such a sum is, in any order, no less than any of its terms: that bounds its
+        logarithm where the bound on the sum's error reaches down to zero.
+        """
+        total = self.total_of(terms)
+        if total.exact - self._operand(total) > 0 or total.specials:
+            return self.log(total)
+        least = self._least(terms)
+        if not least > 0:
+            return self.log(total)
+        moved = larger((total.exact / least).log(), ((total.exact + total.radius) / total.exact).log())
+        return self._elementary("log", total.exact.log(), moved)
+
+    def over_total(self, x: Rounded, terms: Sequence[Rounded]) -> Rounded:
+        """x/Σ of numbers that are not negative; see `log_of_total`."""
+        total = self.total_of(terms)
+        if total.exact - self._operand(total) > 0 or total.specials or x.specials:
+            return self.divide(x, total)
+        least = self._least(terms)
+        if not least > 0:
+            return self.divide(x, total)
+        x = x.folded()
+        radius = self._operand(x)
+        off = larger(1 / least - 1 / total.exact, 1 / total.exact - 1 / (total.exact + total.radius))
+        return self._round(x.exact / total.exact, (abs(x.exact) + radius) * off + radius / total.exact)
+
+    def _least(self, terms: Sequence[Rounded]) -> arb:
+        """What a sum of numbers that are not negative certainly reaches: the largest of the terms that is not flushed."""
+        least = ZERO
+        for t in terms:
+            low = t.exact - t.radius - t.spread
+            if low > least and low >= self.smallest_normal:
+                least = low
+        return least
 
     def dot(self, a: Sequence[Rounded], b: Sequence[Rounded], bias: Rounded | None = None) -> Rounded:
         """Σ a·b (+ bias) of k terms in any order: errs by at most k·u·Σ|a·b| (hypothesis 2).
@@ -327,10 +423,14 @@ class RoundedBalls(HandWritten):
             terms.append(bias)
             exact, propagated = exact + bias.exact, propagated + self._operand(bias)
             magnitude += abs(bias.exact) + self._operand(bias)
-        unknown = any(t.specials for t in terms)
-        return self._dot(exact, propagated, magnitude, len(a) + (bias is not None), unknown)
+        specials = 0
+        for t in terms:
+            specials |= t.specials
+        if specials & (POSITIVE | NEGATIVE | NAN):  # with one of them among its terms no sum is finite
+            specials |= POSITIVE | NEGATIVE | NAN
+        return self._dot(exact, propagated, magnitude, len(a) + (bias is not None), specials)
 
-    def _dot(self, exact: arb, propagated: arb, magnitude: arb, k: int, unknown: bool) -> Rounded:
+    def _dot(self, exact: arb, propagated: arb, magnitude: arb, k: int, specials: int = 0) -> Rounded:
         narrow = self.format.precision < FLOAT32.precision
         wide = FLOAT32 if narrow else self.format
         tiny = power_of_two(wide.emin if self.flush else wide.emin - wide.precision)
@@ -338,11 +438,13 @@ class RoundedBalls(HandWritten):
         if narrow:
             error *= 1 + self.unit
         overflow = (2 - power_of_two(-wide.precision)) * power_of_two(wide.emax)
-        if unknown or not magnitude + error < overflow:
+        if specials & ANYTHING:
             return Rounded(self, exact, ZERO, ANYTHING)
+        if not magnitude + error < overflow:  # partial sums may, in some order, be infinite and cancel
+            specials |= POSITIVE | NEGATIVE | NAN
         if narrow:
-            return self._round(exact, propagated + error)
-        return Rounded(self, exact, propagated + error, ANYTHING if not magnitude + error < self.overflow else 0)
+            return self._round(exact, propagated + error, specials)
+        return Rounded(self, exact, propagated + error, specials)
 
     def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Rounded:
         """`dot` of float64 numbers known exactly, at the speed of a matrix product."""
@@ -362,10 +464,10 @@ class RoundedBalls(HandWritten):
             low = math.fsum([*terms, -high])
             exact = arb(high) + arb(low, abs(low) * 2.0**-52)
             size = math.fsum(map(abs, terms))
-            return self._dot(exact, ZERO, arb(size, size * 2.0**-52), len(a), unknown=False)
+            return self._dot(exact, ZERO, arb(size, size * 2.0**-52), len(a))
         exact = (arb_mat([a.tolist()]) * arb_mat([[x] for x in b.tolist()]))[0, 0]
         magnitude = (arb_mat([np.abs(a).tolist()]) * arb_mat([[x] for x in np.abs(b).tolist()]))[0, 0]
-        return self._dot(exact, ZERO, magnitude, len(a), unknown=False)
+        return self._dot(exact, ZERO, magnitude, len(a))
 
     def sigmoid(self, x: Rounded) -> Rounded:
         """σ(x) = 1/(1 + e^−x); where x is hardly known, still a number of [0, 1].
@@ -376,8 +478,46 @@ class RoundedBalls(HandWritten):
         result: Rounded = super().sigmoid(x)
         if result.specials & ANYTHING and not x.specials & ANYTHING:
             known = self.from_0_to_1(1 / (1 + (-x.exact).exp()))
-            return Rounded(self, known.exact, known.radius, NAN if x.specials & NAN else 0)
-        return result
+            return Rounded(self, known.exact, known.radius, x.specials & (NAN | DOUBT))
+        # The 0 that an infinite e^−x makes of it is the program's own.
+        return Rounded(self, result.exact, result.radius, result.specials & ~DOUBT | x.specials & DOUBT)
+
+    def derivative(self, z: Rounded, rule: Slope) -> Rounded:
+        """f'(z) by any program for it: within K'·(ulp(f') + u·|z·f''|), K' = 4 + 2K·(ulp_K/ulp).
+
+        K is the largest bound of the primitives that programs for it use, counted in ulp_K. Two of them, four roundings
+        in units of the result, and the argument's last bit, which counts where f' has a root.
+        """
+        z = z.folded()
+        if z.specials & ~DOUBT:
+            return Rounded(self, ZERO, ZERO, ANYTHING)
+        at = Rounded(self, z.exact)
+        slope = rule.slope(self, at)
+        bent = rule.curvature(self, at)
+        if (slope.specials | bent.specials) & ANYTHING:
+            return Rounded(self, ZERO, ZERO, ANYTHING)
+        moved = self._operand(z)
+        curvature = abs(bent.exact) + bent.spread + moved * rule.third
+        sup = abs(slope.exact) + slope.spread + moved * curvature
+        factor, ulps = self.own(rule.primitives), self._ulp_of(sup)
+        error = factor * (ulps + self.unit * (abs(z.exact) + moved) * curvature)
+        result = self._round(slope.exact, moved * curvature, error=error)
+        return Rounded(self, result.exact, result.radius, result.specials | z.specials, slope.spread)
+
+    def own(self, primitives: Iterable[str]) -> arb:
+        """K' of `derivative`."""
+        factor = ZERO
+        for name in primitives:
+            bound, counted, _ = self.profile.bound(name, self.format)
+            factor = larger(factor, arb(bound) * power_of_two(self.format.precision - counted.precision))
+        return 4 + 2 * factor
+
+    def _ulp_of(self, sup: arb) -> arb:
+        """The unit in the last place of the largest number that is at most `sup`."""
+        if not sup > 0:
+            return 2 * self.half_tiny
+        binade = min(max(exponent(sup), self.format.emin), self.format.emax)
+        return power_of_two(binade - self.format.precision + 1)
 
     def part_of(self, x: Rounded, total: Rounded) -> Rounded:
         """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1].
@@ -386,7 +526,7 @@ class RoundedBalls(HandWritten):
         bound on its error reaches down to zero.
         """
         result = self.divide(x, total)
-        if result.specials & ANYTHING and not (x.specials | total.specials):
+        if result.specials & ANYTHING and not (x.specials | total.specials) & ~DOUBT:
             return self.from_0_to_1(x.exact / total.exact)
         return result
 
@@ -399,23 +539,23 @@ class RoundedBalls(HandWritten):
         radius = self._operand(x)
         exact = x.exact.exp()
         result = self._elementary("exp", exact, exact * radius.expm1())
-        return self._with_specials(result, lambda v: (math.exp(v),), x) if x.specials else result
+        return self._with_specials(result, "exp", x) if x.specials else result
 
     def sin(self, x: Rounded) -> Rounded:
         x = x.folded()
         result = self._elementary("sin", x.exact.sin(), self._operand(x))  # |sin'| <= 1
-        return self._with_specials(result, lambda v: (math.nan,), x) if x.specials else result
+        return self._with_specials(result, "sin", x) if x.specials else result
 
     def cos(self, x: Rounded) -> Rounded:
         x = x.folded()
         result = self._elementary("cos", x.exact.cos(), self._operand(x))  # |cos'| <= 1
-        return self._with_specials(result, lambda v: (math.nan,), x) if x.specials else result
+        return self._with_specials(result, "cos", x) if x.specials else result
 
     def expm1(self, x: Rounded) -> Rounded:
         x = x.folded()
         exact = x.exact.expm1()
         result = self._elementary("expm1", exact, x.exact.exp() * self._operand(x).expm1())
-        return self._with_specials(result, lambda v: (math.expm1(v),), x) if x.specials else result
+        return self._with_specials(result, "expm1", x) if x.specials else result
 
     def log(self, x: Rounded) -> Rounded:
         """log x; where x may not be positive nothing is known of the result."""
@@ -425,7 +565,7 @@ class RoundedBalls(HandWritten):
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
             return Rounded(self, x.exact.log(), ZERO, ANYTHING)
         result = self._elementary("log", x.exact.log(), radius / least)
-        return self._with_specials(result, lambda v: (math.inf,), x) if x.specials else result
+        return self._with_specials(result, "log", x) if x.specials else result
 
     def log1p(self, x: Rounded) -> Rounded:
         """log(1 + x); where x may not be above −1 nothing is known of the result."""
@@ -435,7 +575,7 @@ class RoundedBalls(HandWritten):
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
             return Rounded(self, x.exact.log1p(), ZERO, ANYTHING)
         result = self._elementary("log1p", x.exact.log1p(), radius / least)
-        return self._with_specials(result, lambda v: (math.inf,), x) if x.specials else result
+        return self._with_specials(result, "log1p", x) if x.specials else result
 
     def tanh(self, x: Rounded) -> Rounded:
         """tanh x; its derivative is at most 4·e^(−2|y|), and at most 1."""
@@ -444,17 +584,17 @@ class RoundedBalls(HandWritten):
         nearest = positive(abs(x.exact) - radius)
         propagated = smaller(radius, 4 * radius * (-2 * nearest).exp())
         result = self._elementary("tanh", x.exact.tanh(), propagated)
-        return self._with_specials(result, lambda v: (math.tanh(v),), x) if x.specials else result
+        return self._with_specials(result, "tanh", x) if x.specials else result
 
     def erf(self, x: Rounded) -> Rounded:
         x = x.folded()
         result = self._elementary("erf", x.exact.erf(), self._gaussian(x))
-        return self._with_specials(result, lambda v: (math.erf(v),), x) if x.specials else result
+        return self._with_specials(result, "erf", x) if x.specials else result
 
     def erfc(self, x: Rounded) -> Rounded:
         x = x.folded()
         result = self._elementary("erfc", x.exact.erfc(), self._gaussian(x))
-        return self._with_specials(result, lambda v: (math.erfc(v),), x) if x.specials else result
+        return self._with_specials(result, "erfc", x) if x.specials else result
 
     def _gaussian(self, x: Rounded) -> arb:
         """How far erf moves over a ball: its derivative is 2/√π·e^(−y²), largest where |y| is smallest."""
@@ -468,21 +608,19 @@ class RoundedBalls(HandWritten):
         """max(x, 0), which moves no further than x and is not rounded."""
         x = x.folded()
         result = self._round(positive(x.exact), self._operand(x), error=ZERO)
-        return (
-            self._with_specials(result, lambda v: (v if v > 0 or math.isnan(v) else 0.0,), x) if x.specials else result
-        )
+        return self._with_specials(result, "positive_part", x) if x.specials else result
 
     def absolute(self, x: Rounded) -> Rounded:
         x = x.folded()
         result = self._round(abs(x.exact), self._operand(x), error=ZERO)
-        return self._with_specials(result, lambda v: (abs(v),), x) if x.specials else result
+        return self._with_specials(result, "absolute", x) if x.specials else result
 
     def maximum(self, a: Rounded, b: Rounded) -> Rounded:
         """max(a, b), which moves no further than the operand that moves further."""
         a, b = a.folded(), b.folded()
         exact = a.exact if a.exact > b.exact else b.exact if b.exact > a.exact else a.exact.max(b.exact)
         result = self._round(exact, larger(self._operand(a), self._operand(b)), error=ZERO)
-        return self._with_specials(result, lambda x, y: (max(x, y),), a, b) if a.specials | b.specials else result
+        return self._with_specials(result, "maximum", a, b) if a.specials | b.specials else result
 
     def select(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
         """`above` where x > 0, else `below`: two branches of a function that is continuous at x = 0."""
@@ -493,41 +631,33 @@ class RoundedBalls(HandWritten):
             return below
         return self._either(*((above, below) if x.exact > 0 else (below, above)))
 
-    def instead(self, x: Rounded, used: Rounded | float, formula: Rounded, truth: Rounded) -> Rounded:
-        """Where x > 0 the program uses `used` in place of `formula`: its distance from the truth is its error."""
-        x, used, formula, truth = x.folded(), self.coerce(used).folded(), formula.folded(), truth.folded()
-        if self._below(x):
-            return formula
-        # What is used may be reported to the last bit: enlarged by 2^−80, the bound can be told from the distance.
-        radius = abs(used.exact - truth.exact) * (1 + power_of_two(-80)) + used.radius
-        if self._above(x):
-            return Rounded(self, truth.exact, radius, used.specials)
-        return Rounded(self, truth.exact, larger(radius, formula.radius), used.specials | formula.specials)
-
     def step(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
         """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""
         x, above, below = x.folded(), self.coerce(above), self.coerce(below)
         if self._above(x):
             return above
-        if x.exact + self._operand(x) < 0 and not x.specials & ~NEGATIVE:
+        if x.exact + self._operand(x) < 0 and not x.specials & ~(NEGATIVE | DOUBT):
             return below
         if x.specials & (NAN | ANYTHING):
             return Rounded(self, above.exact, ZERO, ANYTHING)
+        if not x.exact.contains(0):  # the slope is one of the two; the program may find itself on the other side
+            return self._either(*((above, below) if x.exact > 0 else (below, above)))
         above, below = above.folded(), below.folded()
         centre, spread = (above.exact + below.exact) / 2, abs(above.exact - below.exact) / 2
         return Rounded(self, centre, larger(above.radius, below.radius), above.specials | below.specials, spread)
 
     def _above(self, x: Rounded) -> bool:
         """Whether the program certainly finds x > 0."""
-        return bool(x.exact - self._operand(x) > 0) and not x.specials & ~POSITIVE
+        return bool(x.exact - self._operand(x) > 0) and not x.specials & ~(POSITIVE | DOUBT)
 
     def _below(self, x: Rounded) -> bool:
         """Whether the program certainly finds x <= 0."""
-        return bool(x.exact + self._operand(x) <= 0) and not x.specials & ~NEGATIVE
+        return bool(x.exact + self._operand(x) <= 0) and not x.specials & ~(NEGATIVE | DOUBT)
 
     def _either(self, chosen: Rounded, other: Rounded) -> Rounded:
+        other = other.folded()
         radius = larger(chosen.radius, abs(other.exact - chosen.exact) + other.radius)
-        return Rounded(self, chosen.exact, radius, chosen.specials | other.specials)
+        return Rounded(self, chosen.exact, radius, chosen.specials | other.specials, chosen.spread)
 
     def _elementary(self, function: str, exact: arb, propagated: arb) -> Rounded:
         """Hypothesis 4: within K ulp of the exact value at the argument that the program holds."""
@@ -547,25 +677,27 @@ class RoundedBalls(HandWritten):
 
     # Infinities -------------------------------------------------------------------------------------------------------
 
-    def _with_specials(self, result: Rounded, operation: Callable[..., Iterable[float]], *operands: Rounded) -> Rounded:
+    def _with_specials(self, result: Rounded, operation: str, *operands: Rounded) -> Rounded:
         """Add what the operation gives where an operand is a special; a finite outcome widens the ball to hold it."""
         if any(o.specials & ANYTHING for o in operands):
             return Rounded(self, result.exact, ZERO, ANYTHING)
         specials, radius = result.specials, result.radius
-        for values in itertools.product(*[_representatives(o) for o in operands]):
+        for o in operands:
+            specials |= o.specials & DOUBT
+        for values in itertools.product(*[representatives(o) for o in operands]):
             if all(math.isfinite(v) for v in values):
                 continue
-            for outcome in operation(*values):
+            for outcome in ieee(operation, *values):
                 if math.isnan(outcome):
                     specials |= NAN
                 elif math.isinf(outcome):
                     specials |= POSITIVE if outcome > 0 else NEGATIVE
                 else:
-                    radius = larger(radius, abs(result.exact - arb(outcome)))
+                    radius, specials = larger(radius, abs(result.exact - arb(outcome))), specials | DOUBT
         return Rounded(self, result.exact, radius, specials)
 
 
-def _representatives(x: Rounded) -> Iterator[float]:
+def representatives(x: Rounded) -> Iterator[float]:
     """One number for each way that a value can meet an infinity: its specials, and the signs of its finite part."""
     if x.specials & POSITIVE:
         yield math.inf
@@ -581,7 +713,31 @@ def _representatives(x: Rounded) -> Iterator[float]:
         yield 0.0  # it may be zero, or a subnormal number that is flushed
 
 
-def _quotients(x: float, y: float) -> tuple[float, ...]:
-    if y == 0:
-        return (math.nan,) if math.isnan(x) else (math.inf, -math.inf)
-    return (x / y,)
+def ieee(operation: str, *values: float) -> tuple[float, ...]:
+    """What an operation gives of values that are not all finite (IEEE 754-2019 §6, §9.2); ±0 is not told apart."""
+    if any(math.isnan(v) for v in values):
+        return (math.nan,)
+    if operation == "divide" and values[1] == 0:
+        return math.inf, -math.inf
+    return (_IEEE[operation](*values),)
+
+
+_IEEE: dict[str, Callable[..., float]] = {
+    "add": lambda x, y: x + y,
+    "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / y,
+    "square": lambda x: x * x,
+    "maximum": max,
+    "absolute": abs,
+    "positive_part": lambda x: max(x, 0.0),
+    "exp": math.exp,
+    "expm1": math.expm1,
+    "log": lambda x: x if x > 0 else math.nan,
+    "log1p": lambda x: x if x > 0 else math.nan,
+    "tanh": math.tanh,
+    "erf": math.erf,
+    "erfc": math.erfc,
+    "sigmoid": lambda x: 1.0 if x > 0 else 0.0,
+    "sin": lambda x: math.nan,
+    "cos": lambda x: math.nan,
+}

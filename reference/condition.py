@@ -1,0 +1,202 @@
+"""The condition of a step: what one rounding of its operands would do to its result.
+
+κ = Σ_j |x_j·∂g/∂x_j| over the operands x_j of one component (N. J. Higham, "Accuracy and Stability of Numerical
+Algorithms", 2nd ed., §1.6; componentwise, absolute). It is asked for where a result has lost its digits, to tell whether
+the formula had any to keep, and decides nothing else: float64 and forward differentiation do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.special
+from numpy.typing import NDArray
+
+from gradconform.reference.equations import Equation, elementwise
+from gradconform.reference.exact import Constant, Field, HandWritten
+
+Array = NDArray[np.float64]
+#: Components times derivatives of a rowwise step that are computed; beyond, its condition is not known.
+MOST_DERIVATIVES = 10_000_000
+_FLOATS = Field(lambda p, q: p / q, np.sqrt, lambda: math.pi)
+
+
+class Dual:
+    """A number and its derivative, or arrays of them."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, value: Any, slope: Any = 0.0) -> None:
+        self.value, self.slope = np.asarray(value, dtype=np.float64), np.asarray(slope, dtype=np.float64)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    def __neg__(self) -> Dual:
+        return Dual(-self.value, -self.slope)
+
+    def __add__(self, other: Any) -> Dual:
+        other = dual(other)
+        return Dual(self.value + other.value, self.slope + other.slope)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Dual:
+        return self + -dual(other)
+
+    def __rsub__(self, other: Any) -> Dual:
+        return dual(other) - self
+
+    def __mul__(self, other: Any) -> Dual:
+        other = dual(other)
+        return Dual(self.value * other.value, self.slope * other.value + self.value * other.slope)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Dual:
+        other = dual(other)
+        quotient = self.value / other.value
+        return Dual(quotient, (self.slope - quotient * other.slope) / other.value)
+
+    def __rtruediv__(self, other: Any) -> Dual:
+        return dual(other) / self
+
+    def __pow__(self, power: int) -> Dual:
+        return self * self
+
+
+def dual(x: Any) -> Dual:
+    return x if isinstance(x, Dual) else Dual(x)
+
+
+class Duals(HandWritten):
+    """The named operations on `Dual` values."""
+
+    def real(self, constant: Constant) -> Dual:
+        return Dual(constant.of(_FLOATS))
+
+    def exp(self, x: Any) -> Dual:
+        x = dual(x)
+        value = np.exp(x.value)
+        return Dual(value, value * x.slope)
+
+    def expm1(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(np.expm1(x.value), np.exp(x.value) * x.slope)
+
+    def log(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(np.log(x.value), x.slope / x.value)
+
+    def log1p(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(np.log1p(x.value), x.slope / (1 + x.value))
+
+    def tanh(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(np.tanh(x.value), x.slope / np.cosh(np.clip(x.value, -350, 350)) ** 2)
+
+    def sigmoid(self, x: Any) -> Dual:
+        x = dual(x)
+        value, other = scipy.special.expit(x.value), scipy.special.expit(-x.value)
+        return Dual(value, value * other * x.slope)
+
+    def erf(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(scipy.special.erf(x.value), 2 / math.sqrt(math.pi) * np.exp(-(x.value**2)) * x.slope)
+
+    def erfc(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(scipy.special.erfc(x.value), -2 / math.sqrt(math.pi) * np.exp(-(x.value**2)) * x.slope)
+
+    def positive_part(self, x: Any) -> Dual:
+        return self.select(x, x, 0.0)
+
+    def absolute(self, x: Any) -> Dual:
+        return self.select(x, x, -x)
+
+    def select(self, x: Any, above: Any, below: Any) -> Dual:
+        x, above, below = dual(x), dual(above), dual(below)
+        shape = np.broadcast_shapes(x.shape, above.shape, below.shape)
+        slopes = [np.broadcast_to(v.slope, shape) for v in (above, below)]
+        return Dual(np.where(x.value > 0, above.value, below.value), np.where(x.value > 0, *slopes))
+
+    step = select
+
+    def row_maximum(self, x: Any) -> Dual:
+        x = dual(x)
+        at = x.value.argmax(axis=1)[:, None]
+        slope = np.broadcast_to(x.slope, x.shape)
+        return Dual(np.take_along_axis(x.value, at, 1), np.take_along_axis(slope, at, 1))
+
+    def row_sum(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(x.value.sum(axis=1, keepdims=True), np.broadcast_to(x.slope, x.shape).sum(axis=1, keepdims=True))
+
+    def row_sum_of_others(self, x: Any) -> Dual:
+        return self.row_sum(x) - dual(x)
+
+
+DUALS = Duals()
+
+
+def condition(equation: Equation, operands: Sequence[Any]) -> float | None:
+    """‖κ‖₂ of a step over all its components, on the operands of its truth; None where it is not known.
+
+    The steps of a network are elementwise, or rowwise, or multilinear: sums of products, each term of which counts once
+    for each of its factors.
+    """
+    values = [np.asarray(x, dtype=np.float64) for x in operands]
+    with np.errstate(all="ignore"):
+        if equation.part is None or equation.part is elementwise:
+            found = sum(_moved(equation, values, n, np.ones(x.shape)) for n, x in enumerate(values))
+        elif equation.rowwise:
+            found = _by_columns(equation, values)
+        else:
+            found = _multilinear(equation, values)
+        size = None if found is None else float(np.sqrt(np.square(found).sum()))
+    return size if size is not None and math.isfinite(size) else None
+
+
+def _moved(equation: Equation, values: Sequence[Array], number: int, seed: Array) -> Array:
+    """|x·∂g/∂x| of one operand, along a seed."""
+    duals = [Dual(x, seed if n == number else 0.0) for n, x in enumerate(values)]
+    slope = dual(equation.truth.formula(DUALS, *duals)).slope
+    return np.abs(slope * values[number]) if seed.all() else np.abs(slope)
+
+
+def _by_columns(equation: Equation, values: Sequence[Array]) -> Array | None:
+    rows, columns = values[0].shape
+    if rows * columns * columns * len(values) > MOST_DERIVATIVES:
+        return None
+    total = np.zeros((rows, columns))
+    for number, x in enumerate(values):
+        for column in range(x.shape[1]):
+            seed = np.zeros(x.shape)
+            seed[:, column] = 1.0
+            total += _moved(equation, values, number, seed) * np.abs(x[:, column : column + 1])
+    return total
+
+
+def _multilinear(equation: Equation, values: Sequence[Array]) -> Array | None:
+    """Σ of the terms' magnitudes, each as often as it has factors."""
+    if not equation.factors:
+        return None
+    return equation.factors * np.asarray(equation.truth.formula(PLAIN_SUMS, *[np.abs(x) for x in values]))
+
+
+class _PlainSums(HandWritten):
+    """The sums of products of a network on arrays of numbers."""
+
+    def linear(self, x: Any, w: Any, b: Any) -> Any:
+        return x @ w.T if b is None else x @ w.T + b
+
+    def column_sum(self, x: Any) -> Any:
+        return x.sum(axis=0)
+
+
+PLAIN_SUMS = _PlainSums()

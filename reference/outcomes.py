@@ -1,0 +1,319 @@
+"""Outcomes: what one program may give, path by path, where an operation of it may overflow.
+
+A `Rounded` value holds its ball and its specials side by side, as if a program could give any of them whatever it gave
+before. It cannot: where e^z is infinite, e^z/(1 + e^z) is NaN and nothing else. Here each operation that may overflow
+splits the run in two: in one its result is a number of the ball, in the other exactly the infinity, and everything
+after it follows (IEEE 754-2019 §6). The outcomes are the results of all runs.
+
+The same operation on the same operands overflows or does not: one decision. Where the exact result lies beyond the
+format for certain, a program overflows unless it computes in a wider one, and then it does so throughout: one decision
+too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from gradconform.reference.equations import Slope
+from gradconform.reference.rounded import (
+    ANYTHING,
+    NAN,
+    NEGATIVE,
+    POSITIVE,
+    ZERO,
+    Numbers,
+    Rounded,
+    RoundedBalls,
+    ieee,
+    representatives,
+)
+
+#: Runs of one program that are made; of one with more nothing is said.
+MOST_RUNS = 256
+
+_OF_BIT = ((POSITIVE, math.inf), (NEGATIVE, -math.inf), (NAN, math.nan))
+
+
+class Special:
+    """Exactly an infinity or NaN, in arithmetic with `Rounded` values."""
+
+    __slots__ = ("arithmetic", "value")
+
+    def __init__(self, arithmetic: BranchingBalls, value: float) -> None:
+        self.arithmetic, self.value = arithmetic, value
+
+    def __repr__(self) -> str:
+        return f"Special({self.value!r})"
+
+    def folded(self) -> Special:
+        return self
+
+    def under(self, arithmetic: BranchingBalls) -> Special:
+        return Special(arithmetic, self.value)
+
+    def __neg__(self) -> Special:
+        return Special(self.arithmetic, -self.value)
+
+    def __add__(self, other: Any) -> Outcome:
+        return self.arithmetic.add(self, self.arithmetic.coerce(other))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Outcome:
+        return self.arithmetic.add(self, self.arithmetic.negative(self.arithmetic.coerce(other)))
+
+    def __rsub__(self, other: Any) -> Outcome:
+        return self.arithmetic.add(self.arithmetic.coerce(other), -self)
+
+    def __mul__(self, other: Any) -> Outcome:
+        return self.arithmetic.multiply(self, self.arithmetic.coerce(other))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Outcome:
+        return self.arithmetic.divide(self, self.arithmetic.coerce(other))
+
+    def __rtruediv__(self, other: Any) -> Outcome:
+        return self.arithmetic.divide(self.arithmetic.coerce(other), self)
+
+    def __pow__(self, power: int) -> Outcome:
+        return self.arithmetic.square(self)
+
+
+#: A ball without specials, a value of which nothing is known (ANYTHING), or exactly a special.
+Outcome = Any
+
+
+class _Decisions:
+    """The decisions of one run: those of the script first, then always the first choice."""
+
+    def __init__(self, script: Sequence[int] = ()) -> None:
+        self.script, self.made, self.choices = tuple(script), {}, []  # type: ignore[var-annotated]
+
+    def decide(self, key: object, choices: int) -> int:
+        if key not in self.made:
+            number = len(self.choices)
+            self.made[key] = self.script[number] if number < len(self.script) else 0
+            self.choices.append(choices)
+        return min(self.made[key], choices - 1)
+
+    def alternatives(self) -> Iterable[tuple[int, ...]]:
+        """The scripts that differ from this run in one decision that it was free to make."""
+        taken = list(self.made.values())
+        for number in range(len(self.script), len(self.choices)):
+            for other in range(1, self.choices[number]):
+                yield (*taken[:number], other)
+
+
+def outcomes(formula: Callable[[BranchingBalls], Outcome], balls: RoundedBalls) -> tuple[Outcome, ...]:
+    """Every outcome of a program, given as a function of the arithmetic; the one without overflow first.
+
+    Of a program with more than `MOST_RUNS` runs, a value of which nothing is known.
+    """
+    found: list[Outcome] = []
+    scripts: list[tuple[int, ...]] = [()]
+    while scripts:
+        if len(found) == MOST_RUNS:
+            return (Rounded(balls, ZERO, ZERO, ANYTHING),)
+        decisions = _Decisions(scripts.pop())
+        found.append(formula(BranchingBalls(balls, decisions)))
+        scripts += decisions.alternatives()
+    return tuple(found)
+
+
+def apart(value: Rounded) -> tuple[Outcome, ...]:
+    """A value's ball and its specials as outcomes, where the bits are all that is known."""
+    if value.specials & ANYTHING:
+        return (value,)
+    arithmetic = value.arithmetic
+    ball = Rounded(arithmetic, value.exact, value.radius, 0, value.spread)
+    return ball, *(Special(arithmetic, v) for bit, v in _OF_BIT if value.specials & bit)  # type: ignore[arg-type]
+
+
+class BranchingBalls(RoundedBalls):
+    """`RoundedBalls` in which no value is both a ball and a special."""
+
+    def __init__(self, balls: RoundedBalls, decisions: _Decisions) -> None:
+        super().__init__(balls.format, balls.profile, balls.wide_sums)
+        self.decisions = decisions
+
+    def keeping_subnormals(self, balls: RoundedBalls) -> BranchingBalls:
+        return BranchingBalls(balls, self.decisions)
+
+    def read(self, x: Rounded) -> Outcome:
+        """An operand: one of what it may be."""
+        return self._settled("operand", (x,), x.under(self))
+
+    def coerce(self, x: Any) -> Outcome:
+        return x if isinstance(x, Special) else super().coerce(x)
+
+    def _settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
+        """The result, decided: a ball, or exactly one of its specials."""
+        if not result.specials or result.specials & ANYTHING:
+            return result
+        kinds = [value for bit, value in _OF_BIT if result.specials & bit]
+        if kinds:
+            certain = abs(result.exact) - result.radius >= self.overflow
+            key: object = "beyond" if certain else (name, *map(_digits, operands))
+            choice = self.decisions.decide(key, 1 + len(kinds))
+            if choice:
+                return Special(self, kinds[choice - 1])
+        return Rounded(self, result.exact, result.radius, 0, result.spread)
+
+    def _applied(self, name: str, operation: Callable[..., Rounded], *operands: Outcome) -> Outcome:
+        """An operation of numbers, of which some may be specials."""
+        if not any(isinstance(o, Special) for o in operands):
+            return self._settled(name, operands, operation(*operands))
+        if any(isinstance(o, Rounded) and o.specials & ANYTHING for o in operands):
+            return Rounded(self, ZERO, ZERO, ANYTHING)
+        signs = [[o.value] if isinstance(o, Special) else list(representatives(o.folded())) for o in operands]
+        found = {repr(v): v for values in itertools.product(*signs) for v in ieee(name, *values)}
+        values = [found[key] for key in sorted(found)]
+        choice = self.decisions.decide((name, *map(_digits, operands)), len(values)) if len(values) > 1 else 0
+        value = values[choice]
+        return self.given(value) if math.isfinite(value) else Special(self, value)
+
+    def _summed(self, name: str, operation: Callable[..., Rounded], *lists: Sequence[Outcome]) -> Outcome:
+        """A sum, of terms or of products, of which some are specials."""
+        specials = [t for terms in lists for t in terms if isinstance(t, Special)]
+        if not specials:
+            flat = [t for terms in lists for t in terms]
+            return self._settled(name, flat, operation(*lists))
+        if any(isinstance(t, Rounded) and t.specials & ANYTHING for terms in lists for t in terms):
+            return Rounded(self, ZERO, ZERO, ANYTHING)
+        terms = lists[0]
+        if len(lists) > 1:
+            terms = [self.multiply(x, y) for x, y in zip(*lists, strict=True)]
+        total = sum(t.value for t in terms if isinstance(t, Special))
+        return Special(self, total) if not math.isfinite(total) else operation(*lists)
+
+    def negative(self, a: Outcome) -> Outcome:
+        return -a if isinstance(a, Special) else super().negative(a)
+
+    def add(self, a: Outcome, b: Outcome) -> Outcome:
+        return self._applied("add", super().add, a, b)
+
+    def multiply(self, a: Outcome, b: Outcome) -> Outcome:
+        return self._applied("multiply", super().multiply, a, b)
+
+    def square(self, a: Outcome) -> Outcome:
+        return self._applied("square", super().square, a)
+
+    def scale(self, a: Outcome, power: float) -> Outcome:
+        if isinstance(a, Special):
+            return self.multiply(a, self.coerce(power))
+        return self._applied("scale", lambda x: super(BranchingBalls, self).scale(x, power), a)
+
+    def divide(self, a: Outcome, b: Outcome) -> Outcome:
+        return self._applied("divide", super().divide, a, b)
+
+    def maximum(self, a: Outcome, b: Outcome) -> Outcome:
+        return self._applied("maximum", super().maximum, a, b)
+
+    def exp(self, x: Outcome) -> Outcome:
+        return self._applied("exp", super().exp, x)
+
+    def expm1(self, x: Outcome) -> Outcome:
+        return self._applied("expm1", super().expm1, x)
+
+    def log(self, x: Outcome) -> Outcome:
+        return self._applied("log", super().log, x)
+
+    def log1p(self, x: Outcome) -> Outcome:
+        return self._applied("log1p", super().log1p, x)
+
+    def tanh(self, x: Outcome) -> Outcome:
+        return self._applied("tanh", super().tanh, x)
+
+    def erf(self, x: Outcome) -> Outcome:
+        return self._applied("erf", super().erf, x)
+
+    def erfc(self, x: Outcome) -> Outcome:
+        return self._applied("erfc", super().erfc, x)
+
+    def sin(self, x: Outcome) -> Outcome:
+        return self._applied("sin", super().sin, x)
+
+    def cos(self, x: Outcome) -> Outcome:
+        return self._applied("cos", super().cos, x)
+
+    def positive_part(self, x: Outcome) -> Outcome:
+        return self._applied("positive_part", super().positive_part, x)
+
+    def absolute(self, x: Outcome) -> Outcome:
+        return self._applied("absolute", super().absolute, x)
+
+    def sigmoid(self, x: Outcome) -> Outcome:
+        return self._applied("sigmoid", RoundedBalls(self.format, self.profile).sigmoid, x)
+
+    def derivative(self, z: Outcome, rule: Slope) -> Outcome:
+        if isinstance(z, Special):
+            return Rounded(self, ZERO, ZERO, ANYTHING)
+        whole = RoundedBalls(self.format, self.profile)  # a function of its own has no path of ours
+        found = whole.derivative(z.under(whole), rule).under(self)
+        return self._settled("derivative", (z,), found)
+
+    def unrounded(self, x: Outcome) -> Outcome:
+        return x if isinstance(x, Special) else super().unrounded(x)
+
+    def part_of(self, x: Outcome, total: Outcome) -> Outcome:
+        if isinstance(x, Special) or isinstance(total, Special):
+            return self.divide(x, total)
+        return self._settled("divide", (x, total), super().part_of(x, total))
+
+    def total_of(self, terms: Sequence[Outcome]) -> Outcome:
+        return self._summed("sum", super().total_of, terms)
+
+    def log_of_total(self, terms: Sequence[Outcome]) -> Outcome:
+        total = self.total_of(terms)
+        if isinstance(total, Special):
+            return self.log(total)
+        return super().log_of_total(terms)
+
+    def over_total(self, x: Outcome, terms: Sequence[Outcome]) -> Outcome:
+        total = self.total_of(terms)
+        if isinstance(x, Special) or isinstance(total, Special):
+            return self.divide(x, total)
+        return super().over_total(x, terms)
+
+    def dot(self, a: Sequence[Outcome], b: Sequence[Outcome], bias: Outcome | None = None) -> Outcome:
+        one = self.coerce(1.0)
+        left, right = (list(a), list(b)) if bias is None else ([*a, bias], [*b, one])
+        if any(isinstance(t, Special) for t in (*left, *right)):
+            return self._summed("dot", super().dot, left, right)
+        return self._settled("dot", (*left, *right), super().dot(a, b, bias))
+
+    def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Outcome:
+        found = super().dot_of_numbers(a, b, bias)
+        return self._settled("dot", (found,), found)
+
+    def select(self, x: Outcome, above: Outcome, below: Outcome) -> Outcome:
+        return self._side(super().select, x, above, below)
+
+    def step(self, x: Outcome, above: Outcome, below: Outcome) -> Outcome:
+        return self._side(super().step, x, above, below)
+
+    def _side(self, operation: Callable[..., Rounded], x: Outcome, above: Outcome, below: Outcome) -> Outcome:
+        """A choice between branches; where the ball does not decide it and one of them is a special, so does the run."""
+        above, below = self.coerce(above), self.coerce(below)
+        if isinstance(x, Special):
+            if math.isnan(x.value):
+                return Rounded(self, ZERO, ZERO, ANYTHING)
+            return above if x.value > 0 else below
+        if isinstance(above, Special) or isinstance(below, Special):
+            if self._above(x.folded()):
+                return above
+            if self._below(x.folded()):
+                return below
+            return (above, below)[self.decisions.decide(("side", _digits(x)), 2)]
+        return operation(x, above, below)
+
+
+def _digits(x: Outcome) -> object:
+    """What tells one operand from another."""
+    if isinstance(x, Special):
+        return repr(x.value)
+    return x.exact.mid().man_exp(), x.radius.mid().man_exp()
