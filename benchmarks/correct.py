@@ -107,7 +107,7 @@ def extreme(shape: Architecture, kind: str, target: Format, draw: int) -> Case:
         bias = weight((after,)) * (kind not in ("zeros", "subnormal")) if shape.biased[number] else None
         layers.append((weight((after, before)), bias, activation))
     return network_case(
-        f"correct/{kind}/{draw:03}", layers=layers, loss=shape.loss, reduction=shape.reduction,
+        f"network/correct/{kind}/{draw:03}", layers=layers, loss=shape.loss, reduction=shape.reduction,
         inputs=inputs((shape.batch, shape.sizes[0])), targets=_targets(shape, kind, random), rate=0.25,
     )  # fmt: skip
 
@@ -129,7 +129,7 @@ def cases(activations: Sequence[str], losses: Sequence[str], target: Format, dra
         every += [architectures()[i] for i in range(0, len(architectures()), max(1, 60 // (3 * draws)))]
     for shape in every:
         for draw in range(draws):
-            yield random_network(f"correct/random/{draw:03}", shape, draw)
+            yield random_network(f"network/correct/random/{draw:03}", shape, draw)
     for shape in shapes(activations, losses):
         for kind in EXTREMES:
             for draw in range(max(1, draws // 4)):
@@ -201,7 +201,7 @@ def of_device(first: int, last: int) -> list[Found]:
         for target in FORMATS.values():
             kind = EXTREMES[number // 4 % len(EXTREMES)]
             case = (extreme(shape, kind, target, number) if number % 4 == 3
-                    else random_network(f"correct/device/{number:04}", shape, number))  # fmt: skip
+                    else random_network(f"network/correct/device/{number:04}", shape, number))  # fmt: skip
             judged(found[target.name], PermittedDevice(number), iter([case]), target)
     return list(found.values())
 

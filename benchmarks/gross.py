@@ -39,7 +39,8 @@ import right_values as right
 from numpy.typing import NDArray
 
 from gradconform.conformance.check_network import Step
-from gradconform.reference.cases import Point, network_case, point
+from gradconform.conformance.levels import Report
+from gradconform.reference.cases import Point, derivation, network_case, point
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.judge import Judgement
 from gradconform.reference.profiles import OPENCL
@@ -183,13 +184,15 @@ class At:
 
     @cached_property
     def step(self) -> Step:
-        others = {n: v for n, v in self.reported.items() if n != self.subject.quantity}
-        return Step(self.point, OPENCL, others)
+        return Step(self.point, OPENCL)
 
     def judged(self, values: Numbers) -> Judgement:
         """What the step level says of the subject's quantity with these values."""
+        quantity = self.subject.quantity
+        equation = derivation(self.point.derivation).by_name[quantity]
+        report = Report(quantity, equation, values, self.reported, 0)
         with np.errstate(all="ignore"):
-            return self.step.judge(self.subject.quantity, values, half_ulp=False)
+            return self.step.judge(report, half_ulp=False)
 
 
 # Wrong values ---------------------------------------------------------------------------------------------------------
@@ -202,7 +205,8 @@ def gross(at: At, index: int) -> Iterator[tuple[str, float]]:
     yield "∞", math.inf
     yield "nan", math.nan
     yield "−x", -value
-    yield "x·2^20", float(at.target.round(value * 2.0**20))
+    if math.isfinite(larger := float(at.target.round(value * 2.0**20))):
+        yield "x·2^20", larger
     if len(at.exact) > 8:
         yield "neighbour", rounded(at.exact[(index + 8) % len(at.exact)], at.target)
 

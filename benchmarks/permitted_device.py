@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer, Point, Route
 from gradconform.reference.cases import derivation
+from gradconform.reference.equations import Slope
 from gradconform.reference.exact import BALLS, Constant, HandWritten, exponent, power_of_two, precision
 from gradconform.reference.formats import FLOAT32, FORMATS, Format
 from gradconform.reference.profiles import OPENCL, Profile
+from gradconform.reference.rounded import RoundedBalls
 
 Numbers = NDArray[np.float64]
 #: Bits that elementary functions are computed to before they are perturbed.
@@ -109,6 +111,9 @@ class Device(HandWritten):
     def real(self, constant: Constant) -> Held:
         with precision(BITS):
             return Held(self, self.format.round(float(constant.of(BALLS))))
+
+    def epsilon(self) -> Held:
+        return Held(self, 2.0 ** (1 - self.format.precision))
 
     def unrounded(self, x: Held) -> Held:
         """A number that rounds to x, where float64 holds one."""
@@ -215,26 +220,48 @@ class Device(HandWritten):
                 if not exact.is_finite():
                     found[index] = at_infinity(numbers[index])
                     continue
-                found[index] = max(least, self._within(exact, bound, counted, below_one))
+                found[index] = max(least, self._off(exact, bound, counted, below_one))
         found = self.flushed(counted.round(found), counted) if rounds else found
         return self.rounded(found)
 
-    def _within(self, exact: arb, bound: float, counted: Format, below_one: bool) -> float:
-        """A number of the counted format at most `bound` ulp from exact, often at nearly all of that.
-
-        The ulp is that of the exact value's own binade, of a value below one where the function is: a number beyond the
-        binade's end may be too far, and then it is the nearest number that is taken.
-        """
+    def _off(self, exact: arb, bound: float, counted: Format, below_one: bool) -> float:
+        """A number within `bound` ulp of exact; the ulp of its own binade, of one below one where the function is."""
         if exact.is_zero():
             return 0.0
         binade = min(max(exponent(abs(exact).lower()), counted.emin), counted.emax)
         unit = power_of_two((min(binade, -1) if below_one else binade) - counted.precision + 1)
-        off = self.random.choice((-1.0, 1.0, self.random.uniform(-1, 1))) * (bound - 0.5)
-        for candidate in (exact + arb(off) * unit, exact):
-            moved = float(counted.round(float(candidate.mid())))
-            if not math.isfinite(moved) or abs(arb(moved) - exact) <= arb(bound) * unit:
+        return self._within(exact, arb(bound) * unit, unit / 2, counted)
+
+    def _within(self, exact: arb, error: arb, half: arb, target: Format) -> float:
+        """A number of a format at most `error` from exact, often at nearly all of that, `half` being its rounding.
+
+        Where that leaves its binade it may be rounded too far, and then the nearest number is taken.
+        """
+        off = self.random.choice((-1.0, 1.0, self.random.uniform(-1, 1)))
+        for candidate in (exact + arb(off) * (error - half), exact):
+            moved = float(target.round(float(candidate.mid())))
+            if not math.isfinite(moved) or abs(arb(moved) - exact) <= error:
                 break
         return moved
+
+    def derivative(self, z: Held, rule: Slope) -> Held:
+        """f'(z) as a function of its own: within K'·(ulp(f') + u·|z·f''|)."""
+        balls = RoundedBalls(self.format, self.profile)
+        found = rule.slope(self, z).numbers.copy()
+        with precision(BITS):
+            factor = balls.own(rule.primitives)
+            for index, x in np.ndenumerate(self.read(z)):
+                at = balls.given(float(x)) if math.isfinite(x) else None
+                slope = None if at is None else rule.slope(balls, at)
+                bent = None if at is None else rule.curvature(balls, at)
+                if slope is None or bent is None or not (slope.exact.is_finite() and bent.exact.is_finite()):
+                    continue  # beyond the balls' own exponents: as the formula has it
+                if slope.spread.is_zero() and not slope.exact.is_zero():
+                    binade = min(max(exponent(abs(slope.exact).lower()), self.format.emin), self.format.emax)
+                    ulp = power_of_two(binade - self.format.precision + 1)
+                    error = factor * (ulp + abs(arb(float(x)) * bent.exact) * power_of_two(-self.format.precision))
+                    found[index] = self._within(slope.exact, error, ulp / 2, self.format)
+        return Held(self, self.flushed(found))
 
     # Pieces -----------------------------------------------------------------------------------------------------------
 

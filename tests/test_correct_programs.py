@@ -39,7 +39,7 @@ def few(of: Any, dtype: str) -> Any:
     """An ordinary case and an extreme one, of the first shape that a program's own formulas are in."""
     shape = correct.shapes(of.activations, of.own_losses)[0] if hasattr(of, "activations") else correct.shapes()[-1]
     number = sum(map(ord, getattr(of, "name", "") or of.label)) % len(correct.EXTREMES)
-    yield random_network("test/ordinary", shape, number)
+    yield random_network("network/ordinary", shape, number)
     yield correct.extreme(shape, correct.EXTREMES[number], FORMATS[dtype], 0)
 
 
@@ -76,7 +76,7 @@ def test_a_program_by_hand_has_the_gradient_of_the_mathematics(name: str) -> Non
     """No judge in it: float64 against exact balls, to a millionth of the largest component."""
     program = PROGRAMS[name]
     for shape in correct.shapes(program.activations, program.own_losses):
-        at = point(random_network("test/ordinary", shape, 1), "float64")
+        at = point(random_network("network/ordinary", shape, 1), "float64")
         assert error(program, at) < 1e-6
 
 
@@ -107,7 +107,7 @@ def wrong_program() -> Any:
 
 def test_a_wrong_program_would_be_seen_by_both() -> None:
     program = wrong_program()
-    at = point(random_network("test/ordinary", correct.shapes(("tanh",))[0], 1), "float64")
+    at = point(random_network("network/ordinary", correct.shapes(("tanh",))[0], 1), "float64")
     assert error(program, at) > 1e-2
     judged = found(program, passes.ByProgram(program), "float32")
     assert {m.verdict for m in judged.wrong} == {"deviates"}
@@ -124,7 +124,7 @@ def test_the_benchmark_ends_in_1_where_correct_code_is_accused(
     pytest.importorskip("tabulate")
     judged = found(wrong_program(), passes.ByProgram(wrong_program()), "float32")
     assert correct.said([judged], options(output=tmp_path), 1.0) == 1
-    assert "deviates: tested: float32 test/ordinary" in capsys.readouterr().out
+    assert "deviates: tested: float32 network/ordinary" in capsys.readouterr().out
     assert (tmp_path / "correct.csv").read_text(encoding="utf-8").startswith("program,dtype,judged,")
     assert correct.said([replace(judged, required=False)], options(), 1.0) == 0
     nothing = correct.Found("tested", "", Counter(), [], missing="autograd is not installed")
