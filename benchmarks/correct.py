@@ -193,12 +193,12 @@ def of_way(way: Way, draws: int) -> list[Found]:
     return found
 
 
-def of_device(first: int, last: int) -> list[Found]:
+def of_device(first: int, last: int, dtypes: Sequence[str] = tuple(FORMATS)) -> list[Found]:
     """Random programs first … last, each in every dtype on a network of its own, every fourth on extreme values."""
-    found = {t.name: Found("permitted device", t.name, Counter(), []) for t in FORMATS.values()}
+    found = {d: Found("permitted device", d, Counter(), []) for d in dtypes}
     for number in range(first, last):
         shape = architectures()[number % len(architectures())]
-        for target in FORMATS.values():
+        for target in map(FORMATS.__getitem__, dtypes):
             kind = EXTREMES[number // 4 % len(EXTREMES)]
             case = (extreme(shape, kind, target, number) if number % 4 == 3
                     else random_network(f"network/correct/device/{number:04}", shape, number))  # fmt: skip
