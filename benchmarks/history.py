@@ -4,12 +4,13 @@
 
 The runs, oldest version first, are those of one route on the same cases (`nox -s regress` makes them). Writes
 
-    verdicts.csv, .md     version × dtype: what was judged, what deviates, the median and the largest share
-    activations.csv, .md  activation × dtype × version: error, in ulp, of its value and of its derivative over a sweep
+    verdicts.csv, .md     version × dtype: what was judged, what deviates, the median error and the largest share
+    activations.csv, .md  activation × dtype × version: largest error, in ulp, of its value and derivative over a sweep
     changes.md            what `gradconform diff` says of each version against the one before it
     activations.png, .svg the activations whose accuracy changed, by version
 
-The error of a sweep is that of the component that took most of its allowance, of 512 from −30 to 30.
+The error of a sweep is the largest of its 512 components from −30 to 30; in a run of schema 1, which lacks that, the
+error of the component that took most of its allowance.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from typing import Any
 
 import pandas as pd
 
+from gradconform.conformance.measurement import JUDGED
 from gradconform.conformance.run_file import load_each
 from gradconform.reports import diff
-from gradconform.reports.tables import JUDGED, checked
+from gradconform.reports.tables import checked
 
 SWEEP = "network/sweep/"
+#: What certifies nothing, each in a column of its own.
+UNCERTAIN = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 SWEPT = {"a1": "value", "dE/dz1": "derivative"}
 
 
@@ -50,8 +54,8 @@ def verdicts(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                     "conform": int((judged["verdict"] == "conforms").sum()),
                     "deviate": int((judged["verdict"] == "deviates").sum()) - known,
                     "known": known,
-                    "vacuous": int(judged["verdict"].isin(("vacuous", "out of range")).sum()),
-                    "median error (ulp)": float(judged["error_ulp"].median()),
+                    **{v: int((judged["verdict"] == v).sum()) for v in UNCERTAIN},
+                    "median error (ulp)": float(judged["largest_ulp"].median()),
                     "largest share": float(judged["share"].max()),
                 }
             )
@@ -59,21 +63,18 @@ def verdicts(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def activations(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The errors of a sweep, in ulp: a row for each activation, dtype and what of it, a column for each version."""
+    """The largest errors of a sweep, in ulp: a row for each activation, dtype and what of it, a column a version."""
     parts = []
     for version, measurements in runs.items():
-        swept = measurements[
-            measurements["case"].str.startswith(SWEEP)
-            & (measurements["level"] == "step")
-            & measurements["quantity"].isin(list(SWEPT))
-        ]
+        m = checked(measurements)
+        swept = m[m["case"].str.startswith(SWEEP) & (m["level"] == "step") & m["quantity"].isin(list(SWEPT))]
         parts.append(
             pd.DataFrame(
                 {
                     "activation": swept["case"].str.removeprefix(SWEEP),
                     "of": swept["quantity"].map(SWEPT),
                     "dtype": swept["dtype"],
-                    version: swept["error_ulp"],
+                    version: swept["largest_ulp"],
                 }
             ).set_index(["activation", "of", "dtype"])
         )
@@ -123,7 +124,7 @@ def drawn(errors: pd.DataFrame, dtype: str = "float64") -> Any:
     axes.set_xticks(range(len(versions)), [v.split()[1] for v in versions])
     axes.set_yscale("log")
     axes.set_xlabel(f"version of {first}")
-    axes.set_ylabel("error where most of the allowance is taken (ulp)")
+    axes.set_ylabel("largest error (ulp)")
     if worst is None:
         title = f"No activation's {dtype} accuracy changed by {diff.ULPS:g} ulp in any of these versions of {first}"
     else:

@@ -300,7 +300,7 @@ def _whole(key: _PointKey, constants: Profile) -> Callable[[str, int], Reference
 
     @cache
     def evaluation(bits: int, program: str) -> Evaluation:
-        ops = RoundedBalls(FORMATS[point.dtype], constants, wide_sums=program == "sharpest")
+        ops = RoundedBalls(FORMATS[point.dtype], constants, "wide" if program == "sharpest" else "any")
         choose = next(choice for name, choice, _ in PROGRAMS if name == program)
         return Evaluation(derivation, ops, given(point, ops), choose)
 
@@ -340,7 +340,7 @@ class StepLevel:
     def _reference(self, report: Report, half_ulp: bool, bits: int) -> Reference:
         evaluation = self._evaluation(report.group, half_ulp, bits, SHARPEST)
         equation = report.equation
-        balls = RoundedBalls(self.target, self.constants)
+        balls = RoundedBalls(self.target, self.constants, "own")
 
         def candidates() -> Iterator[Candidate]:
             forms = [form for form in equation.forms if not form.tangent]

@@ -37,7 +37,7 @@ from gradconform.reference.network import everything, of_column
 from gradconform.reference.outcomes import BranchingBalls, Outcome, apart, outcomes
 from gradconform.reference.plain import PLAIN
 from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls
+from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls, Sums
 
 #: Components judged at a time where an equation is elementwise: so many that a block's arrays stay in a core's cache.
 BLOCK = 1 << 15
@@ -199,8 +199,8 @@ def _whole(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
     point = key.point
     derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
 
-    def evaluation(choose: Chooser, wide_sums: bool) -> Evaluation:
-        ops = RoundedArrays(FORMATS[point.dtype], constants, exact=True, wide_sums=wide_sums)
+    def evaluation(choose: Chooser, sums: Sums) -> Evaluation:
+        ops = RoundedArrays(FORMATS[point.dtype], constants, exact=True, sums=sums)
         given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
         return Evaluation(derivation, ops, given, choose)
 
@@ -212,9 +212,9 @@ def _whole_by_balls(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
     point = key.point
     derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
 
-    def evaluation(choose: Chooser, wide_sums: bool) -> Evaluation:
+    def evaluation(choose: Chooser, sums: Sums) -> Evaluation:
         target = FORMATS[point.dtype]
-        ops = BallArrays(target, constants, RoundedBalls(target, constants, wide_sums))
+        ops = BallArrays(target, constants, RoundedBalls(target, constants, sums))
         given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
         return Evaluation(derivation, ops, given, choose)
 
@@ -237,7 +237,7 @@ def _whole_by_balls(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
 
 def _programs(
     derivation: Derivation,
-    evaluation: Callable[[Chooser, bool], Evaluation],
+    evaluation: Callable[[Chooser, Sums], Evaluation],
     least: Chooser,
     most: Chooser,
     unbounded: Chooser,
@@ -251,11 +251,11 @@ def _programs(
     """
     count = max(sum(not f.unstable for f in e.forms) for e in derivation.equations)
     return (
-        _Program("sharpest", evaluation(stable(least), True)),
-        *(_Program(f"program {i + 1}", evaluation(stable(_at(i)), True)) for i in range(min(count, 3))),
-        _Program("widest", evaluation(stable(most), False)),
-        _Program("widest, unstable programs too", evaluation(most, False), "a stable program at every equation"),
-        _Program("widest, overflow included", evaluation(unbounded, False)),
+        _Program("sharpest", evaluation(stable(least), "wide")),
+        *(_Program(f"program {i + 1}", evaluation(stable(_at(i)), "wide")) for i in range(min(count, 3))),
+        _Program("widest", evaluation(stable(most), "any")),
+        _Program("widest, unstable programs too", evaluation(most, "any"), "a stable program at every equation"),
+        _Program("widest, overflow included", evaluation(unbounded, "any")),
     )
 
 
@@ -354,9 +354,9 @@ class Step:
         narrow = self.target.precision < FLOAT32.precision
         self.derivation = _without_narrow(point.derivation, narrow)
         #: Sums of 16-bit numbers: accumulated in float32, and by any accumulation.
-        self.kinds = {"": True, ANY_SUM: False} if narrow else {"": False}
-        self.arrays = {k: RoundedArrays(self.target, constants, wide_sums=wide) for k, wide in self.kinds.items()}
-        self.balls = {k: RoundedBalls(self.target, constants, wide_sums=wide) for k, wide in self.kinds.items()}
+        self.kinds: dict[str, Sums] = {"": "wide", ANY_SUM: "own"} if narrow else {"": "own"}
+        self.arrays = {k: RoundedArrays(self.target, constants, sums=sums) for k, sums in self.kinds.items()}
+        self.balls = {k: RoundedBalls(self.target, constants, sums) for k, sums in self.kinds.items()}
         self._given: dict[tuple[int, str], RoundedArray] = {}
         self._operands: dict[int, Values] = {}
 
@@ -415,6 +415,7 @@ class _Evidence:
         self.truth_form = truth if all(o in self.known for o in truth.operands) else self.forms[0]
         self._wide: dict[tuple[str, Index], tuple[Outcome, ...]] = {}
         self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
+        self._rows: dict[tuple[str, int, int], tuple[Any, ...]] = {}
 
     def _kinds(self) -> Iterable[str]:
         sums = self.equation.rowwise or self.equation.part in (everything, of_column)
@@ -506,15 +507,20 @@ class _Evidence:
             if found is not None:
                 return found
 
-        def program(ops: BranchingBalls) -> Outcome:
+        def program(ops: BranchingBalls) -> Any:
             arrays = BallArrays(self.step.target, self.step.constants, ops)
             given = [
                 (arrays.reported if self._doubted(o) else arrays.given)(v)
                 for o, v in zip(form.operands, parts, strict=True)
             ]
-            return form.formula(arrays, *given).values[local]
+            return form.formula(arrays, *given).values
 
-        return outcomes(program, balls)
+        if not self.equation.rowwise:
+            return tuple(values[local] for values in outcomes(program, balls))
+        key = (name, ctx.prec, index[0])  # the components of a row come of the same numbers
+        if key not in self._rows:
+            self._rows[key] = outcomes(program, balls)
+        return tuple(values[local] for values in self._rows[key])
 
     def _of_numbers(self, form: Form, balls: RoundedBalls, numbers: Sequence[float]) -> tuple[Outcome, ...]:
         def program(ops: BranchingBalls) -> Outcome:

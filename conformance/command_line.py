@@ -24,11 +24,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gradconform.adapters import registry
-from gradconform.conformance import runner, supervisor
+from gradconform.conformance import run_summary, runner, supervisor
 from gradconform.conformance.catalogue import catalogue, select
 from gradconform.conformance.explain import explain as explained
 from gradconform.conformance.known import evidence, is_known, known_deviations, stale
-from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.measurement import JUDGED, QUESTIONS, Measurement, shown_truth
 from gradconform.conformance.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.supervisor import WorkerFailure
 from gradconform.reference.cases import BadInput, named_format, unknown
@@ -90,6 +90,10 @@ _timeout = click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), default=runner.TIMEOUT, show_default=True,
     help="Seconds that a route may take on one case; then it counts as crashed.",
 )  # fmt: skip
+_fail_on = click.option(
+    "--fail-on", multiple=True, type=click.Choice(tuple(run_summary.FAIL_ON)),
+    help="A verdict that counts as a failure, besides deviates. Repeat for more.",
+)  # fmt: skip
 
 
 def _check_timeout(timeout: float) -> None:
@@ -114,6 +118,7 @@ def _check_timeout(timeout: float) -> None:
               help="The run file. Default: runs/<UTC time>.jsonl. Never written over.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Finish an incomplete run file, with the choices that it was begun with.")  # fmt: skip
+@_fail_on
 @refused
 def run(
     adapters: tuple[str, ...],
@@ -126,15 +131,17 @@ def run(
     timeout: float,
     output: Path | None,
     resume: Path | None,
+    fail_on: tuple[str, ...],
 ) -> NoReturn:
     """Judge frameworks on the catalogue's cases and write a run file.
 
     Adapters run in worker processes: one that crashes or hangs costs its own
     measurements, with the command that reproduces it, and no other's.
 
-    Exit status: 0 all that was judged conforms or is a known deviation,
-    1 something deviates, 2 bad input, 3 crashed, undecided, incomplete or
-    nothing judged.
+    Exit status: 0 nothing that was judged deviates but what is known to: it
+    conforms, is lost, vacuous, ill-conditioned, singular or out of range;
+    1 something deviates, or is what --fail-on names; 2 bad input; 3 crashed,
+    undecided, incomplete or nothing judged.
     """
     _check_timeout(timeout)
     before = None
@@ -171,7 +178,8 @@ def run(
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
     with _interruptible(path), RunWriter(path, header, before) as writer:
         counted = " × ".join(
-            _counted(n, what) for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
+            run_summary.counted(n, what)
+            for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
         )
         console.print(f"{counted} on {device}", markup=False)
         for name, reason in absent.items():
@@ -184,7 +192,7 @@ def run(
         without = sorted({f"{m.adapter}/{m.route}" for m in measurements} - traced)
         writer.finish(seconds={k: round(v, 3) for k, v in seconds.items()}, routes_without_trace=without)
     versions = {k: v for of in provenance["frameworks"].values() for k, v in of.items()}
-    sys.exit(_conclude(measurements, seconds, absent, versions, device, seed, path))
+    sys.exit(_conclude(measurements, seconds, absent, versions, device, seed, path, tuple(dict.fromkeys(fail_on))))
 
 
 @contextmanager
@@ -282,99 +290,48 @@ def _conclude(
     device: str,
     seed: int,
     path: Path,
+    fail_on: Sequence[str],
 ) -> int:
     """Print the summary and the closing line; the exit status."""
-    console.print(_verdicts(measurements))
-    for line in _unsupported(measurements):
+    console.print(run_summary.verdicts(measurements))
+    for line in run_summary.answers(measurements):
+        console.print(line, markup=False)
+    for line in run_summary.unsupported(measurements):
         console.print(f"unsupported: {line}", markup=False)
-    for m in [m for m in measurements if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m)][:10]:
-        what = f"{m.verdict}: {m.adapter}/{m.route} {m.dtype} {m.case}"
-        if m.quantity != "*":  # all of the case, which has no share and no level
-            what += f" {m.quantity} share {_share(m.share)} ({m.level})"
-        console.print(f"{what} {m.reason}" if m.reason else what, style="red", markup=False)
+    for line in run_summary.lost(measurements):
+        console.print(f"lost: {line}", style="yellow", markup=False)
+    for line in run_summary.wrong(measurements):
+        console.print(line, style="red", markup=False)
     for entry in stale(evidence(measurements, versions, device), seed):
         console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
-    counts = Counter(m.verdict for m in measurements)
-    known = sum(is_known(m) for m in measurements)
-    judged = sum(counts[v] for v in ("conforms", "deviates", "vacuous", "out of range", "undecided"))
-    slowest = max(seconds, key=lambda s: seconds[s], default=None)
     if absent:
         console.print(f"absent: {', '.join(absent)}", style="yellow", markup=False)
+    counts = Counter(m.verdict for m in measurements)
+    failing = [f"{counts[v]} {v}" for v in (run_summary.FAIL_ON[f] for f in fail_on) if counts[v]]
+    if failing:
+        console.print(f"failing, as --fail-on asks: {', '.join(failing)}", style="red", markup=False)
     console.print(f"written: {path}", markup=False, soft_wrap=True)
-    console.print(
-        f"judged {judged}, deviating {counts['deviates'] - known} (known {known}), vacuous {counts['vacuous']}, "
-        + "".join(f"{v} {counts[v]}, " for v in ("out of range", "undecided") if counts[v])
-        + f"slowest {f'{slowest} {seconds[slowest]:.1f} s' if slowest else 'none'}",
-        style="bold", markup=False, soft_wrap=True,
-    )  # fmt: skip
-    if counts["deviates"] > known:
+    console.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
+    if failing or any(m.verdict == "deviates" and not is_known(m) for m in measurements):
         return DEVIATES
+    judged = any(m.verdict in JUDGED for m in measurements)
     return INCOMPLETE if counts["crashed"] or counts["undecided"] or not judged else CONFORMS
-
-
-def _share(share: float | None) -> str:
-    """To three decimals; what is beyond a thousand to three digits."""
-    return "none" if share is None else f"{share:.3f}" if share < 1000 else f"{share:.3g}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _unsupported(measurements: Sequence[Measurement]) -> list[str]:
-    """For each route, in how many of its cases it is unsupported, and why the first is; like dtypes together."""
-    cases: dict[tuple[str, str], set[str]] = defaultdict(set)
-    refused: dict[tuple[str, str], dict[str, str | None]] = defaultdict(dict)
-    for m in measurements:
-        key = f"{m.adapter}/{m.route}", m.dtype
-        cases[key].add(m.case)
-        if m.verdict == "unsupported":
-            refused[key][m.case] = m.reason
-    dtypes: dict[tuple[str, int, int, str | None], list[str]] = defaultdict(list)
-    order = list(FORMATS)
-    for (route, dtype), of in sorted(refused.items(), key=lambda item: order.index(item[0][1])):
-        dtypes[route, len(of), len(cases[route, dtype]), next(iter(of.values()))].append(dtype)
-    return [
-        f"{route} in {', '.join(names)}: {count} of {_counted(every, 'case')}{f' ({reason})' if reason else ''}"
-        for (route, count, every, reason), names in sorted(dtypes.items(), key=lambda item: item[0][0])
-    ]
-
-
-def _verdicts(measurements: Sequence[Measurement]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("adapter/route", no_wrap=True)
-    table.add_column("dtype", no_wrap=True)
-    for heading in ("judged", "conform", "dev", "known", "vacuous", "max ulp", "share"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    groups: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
-    for m in measurements:
-        groups[f"{m.adapter}/{m.route}", m.dtype].append(m)
-    for (route, dtype), rows in groups.items():
-        counts = Counter(m.verdict for m in rows)
-        if counts["unsupported"] == len(rows):
-            continue
-        known = sum(is_known(m) for m in rows)
-        ulps = [m.error_ulp for m in rows if m.error_ulp is not None and m.verdict in ("conforms", "deviates")]
-        shares = [m.share for m in rows if m.share is not None]
-        unjudged = counts["crashed"] + counts["unsupported"]
-        cells = (len(rows) - unjudged, counts["conforms"], counts["deviates"] - known, known, counts["vacuous"])
-        largest = (f"{max(ulps, default=0):.2g}", _share(max(shares, default=0)))
-        table.add_row(route, dtype, *map(str, cells), *largest)
-    return table
 
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True,
               help="Folder for the page and the tables.")  # fmt: skip
+@_fail_on
 @refused
-def report(files: tuple[Path, ...], output: Path) -> None:
+def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> None:
     """The page and the tables of one or more run files.
 
     The page is index.html in the folder. The tables are CSV, Markdown and JSON,
     some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
     integration there are junit.xml and badges/ADAPTER.json, and the summary is
-    appended to the file that GITHUB_STEP_SUMMARY names.
+    appended to the file that GITHUB_STEP_SUMMARY names. A test of junit.xml
+    that lost digits passes with a note, unless --fail-on says otherwise.
 
     An earlier report in the folder is replaced; a folder with other files is
     refused.
@@ -396,7 +353,7 @@ def report(files: tuple[Path, ...], output: Path) -> None:
         paths = export(measurements, output)
         derived = derivations(catalogue(seed_of(headers)).values(), measurements)
         paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
-        paths += continuous(measurements, output)
+        paths += continuous(measurements, output, fail_on=[run_summary.FAIL_ON[f] for f in fail_on])
         summaries = [
             p.relative_to(output).as_posix() for p in paths if p.parent == output or p.parent.name == "figures"
         ]
@@ -424,11 +381,12 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
     that case, route, dtype and quantity; that is counted and no regression,
     unless NEW has the answer and lacks steps of it: "no longer traced".
 
-    What conformed is "no longer certified" where it is vacuous or out of range
-    now. At the step level other bits of an operand alone can make a row
-    vacuous: there that is a regression of a tensor of 128 or more components
-    and of half of 20 or more cases, and else "newly vacuous at a step", which
-    is none. The share of a "larger known deviation" has doubled, and grown by 1.
+    What conformed is "no longer certified" where it is lost, vacuous,
+    ill-conditioned, singular or out of range now. At the step level other bits
+    of an operand alone can cost a row its digits: there that is a regression of
+    a tensor of 128 or more components and of half of 20 or more cases, and else
+    "newly uncertified at a step", which is none. From one of lost, vacuous and
+    ill-conditioned to another is told and is none. The share of a "larger known deviation" has doubled, and grown by 1.
 
     Exit status: 0 nothing became worse, 1 a regression (something newly
     deviates, is no longer judged, certified or traced, is a larger known
@@ -486,7 +444,8 @@ def explain(
     With an adapter: its value, its error in ulps and its share of the
     allowance, each equation judged on the operands that the framework
     reported, with the truth from those (where it reports none, from the
-    case's inputs). The adapter runs in a worker process, as under `run`.
+    case's inputs), and the answers to the three questions: formula, execution
+    and accuracy. The adapter runs in a worker process, as under `run`.
 
     Exit status: 0 explained, 2 bad input, 3 the adapter gave no answer to
     judge: it crashed, or the case is unsupported.
@@ -520,23 +479,39 @@ def explain(
         console.print(f"{line.symbol} = {line.formula}", markup=False)
         console.print(f"    truth {line.truth}", style="cyan", markup=False)
         if line.measured is not None:
-            console.print(f"    {_found(line.measured)}", style=_style(line.measured), markup=False, soft_wrap=True)
+            style = _style(line.measured)
+            console.print(f"    {_found(line.measured)}", style=style, markup=False, soft_wrap=True)
             if line.measured.level == "step" and line.measured.truth is not None:
                 # What the error and the share of a step are of: not the truth above, which is from the inputs.
-                of_step = f"{Decimal(line.measured.truth):.17g}"
+                of_step = shown_truth(line.measured.truth, lambda decimal: f"{Decimal(decimal):.17g}")
                 console.print(f"    truth from its own operands {of_step}", style="cyan", markup=False)
+            if said := _answers(line.measured):
+                console.print(f"    {said}", style=style, markup=False, soft_wrap=True)
     sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
 
 
 def _found(m: Measurement) -> str:
     ulps = "" if m.error_ulp is None else f", {m.error_ulp:.3g} ulp"
+    if m.elements > 1 and m.max_ulp is not None:
+        ulps += f" (largest {m.max_ulp:.3g})"
     share = "" if m.share is None else f", share {m.share:.3g}"
     where = "" if m.worst_index is None else f" at [{m.worst_index}]"
     return f"got   {m.value!r}{where}{ulps}{share}: {m.verdict} ({m.level}{f'; {m.reason}' if m.reason else ''})"
 
 
+def _answers(m: Measurement) -> str:
+    """The answers to the three questions, and what is at fault."""
+    bits = f" ({m.certified_bits:.3g} bits)" if m.accuracy == "certified" and m.certified_bits is not None else ""
+    said = [f"{question} {answer}" for question in QUESTIONS if (answer := getattr(m, question))]
+    return ", ".join(said) + bits + (f"; {m.cause}" if m.cause else "")
+
+
 def _style(m: Measurement) -> str:
-    return {"conforms": "green", "vacuous": "yellow", "out of range": "yellow"}.get(m.verdict, "red")
+    """Green for a pass, red for a failure or no verdict, yellow for what is neither."""
+    return "green" if m.verdict == "conforms" else "red" if m.verdict in _RED else "yellow"
+
+
+_RED = ("deviates", "undecided", "crashed", "unsupported")
 
 
 @main.command(name="list")

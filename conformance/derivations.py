@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.conformance.explain import array_texts, array_truths, scalar_truths
+from gradconform.conformance.explain import Truth, array_texts, array_truths, scalar_truths
+from gradconform.conformance.measurement import truth_ends
 from gradconform.reference.cases import Case, Point, point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.network import Architecture
@@ -73,12 +74,12 @@ def _losses(measurements: pd.DataFrame) -> dict[str, dict[str, str | None]]:
 
 
 def _same(here: str, there: str) -> bool:
-    """Whether two decimals are of one number: they agree to 12 digits, where the shorter has 16 or 17."""
+    """Whether two truths are of one number or set: their ends agree to 12 digits, where the shorter has 16 or 17."""
     try:
-        a, b = float(here), float(there)
+        pairs = [(float(a), float(b)) for a, b in zip(truth_ends(here), truth_ends(there), strict=True)]
     except ValueError:
         return False
-    return a == b or math.isclose(a, b, rel_tol=1e-12)
+    return all(a == b or math.isclose(a, b, rel_tol=1e-12) for a, b in pairs)
 
 
 def _derivation(case: Case) -> Plain:
@@ -120,9 +121,9 @@ def _numbers(at: Point) -> Plain:
         arrays = array_truths(of, given)
         truth = array_texts(arrays)
         layers = range(1, at.architecture.layers + 1)
-        edges = [{"weights": _corner(at.values[f"W{i}"]), "gradient": _corner(arrays[f"dE/dW{i}"])} for i in layers]
+        edges = [{"weights": _corner(at.values[f"W{i}"]), "gradient": _slopes(arrays[f"dE/dW{i}"])} for i in layers]
         # Of a batch the first row is shown.
-        values = [at.values["X"], *(arrays[f"a{i}"] for i in layers)]
+        values = [at.values["X"], *(arrays[f"a{i}"].middle for i in layers)]
         units = [_corner(value[:1])[0] for value in values]
     return {"given": {symbol(n): _text(v) for n, v in given.items()}, "truth": truth, "edges": edges, "units": units}
 
@@ -131,13 +132,22 @@ def _corner(matrix: NDArray[np.float64]) -> list[list[float | None]]:
     return [[_short(float(v)) for v in row[:DRAWN]] for row in matrix[:DRAWN]]
 
 
+def _slopes(truth: Truth) -> list[list[float | str | None]]:
+    """As `_corner`, a set as text."""
+    drawn = [min(size, DRAWN) for size in truth.middle.shape]
+    return [
+        [truth.at((j, i), 4) if truth.reach[j, i] else _short(float(truth.middle[j, i])) for i in range(drawn[1])]
+        for j in range(drawn[0])
+    ]
+
+
 def _short(value: float) -> float | None:
     """Six digits for the drawing; None for what JSON has no number for."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def _text(value: Any) -> str:
-    return " × ".join(map(str, value.shape)) if np.ndim(value) else f"{value:.17g}"
+    return " × ".join(map(str, value.shape)) if np.ndim(value) else repr(float(value))
 
 
 def seed_of(headers: Sequence[Mapping[str, Any]]) -> int:

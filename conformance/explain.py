@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,25 +74,61 @@ def _shown(value: Any) -> str:
     return " × ".join(map(str, value.shape)) if np.ndim(value) else f"{value:.9g}"
 
 
-def array_truths(derivation: Derivation, given: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+@dataclass(frozen=True)
+class Truth:
+    """A tensor's exact values in float64; `reach` is half the width of the set that a value is at or after a kink."""
+
+    middle: NDArray[np.float64]
+    reach: NDArray[np.float64]
+
+    def at(self, index: tuple[int, ...], digits: int = 9) -> str:
+        """One component to so many digits; a set by its two ends, to so many digits of its width."""
+        middle, reach = float(self.middle[index]), float(self.reach[index])
+        if not reach:
+            return f"{middle:.{digits}g}"
+        places = digits - 1 - math.floor(math.log10(reach))
+        # Adding 0 turns −0 into 0.
+        low, high = (round(end, places) + 0.0 for end in (middle - reach, middle + reach))
+        return f"[{low:.{digits}g}, {high:.{digits}g}]"
+
+
+def array_truths(derivation: Derivation, given: Mapping[str, Any]) -> dict[str, Truth]:
     """Every quantity of a layered network by name, evaluated in double words and rounded to float64."""
     ops = RoundedArrays(FLOAT64, OPENCL, exact=True)
     evaluation = Evaluation(derivation, ops, {n: ops.given(v) for n, v in given.items()})
-    return {e.name: np.asarray(evaluation[e.name].high) for e in derivation.equations}
+    found: dict[str, Truth] = {}
+    for equation in derivation.equations:
+        value = evaluation[equation.name]
+        middle = np.asarray(value.high)
+        after = any(found[o].reach.any() for o in equation.operands if o in found)
+        reach = np.zeros(middle.shape)
+        if after or value.spread is not None:
+            # After a kink a radius holds the set's width, which nothing else makes a noticeable part of a value.
+            width = np.asarray(value.folded().radii())
+            reach = np.where(np.isfinite(width) & (width > _NOTICEABLE * np.abs(middle).max()), width, 0.0)
+        found[equation.name] = Truth(middle, reach)
+    return found
 
 
-def array_texts(values: Mapping[str, NDArray[np.float64]]) -> dict[str, str]:
+#: Of the largest component: what roundings in float64 widen a radius by is far less.
+_NOTICEABLE = 1e-9
+
+
+def array_texts(values: Mapping[str, Truth]) -> dict[str, str]:
     """Tensors in words: few components one by one, many by their shape and their largest."""
     return {name: _array_text(value) for name, value in values.items()}
 
 
-def _array_text(value: NDArray[np.float64]) -> str:
-    if value.ndim == 0:
-        return f"{float(value):.16g}"
-    if value.size <= FEW:
-        return " ".join(np.array2string(value, precision=9, separator=" ").split())
-    worst = np.unravel_index(int(np.abs(value).argmax()), value.shape)
-    return f"{_shown(value)}, largest {float(value[worst]):.9g} at [{','.join(map(str, worst))}]"
+def _array_text(value: Truth) -> str:
+    middle = value.middle
+    if middle.ndim == 0:
+        return value.at((), 16) if not value.reach.any() else value.at(())
+    if middle.size <= FEW and not value.reach.any():
+        return " ".join(np.array2string(middle, precision=9, separator=" ").split())
+    if middle.size <= FEW:
+        return " ".join(value.at(index) for index in np.ndindex(middle.shape))
+    worst = tuple(int(i) for i in np.unravel_index(int(np.abs(middle).argmax()), middle.shape))
+    return f"{_shown(middle)}, largest {value.at(worst)} at [{','.join(map(str, worst))}]"
 
 
 def scalar_truths(derivation: Derivation, given: Mapping[str, float]) -> dict[str, str]:

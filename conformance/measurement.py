@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from gradconform.reference.judge import Judgement
+from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, VERDICTS, Judgement
+
+#: The three questions, by the column that holds the answer; the answers worst first.
+QUESTIONS: Mapping[str, tuple[str, ...]] = {"formula": FORMULA, "execution": EXECUTION, "accuracy": ACCURACY}
+#: The verdicts of what was not judged, and of what was.
+UNJUDGED = ("unsupported", "crashed")
+JUDGED: tuple[str, ...] = tuple(v for v in VERDICTS if v not in UNJUDGED)
+#: The verdicts whose errors in ulps say how accurate a framework is. Of lost digits they say nothing: of 1e-300 in
+#: place of 0 an error is as large as it likes.
+CERTIFIED = ("conforms", "deviates")
+#: The verdicts of what is within its allowance and certifies nothing.
+UNCERTIFIED = ("lost", "vacuous", "ill-conditioned")
 
 #: The first word of a measurement's reason, always one of these (`known:<id>` for a known deviation).
 REASONS = (
     "dtype", "device", "derivation", "operation", "exception", "output", "operands", "traced", "known",
     "died", "timeout", "inputs", "state", "nondeterminism", "noise", "unstable", "approximates", "unreported",
     "convention",
+    "lost",
 )  # fmt: skip
 
 
@@ -24,10 +38,10 @@ class Measurement:
     `level` is "whole" (the quantity from the case's inputs) or "step" (its equation on the operands that the framework
     itself reported). For arrays the numbers are those of the component with the largest share, at `worst_index`.
     `error_ulp` (of that component), `max_ulp` (the largest of all components) and `median_ulp` are in units in the last
-    place of the truth; `truth` is a decimal, at a kink the set "[lo, hi]". `share` is |value − centre|/allowance for the
-    accepted form that is named, `sharpest_share` for the one with the smallest allowance; `certified_bits` is
-    −log2((|centre − truth| + allowance)/|truth|), for an updated weight against its step |η·gradient|, for a tensor with
-    2-norms.
+    place of the truth; `truth` is a decimal, at a kink the set "[lo, hi]". `share` is |value − centre|/allowance for
+    the accepted form that is named, `sharpest_share` for the one with the smallest allowance; `certified_bits` is
+    −log2((|centre − truth| + allowance)/|truth|), for an updated weight against its step |η·gradient|, for a tensor
+    with 2-norms.
 
     `formula`, `execution` and `accuracy` answer the three questions of the claim, `verdict` is what they come to, and
     `cause` names what is at fault where it deviates, such as "convention: …". `operator` is the operation that the
@@ -89,3 +103,30 @@ def judged(
     places = np.unravel_index(index, shape) if shape else (index,)
     worst = ",".join(str(i) for i in places) if elements > 1 else None
     return Measurement(**of, **numbers, elements=elements, worst_index=worst, operator=operator)
+
+
+#: The truth at a kink: the ends of a set, each a decimal.
+_SET = re.compile(r"\[([^\s,\[\]]+), ([^\s,\[\]]+)\]")
+
+
+def truth_ends(truth: str) -> tuple[str, str]:
+    """The two ends of a truth that is a set "[lo, hi]"; one that is a single decimal twice."""
+    ends = _SET.fullmatch(truth)
+    return (ends[1], ends[2]) if ends else (truth, truth)
+
+
+def shown_truth(truth: str, digits: Callable[[str], str]) -> str:
+    """A truth with each of its decimals as `digits` gives it. A set stays a set; its centre means nothing.
+
+    >>> shown_truth("[0.0000, 1.0000]", lambda decimal: f"{float(decimal):g}")
+    '[0, 1]'
+    """
+    ends = _SET.fullmatch(truth)
+    return f"[{digits(ends[1])}, {digits(ends[2])}]" if ends else digits(truth)
+
+
+def kept_by(reason: str | None) -> str | None:
+    """What keeps the digits that a program loses, as the reason of a row that is lost names it after the first word."""
+    parts = reason.split("; ") if reason else []
+    found = [part.partition(": ")[2] for part in parts if part.startswith(("lost: ", "unstable: "))]
+    return found[0] if found else None

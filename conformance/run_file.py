@@ -1,7 +1,8 @@
 """The run file: JSON Lines, one flat object a line: a header, the measurements (only they have `quantity`), a footer.
 
 Missing is null, non-finite numbers are "nan", "inf" and "-inf". A task's rows are one write; a file without its footer
-is incomplete. Reading executes nothing and refuses what is not a whole run of this schema.
+is incomplete. Reading executes nothing and refuses what is not a whole run of this schema or, for `read` and `load`,
+of the one before it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
-from gradconform.conformance.measurement import COLUMNS, Measurement
+from gradconform.conformance import older_runs
+from gradconform.conformance.measurement import COLUMNS, QUESTIONS, Measurement
 from gradconform.reference.cases import BadInput
 from gradconform.reference.judge import VERDICTS
 
@@ -48,6 +50,11 @@ _TEXT = {
 }
 _REQUIRED = {"case", "adapter", "route", "dtype", "quantity", "verdict"}
 _NUMBERS = tuple(c for c in COLUMNS if c not in _TEXT)
+#: The columns of few words; a measurement of which a question was not asked has no answer to it.
+_WORDS: Mapping[str, Sequence[str | None]] = {
+    "verdict": VERDICTS,
+    **{question: (*answers, None) for question, answers in QUESTIONS.items()},
+}
 #: The longest line that is read, in bytes. The longest that is written is a header, which holds the run's arguments: on
 #: Linux 2 MiB at most (a quarter of the 8 MiB stack, execve(2)), sixfold where JSON spells every byte as \\u00XX.
 LINE_LIMIT = 16 * 2**20
@@ -206,7 +213,11 @@ def begun(path: Path) -> Begun | None:
             if cut and text[: len(opening)] == opening[: len(text)]:
                 return None
             header = _object(text, path, number)
-            _check_header(header, path)
+            if _schema(header, path) != SCHEMA:
+                raise BadInput(
+                    f"{path} has schema {older_runs.SCHEMA}, which can be read and not gone on with; run it again into "
+                    "another file, with -o"
+                )
         elif not cut:
             values = _object(text, path, number)
             where = f"{path}, line {number}"
@@ -255,32 +266,38 @@ def _resumes(path: Path) -> str:
     return f"gradconform run --resume {shlex.quote(str(path))}"
 
 
-def _check_header(values: Mapping[str, Any], path: Path) -> None:
+def _schema(values: Mapping[str, Any], path: Path) -> int:
+    """The schema of the run whose header this is. Raises BadInput for what is no header, or one of another schema."""
     if values.get("kind") != "header" or values.get("suite") != "gradconform":
         raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
-    if values.get("schema") != SCHEMA:
-        raise BadInput(f"{path} has schema {_quoted(values.get('schema'))}; this gradconform reads schema {SCHEMA}")
+    schema = values.get("schema")
+    if isinstance(schema, bool) or schema not in (SCHEMA, older_runs.SCHEMA):
+        raise BadInput(
+            f"{path} has schema {_quoted(schema)}; this gradconform reads schema {SCHEMA} and {older_runs.SCHEMA}: run "
+            "it again, or read it with the gradconform that wrote it"
+        )
     if not isinstance(values.get("profile"), str):
         raise BadInput(f"{path}: its header's profile is {_quoted(values.get('profile'))}, expected text")
+    return int(schema)
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
-    """Header, measurement rows and footer of a run file.
+    """Header, measurement rows and footer of a run file; of schema 1, its rows as those of today (see `older_runs`).
 
     Raises BadInput for a file that is missing, empty, foreign, of another schema, incomplete, cut off or inconsistent.
     """
     header: dict[str, Any] | None = None
     footer: dict[str, Any] | None = None
     rows: list[dict[str, Any]] = []
+    schema = SCHEMA
     for number, values in _objects(path):
         where = f"{path}, line {number}"
         if footer is not None:
             raise BadInput(f"{where}: there is more after the footer; the file was written twice or joined")
         if header is None:
-            _check_header(values, path)
-            header = values
+            schema, header = _schema(values, path), values
         elif "quantity" in values:
-            rows.append(_row(values, where))
+            rows.append(_row(values, where, schema))
         elif values.get("kind") == "footer":
             footer = values
         else:
@@ -292,7 +309,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
             f"{path} is incomplete: it has no footer, so the run did not finish; go on with it: {_resumes(path)}"
         )
     counts = Counter(str(r["verdict"]) for r in rows)
-    if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in VERDICTS}:
+    words = VERDICTS if schema == SCHEMA else older_runs.VERDICTS_OF_1
+    if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in words}:
         raise BadInput(
             f"{path}: its footer counts {_quoted(footer.get('measurements'))} measurements, it holds {len(rows)}"
         )
@@ -340,14 +358,22 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
 
 
-def _row(values: dict[str, Any], where: str) -> dict[str, Any]:
-    if tuple(values) != COLUMNS:
-        raise BadInput(f"{where}: the columns are not those of this gradconform: expected {' '.join(COLUMNS)}")
+def _row(values: dict[str, Any], where: str, schema: int = SCHEMA) -> dict[str, Any]:
+    expected = COLUMNS if schema == SCHEMA else older_runs.COLUMNS_OF_1
+    if tuple(values) != expected:
+        raise BadInput(
+            f"{where}: the columns are not those of schema {schema}: expected {' '.join(expected)}; run it again"
+        )
+    if schema != SCHEMA:
+        if values["verdict"] not in older_runs.VERDICTS_OF_1:
+            raise BadInput(f"{where}: unknown verdict {_quoted(values['verdict'])}")
+        values = older_runs.upgraded(values)
     for name in _TEXT:
         if not isinstance(values[name], str) and (name in _REQUIRED or values[name] is not None):
             raise BadInput(f"{where}: {name} is {_quoted(values[name])}, expected text")
-    if values["verdict"] not in VERDICTS:
-        raise BadInput(f"{where}: unknown verdict {_quoted(values['verdict'])}")
+    for name, words in _WORDS.items():
+        if values[name] not in words:
+            raise BadInput(f"{where}: unknown {name} {_quoted(values[name])}")
     for name in _NUMBERS:
         value = values[name]
         value = _NON_FINITE.get(value, value) if isinstance(value, str) else value

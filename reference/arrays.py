@@ -31,12 +31,14 @@ from gradconform.reference.rounded import (
     ANYTHING,
     BELOW_ONE,
     DOUBT,
+    HARDLY,
     NAN,
     NEGATIVE,
     POSITIVE,
     ZERO,
     Rounded,
     RoundedBalls,
+    Sums,
 )
 
 _ENLARGED = 1 + 2.0**-30
@@ -178,14 +180,14 @@ class RoundedArrays(HandWritten):
     """Arithmetic in `target` under the hypotheses of `profile`, on `RoundedArray` values.
 
     Midpoints are plain float64 for formats of at most 24 bits, double words for float64; `exact=True` takes double
-    words for every format. `wide_sums` as in `RoundedBalls`.
+    words for every format. `sums` as in `RoundedBalls`.
     """
 
-    def __init__(self, target: Format, profile: Profile, exact: bool = False, wide_sums: bool = False) -> None:
+    def __init__(self, target: Format, profile: Profile, exact: bool = False, sums: Sums = "any") -> None:
         self.format, self.profile, self.flush = target, profile, profile.flush
         self.mids: Any = Double if exact or target.precision > 24 else Plain
-        self.balls = RoundedBalls(target, profile, wide_sums)
-        self.wide_sums = self.balls.wide_sums
+        self.balls = RoundedBalls(target, profile, sums)
+        self.sums: Sums = sums
         #: How far a midpoint may be from the exact value, in radii.
         self.slack = self.mids.slack * 2.0 ** (target.precision - self.mids.precision)
         self.unit = 2.0**-target.precision * _ENLARGED
@@ -245,7 +247,7 @@ class RoundedArrays(HandWritten):
             return formula(self, *operands)
         if self._kept is None:
             gradual = replace(self.profile, flush=False)
-            self._kept = RoundedArrays(self.format, gradual, self.mids is Double, self.wide_sums)
+            self._kept = RoundedArrays(self.format, gradual, self.mids is Double, self.sums)
         return formula(self._kept, *[x.under(self._kept) for x in operands]).under(self)
 
     def real(self, constant: Constant) -> RoundedArray:
@@ -695,39 +697,47 @@ class RoundedArrays(HandWritten):
         """As `log_of_total` of `RoundedBalls`."""
         total = self.row_sum(e)
         result = self.log(total)
-        least, hardly = self._hardly(e, total)
+        hardly, low, high = self._hardly(e, total)
         if not hardly.any():
             return result
         with np.errstate(all="ignore"):
-            value, radius = total.high, total.radii()
-            moved = np.maximum(np.log(value / least), np.log1p(radius / value)) * _ENLARGED
-            mid = self.mids.function("log", total.mid)
-        known = self._within("log", RoundedArray(self, total.mid), mid, np.where(hardly, moved, 0.0))
+            low, high = np.log(low), np.log(high)
+            exact = self.mids.function("log", total.mid)
+            middle = self.mids.lift((low + high) / 2) if self.sums == "own" else exact
+            value = self.mids.high(middle)
+            moved = (np.maximum(high - value, value - low) + 2.0**-40) * _ENLARGED
+        known = self._within("log", RoundedArray(self, total.mid), middle, np.where(hardly, moved, 0.0))
         return self._where(hardly, known, result)
 
     def over_row_sum(self, x: RoundedArray, e: RoundedArray) -> RoundedArray:
         """As `over_total` of `RoundedBalls`."""
         total = self.row_sum(e)
         result = self.divide(x, total)
-        least, hardly = self._hardly(e, total)
+        hardly, low, high = self._hardly(e, total)
         hardly = hardly & (True if x.specials is None else x.specials == 0)
-        if not hardly.any():
+        if not np.any(hardly):
             return result
         x = x.folded()
         with np.errstate(all="ignore"):
-            value, radius = total.high, total.radii()
-            off = np.maximum(1 / least - 1 / value, 1 / value - 1 / (value + radius))
-            moved = ((np.abs(x.high) + x.radii()) * off + x.radii() / value) * _ENLARGED
-            known = self._round(self.mids.divide(x.mid, total.mid), np.where(hardly, moved, 0.0), (), None)
-        return self._where(hardly, known, result)
+            low, high = 1 / high, 1 / low
+            exact = self.mids.divide(x.mid, total.mid)
+            middle = (low + high) / 2 if self.sums == "own" else 1 / total.high
+            off = np.maximum(middle - low, high - middle) + 2.0**-40 * middle
+            moved = ((np.abs(x.high) + x.radii()) * off + x.radii() * middle) * _ENLARGED
+            if self.sums == "own":
+                exact = self.mids.multiply(x.mid, self.mids.lift(middle))
+            known = self._round(exact, np.where(hardly, moved, 0.0), (), None)
+        return self._where(np.broadcast_to(hardly, known.shape), known, result)
 
-    def _hardly(self, e: RoundedArray, total: RoundedArray) -> tuple[Array, Any]:
-        """The largest term of each row that is not flushed; and where a sum is known to be no less, and hardly more."""
-        low = e.high - e.radii()
-        least = np.where(low >= self.smallest_normal, low, 0.0).max(axis=1, keepdims=True)
-        unclear = total.high - total.radii() <= (self.smallest_normal if self.flush else 0.0)
+    def _hardly(self, e: RoundedArray, total: RoundedArray) -> tuple[Any, Array, Array]:
+        """Where little is known of a sum of numbers that are not negative, and what it then lies between."""
+        below = e.high - e.radii()
+        least = np.where(below >= self.smallest_normal, below, 0.0).max(axis=1, keepdims=True)
+        radius, value = total.radii(), total.high
+        unclear = radius * HARDLY >= value
         steady = True if total.specials is None else total.specials == 0
-        return least, unclear & (least > 0) & steady
+        flushed = self.smallest_normal if self.flush else 0.0
+        return unclear & (least > 0) & steady, np.maximum(least, value - radius - flushed), value + radius
 
     def _where(self, condition: Any, a: RoundedArray, b: RoundedArray) -> RoundedArray:
         """a where the condition holds, else b; neither is a set."""
@@ -742,39 +752,30 @@ class RoundedArrays(HandWritten):
         )
 
     def row_sum_of_others(self, x: RoundedArray) -> RoundedArray:
-        """For each component the sum of the others of its row."""
-        n = x.shape[1]
-        columns = [self.row_sum(self._take(x, [k for k in range(n) if k != j])) for j in range(n)]
-        return self._beside(columns)
-
-    def _take(self, x: RoundedArray, columns: list[int]) -> RoundedArray:
-        x = x.folded()
-        at = (slice(None), columns)
-        specials = None if x.specials is None else x.specials[at]
-        return RoundedArray(self, self.mids.take(x.mid, at), x.radii()[at], None, specials, excess=x.excess)
-
-    def _beside(self, columns: list[RoundedArray]) -> RoundedArray:
-        radius = np.concatenate([c.radii() for c in columns], axis=1)
-        specials = None
-        if any(c.specials is not None for c in columns):
-            bits = [np.zeros(c.shape, np.uint8) if c.specials is None else c.specials for c in columns]
-            specials = np.concatenate(bits, axis=1)
-        return RoundedArray(self, self.mids.beside([c.mid for c in columns]), radius, None, specials)
+        """For each component the sum of the others of its row, as the truth has it: its radius is the whole sum's."""
+        total, columns = self.row_sum(x), x.shape[1]
+        nothing = self.mids.lift(np.zeros((x.shape[0], 1)))
+        before, after = [nothing], [nothing]
+        for j in range(columns - 1):  # nothing is taken away from a sum: that would cancel
+            before.append(self.mids.add(before[-1], self.mids.take(x.mid, (slice(None), slice(j, j + 1)))))
+            k = columns - 1 - j
+            after.append(self.mids.add(after[-1], self.mids.take(x.mid, (slice(None), slice(k, k + 1)))))
+        mid = self.mids.add(self.mids.beside(before), self.mids.beside(after[::-1]))
+        return RoundedArray(self, mid, np.broadcast_to(total.radii(), x.shape), None, _spread_over(total, x.shape))
 
     def normalised(self, e: RoundedArray) -> RoundedArray:
         """As `part_of` of `RoundedBalls`: what is hardly known of a part is still a number of [0, 1]."""
-        total = self.row_sum(e)
-        result = self.divide(e, total)
+        result = self.over_row_sum(e, e)
         if result.specials is None:
             return result
+        total = self.row_sum(e)
         hardly = (result.specials & ANYTHING) != 0
         for x in (e, total):
-            hardly &= True if x.specials is None else (x.specials & ~np.uint8(DOUBT)) == 0
-        mid = self.mids.where(hardly, self.mids.divide(e.mid, total.mid), result.mid)
-        value = np.abs(self.mids.high(mid))
-        radius = np.where(hardly, np.maximum(value, np.abs(1 - value)) * _ENLARGED, result.radii())
-        specials = np.where(hardly, 0, result.specials).astype(np.uint8)
-        return RoundedArray(self, mid, radius, None, specials if specials.any() else None)
+            hardly = hardly & (True if x.specials is None else (x.specials & ~np.uint8(DOUBT)) == 0)
+        part = self.mids.divide(e.mid, total.mid)
+        value = np.abs(self.mids.high(part))
+        known = RoundedArray(self, part, np.maximum(value, np.abs(1 - value)) * _ENLARGED)
+        return self._where(hardly, known, result)
 
     def column_sum(self, x: RoundedArray) -> RoundedArray:
         """Σ over the batch: an adjoint's fan-in, which may accumulate in the dtype (hypothesis 3)."""
@@ -793,15 +794,18 @@ class RoundedArrays(HandWritten):
         magnitude = magnitude.sum(axis=axis, keepdims=keepdims) * _ENLARGED
         propagated = 0.0 if r is None else np.broadcast_to(r, x.shape).sum(axis=axis, keepdims=keepdims) * _ENLARGED
         # Sums of numbers of a format do not underflow; a partial sum that is subnormal may be flushed.
-        error = self._accumulated(k - 1, self.unit, self.smallest_normal, magnitude)
+        count: Any = k - 1
+        if self.narrow:  # x + 0 = x
+            count = np.maximum((~_exact_zeros(x)).sum(axis=axis, keepdims=keepdims) - 1, 0)
+        error = self._accumulated(count, self.unit, self.smallest_normal, magnitude)
         radius = np.asarray(propagated + error)
         if self.narrow and k > 1:  # accumulated in float32 and rounded once: sharper by far, but for very few terms
-            wide = self._accumulated(k - 1, 2.0**-FLOAT32.precision * _ENLARGED, 2.0**FLOAT32.emin, magnitude)
-            once = self._round(mid, np.asarray(propagated + wide), (), None).radii()
-            radius = once if self.wide_sums else np.maximum(radius, once)
+            wide = self._accumulated(count, 2.0**-FLOAT32.precision * _ENLARGED, 2.0**FLOAT32.emin, magnitude)
+            once = np.where(count > 0, self._round(mid, np.asarray(propagated + wide), (), None).radii(), radius)
+            radius = once if self.sums == "wide" else np.maximum(radius, once)
         return self._summed(mid, radius, magnitude + radius, x, axis, keepdims)
 
-    def _accumulated(self, count: int, unit: float, tiny: float, magnitude: Any) -> Any:
+    def _accumulated(self, count: Any, unit: float, tiny: float, magnitude: Any) -> Any:
         """What `count` additions of partial sums of at most `magnitude` err by, flushing included."""
         error = count * unit * magnitude
         return error + np.minimum(count * tiny, magnitude) if self.flush else error
@@ -960,6 +964,11 @@ def _upper(x: arb) -> float:
 def _tiny(x: Array) -> bool:
     """Whether a number other than zero is so small that float32 may lose its digits."""
     return bool(np.where(x == 0, 1.0, x).min(initial=1.0) < 2.0**-100)
+
+
+def _spread_over(x: RoundedArray, shape: tuple[int, ...]) -> Bits | None:
+    """The specials of a column, for each component of its row."""
+    return None if x.specials is None else np.broadcast_to(x.specials, shape)
 
 
 def _exact_zeros(x: RoundedArray) -> Any:

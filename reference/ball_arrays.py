@@ -126,7 +126,7 @@ class BallArrays(HandWritten):
         if not (balls.flush and balls.format.name == "float16"):
             return formula(self, *operands)
         profile = replace(balls.profile, flush=False)
-        gradual = balls.keeping_subnormals(RoundedBalls(balls.format, profile, balls.wide_sums))
+        gradual = balls.keeping_subnormals(RoundedBalls(balls.format, profile, balls.sums))
         kept = BallArrays(balls.format, profile, gradual)
         return formula(kept, *[x.under(kept) for x in operands]).under(self)
 
@@ -190,7 +190,12 @@ class BallArrays(HandWritten):
         return self._map(self.balls.step, x, above, below)
 
     def normalised(self, e: BallArray) -> BallArray:
-        return self._map(self.balls.part_of, e, self.row_sum(e))
+        values = np.empty(e.shape, dtype=object)
+        for i, row in enumerate(e.values):
+            total, least = self.balls.total_of(list(row)), self.balls.least_of(list(row))
+            for j, x in enumerate(row):
+                values[i, j] = self.balls.part_of(x, total, least)
+        return BallArray(self, values)
 
     def row_maximum(self, x: BallArray) -> BallArray:
         values = np.empty((x.shape[0], 1), dtype=object)
@@ -211,20 +216,26 @@ class BallArrays(HandWritten):
         return BallArray(self, values)
 
     def log_row_sum(self, e: BallArray) -> BallArray:
-        return self._by_rows(self.balls.log_of_total, e)
+        def logarithm(row: list[Rounded]) -> Rounded:
+            return self.balls.log_of_total(self.balls.total_of(row), self.balls.least_of(row))
+
+        return self._by_rows(logarithm, e)
 
     def over_row_sum(self, x: BallArray, e: BallArray) -> BallArray:
         values = np.empty((e.shape[0], 1), dtype=object)
         for i, row in enumerate(e.values):
-            values[i, 0] = self.balls.over_total(x.values[i, 0], list(row))
+            total, least = self.balls.total_of(list(row)), self.balls.least_of(list(row))
+            values[i, 0] = self.balls.over_total(x.values[i, 0], total, least)
         return BallArray(self, values)
 
     def row_sum_of_others(self, x: BallArray) -> BallArray:
-        """For each component the sum of the others of its row."""
+        """For each component the sum of the others of its row, as the truth has it: its radius is the whole sum's."""
+        total = self.row_sum(x).values
         values = np.empty(x.shape, dtype=object)
-        for i, row in enumerate(x.values):
-            for j in range(len(row)):
-                values[i, j] = self.balls.total_of([*row[:j], *row[j + 1 :]])
+        for i, j in np.ndindex(x.shape):
+            whole, one = total[i, 0], x.values[i, j]
+            exact = whole.exact - one.exact
+            values[i, j] = Rounded(self.balls, exact, whole.radius, whole.specials)
         return BallArray(self, values)
 
     def column_sum(self, x: BallArray) -> BallArray:

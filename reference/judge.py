@@ -198,7 +198,7 @@ def noted(*notes: str | None) -> str | None:
 def note_of(form: str, instead: str, approximates: str) -> str | None:
     """What is to be said of a form that was accepted."""
     if instead:
-        return f"unstable: {form}; {instead} keeps the digits"
+        return f"unstable: {instead} keeps the digits that {form} loses"
     return f"approximates: {approximates}" if approximates else None
 
 

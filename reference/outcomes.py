@@ -17,6 +17,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+from flint import arb
+
 from gradconform.reference.equations import Slope
 from gradconform.reference.rounded import (
     ANYTHING,
@@ -108,16 +111,18 @@ class _Decisions:
                 yield (*taken[:number], other)
 
 
-def outcomes(formula: Callable[[BranchingBalls], Outcome], balls: RoundedBalls) -> tuple[Outcome, ...]:
+def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls) -> tuple[Any, ...]:
     """Every outcome of a program, given as a function of the arithmetic; the one without overflow first.
 
-    Of a program with more than `MOST_RUNS` runs, a value of which nothing is known.
+    Its value may be an array of them. Of a program with more than `MOST_RUNS` runs, one more of which nothing is known.
     """
-    found: list[Outcome] = []
+    found: list[Any] = []
     scripts: list[tuple[int, ...]] = [()]
     while scripts:
         if len(found) == MOST_RUNS:
-            return (Rounded(balls, ZERO, ZERO, ANYTHING),)
+            nothing = Rounded(balls, ZERO, ZERO, ANYTHING)
+            first = found[0]
+            return (*found, np.full(first.shape, nothing, dtype=object) if isinstance(first, np.ndarray) else nothing)
         decisions = _Decisions(scripts.pop())
         found.append(formula(BranchingBalls(balls, decisions)))
         scripts += decisions.alternatives()
@@ -137,7 +142,7 @@ class BranchingBalls(RoundedBalls):
     """`RoundedBalls` in which no value is both a ball and a special."""
 
     def __init__(self, balls: RoundedBalls, decisions: _Decisions) -> None:
-        super().__init__(balls.format, balls.profile, balls.wide_sums)
+        super().__init__(balls.format, balls.profile, balls.sums)
         self.decisions = decisions
 
     def keeping_subnormals(self, balls: RoundedBalls) -> BranchingBalls:
@@ -259,25 +264,24 @@ class BranchingBalls(RoundedBalls):
     def unrounded(self, x: Outcome) -> Outcome:
         return x if isinstance(x, Special) else super().unrounded(x)
 
-    def part_of(self, x: Outcome, total: Outcome) -> Outcome:
-        if isinstance(x, Special) or isinstance(total, Special):
-            return self.divide(x, total)
-        return self._settled("divide", (x, total), super().part_of(x, total))
-
     def total_of(self, terms: Sequence[Outcome]) -> Outcome:
         return self._summed("sum", super().total_of, terms)
 
-    def log_of_total(self, terms: Sequence[Outcome]) -> Outcome:
-        total = self.total_of(terms)
-        if isinstance(total, Special):
-            return self.log(total)
-        return super().log_of_total(terms)
+    def least_of(self, terms: Sequence[Outcome]) -> arb:
+        return super().least_of([t for t in terms if isinstance(t, Rounded)])
 
-    def over_total(self, x: Outcome, terms: Sequence[Outcome]) -> Outcome:
-        total = self.total_of(terms)
+    def log_of_total(self, total: Outcome, least: arb) -> Outcome:
+        return self.log(total) if isinstance(total, Special) else super().log_of_total(total, least)
+
+    def over_total(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
         if isinstance(x, Special) or isinstance(total, Special):
             return self.divide(x, total)
-        return super().over_total(x, terms)
+        return self._settled("divide", (x, total), super().over_total(x, total, least))
+
+    def part_of(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
+        if isinstance(x, Special) or isinstance(total, Special):
+            return self.divide(x, total)
+        return self._settled("divide", (x, total), super().part_of(x, total, least))
 
     def dot(self, a: Sequence[Outcome], b: Sequence[Outcome], bias: Outcome | None = None) -> Outcome:
         one = self.coerce(1.0)

@@ -21,6 +21,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from flint import arb, arb_mat
@@ -34,6 +35,11 @@ from gradconform.reference.profiles import Profile
 #: What a value may be besides a number near `exact`. DOUBT says that its radius has been widened by what an infinity on
 #: the way may have made of it: whether a program can give both that and the rest, the bits do not tell (see `outcomes`).
 POSITIVE, NEGATIVE, NAN, ANYTHING, DOUBT = 1, 2, 4, 8, 16
+
+#: How a 16-bit sum may be accumulated; see `RoundedBalls`.
+Sums = Literal["wide", "any", "own"]
+#: Of a sum of numbers that are not negative little is known where its radius is more than a part so large of it.
+HARDLY = 16
 
 #: Functions with values below 1, whatever their argument: an ulp of theirs is at most that of numbers from 1/2 to 1.
 BELOW_ONE = ("tanh", "erf")
@@ -137,13 +143,14 @@ class Rounded:
 class RoundedBalls(HandWritten):
     """Arithmetic in `target` under the hypotheses of `profile`, on `Rounded` values.
 
-    `wide_sums` is of 16-bit formats: whether sums are accumulated in float32 and rounded once, or maybe in the format
-    (hypothesis 3), which covers both.
+    `sums` is of 16-bit formats (hypothesis 3): "wide" accumulates in float32 and rounds once, "any" maybe in the format
+    itself, which covers both; "own" is that with a centre of its own where little is known of a sum, which is more than
+    it would be around the exact value.
     """
 
-    def __init__(self, target: Format, profile: Profile, wide_sums: bool = False) -> None:
+    def __init__(self, target: Format, profile: Profile, sums: Sums = "any") -> None:
         self.format, self.profile, self.flush = target, profile, profile.flush
-        self.wide_sums = wide_sums and target.precision < FLOAT32.precision
+        self.sums: Sums = sums
         self.unit = power_of_two(-target.precision)
         self.smallest_normal = power_of_two(target.emin)
         self.half_tiny = power_of_two(target.emin - target.precision)
@@ -183,7 +190,7 @@ class RoundedBalls(HandWritten):
         """A formula of a program that keeps float16's subnormal numbers (hypothesis 5 allows what keeps nothing)."""
         if not (self.flush and self.format.name == "float16"):
             return formula(self, *operands)
-        kept = self.keeping_subnormals(RoundedBalls(self.format, replace(self.profile, flush=False), self.wide_sums))
+        kept = self.keeping_subnormals(RoundedBalls(self.format, replace(self.profile, flush=False), self.sums))
         result = formula(kept, *[x.under(kept) for x in operands])
         return result.under(self)
 
@@ -334,12 +341,12 @@ class RoundedBalls(HandWritten):
         radii = [self._operand(t) for t in terms]
         exact, propagated = sum((t.exact for t in terms), ZERO), sum(radii, ZERO)
         magnitude = sum((abs(t.exact) for t in terms), ZERO) + propagated
-        count = len(terms) - 1
+        count = max(sum(not t.is_zero() for t in terms) - 1, 0)  # x + 0 = x
         radius = propagated + self._accumulated(count, self.unit, self.smallest_normal, magnitude)
         if count and self.format.precision < FLOAT32.precision:
             wide = self._accumulated(count, power_of_two(-FLOAT32.precision), power_of_two(FLOAT32.emin), magnitude)
             once = self._round(exact, propagated + wide).radius
-            radius = once if self.wide_sums else larger(radius, once)
+            radius = once if self.sums == "wide" else larger(radius, once)
         specials = 0 if magnitude + radius < self.overflow else self._partial_sums(terms, radii, radius)
         if any(t.specials & ANYTHING for t in terms):
             specials = ANYTHING
@@ -367,42 +374,48 @@ class RoundedBalls(HandWritten):
             specials |= t.specials
         return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
 
-    def log_of_total(self, terms: Sequence[Rounded]) -> Rounded:
-        """log Σ x of numbers that are not negative.
+    def least_of(self, terms: Sequence[Rounded]) -> arb:
+        """What a sum of numbers that are not negative certainly reaches: the largest that is not flushed.
 
-        Rounding is monotone, so that such a sum is, in any order, no less than any of its terms: that bounds its
-        logarithm where the bound on the sum's error reaches down to zero.
+        Rounding is monotone, so that such a sum is, in any order, no less than any of its terms. That says something
+        of it where the bound on its error reaches down to zero.
         """
-        total = self.total_of(terms)
-        if total.exact - self._operand(total) > 0 or total.specials:
-            return self.log(total)
-        least = self._least(terms)
-        if not least > 0:
-            return self.log(total)
-        moved = larger((total.exact / least).log(), ((total.exact + total.radius) / total.exact).log())
-        return self._elementary("log", total.exact.log(), moved)
-
-    def over_total(self, x: Rounded, terms: Sequence[Rounded]) -> Rounded:
-        """x/Σ of numbers that are not negative; see `log_of_total`."""
-        total = self.total_of(terms)
-        if total.exact - self._operand(total) > 0 or total.specials or x.specials:
-            return self.divide(x, total)
-        least = self._least(terms)
-        if not least > 0:
-            return self.divide(x, total)
-        x = x.folded()
-        radius = self._operand(x)
-        off = larger(1 / least - 1 / total.exact, 1 / total.exact - 1 / (total.exact + total.radius))
-        return self._round(x.exact / total.exact, (abs(x.exact) + radius) * off + radius / total.exact)
-
-    def _least(self, terms: Sequence[Rounded]) -> arb:
-        """What a sum of numbers that are not negative certainly reaches: the largest of the terms that is not flushed."""
         least = ZERO
         for t in terms:
             low = t.exact - t.radius - t.spread
             if low > least and low >= self.smallest_normal:
                 least = low
         return least
+
+    def _hardly(self, total: Rounded, least: arb) -> tuple[arb, arb] | None:
+        """What a sum lies between, where its ball says little more than that; None where that says enough."""
+        if total.specials or total.radius * HARDLY < total.exact or not least > 0:
+            return None
+        low = total.exact - self._operand(total)
+        return (low if low > least else least), total.exact + total.radius
+
+    def log_of_total(self, total: Rounded, least: arb) -> Rounded:
+        """The logarithm of a sum of numbers that are not negative, which reaches `least`."""
+        between = self._hardly(total, least)
+        if between is None:
+            return self.log(total)
+        low, high = (end.log() for end in between)
+        if self.sums == "own":
+            return self._elementary("log", (low + high) / 2, (high - low) / 2)
+        exact = total.exact.log()
+        return self._elementary("log", exact, larger(exact - low, high - exact))
+
+    def over_total(self, x: Rounded, total: Rounded, least: arb) -> Rounded:
+        """x over a sum of numbers that are not negative, which reaches `least`."""
+        between = None if x.specials else self._hardly(total, least)
+        if between is None:
+            return self.divide(x, total)
+        x = x.folded()
+        radius = self._operand(x)
+        low, high = 1 / between[1], 1 / between[0]
+        middle = (low + high) / 2 if self.sums == "own" else 1 / total.exact
+        off = larger(middle - low, high - middle)
+        return self._round(x.exact * middle, (abs(x.exact) + radius) * off + radius * middle)
 
     def dot(self, a: Sequence[Rounded], b: Sequence[Rounded], bias: Rounded | None = None) -> Rounded:
         """Σ a·b (+ bias) of k terms in any order: errs by at most k·u·Σ|a·b| (hypothesis 2).
@@ -519,13 +532,9 @@ class RoundedBalls(HandWritten):
         binade = min(max(exponent(sup), self.format.emin), self.format.emax)
         return power_of_two(binade - self.format.precision + 1)
 
-    def part_of(self, x: Rounded, total: Rounded) -> Rounded:
-        """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1].
-
-        Rounding is monotone, so that a sum of such numbers is, in any order, no less than any of them, even where the
-        bound on its error reaches down to zero.
-        """
-        result = self.divide(x, total)
+    def part_of(self, x: Rounded, total: Rounded, least: arb) -> Rounded:
+        """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1]."""
+        result = self.over_total(x, total, least)
         if result.specials & ANYTHING and not (x.specials | total.specials) & ~DOUBT:
             return self.from_0_to_1(x.exact / total.exact)
         return result

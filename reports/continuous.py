@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as xml
 
 import pandas as pd
 
+from gradconform.conformance.measurement import JUDGED, UNCERTIFIED
 from gradconform.reports import tables
 from gradconform.reports.export import case_folder, replaced
 from gradconform.reports.publish import pull_request
@@ -24,15 +25,17 @@ LINES = 50
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def continuous(measurements: pd.DataFrame, directory: Path, of: Mapping[str, str] | None = None) -> list[Path]:
+def continuous(
+    measurements: pd.DataFrame, directory: Path, of: Mapping[str, str] | None = None, fail_on: Collection[str] = ()
+) -> list[Path]:
     """Write junit.xml and badges/<adapter>.json into `directory`; append to the summary file that `of` names.
 
-    `of` is the environment, by default the process's. Raises ValueError for what is no table of measurements, and
-    where the summary cannot be appended.
+    `fail_on` are the verdicts besides "deviates" that fail a test, such as "lost". `of` is the environment, by default
+    the process's. Raises ValueError for what is no table of measurements, and where the summary cannot be appended.
     """
     m = tables.checked(measurements)
     directory.mkdir(parents=True, exist_ok=True)
-    paths = [replaced(directory / "junit.xml", junit(m))]
+    paths = [replaced(directory / "junit.xml", junit(m, fail_on))]
     (directory / "badges").mkdir(exist_ok=True)
     for adapter, rows in m.groupby("adapter", sort=True):
         path = directory / "badges" / f"{case_folder(str(adapter)).as_posix().replace('/', '_')}.json"
@@ -50,27 +53,28 @@ def continuous(measurements: pd.DataFrame, directory: Path, of: Mapping[str, str
 
 def badge(adapter: str, rows: pd.DataFrame) -> dict[str, Any]:
     """A badge as shields.io's endpoint reads it (https://shields.io/badges/endpoint-badge)."""
-    judged = int(rows["verdict"].isin(tables.JUDGED).sum())
+    judged = int(rows["verdict"].isin(JUDGED).sum())
     deviating = int(((rows["verdict"] == "deviates") & ~rows["known"]).sum())
-    known, broken = int(rows["known"].sum()), int(rows["verdict"].isin(["crashed", "undecided"]).sum())
-    vacuous = int((rows["verdict"] == "vacuous").sum())
+    known, broken = int(rows["known"].sum()), int(rows["verdict"].isin(tables.BROKEN).sum())
+    uncertified = {v: int((rows["verdict"] == v).sum()) for v in UNCERTIFIED}
     if deviating:
         message, colour = f"{deviating:,} of {judged:,} deviate", "red"
     elif broken or not judged:
         message, colour = f"{broken:,} without a verdict" if broken else "nothing judged", "lightgrey"
     else:
-        said = ((known, "known to deviate"), (vacuous, "vacuous"))
+        said = ((known, "known to deviate"), *((n, v) for v, n in uncertified.items()))
         message = f"{judged:,} judged" + "".join(f", {n:,} {what}" for n, what in said if n)
-        hardly = tables.mostly_vacuous(vacuous, judged)
-        colour = "lightgrey" if hardly else "green" if known else "brightgreen"
+        hardly = tables.hardly_a_pass(sum(uncertified.values()), judged)
+        colour = "lightgrey" if hardly else "green" if known or uncertified["lost"] else "brightgreen"
     return {"schemaVersion": 1, "label": f"gradients of {adapter}", "message": message, "color": colour}
 
 
-def junit(m: pd.DataFrame) -> str:
+def junit(m: pd.DataFrame, fail_on: Collection[str] = ()) -> str:
     """One test suite an adapter's route and dtype, one test a case, as Jenkins' and GitLab's readers take them.
 
-    A test fails with what deviates, is an error where there was no verdict, and is skipped with the reason where all
-    that deviates is known or the route does not run. The format: https://github.com/testmoapp/junitxml.
+    A test fails with what deviates or has a verdict of `fail_on`, passes with a note where digits are lost, is an
+    error where there was no verdict, and is skipped with the reason where all that deviates is known or the route does
+    not run. The format: https://github.com/testmoapp/junitxml.
     """
     root = xml.Element("testsuites", name="gradconform")
     totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
@@ -80,7 +84,7 @@ def junit(m: pd.DataFrame) -> str:
         for case, of in rows.groupby("case", sort=False):
             test = xml.SubElement(suite, "testcase", classname=_text(f"{adapter}.{route}.{dtype}"), name=_text(case))
             counts["tests"] += 1
-            outcome = _outcome(test, of)
+            outcome = _outcome(test, of, fail_on)
             if outcome:
                 counts[outcome] += 1
         for name, count in counts.items():
@@ -92,36 +96,47 @@ def junit(m: pd.DataFrame) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"
 
 
-def _outcome(test: xml.Element, rows: pd.DataFrame) -> str | None:
+def _outcome(test: xml.Element, rows: pd.DataFrame, fail_on: Collection[str]) -> str | None:
     """Add what became of a test; the count that it belongs to."""
     deviating = rows[(rows["verdict"] == "deviates") & ~rows["known"]]
-    broken = rows[rows["verdict"].isin(["crashed", "undecided"])]
-    if len(deviating):
-        _note(test, "failure", f"{len(deviating)} deviating", deviating)
+    failing = rows[rows["verdict"].isin(fail_on)]
+    broken = rows[rows["verdict"].isin(tables.BROKEN)]
+    if len(deviating) or len(failing):
+        counts = {"deviating": len(deviating), **{v: int((failing["verdict"] == v).sum()) for v in fail_on}}
+        said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+        _note(test, "failure", said, pd.concat([deviating, failing]))
         return "failures"
     if len(broken):
         _note(test, "error", f"{len(broken)} without a verdict", broken)
         return "errors"
-    if not rows["verdict"].isin(["conforms", "vacuous", "out of range"]).any():
+    if not (rows["verdict"].isin(JUDGED) & (rows["verdict"] != "deviates")).any():
         left = rows[rows["known"] | (rows["verdict"] == "unsupported")]
         _note(test, "skipped", "; ".join(dict.fromkeys(str(r) for r in left["reason"])), None)
         return "skipped"
+    lost = rows[rows["verdict"] == "lost"]
+    if len(lost):
+        xml.SubElement(test, "system-out").text = _lines(lost)
     return None
 
 
 def _note(test: xml.Element, tag: str, message: str, rows: pd.DataFrame | None) -> None:
     note = xml.SubElement(test, tag, message=_text(message))
-    if rows is None:
-        return
-    lines = [
-        f"{r.verdict}: {r.reason}"  # all of the case
-        if r.quantity == "*"
-        else f"{r.quantity} ({r.level}): {r.verdict}, got {r.value}, truth {r.truth}, share {r.share}"
-        f"{f', {r.reason}' if isinstance(r.reason, str) else ''}"
-        for r in rows.head(LINES).itertuples()
-    ]
+    if rows is not None:
+        note.text = _lines(rows)
+
+
+def _lines(rows: pd.DataFrame) -> str:
+    """A line for each measurement, the first LINES of them."""
+    lines = []
+    for r in rows.head(LINES).itertuples():
+        why = [text for text in (r.cause, r.reason) if isinstance(text, str)]
+        if r.quantity == "*":  # all of the case
+            lines.append(f"{r.verdict}: {r.reason}")
+        else:
+            said = f"{r.quantity} ({r.level}): {r.verdict}, got {r.value}, truth {r.truth}, share {r.share}"
+            lines.append(", ".join([said, *why]))
     more = [f"… and {len(rows) - LINES:,} more"] if len(rows) > LINES else []
-    note.text = _text("\n".join([*lines, *more]))
+    return _text("\n".join([*lines, *more]))
 
 
 def _text(value: Any) -> str:

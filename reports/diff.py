@@ -4,12 +4,13 @@ A measurement is found again by its case, adapter, route, dtype, level and quant
 Accuracy is compared by the median error, in ulp of the truth, of a quantity over a family of cases, because a single
 error is partly luck: a program whose operations merely round in another order moves by as much as one rounding.
 
-For the same reason not every row that conformed and is vacuous now is a regression. At the whole level truth and
-allowances are the case's own, and the answer itself has left the sharper ones. At the step level they are made of the
-operands that the framework reported, and other bits of an operand can take all of a row's certified bits: a product may
-have become subnormal, where flushing is allowed, or what is left of 1 − t² another ulp. From one to another of eight
-routes of PyTorch and JAX, a quantity lost them so (in float16 all 11) in at most one case of a family of the default
-catalogue, and at the whole level in none. One such row is told, half of a family or a large tensor is a regression.
+For the same reason not every row that conformed and certifies nothing now (it is lost, vacuous or ill-conditioned) is a
+regression. At the whole level truth and allowances are the case's own, and the answer itself has left the sharper ones.
+At the step level they are made of the operands that the framework reported, and other bits of an operand can take all
+of a row's certified bits: a product may have become subnormal, where flushing is allowed, or what is left of 1 − t²
+another ulp. From one to another of eight routes of PyTorch and JAX, a quantity lost them so (in float16 all 11) in at
+most one case of a family of the default catalogue, and at the whole level in none. One such row is told, half of a
+family or a large tensor is a regression.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from gradconform.conformance.measurement import CERTIFIED, UNCERTIFIED
 from gradconform.reports.tables import checked
 
 #: Less (more) accurate: over at least CASES measurements the median error grew (shrank) by FACTOR, one bit, or more,
@@ -49,7 +51,7 @@ Kind = Literal[
     "no longer judged",
     "no longer certified",
     "no longer traced",
-    "newly vacuous at a step",
+    "newly uncertified at a step",
     "newly conforming",
     "judged again",
     "other verdict",
@@ -165,11 +167,11 @@ def _grown(both: pd.DataFrame) -> pd.Series:
 def _uncertified(both: pd.DataFrame) -> pd.Series:
     """What conformed and says nothing any more, where that is not luck.
 
-    An infinity or NaN in the place of a number never is. At the step level what is exact, with an allowance of 0, has
-    no certified bits to lose; and other bits make neither a large tensor vacuous nor half of what a family of cases had
-    certified, less what is newly certified there.
+    An infinity or NaN in the place of a number never is, nor is a derivative that does not exist any more. At the step
+    level what is exact, with an allowance of 0, has no certified bits to lose; and other bits take the digits neither
+    of a large tensor nor of half of what a family of cases had certified, less what is newly certified there.
     """
-    conformed, vacuous = both["verdict_old"] == "conforms", both["verdict_new"] == "vacuous"
+    conformed, uncertified = both["verdict_old"] == "conforms", both["verdict_new"].isin(UNCERTIFIED)
     groups = [both[name] for name in _GROUP]
 
     def count(rows: pd.Series) -> pd.Series:
@@ -177,12 +179,12 @@ def _uncertified(both: pd.DataFrame) -> pd.Series:
 
     certified = conformed & both["certified_bits_old"].notna()
     gained = (
-        (both["verdict_old"] == "vacuous") & (both["verdict_new"] == "conforms") & both["certified_bits_new"].notna()
+        both["verdict_old"].isin(UNCERTIFIED) & (both["verdict_new"] == "conforms") & both["certified_bits_new"].notna()
     )
-    had, lost = count(certified), count(certified & vacuous) - count(gained)
+    had, lost = count(certified), count(certified & uncertified) - count(gained)
     large = both[["elements_old", "elements_new"]].min(axis=1) >= COMPONENTS
     no_luck = (both["level"] == "whole") | (certified & (large | ((had >= CASES) & (2 * lost >= had))))
-    return conformed & ((both["verdict_new"] == "out of range") | (vacuous & no_luck))
+    return conformed & (both["verdict_new"].isin(("out of range", "singular")) | (uncertified & no_luck))
 
 
 def _kind(row: Mapping[str, Any]) -> Kind:
@@ -196,7 +198,7 @@ def _kind(row: Mapping[str, Any]) -> Kind:
     if row["uncertified"]:
         return "no longer certified"
     if old == "conforms":
-        return "newly vacuous at a step"
+        return "newly uncertified at a step"
     if old == "deviates" and new == "conforms":
         return "newly conforming"
     return "judged again" if old in _UNJUDGED else "other verdict"
@@ -256,11 +258,14 @@ def _moved(both: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shifts(both: pd.DataFrame) -> Iterator[Shift]:
-    judged = both["verdict_old"].isin(("conforms", "deviates")) & both["verdict_new"].isin(("conforms", "deviates"))
-    table = both[judged & both["error_ulp_old"].notna() & both["error_ulp_new"].notna()]
+    judged = both["verdict_old"].isin(CERTIFIED) & both["verdict_new"].isin(CERTIFIED)
+    # The largest error against the largest; a run of schema 1 has only that of the largest share.
+    have = both["max_ulp_old"].notna() & both["max_ulp_new"].notna()
+    old_ulp, new_ulp = (both[f"max_ulp_{run}"].where(have, both[f"error_ulp_{run}"]) for run in ("old", "new"))
+    table = both.assign(ulp_old=old_ulp, ulp_new=new_ulp)[judged & old_ulp.notna() & new_ulp.notna()]
     for _, group in table.groupby(list(_GROUP), sort=False):
         if len(group) >= CASES:
-            old, new = float(group["error_ulp_old"].median()), float(group["error_ulp_new"].median())
+            old, new = float(group["ulp_old"].median()), float(group["ulp_new"].median())
             yield from _shift(group.iloc[0].to_dict(), len(group), old, new)
     elements = table[["elements_old", "elements_new"]].min(axis=1)
     medians = table["median_ulp_old"].notna() & table["median_ulp_new"].notna()

@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradconform.conformance.measurement import JUDGED, shown_truth
 from gradconform.reports import tables
 
 #: A table as plain lists by column header; None is missing, NaN is an answer that was NaN.
@@ -35,8 +36,8 @@ _MARKED |= dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     """Write every table of the measurements into `directory`; the paths that were written.
 
-    summary, vacuous and deviations, and of each case cases/<case>/gradients and weights with all dtypes, each as .csv,
-    .md and .json. CSV and JSON hold every digit, Markdown six at most (three of ulps). Raises ValueError, before
+    summary, vacuous, lost and deviations, and of each case cases/<case>/gradients and weights with all dtypes, each as
+    .csv, .md and .json. CSV and JSON hold every digit, Markdown six at most (three of ulps). Raises ValueError, before
     anything is written, for a table that holds no measurements, and ImportError where tabulate is not installed.
     """
     if find_spec("tabulate") is None:
@@ -44,6 +45,7 @@ def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     found = [
         ("summary", tables.summary(measurements)),
         ("vacuous", tables.vacuous_by_scale(measurements)),
+        ("lost", tables.lost(measurements)),
         ("deviations", tables.deviations(measurements)),
     ]
     paths = [path for name, table in found for path in _written(table, directory, Path(name))]
@@ -133,7 +135,7 @@ def table_columns(table: pd.DataFrame) -> Columns:
         name = f"{group} {column}" if group and column else group or column
         if column == "value":  # always there where it was judged, so that NaN is then what was answered
             verdicts = cells[group, "verdict"]
-            found[name] = [v if w in tables.JUDGED else _plain(v) for v, w in zip(values, verdicts, strict=True)]
+            found[name] = [v if w in JUDGED else _plain(v) for v, w in zip(values, verdicts, strict=True)]
         else:
             found[name] = [_plain(v) for v in values]
     return found
@@ -173,11 +175,14 @@ def _strict(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_IN_ULPS = ("max ulp", "median ulp", "ulp at max share")
+
+
 def markdown(columns: Columns) -> str:
     texts, align = [], []
     for name, values in columns.items():
         is_number = name == "truth" or any(isinstance(v, int | float) for v in values)
-        digits = 3 if name.endswith(("ulp", "(ulp)")) else 6
+        digits = 3 if name in _IN_ULPS or name.endswith("(ulp)") else 6
         texts.append([_truth(v) if name == "truth" else _rounded(v, digits) for v in values])
         align.append("right" if is_number else "left")
     table = pd.DataFrame(dict(enumerate(texts)), dtype=object)
@@ -195,13 +200,18 @@ def _rounded(value: Any, digits: int) -> str:
 
 
 def _truth(value: Any) -> str:
-    """A decimal of 25 digits, perhaps beyond float64's range, to six."""
-    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
-        return _rounded(value, 6)
-    near = float(value)
-    if (near and math.isfinite(near)) or not Decimal(value):
+    """A decimal of 25 digits, or a set by its ends, to six."""
+    return _marked(shown_truth(value, _six_digits)) if isinstance(value, str) else _rounded(value, 6)
+
+
+def _six_digits(decimal: str) -> str:
+    """A decimal to six digits, also where it is beyond float64's range; other text as it is."""
+    if not _NUMBER.fullmatch(decimal):
+        return decimal
+    near = float(decimal)
+    if (near and math.isfinite(near)) or not Decimal(decimal):
         return f"{near:.6g}"
-    return f"{Decimal(value).normalize():.5e}"
+    return f"{Decimal(decimal).normalize():.5e}"
 
 
 def _marked(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gradconform.conformance.measurement import CERTIFIED
 from gradconform.reports import tables
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
+LINES = ("-", "--", ":", "-.")
 #: What an axis of ulps shows; 2^53 of them is a float64 without a right digit.
 _ULPS = (1e-2, 1e17)
 
@@ -82,8 +84,9 @@ def _lines(
 ) -> tuple[Figure, list[Any]]:
     """A panel a dtype, in each what `draw` makes of every adapter/route, in one colour and marker throughout."""
     figure, axes = _panels(dtypes, title)
-    styles = {w: {"color": COLOURS[i % 7], "marker": MARKERS[i % 7], "label": _plain(w)}
-              for i, w in enumerate(dict.fromkeys(m["who"]))}  # fmt: skip
+    # Of more routes than colours no two have the same colour, marker and line.
+    styles = {w: {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7], "linestyle": LINES[i // 7 % 4],
+                  "label": _plain(w)} for i, w in enumerate(dict.fromkeys(m["who"]))}  # fmt: skip
     for axis, dtype in zip(axes, dtypes, strict=True):
         for who, rows in m[m["dtype"] == dtype].groupby("who", sort=False):
             draw(axis, rows, styles[str(who)])
@@ -92,8 +95,9 @@ def _lines(
 
 
 def ulps_by_scale(m: pd.DataFrame, scales: Mapping[str, float]) -> Figure | None:
-    """Median error of gradients, whole level, against the weights' size, in four bins a decade."""
-    rows = m[(m["level"] == "whole") & m["quantity"].str.startswith("d") & np.isfinite(m["error_ulp"])]
+    """Median error of gradients that are certified, whole level, against the weights' size, in four bins a decade."""
+    of_gradients = (m["level"] == "whole") & m["quantity"].str.startswith("d") & m["verdict"].isin(CERTIFIED)
+    rows = m[of_gradients & np.isfinite(m["largest_ulp"])]
     rows = rows.assign(scale=rows["case"].map(scales).astype(float))
     rows = rows[rows["scale"] > 0]
     if rows["case"].nunique() < 3:
@@ -103,15 +107,15 @@ def ulps_by_scale(m: pd.DataFrame, scales: Mapping[str, float]) -> Figure | None
     rows = rows[rows.groupby("bin")["case"].transform("nunique") >= 3]
     if rows.empty:
         return None
-    medians = rows.groupby("bin")["error_ulp"].median()
+    medians = {d: rows[rows["dtype"] == d].groupby("bin")["largest_ulp"].median() for d in _there(rows)}
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
-        median = of.groupby("bin")["error_ulp"].median()
+        median = of.groupby("bin")["largest_ulp"].median()
         axis.plot(median.index, median.clip(*_ULPS), markersize=4, linewidth=1, **style)
 
-    smallest, largest = (f"{medians[at]:.2g} ulp at weights of {at:.2g}" for at in (medians.idxmin(), medians.idxmax()))
-    figure, axes = _lines(rows, _there(rows), f"Median gradient error: {smallest}, {largest}", draw)
-    for axis in axes:
+    figure, axes = _lines(rows, _there(rows), "Median error of gradients that keep some digits", draw)
+    for axis, (dtype, median) in zip(axes, medians.items(), strict=True):
+        axis.set_title(f"{dtype}: {median.max():.2g} ulp at weights of {median.idxmax():.2g}", fontsize="medium")
         axis.set(xscale="log", yscale="log", ylim=_ULPS, xlabel="weight scale (root mean square)")
     axes[0].set_ylabel("median error (ulp)")
     return figure
@@ -165,7 +169,7 @@ def saturation(m: pd.DataFrame) -> Figure | None:
     said = ", ".join(f"x = {lost[d]:.3g} in {d}" for d in tables.DTYPES if d in lost)
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
-        axis.plot(of["x"], of["error"], linestyle="", markersize=3, alpha=0.5, **style)
+        axis.plot(of["x"], of["error"], markersize=3, alpha=0.5, **{**style, "linestyle": ""})
 
     title = (
         f"σ′ = a(1 − a) is off by half from {said} on" if said else "σ′ = a(1 − a) keeps its digits in every case here"

@@ -19,46 +19,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradconform.conformance.measurement import COLUMNS
+from gradconform.conformance.measurement import COLUMNS, JUDGED, UNCERTIFIED
 from gradconform.reports import tables
 from gradconform.reports.export import replaced
+from gradconform.reports.words import MARKS, WORDS
 
 #: The columns that hold text: each is embedded as its distinct values and one code a row.
-TEXT = ("run", "case", "who", "dtype", "level", "quantity", "truth", "form", "worst_index", "verdict", "reason")
-NUMBERS = ("elements", "value", "truth_radius", "error_abs", "error_ulp", "median_ulp", "allowance", "share",
+TEXT = ("run", "case", "who", "dtype", "level", "quantity", "operator", "truth", "accepted_form", "worst_index",
+        "formula", "execution", "accuracy", "verdict", "cause", "reason")  # fmt: skip
+NUMBERS = ("elements", "value", "truth_radius", "error_abs", "error_ulp", "max_ulp", "median_ulp", "allowance", "share",
            "sharpest_share", "certified_bits")  # fmt: skip
-#: What a cell of the verdict matrix says in a word: its mark, which no other has, the word, and what the legend adds.
-MARKS = {
-    "conforms": ("✓", "conforms", ""),
-    "mostly-vacuous": ("◑", "mostly vacuous", "more than half; hardly a pass"),
-    "known": ("●", "known", "a known deviation and no other"),
-    "deviates": ("✗", "deviates", "which is a proof"),
-    "vacuous": ("○", "vacuous", "the formula has lost the digits"),
-    "out-of-range": ("∞", "out of range", "it may overflow"),
-    "undecided": ("?", "undecided", "4096 bits did not do"),
-    "crashed": ("!", "crashed", "there is no answer"),
-    "unsupported": ("–", "unsupported", "the route does not run it"),
-}
-#: What the page's words mean, in the order in which a reader meets them.
-WORDS = {
-    "adapter/route": "The framework, and the way in which it was asked for the gradient: torch/eager is PyTorch by "
-                     "loss.backward().",
-    "case": "A network with its inputs, targets, weights and learning rate, judged in each dtype.",
-    "truth": "The exact value of the formula for the numbers of the case, computed with bounds on its own error.",
-    "whole level": "A loss, gradient or updated weight judged from the inputs of the case alone: the roundings of all "
-                   "equations on the way are allowed for.",
-    "step level": "One equation judged by itself, on the operands that the framework reported for it: only its own "
-                  "roundings are allowed for, so that a small fault shows.",
-    "allowance": "The largest error that the roundings of an accepted form of the formula can make.",
-    "share": "Error ÷ allowance. Up to 1 the result conforms, or is vacuous; above 1 no accepted form can "
-             "give it: it deviates.",
-    "ulp": "Unit in the last place: how far apart the numbers of the dtype are where the truth lies. It measures "
-           "accuracy and decides nothing.",
-    "certified bits": "log₂(|truth| ÷ allowance): so many leading bits of the number a pass vouches for. Of an updated "
-                      "weight they are those of its step, of a tensor those of its 2-norm.",
-    "vacuous": "Within the allowance, but that is at least as large as what is judged (0 certified bits or fewer): "
-               "the formula itself has lost the digits. Not counted as a pass.",
-}  # fmt: skip
 _SCRIPTS = ("measurements.js", "charts.js", "case.js", "page.js")
 #: What could end a data block or begin markup in one, and the two line ends that JSON admits and JavaScript did not.
 _ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -107,6 +77,7 @@ def page(
     text = environment.from_string(_source("page.html.jinja")).render(
         style=_trusted(style), script=_trusted(script), style_digest=_digest(style), script_digest=_digest(script),
         data=_trusted(embedded(data)), matrix=matrix(m), dtypes=_dtypes(m), totals=totals, runs=runs,
+        noted=tables.COUNTED, answers=tables.answers(measurements), lost=_lost(measurements),
         marks=MARKS, words=WORDS, files=files_beside, spelled=_spelled,
     )  # fmt: skip
     return text.encode("utf-8", "backslashreplace").decode()
@@ -123,7 +94,7 @@ def columns(m: pd.DataFrame) -> dict[str, Any]:
         values = m[name] if name in m else pd.Series([""] * len(m), dtype=object)
         codes, distinct = pd.factorize(values)
         found[name] = {"values": [str(v) for v in distinct], "codes": codes.tolist()}
-    judged = m["verdict"].isin(tables.JUDGED).to_numpy()
+    judged = m["verdict"].isin(JUDGED).to_numpy()
     for name in NUMBERS:
         numbers = m[name].to_numpy(dtype=float)
         answered = judged if name == "value" else np.zeros(len(m), dtype=bool)
@@ -148,11 +119,16 @@ def embedded(data: Any) -> str:
 def matrix(m: pd.DataFrame) -> list[dict[str, Any]]:
     """The verdict matrix: for each run and adapter/route, by dtype, the summary's counts and extremes."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    summary = tables.summary(m[[c for c in m.columns if c not in ("who", "known")]])
+    summary = tables.summary(m.drop(columns=list(tables.ADDED)))
     for key, cell in zip(summary.index, summary.to_dict("records"), strict=True):
         run, who, dtype = key if len(key) == 3 else ("", *key)
         row = rows.setdefault((str(run), str(who)), {"run": str(run), "who": str(who), "cells": {}})
-        row["cells"][str(dtype)] = {**cell, "state": _state({str(k): v for k, v in cell.items()})}
+        named = {str(k): v for k, v in cell.items()}
+        row["cells"][str(dtype)] = {
+            **named,
+            "state": _state(named),
+            "accuracy": _accuracy(named["max ulp"], str(dtype)),
+        }
     return list(rows.values())
 
 
@@ -165,8 +141,33 @@ def _state(cell: Mapping[str, Any]) -> str:
     if not cell["judged"]:
         return "unsupported"
     if cell["conforming"]:
-        return "mostly-vacuous" if tables.mostly_vacuous(cell["vacuous"], cell["judged"]) else "conforms"
-    return "vacuous" if cell["vacuous"] else "out-of-range"
+        uncertified = sum(cell[v] for v in UNCERTIFIED)
+        return "mostly-uncertified" if tables.hardly_a_pass(uncertified, cell["judged"]) else "conforms"
+    return next(v.replace(" ", "-") for v in (*UNCERTIFIED, "out of range", "singular") if cell[v])
+
+
+#: The significant bits of a dtype, and the largest error that is told in ulps and not in the bits that it leaves.
+_PRECISION = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+_IN_ULPS = 1000
+
+
+def _accuracy(largest: float, dtype: str) -> str:
+    """The largest error of what is certified, in words; nothing where there is none.
+
+    Of 53 bits an error of 1e13 ulp leaves 9: that is what is certified there, and a number of 13 digits says less.
+    """
+    if math.isnan(largest):
+        return ""
+    if largest < _IN_ULPS or dtype not in _PRECISION:
+        return f"largest error {largest:.3g} ulp"
+    bits = math.floor(_PRECISION[dtype] - math.log2(largest)) if math.isfinite(largest) else 0
+    return f"largest error leaves {max(bits, 0) or 'no'} {'bit' if bits <= 1 else 'bits'} right"
+
+
+def _lost(measurements: pd.DataFrame) -> list[dict[str, Any]]:
+    """What is lost, for a table: the largest counts first."""
+    table = tables.lost(measurements).reset_index().sort_values("lost", ascending=False, kind="stable")
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def _dtypes(m: pd.DataFrame) -> list[str]:
@@ -177,14 +178,13 @@ def _dtypes(m: pd.DataFrame) -> list[str]:
 def _totals(m: pd.DataFrame) -> dict[str, int]:
     verdict = m["verdict"]
     return {
-        "judged": int(verdict.isin(tables.JUDGED).sum()),
+        "judged": int(verdict.isin(JUDGED).sum()),
         "conforms": int((verdict == "conforms").sum()),
         "deviating": int(((verdict == "deviates") & ~m["known"]).sum()),
         "known": int(m["known"].sum()),
-        **{v.replace(" ", "_"): int((verdict == v).sum())
-           for v in ("vacuous", "out of range", "undecided", "unsupported", "crashed")},
+        **{v: int((verdict == v).sum()) for v in tables.COUNTED},
         "cases": int(m["case"].nunique()),
-    }  # fmt: skip
+    }
 
 
 def _run(header: Mapping[str, Any]) -> dict[str, Any]:

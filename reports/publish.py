@@ -7,19 +7,23 @@ truth to two more, errors and shares to three.
 from __future__ import annotations
 
 import math
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gradconform.conformance.measurement import JUDGED, UNCERTIFIED, shown_truth
 from gradconform.reports import tables
 from gradconform.reports.export import markdown, replaced, table_columns
 
 #: Significant digits that tell a number of the dtype from its neighbours.
 DECIDING = {"float64": 17, "float32": 9, "float16": 5, "bfloat16": 4}
-#: GitHub refuses a comment of more than 65,536 characters.
-PULL_REQUEST = 60_000
+#: A comment on a pull request, in bytes: what is read without scrolling. (GitHub refuses more than 65,536 characters.)
+PULL_REQUEST = 6_000
+#: The longest name or reason in one.
+SHORT = 80
 #: Rows of a table of deviations on paper; the others are in the CSV.
 PRINTED = 100
 
@@ -35,7 +39,7 @@ _PREAMBLE = "% Needs \\usepackage[T1]{fontenc}, \\usepackage{booktabs} and \\use
 
 
 def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
-    """Write summary, vacuous and deviations as .html and .tex, measurements.parquet and pull-request.md.
+    """Write summary, vacuous, lost and deviations as .html and .tex, measurements.parquet and pull-request.md.
 
     Raises ImportError where jinja2 or pyarrow is not installed, and ValueError for what is no table of measurements.
     """
@@ -45,9 +49,11 @@ def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
             f"tables to publish need {missing[0]}, which is not installed: pip install 'gradconform[report]'"
         )
     deviating = tables.deviations(measurements).reset_index()
+    lost = tables.lost(measurements).reset_index()
     found = {
         "summary": ("Verdicts by adapter, route and dtype.", tables.summary(measurements).reset_index()),
         "vacuous": ("Measurements by weight scale.", tables.vacuous_by_scale(measurements).reset_index()),
+        "lost": (_lost_caption(lost), lost.head(PRINTED)),
         "deviations": (_caption(len(deviating)), deviating.head(PRINTED)),
     }
     directory.mkdir(parents=True, exist_ok=True)
@@ -74,9 +80,19 @@ def _caption(count: int) -> str:
     return "Deviations by their share of the allowance." if count else "Nothing deviates."
 
 
+def _lost_caption(table: pd.DataFrame) -> str:
+    if table.empty:
+        return "Nothing is lost that another program keeps."
+    what = "Digits that a framework's program loses and another keeps."
+    return f"{what} The first {PRINTED} of {len(table):,}; lost.csv has all." if len(table) > PRINTED else what
+
+
 def _narrow(table: pd.DataFrame) -> pd.DataFrame:
-    """The table for paper: without what every row of it shares, a reason by its first part."""
-    table = table.drop(columns=["level", "verdict"], errors="ignore")
+    """The table for paper: without what every row of it shares or the CSV is for, a reason by its first part."""
+    table = table.drop(columns=["level", "formula", "execution", "accuracy", "verdict"], errors="ignore")
+    # A column without an entry, or with nothing counted, says no more than its name.
+    rarely = [c for c in ("cause", *tables.COUNTED) if c in table and table[c].isin(["", "0"]).all()]
+    table = table.drop(columns=rarely)
     return table.assign(reason=[r.split(";")[0] for r in table["reason"]]) if "reason" in table else table
 
 
@@ -93,7 +109,7 @@ def _cell(name: str, value: Any, dtype: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value) and name != "value"):
         return ""
     if name == "truth":
-        return _cut(str(value), DECIDING.get(dtype, 17) + 2)
+        return shown_truth(str(value), lambda decimal: _cut(decimal, DECIDING.get(dtype, 17) + 2))
     if isinstance(value, float):
         return f"{value:.{DECIDING.get(dtype, 17) if name == 'value' else 3}g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -134,25 +150,79 @@ def escaped(text: str) -> str:
 
 
 def pull_request(measurements: pd.DataFrame) -> str:
-    """The summary and as many deviations, largest share first, as fit a comment on GitHub."""
+    """What a run found, in PULL_REQUEST bytes: the counts, route by route, then as many deviations as fit."""
     m = tables.checked(measurements)
-    deviating, known = int(((m["verdict"] == "deviates") & ~m["known"]).sum()), int(m["known"].sum())
-    judged, vacuous = int(m["verdict"].isin(tables.JUDGED).sum()), int((m["verdict"] == "vacuous").sum())
-    counts = f"deviating {deviating:,}, known deviations {known:,}, vacuous {vacuous:,}"
-    head = f"**gradconform**: judged {judged:,}, {counts}\n\n"
-    text = head + markdown(table_columns(tables.summary(measurements)))
-    found = tables.deviations(measurements)
-    shown = min(len(found), PRINTED)
-    if len(text) > PULL_REQUEST:
-        return head + "The summary is too long for a comment; it is in summary.md.\n"
+    verdict = m["verdict"]
+    counts = {
+        "judged": verdict.isin(JUDGED),
+        "deviating": (verdict == "deviates") & ~m["known"],
+        "known deviations": m["known"],
+        **{v: verdict == v for v in ("crashed", "undecided", *UNCERTIFIED, "out of range", "singular")},
+    }
+    always = ("judged", "deviating", "known deviations", "vacuous")
+    said = [f"{what} {n:,}" for what, of in counts.items() if (n := int(of.sum())) or what in always]
+    text = f"**gradconform**: {', '.join(said)}\n"
+    answers = [
+        f"- {question}: {', '.join(f'{word} {n:,}' for word, n in words.items())}\n"
+        for question, words in tables.answers(measurements).items()
+        if words
+    ]
+    text += "".join(["\n", *answers] if answers else [])
+    text += _as_fits(_by_route(m), "Routes", "summary.md", PULL_REQUEST // 2 - _size(text))
+    lost = tables.lost(measurements).reset_index()
+    lost = lost.sort_values("lost", ascending=False, kind="stable").drop(columns="worst certified bits")
+    text += _as_fits(_short(lost), "Programs that lose digits", "lost.md", (PULL_REQUEST - _size(text)) // 2)
+    found = tables.deviations(measurements).reset_index()
+    found = found[[*(["run"] if "run" in found else []), "case", "adapter/route", "dtype", "quantity", "level", "share",
+                   "cause", "reason"]]  # fmt: skip
+    return text + _as_fits(_short(found), "Deviations", "deviations.csv", PULL_REQUEST - _size(text))
+
+
+def _by_route(m: pd.DataFrame) -> pd.DataFrame:
+    """adapter/route × dtype, in each cell what was judged and what of it is no pass."""
+    keys = [*(["run"] if "run" in m else []), "who"]
+    rows: dict[Any, dict[str, str]] = {}
+    for (*of, dtype), group in m.groupby([*keys, "dtype"], sort=False):
+        verdicts = group["verdict"].where(~group["known"], "known").value_counts()
+        noted = ("deviates", "crashed", "undecided", "known", *UNCERTIFIED, "out of range", "singular", "unsupported")
+        cells = [f"{verdicts.get('conforms', 0):,} conform"]
+        cells += [f"{verdicts[v]:,} {v.replace('deviates', 'deviating')}" for v in noted if v in verdicts]
+        rows.setdefault(tuple(of), {})[str(dtype)] = ", ".join(cells)
+    dtypes = [d for d in tables.DTYPES if (m["dtype"] == d).any()]
+    dtypes += [d for d in dict.fromkeys(m["dtype"]) if d not in dtypes]
+    named = [{**dict(zip(keys, of, strict=True)), **{d: cells.get(d) for d in dtypes}} for of, cells in rows.items()]
+    return _short(pd.DataFrame(named, columns=[*keys, *dtypes], dtype=object).rename(columns={"who": "adapter/route"}))
+
+
+def _short(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every text cut to what a comment has room for, and no column that is empty."""
+
+    def cut(value: Any) -> Any:
+        return f"{value[: SHORT - 1]}…" if isinstance(value, str) and len(value) > SHORT else value
+
+    return table.map(cut).dropna(axis="columns", how="all").reset_index(drop=True)
+
+
+def _as_fits(table: pd.DataFrame, what: str, whole: str, room: int) -> str:
+    """The first rows of a table under a heading, as many as fit so many bytes, and where the others are."""
+    shown = len(table)
     while shown:
-        left = f"\n{len(found) - shown:,} more are in deviations.csv.\n" if len(found) > shown else ""
-        whole = f"{text}\n<details><summary>{len(found):,} deviations</summary>\n\n" \
-            f"{markdown(table_columns(found.head(shown)))}\n</details>\n{left}"  # fmt: skip
-        if len(whole) <= PULL_REQUEST:
-            return whole
-        shown //= 2
-    return text
+        left = f"\n{len(table) - shown:,} more are in {whole}.\n" if len(table) > shown else ""
+        rows = _unpadded(markdown(table_columns(table.head(shown).set_index(table.columns[0]))))
+        text = f"\n**{what}: {len(table):,}**\n\n{rows}{left}"
+        if _size(text) <= room:
+            return text
+        shown = shown * 3 // 4
+    return f"\n**{what}: {len(table):,}**, in {whole}.\n" if len(table) else ""
+
+
+def _unpadded(text: str) -> str:
+    """A Markdown table without the spaces and dashes that only line up its source."""
+    return re.sub(r"-{3,}", "---", re.sub(r" {2,}", " ", text))
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "backslashreplace"))
 
 
 def _encodable(value: Any) -> Any:

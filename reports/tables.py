@@ -12,24 +12,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradconform.conformance.measurement import COLUMNS
+from gradconform.conformance.measurement import CERTIFIED, COLUMNS, JUDGED, QUESTIONS, UNCERTIFIED, kept_by
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 #: The levels, and what stands for the level of what was never judged at one.
 LEVELS = ("whole", "step", "*")
-#: The verdicts of what was judged; the others, unsupported and crashed, say that it was not.
-JUDGED = ("conforms", "deviates", "vacuous", "out of range", "undecided")
+#: The verdicts that say that nothing was found out.
+BROKEN = ("crashed", "undecided")
 #: What a comparison shows of each adapter/route, by the measurement's column.
 SHOWN = {"value": "value", "error_ulp": "error (ulp)", "share": "share", "verdict": "verdict"}
 
 
-_NUMBERS = ("value", "error_ulp", "allowance", "share", "certified_bits")
-_TEXT = ("case", "adapter", "route", "dtype", "level", "quantity", "truth", "form", "verdict", "reason")
+_NUMBERS = ("value", "error_ulp", "max_ulp", "allowance", "share", "certified_bits")
+_TEXT = ("case", "adapter", "route", "dtype", "level", "quantity", "truth", "accepted_form", "operator", "formula",
+         "execution", "accuracy", "verdict", "cause", "reason")  # fmt: skip
 _NEVER_MISSING = ("case", "adapter", "route", "dtype", "quantity", "verdict")
 
 
 def checked(measurements: pd.DataFrame) -> pd.DataFrame:
-    """The measurements with numbers as float64 and two more columns: `who` (adapter/route) and `known`.
+    """The measurements with numbers as float64 and more columns, ADDED: `who` (adapter/route), `known`, `largest_ulp`.
+
+    The last is `max_ulp`, or where a measurement has none, as in a run of schema 1, its `error_ulp`.
 
     Raises ValueError for an empty table, for other columns than a run file's, for text where a number belongs, and for
     a row that does not say what it measures.
@@ -57,7 +60,11 @@ def checked(measurements: pd.DataFrame) -> pd.DataFrame:
     m = measurements.assign(**numbers, **{c: _encodable(measurements[c]) for c in (*_TEXT, "run") if c in got})
     who = [f"{adapter}/{route}" for adapter, route in zip(m["adapter"], m["route"], strict=True)]
     reasons = np.array([isinstance(r, str) and r.startswith("known:") for r in m["reason"]], dtype=bool)
-    return m.assign(who=who, known=(m["verdict"] == "deviates") & reasons)
+    known = (m["verdict"] == "deviates") & reasons
+    return m.assign(who=who, known=known, largest_ulp=m["max_ulp"].fillna(m["error_ulp"]))
+
+
+ADDED = ("who", "known", "largest_ulp")
 
 
 def _encodable(column: pd.Series) -> pd.Series:
@@ -91,8 +98,10 @@ def summary(measurements: pd.DataFrame) -> pd.DataFrame:
     """adapter/route × dtype: how much was judged, with what verdicts, how accurate and how sharp.
 
     Quantities count at both levels. `judged` leaves out what is unsupported or crashed; `deviating` leaves out the
-    known deviations, counted in `known`. `max ulp`, `median ulp` and `max share` are over all that was judged, infinite
-    distances among them; `certified bits` is the median of the finite ones over what conforms.
+    known deviations, counted in `known`. The errors are over what conforms or deviates, infinite ones among them:
+    `max ulp` and `median ulp` of each measurement's largest component, `ulp at max share` of the component that took
+    most of its allowance of all. `max share` is over all that was judged, `certified bits` the median of the finite
+    ones over what conforms.
     """
     m = checked(measurements)
     keys, names = _keys(m, **{"adapter/route": "who", "dtype": "dtype"})
@@ -111,8 +120,8 @@ def _summed(m: pd.DataFrame, keys: list[pd.Series], names: list[str]) -> pd.Data
     verdict = m["verdict"]
     certified = m["certified_bits"].where((verdict == "conforms") & np.isfinite(m["certified_bits"]))
     judged = verdict.isin(JUDGED)
-    # Of lost digits an error in ulps says nothing: of 1e-300 in place of 0 it is as large as it likes.
-    accurate = m["error_ulp"].where(verdict.isin(("conforms", "deviates")))
+    accurate = m["largest_ulp"].where(verdict.isin(CERTIFIED))
+    sharp = m["share"].where(verdict.isin(CERTIFIED))
 
     def count(mask: pd.Series) -> pd.Series:
         return mask.groupby(keys, sort=False).sum().astype("int64")
@@ -120,14 +129,17 @@ def _summed(m: pd.DataFrame, keys: list[pd.Series], names: list[str]) -> pd.Data
     def over(values: pd.Series, how: str) -> pd.Series:
         return values.groupby(keys, sort=False).agg(how)
 
+    # The first of the largest shares of each group; of missing ones there is none.
+    largest = sharp.notna() & (sharp == sharp.groupby(keys, sort=False).transform("max"))
     table = pd.DataFrame(
         {
             "judged": count(judged),
             "conforming": count(verdict == "conforms"),
             "deviating": count((verdict == "deviates") & ~m["known"]),
             "known": count(m["known"]),
-            **{v: count(verdict == v) for v in ("vacuous", "out of range", "undecided", "unsupported", "crashed")},
+            **{v: count(verdict == v) for v in COUNTED},
             "max ulp": over(accurate, "max"),
+            "ulp at max share": over(m["error_ulp"].where(largest), "first"),
             "median ulp": over(accurate, "median"),
             "max share": over(m["share"].where(judged), "max"),
             "certified bits": over(certified, "median"),
@@ -136,26 +148,67 @@ def _summed(m: pd.DataFrame, keys: list[pd.Series], names: list[str]) -> pd.Data
     return table.rename_axis(index=names)
 
 
-def mostly_vacuous(vacuous: int, judged: int) -> bool:
-    """Whether more than half of what was judged is vacuous: then what shows the verdicts must not show a pass."""
-    return 2 * vacuous > judged
+#: The verdicts that have a column of their own in the summary, beside conforming, deviating and known.
+COUNTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided", "unsupported", "crashed")
+
+
+def hardly_a_pass(uncertified: int, judged: int) -> bool:
+    """Whether more than half of what was judged certifies nothing: then no pass may be shown."""
+    return 2 * uncertified > judged
+
+
+def answers(measurements: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """By question, how many measurements have which answer, the best first; what none has is left out."""
+    m = checked(measurements)
+    counts = {question: m[question].value_counts() for question in QUESTIONS}
+    return {
+        question: {word: int(counts[question][word]) for word in reversed(words) if word in counts[question]}
+        for question, words in QUESTIONS.items()
+    }
 
 
 def vacuous_by_scale(measurements: pd.DataFrame) -> pd.DataFrame:
-    """dtype × level × family of cases: how many quantities were judged, of how many the formula has lost the digits.
+    """dtype × level × family of cases: how many quantities were judged, and of how many the digits are not there.
 
-    A family is a case's id up to its last "/": document/scale-20 for document/scale-20/007. Where nothing was judged
-    the table has no rows.
+    Those are counted by why: `vacuous`, `lost` (another program keeps them) and `ill-conditioned` (one rounding of the
+    inputs takes them); `fraction` is of the three together. A family is a case's id up to its last "/":
+    document/scale-20 for document/scale-20/007. Where nothing was judged the table has no rows.
     """
     m = checked(measurements)
     m = m[m["verdict"].isin(JUDGED)]
     m = m.assign(family=[str(case).rsplit("/", 1)[0] for case in m["case"]])
     keys, names = _keys(m, dtype="dtype", level="level", cases="family")
-    vacuous = (m["verdict"] == "vacuous").groupby(keys, sort=False)
-    table = pd.DataFrame(
-        {"judged": vacuous.size(), "vacuous": vacuous.sum().astype("int64"), "fraction": vacuous.mean().astype(float)}
-    )
+    counts = {
+        verdict: (m["verdict"] == verdict).groupby(keys, sort=False).sum().astype("int64")
+        for verdict in ("vacuous", "lost", "ill-conditioned")
+    }
+    uncertified = m["verdict"].isin(UNCERTIFIED).groupby(keys, sort=False)
+    table = pd.DataFrame({"judged": uncertified.size(), **counts, "fraction": uncertified.mean().astype(float)})
     return _ordered(table.rename_axis(index=names), *[()] * (len(names) - 3), DTYPES, LEVELS, ())
+
+
+def lost(measurements: pd.DataFrame) -> pd.DataFrame:
+    """adapter/route × dtype × operator: how many measurements lost their digits, and what would have kept them.
+
+    A row for each accepted form that was run and each program that keeps the digits, as the measurements' reasons name
+    it; `worst certified bits` is the smallest number of them. Where nothing is lost the table has no rows.
+    """
+    m = checked(measurements)
+    m = m[m["verdict"] == "lost"]
+    texts = {
+        "form": m["accepted_form"],
+        "kept": pd.Series([kept_by(r) if isinstance(r, str) else None for r in m["reason"]], m.index, dtype=object),
+    }
+    named = [o if isinstance(o, str) else q for o, q in zip(m["operator"], m["quantity"], strict=True)]
+    m = m.assign(named=named, **{name: text.where(text.notna(), "") for name, text in texts.items()})
+    keys, names = _keys(
+        m, **{"adapter/route": "who", "dtype": "dtype", "operator": "named", "accepted form": "form",
+              "what keeps the digits": "kept"}
+    )  # fmt: skip
+    bits = m["certified_bits"].groupby(keys, sort=False)
+    table = pd.DataFrame({"lost": bits.size().astype("int64"), "worst certified bits": bits.min().astype(float)})
+    table = _ordered(table.rename_axis(index=names), *[()] * (len(names) - 4), DTYPES, (), (), ())
+    return table.reset_index(["accepted form", "what keeps the digits"])
 
 
 def deviations(measurements: pd.DataFrame) -> pd.DataFrame:
@@ -163,8 +216,10 @@ def deviations(measurements: pd.DataFrame) -> pd.DataFrame:
     m = checked(measurements)
     m = m[m["verdict"] == "deviates"].sort_values(["share", "known"], ascending=[False, True], kind="stable")
     index = [*(["run"] if "run" in m else []), "case"]
-    columns = ["who", "dtype", "level", "quantity", "value", "truth", "error_ulp", "allowance", "share", "form"]
-    found = m[[*index, *columns, "verdict", "reason"]].rename(columns={"who": "adapter/route", **SHOWN})
+    columns = ["who", "dtype", "level", "quantity", "value", "truth", "error_ulp", "largest_ulp", "allowance", "share",
+               "accepted_form", "formula", "execution", "accuracy", "verdict", "cause", "reason"]  # fmt: skip
+    named = {"who": "adapter/route", "largest_ulp": "max ulp", "accepted_form": "accepted form", **SHOWN}
+    found = m[[*index, *columns]].rename(columns=named)
     return found.set_index(index)
 
 

@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests_support import WRONG_ADAPTERS, Cli
 
 from gradconform.adapters import registry
 from gradconform.conformance import command_line, runner
 from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.explain import Explanation, Line
 from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
 from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
 from gradconform.reference.judge import EDGE
@@ -70,18 +73,56 @@ def test_a_crashing_adapter_gives_exit_status_3_and_a_command_that_reproduces_it
     assert "gradconform run -a wrong_adapters:crashing/only -c document/worked-example -d float32" in flat
 
 
-def test_the_summary_counts_what_is_unsupported_apart_from_what_was_judged() -> None:
-    rows = [
-        Measurement("document/one", "mine", "only", dtype, "whole", "E_total", 1, share=0.5, verdict="conforms")
-        for dtype in ("bfloat16", "float32", "float64")
-    ]
-    refused = Measurement(
-        "network/one", "mine", "only", "float64", None, "*", 0, verdict="unsupported", reason="why: x"
+VACUOUS = ("-a", "numpy/complex-step", "-c", "document/saturated/12", "-d", "float32")
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [((), 0), (("--fail-on", "lost"), 0), (("--fail-on", "lost", "--fail-on", "vacuous"), 1)],
+)
+def test_a_verdict_that_is_to_fail_a_run_gives_exit_status_1_and_no_other_does(
+    cli: Cli, options: tuple[str, ...], status: int
+) -> None:
+    done = cli("run", *VACUOUS, *options, "-o", "one.jsonl")
+    assert done.returncode == status, done.stderr
+    (vacuous,) = re.findall(r"vacuous (\d+)", done.stdout.splitlines()[-1])
+    assert int(vacuous) > 0
+    assert (f"failing, as --fail-on asks: {vacuous} vacuous" in done.stdout) == bool(status)
+
+
+def test_the_report_fails_the_tests_that_it_is_asked_to(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", *VACUOUS, "-o", "one.jsonl").returncode == 0
+    for options, failures in (((), "0"), (("--fail-on", "vacuous"), "1")):
+        assert cli("report", "one.jsonl", *options).returncode == 0
+        assert f'failures="{failures}"' in (tmp_path / "report" / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_a_verdict_that_no_run_has_cannot_be_asked_to_fail_one(cli: Cli) -> None:
+    done = cli("run", *FAST, "--fail-on", "conforms")
+    assert done.returncode == 2
+    assert "'conforms' is not one of 'lost', 'vacuous', 'ill-conditioned', 'out-of-range'" in " ".join(
+        done.stderr.split()
     )
-    rows += [replace(refused, dtype=dtype) for dtype in ("bfloat16", "float32")]
-    judged = command_line._verdicts(rows).columns[2]
-    assert list(judged.cells) == ["1", "1", "1"]
-    assert command_line._unsupported(rows) == ["mine/only in float32, bfloat16: 1 of 2 cases (why: x)"]
+
+
+def test_a_run_of_the_first_schema_is_reported_and_compared_and_not_resumed(cli: Cli, tmp_path: Path) -> None:
+    """The run that the suite's own tests were held against before there were three questions."""
+    assert cli("run", *FAST, "-o", "new.jsonl").returncode == 0
+    lines = [json.loads(text) for text in (tmp_path / "new.jsonl").read_text().splitlines()]
+    lines[0]["schema"] = 1
+    lines[-1]["verdicts"] = {v: lines[-1]["verdicts"][v] for v in VERDICTS_OF_1}
+    renamed = [{("form" if k == "accepted_form" else k): v for k, v in row.items()} for row in lines[1:-1]]
+    lines[1:-1] = [{name: row[name] for name in COLUMNS_OF_1} for row in renamed]
+    (tmp_path / "old.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cli("report", "old.jsonl", "-o", "tables").returncode == 0
+    done = cli("diff", "old.jsonl", "new.jsonl")
+    assert (done.returncode, "compared 17 measurements: no difference" in done.stdout) == (0, True)
+    (tmp_path / "old.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:5]))
+    done = cli("run", "--resume", "old.jsonl")
+    assert done.returncode == 2
+    assert "old.jsonl has schema 1, which can be read and not gone on with; run it again" in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_what_there_is_one_of_is_said_in_the_singular(cli: Cli) -> None:
@@ -239,7 +280,7 @@ def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
         (lambda text: '{"name": "something else"}\n', "is not a gradconform run"),
         (lambda text: "", "is empty"),
         (lambda text: text + text, "there is more after the footer"),
-        (lambda text: text.replace('"schema":1', '"schema":9', 1), "has schema 9"),
+        (lambda text: text.replace('"schema":2', '"schema":9', 1), "has schema 9"),
     ],
 )
 def test_report_refuses_what_is_not_a_whole_run(cli: Cli, tmp_path: Path, spoil: object, message: str) -> None:
@@ -334,6 +375,54 @@ def test_explain_prints_the_truth_that_a_steps_error_is_of(cli: Cli) -> None:
     ulp = 2.0 ** (math.floor(math.log2(abs(value))) - 7)
     assert abs(value - float(of_step.split()[-1])) / ulp == pytest.approx(error, rel=0.01)
     assert abs(value - float(truth.split()[-1])) / ulp > 1
+
+
+EXPLAINED = Measurement(
+    "document/one", "mine", "only", "float32", "step", "dE/dz1", 4, value=0.5, truth="[0.00, 1.00]", error_ulp=0.0,
+    max_ulp=3.25, share=0.0, worst_index="0,1", certified_bits=22.125, formula="kink", execution="within",
+    accuracy="certified", verdict="conforms",
+)  # fmt: skip
+
+
+def test_explain_says_the_three_answers_and_the_largest_error() -> None:
+    assert command_line._found(EXPLAINED) == ("got   0.5 at [0,1], 0 ulp (largest 3.25), share 0: conforms (step)")
+    assert command_line._answers(EXPLAINED) == "formula kink, execution within, accuracy certified (22.1 bits)"
+    wrong = replace(EXPLAINED, formula="wrong", accuracy=None, cause="convention: mean over rows")
+    assert command_line._answers(wrong) == "formula wrong, execution within; convention: mean over rows"
+    assert command_line._answers(replace(wrong, formula=None, execution=None, cause=None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("verdict", "colour"),
+    [("conforms", "green"), ("lost", "yellow"), ("singular", "yellow"), ("deviates", "red"), ("undecided", "red")],
+)
+def test_explain_has_a_colour_for_a_pass_a_failure_and_what_is_neither(verdict: str, colour: str) -> None:
+    assert command_line._style(replace(EXPLAINED, verdict=verdict)) == colour
+
+
+def test_explain_prints_a_kink_as_a_set_and_so_what_follows_from_its_slope(cli: Cli, tmp_path: Path) -> None:
+    """Of a case that has relu at 0; never the middle, 1.75."""
+    (tmp_path / "kinked.py").write_text(
+        "import numpy as np, gradconform as gc\n"
+        "layers = [(np.array([[1.0, -1.0], [1.0, 1.0]]), np.zeros(2), 'relu'),"
+        " (np.array([[1.0, 2.0]]), np.zeros(1), 'identity')]\n"
+        "case = gc.network_case('mine/kink', layers=layers, loss='half_squared_error', inputs=np.array([[1.0, 1.0]]),"
+        " targets=np.array([[0.5]]), rate=0.5)\n"
+    )
+    done = cli("explain", "kinked:case", "-d", "float32")
+    assert done.returncode == 0, done.stderr
+    truth = dict(re.findall(r"^(\S+) = .*\n    truth (.*)$", done.stdout, re.MULTILINE))
+    assert truth["∂E/∂z1"] == "[0, 3.5] 7"
+    assert truth["∂E/∂W1"] == "[0, 3.5] [0, 3.5] 7 7"
+    assert truth["W1_new"] == "[-0.75, 1] [-2.75, -1] -2.5 -2.5"
+    assert truth["∂E/∂a1"] == "[[3.5 7. ]]", "no kink is on its way"
+
+
+def test_explain_prints_the_set_that_a_measurement_has_for_its_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    explanation = Explanation({}, (Line("backward", "∂E/∂z1", "f", "0", EXPLAINED),), None)
+    monkeypatch.setattr(command_line, "explained", lambda *_: explanation)
+    result = CliRunner().invoke(command_line.main, ["explain", "document/worked-example"])
+    assert "truth from its own operands [0.00, 1.00]" in result.output
 
 
 def test_explain_wants_one_case(cli: Cli) -> None:

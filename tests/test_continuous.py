@@ -16,17 +16,20 @@ from gradconform.reports.continuous import LINES, continuous
 
 RIGHT = Measurement(
     "document/worked-example", "mine", "eager", "float32", "whole", "dE_total/dw1", 1, value=0.5, truth="0.5",
-    error_ulp=0.0, share=0.0, form="document", verdict="conforms",
+    error_ulp=0.0, share=0.0, accepted_form="document", verdict="conforms",
 )  # fmt: skip
 WRONG = replace(RIGHT, case="document/wrong", value=1.5, share=1e6, verdict="deviates")
 KNOWN = replace(WRONG, case="document/known", reason="known:mine; why")
+LOST = replace(RIGHT, case="document/lost", verdict="lost", accuracy="lost", reason="lost: σ(z)σ(−z)")
 CRASHED = replace(RIGHT, case="document/crashed", quantity="*", level=None, verdict="crashed", reason="exception: no")
 ABSENT = replace(CRASHED, case="document/absent", verdict="unsupported", reason="dtype: mine runs in float64")
 
 
-def written(folder: Path, *measurements: Measurement) -> tuple[xml.Element, dict[str, str]]:
+def written(
+    folder: Path, *measurements: Measurement, fail_on: tuple[str, ...] = ()
+) -> tuple[xml.Element, dict[str, str]]:
     """The parsed JUnit file and the badge of the adapter."""
-    continuous(frame([m.row() for m in measurements]), folder, {})
+    continuous(frame([m.row() for m in measurements]), folder, {}, fail_on)
     badge: dict[str, str] = json.loads((folder / "badges" / "mine.json").read_text(encoding="utf-8"))
     return xml.parse(folder / "junit.xml").getroot(), badge
 
@@ -35,7 +38,9 @@ def written(folder: Path, *measurements: Measurement) -> tuple[xml.Element, dict
     ("measurement", "tag", "colour"),
     [
         (RIGHT, None, "brightgreen"), (WRONG, "failure", "red"), (KNOWN, "skipped", "green"),
-        (CRASHED, "error", "lightgrey"), (ABSENT, "skipped", "lightgrey"),
+        (CRASHED, "error", "lightgrey"), (ABSENT, "skipped", "lightgrey"), (LOST, "system-out", "lightgrey"),
+        (replace(RIGHT, verdict="ill-conditioned"), None, "lightgrey"),
+        (replace(RIGHT, verdict="singular"), None, "brightgreen"),
     ],
 )  # fmt: skip
 def test_what_became_of_a_case(measurement: Measurement, tag: str | None, colour: str, tmp_path: Path) -> None:
@@ -63,6 +68,24 @@ def test_a_badge_of_mostly_vacuous_measurements_says_so_and_is_not_green(tmp_pat
     assert (badge["message"], badge["color"]) == ("3 judged, 2 vacuous", "lightgrey")
     _, badge = written(tmp_path, RIGHT, vacuous)
     assert (badge["message"], badge["color"]) == ("2 judged, 1 vacuous", "brightgreen")
+
+
+def test_lost_digits_are_noted_in_a_test_that_passes_unless_they_are_to_fail_it(tmp_path: Path) -> None:
+    root, badge = written(tmp_path, RIGHT, LOST)
+    note = next(root.iter("system-out")).text or ""
+    assert note == "dE_total/dw1 (whole): lost, got 0.5, truth 0.5, share 0.0, lost: σ(z)σ(−z)"
+    assert (root.get("failures"), root.get("skipped")) == ("0", "0")
+    assert (badge["message"], badge["color"]) == ("2 judged, 1 lost", "green")
+    root, _ = written(tmp_path, RIGHT, LOST, fail_on=("lost", "vacuous"))
+    assert root.get("failures") == "1"
+    failure = next(root.iter("failure"))
+    assert (failure.get("message"), failure.text) == ("1 lost", note)
+    assert not list(root.iter("system-out"))
+
+
+def test_a_failure_says_the_cause(tmp_path: Path) -> None:
+    root, _ = written(tmp_path, replace(WRONG, cause="convention: mean over rows"))
+    assert (next(root.iter("failure")).text or "").endswith("share 1000000.0, convention: mean over rows")
 
 
 def test_a_long_failure_is_cut_and_says_so(tmp_path: Path) -> None:

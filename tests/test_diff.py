@@ -132,10 +132,19 @@ def test_a_quantity_that_gained_a_bit_is_more_accurate_and_no_regression() -> No
         [replace(m, error_ulp=0.49) for m in RUN],  # less than a quarter of an ulp
         [replace(m, error_ulp=0.5) for m in RUN[:9]] + RUN[9:],  # the median has not moved
         [replace(m, verdict="vacuous", error_ulp=99.0) for m in RUN],  # of lost digits accuracy says nothing
+        [replace(m, verdict="lost", error_ulp=99.0) for m in RUN],
     ],
 )
 def test_luck_is_not_called_less_accurate(new: list[Measurement]) -> None:
     assert compared(RUN, new).shifts == ()
+
+
+def test_tensors_are_compared_by_their_largest_errors_if_both_runs_have_them() -> None:
+    old, new = [replace(m, max_ulp=0.5) for m in RUN], [replace(m, max_ulp=2.0) for m in RUN]
+    assert [(s.kind, s.old_ulp, s.new_ulp) for s in compared(old, new).shifts] == [("less accurate", 0.5, 2.0)]
+    assert compared(RUN, new).shifts == (), "the error of the largest share against the same"
+    worse = [replace(m, error_ulp=0.5) for m in new]
+    assert [(s.old_ulp, s.new_ulp) for s in compared(RUN, worse).shifts] == [(0.25, 0.5)]
 
 
 @pytest.mark.parametrize(("elements", "kinds"), [(128, ["less accurate"]), (127, [])])
@@ -176,7 +185,7 @@ def kinds(old: list[Measurement], new: list[Measurement]) -> list[str]:
     return [c.kind for c in compared(old, new).changes]
 
 
-@pytest.mark.parametrize("verdict", ["vacuous", "out of range"])
+@pytest.mark.parametrize("verdict", ["vacuous", "lost", "ill-conditioned", "singular", "out of range"])
 def test_what_conformed_as_a_whole_and_certifies_nothing_now_is_a_regression(verdict: str) -> None:
     old = row(0, level="whole", certified_bits=0.1)
     found = compared([old], [lost(old, verdict=verdict)])
@@ -190,21 +199,22 @@ def test_a_step_that_is_infinite_or_nan_now_is_a_regression() -> None:
 
 
 @pytest.mark.parametrize("level", ["whole", "step"])
-@pytest.mark.parametrize("old", ["vacuous", "out of range"])
-@pytest.mark.parametrize("new", ["vacuous", "out of range", "conforms"])
+@pytest.mark.parametrize("old", ["vacuous", "lost", "ill-conditioned", "out of range"])
+@pytest.mark.parametrize("new", ["vacuous", "lost", "ill-conditioned", "out of range", "singular", "conforms"])
 def test_what_certified_nothing_has_nothing_to_lose(level: str, old: str, new: str) -> None:
     found = compared([row(verdict=old, level=level)], [row(verdict=new, level=level)])
     assert ([c.kind for c in found.changes], found.regressions) == (["other verdict"] * (old != new), 0)
 
 
-def test_a_step_that_is_vacuous_by_other_bits_of_its_operands_is_told_and_is_no_regression() -> None:
-    found = compared(BITS, [lost(BITS[0], certified_bits=-30.0), *BITS[1:]])
-    assert ([c.kind for c in found.changes], found.regressions) == (["newly vacuous at a step"], 0)
+@pytest.mark.parametrize("verdict", ["vacuous", "lost", "ill-conditioned"])
+def test_a_step_that_is_uncertified_by_other_bits_of_its_operands_is_told_and_is_no_regression(verdict: str) -> None:
+    found = compared(BITS, [lost(BITS[0], certified_bits=-30.0, verdict=verdict), *BITS[1:]])
+    assert ([c.kind for c in found.changes], found.regressions) == (["newly uncertified at a step"], 0)
 
 
-@pytest.mark.parametrize(("number", "kind"), [(9, "newly vacuous at a step"), (10, "no longer certified")])
+@pytest.mark.parametrize(("number", "kind"), [(9, "newly uncertified at a step"), (10, "no longer certified")])
 def test_half_of_a_family_is_vacuous_by_no_luck(number: int, kind: str) -> None:
-    new = [lost(m) for m in BITS[:number]] + BITS[number:]
+    new = [lost(m, verdict=("vacuous", "lost")[n % 2]) for n, m in enumerate(BITS[:number])] + BITS[number:]
     assert kinds(BITS, new) == [kind] * number
 
 
@@ -216,15 +226,15 @@ def test_what_a_family_gained_is_set_against_what_it_lost() -> None:
 
 def test_fewer_cases_than_the_threshold_are_vacuous_by_luck() -> None:
     few = BITS[: CASES - 1]
-    assert kinds(few, [lost(m) for m in few]) == ["newly vacuous at a step"] * len(few)
+    assert kinds(few, [lost(m) for m in few]) == ["newly uncertified at a step"] * len(few)
 
 
 def test_a_step_that_is_exact_has_no_certified_bits_to_lose() -> None:
     """An update by a gradient that is exactly 0 conforms whatever the weight; by a tiny one it is vacuous."""
-    assert kinds(RUN, [lost(m) for m in RUN]) == ["newly vacuous at a step"] * CASES
+    assert kinds(RUN, [lost(m) for m in RUN]) == ["newly uncertified at a step"] * CASES
 
 
-@pytest.mark.parametrize(("elements", "kind"), [(128, "no longer certified"), (127, "newly vacuous at a step")])
+@pytest.mark.parametrize(("elements", "kind"), [(128, "no longer certified"), (127, "newly uncertified at a step")])
 def test_a_large_tensor_is_vacuous_by_no_luck(elements: int, kind: str) -> None:
     old = row(elements=elements, certified_bits=9.0)
     assert kinds([old], [lost(old)]) == [kind]
@@ -315,10 +325,10 @@ def test_what_was_lost_is_named_and_exits_with_1(tmp_path: Path, form: str) -> N
             "k": ("larger known deviation", "deviates", 7.0, 14.0),
             "a": ("no longer certified", "vacuous", 0.25, 0.25),
             "W1_new": ("no longer traced", None, 0.25, None),
-            "s": ("newly vacuous at a step", "vacuous", 0.25, 0.25),
+            "s": ("newly uncertified at a step", "vacuous", 0.25, 0.25),
         }
         return
-    for title in ("larger known deviation", "no longer certified", "no longer traced", "newly vacuous at a step"):
+    for title in ("larger known deviation", "no longer certified", "no longer traced", "newly uncertified at a step"):
         assert f"{title if form == 'terminal' else title.capitalize()} (1)" in result.output
     assert ("conforms → –" in result.output, "3 regressions" in result.output) == (True, True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests_support import Cli
 
-from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.measurement import QUESTIONS, Measurement
 
 SITE = Path(__file__).parents[1] / "docs" / "site"
 
@@ -36,7 +36,9 @@ def test_the_site_builds_without_a_warning_and_has_what_the_code_has(tmp_path: P
     reference = (tmp_path / "reference.html").read_text(encoding="utf-8")
     for name in (f.name for f in fields(Measurement)):
         assert f">{name}<" in reference, name
-    for option in ("--resume", "--timeout", "--profile", "--format"):
+    for answer in (a for answers in QUESTIONS.values() for a in answers):
+        assert f">{answer}<" in reference, answer
+    for option in ("--resume", "--timeout", "--profile", "--format", "--fail-on"):
         assert option in reference
     for page in SITE.glob("*.md"):
         assert (tmp_path / f"{page.stem}.html").exists()
@@ -73,6 +75,27 @@ def test_wherever_vacuous_is_defined_so_is_what_the_allowance_is_measured_agains
     """Of an updated weight the step and not the weight, of a tensor 2-norms."""
     text = (SITE.parents[1] / page).read_text(encoding="utf-8")
     assert [word for word in ("vacuous", "updated weight", " step", "2-norm") if word not in text] == []
+
+
+@pytest.mark.parametrize(("texts", "name"), [("VERDICT", "lost"), ("QUESTION", "accuracy")])
+def test_a_verdict_or_a_question_without_a_description_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, texts: str, name: str
+) -> None:
+    monkeypatch.syspath_prepend(str(SITE))
+    import generated  # type: ignore[import-not-found, unused-ignore]
+
+    monkeypatch.delitem(getattr(generated, texts), name)
+    with pytest.raises(ValueError, match=name):
+        generated.verdicts()
+
+
+def test_an_answer_without_a_description_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SITE))
+    import generated  # type: ignore[import-not-found, unused-ignore]
+
+    monkeypatch.delitem(generated.ANSWER["formula"], "kink")
+    with pytest.raises(ValueError, match="kink"):
+        generated.verdicts()
 
 
 def test_a_column_without_a_description_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

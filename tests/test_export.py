@@ -32,6 +32,12 @@ KNOWN = Measurement(
 )  # fmt: skip
 
 
+LOST = replace(
+    KNOWN, route="lossy", level="step", quantity="dE_total/dh1", operator="sigmoid", accepted_form="a(1 − a)",
+    value=0.0, truth="4e-18", error_ulp=5e15, share=0.0, certified_bits=-1.5, verdict="lost", reason="lost: σ(z)σ(−z)",
+)  # fmt: skip
+
+
 def framed(*measurements: Measurement) -> pd.DataFrame:
     return frame([m.row() for m in measurements])
 
@@ -46,7 +52,7 @@ def measurements() -> pd.DataFrame:
         for route in adapter.routes
         for m in check_route(adapter, route, point(catalogue()[case], dtype), "opencl")
     ]
-    return framed(*judged, KNOWN)
+    return framed(*judged, KNOWN, LOST)
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +87,7 @@ def made(measurements: pd.DataFrame) -> dict[str, pd.DataFrame]:
     found = {
         "summary": tables.summary(measurements),
         "vacuous": tables.vacuous_by_scale(measurements),
+        "lost": tables.lost(measurements),
         "deviations": tables.deviations(measurements),
     }
     for case, gradients, weights in tables.comparisons(measurements):
@@ -91,7 +98,7 @@ def made(measurements: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def test_every_table_is_written_in_three_formats_and_nothing_else(measurements: pd.DataFrame, tmp_path: Path) -> None:
     paths = export(measurements, tmp_path / "new" / "folder")
     expected = {tmp_path / "new/folder" / f"{t}{e}" for t in made(measurements) for e in (".csv", ".md", ".json")}
-    assert len(paths) == len(expected) == 3 * (3 + 2 * len(CASES))
+    assert len(paths) == len(expected) == 3 * (4 + 2 * len(CASES))
     assert set(paths) == expected == {p for p in tmp_path.rglob("*") if p.is_file()}
 
 
@@ -156,9 +163,13 @@ def test_markdown_has_six_digits_and_ulps_three(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("truth", "shown"),
-    [("0", "0"), ("1.500000000000000000000000e-400", "1.50000e-400"), ("-2.25e+900", "-2.25000e+900"), (None, "")],
-)
-def test_a_truth_beyond_float64_keeps_its_digits_in_markdown(tmp_path: Path, truth: str | None, shown: str) -> None:
+    [("0", "0"), ("[-0.5000000000000000000000000, 1.500000000000000000000000e-400]", r"\[-0.5, 1.50000e-400\]"),
+     ("[0, 1] | x", r"\[0, 1\] \| x"),
+     ("1.500000000000000000000000e-400", "1.50000e-400"), ("-2.25e+900", "-2.25000e+900"), (None, "")],
+)  # fmt: skip
+def test_a_truth_beyond_float64_keeps_its_digits_in_markdown_and_a_set_is_a_set(
+    tmp_path: Path, truth: str | None, shown: str
+) -> None:
     export(framed(replace(KNOWN, truth=truth)), tmp_path)
     lines = (tmp_path / "deviations.md").read_text(encoding="utf-8").splitlines()
     assert dict(zip(cells_of(lines[0]), cells_of(lines[2]), strict=True))["truth"] == shown
@@ -177,22 +188,22 @@ def test_no_text_breaks_out_of_its_cell_in_markdown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "@sum", "-a", "-1+1", "--1", "\tx", "\r=1", "＝1"])
 def test_text_that_a_spreadsheet_would_run_is_made_inert(tmp_path: Path, text: str) -> None:
-    export(framed(replace(KNOWN, adapter=text, form=text, value=-1.5)), tmp_path)
+    export(framed(replace(KNOWN, adapter=text, accepted_form=text, value=-1.5)), tmp_path)
     (row,) = rows_of(tmp_path / "deviations.csv")
-    assert row["form"] == "'" + text
+    assert row["accepted form"] == "'" + text
     assert row["adapter/route"] == "'" + text + "/eager"
     assert row["value"] == row["truth"] == "-1.5", "numbers are left alone"
     header = list(rows_of(tmp_path / "cases/document/worked-example/gradients.csv")[0])
     assert header[3] == "'" + text + "/eager value"
     (record,) = strict(tmp_path / "deviations.json")
-    assert record["form"] == text, "JSON is no spreadsheet"
+    assert record["accepted form"] == text, "JSON is no spreadsheet"
 
 
 def test_a_line_break_in_a_cell_is_quoted_in_csv(tmp_path: Path) -> None:
     for text in ("a\r=1+1", "a\n=1+1", 'a","=1+1', ",=1+1"):
-        export(framed(replace(KNOWN, form=text)), tmp_path)
+        export(framed(replace(KNOWN, accepted_form=text)), tmp_path)
         (row,) = rows_of(tmp_path / "deviations.csv")
-        assert row["form"] == text
+        assert row["accepted form"] == text
         assert f'"{text.replace(chr(34), chr(34) * 2)}"' in (tmp_path / "deviations.csv").read_bytes().decode()
 
 
@@ -221,10 +232,10 @@ def test_hostile_case_ids_never_share_a_folder(tmp_path: Path) -> None:
 
 def test_half_a_surrogate_pair_anywhere_is_spelled_out(tmp_path: Path) -> None:
     half, spelled = "\ud800", "\\ud800"
-    export(framed(replace(KNOWN, adapter=half, route=half, dtype=half, form=half, reason=half)), tmp_path)
+    export(framed(replace(KNOWN, adapter=half, route=half, dtype=half, accepted_form=half, reason=half)), tmp_path)
     (record,), (row,) = strict(tmp_path / "deviations.json"), rows_of(tmp_path / "deviations.csv")
     for found in (record, row):
-        assert (found["adapter/route"], found["form"]) == (f"{spelled}/{spelled}", spelled)
+        assert (found["adapter/route"], found["accepted form"]) == (f"{spelled}/{spelled}", spelled)
 
 
 def test_an_ordinary_case_id_is_its_own_folder() -> None:

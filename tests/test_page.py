@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from browser import absent, chromium
@@ -19,19 +20,21 @@ from browser import absent, chromium
 from gradconform.adapters.on_numpy import adapter
 from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.check import check_route
-from gradconform.conformance.derivations import derivations
+from gradconform.conformance.derivations import _same, derivations
 from gradconform.conformance.known import known_deviations
-from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.measurement import QUESTIONS, Measurement
 from gradconform.conformance.run_file import frame
-from gradconform.reference.cases import document_case, point
+from gradconform.reference.cases import Case, document_case, network_case, point
 from gradconform.reference.document import NETWORK
-from gradconform.reports.page import MARKS, embedded, page, write_page
+from gradconform.reference.judge import VERDICTS
+from gradconform.reports.page import embedded, page, write_page
+from gradconform.reports.words import MARKS, WORDS
 
 CASE = "document/worked-example"
 HEADER = {"run": "", "device": "cpu", "profile": "opencl", "seed": 0, "frameworks": {"numpy": {"numpy": "2"}}}
 DEVIATING = Measurement(
     CASE, "mine", "eager", "float32", "step", "dE_total/dw5", 1, value=1.5, truth="0.07215707293769010721861220",
-    error_abs=1.43, error_ulp=2e7, allowance=1e-9, share=1.5e9, form="chained", verdict="deviates",
+    error_abs=1.43, error_ulp=2e7, allowance=1e-9, share=1.5e9, accepted_form="chained", verdict="deviates",
 )  # fmt: skip
 HOSTILE = "</script><script>window.stolen=1</script><img src=x onerror=window.stolen=1>\"'=1+1"
 
@@ -72,7 +75,7 @@ def test_the_page_holds_every_measurement_exactly(measurements: pd.DataFrame) ->
 
 def test_nothing_in_a_run_file_can_end_the_data_or_become_markup() -> None:
     row = replace(DEVIATING, case=HOSTILE, adapter=HOSTILE, route=HOSTILE, dtype=HOSTILE, quantity=HOSTILE,
-                  form=HOSTILE, reason=HOSTILE)  # fmt: skip
+                  accepted_form=HOSTILE, reason=HOSTILE)  # fmt: skip
     text = page(framed(row), [{**HEADER, "run": HOSTILE, HOSTILE: [HOSTILE]}])
     assert text.count("<script") == text.count("</script>") == 2
     assert "<img" not in text
@@ -101,6 +104,31 @@ def test_only_https_links_of_known_deviations_are_links_and_a_case_of_another_se
     assert set(derivations([other], measurements)["cases"][CASE]["at"]) == {"bfloat16"}
 
 
+def kinked() -> Case:
+    """A case that has relu at 0: of ∂E/∂z1 and what follows from it the truth is a set."""
+    layers = [([[1.0, -1.0], [1.0, 1.0]], [0.0, 0.0], "relu"), ([[1.0, 2.0]], [0.0], "identity")]
+    as_arrays = [(np.array(w), np.array(b), activation) for w, b, activation in layers]
+    of = {"inputs": np.array([[1.0, 1.0]]), "targets": np.array([[0.5]]), "rate": 0.5}
+    return network_case("mine/kink", layers=as_arrays, loss="half_squared_error", **of)
+
+
+def test_a_gradient_after_a_kink_is_drawn_as_the_set_that_it_is() -> None:
+    row = replace(DEVIATING, case="mine/kink", level="whole", quantity="E", truth="6.125")
+    (at,) = derivations([kinked()], framed(row))["cases"]["mine/kink"]["at"].values()
+    assert at["edges"][0]["gradient"] == [["[0, 3.5]", "[0, 3.5]"], [7.0, 7.0]]
+    assert at["edges"][1]["gradient"] == [[0.0, 7.0]]
+    assert at["truth"]["dE/dz1"] == "[0, 3.5] 7"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "same"),
+    [("0.5", "0.50000000000000001", True), ("0.5", "[0, 1]", False), ("[0, 1]", "[0, 1.0000000000000001]", True),
+     ("[0, 1]", "[0, 2]", False), ("0.5", "much", False)],
+)  # fmt: skip
+def test_a_case_is_another_where_its_loss_is_another_number_or_set(here: str, there: str, same: bool) -> None:
+    assert _same(here, there) == same
+
+
 def matrix_cell(text: str) -> str:
     """What the only cell of the verdict matrix says."""
     (cell,) = re.findall(r'<button type="button" class="cell.*?</button>', text, re.DOTALL)
@@ -108,15 +136,63 @@ def matrix_cell(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("vacuous", "said"),
-    [(8, "✓ conforms 9 of 17 conform 8 vacuous"), (16, "◑ mostly vacuous 1 of 17 conform 16 vacuous"),
-     (17, "○ vacuous 0 of 17 conform 17 vacuous"), (0, "✓ conforms 17 of 17 conform")],
+    ("verdicts", "said"),
+    [
+        ({"vacuous": 8}, "✓ conforms 9 of 17 conform 8 vacuous largest error"),
+        ({"vacuous": 6, "lost": 6, "ill-conditioned": 4},
+         "◑ mostly uncertified 1 of 17 conform 6 lost 6 vacuous 4 ill-conditioned largest error"),
+        ({"vacuous": 17}, "○ vacuous 0 of 17 conform 17 vacuous largest share"),
+        ({"lost": 1, "vacuous": 16}, "↓ lost 0 of 17 conform 1 lost 16 vacuous largest share"),
+        ({"ill-conditioned": 17}, "≈ ill-conditioned 0 of 17 conform 17 ill-conditioned largest share"),
+        ({"singular": 17}, "∄ singular 0 of 17 conform 17 singular largest share"),
+        ({"out of range": 17}, "∞ out of range 0 of 17 conform 17 out of range largest share"),
+        ({}, "✓ conforms 17 of 17 conform largest error"),
+    ],
 )  # fmt: skip
-def test_a_cell_counts_what_is_vacuous_and_where_that_is_most_of_it_shows_no_pass(vacuous: int, said: str) -> None:
-    verdicts = ["vacuous"] * vacuous + ["conforms"] * (17 - vacuous)
-    rows = [replace(DEVIATING, quantity=f"q{i}", verdict=v) for i, v in enumerate(verdicts)]
-    text = page(framed(*rows), [HEADER])
-    assert matrix_cell(text).startswith(f"{said} {'2e+07 ulp, ' if vacuous < 17 else ''}share")
+def test_a_cell_counts_what_is_no_pass_and_where_that_is_most_of_it_shows_none(
+    verdicts: dict[str, int], said: str
+) -> None:
+    words = [v for v, n in verdicts.items() for _ in range(n)]
+    words += ["conforms"] * (17 - len(words))
+    rows = [replace(DEVIATING, quantity=f"q{i}", verdict=v) for i, v in enumerate(words)]
+    assert matrix_cell(page(framed(*rows), [HEADER])).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error", "said"),
+    [
+        ("float64", 3.25, "largest error 3.25 ulp"),
+        ("float64", 1.13e15, "largest error leaves 2 bits right"),
+        ("float64", 6e15, "largest error leaves no bit right"),
+        ("float32", 2.0**23, "largest error leaves 1 bit right"),
+        ("float32", float("inf"), "largest error leaves no bit right"),
+        ("float8", 2000.0, "largest error 2e+03 ulp"),
+    ],
+)
+def test_a_large_error_is_told_in_the_bits_that_it_leaves(dtype: str, error: float, said: str) -> None:
+    row = replace(DEVIATING, dtype=dtype, verdict="conforms", error_ulp=0.5, max_ulp=error, elements=4)
+    lost = replace(row, quantity="z", verdict="lost", max_ulp=1e17)
+    cell = matrix_cell(page(framed(row, lost), [HEADER]))
+    assert f"conform 1 lost {said} largest share" in cell
+
+
+def test_the_answers_to_the_three_questions_head_the_page() -> None:
+    right = replace(DEVIATING, quantity="a", verdict="conforms", formula="right", execution="within")
+    wrong = replace(DEVIATING, formula="wrong", execution="within")
+    text = page(framed(right, right, wrong), [HEADER])
+    (answers,) = re.findall(r'<dl class="answers">(.*?)</dl>', text, re.DOTALL)
+    said = re.sub(r"<[^>]*>", " ", answers).split()
+    assert said == ["formula", "2", "right", "1", "wrong", "execution", "3", "within"]
+    assert '<dl class="answers">' not in page(framed(DEVIATING), [HEADER]), "a run of schema 1 may have none"
+
+
+def test_lost_digits_have_a_table_with_the_program_that_keeps_them() -> None:
+    lost = replace(DEVIATING, verdict="lost", operator="sigmoid", certified_bits=-1003.5, reason="lost: <σ(z)σ(−z)>")
+    text = page(framed(lost, replace(lost, quantity="z")), [HEADER])
+    (section,) = re.findall(r'<section id="lost".*?</section>', text, re.DOTALL)
+    row = re.findall(r"<td[^>]*>(.*?)</td>", section)
+    assert row == ["mine/eager", "float32", "sigmoid", "chained", "&lt;σ(z)σ(−z)&gt;", "2", "-1,003.5"]
+    assert "Nothing is lost that another program keeps." in page(framed(DEVIATING), [HEADER])
 
 
 def test_the_legend_explains_every_mark_and_no_two_marks_are_the_same() -> None:
@@ -132,7 +208,10 @@ def test_every_word_that_the_page_takes_for_granted_is_explained_on_it() -> None
     text = page(framed(DEVIATING), [HEADER])
     (words,) = re.findall(r'<section id="words".*?</section>', text, re.DOTALL)
     explained = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", words))
-    assert {"adapter/route", "share", "ulp", "vacuous", "certified bits", "step level", "whole level"} <= set(explained)
+    assert {"adapter/route", "share", "ulp", "truth", "certified bits", "step level", "whole level"} <= set(explained)
+    assert {*QUESTIONS, *VERDICTS} - {"undecided", "unsupported", "crashed"} <= set(explained)
+    for question, answers in QUESTIONS.items():
+        assert [a for a in answers if a not in WORDS[question]] == []
     assert all(explained.values())
     assert text.count('href="#words"') == 2
 
@@ -288,6 +367,49 @@ def test_a_heat_map_has_no_row_without_a_number(driver: Any, tmp_path: Path) -> 
     assert captions == ["The document’s network", "Layered networks"]
     rows = [[row.text for row in t.find_elements("css selector", "tbody tr")] for t in tables]
     assert rows == [["mine/eager 2.0e+7"], ["mine/module 2.0e+7"]]
+
+
+@in_a_browser
+def test_the_heat_map_has_the_largest_errors_in_the_derivation_s_order_and_says_what_its_shades_mean(
+    driver: Any, tmp_path: Path
+) -> None:
+    of = {"level": "whole", "verdict": "conforms", "elements": 4}
+    rows = [replace(DEVIATING, **of, quantity=q, error_ulp=0.125, max_ulp=u) for q, u in (("E", 0.4), ("dE/dW1", 34.0))]
+    more = replace(rows[1], case="network/other", max_ulp=1e15)
+    write_page(framed(*rows, more, replace(rows[0], case="network/old", max_ulp=None)), [HEADER], tmp_path)
+    driver.get((tmp_path / "index.html").as_uri())
+    ready(driver)
+    assert [e.text for e in driver.find_elements("css selector", "#heat thead th")][1:] == ["E", "dE/dW1"]
+    heat = "return [...document.querySelectorAll('#heat tbody td')].map((c) => `${c.textContent} ${c.className}`)"
+    assert driver.execute_script(heat) == ["0.4 heat2", "1.0e+15 heat8"]
+    driver.execute_script("by('statistic').value = 'median'; heat()")
+    assert driver.execute_script(heat)[0] == "0.4 heat2"
+    shades = [e.text for e in driver.find_elements("css selector", "#shades span")]
+    assert (shades[0], shades[2], shades[-1]) == ("0", "to 0.5 ulp", "more")
+    driver.execute_script("by('metric').value = 'error_ulp'; by('statistic').value = 'max'; heat()")
+    assert driver.execute_script(heat) == ["0.13 heat1", "0.13 heat1"]
+
+
+@in_a_browser
+def test_a_kink_s_truth_is_a_set_wherever_it_is_shown(driver: Any, tmp_path: Path) -> None:
+    kink = replace(DEVIATING, truth="[-0.0721570729376901072, 0.5]", formula="kink", execution="within",
+                   accuracy="certified", verdict="conforms", error_ulp=0.0)  # fmt: skip
+    m = framed(replace(kink, quantity="dE_total/dw6", truth="0.25"), kink)
+    driver.get(write_page(m, [HEADER], tmp_path, derivations([catalogue()[CASE]], m)).as_uri())
+    ready(driver)
+    assert cells(driver, "truth") == ["0.25", "[-0.072157072937, 0.5]"]
+    driver.execute_script("by('search').value = 'kink'; choose()")
+    assert driver.execute_script("return current.length") == 2, "an answer is found"
+    driver.execute_script("by('search').value = 'wrong'; choose()")
+    assert driver.execute_script("return current.length") == 0
+    driver.execute_script("by('search').value = ''; choose()")
+    driver.execute_script("order = 'truth'; descending = false; choose()")
+    assert cells(driver, "truth") == ["[-0.072157072937, 0.5]", "0.25"], "by its lower end"
+    said = [li.text for li in driver.find_elements("css selector", ".equations li li")]
+    assert said[0] == (
+        "mine/eager: 1.5, 0 ulp, share 1.50e+9, conforms (step): formula kink, execution within, accuracy certified, "
+        "truth from its own operands [-0.072157072937, 0.5]"
+    )
 
 
 @in_a_browser

@@ -16,12 +16,12 @@ from PIL import Image
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import frame
 from gradconform.reports import tables
-from gradconform.reports.figures import detection, drift, figures, saturation
+from gradconform.reports.figures import detection, drift, figures, saturation, share_by_adapter, ulps_by_scale
 from gradconform.reports.publish import PULL_REQUEST, escaped, html, publish, pull_request, rounded
 
 ROW = Measurement(
     "document/scale-1/000", "mine", "eager", "float32", "whole", "dE_total/dw1", 1, value=1 / 3,
-    truth="0.3333333333333333333333333", error_ulp=0.123456, share=1.23456, form="g(Φ+zφ)", verdict="deviates",
+    truth="0.3333333333333333333333333", error_ulp=0.123456, share=1.23456, accepted_form="g(Φ+zφ)", verdict="deviates",
 )  # fmt: skip
 HOSTILE = '\\input{/etc/passwd}$x_^&#%~{}|<script>"\n\u202e\u00e9∂\ud800'
 
@@ -44,6 +44,11 @@ def test_numbers_have_the_digits_that_mean_something(dtype: str, value: str, tru
     assert (table["error (ulp)"][0], table["share"][0]) == ("0.123", "1.23")
 
 
+def test_a_kink_s_truth_is_a_set_to_the_digits_that_mean_something() -> None:
+    kink = replace(ROW, truth="[0, 0.3333333333333333333333333]")
+    assert rounded(tables.deviations(framed(kink)).reset_index())["truth"][0] == "[0, 0.33333333333]"
+
+
 def test_a_value_that_is_nan_is_shown_and_one_that_is_missing_is_not() -> None:
     table = rounded(tables.deviations(framed(replace(ROW, value=math.nan, error_ulp=None))).reset_index())
     assert (table["value"][0], table["error (ulp)"][0]) == ("nan", "")
@@ -62,9 +67,30 @@ def test_no_text_is_markup_in_html_or_a_command_in_latex() -> None:
 def test_a_pull_request_comment_is_never_too_long() -> None:
     rows = [replace(ROW, case=f"case/{'x' * 500}/{i}") for i in range(300)]
     text = pull_request(framed(*rows))
-    assert 10_000 < len(text) <= PULL_REQUEST
+    assert PULL_REQUEST // 2 < len(text.encode()) <= PULL_REQUEST
     assert "more are in deviations.csv" in text
-    assert "deviating 300" in text
+    assert text.startswith("**gradconform**: judged 300, deviating 300, known deviations 0, vacuous 0\n")
+
+
+def test_a_pull_request_comment_of_many_routes_and_of_one_long_name_is_never_too_long() -> None:
+    many = [replace(ROW, route=f"route-{i}", dtype=d) for i in range(300) for d in tables.DTYPES]
+    assert len(pull_request(framed(*many)).encode()) <= PULL_REQUEST
+    assert "more are in summary.md" in pull_request(framed(*many))
+    wide = [replace(ROW, dtype=f"{'é' * 500}{i}") for i in range(300)]
+    text = pull_request(framed(*wide))
+    assert len(text.encode()) <= PULL_REQUEST
+    assert "**Routes: 1**, in summary.md." in text
+
+
+def test_a_pull_request_says_first_of_all_what_crashed_and_what_is_lost() -> None:
+    crashed = replace(ROW, case="a", quantity="*", level=None, verdict="crashed", reason="exception: no")
+    lost = replace(ROW, case="b", verdict="lost", operator="sigmoid", reason="lost: σ(z)σ(−z)", formula="right")
+    text = pull_request(framed(crashed, lost, ROW))
+    first, *rest = text.splitlines()
+    assert first == "**gradconform**: judged 2, deviating 1, known deviations 0, crashed 1, lost 1, vacuous 0"
+    assert "- formula: right 1" in rest
+    assert "| mine/eager | 0 conform, 1 deviating, 1 crashed, 1 lost |" in rest
+    assert "| mine/eager | float32 | sigmoid | g(Φ+zφ) | σ(z)σ(−z) | 1 |" in rest
 
 
 def test_parquet_reads_back_equal(tmp_path: Path) -> None:
@@ -80,8 +106,10 @@ def test_parquet_reads_back_equal(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile the LaTeX tables with")
 @pytest.mark.parametrize("text", [HOSTILE, "plain"])
 def test_the_latex_tables_compile(tmp_path: Path, text: str) -> None:
-    publish(framed(replace(ROW, adapter=text, form=text, reason=text)), tmp_path)
-    inputs = "".join(rf"\input{{{name}}}" for name in ("summary.tex", "vacuous.tex", "deviations.tex"))
+    row = replace(ROW, adapter=text, accepted_form=text, reason=text)
+    publish(framed(row, replace(row, verdict="lost", operator=text, reason=f"lost: {text}")), tmp_path)
+    names = ("summary.tex", "vacuous.tex", "lost.tex", "deviations.tex")
+    inputs = "".join(rf"\input{{{name}}}" for name in names)
     (tmp_path / "all.tex").write_text(
         r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,longtable}"
         rf"\begin{{document}}\tiny {inputs}\end{{document}}"
@@ -107,6 +135,22 @@ def test_a_slope_that_lost_its_digits_is_the_title_of_its_figure_and_a_right_one
     assert "x = 20 in float32" in lost.get_suptitle()
     assert kept is not None
     assert "keeps its digits" in kept.get_suptitle()
+
+
+def test_the_error_by_scale_is_the_largest_of_what_is_certified() -> None:
+    rows = [replace(ROW, case=f"c/{i}", verdict="conforms", error_ulp=0.25, max_ulp=4.0) for i in range(3)]
+    lost = [replace(row, quantity="dE_total/dw2", verdict="lost", max_ulp=1e15) for row in rows]
+    figure = ulps_by_scale(tables.checked(framed(*rows, *lost)), {f"c/{i}": 1.0 for i in range(3)})
+    assert figure is not None
+    assert [axis.get_title() for axis in figure.axes] == ["float32: 4 ulp at weights of 1"]
+
+
+def test_of_many_routes_no_two_are_drawn_alike() -> None:
+    rows = [replace(ROW, route=f"r{i}", share=0.5) for i in range(20)]
+    figure = share_by_adapter(tables.checked(framed(*rows)))
+    assert figure is not None
+    lines = [line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("mine/")]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 20
 
 
 def test_figures_are_files_that_are_not_blank(tmp_path: Path) -> None:

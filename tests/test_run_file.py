@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradconform.conformance.measurement import COLUMNS, Measurement
-from gradconform.conformance.run_file import RunWriter, load, read
+from gradconform.conformance.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
+from gradconform.conformance.run_file import RunWriter, begun, line, load, read
 from gradconform.reference.cases import BadInput
 
 HEADER = {"suite": "gradconform", "profile": "opencl"}
@@ -70,8 +71,11 @@ def test_a_run_without_a_measurement_is_refused(tmp_path: Path) -> None:
     [
         ('"elements":1', '"elements":"many"', "line 2: elements is 'many', expected a number"),
         ('"verdict":"deviates"', '"verdict":"fine"', "line 2: unknown verdict 'fine'"),
+        ('"formula":null', '"formula":"fine"', "line 2: unknown formula 'fine'"),
+        ('"execution":null', '"execution":"outsid"', "line 2: unknown execution 'outsid'"),
+        ('"accuracy":null', '"accuracy":"certain"', "line 2: unknown accuracy 'certain'"),
         ('"case":"document/worked-example"', '"case":null', "line 2: case is None, expected text"),
-        ('"dtype":', '"type":', "line 2: the columns are not those of this gradconform"),
+        ('"dtype":', '"type":', "line 2: the columns are not those of schema 2: expected case"),
         ('"measurements":1', '"measurements":2', "its footer counts 2 measurements, it holds 1"),
     ],
 )
@@ -97,3 +101,73 @@ def test_a_damaged_file_is_refused_with_a_clear_error_or_reads_as_the_same_run(
     with contextlib.suppress(BadInput):  # anything else that is raised fails the test
         _, rows, _ = read(path)
         assert len(rows) == 1
+
+
+# Runs of schema 1 -----------------------------------------------------------------------------------------------------
+
+
+def of_schema_1(path: Path, *verdicts: str, footer: bool = True) -> Path:
+    """A run as the first schema had it, of one number for each verdict."""
+    of = {"case": "document/one", "adapter": "torch", "route": "eager", "dtype": "float32", "level": "whole",
+          "elements": 1, "error_ulp": 0.5, "form": "document", "reason": None}  # fmt: skip
+    rows = [{**dict.fromkeys(COLUMNS_OF_1), **of, "quantity": f"q{i}", "verdict": v} for i, v in enumerate(verdicts)]
+    counts = {v: verdicts.count(v) for v in VERDICTS_OF_1}
+    objects = [{"kind": "header", "schema": 1, **HEADER}, *rows]
+    objects += [{"kind": "footer", "measurements": len(rows), "verdicts": counts, "seconds": {}}] if footer else []
+    path.write_text("".join(map(line, objects)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answers"),
+    [
+        ("conforms", ("right", "within", "certified")),
+        ("vacuous", ("right", "within", "vacuous")),
+        ("deviates", (None, "outside", None)),
+        ("out of range", (None, "overflow", None)),
+        ("undecided", (None, "undecided", None)),
+        ("crashed", (None, None, None)),
+    ],
+)
+def test_a_run_of_schema_1_has_the_answers_that_its_verdict_says_and_no_others(
+    tmp_path: Path, verdict: str, answers: tuple[str | None, ...]
+) -> None:
+    _, (row,), _ = read(of_schema_1(tmp_path / "old.jsonl", verdict))
+    assert tuple(row) == COLUMNS
+    assert (row["formula"], row["execution"], row["accuracy"]) == answers
+    assert (row["accepted_form"], row["error_ulp"], row["verdict"]) == ("document", 0.5, verdict)
+    assert (row["max_ulp"], row["operator"], row["cause"]) == (None, None, None)
+
+
+def test_runs_of_both_schemas_are_loaded_together(tmp_path: Path) -> None:
+    old, new = of_schema_1(tmp_path / "old.jsonl", "conforms"), written(tmp_path / "new.jsonl", MEASUREMENT)
+    _, table = load([old, new])
+    assert list(table["verdict"]) == ["conforms", "deviates"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"form":', '"accepted_form":', "line 2: the columns are not those of schema 1: expected case"),
+        ('"verdict":"conforms"', '"verdict":"lost"', "line 2: unknown verdict 'lost'"),
+        ('"conforms":1', '"conforms":2', "its footer counts 1 measurements, it holds 1"),
+        ('"schema":1', '"schema":2', "line 2: the columns are not those of schema 2"),
+        ('"schema":1', '"schema":true', "has schema True; this gradconform reads schema 2 and 1: run it again, or"),
+        ('"schema":1', '"schema":9', "has schema 9; this gradconform reads schema 2 and 1: run it again, or read"),
+    ],
+)
+def test_a_malformed_run_of_schema_1_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = of_schema_1(tmp_path / "old.jsonl", "conforms")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(BadInput, match=message):
+        read(path)
+
+
+def test_a_run_of_schema_1_is_not_gone_on_with(tmp_path: Path) -> None:
+    path = of_schema_1(tmp_path / "old.jsonl", "conforms", footer=False)
+    before = path.read_bytes()
+    with pytest.raises(BadInput, match="has schema 1, which can be read and not gone on with; run it again into anoth"):
+        begun(path)
+    assert path.read_bytes() == before

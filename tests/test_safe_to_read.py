@@ -56,7 +56,7 @@ def test_mutated_run_files_are_refused_or_read(sound: bytes, tmp_path: Path) -> 
         ('"value":0.5', f'"value":{"[" * 100000}', "not JSON"),
         ('"profile":"opencl"', '"profile":["opencl"]', r"profile is \['opencl'\], expected text"),
         ('"verdict":"conforms"', '"verdict":"\\u001b[2J"', r"unknown verdict '\\x1b\[2J'"),
-        ('"schema":1', '"schema":"\\ud800"', r"has schema '\\ud800'"),
+        ('"schema":2', '"schema":"\\ud800"', r"has schema '\\ud800'"),
     ],
 )
 def test_a_hostile_value_is_refused_and_named_in_plain_characters(

@@ -34,6 +34,16 @@ STEP = replace(
     reason=None,
 )  # fmt: skip
 DEVIATING = replace(KNOWN, quantity="dE_total/dw2", value=1.25, error_ulp=7.0, share=3.0, reason=None)
+LOST = replace(
+    KNOWN, level="step", quantity="dE_total/dh1", operator="sigmoid", accepted_form="a(1 − a)", value=0.0,
+    truth="4e-18", error_ulp=5e15, share=0.0, certified_bits=-1.5, formula="right", execution="within",
+    accuracy="lost", verdict="lost", reason="lost: σ(z)σ(−z)",
+)  # fmt: skip
+ILL = replace(LOST, quantity="dE_total/dh2", accuracy="ill-conditioned", verdict="ill-conditioned", reason=None)
+SINGULAR = replace(
+    LOST, quantity="dE_total/da_h1", truth=None, error_ulp=None, share=None, certified_bits=None, formula="singular",
+    execution="within", accuracy=None, verdict="singular", reason=None,
+)  # fmt: skip
 OUT_OF_RANGE = replace(
     KNOWN, quantity="dE_total/dw3", value=math.nan, truth=None, error_ulp=None, share=None, verdict="out of range",
     reason=None,
@@ -63,7 +73,7 @@ def measurements() -> pd.DataFrame:
         for adapter, route in routes
         for m in check_route(adapter, route, point(catalogue()[case], dtype), "opencl")
     ]
-    return framed(*judged, STEP, KNOWN, DEVIATING, OUT_OF_RANGE, CRASHED)
+    return framed(*judged, STEP, KNOWN, DEVIATING, OUT_OF_RANGE, CRASHED, LOST, ILL, SINGULAR)
 
 
 def records_of(measurements: pd.DataFrame) -> list[dict[str, Any]]:
@@ -76,7 +86,9 @@ def summary_by_hand(records: list[dict[str, Any]]) -> dict[str, Any]:
     known = sum(r["verdict"] == "deviates" and str(r["reason"]).startswith("known:") for r in records)
     judged = [r for r in records if r["verdict"] not in ("unsupported", "crashed")]
     accurate = [r for r in judged if r["verdict"] in ("conforms", "deviates")]
-    ulps = [r["error_ulp"] for r in accurate if not math.isnan(r["error_ulp"])]
+    largest = [r["error_ulp"] if math.isnan(r["max_ulp"]) else r["max_ulp"] for r in accurate]
+    ulps = [u for u in largest if not math.isnan(u)]
+    sharp = max((r for r in accurate if not math.isnan(r["share"])), key=lambda r: r["share"], default=None)
     shares = [r["share"] for r in judged if not math.isnan(r["share"])]
     certified = [r["certified_bits"] for r in judged if r["verdict"] == "conforms"]
     finite = [c for c in certified if math.isfinite(c)]
@@ -85,8 +97,21 @@ def summary_by_hand(records: list[dict[str, Any]]) -> dict[str, Any]:
         "conforming": verdicts["conforms"],
         "deviating": verdicts["deviates"] - known,
         "known": known,
-        **{v: verdicts[v] for v in ("vacuous", "out of range", "undecided", "unsupported", "crashed")},
+        **{
+            v: verdicts[v]
+            for v in (
+                "lost",
+                "vacuous",
+                "ill-conditioned",
+                "out of range",
+                "singular",
+                "undecided",
+                "unsupported",
+                "crashed",
+            )
+        },
         "max ulp": max(ulps, default=math.nan),
+        "ulp at max share": sharp["error_ulp"] if sharp else math.nan,
         "median ulp": median(ulps) if ulps else math.nan,
         "max share": max(shares, default=math.nan),
         "certified bits": median(finite) if finite else math.nan,
@@ -100,7 +125,9 @@ def assert_same(row: pd.Series, expected: dict[str, Any]) -> None:
 
 
 def test_the_fixture_has_every_verdict_that_the_tables_tell_apart(measurements: pd.DataFrame) -> None:
-    assert {"conforms", "deviates", "vacuous", "out of range", "unsupported", "crashed"} <= {*measurements["verdict"]}
+    there = {*measurements["verdict"]}
+    assert {"conforms", "deviates", "vacuous", "out of range", "unsupported", "crashed"} <= there
+    assert {"lost", "ill-conditioned", "singular"} <= there
 
 
 def test_the_summary_counts_what_is_there(measurements: pd.DataFrame) -> None:
@@ -126,14 +153,16 @@ def test_the_summary_by_level_adds_up_to_the_summary(measurements: pd.DataFrame)
         of = [r for r in records if (f"{r['adapter']}/{r['route']}", r["dtype"], r["level"] or "*") == key]
         assert of, key
         assert_same(row, summary_by_hand(of))
-    counts = list(whole.columns[:9])
+    counts = list(whole.columns[:12])
+    assert counts[-1] == "crashed"
     assert by_level[counts].groupby(level=[0, 1], sort=False).sum().equals(whole[counts])
     assert [level for who, _, level in by_level.index if who == "mine/eager"] == ["whole", "step", "*"]
 
 
 def test_a_known_deviation_is_counted_apart_and_an_infinite_distance_is_the_largest(measurements: pd.DataFrame) -> None:
     row: Any = tables.summary(measurements).loc[("mine/eager", "float32")]
-    assert (row["deviating"], row["known"], row["crashed"], row["judged"]) == (1, 1, 1, 4)
+    assert (row["deviating"], row["known"], row["crashed"], row["judged"]) == (1, 1, 1, 7)
+    assert (row["lost"], row["ill-conditioned"], row["singular"]) == (1, 1, 1)
     assert row["max ulp"] == row["max share"] == math.inf
     assert row["certified bits"] == 9, "of what conforms"
 
@@ -151,9 +180,56 @@ def test_vacuous_quantities_are_counted_by_dtype_level_and_family(measurements: 
     vacuous = Counter(key for key, r in zip(where, judged, strict=True) if r["verdict"] == "vacuous")
     assert table["judged"].to_dict() == dict(keys)
     assert table["vacuous"].to_dict() == {k: vacuous[k] for k in keys}
+    step = ("float32", "step", "document")
+    assert (table.loc[step, "lost"], table.loc[step, "ill-conditioned"]) == (1, 1)
+    assert table["lost"].sum() == table["ill-conditioned"].sum() == 1
+    together = table[["vacuous", "lost", "ill-conditioned"]].sum(axis=1)
+    assert table["fraction"].tolist() == pytest.approx((together / table["judged"]).tolist())
     assert vacuous["float32", "whole", "document/scale-20"] > 0
     assert table.index.names == ["dtype", "level", "cases"]
     assert list(dict.fromkeys(table.index.get_level_values("dtype"))) == ["float64", "float32", "float16"]
+
+
+def test_the_largest_error_of_a_tensor_is_the_max_ulp_and_that_of_the_largest_share_has_a_name_of_its_own() -> None:
+    tensor = replace(STEP, elements=9, error_ulp=0.25, max_ulp=7.0, share=0.9)
+    row = tables.summary(framed(tensor, replace(tensor, quantity="h2", error_ulp=2.0, max_ulp=3.0, share=0.1))).iloc[0]
+    assert (row["max ulp"], row["median ulp"], row["ulp at max share"]) == (7.0, 5.0, 0.25)
+
+
+def test_an_error_in_ulps_of_what_is_not_certified_is_no_largest_one() -> None:
+    row = tables.summary(framed(STEP, LOST, ILL)).iloc[0]
+    assert (row["max ulp"], row["ulp at max share"]) == (0.25, 0.25)
+    row = tables.summary(framed(LOST)).iloc[0]
+    assert math.isnan(row["max ulp"])
+    assert math.isnan(row["ulp at max share"])
+
+
+def test_what_is_lost_is_counted_by_operator_and_program_with_what_keeps_the_digits() -> None:
+    worse = replace(LOST, quantity="dE_total/dh2", certified_bits=-40.0)
+    unstable = replace(LOST, quantity="E1", operator="E", accepted_form="log(1 − a)", reason="traced; unstable: logits")
+    table = tables.lost(framed(LOST, ILL, worse, unstable, replace(LOST, dtype="float64"), CRASHED))
+    assert table.index.names == ["adapter/route", "dtype", "operator"]
+    assert table.reset_index().to_numpy().tolist() == [
+        ["mine/eager", "float64", "sigmoid", "a(1 − a)", "σ(z)σ(−z)", 1, -1.5],
+        ["mine/eager", "float32", "sigmoid", "a(1 − a)", "σ(z)σ(−z)", 2, -40.0],
+        ["mine/eager", "float32", "E", "log(1 − a)", "logits", 1, -1.5],
+    ]
+
+
+def test_where_nothing_is_lost_the_table_of_it_is_empty() -> None:
+    table = tables.lost(framed(ILL, KNOWN))
+    assert table.empty
+    assert list(table) == ["accepted form", "what keeps the digits", "lost", "worst certified bits"]
+
+
+def test_the_answers_to_the_three_questions_are_counted_the_best_first() -> None:
+    right = replace(STEP, formula="right", execution="within", accuracy="certified")
+    assert tables.answers(framed(LOST, SINGULAR, right, KNOWN)) == {
+        "formula": {"right": 2, "singular": 1},
+        "execution": {"within": 3},
+        "accuracy": {"certified": 1, "lost": 1},
+    }
+    assert list(tables.answers(framed(LOST, right))["accuracy"]) == ["certified", "lost"]
 
 
 def test_where_nothing_was_judged_nothing_is_vacuous() -> None:
@@ -237,7 +313,7 @@ def test_comparisons_are_the_tables_of_each_case_and_dtype(measurements: pd.Data
 def test_several_runs_are_told_apart_in_every_table(measurements: pd.DataFrame) -> None:
     both = pd.concat([measurements.assign(run="one"), measurements.assign(run="two")], ignore_index=True)
     both.insert(0, "run", both.pop("run"))
-    for make in (tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.deviations):
+    for make in (tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.lost, tables.deviations):
         table, single = make(both), make(measurements)
         assert table.index.names == ["run", *single.index.names]
         for run in ("one", "two"):
@@ -248,7 +324,7 @@ def test_several_runs_are_told_apart_in_every_table(measurements: pd.DataFrame) 
 
 def test_measurements_are_left_as_they_were(measurements: pd.DataFrame) -> None:
     before = measurements.copy(deep=True)
-    for make in (tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.deviations):
+    for make in (tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.lost, tables.deviations):
         make(measurements)
     list(tables.comparisons(measurements))
     pd.testing.assert_frame_equal(measurements, before)
@@ -256,7 +332,7 @@ def test_measurements_are_left_as_they_were(measurements: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.deviations,
+    [tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.lost, tables.deviations,
      lambda m: list(tables.comparisons(m)), lambda m: tables.gradients(m, "a", "float64"),
      lambda m: tables.weights(m, "a", "float64")],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gradconform.adapters import registry
 from gradconform.conformance.known import known_deviations
-from gradconform.conformance.measurement import COLUMNS, REASONS
+from gradconform.conformance.measurement import COLUMNS, QUESTIONS, REASONS
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
@@ -27,34 +27,96 @@ COLUMN = {
     "quantity": "the name of the equation, with d for ∂; `*` where there was nothing to judge",
     "elements": "components of the tensor; 1 for a number",
     "value": "what the framework gave (of a tensor: its worst component, as all the numbers below)",
-    "truth": "the exact value to 25 digits, as text",
+    "truth": "the exact value to 25 digits, as text; at a kink the set between the one-sided slopes, as [lo, hi]",
     "truth_radius": "half the width of the ball that encloses the truth",
-    "error_abs": "|value − truth|",
-    "error_ulp": "the same in units in the last place of the truth: how accurate",
-    "median_ulp": "its median over the components",
+    "error_abs": "|value − truth|, at a kink the distance to the set, 0 inside it",
+    "error_ulp": "the same in units in the last place of the truth, of the component that takes most of its allowance",
+    "max_ulp": "the largest error of a component, in ulp: how accurate",
+    "median_ulp": "the median error of the components, in ulp",
     "allowance": "the largest error that the named form's rounding can cause",
-    "share": "error ÷ allowance: above 1 it deviates",
+    "share": "|value − exact value of the named form| ÷ allowance: above 1 no accepted form can give it",
     "sharpest_share": "the same for the accepted form with the smallest allowance",
-    "form": "the accepted form that is named",
+    "accepted_form": "the accepted form that is named",
     "certified_bits": (
-        "−log₂(allowance ÷ |truth|), of an updated weight −log₂(allowance ÷ |η·gradient|), "
-        "of a tensor with the 2-norms of both: how much a pass means"
+        "−log₂((|exact value of the named form − truth| + allowance) ÷ |truth|), of an updated weight ÷ |η·gradient|, "
+        "of a tensor with 2-norms: how much a pass means"
     ),
     "worst_index": "the indices of the worst component",
-    "verdict": "see below",
+    "operator": "the operation that the equation is of, such as `gelu` or `linear`",
+    "formula": "the answer to the first question, see below",
+    "execution": "the answer to the second",
+    "accuracy": "the answer to the third",
+    "verdict": "what the three come to",
+    "cause": "what is at fault where it deviates, such as a convention that was not asked for",
     "reason": "why, its first word from the list below",
 }
-VERDICT = {
-    "conforms": "an accepted form can give it",
-    "deviates": "no accepted form can: a proof",
-    "vacuous": (
-        "inside, but the allowance is at least as large as the truth, or for an updated weight as the step η·∂E/∂w; "
-        "for a tensor by 2-norms: the formula itself has lost the digits. Not counted as a pass"
+#: Each question as it is asked, and how it is decided.
+QUESTION = {
+    "formula": (
+        "Is the program that was run, evaluated without rounding, the derivative?",
+        "exact balls of the program against exact balls of the derivative; disjoint balls are a proof",
     ),
-    "out of range": "every accepted form may overflow here",
-    "undecided": "4096 bits did not decide it",
-    "unsupported": "the route does not run this; the reason says why",
-    "crashed": "there is no answer to judge; the reason says why, with the command that reproduces it",
+    "execution": ("Is what was returned within the rounding of that program?", "rounded balls of the program"),
+    "accuracy": (
+        "How many digits does the program keep, and could another keep more?",
+        "the allowance against the truth and against the condition number",
+    ),
+}
+ANSWER = {
+    "formula": {
+        "right": "it is",
+        "kink": "it gives one of the set of slopes at a kink",
+        "singular": "there is no derivative",
+        "unknown": "no program is known, or not to enough bits",
+        "undefined": "the program meets 0·∞ or 0/0 where the derivative exists",
+        "wrong": "it is not: a proof",
+    },
+    "execution": {
+        "within": "it is",
+        "overflow": "the program overflows, and this is what it then gives",
+        "undecided": "4096 bits did not decide it",
+        "outside": "it is not: a proof",
+    },
+    "accuracy": {
+        "certified": "so many bits as the column certified_bits says",
+        "ill-conditioned": "none: one rounding of the inputs changes the result as much",
+        "vacuous": "none, and neither of the others is proved",
+        "lost": "another program, which the reason names, keeps at least 8 bits more",
+    },
+}
+#: What the answers come to, with the exit status of a run in which nothing is worse.
+VERDICT = {
+    "conforms": (
+        "right or kink, within, certified",
+        "an accepted form can give it, and digits of it are certified",
+        "0",
+    ),
+    "deviates": ("wrong, undefined or outside", "no accepted form can give it: a proof", "1; 0 if it is known"),
+    "lost": (
+        "right or kink, within, lost",
+        "the program loses digits that another one keeps",
+        "0; `--fail-on lost`: 1",
+    ),
+    "vacuous": (
+        "right or kink, within, vacuous",
+        "the allowance is at least as large as the truth, or for an updated weight as the step η·∂E/∂w; for a tensor "
+        "by 2-norms: the pass says nothing, and is not counted as one",
+        "0; `--fail-on vacuous`: 1",
+    ),
+    "ill-conditioned": (
+        "right or kink, within, ill-conditioned",
+        "as vacuous, because one rounding of the inputs does as much",
+        "0; `--fail-on ill-conditioned`: 1",
+    ),
+    "out of range": ("overflow", "the program overflows here", "0; `--fail-on out-of-range`: 1"),
+    "singular": ("singular", "the derivative does not exist", "0"),
+    "undecided": ("undecided", "4096 bits did not decide it", "3"),
+    "unsupported": ("not asked", "the route does not run this; the reason says why", "0"),
+    "crashed": (
+        "not asked",
+        "there is no answer to judge; the reason says why, with the command that reproduces it",
+        "3",
+    ),
 }
 
 
@@ -75,9 +137,13 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def described(names: Iterable[str], texts: dict[str, str], what: str) -> str:
     names = tuple(names)
+    _same(names, texts, what)
+    return table((what, "what it says"), [(f"`{n}`", texts[n]) for n in names]).replace("\\`", "`")
+
+
+def _same(names: Iterable[str], texts: Iterable[str], what: str) -> None:
     if set(names) != set(texts):
         raise ValueError(f"{what}: described and there are not the same: {sorted(set(names) ^ set(texts))}")
-    return table((what, "what it says"), [(f"`{n}`", texts[n]) for n in names]).replace("\\`", "`")
 
 
 def columns() -> str:
@@ -85,7 +151,22 @@ def columns() -> str:
 
 
 def verdicts() -> str:
-    return described(VERDICTS, VERDICT, "verdict")
+    """The three questions, their answers, and the verdicts that those come to."""
+    _same(QUESTIONS, QUESTION, "question")
+    _same(VERDICTS, VERDICT, "verdict")
+    asked = [(f"`{name}`", question, how) for name, (question, how) in QUESTION.items()]
+    answers = []
+    for name, words in QUESTIONS.items():
+        _same(words, ANSWER[name], name)
+        answers += [(f"`{name}`", f"`{word}`", ANSWER[name][word]) for word in reversed(words)]
+    rows = [(f"`{verdict}`", *VERDICT[verdict]) for verdict in VERDICTS]
+    return "\n".join(
+        (
+            table(("question", "asked", "decided by"), asked),
+            table(("question", "answer", "what it says"), answers),
+            table(("verdict", "the answers", "what it says", "exit status of a run"), rows),
+        )
+    ).replace("\\`", "`")
 
 
 def reasons() -> str:

@@ -57,6 +57,13 @@ function ownTruth(row) {
   return text("level", row) === "step" && text("truth", row) ? `, truth from its own operands ${shown("truth", row)}${at}` : "";
 }
 
+// The answers to the three questions, where they were asked, and what is at fault.
+function said(row) {
+  const answers = ["formula", "execution", "accuracy"].filter((name) => text(name, row)).map((name) => `${name} ${text(name, row)}`);
+  if (text("cause", row)) answers.push(text("cause", row));
+  return answers.length ? `: ${answers.join(", ")}` : "";
+}
+
 function equations(derivation, at, rows) {
   const judged = new Map();
   for (const row of rows) {
@@ -76,7 +83,7 @@ function equations(derivation, at, rows) {
     const answers = element("ul");
     for (const row of judged.values()) if (text("quantity", row) === equation.name) {
       answers.append(element("li", {}, `${text("who", row)}: ${shown("value", row)}, ${digits(number("error_ulp", row), 3)} ulp, share ${digits(number("share", row), 3)}, `,
-        element("a", { href: rowLink(row), class: state(row) }, text("verdict", row)), ` (${text("level", row)})`, ownTruth(row)));
+        element("a", { href: rowLink(row), class: state(row) }, text("verdict", row)), ` (${text("level", row)})`, said(row), ownTruth(row)));
     }
     if (answers.childElementCount) item.append(answers);
     list.append(item);

@@ -16,29 +16,49 @@ function heat() {
   const documents = new Set(filtered("", { quantity: "E_total" }).map((row) => text("case", row)));
   const kinds = new Map([["The document’s network", []], ["Layered networks", []]]), all = new Map();
   for (const row of filtered("", { dtype, level })) {
-    const value = number(metric, row);
+    const value = measured(metric, row);
     if (value === null || Number.isNaN(value)) continue;
     // As in the matrix: of lost digits an error in ulps says nothing.
-    if (metric === "error_ulp" && !["conforms", "deviates"].includes(text("verdict", row))) continue;
+    if (metric !== "share" && !["conforms", "deviates"].includes(text("verdict", row))) continue;
     kinds.get(documents.has(text("case", row)) ? "The document’s network" : "Layered networks").push([row, value]);
     const who = text("who", row);
     (all.get(who) || all.set(who, []).get(who)).push(value);
   }
   const found = [...kinds].filter(([, values]) => values.length).map(([kind, values]) => heatOf(kind, values, metric));
+  by("shades").replaceChildren(...shades(metric));
   by("heat").replaceChildren(...(found.length ? found : [element("p", {}, "Nothing at this level and dtype has a number to show.")]));
   spread(all);
 }
 
-// adapter/route × quantity: the largest or the median; the shade is the logarithm, the number stands in the cell.
-function heatOf(kind, measured, metric) {
+// Up to which number a cell has which shade; what is larger has the darkest. The orange ones begin where a share deviates,
+// and where of an error hardly a digit of a 16-bit number is left.
+const SHADES = { ulp: [0.25, 0.5, 1, 4, 16, 64, 65536], share: [0.015625, 0.0625, 0.25, 0.5, 0.75, 1, 16] };
+
+function bounds(metric) { return SHADES[metric === "share" ? "share" : "ulp"]; }
+
+function depth(value, metric) {
+  if (!(value > 0)) return 0;
+  const at = bounds(metric).findIndex((bound) => value <= bound);
+  return at < 0 ? 8 : at + 1;
+}
+
+function shades(metric) {
+  const of = bounds(metric), unit = metric === "share" ? "" : " ulp";
+  return [element("span", {}, "0"), ...of.map((bound, i) => element("span", { class: `heat${i + 1}` }, `to ${digits(bound, 5)}${unit}`)), element("span", { class: "heat8" }, "more")];
+}
+
+// adapter/route × quantity: the largest or the median; the shade is by its size, the number stands in the cell.
+function heatOf(kind, rows, metric) {
   const groups = new Map(), quantities = new Map();
-  for (const [row, value] of measured) {
+  for (const [row, value] of rows) {
     const who = text("who", row), quantity = text("quantity", row);
     quantities.set(quantity, (quantities.get(quantity) || 0) + 1);
     const of = groups.get(who) || groups.set(who, new Map()).get(who);
     (of.get(quantity) || of.set(quantity, []).get(quantity)).push(value);
   }
-  const names = [...quantities.keys()].sort((a, b) => quantities.get(b) - quantities.get(a)).slice(0, 40);
+  // The most frequent ones, in the derivation's order.
+  const order = [...quantities.keys()], often = new Set([...order].sort((a, b) => quantities.get(b) - quantities.get(a)).slice(0, 40));
+  const names = order.filter((quantity) => often.has(quantity));
   const body = element("tbody");
   for (const [who, of] of groups) {
     if (!names.some((quantity) => of.has(quantity))) continue;
@@ -48,8 +68,7 @@ function heatOf(kind, measured, metric) {
       if (!values) { line.append(element("td")); continue; }
       values.sort((a, b) => a - b);
       const value = by("statistic").value === "max" ? values[values.length - 1] : values[values.length >> 1];
-      const depth = value > 0 ? Math.min(8, Math.max(1, Math.round(Math.log2(value) + (metric === "share" ? 8 : 3)))) : 0;
-      line.append(element("td", { class: `heat${depth}${metric === "share" && value > 1 ? " deviates" : ""}` }, digits(value, 2)));
+      line.append(element("td", { class: `heat${depth(value, metric)}${metric === "share" && value > 1 ? " deviates" : ""}` }, digits(value, 2)));
     }
     body.append(line);
   }

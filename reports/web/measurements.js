@@ -41,11 +41,29 @@ const DECIDING = { float64: 17, float32: 9, float16: 5, bfloat16: 4 };
 function shown(name, row) {
   if (TEXTS.has(name)) {
     const value = text(name, row);
-    return name === "truth" ? significant(value, (DECIDING[text("dtype", row)] || 17) + 2) : value;
+    return name === "truth" ? shownTruth(value, (DECIDING[text("dtype", row)] || 17) + 2) : value;
   }
   const value = number(name, row);
   if (name === "value") return digits(value, DECIDING[text("dtype", row)] || 17);
   return digits(value, name === "elements" ? 17 : 3);
+}
+
+// The two ends of a truth that is a set "[lo, hi]", as at a kink; of a single decimal, it alone.
+function ends(truth) {
+  const set = /^\[([^\s,[\]]+), ([^\s,[\]]+)\]$/.exec(truth);
+  return set ? [set[1], set[2]] : [truth];
+}
+
+// A set stays a set: its centre means nothing.
+function shownTruth(truth, count) {
+  const cut = ends(truth).map((decimal) => significant(decimal, count));
+  return cut.length > 1 ? `[${cut.join(", ")}]` : cut[0];
+}
+
+// The largest error in ulps; of a run of schema 1, which lacks it, that of the largest share.
+function measured(metric, row) {
+  const value = number(metric, row);
+  return metric === "max_ulp" && value === null ? number("error_ulp", row) : value;
 }
 
 // A decimal string cut to so many significant digits; it may be beyond what a number holds.
@@ -64,7 +82,7 @@ function isKnown(row) {
   return text("verdict", row) === "deviates" && text("reason", row).startsWith("known:");
 }
 
-const SEARCHED = ["case", "who", "quantity", "form", "reason", "dtype", "verdict", "run"];
+const SEARCHED = ["case", "who", "quantity", "operator", "accepted_form", "cause", "reason", "dtype", "formula", "execution", "accuracy", "verdict", "run"];
 
 // The rows that hold every word of a search and have the chosen value of each filter. Words are sought in the distinct
 // values, never row by row.
@@ -83,7 +101,7 @@ function filtered(words, chosen) {
 // Rows in the order of a column; what is missing stands last whichever way, NaN as the largest of numbers.
 function sorted(rows, name, descending) {
   const keys = new Float64Array(DATA.rows);
-  if (name === "truth") COLUMN.truth.values.forEach((v, code) => { keys[code] = Number(v); });
+  if (name === "truth") COLUMN.truth.values.forEach((v, code) => { keys[code] = Number(ends(v)[0]); });
   const rank = TEXTS.has(name) && name !== "truth" ? ranks(COLUMN[name].values) : null;
   const key = (row) => {
     if (TEXTS.has(name)) {

@@ -1,7 +1,7 @@
 // The page: filters, table, deviations, deep links, copying, colours.
-const SHOWN = ["case", "who", "dtype", "level", "quantity", "verdict", "error_ulp", "share", "value", "truth"];
-const EVERY = ["run", "case", "who", "dtype", "level", "quantity", ...Object.keys(COLUMN).filter((name) => !TEXTS.has(name)), "truth", "form", "worst_index", "verdict", "reason"];
-const HEADING = { who: "adapter/route", error_ulp: "error (ulp)" };
+const SHOWN = ["case", "who", "dtype", "level", "quantity", "verdict", "error_ulp", "max_ulp", "share", "value", "truth"];
+const EVERY = ["run", "case", "who", "dtype", "level", "quantity", "operator", ...Object.keys(COLUMN).filter((name) => !TEXTS.has(name)), "truth", "accepted_form", "worst_index", "formula", "execution", "accuracy", "verdict", "cause", "reason"];
+const HEADING = { who: "adapter/route", error_ulp: "error (ulp)", max_ulp: "max ulp" };
 const PAGE = 50;
 let current = [], first = 0, order = null, descending = false;
 
