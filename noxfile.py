@@ -131,6 +131,21 @@ def networks(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def correct(session: nox.Session) -> None:
+    """Correct programs that are not ours, and a thousand random ones that the hypotheses permit: none is accused."""
+    session.install(*CONSTRAINTS, "-e", ".[all]", "autograd")
+    session.run("python", "benchmarks/correct.py", "-o", "docs/correct", *session.posargs)
+    session.run("python", "benchmarks/correct.py", "--device", "1000", "-o", "docs/correct")
+
+
+@nox.session(default=False, reuse_venv=True)
+def gross(session: nox.Session) -> None:
+    """Gross wrong answers and wrong slopes of every activation and loss, over every binade of every dtype."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/gross.py", "-o", "docs/gross", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def docs(session: nox.Session) -> None:
     """The documentation site, in report/site; a warning is an error."""
     session.install(*CONSTRAINTS, "-e", ".[torch,jax,docs]")

@@ -7,7 +7,7 @@ in a dtype, as an adapter, and in exact balls, which tells what the mistake move
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from random import Random
 from typing import Any
@@ -57,6 +57,11 @@ class InDtype:
     def column_sum(self, x: Any) -> Any:
         return np.sum(x, axis=0, dtype=self.type)
 
+    def row_sum(self, x: Any) -> Any:
+        """Of 16-bit rows in float32, rounded once, as frameworks do."""
+        wide = np.float32 if self.type.itemsize == 2 else self.type
+        return np.sum(x, axis=1, keepdims=True, dtype=wide).astype(self.type)
+
     def times(self, x: Any, factor: float) -> Any:
         """x·factor, rounded once, for a factor that the dtype need not hold."""
         wide = np.longdouble if self.dtype == "float64" else np.float64
@@ -91,6 +96,9 @@ class Exactly(InDtype):
 
     def column_sum(self, x: Any) -> Any:
         return x.sum(axis=0)
+
+    def row_sum(self, x: Any) -> Any:
+        return x.sum(axis=1, keepdims=True)
 
     def times(self, x: Any, factor: float) -> Any:
         return x * arb(factor)
@@ -127,8 +135,11 @@ class Pass:
     """Forward, backward and update by hand; every method is one line of the derivation, and what a fault may replace.
 
     Arrays are (batch, width), weights (out, in), biases (out,). Layers count from 1; `layer` is passed to every method,
-    `self.last` is the last one. `memory` outlives a call: a correct pass never looks into it.
+    `self.last` is the last one. `memory` outlives a call: a correct pass never looks into it. A `plain` fault is in the
+    plain answer alone: its trace is that of a correct pass.
     """
+
+    plain = False
 
     def __init__(self, numbers: InDtype) -> None:
         self.numbers = numbers
@@ -157,6 +168,9 @@ class Pass:
     def relu(self, z: Any) -> Any:
         return np.where(z > 0, z, 0 * z)
 
+    def identity(self, z: Any) -> Any:
+        return z
+
     def activation(self, layer: int, z: Any) -> Any:
         return getattr(self, self.architecture.activations[layer - 1])(z)
 
@@ -164,8 +178,21 @@ class Pass:
         """An activation as it is kept."""
         return a
 
+    def labels(self, t: Any) -> Any:
+        """The targets as the loss reads them."""
+        return t
+
     def loss(self, a: Any, t: Any) -> Any:
-        return self.shared(self.numbers.total(self.squares(a, t)))
+        terms = self.cross_entropies if self.architecture.loss == "softmax_cross_entropy" else self.squares
+        return self.shared(self.numbers.total(terms(a, t)))
+
+    def cross_entropies(self, a: Any, t: Any) -> Any:
+        shifted = a - a.max(axis=1, keepdims=True)
+        return -(t * (shifted - np.log(self.numbers.row_sum(self.exp(shifted)))))
+
+    def softmax(self, a: Any) -> Any:
+        e = self.exp(a - a.max(axis=1, keepdims=True))
+        return e / self.numbers.row_sum(e)
 
     def squares(self, a: Any, t: Any) -> Any:
         return self.numbers.constant(0.5) * ((t - a) * (t - a))
@@ -180,7 +207,7 @@ class Pass:
         return self.shared(self.residual(a, t))
 
     def residual(self, a: Any, t: Any) -> Any:
-        return a - t
+        return (self.softmax(a) if self.architecture.loss == "softmax_cross_entropy" else a) - t
 
     def sigmoid_slope(self, z: Any, a: Any) -> Any:
         return a * (1 - a)
@@ -190,6 +217,9 @@ class Pass:
 
     def relu_slope(self, z: Any, a: Any) -> Any:
         return np.where(z > 0, 1 + 0 * z, 0 * z)
+
+    def identity_slope(self, z: Any, a: Any) -> Any:
+        return 1 + 0 * z
 
     def slope(self, layer: int, z: Any, a: Any) -> Any:
         return getattr(self, f"{self.architecture.activations[layer - 1]}_slope")(z, a)
@@ -234,12 +264,12 @@ class Pass:
             z = tap(f"z{layer}", self.linear(layer, a, given[f"W{layer}"], given.get(f"b{layer}")))
             a = tap(f"a{layer}", self.stored(layer, self.activation(layer, z)))
             self.kept[f"z{layer}"], self.kept[f"a{layer}"] = z, a
-        return tap("E", self.loss(a, given["T"]))
+        return tap("E", self.loss(a, self.labels(given["T"])))
 
     def backward(self, tap: Tap) -> None:
         """Every adjoint and gradient, and the updated parameters, from what `forward` kept."""
         kept, names = self.saved(), {}
-        da = tap(f"dE/da{self.last}", self.loss_slope(kept[f"a{self.last}"], self.weights["T"]))
+        da = tap(f"dE/da{self.last}", self.loss_slope(kept[f"a{self.last}"], self.labels(self.weights["T"])))
         for layer in range(self.last, 0, -1):
             dz = tap(f"dE/dz{layer}", self.local(layer, da, kept[f"z{layer}"], kept[f"a{layer}"]))
             names[f"W{layer}"] = self.weight_gradient(layer, dz, kept[f"a{layer - 1}"])
@@ -287,7 +317,11 @@ def evaluated(one: Pass, point: Point, reported: Mapping[str, Any] | None = None
 def answered(one: Pass, point: Point) -> Answer:
     """A pass in the point's dtype, with its trace."""
     found = {n: one.numbers.values(v) for n, v in evaluated(one, point).items()}
-    return as_answer(found, point)
+    answer = as_answer(found, point)
+    if not one.plain:
+        return answer
+    right = {n: one.numbers.values(v) for n, v in evaluated(Pass(one.numbers), point).items()}
+    return replace(answer, trace=as_answer(right, point).trace)
 
 
 def as_answer(found: Mapping[str, Any], point: Point) -> Answer:
@@ -325,16 +359,22 @@ class ByHand:
 
 @dataclass(frozen=True)
 class Fault:
-    """A mistake: its name, what kind of mistake it is, and the methods of `Pass` that it replaces."""
+    """A mistake: its name, what kind of mistake it is, and the methods of `Pass` that it replaces.
+
+    `plain`: it is in the plain answer alone, the trace is right. `classes`: it is one of class indices, and planted in
+    `CLASSES` alone.
+    """
 
     name: str
     kind: str
     changes: Mapping[str, Callable[..., Any]]
     in_place: bool = False
+    plain: bool = False
+    classes: bool = False
 
     def made(self, numbers: InDtype) -> Pass:
         """A fresh pass with the mistake."""
-        made: Pass = type("Planted", (Pass,), dict(self.changes))(numbers)
+        made: Pass = type("Planted", (Pass,), {**self.changes, "plain": self.plain})(numbers)
         return made
 
 
@@ -686,6 +726,14 @@ def _sometimes() -> list[Fault]:
             else Pass.weight_gradient(self, layer, dz, before)
         )
 
+    def every_other_row(self: Any, layer: int, dz: Any, before: Any) -> Any:
+        return Pass.weight_gradient(self, layer, dz[::2], before[::2])
+
+    def every_other_slope(self: Any, a: Any, t: Any) -> Any:
+        slope = Pass.loss_slope(self, a, t)
+        slope[1::2] = 0 * slope[1::2]
+        return slope
+
     def last_row_twice(self: Any, layer: int, dz: Any) -> Any:
         return Pass.bias_gradient(self, layer, np.concatenate([dz, dz[-1:]]) if len(dz) % 2 else dz)
 
@@ -737,6 +785,8 @@ def _sometimes() -> list[Fault]:
         "∂E/∂z off by 1/64 in a middle layer": {"local": middle_layer},
         "σ' 0 where a > 15/16": _slope_by("sigmoid", near_one),
         "last row of a batch left out of ∂E/∂W": {"weight_gradient": without_last_row},
+        "every other row left out of ∂E/∂W": {"weight_gradient": every_other_row},
+        "∂E/∂a of every other row 0": {"loss_slope": every_other_slope},
         "last row of an odd batch twice in ∂E/∂b": {"bias_gradient": last_row_twice},
         "sums cut to a multiple of 8": {"matmul": no_tail},
         "∂E/∂a cut to a multiple of 4": {"input_gradient": no_tail_columns},
@@ -760,7 +810,40 @@ def _relative() -> list[Fault]:
     return [Fault(f"slopes off by 2^{k} u", "relative", {"local": off(k)}) for k in range(21)]
 
 
-FAULTS: tuple[Fault, ...] = (*_mathematics(), *_state(), *_precision(), *_sometimes(), *_relative())
+def _labels() -> list[Fault]:
+    """Wrong targets, in the loss and in its gradient alike."""
+
+    def eight_bits(self: Any, t: Any) -> Any:
+        """The index of the class modulo 256."""
+        index = np.argmax(self.numbers.values(t), axis=1) % 256
+        return self.numbers.array(np.eye(t.shape[1])[index])
+
+    def smoothed(self: Any, t: Any) -> Any:
+        return self.numbers.times(t, 1 - 1e-3) + self.numbers.constant(1e-3 / t.shape[1])
+
+    return [
+        Fault("class index in eight bits", "mathematics", {"labels": eight_bits}, classes=True),
+        Fault("label smoothing of 1e-3", "mathematics", {"labels": smoothed}),
+        Fault("label smoothing of 1e-3, of classes", "mathematics", {"labels": smoothed}, classes=True),
+    ]
+
+
+def _plain() -> list[Fault]:
+    """A trace that is right beside an answer that is not."""
+    doubled = next(dict(f.changes) for f in _sometimes() if f.name == "last component of ∂E/∂W1 doubled")
+    table: dict[str, dict[str, Callable[..., Any]]] = {
+        "gradient 0 beside a right trace": {"gradient": lambda self, name, g: 0 * g},
+        "update uphill beside a right trace": {"updated": lambda self, name, w, g: w + self.step(name, g, w)},
+        "no update beside a right trace": {"updated": lambda self, name, w, g: w},
+        "sign of the gradient beside a right trace": {"gradient": lambda self, name, g: -g},
+        "last component of ∂E/∂W1 doubled beside a right trace": doubled,
+    }
+    return [Fault(name, "state", changes, plain=True) for name, changes in table.items()]
+
+
+FAULTS: tuple[Fault, ...] = (
+    *_mathematics(), *_labels(), *_state(), *_plain(), *_precision(), *_sometimes(), *_relative(),
+)  # fmt: skip
 
 
 # What they are planted in ---------------------------------------------------------------------------------------------
@@ -773,8 +856,20 @@ LAYERED = Architecture(
 )  # fmt: skip
 
 
+#: One of more classes than eight bits can number.
+CLASSES = Architecture((3, 260), ("identity",), (False,), "softmax_cross_entropy", "mean", 4)
+
+
+def planted_in(fault: Fault) -> tuple[Architecture, ...]:
+    """The networks that a fault is planted in."""
+    if fault is CORRECT:
+        return (DOCUMENT, LAYERED, CLASSES)
+    return (CLASSES,) if fault.classes else (DOCUMENT, LAYERED)
+
+
 def drawn(architecture: Architecture, scale: float, index: int, seed: int = 0) -> Case:
-    """Weights normal with deviation `scale`·√(2/in), inputs in ±1 and one in eight of them 0, targets in [0, 1]."""
+    """Weights normal with deviation `scale`·√(2/in), inputs in ±1 and one in eight of them 0, targets in [0, 1]
+    or class indices."""
     draw = Random(f"gradconform faults {architecture} scale {scale} draw {index} seed {seed}")
 
     def numbers(shape: tuple[int, ...], one: Callable[[], float]) -> Any:
@@ -788,12 +883,19 @@ def drawn(architecture: Architecture, scale: float, index: int, seed: int = 0) -
         weight = numbers((o, i), lambda s=spread: draw.gauss(0, s))
         layers.append((weight, numbers((o,), lambda: draw.gauss(0, scale / 4)) if biased else None, name))
     inputs = numbers(architecture.shapes["X"], lambda: draw.uniform(-1, 1) if draw.random() < 0.875 else 0.0)
+    classes = architecture.loss == "softmax_cross_entropy"
+    # The first row's class is one that eight bits do not hold.
+    targets = (
+        [draw.randrange(256 if row == 0 else 0, architecture.sizes[-1]) for row in range(architecture.batch)]
+        if classes
+        else numbers(architecture.shapes["T"], lambda: draw.uniform(0, 1))
+    )
     return network_case(
         f"faults/{len(layers)}-layers/scale-{scale:g}/{index:03}",
         layers=layers,
         loss=architecture.loss,
         reduction=architecture.reduction,
         inputs=inputs,
-        targets=numbers(architecture.shapes["T"], lambda: draw.uniform(0, 1)),
+        targets=targets,
         rate=round(draw.uniform(0.01, 1), 4),
     )

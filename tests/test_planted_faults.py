@@ -78,7 +78,7 @@ def test_there_are_more_than_sixty_faults_and_no_two_are_called_the_same() -> No
 def test_the_correct_pass_is_never_accused(dtype: str, scale: float) -> None:
     for architecture in detection.ARCHITECTURES:
         verdicts = {m.verdict for m in judged(planted.CORRECT, dtype, architecture, scale)}
-        assert verdicts <= {"conforms", "vacuous"}, verdicts
+        assert verdicts <= {"conforms", "vacuous", "lost"}, verdicts
 
 
 @pytest.mark.parametrize("name", BLAME)
@@ -92,7 +92,7 @@ def test_a_fault_is_blamed_on_its_equation_and_no_other(name: str, dtype: str) -
 def test_a_fault_that_moves_something_by_more_than_twice_its_allowance_is_caught(name: str) -> None:
     """In float32, in the document's network and in the layered one: the measurement of `benchmarks/detection.py`."""
     fault = FAULTS[name]
-    for architecture in detection.ARCHITECTURES:
+    for architecture in planted.planted_in(fault):
         at, before = points(architecture, "float32")
         answer, measurements = detection.judged(fault, at, before, 0)
         if detection.obliged(fault, at, before, 0, answer).must:
@@ -126,7 +126,7 @@ def test_the_benchmark_finds_no_obliged_draw_missed_and_nobody_accused() -> None
     rows = {r["fault"]: r for r in detection.block("float64", 1, draws=1, checker_draws=1, only="sign of")}
     correct = rows["none"]
     assert all(correct[c] == 0 for c in ("caught", *detection.CHECKERS))
-    assert correct["checked"] == correct["active"] == 2
+    assert correct["checked"] == correct["active"] == len(detection.ARCHITECTURES)
     assert sum(r["missed"] for r in rows.values()) == 0
     flipped = rows["sign of ∂E/∂a"]
     assert flipped["caught"] == flipped["obliged"] == flipped["gradcheck"] == flipped["check_grads"] == 2
