@@ -14,7 +14,7 @@ from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
 from gradconform.conformance.catalogue import catalogue, select
 from gradconform.conformance.check import ask, check_route, judge_answer
-from gradconform.conformance.known import marked
+from gradconform.conformance.known import Files, KnownDeviation, entries_for, known_files, marked
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import frame
 from gradconform.conformance.runner import check_device
@@ -39,13 +39,14 @@ def check(
     dtype: DTypeLike = "float64",
     device: str = "cpu",
     profile: str = "opencl",
+    known: Files = (),
 ) -> pd.DataFrame:
     """Judge an adapter on a case: one row a measurement, with the columns of a run file.
 
     `adapter` is a name ("torch": its default routes; "torch/eager"; "package.module:object") or an adapter object,
     `case` an id of the catalogue or a case made by `document_case` or `network_case`, `dtype` float64, float32, float16
-    or bfloat16, by name or as NumPy's object.
-    Raises BadInput, a ValueError, for a name that is not known or a value that the dtype cannot hold.
+    or bfloat16, by name or as NumPy's object. `known` is a file of known deviations, or several, beside the suite's.
+    Raises BadInput, a ValueError, for a name that is not known, a value that the dtype cannot hold or a bad file.
 
     >>> import gradconform as gc
     >>> rows = gc.check("numpy/complex-step", "document/worked-example", dtype="float32")
@@ -53,7 +54,8 @@ def check(
     {'conforms'}
     """
     chosen = _chosen(adapter, device, profile)
-    return frame([m.row() for m in _measurements(chosen, _case(case), dtype, device, profile)])
+    entries = entries_for([c.adapter for c in chosen], known_files(known))
+    return frame([m.row() for m in _measurements(chosen, _case(case), dtype, device, profile, entries)])
 
 
 def train(
@@ -63,6 +65,7 @@ def train(
     dtype: DTypeLike = "float64",
     device: str = "cpu",
     profile: str = "opencl",
+    known: Files = (),
 ) -> pd.DataFrame:
     """Train for `steps` updates and judge every one from the framework's own weights.
 
@@ -70,17 +73,19 @@ def train(
     `drift`: for an updated weight, at the whole level, the largest difference of a component from the exact trajectory,
     which starts at the same weights and is never rounded (it is carried to 30 digits). The drift is information: every
     update is judged from the framework's own weights. Each route goes its own way from the case's weights; a route
-    whose weights leave the dtype's range, or that crashes, ends there.
+    whose weights leave the dtype's range, or that crashes, ends there. `known` is as for `check`.
     """
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise BadInput(f"steps is {steps!r}; expected 1 or more, a whole number")
     start = _case(case)
     import pandas as pd
 
+    routes = _chosen(adapter, device, profile)
+    entries = entries_for([c.adapter for c in routes], known_files(known))
     tables = []
-    for chosen in _chosen(adapter, device, profile):
+    for chosen in routes:
         exact = trajectory(point(start, dtype, device))
-        for step, rows in enumerate(_updates(chosen, start, steps, dtype, device, profile)):
+        for step, rows in enumerate(_updates(chosen, start, steps, dtype, device, profile, entries)):
             table = frame([m.row() for m, _ in rows])
             table.insert(0, "step", step)
             weights = next(exact)
@@ -92,7 +97,13 @@ def train(
 
 
 def _updates(
-    chosen: registry.Chosen, case: Case, steps: int, dtype: DTypeLike, device: str, profile: str
+    chosen: registry.Chosen,
+    case: Case,
+    steps: int,
+    dtype: DTypeLike,
+    device: str,
+    profile: str,
+    entries: tuple[KnownDeviation, ...],
 ) -> Iterator[list[tuple[Measurement, Any]]]:
     """Each step's measurements, those of updated weights, at the whole level, with the weights themselves."""
     updated = case.equations.updated
@@ -103,7 +114,7 @@ def _updates(
             yield [(answer, None)]
             return
         rows = judge_answer(answer, chosen.adapter, chosen.route, at, profile)
-        rows = marked(rows, registry.versions(chosen.adapter), device)
+        rows = marked(rows, registry.versions(chosen.adapter), device, entries)
         new = {updated[w]: np.asarray(v, dtype=np.float64) for w, v in answer.updated.items()}
         yield [(m, new.get(m.quantity) if m.level == "whole" else None) for m in rows]
         if not all(np.isfinite(v).all() for v in new.values()):
@@ -134,11 +145,16 @@ def _case(case: str | Case) -> Case:
 
 
 def _measurements(
-    chosen: list[registry.Chosen], case: Case, dtype: DTypeLike, device: str, profile: str
+    chosen: list[registry.Chosen],
+    case: Case,
+    dtype: DTypeLike,
+    device: str,
+    profile: str,
+    entries: tuple[KnownDeviation, ...],
 ) -> list[Measurement]:
     at = point(case, dtype, device)
     return [
         m
         for c in chosen
-        for m in marked(check_route(c.adapter, c.route, at, profile), registry.versions(c.adapter), device)
+        for m in marked(check_route(c.adapter, c.route, at, profile), registry.versions(c.adapter), device, entries)
     ]

@@ -27,9 +27,10 @@ from gradconform.adapters import registry
 from gradconform.conformance import run_summary, runner, supervisor
 from gradconform.conformance.catalogue import catalogue, select
 from gradconform.conformance.explain import explain as explained
-from gradconform.conformance.known import evidence, is_known, known_deviations, stale
+from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
 from gradconform.conformance.measurement import JUDGED, QUESTIONS, Measurement, shown_truth
 from gradconform.conformance.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
+from gradconform.conformance.stale import evidence, stale
 from gradconform.conformance.supervisor import WorkerFailure
 from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.document import NETWORK
@@ -114,6 +115,8 @@ def _check_timeout(timeout: float) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Worker processes. Default: one a core.")
 @_timeout
+@click.option("--known", multiple=True, metavar="FILE",
+              help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None,
               help="The run file. Default: runs/<UTC time>.jsonl. Never written over.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
@@ -129,6 +132,7 @@ def run(
     seed: int,
     jobs: int | None,
     timeout: float,
+    known: tuple[str, ...],
     output: Path | None,
     resume: Path | None,
     fail_on: tuple[str, ...],
@@ -156,7 +160,7 @@ def run(
                 "again"
             )
         if before is not None:
-            adapters, globs, dtypes, device, profile, seed = _as_begun(before.header, resume)
+            adapters, globs, dtypes, device, profile, seed, known = _as_begun(before.header, resume)
     registry.keep_working_folder((*adapters, *globs))
     chosen, absent = _chosen(adapters)
     cases = select(globs, seed)
@@ -164,9 +168,10 @@ def run(
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     runner.check_device(chosen, device)
-    tasks = runner.plan(chosen, cases, names, device, profile, seed, globs, timeout)
+    tasks = runner.plan(chosen, cases, names, device, profile, seed, globs, timeout, known)
+    entries = entries_for([c.adapter for c in chosen], known_files(known))
     path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
-    provenance = runner.provenance(chosen)
+    provenance = runner.provenance(chosen, known)
     header = {
         **provenance, "device": device, "profile": profile, "seed": seed, "started": datetime.now(UTC).isoformat(),
         "arguments": sys.argv[1:], "routes": [c.spec for c in chosen], "absent": absent,
@@ -192,7 +197,8 @@ def run(
         without = sorted({f"{m.adapter}/{m.route}" for m in measurements} - traced)
         writer.finish(seconds={k: round(v, 3) for k, v in seconds.items()}, routes_without_trace=without)
     versions = {k: v for of in provenance["frameworks"].values() for k, v in of.items()}
-    sys.exit(_conclude(measurements, seconds, absent, versions, device, seed, path, tuple(dict.fromkeys(fail_on))))
+    ending = tuple(dict.fromkeys(fail_on))
+    sys.exit(_conclude(measurements, seconds, absent, versions, entries, device, seed, path, ending))
 
 
 @contextmanager
@@ -218,13 +224,13 @@ def _interruptible(path: Path) -> Iterator[None]:
 
 #: What a run was asked to judge, as `run`'s parameters and as its header names it.
 _CHOICES = {"adapters": "routes", "globs": "case_globs", "dtypes": "dtypes", "device": "device", "profile": "profile",
-            "seed": "seed"}  # fmt: skip
+            "seed": "seed", "known": "known"}  # fmt: skip
 
 
 def _chooses() -> bool:
     """Whether the command line says what to judge."""
     source = click.get_current_context().get_parameter_source
-    return any(source(parameter) is not ParameterSource.DEFAULT for parameter in _CHOICES)
+    return any(source(parameter) is not ParameterSource.DEFAULT for parameter in _CHOICES if parameter != "known")
 
 
 def _as_begun(header: Mapping[str, Any], path: Path) -> Any:
@@ -238,6 +244,8 @@ def _as_begun(header: Mapping[str, Any], path: Path) -> Any:
         given = context.params[parameter]
         if parameter == "adapters" and given:
             given = tuple(c.spec for c in _chosen(given)[0])
+        if parameter == "known":
+            given = tuple(file.path for file in known_files(given))
         explicit = context.get_parameter_source(parameter) is not ParameterSource.DEFAULT
         if explicit and given != value:
             raise BadInput(f"{path} was begun with {name} {value!r}, now {given!r} was given; leave the choices out")
@@ -287,6 +295,7 @@ def _conclude(
     seconds: dict[str, float],
     absent: dict[str, str],
     versions: dict[str, str],
+    entries: tuple[KnownDeviation, ...],
     device: str,
     seed: int,
     path: Path,
@@ -302,7 +311,7 @@ def _conclude(
         console.print(f"lost: {line}", style="yellow", markup=False)
     for line in run_summary.wrong(measurements):
         console.print(line, style="red", markup=False)
-    for entry in stale(evidence(measurements, versions, device), seed):
+    for entry in stale(evidence(measurements, versions, device, entries), seed, entries):
         console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
     if absent:
         console.print(f"absent: {', '.join(absent)}", style="yellow", markup=False)

@@ -1,39 +1,54 @@
-"""Known deviations, as data: each with its evidence, each expected to go on deviating until it is removed."""
+"""Known deviations, as data: each with its evidence, each expected to go on deviating until it is removed.
+
+They are known by operator, dtype, device and version, whatever the case is called: those that come with the suite
+(`FILE`), those of files that a run is given (`--known FILE`), and those that an adapter brings itself.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import math
+import os
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from gradconform.conformance.catalogue import catalogue
+from gradconform.adapters.contract import Adapter
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import BadInput
 
 FILE = Path(__file__).with_name("known_deviations.toml")
 #: The largest file that is read, in bytes; the one that comes with the suite has a few thousand.
 FILE_LIMIT = 2**20
+#: The attribute by which an adapter brings known deviations of its own: a path, or a sequence of `KnownDeviation`.
+ATTRIBUTE = "known_deviations"
+
+#: A file of known deviations, or several.
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
 class KnownDeviation:
-    """Where a deviation is known, and how large. `adapter`, `route`, `device`, `level`, `case`, `quantity` are globs.
+    """Where a deviation is known, and how large.
+
+    `adapter`, `route`, `device`, `level`, `quantity` are globs, `operator` one or several with spaces between them;
+    `dtype` lists names. `versions` is a specifier such as ">=2.4" of the adapter's version; an empty one is for every
+    version, and for adapters that tell none.
 
     `most_share` is the largest share of the allowance that the evidence explains: what is further off is something
     else, and not known. An entry that names a value instead, as of an overflow, may leave it out.
 
-    `form`, which may be left out, is a glob for the accepted form that the measurement names: where a framework's
-    primitive is less accurate than its bound, it narrows the entry to the formulas that use the primitive. So does
-    `value`, a glob for the value as Python writes it: of an overflow, "nan".
+    What may be left out narrows the entry: `case`, a glob, to cases by their id; `form`, a glob, to the accepted form
+    that the measurement names, where a framework's primitive is less accurate than its bound, to the formulas that use
+    the primitive; `value`, a glob, to the value as Python writes it: of an overflow, "nan".
     """
 
     id: str
@@ -43,37 +58,123 @@ class KnownDeviation:
     dtype: str
     device: str
     level: str
-    case: str
+    operator: str
     quantity: str
     reason: str
     upstream: str
+    case: str = "*"
     form: str = "*"
     value: str = "*"
     most_share: float = math.inf
 
     def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
         """Whether the measurement is of what this entry speaks of, whatever its verdict."""
-        globs = ((m.adapter, self.adapter), (m.route, self.route), (device, self.device), (m.level or "", self.level),
-                 (m.case, self.case), (m.quantity, self.quantity), (m.accepted_form or "", self.form),
-                 (repr(m.value), self.value))  # fmt: skip
+        return (
+            self.asks(m, versions, device)
+            and self.speaks_of(m.case, m.operator, m.quantity)
+            and fnmatch.fnmatchcase(m.level or "", self.level)
+            and fnmatch.fnmatchcase(m.accepted_form or "", self.form)
+            and fnmatch.fnmatchcase(repr(m.value), self.value)
+            and (m.share is None or m.share <= self.most_share)
+        )
+
+    def asks(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
+        """Whether the measurement's route, dtype, device and version are the entry's."""
+        globs = ((m.adapter, self.adapter), (m.route, self.route), (device, self.device))
         return (
             m.dtype in self.dtype.split()
             and all(fnmatch.fnmatchcase(value, glob) for value, glob in globs)
-            and (m.share is None or m.share <= self.most_share)
             and _contains(self.versions, versions.get(m.adapter, ""))
+        )
+
+    def speaks_of(self, case: str, operator: str | None, quantity: str) -> bool:
+        """Whether a case, an operator and a quantity are the entry's. What has no operator is of no operator's name."""
+        return (
+            fnmatch.fnmatchcase(case, self.case)
+            and fnmatch.fnmatchcase(quantity, self.quantity)
+            and any(fnmatch.fnmatchcase(operator or "", glob) for glob in self.operator.split())
         )
 
 
 def _contains(specifier: str, version: str) -> bool:
+    if not specifier:
+        return True
     try:
         return SpecifierSet(specifier).contains(Version(version), prereleases=True)
     except InvalidVersion:
         return False
 
 
-@cache
+# Where entries come from ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file of known deviations as it was read when a run began: a run is of a piece, whatever becomes of the file."""
+
+    path: str
+    entries: tuple[KnownDeviation, ...]
+
+
+def known_files(files: Files) -> tuple[KnownFile, ...]:
+    """Each file once, read and checked. Raises BadInput naming file, entry and what is wrong with it."""
+    paths = [files] if isinstance(files, str | os.PathLike) else files
+    if not isinstance(paths, Sequence) or not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise BadInput(f"known is {ascii(files)[:80]}; expected the path of a file of known deviations, or several")
+    try:
+        resolved = dict.fromkeys(Path(path).resolve() for path in paths)
+    except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
+        raise BadInput(f"known deviations {ascii(files)[:200]}: {error}") from error
+    return tuple(KnownFile(str(path), _read(path)) for path in resolved)
+
+
+def brought_by(adapter: Adapter) -> KnownFile | None:
+    """The known deviations that an adapter brings itself; None if it has no such attribute.
+
+    Raises BadInput for an attribute that is neither a path nor a sequence of `KnownDeviation`, and for a bad file.
+    """
+    own = getattr(adapter, ATTRIBUTE, None)
+    if own is None:
+        return None
+    if isinstance(own, str | os.PathLike):
+        return known_files(own)[0]
+    where = f"adapter {adapter.name!r}: .{ATTRIBUTE}"
+    if not isinstance(own, Sequence) or not all(isinstance(entry, KnownDeviation) for entry in own):
+        raise BadInput(f"{where} is {ascii(own)[:80]}; expected the path of a TOML file, or a list of KnownDeviation")
+    return KnownFile(where, tuple(_checked(where, number, vars(entry)) for number, entry in enumerate(own, 1)))
+
+
+def entries_for(adapters: Iterable[Adapter], files: Sequence[KnownFile] = ()) -> tuple[KnownDeviation, ...]:
+    """The suite's entries, those of the files and those that the adapters bring, in this order.
+
+    Raises BadInput where two of them have the same id: a reason `known:<id>` must say which one it means.
+    """
+    own = [file for file in map(brought_by, adapters) if file is not None]
+    sources = {file.path: file for file in (KnownFile(str(FILE), known_deviations()), *files, *own)}
+    homes: dict[str, str] = {}
+    for file in sources.values():
+        for entry in file.entries:
+            if entry.id in homes:
+                raise BadInput(
+                    f"known deviations {homes[entry.id]} and {file.path}: both have an entry called {entry.id!r}; "
+                    "rename one of them"
+                )
+            homes[entry.id] = file.path
+    return tuple(entry for file in sources.values() for entry in file.entries)
+
+
 def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
     """Read and check a known-deviations file. Raises BadInput naming the entry and what is wrong with it."""
+    return _of_the_suite() if path == FILE else _read(path)
+
+
+@cache
+def _of_the_suite() -> tuple[KnownDeviation, ...]:
+    """The suite's own file does not change while a process runs; anybody else's may."""
+    return _read(FILE)
+
+
+def _read(path: Path) -> tuple[KnownDeviation, ...]:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_LIMIT + 1)
@@ -88,33 +189,53 @@ def known_deviations(path: Path = FILE) -> tuple[KnownDeviation, ...]:
         raise BadInput(f"known deviations {path}: {error}") from error
     if set(data) - {"deviation"} or not isinstance(data.get("deviation", []), list):
         raise BadInput(f"known deviations {path}: expected a list of [[deviation]] and nothing beside it")
-    names = {f.name for f in fields(KnownDeviation)}
-    needed = names - {"form", "value", "most_share"}
-    entries = []
-    for number, entry in enumerate(data.get("deviation", []), 1):
-        complete = isinstance(entry, dict) and needed <= set(entry) <= names
-        if not complete or not all(isinstance(v, str) for n, v in entry.items() if n != "most_share"):
-            expected = f"{' '.join(sorted(needed))}, and form or value if they matter"
-            raise BadInput(f"known deviations {path}, entry {number}: expected the strings {expected}")
-        most = entry.get("most_share", math.inf if "value" in entry else None)
-        if isinstance(most, bool) or not isinstance(most, int | float) or not most > 0:
-            raise BadInput(
-                f"known deviations {path}, entry {number}: most_share is {most!r}; expected the largest share of the "
-                "allowance that the evidence explains, a number above 0, or a value to be known by"
-            )
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", entry["id"]):
-            wrong = ascii(entry["id"][:100])
-            raise BadInput(
-                f"known deviations {path}, entry {number}: id is {wrong}; expected such as 'torch-erf-float32'"
-            )
-        try:
-            SpecifierSet(entry["versions"])
-        except InvalidSpecifier as error:
-            raise BadInput(f"known deviations {path}, entry {number}: versions: {error}") from error
-        entries.append(KnownDeviation(**entry))
+    where = f"known deviations {path}"
+    entries = [_checked(where, number, entry) for number, entry in enumerate(data.get("deviation", []), 1)]
     if len({e.id for e in entries}) != len(entries):
         raise BadInput(f"known deviations {path}: two entries have the same id")
     return tuple(entries)
+
+
+def _checked(where: str, number: int, entry: Any) -> KnownDeviation:
+    """An entry of a file, or of a list, that says all that it must. Raises BadInput."""
+    names = {f.name for f in fields(KnownDeviation)}
+    needed = {f.name for f in fields(KnownDeviation) if f.default is MISSING}
+    where = f"{where}, entry {number}"
+    if isinstance(entry, dict) and isinstance(entry.get("id"), str):
+        where += f" ({entry['id'][:100]!a})"
+    complete = isinstance(entry, dict) and needed <= set(entry) <= names
+    if not complete or not all(isinstance(v, str) for n, v in entry.items() if n != "most_share"):
+        expected = f"{' '.join(sorted(needed))}, and case, form or value if they matter"
+        raise BadInput(f"{where}: expected the strings {expected}{_different(entry, needed, names)}")
+    most = entry.get("most_share", math.inf if entry.get("value", "*") != "*" else None)
+    unbounded = most == math.inf and entry.get("value", "*") == "*"
+    if isinstance(most, bool) or not isinstance(most, int | float) or not most > 0 or unbounded:
+        raise BadInput(
+            f"{where}: most_share is {most!r}; expected the largest share of the allowance that the evidence explains, "
+            "a number above 0, or a value to be known by"
+        )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", entry["id"]):
+        raise BadInput(f"{where}: id is {entry['id'][:100]!a}; expected such as 'torch-erf-float32'")
+    for name in ("operator", "dtype"):
+        if not entry[name].split():
+            raise BadInput(f"{where}: {name} is empty; expected names with spaces between them")
+    try:
+        SpecifierSet(entry["versions"])
+    except InvalidSpecifier as error:
+        raise BadInput(f"{where}: versions: {error}") from error
+    return KnownDeviation(**entry)
+
+
+def _different(entry: Any, needed: set[str], names: set[str]) -> str:
+    """What a table has too little and too much, for a message."""
+    if not isinstance(entry, dict):
+        return ""
+    missing, foreign = sorted(needed - set(entry)), sorted(ascii(n)[1:-1] for n in set(entry) - names)
+    said = [f"{what} {' '.join(which)}" for what, which in (("missing", missing), ("unknown", foreign)) if which]
+    return f" ({'; '.join(said)})" if said else ""
+
+
+# What they say of measurements ----------------------------------------------------------------------------------------
 
 
 def marked(
@@ -166,43 +287,3 @@ def _cause(answer: Iterable[Measurement]) -> str | None:
 
 def is_known(m: Measurement) -> bool:
     return m.verdict == "deviates" and (m.reason or "").startswith("known:")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a set of measurements says of an entry: the cases it covers that were measured, and whether any deviates."""
-
-    entry: str
-    cases: frozenset[str]
-    deviates: bool
-
-
-def evidence(
-    measurements: Iterable[Measurement],
-    versions: Mapping[str, str],
-    device: str,
-    entries: tuple[KnownDeviation, ...] | None = None,
-) -> list[Evidence]:
-    """What the measurements say of each entry, for `stale` to judge; evidence of several processes can be joined."""
-    measurements = list(measurements)
-    found = []
-    for entry in known_deviations() if entries is None else entries:
-        # Whatever the value and the size: where it has become another, the entry may be stale.
-        anywhere = replace(entry, value="*", most_share=math.inf)
-        covered = [m for m in measurements if anywhere.covers(m, versions, device)]
-        deviates = any(m.verdict == "deviates" and entry.covers(m, versions, device) for m in covered)
-        found.append(Evidence(entry.id, frozenset(m.case for m in covered), deviates))
-    return found
-
-
-def stale(found: Iterable[Evidence], seed: int = 0, entries: tuple[KnownDeviation, ...] | None = None) -> list[str]:
-    """The ids of the entries whose every case of the catalogue was measured and of which nothing deviates any more."""
-    found = list(found)
-    gone = []
-    for entry in known_deviations() if entries is None else entries:
-        of_entry = [e for e in found if e.entry == entry.id]
-        measured = frozenset().union(*(e.cases for e in of_entry))
-        expected = {c for c in catalogue(seed) if fnmatch.fnmatchcase(c, entry.case)}
-        if measured and measured >= expected and not any(e.deviates for e in of_entry):
-            gone.append(entry.id)
-    return gone

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from gradconform.conformance.known import Evidence
+    from gradconform.adapters.registry import Chosen
+    from gradconform.conformance.known import KnownDeviation, KnownFile
     from gradconform.conformance.measurement import Measurement
+    from gradconform.conformance.stale import Evidence
     from gradconform.reference.cases import Case
 
 FIXTURE = "gradconform_subject"
@@ -28,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="adapter, one of its routes or module:object; default: every installed built-in")  # fmt: skip
     group.addoption("--gradconform-case", action="append", default=[], metavar="GLOB", help="cases; default: all")
     group.addoption("--gradconform-dtype", action="append", default=[], metavar="DTYPE", help="dtypes; default: all")
+    group.addoption("--gradconform-known", action="append", default=[], type=Path, metavar="FILE",
+                    help="a TOML file of known deviations, taken beside the suite's own")  # fmt: skip
     group.addoption("--gradconform-export", type=Path, default=None, metavar="DIR",
                     help="write the run file and the tables there at the end")  # fmt: skip
 
@@ -41,18 +45,22 @@ class Subject:
     dtype: str
     collected: list[tuple[int, list[Measurement]]]
     number: int
+    known: tuple[KnownFile, ...] = ()
 
     def measure(self) -> list[Measurement]:
         """Run the framework, judge what it answers, keep the measurements for the export."""
         from gradconform.conformance.runner import Task, perform
 
-        measurements = list(perform(Task(self.case, self.dtype, "cpu", "opencl", (self.spec,))).measurements)
+        task = Task(self.case, self.dtype, "cpu", "opencl", (self.spec,), known=self.known)
+        measurements = list(perform(task).measurements)
         self.collected.append((self.number, measurements))
         return measurements
 
 
 #: Known deviations that turned out to be stale, of the whole session.
 _stale = pytest.StashKey[list[str]]()
+#: The files of known deviations that the options name, read once.
+_known = pytest.StashKey["tuple[KnownFile, ...]"]()
 #: What each worker found out about them.
 _found = pytest.StashKey["list[Evidence]"]()
 _collected = pytest.StashKey[list[tuple[int, list[Any]]]]()
@@ -62,28 +70,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_collected] = []
     config.stash[_found] = []
     config.stash[_stale] = []
+    config.stash[_known] = ()
     folder = config.getoption("--gradconform-export")
     if folder is not None and not hasattr(config, "workerinput") and (folder / "run.jsonl").exists():
         raise pytest.UsageError(f"{folder / 'run.jsonl'} exists; a run is never written over: give another folder")
     if folder is not None and find_spec("tabulate") is None:
         raise pytest.UsageError("--gradconform-export needs tabulate: python -m pip install 'gradconform[report]'")
 
-    if any(config.getoption(f"--gradconform-{name}") for name in ("adapter", "case", "dtype")):
+    if any(config.getoption(f"--gradconform-{name}") for name in ("adapter", "case", "dtype", "known")):
         _subjects(config)
 
 
 def _subjects(config: pytest.Config) -> list[tuple[str, Case, str]]:
     """What the options choose, the routes of one point side by side: they share its truth."""
-    from gradconform.adapters import registry
     from gradconform.conformance.catalogue import select
+    from gradconform.conformance.known import known_files
     from gradconform.reference.cases import BadInput, named_format, point
     from gradconform.reference.formats import FORMATS
 
     option = config.getoption
     try:
-        specs = option("--gradconform-adapter") or list(registry.installed()[0])
-        routes = list(dict.fromkeys(c.spec for spec in specs for c in registry.choose(spec)))
+        routes = list(dict.fromkeys(c.spec for c in _chosen(config)))
         dtypes = [named_format(d).name for d in option("--gradconform-dtype")] or list(FORMATS)
+        config.stash[_known] = known_files(option("--gradconform-known"))
+        _entries(config)
         cases = select(option("--gradconform-case"))
         for case in cases:
             for dtype in dtypes:
@@ -109,7 +119,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def gradconform_subject(request: pytest.FixtureRequest) -> Subject:
     """An adapter's route, a case and a dtype, as the options choose them."""
     number, spec, case, dtype = request.param
-    return Subject(spec, case, dtype, request.config.stash[_collected], number)
+    stash = request.config.stash
+    return Subject(spec, case, dtype, stash[_collected], number, stash[_known])
 
 
 def _parts(folder: Path) -> Path:
@@ -122,20 +133,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     folder: Path | None = config.getoption("--gradconform-export")
     collected = config.stash[_collected]
     if collected:
-        config.stash[_found] += _evidence(collected)
+        config.stash[_found] += _evidence(collected, config)
     if hasattr(config, "workerinput"):
         output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
-        output["gradconform"] = [(e.entry, sorted(e.cases), e.deviates) for e in config.stash[_found]]
+        output["gradconform"] = [(e.entry, sorted(e.asked), e.judged, e.deviates) for e in config.stash[_found]]
         if folder is not None and collected:
             _write_part(_parts(folder) / f"{config.workerinput['workerid']}.jsonl", collected)
         return
     if folder is not None:
         collected += list(_read_parts(folder))
     if config.stash[_found]:
-        from gradconform.conformance.known import stale
+        from gradconform.conformance.stale import stale
 
         found = config.stash[_found]
-        config.stash[_stale] = stale(found)
+        config.stash[_stale] = stale(found, entries=_entries(config))
         if config.stash[_stale] and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if collected and folder is not None:
@@ -147,21 +158,36 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
     """xdist's: a worker has ended; keep what it found out about known deviations."""
     reported = getattr(node, "workeroutput", {}).get("gradconform", [])
     if reported:
-        from gradconform.conformance.known import Evidence
+        from gradconform.conformance.stale import Evidence
 
         node.config.stash[_found] += [
-            Evidence(entry, frozenset(cases), deviates) for entry, cases, deviates in reported
+            Evidence(entry, frozenset(tuple(question) for question in asked), judged, deviates)
+            for entry, asked, judged, deviates in reported
         ]
 
 
-def _evidence(collected: list[tuple[int, list[Measurement]]]) -> list[Evidence]:
+def _chosen(config: pytest.Config) -> list[Chosen]:
+    """The routes that the options choose."""
     from gradconform.adapters import registry
-    from gradconform.conformance.known import evidence
+
+    specs = config.getoption("--gradconform-adapter") or list(registry.installed()[0])
+    return [c for spec in specs for c in registry.choose(spec)]
+
+
+def _entries(config: pytest.Config) -> tuple[KnownDeviation, ...]:
+    """Every known deviation of this session: the suite's, the options' and those that adapters bring."""
+    from gradconform.conformance.known import entries_for, known_files
+
+    return entries_for([c.adapter for c in _chosen(config)], known_files(config.getoption("--gradconform-known")))
+
+
+def _evidence(collected: list[tuple[int, list[Measurement]]], config: pytest.Config) -> list[Evidence]:
+    from gradconform.adapters import registry
+    from gradconform.conformance.stale import evidence
 
     measurements = [m for _, part in collected for m in part]
-    loaded = [registry.load(name) for name in registry.BUILT_IN if any(m.adapter == name for m in measurements)]
-    versions = {k: v for adapter in loaded for k, v in registry.versions(adapter).items()}
-    return evidence(measurements, versions, "cpu")
+    versions = {k: v for c in _chosen(config) for k, v in registry.versions(c.adapter).items()}
+    return evidence(measurements, versions, "cpu", _entries(config))
 
 
 def _write_part(path: Path, collected: list[tuple[int, list[Measurement]]]) -> None:
@@ -188,16 +214,13 @@ def _read_parts(folder: Path) -> Iterator[tuple[int, list[Measurement]]]:
 
 
 def _export(collected: list[tuple[int, list[Measurement]]], folder: Path, config: pytest.Config) -> None:
-    from gradconform.adapters import registry
     from gradconform.conformance.run_file import RunWriter, frame
     from gradconform.conformance.runner import provenance
     from gradconform.reports.export import export
 
-    specs = config.getoption("--gradconform-adapter") or list(registry.installed()[0])
-    chosen = [c for spec in specs for c in registry.choose(spec)]
     measurements = [m for _, part in collected for m in part]
     header = {
-        **provenance(chosen),
+        **provenance(_chosen(config), config.getoption("--gradconform-known")),
         "device": "cpu",
         "profile": "opencl",
         "seed": 0,

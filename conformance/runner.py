@@ -17,7 +17,7 @@ from typing import Any
 from gradconform.adapters import registry
 from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.check import ask, judge_answer
-from gradconform.conformance.known import marked
+from gradconform.conformance.known import Files, KnownFile, brought_by, entries_for, known_files, marked
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import BadInput, Case, point
 
@@ -33,7 +33,7 @@ class Task:
     """One case at one dtype, for several routes: they share the truth.
 
     `chosen_by` are the options that choose the case on the command line, other than `-c` and its id; `timeout` is in
-    seconds, for one route.
+    seconds, for one route. `known` are the files of known deviations that are taken beside the suite's own.
     """
 
     case: Case
@@ -43,6 +43,7 @@ class Task:
     routes: tuple[str, ...]
     chosen_by: tuple[str, ...] = ()
     timeout: float = TIMEOUT
+    known: tuple[KnownFile, ...] = ()
 
     def command(self, spec: str) -> str:
         """The command that asks one route this task's question."""
@@ -50,7 +51,10 @@ class Task:
         device = () if self.device == "cpu" else ("--device", self.device)
         profile = () if self.profile == "opencl" else ("--profile", self.profile)
         timeout = () if self.timeout == TIMEOUT else ("--timeout", f"{self.timeout:g}")
-        return shlex.join(("gradconform", "run", "-a", spec, *case, "-d", self.dtype, *device, *profile, *timeout))
+        known = tuple(part for file in self.known for part in ("--known", file.path))
+        return shlex.join(
+            ("gradconform", "run", "-a", spec, *case, "-d", self.dtype, *device, *profile, *timeout, *known)
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ def perform(task: Task) -> Outcome:
                 if isinstance(answer, Measurement)
                 else judge_answer(answer, chosen.adapter, chosen.route, at, task.profile)
             )
-            measurements += marked(found, registry.versions(chosen.adapter), task.device)
+            entries = entries_for([chosen.adapter], task.known)
+            measurements += marked(found, registry.versions(chosen.adapter), task.device, entries)
         seconds.append((spec, time.perf_counter() - started))
     return Outcome(tuple(measurements), tuple(seconds))
 
@@ -89,12 +94,15 @@ def plan(
     seed: int = 0,
     globs: Sequence[str] = (),
     timeout: float = TIMEOUT,
+    known: Files = (),
 ) -> list[Task]:
-    """The tasks of a run; `seed` and `globs` are those that chose the cases.
+    """The tasks of a run; `seed` and `globs` are those that chose the cases, `known` files of known deviations.
 
-    Raises BadInput for a case that a dtype cannot hold, and for names that rows could not be told apart by, before
-    anything runs.
+    Raises BadInput for a case that a dtype cannot hold, for names that rows could not be told apart by, and for files
+    of known deviations that are wrong, before anything runs.
     """
+    files = known_files(known)
+    entries_for([c.adapter for c in chosen], files)
     for kind, names in (
         ("case", [c.id for c in cases]),
         ("route", [f"{c.adapter.name}/{c.route.name}" for c in chosen]),
@@ -109,7 +117,7 @@ def plan(
     tasks = []
     for case in cases:
         chosen_by = imported if case.id not in listed else ("-c", case.id, *seeded) if seeded else ()
-        tasks += [Task(case, dtype, device, profile, specs, chosen_by, timeout) for dtype in dtypes]
+        tasks += [Task(case, dtype, device, profile, specs, chosen_by, timeout, files) for dtype in dtypes]
     for task in tasks:
         point(task.case, task.dtype, task.device)
     return tasks
@@ -125,14 +133,20 @@ def check_device(chosen: Sequence[registry.Chosen], device: str) -> None:
             raise BadInput(f"device {device!r}: {reason}")
 
 
-def provenance(chosen: Sequence[registry.Chosen]) -> dict[str, Any]:
-    """What a run was made with, for its header."""
+def provenance(chosen: Sequence[registry.Chosen], known: Files = ()) -> dict[str, Any]:
+    """What a run was made with, for its header; `known` are the files of known deviations that it was given.
+
+    `known_brought` says where adapters keep those that they bring themselves.
+    """
     from importlib.metadata import version
 
     adapters = {c.adapter.name: c.adapter for c in chosen}
+    brought = {name: file.path for name, a in adapters.items() if (file := brought_by(a)) is not None}
     return {
         "suite": "gradconform",
         "suite_version": SUITE_VERSION,
+        "known": [file.path for file in known_files(known)],
+        "known_brought": brought,
         "frameworks": {n: registry.versions(a) for n, a in adapters.items()},
         "python": sys.version.split()[0],
         "packages": {n: version(n) for n in ("numpy", "python-flint", "scipy")},

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from gradconform.adapters import registry
 from gradconform.conformance.guard import Spoilt, watched
-from gradconform.conformance.known import marked
+from gradconform.conformance.known import entries_for, marked
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import line
 from gradconform.conformance.runner import Task
@@ -74,7 +74,8 @@ def _measured(task: Task, spec: str, at: Point, output: IO[bytes]) -> tuple[list
         if printed:
             note = f"noise: {printed}; reproduce with: {task.command(spec)}"
             found = [replace(m, reason=f"{m.reason}; {note}" if m.reason else note) for m in found]
-        rows += marked(found, registry.versions(chosen.adapter), task.device)
+        entries = entries_for([chosen.adapter], task.known)
+        rows += marked(found, registry.versions(chosen.adapter), task.device, entries)
         if spoilt:
             return rows, True
     return rows, False

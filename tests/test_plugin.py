@@ -102,8 +102,8 @@ def test_a_stale_known_deviation_fails_the_suite(tmp_path: Path, workers: tuple[
     """Planted: an entry that says numpy/central deviates on all zeros, where it conforms."""
     (tmp_path / "conftest.py").write_text(
         "from gradconform.conformance import known\n"
-        "entry = known.KnownDeviation('planted', 'numpy', 'central', '>=0', 'float64', '*', '*',\n"
-        "                             'document/all-zeros', '*', 'planted', 'https://example.org')\n"
+        "entry = known.KnownDeviation('planted', 'numpy', 'central', '>=0', 'float64', '*', '*', '*', '*',\n"
+        "                             'planted', 'https://example.org', case='document/all-zeros')\n"
         "known.known_deviations = lambda path=None: (entry,)\n"
     )
     options = (
