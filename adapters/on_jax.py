@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from importlib import import_module, metadata
@@ -40,6 +40,10 @@ class Operations:
     @staticmethod
     def linear(x: Any, w: Any, b: Any) -> Any:
         return x @ w.T if b is None else x @ w.T + b
+
+    @staticmethod
+    def l2_penalty(weights: Sequence[Any], l2: Any) -> Any:
+        return 0.5 * l2 * sum(jnp.sum(w**2) for w in weights)
 
     @staticmethod
     def gelu(z: Any) -> Any:
@@ -181,23 +185,28 @@ def training_steps(recipe: _Recipe) -> dict[str, Any]:
         computed = point.forward(ops, {**fixed, **weights}, tap=lambda n, v: v + zeros[n] if n in zeros else v)
         return computed[point.loss], computed
 
-    def updated(weights: Values, gradient: Values, rate: Any) -> Any:
+    def updated(weights: Values, gradient: Values, fixed: Values, rate: Any) -> Any:
         optimizer = optax.sgd(rate)
+        if "weight_decay" in fixed:
+            # Decoupled or not: optax.adamw, too, adds λw before the learning rate, and without momentum that is one.
+            of_weights = {n: n.startswith("W") for n in weights}
+            decay = optax.add_decayed_weights(fixed["weight_decay"], mask=of_weights)
+            optimizer = optax.chain(decay, optimizer)
         updates, _ = optimizer.update(gradient, optimizer.init(weights), weights)
         return optax.apply_updates(weights, updates)
 
     def reverse(weights: Values, fixed: Values, rate: Any, ops: Any = Operations) -> Any:
         value, gradient = jax.value_and_grad(partial(loss, ops=ops))(weights, fixed)
-        return value, gradient, updated(weights, gradient, rate)
+        return value, gradient, updated(weights, gradient, fixed, rate)
 
     def forward(weights: Values, fixed: Values, rate: Any) -> Any:
         gradient = jax.jacfwd(loss)(weights, fixed)
-        return loss(weights, fixed), gradient, updated(weights, gradient, rate)
+        return loss(weights, fixed), gradient, updated(weights, gradient, fixed, rate)
 
     def traced(weights: Values, fixed: Values, rate: Any, zeros: Values, ops: Any = Operations) -> Any:
         both = jax.value_and_grad(partial(tapped, ops=ops), argnums=(0, 1), has_aux=True)
         (_, computed), (gradient, adjoints) = both(weights, zeros, fixed)
-        return computed, adjoints, gradient, updated(weights, gradient, rate)
+        return computed, adjoints, gradient, updated(weights, gradient, fixed, rate)
 
     return {
         "eager": reverse,

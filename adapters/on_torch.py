@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,11 @@ class Operations:
     @staticmethod
     def softmax(z: Tensor) -> Tensor:
         return F.softmax(z, dim=-1)
+
+    @staticmethod
+    def l2_penalty(weights: Sequence[Tensor], l2: Tensor) -> Tensor:
+        squares: Any = sum(w.pow(2).sum() for w in weights)
+        return 0.5 * l2 * squares  # type: ignore[no-any-return]
 
     @staticmethod
     def half_squared_error(a: Tensor, t: Tensor, reduction: str) -> Tensor:
@@ -153,7 +158,6 @@ def backward(point: Point, tapped: bool) -> tuple[float, dict[str, Any], dict[st
     """One training step as users write it; `tapped`, with the adjoints of the intermediates retained."""
     values = tensors(point)
     weights = {n: values[n].requires_grad_() for n in point.parameters}
-    optimizer = torch.optim.SGD(list(weights.values()), lr=point.rate)
 
     def retain(name: str, value: Tensor) -> Tensor:
         if name in point.intermediates:
@@ -163,8 +167,30 @@ def backward(point: Point, tapped: bool) -> tuple[float, dict[str, Any], dict[st
     computed = point.forward(Operations, values, tap=retain if tapped else None)
     computed[point.loss].backward()
     gradient = numbers({n: present(w.grad) for n, w in weights.items()})
-    optimizer.step()
+    descend(point, weights)
     return float(computed[point.loss].detach()), gradient, numbers(weights), computed
+
+
+def descend(point: Point, parameters: Mapping[str, Tensor]) -> None:
+    """One step of torch.optim.SGD by the parameters' `.grad`, with the weight decay that the case asks for.
+
+    It is of weights and not of biases, which users say by parameter groups. A decoupled one is what AdamW does before
+    its step; SGD has no option for it.
+    """
+    decay = point.values.get("weight_decay", 0.0)
+    decoupled = point.architecture is not None and point.architecture.decay == "decoupled"
+    weights = [p for n, p in parameters.items() if n.startswith("W")]
+    others = [p for n, p in parameters.items() if not n.startswith("W")]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": 0.0 if decoupled else decay},
+        {"params": others},
+    ]
+    optimizer = torch.optim.SGD([g for g in groups if g["params"]], lr=point.rate)
+    if decoupled:
+        with torch.no_grad():
+            for weight in weights:
+                weight.mul_(1 - point.rate * decay)
+    optimizer.step()
 
 
 def present(gradient: Tensor | None) -> Tensor:
@@ -200,17 +226,16 @@ def functional(point: Point, route: str) -> Answer:
     else:
         both: Callable[..., Any] = torch.func.grad_and_value(loss, argnums=every)
         found, value = (torch.compile(both) if route == "compile" else both)(*weights)
-    parameters = [w.clone() for w in weights]
-    optimizer = torch.optim.SGD(parameters, lr=point.rate)
-    for parameter, gradient in zip(parameters, found, strict=True):
+    parameters = {n: w.clone() for n, w in zip(point.parameters, weights, strict=True)}
+    for parameter, gradient in zip(parameters.values(), found, strict=True):
         # Forward mode through 0-d tensors and Python floats answers in float64 (pytorch/pytorch#160513). The gradient
         # is reported as it came; an optimizer takes it only in the parameter's own dtype.
         parameter.grad = gradient.to(parameter.dtype)
-    optimizer.step()
+    descend(point, parameters)
     return Answer(
         float(value.detach()),
         numbers(dict(zip(point.parameters, found, strict=True))),
-        numbers(dict(zip(point.parameters, parameters, strict=True))),
+        numbers(parameters),
     )
 
 
@@ -220,7 +245,7 @@ def module(point: Point) -> Answer:
     traced, traced_gradient, traced_updated, kept = module_step(point, tapped=True)
     trace = Trace(
         values={**numbers(kept), point.loss: traced},
-        adjoints=numbers({n: present(v.grad) for n, v in kept.items()}),
+        adjoints=numbers({n: present(kept[n].grad) for n in point.intermediates}),
         gradient=traced_gradient,
         updated=traced_updated,
     )
@@ -258,13 +283,18 @@ def module_step(point: Point, tapped: bool) -> tuple[float, dict[str, Any], dict
             nonlinear.register_forward_hook(keep(f"a{layer}"))
         layers += [linear, nonlinear]
     model = nn.Sequential(*layers)
-    criterion = LOSS_MODULES[architecture.loss](reduction=architecture.reduction)
-    optimizer = torch.optim.SGD(model.parameters(), lr=point.rate)
-    optimizer.zero_grad()
+    usual = architecture.mean_over is None
+    criterion = LOSS_MODULES[architecture.loss](reduction=architecture.reduction if usual else "sum")
     loss = criterion(model(values["X"]), values["T"])
     if architecture.loss == "half_squared_error":
         loss = 0.5 * loss
+    if not usual:
+        loss = loss / architecture.count
+    if architecture.l2:
+        weights = [p for n, p in parameters.items() if n.startswith("W")]
+        kept |= {"E_data": loss, "penalty": Operations.l2_penalty(weights, values["l2"])}
+        loss = kept["E_data"] + kept["penalty"]
     loss.backward()
     gradient = numbers({n: present(p.grad) for n, p in parameters.items()})
-    optimizer.step()
+    descend(point, parameters)
     return float(loss.detach().to(torch.float64)), gradient, numbers(dict(parameters)), kept

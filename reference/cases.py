@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -22,7 +22,7 @@ from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.losses import LOSSES, REDUCTIONS
-from gradconform.reference.network import Architecture, network
+from gradconform.reference.network import DECAY, L2, Architecture, Decay, MeanOver, network, usual_mean
 
 #: What an adapter may do with each forward quantity as it is computed: record it, or add a zero to differentiate by.
 Tap = Callable[[str, Any], Any]
@@ -70,8 +70,9 @@ class Point:
     """What an adapter sees of a case at a dtype: exactly representable values, and the forward pass.
 
     `values` maps each input and parameter to a float64 number that the dtype holds exactly, or a read-only array of
-    them; so is `rate`, the learning rate. `forward(ops, values)` evaluates the forward equations over the framework's
-    own tensors and named operations (see `operations`), and returns every quantity by name, `loss` among them.
+    them, and the λ that the case asks for, if any, by the name "l2" or "weight_decay"; `rate` is the learning rate.
+    `forward(ops, values)` evaluates the forward equations over the framework's own tensors and named operations (see
+    `operations`), and returns every quantity by name, `loss` among them.
     `intermediates` are the quantities whose adjoints are judged if the trace reports them, as `adjoints[name]` =
     ∂loss/∂name. `architecture` is that of a layered network, None for the document's.
     """
@@ -100,12 +101,14 @@ class Point:
         """The named operations that `forward` asks of `ops`.
 
         For the document `sigmoid(x)`. For a network `linear(x, W, b)` (b may be None), the activations by name, each of
-        the pre-activations (batch, out), and the loss by name, of outputs, targets and reduction ("sum" or "mean").
+        the pre-activations (batch, out), and the loss by name, of outputs, targets and reduction ("sum" or "mean");
+        where the case asks for a penalty `l2_penalty(weights, l2)`, ½·l2·Σ‖W‖² over a sequence of weights.
         """
         if self.architecture is None:
             return ("sigmoid",)
         activations = dict.fromkeys(a for a in self.architecture.activations if a != "identity")
-        return ("linear", *activations, self.architecture.loss)
+        penalty = ("l2_penalty",) if self.architecture.l2 else ()
+        return ("linear", *activations, self.architecture.loss, *penalty)
 
     def forward(self, ops: Any, values: Mapping[str, Any], tap: Tap | None = None) -> dict[str, Any]:
         """Every given and forward quantity by name; `tap(name, value)` may replace each one as it is computed.
@@ -128,8 +131,17 @@ class Point:
             z = keep(f"z{layer}", ops.linear(a, computed[f"W{layer}"], computed.get(f"b{layer}")))
             a = keep(f"a{layer}", z if activation == "identity" else getattr(ops, activation)(z))
             computed[f"z{layer}"], computed[f"a{layer}"] = z, a
-        loss = getattr(ops, architecture.loss)(a, computed["T"], architecture.reduction)
-        computed["E"] = keep("E", loss)
+        loss = getattr(ops, architecture.loss)
+        if architecture.mean_over is None:
+            E = loss(a, computed["T"], architecture.reduction)
+        else:
+            E = loss(a, computed["T"], "sum") / architecture.count
+        if architecture.l2:
+            weights = [computed[f"W{layer}"] for layer in range(1, architecture.layers + 1)]
+            computed["E_data"] = keep("E_data", E)
+            computed["penalty"] = keep("penalty", ops.l2_penalty(weights, computed[L2]))
+            E = computed["E_data"] + computed["penalty"]
+        computed["E"] = keep("E", E)
         return computed
 
 
@@ -356,6 +368,10 @@ def network_case(
     inputs: ArrayLike,
     targets: ArrayLike,
     rate: float,
+    mean_over: MeanOver | None = None,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: float = 0.0,
 ) -> Case:
     """A case of a fully connected network of any depth and width.
 
@@ -365,10 +381,18 @@ def network_case(
     finite numbers, kept as float64. `loss` is one of `gradconform.reference.losses.LOSSES`, E over the output a_L.
 
     `reduction` "sum" adds over every component and row. "mean" divides that by batch × outputs, for softmax
-    cross-entropy by the batch: PyTorch's convention, kept in every adapter.
+    cross-entropy by the batch: PyTorch's convention, kept in every adapter. `mean_over` "elements" or "rows" asks for
+    one of the two by name.
+
+    `l2` = λ adds the penalty ½·λ·Σ‖W‖² to the loss and λ·W to the gradients of the weights. `weight_decay` = λ updates
+    them by W − η(∂E/∂W + λW), as torch.optim.SGD(weight_decay=λ) does, and `decoupled_weight_decay` = λ by
+    W(1 − ηλ) − η·∂E/∂W, as AdamW does to Adam's step: without momentum the same number, by other roundings, each of
+    which is accepted for both. All are of weights, never of biases; λ is a number of the case, 0 or more, rounded to
+    the dtype as the rate is.
 
     Raises BadInput for sizes that do not chain, a name that is not known, an empty batch, integer weights, a value that
-    is not finite, a target outside the loss's domain.
+    is not finite, a target outside the loss's domain, a negative λ, both kinds of weight decay at once, `mean_over`
+    with a sum.
 
     >>> import numpy as np
     >>> W1, W2 = np.full((3, 2), 0.1), np.full((1, 3), -0.2)
@@ -379,6 +403,8 @@ def network_case(
     """
     check_id(id)
     loss, reduction = _named("loss", loss, LOSSES), _named("reduction", reduction, REDUCTIONS)
+    over = _mean_over(id, mean_over, loss, reduction)
+    penalty, decay, decaying = _decays(id, l2, weight_decay, decoupled_weight_decay)
     X = _array(id, "inputs", inputs, 2)
     if X.shape[0] == 0 or X.shape[1] == 0:
         raise BadInput(f"case {id!r}: inputs have shape {X.shape}; expected (batch, in) with at least one row")
@@ -415,12 +441,45 @@ def network_case(
         activations.append(str(activation))
         biased.append(bias is not None)
     eta = _rate(id, rate)
-    architecture = Architecture(tuple(sizes), tuple(activations), tuple(biased), loss, reduction, X.shape[0])
+    architecture = Architecture(
+        tuple(sizes), tuple(activations), tuple(biased), loss, reduction, X.shape[0], over, penalty > 0, decay
+    )
     # Before anything is copied, and by the narrowest dtype: what is refused here no dtype could be judged in.
     _affordable(id, architecture, 2)
     T = _targets(id, loss, targets, (X.shape[0], sizes[-1]))
     copied = [(name, _copied(id, "inputs" if name == "X" else name, array)) for name, array in values]
-    return Case(id, architecture, (*copied, ("T", T), ("eta", eta)))
+    options = {L2: penalty, DECAY: decaying}
+    return Case(id, architecture, (*copied, ("T", T), *((n, options[n]) for n in architecture.options), ("eta", eta)))
+
+
+def _mean_over(id: str, mean_over: object, loss: str, reduction: str) -> MeanOver | None:
+    """What a mean is over, None where that is usual for the loss: the same case, however it is written."""
+    if mean_over is None:
+        return None
+    over = _named("mean_over", mean_over, get_args(MeanOver))
+    if reduction != "mean":
+        raise BadInput(f"case {id!r}: mean_over is {over!r} and reduction {reduction!r}; expected reduction 'mean'")
+    return None if over == usual_mean(loss) else cast(MeanOver, over)
+
+
+def _decays(id: str, l2: object, coupled: object, decoupled: object) -> tuple[float, Decay | None, float]:
+    """The penalty's λ, the kind of weight decay and its λ."""
+    given = {"l2": l2, "weight_decay": coupled, "decoupled_weight_decay": decoupled}
+    numbers = {}
+    for name, value in given.items():
+        try:
+            numbers[name] = _number(value)
+        except _NOT_A_NUMBER as error:
+            raise BadInput(f"case {id!r}: {name} must be a number, got {_short(value)}") from error
+        if not 0 <= numbers[name] < math.inf:
+            raise BadInput(f"case {id!r}: {name} is {numbers[name]!r}; expected a finite number, 0 or more")
+    penalty, together, apart = numbers.values()
+    if together and apart:
+        raise BadInput(
+            f"case {id!r}: weight_decay is {together!r} and decoupled_weight_decay {apart!r}; expected one of them"
+        )
+    kind: Decay | None = "coupled" if together else "decoupled" if apart else None
+    return penalty, kind, together or apart
 
 
 def _array(id: str, name: str, given: Any, dimensions: int, whole: bool = True) -> NDArray[Any]:

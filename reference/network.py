@@ -8,6 +8,13 @@ a_0. The document's derivation, for whole layers and batches at once:
                ∂E/∂W_l = (∂E/∂z_l)ᵀ·a_{l−1}    ∂E/∂b_l = Σ_batch ∂E/∂z_l     ∂E/∂a_{l−1} = ∂E/∂z_l·W_l
     update     W_l_new = W_l − η·∂E/∂W_l       b_l_new = b_l − η·∂E/∂b_l
 
+A case may ask for a penalty or for weight decay, of weights and never of biases; λ is a number of the case:
+
+    l2             E = E_data + penalty, E_data = loss(a_L, T), penalty = ½·λ·Σ_l ‖W_l‖²
+                   ∂E/∂W_l = (∂E/∂z_l)ᵀ·a_{l−1} + λ·W_l
+    weight decay   W_l_new = W_l − η·(∂E/∂W_l + λ·W_l)       coupled
+                   W_l_new = W_l·(1 − η·λ) − η·∂E/∂W_l       decoupled: without momentum the same number
+
 Each of the document's eight gradients is a component of ∂E/∂W_1 or ∂E/∂W_2 of the network (2, 2, 2) without bias, with
 sigmoids, half squared error and one row of batch.
 """
@@ -15,9 +22,10 @@ sigmoids, half squared error and one row of batch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from operator import add
+from typing import Any, Literal
 
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.document import DOCUMENT
@@ -27,11 +35,25 @@ from gradconform.reference.losses import LOSSES, LossForm, LossFormula
 MATRIX_FORM = f"{DOCUMENT}, in matrix form"
 
 
+#: The names of a penalty's λ and of a weight decay's, among the values of a case.
+L2, DECAY = "l2", "weight_decay"
+MeanOver = Literal["elements", "rows"]
+Decay = Literal["coupled", "decoupled"]
+
+
+def usual_mean(loss: str) -> MeanOver:
+    """What a mean of this loss is over, unless a case asks for the other: PyTorch's convention (see `losses`)."""
+    return "rows" if LOSSES[loss].rowwise else "elements"
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A network without its numbers: everything that its derivation depends on; hashable and picklable.
 
     `sizes` are the widths from the input to the output, `activations` and `biased` one entry a layer.
+
+    What a case may ask for beside: `mean_over` "elements" or "rows", where a mean is not over what is usual for its
+    loss; `l2`, whether the loss has a penalty; `decay`, which kind of weight decay the update has, if any.
     """
 
     sizes: tuple[int, ...]
@@ -40,6 +62,9 @@ class Architecture:
     loss: str
     reduction: str
     batch: int
+    mean_over: MeanOver | None = None
+    l2: bool = False
+    decay: Decay | None = None
 
     @property
     def layers(self) -> int:
@@ -56,13 +81,20 @@ class Architecture:
         """What the loss is divided by: 1 for a sum (see `losses`)."""
         if self.reduction == "sum":
             return 1
-        return self.batch * (1 if LOSSES[self.loss].rowwise else self.sizes[-1])
+        over = self.mean_over or usual_mean(self.loss)
+        return self.batch * (1 if over == "rows" else self.sizes[-1])
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of the numbers λ that a case gives beside its values."""
+        return (*([L2] if self.l2 else []), *([DECAY] if self.decay else []))
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of everything that is given, by name; the learning rate is a number."""
         shapes: dict[str, tuple[int, ...]] = {
             "X": (self.batch, self.sizes[0]), "T": (self.batch, self.sizes[-1]), "eta": (),
+            **dict.fromkeys(self.options, ()),
         }  # fmt: skip
         for layer in range(1, self.layers + 1):
             inputs, outputs = self.sizes[layer - 1], self.sizes[layer]
@@ -75,7 +107,12 @@ class Architecture:
         """Such as 4-16t-3: widths from the input to the output, each layer's activation by name."""
         layers = [f"{n} {a}{'' if b else ' without bias'}"
                   for n, a, b in zip(self.sizes[1:], self.activations, self.biased, strict=True)]  # fmt: skip
-        return f"{self.sizes[0]} → {' → '.join(layers)}, {self.reduction} of {self.loss}, batch {self.batch}"
+        over = f" over {self.mean_over}" if self.mean_over else ""
+        asked = [*(["l2"] if self.l2 else []), *([f"{self.decay} weight decay"] if self.decay else [])]
+        return (
+            f"{self.sizes[0]} → {' → '.join(layers)}, {self.reduction}{over} of {self.loss}, batch {self.batch}"
+            + "".join(f", {what}" for what in asked)
+        )
 
     def working_bytes(self, itemsize: int) -> int:
         """An estimate of the memory that judging this network takes, in bytes, at `itemsize` bytes a number.
@@ -149,15 +186,16 @@ def network(architecture: Architecture) -> Derivation:
     for layer in layers:
         forward += _forward(architecture, layer)
         parameters += [f"W{layer}"] + [f"b{layer}"] * architecture.biased[layer - 1]
-    forward.append(_loss(architecture))
+    forward += _with_penalty(architecture, _loss(architecture))
     for layer in reversed(layers):
-        backward += _backward(architecture, layer)
+        backward += _with_penalty_gradient(architecture, _backward(architecture, layer))
     shapes = architecture.shapes
     for parameter in parameters:
-        update.append(_updated(parameter, shapes[parameter]))
+        decay = architecture.decay if parameter.startswith("W") else None
+        update.append(_updated(parameter, shapes[parameter], decay))
     return Derivation(
         name=str(architecture),
-        inputs=("X", "T"),
+        inputs=("X", "T", *architecture.options),
         parameters=tuple(parameters),
         rate="eta",
         loss="E",
@@ -326,11 +364,101 @@ def _backward(architecture: Architecture, layer: int) -> list[Equation]:
     return equations
 
 
-def _updated(parameter: str, shape: tuple[int, ...]) -> Equation:
-    """w − η·∂E/∂w, its accuracy measured by the step η·∂E/∂w."""
-    gradient = f"dE/d{parameter}"
-    step = Form("step", ("eta", gradient), lambda ops, eta, g: eta * g, MATRIX_FORM)
-    form = Form("w-ηg", (parameter, "eta", gradient), lambda ops, w, eta, g: ops.descend(w, eta, g), MATRIX_FORM)
-    return Equation(
-        f"{parameter}_new", "update", MATRIX_FORM, (form,), step, elementwise, _leading, shape, operator="sgd"
+# What a case may ask for beside ---------------------------------------------------------------------------------------
+
+KERAS = "Keras keras/src"
+
+
+def _with_penalty(architecture: Architecture, loss: Equation) -> list[Equation]:
+    """The loss alone, or the loss of the data, the penalty, and their sum, which is what is reported as E."""
+    if not architecture.l2:
+        return [loss]
+    weights = tuple(f"W{layer}" for layer in range(1, architecture.layers + 1))
+    penalty = (
+        Form(
+            "½λΣW²",
+            (L2, *weights),
+            lambda ops, l2, *w: 0.5 * (l2 * reduce(add, [ops.total(x**2) for x in w])),
+            "flax examples/imagenet/train.py: weight_decay * 0.5 * sum(jnp.sum(x ** 2) for x in …)",
+        ),
+        Form(
+            "Σ½λΣW²",
+            (L2, *weights),
+            lambda ops, l2, *w: reduce(add, [0.5 * (l2 * ops.total(x**2)) for x in w]),
+            f"{KERAS}/regularizers/regularizers.py, L2: self.l2 * ops.sum(ops.square(x)), layer by layer",
+        ),
     )
+    total = Form("E_data+penalty", ("E_data", "penalty"), lambda ops, data, penalty: data + penalty, MATRIX_FORM)
+    return [
+        replace(loss, name="E_data"),
+        Equation("penalty", "forward", MATRIX_FORM, penalty, part=_everything, operator="l2"),
+        Equation("E", "forward", MATRIX_FORM, (total,), part=elementwise, operator="l2"),
+    ]
+
+
+def _with_penalty_gradient(architecture: Architecture, equations: Sequence[Equation]) -> list[Equation]:
+    """A layer's backward equations, those of weights with the penalty's λ·W added."""
+    return [_penalised(e) if architecture.l2 and e.name.startswith("dE/dW") else e for e in equations]
+
+
+def _penalised(equation: Equation) -> Equation:
+    weight = equation.name.removeprefix("dE/d")
+    data, part, rows = equation.forms, equation.part, equation.rows
+    assert part is not None
+    assert rows is not None
+
+    def with_term(form: Form) -> Form:
+        def formula(ops: Any, l2: Any, w: Any, *operands: Any) -> Any:
+            return form.formula(ops, *operands) + l2 * w
+
+        return replace(form, name=f"{form.name}+λW", operands=(L2, weight, *form.operands), formula=formula)
+
+    def of_component(index: tuple[int, ...], operands: Sequence[Any]) -> tuple[list[Any], tuple[int, ...]]:
+        l2, w, *rest = operands
+        parts, local = part(index, rest)
+        return [l2, w[tuple(_one(i) for i in index)], *parts], local
+
+    def of_rows(block: slice, operands: Sequence[Any]) -> list[Any]:
+        l2, w, *rest = operands
+        return [l2, w[block], *rows(block, rest)]
+
+    return replace(equation, forms=tuple(map(with_term, data)), part=of_component, rows=of_rows)
+
+
+def _updated(parameter: str, shape: tuple[int, ...], decay: Decay | None = None) -> Equation:
+    """w − η·∂E/∂w, or what weight decay makes of it; its accuracy is measured by the step, η·∂E/∂w or η(∂E/∂w + λw)."""
+    gradient = f"dE/d{parameter}"
+    if decay is None:
+        step = Form("step", ("eta", gradient), lambda ops, eta, g: eta * g, MATRIX_FORM)
+        plain = Form("w-ηg", (parameter, "eta", gradient), lambda ops, w, eta, g: ops.descend(w, eta, g), MATRIX_FORM)
+        forms: tuple[Form, ...] = (plain,)
+    else:
+        operands = (parameter, "eta", gradient, DECAY)
+        step = Form("step", operands, lambda ops, w, eta, g, decay: eta * (g + decay * w), MATRIX_FORM)
+        forms = tuple(Form(name, operands, formula, source) for name, formula, source in _DECAYED)
+        # The same number, and each program is right for both: what a case asks for is how the reference writes it.
+        forms = forms if decay == "coupled" else (*forms[1:], forms[0])
+    return Equation(
+        f"{parameter}_new", "update", MATRIX_FORM, forms, step, elementwise, _leading, shape, operator="sgd"
+    )
+
+
+#: Programs for an update with weight decay: name, formula of w, η, g and λ, and who runs it.
+_DECAYED: tuple[tuple[str, Formula, str], ...] = (
+    (
+        "w-η(g+λw)",
+        lambda ops, w, eta, g, decay: ops.descend(w, eta, g + decay * w),
+        "PyTorch torch/optim/sgd.py: grad.add(param, alpha=weight_decay); optax/transforms/_adding.py, "
+        "add_decayed_weights, before the learning rate, as in optax.adamw too",
+    ),
+    (
+        "w(1-ηλ)-ηg",
+        lambda ops, w, eta, g, decay: ops.descend(w * (1 - eta * decay), eta, g),
+        "PyTorch torch/optim/adam.py, decoupled_weight_decay: param.mul_(1 - lr * weight_decay)",
+    ),
+    (
+        "(w-wλη)-ηg",
+        lambda ops, w, eta, g, decay: ops.descend(ops.descend(w, eta, w * decay), eta, g),
+        f"{KERAS}/optimizers/base_optimizer.py, _apply_weight_decay: variable - variable * wd * lr",
+    ),
+)
