@@ -6,9 +6,10 @@ An adapter is an object with
     routes: Sequence[Route]                      the ways it has of getting a gradient
     answer(point: Point, route: str) -> Answer   run the framework
 
-and, if it likes, `versions() -> dict[str, str]` for the run's provenance and `unavailable(device: str) -> str | None`
-to say why a device cannot be used. `answer` may raise `Unsupported` for a point that it has no way to run. `Point` is
-`gradconform.reference.cases.Point`; an adapter never sees the truth.
+and, if it likes, `versions() -> dict[str, str]` for the run's provenance, `unavailable(device: str) -> str | None` to
+say why a device cannot be used, and `known_deviations`, the path of a TOML file of what is known to deviate. `answer`
+may raise `Unsupported` for a point that it has no way to run. `Point` is `gradconform.reference.cases.Point`; an
+adapter never sees the truth.
 """
 
 from __future__ import annotations

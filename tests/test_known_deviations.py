@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -392,7 +393,7 @@ def test_a_file_that_was_changed_is_read_again(flipped: Path) -> None:
 
 def carrying(known: object) -> Any:
     adapter = wrong_adapters.Named("flipped", wrong_adapters.flipped.spoil)
-    adapter.known_deviations = known  # type: ignore[attr-defined]
+    adapter.known_deviations = known
     return adapter
 
 
@@ -519,3 +520,28 @@ def test_the_plugin_takes_a_file_of_one_s_own(flipped: Path, tmp_path: Path) -> 
     missing = ran("--gradconform-known", "nowhere.toml")
     assert missing.returncode == 4
     assert "nowhere.toml" in missing.stderr
+
+
+def page(language: str) -> list[str]:
+    text = (Path(__file__).parents[1] / "docs" / "site" / "known.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_about_known_deviations_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(page("python")), {})
+    (example,) = page("toml")
+    Path("example.toml").write_text(example, encoding="utf-8")
+    (entry,) = known_deviations(Path("example.toml"))
+    assert entry.operator == "gelu"
+
+
+def test_every_key_of_an_entry_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs" / "site"))
+    import generated  # type: ignore[import-not-found, unused-ignore]
+
+    assert "| `most_share` |" in generated.known()
+    assert "gelu gelu\\_tanh mish silu" in generated.deviations()
+    monkeypatch.delitem(generated.KNOWN, "operator")
+    with pytest.raises(ValueError, match="operator"):
+        generated.known()

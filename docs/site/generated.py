@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from gradconform.adapters import registry
-from gradconform.conformance.known import known_deviations
+from gradconform.conformance.known import KnownDeviation, known_deviations
 from gradconform.conformance.measurement import COLUMNS, QUESTIONS, REASONS
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.document import NETWORK
@@ -119,6 +120,29 @@ VERDICT = {
     ),
 }
 
+#: What an entry of a file of known deviations says.
+KNOWN = {
+    "id": "the name that a row's reason gives, `known:<id>`: a-z 0-9 . - and no other entry's",
+    "adapter": "the adapter's name, a glob",
+    "route": "its route, a glob",
+    "versions": "its versions, such as `>=2.4`; empty: every one, and adapters that tell none",
+    "dtype": "dtypes with spaces between them",
+    "device": "the device, a glob",
+    "level": "`whole`, `step` or `*`",
+    "operator": (
+        "operators with spaces between them, each a glob: an activation, a loss, `linear`, `sgd`, `l2`; `*` for all"
+    ),
+    "quantity": "the quantity, a glob: `a*`, `dE/dz*`",
+    "reason": "what is known, with its numbers",
+    "upstream": "where it is reported or documented, an address",
+    "case": "the case's id, a glob; left out: every case",
+    "form": "the accepted form that the row names, a glob; left out: every one",
+    "value": "the value as Python writes it, a glob, such as `nan`; left out: every one",
+    "most_share": (
+        "the largest share of the allowance that the evidence explains; may be left out where `value` is given"
+    ),
+}
+
 
 def plain(text: object) -> str:
     """Text as it is, whatever it means in Markdown; code and links, which begin with ` and [, as they are meant."""
@@ -148,6 +172,10 @@ def _same(names: Iterable[str], texts: Iterable[str], what: str) -> None:
 
 def columns() -> str:
     return described(COLUMNS, COLUMN, "column")
+
+
+def known() -> str:
+    return described((f.name for f in fields(KnownDeviation)), KNOWN, "key")
 
 
 def verdicts() -> str:
@@ -236,15 +264,15 @@ def routes() -> str:
 
 def deviations() -> str:
     rows = [
-        (f"`{k.id}`", f"{k.adapter}/{k.route} {k.versions}", k.dtype, k.reason, f"[source]({k.upstream})")
+        (f"`{k.id}`", f"{k.adapter}/{k.route} {k.versions}", k.operator, k.dtype, k.reason, f"[source]({k.upstream})")
         for k in known_deviations()
     ]
-    return table(("id", "where", "dtype", "why", "upstream"), rows)
+    return table(("id", "where", "operator", "dtype", "why", "upstream"), rows)
 
 
 PARTS: dict[str, Callable[[], str]] = {
     f.__name__: f
-    for f in (columns, verdicts, reasons, dtypes, profiles, equations, activations, losses, routes, deviations)
+    for f in (columns, known, verdicts, reasons, dtypes, profiles, equations, activations, losses, routes, deviations)
 }
 
 
