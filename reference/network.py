@@ -391,7 +391,7 @@ def _with_penalty(architecture: Architecture, loss: Equation) -> list[Equation]:
     total = Form("E_data+penalty", ("E_data", "penalty"), lambda ops, data, penalty: data + penalty, MATRIX_FORM)
     return [
         replace(loss, name="E_data"),
-        Equation("penalty", "forward", MATRIX_FORM, penalty, part=_everything, operator="l2"),
+        Equation("penalty", "forward", MATRIX_FORM, penalty, part=everything, operator="l2"),
         Equation("E", "forward", MATRIX_FORM, (total,), part=elementwise, operator="l2"),
     ]
 
