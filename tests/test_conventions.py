@@ -254,8 +254,8 @@ def test_cross_entropy_over_elements_is_done_too(route: str) -> None:
 
 @pytest.mark.parametrize("options", ["l2", "weight decay", "decoupled weight decay"])
 def test_training_goes_on_with_what_was_asked_for(options: str) -> None:
-    pytest.importorskip("torch")
     """Two updates: a trajectory without the option would be 0.01 away."""
+    pytest.importorskip("torch")
     rows = gc.train("torch/module", case(**OPTIONS[options]), steps=2)
     assert not len(wrong(rows))
     assert rows[rows.quantity == "W1_new"].drift.max() < 1e-13
