@@ -14,12 +14,15 @@ import sympy
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route
-from gradconform.conformance.explain import array_truths, explain
+from gradconform.conformance.explain import explain
 from gradconform.conformance.networks import architectures
+from gradconform.reference.arrays import RoundedArrays
 from gradconform.reference.cases import point
 from gradconform.reference.equations import Evaluation
+from gradconform.reference.formats import FLOAT64
 from gradconform.reference.losses import LOSSES
 from gradconform.reference.network import Architecture, network
+from gradconform.reference.profiles import OPENCL
 from gradconform.reference.symbols import SymbolArrays, equal
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -126,8 +129,11 @@ def test_weight_decay_is_of_weights_and_coupled_or_not_the_same_number() -> None
 
 
 def truths(of: gc.Case, **moved: Any) -> dict[str, Any]:
-    at = point(of, "float64")
-    return dict(array_truths(of.equations, {**at.values, "eta": at.rate, **moved}))
+    """Every quantity in double words, rounded to float64."""
+    at, ops = point(of, "float64"), RoundedArrays(FLOAT64, OPENCL, exact=True)
+    given = {n: ops.given(v) for n, v in {**at.values, "eta": at.rate, **moved}.items()}
+    evaluation = Evaluation(of.equations, ops, given)
+    return {e.name: np.asarray(evaluation[e.name].high) for e in of.equations.equations}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
