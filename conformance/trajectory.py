@@ -65,7 +65,7 @@ def _in_double_words(point: Point, derivation: Derivation) -> Iterator[Mapping[s
     while True:
         evaluation = Evaluation(derivation, ops, values)
         stepped = {w: evaluation[new] for w, new in derivation.updated.items()}
-        if any(x.lost or x.specials is not None for x in stepped.values()):
+        if any(x.specials is not None for x in stepped.values()):
             return  # beyond float64 a midpoint is no value of the formula
         # Midpoints alone are carried on: they are the formula's values, the radii what a program might make of them.
         values |= {w: RoundedArray(ops, x.mid) for w, x in stepped.items()}
