@@ -33,22 +33,23 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import planted
 
-from gradconform.adapters.contract import Answer
+from gradconform.adapters.contract import Answer, Trace
 from gradconform.adapters.registry import Chosen
 from gradconform.conformance.catalogue import SCALES
 from gradconform.conformance.check_network import _PointKey, _whole, _whole_by_balls, _without_narrow
 from gradconform.conformance.guard import digest, watched
-from gradconform.conformance.levels import reports
 from gradconform.conformance.measurement import Measurement
-from gradconform.reference.arrays import RoundedArrays
 from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Point, derivation, point
+from gradconform.reference.equations import Derivation, Form
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.midpoints import OutOfRange
 from gradconform.reference.profiles import OPENCL
 
 ARCHITECTURES = (planted.DOCUMENT, planted.LAYERED, planted.CLASSES)
+#: The program of the whole level whose allowance is the largest, infinities apart.
+WIDEST = "widest, unstable programs too"
 #: Bits of the balls that a fault's displacement is computed in.
 BITS = 320
 
@@ -64,6 +65,14 @@ def made(fault: planted.Fault, numbers: planted.InDtype, before: Point, index: i
     return one
 
 
+def traced(of: Derivation, trace: Trace) -> dict[str, Any]:
+    """Every value of a trace under the name of its equation, in the derivation's order."""
+    found = {**trace.values, **{of.adjoint(n): v for n, v in trace.adjoints.items()}}
+    found |= {of.gradient[p]: v for p, v in trace.gradient.items()}
+    found |= {of.updated[p]: v for p, v in trace.updated.items()}
+    return {e.name: found[e.name] for e in of.equations if e.name in found}
+
+
 # What the fault moves -------------------------------------------------------------------------------------------------
 
 
@@ -72,7 +81,7 @@ def obliged(fault: planted.Fault, at: Point, before: Point, index: int, answer: 
     of = derivation(at.derivation)
     assert answer.trace is not None
     judged = [of.loss, *of.gradient.values(), *of.updated.values()]
-    reported = reports(of, answer.trace)
+    reported = traced(of, answer.trace)
     got = {of.loss: answer.loss} | {of.gradient[p]: v for p, v in answer.gradient.items()}
     got |= {of.updated[p]: v for p, v in answer.updated.items()}
     found = []
@@ -116,33 +125,40 @@ def _moved(
 def _whole_allowances(at: Point, names: list[str]) -> dict[str, Any]:
     """The largest allowance of any program, by component; infinite where anything is admitted."""
     try:
-        widest = _whole(_PointKey(at), OPENCL)["widest"]
+        widest = {p.name: p.evaluation for p in _whole(_PointKey(at), OPENCL)}[WIDEST]
         return {n: _radii(widest[n]) for n in names}
     except OutOfRange:
-        balls = _whole_by_balls(_PointKey(at), OPENCL)["widest"]
+        balls = {p.name: p.evaluation for p in _whole_by_balls(_PointKey(at), OPENCL)}[WIDEST]
         return {n: _ball_radii(balls[n]) for n in names}
 
 
 def _step_allowances(at: Point, reported: Mapping[str, Any]) -> dict[str, Any]:
-    """The largest allowance of each quantity's forms, on the reported operands."""
+    """How far from the truth any of a quantity's forms reaches, on the reported operands."""
     target = FORMATS[at.dtype]
+    of, ops = _without_narrow(at.derivation, target.precision < 24), BallArrays(target, OPENCL)
+    known = {n: ops.given(v) for n, v in {**at.values, of.rate: at.rate, **reported}.items()}
+
+    def value(form: Form) -> Any:
+        return form.formula(ops, *[known[o] for o in form.operands])
+
     found: dict[str, Any] = {}
-    for ops, radii in ((RoundedArrays(target, OPENCL, exact=True), _radii), (BallArrays(target, OPENCL), _ball_radii)):
-        of = _without_narrow(at.derivation, target.precision < 24)
-        try:
-            known = {n: ops.given(v) for n, v in {**at.values, of.rate: at.rate, **reported}.items()}
-            for name in reported:
-                forms = [f for f in of.by_name[name].forms if not f.tangent]
-                each = [radii(f.formula(ops, *[known[o] for o in f.operands])) for f in forms]
-                found[name] = np.maximum.reduce(each)
-            return found
-        except OutOfRange:
-            continue
+    for name in reported:
+        equation = of.by_name[name]
+        truth = value(equation.definition or equation.forms[0])
+        each = [value(f) for f in equation.forms if not f.tangent]
+        found[name] = np.maximum.reduce([_ball_radii(v) + _apart(v, truth) for v in each])
     return found
 
 
+def _apart(value: Any, truth: Any) -> Any:
+    """How far a form's own centre is from the truth."""
+    pairs = zip(value.values.ravel(), truth.values.ravel(), strict=True)
+    apart = [float(abs(x.exact - y.exact).upper()) if not x.specials | y.specials else np.inf for x, y in pairs]
+    return np.array(apart).reshape(value.values.shape)
+
+
 def _radii(value: Any) -> Any:
-    radii = np.full(value.shape, np.inf) if value.lost else np.asarray(value.radii(), dtype=np.float64)
+    radii = np.asarray(value.radii(), dtype=np.float64)
     if value.spread is not None:
         radii = radii + value.spread
     return radii if value.specials is None else np.where(value.specials != 0, np.inf, radii)
@@ -150,9 +166,8 @@ def _radii(value: Any) -> Any:
 
 def _ball_radii(value: Any) -> Any:
     balls = value.values.ravel()
-    return np.array([np.inf if b.specials else float((b.radius + b.spread).upper()) for b in balls]).reshape(
-        value.values.shape
-    )
+    radii = [np.inf if b.specials else float((b.radius + b.spread).upper()) for b in balls]
+    return np.array(radii).reshape(value.values.shape)
 
 
 # Judged by this suite -------------------------------------------------------------------------------------------------
@@ -173,7 +188,7 @@ def accused(measurements: list[Measurement]) -> bool:
 
 def _lost(measurements: list[Measurement], wrong: Answer, right: Answer) -> bool:
     """Whether the dtype has lost the digits of a quantity that the fault changed."""
-    of = {m.quantity for m in measurements if m.verdict in ("vacuous", "out of range")}
+    of = {m.quantity for m in measurements if m.verdict in ("lost", "vacuous", "ill-conditioned", "out of range")}
     assert wrong.trace is not None
     assert right.trace is not None
     parts = [({"E": wrong.loss}, {"E": right.loss})]

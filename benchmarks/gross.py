@@ -319,9 +319,8 @@ def kept(scan: Scan) -> dict[str, dict[str, int]]:
 
 
 def compared(old: Mapping[str, Mapping[str, int]], new: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A line for every row whose counts are not what they were."""
-    return [f"{key}: {dict(old.get(key, {}))} → {dict(new.get(key, {}))}"
-            for key in sorted({*old, *new}) if old.get(key) != new.get(key)]  # fmt: skip
+    """A line for every row that was scanned now and whose counts are not what they were."""
+    return [f"{key}: {dict(old.get(key, {}))} → {dict(c)}" for key, c in sorted(new.items()) if old.get(key) != c]
 
 
 def main(arguments: list[str] | None = None) -> int:

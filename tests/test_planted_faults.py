@@ -78,7 +78,7 @@ def test_there_are_more_than_sixty_faults_and_no_two_are_called_the_same() -> No
 def test_the_correct_pass_is_never_accused(dtype: str, scale: float) -> None:
     for architecture in detection.ARCHITECTURES:
         verdicts = {m.verdict for m in judged(planted.CORRECT, dtype, architecture, scale)}
-        assert verdicts <= {"conforms", "vacuous", "lost"}, verdicts
+        assert verdicts <= {"conforms", "lost", "vacuous", "ill-conditioned"}, verdicts
 
 
 @pytest.mark.parametrize("name", BLAME)
