@@ -195,13 +195,14 @@ class Reference:
     """What a quantity is held against at one precision: candidates, each made when it is asked for; its truth.
 
     `against` is the magnitude that certified bits are measured by, where that is not the truth's; `condition` gives the
-    norm of κ.
+    norm of κ; `nested` as in `judge`.
     """
 
     candidates: Iterable[Candidate]
     truth: Rounded
     against: arb | None = None
     condition: Callable[[], arb] | None = None
+    nested: bool = False
 
 
 def decide(value: float, reference: Callable[[int], Reference], target: Any) -> Judgement:
@@ -217,6 +218,7 @@ def decide(value: float, reference: Callable[[int], Reference], target: Any) -> 
                 [of.truth],
                 None if of.against is None else [of.against],
                 of.condition,
+                of.nested,
             )
             if bits >= PRECISION_CAP or (judgement.verdict != "undecided" and settled([of.truth])):
                 return judgement
@@ -312,7 +314,7 @@ def _whole(key: _PointKey, constants: Profile) -> Callable[[str, int], Reference
                 yield Candidate.of_values(program, [value], instead)
 
         first = evaluation(bits, "sharpest")
-        return Reference(candidates(), first[name], _against(first, name))
+        return Reference(candidates(), first[name], _against(first, name), nested=True)
 
     return reference
 

@@ -37,7 +37,7 @@ from gradconform.reference.network import everything, of_column
 from gradconform.reference.outcomes import BranchingBalls, Outcome, apart, outcomes
 from gradconform.reference.plain import PLAIN
 from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls, Sums
+from gradconform.reference.rounded import ANYTHING, DOUBT, OVERFLOWED, Rounded, RoundedBalls, Sums
 
 #: Components judged at a time where an equation is elementwise: so many that a block's arrays stay in a core's cache.
 BLOCK = 1 << 15
@@ -119,7 +119,7 @@ class Whole:
             if _work(self.derivation) > BALL_WORK:
                 return _unresolved(got, str(error))
             return self._by_balls(name, got)
-        return judge_array(got, screens, self.target, _OfPrograms(values, truth), bits=FIRST_PRECISION)
+        return judge_array(got, screens, self.target, _OfPrograms(values, truth), None, FIRST_PRECISION, True)
 
     def _by_balls(self, name: str, got: NDArray[Any]) -> Judgement:
         """The judgement by balls alone, for small networks with numbers that double words do not hold."""
@@ -132,7 +132,7 @@ class Whole:
             if equation.against is not None:
                 step = programs[0].evaluation.form(equation.against)
                 against = [abs(x.exact) for x in step.values.ravel()]
-            return judge([float(v) for v in got.reshape(-1)], candidates, self.target, truths, against)
+            return judge([float(v) for v in got.reshape(-1)], candidates, self.target, truths, against, nested=True)
 
 
 @dataclass(frozen=True)
@@ -297,7 +297,7 @@ def overflowing(values: Sequence[RoundedArray], forms: Sequence[Form]) -> Rounde
     specials = found.specials
     for v in values:
         if v.specials is not None:
-            bits = np.where(v.specials & ANYTHING, 0, v.specials).astype(np.uint8)
+            bits = v.specials & np.uint8(OVERFLOWED | DOUBT)
             specials = bits if specials is None else specials | bits
     return RoundedArray(found.arithmetic, found.mid, found.radius, found.spread, specials)
 

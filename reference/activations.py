@@ -306,6 +306,12 @@ _ALL = (
                 "the document's 1/(1+e^-z) differentiated as written: JAX jax/_src/lax/lax.py, div_p",
             ),
             _slope(
+                "g·e^z/(1+e^z)²",
+                "g z",
+                lambda ops, g, z: g * (ops.exp(z) / (1 + ops.exp(z)) ** 2),
+                "σ'(z) in terms of e^z; overflows where z is large",
+            ),
+            _slope(
                 "¼g(1-tanh²(z/2))",
                 "g z",
                 lambda ops, g, z: 0.5 * (0.5 * g * (1 - ops.tanh(0.5 * z) ** 2)),

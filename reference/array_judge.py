@@ -248,8 +248,9 @@ class _Hearing:
     """A tensor before the balls: each component's outcomes and truth by every form, kept by precision."""
 
     def __init__(
-        self, got: NDArray[Any], screens: Sequence[Screen], adjudicator: Adjudicator, bits: int | None
+        self, got: NDArray[Any], screens: Sequence[Screen], adjudicator: Adjudicator, bits: int | None, nested: bool
     ) -> None:
+        self.nested = nested
         self.flat, self.shape, self.screens = got.reshape(-1), screens[0].shape, screens
         self.adjudicator, self.bits = adjudicator, bits
         self.kept: dict[tuple[str, int, int], tuple[Outcome, ...]] = {}
@@ -281,7 +282,7 @@ class _Hearing:
     def component(self, screen: Screen, number: int) -> Inside:
         """A component's standing by a form, or where nothing is known of that, by those of which something is."""
         own = self.decided(screen, number)
-        if own != "unknown":
+        if own != "unknown" or self.nested:
             return own
         return among(own, [[self.decided(s, number)] for s in self.screens], 0)
 
@@ -323,13 +324,14 @@ def judge_array(
     adjudicator: Adjudicator,
     condition: Callable[[], float | None] | None = None,
     bits: int | None = None,
+    nested: bool = False,
 ) -> Judgement:
     """The judgement of a tensor that was screened by every accepted form, or by all up to one that settles it.
 
     `condition` gives the norm of the condition numbers κ; `bits` is a precision that cannot be raised, where the
-    adjudicator has just one.
+    adjudicator has just one; `nested` as in `judge`.
     """
-    hearing = _Hearing(got, screens, adjudicator, bits)
+    hearing = _Hearing(got, screens, adjudicator, bits, nested)
     order = sorted(screens, key=lambda s: (bool(s.instead), s.off if not s.special else math.inf, s.off))
     standings = {id(s): hearing.standing(s) for s in order}
     accepting = [s for s in order if standings[id(s)][0] in ("inside", "unknown")]

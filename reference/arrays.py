@@ -345,7 +345,7 @@ class RoundedArrays(HandWritten):
                 at = tuple(int(axis[place]) for axis in where)
                 value = operation(*[self.scalar(o, at, shape) for o in operands])
                 if not np.isfinite(float(value.exact.mid())):  # exact values that even float64 does not hold
-                    value = Rounded(self.balls, ZERO, ZERO, ANYTHING)
+                    value = Rounded(self.balls, ZERO, ZERO, value.specials | ANYTHING)
                 self.mids.put(found, n, value.exact)
                 radii[n], kinds[n], widths[n] = _upper(value.radius), value.specials, _upper(value.spread)
         self.mids.assign(mid, where, self.mids.take(found, same))
@@ -631,9 +631,9 @@ class RoundedArrays(HandWritten):
             if branch.specials is not None:
                 taken = np.where(never, 0, branch.specials).astype(np.uint8)
                 specials = taken if specials is None else specials | taken
-        if x.specials is not None:
-            unknown = np.where(x.specials & ~np.uint8(DOUBT), ANYTHING, x.specials).astype(np.uint8)
-            specials = unknown if specials is None else specials | unknown
+        if x.specials is not None:  # a choice by NaN may be either branch, or NaN itself
+            own = x.specials & np.uint8(NAN | ANYTHING | DOUBT)
+            specials = own if specials is None else specials | own
         if specials is not None:
             specials = np.broadcast_to(specials, shape) if specials.any() else None
         return RoundedArray(self, mid, np.broadcast_to(radius, shape), spread, specials)
@@ -818,7 +818,7 @@ class RoundedArrays(HandWritten):
         if x.specials is not None:
             specials = np.bitwise_or.reduce(x.specials, axis=axis, keepdims=keepdims)
             both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE
-            specials = np.where(specials & ANYTHING, ANYTHING, np.where(both, specials | NAN, specials))
+            specials = np.where(both, specials | NAN, specials)
         if not np.all(sup < self.overflow):
             beyond = np.where(sup < self.overflow, 0, self._partial_sums(x, axis, keepdims))
             specials = beyond if specials is None else specials | beyond
@@ -898,7 +898,6 @@ class RoundedArrays(HandWritten):
             found = found | bias.specials
         # With an infinity or NaN among its terms no sum is finite.
         found = np.where(found & (POSITIVE | NEGATIVE | NAN), found | POSITIVE | NEGATIVE | NAN, found)
-        found = np.where(found & ANYTHING, ANYTHING, found)
         # A partial sum may, in some order, be infinite, and two infinities cancel.
         reach = self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)
         found = np.where(magnitude + error < reach, found, found | POSITIVE | NEGATIVE | NAN)

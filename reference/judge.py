@@ -19,7 +19,7 @@ from gradconform.reference.equations import Form
 from gradconform.reference.exact import decimal, exponent, power_of_two, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.outcomes import Outcome, Special, apart
-from gradconform.reference.rounded import ANYTHING, Rounded
+from gradconform.reference.rounded import ANYTHING, DOUBT, NAN, NEGATIVE, OVERFLOWED, POSITIVE, Rounded
 
 #: Three questions (see the claim), each with its answers, worst first.
 Formula = Literal["wrong", "undefined", "unknown", "singular", "kink", "right"]
@@ -103,6 +103,13 @@ def is_known(outcome: Outcome) -> bool:
     return isinstance(outcome, Special) or not outcome.specials & ANYTHING
 
 
+def admits(outcome: Rounded, got: float) -> bool:
+    """Whether an infinity or NaN is among the specials of a value, whatever else is known of it."""
+    if math.isfinite(got):
+        return False
+    return bool(outcome.specials & (NAN if math.isnan(got) else POSITIVE if got > 0 else NEGATIVE))
+
+
 def ball_of(outcomes: Sequence[Outcome]) -> Rounded | None:
     """What a program gives where nothing overflows, if that is known."""
     return next((o for o in outcomes if isinstance(o, Rounded) and is_known(o)), None)
@@ -111,11 +118,11 @@ def ball_of(outcomes: Sequence[Outcome]) -> Rounded | None:
 def decision(got: float, outcomes: Sequence[Outcome]) -> Inside:
     """Whether a program with these outcomes may have given what was got; undecided at this precision, or unknown.
 
-    An infinity or NaN is inside only where the program itself gives it (hypothesis 7).
+    An infinity or NaN is inside only where the program itself gives it (hypothesis 7), as where a divisor may be 0.
     """
     known = [o for o in outcomes if is_known(o)]
     found: set[Inside] = {_within(got, o) for o in known}
-    if "inside" in found:
+    if "inside" in found or any(not is_known(o) and admits(o, got) for o in outcomes):
         return "inside"
     if len(known) < len(outcomes):
         return "unknown"
@@ -217,16 +224,19 @@ def judge(
     truths: Sequence[Rounded],
     against: Sequence[arb] | None = None,
     condition: Callable[[], arb] | None = None,
+    nested: bool = False,
 ) -> Judgement:
     """Judge the components `got`: one form for all of them, or where it is not known, those that are.
 
+    Of `nested` candidates each holds what those before it do: of what one does not know they know nothing either.
     `against` holds the magnitudes that certified bits are measured by, the truth itself by default; `condition` gives
     the norm of the condition numbers κ. A form of which nothing is known excuses nothing where another is known.
     """
     decided = [[decision(value, c.components[i]) for i, value in enumerate(got)] for c in candidates]
 
     def standing(number: int) -> Inside:
-        return combined([among(found, decided, i) for i, found in enumerate(decided[number])])
+        of_others = [] if nested else decided
+        return combined([among(found, of_others, i) for i, found in enumerate(decided[number])])
 
     standings = [standing(n) for n in range(len(candidates))]
     measured = [_measured(c, truths) for c in candidates]
@@ -419,7 +429,7 @@ def overflowing(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounde
     """The widest, infinite or NaN wherever any form may be."""
     known = [v for v in values if not v.specials & ANYTHING] or values
     found = reduce(_further, known)
-    specials = reduce(lambda bits, v: bits | v.specials, known, 0)
+    specials = reduce(lambda bits, v: bits | v.specials & (OVERFLOWED | DOUBT), values, found.specials)
     return Rounded(found.arithmetic, found.exact, found.radius, specials, found.spread)
 
 

@@ -157,6 +157,8 @@ class BranchingBalls(RoundedBalls):
 
     def _settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
         """The result, decided: a ball, or exactly one of its specials."""
+        if not result.exact.is_finite():  # beyond even a ball's exponents
+            return Rounded(self, ZERO, ZERO, ANYTHING)
         if not result.specials or result.specials & ANYTHING:
             return result
         kinds = [value for bit, value in _OF_BIT if result.specials & bit]
@@ -291,8 +293,8 @@ class BranchingBalls(RoundedBalls):
         return self._settled("dot", (*left, *right), super().dot(a, b, bias))
 
     def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Outcome:
-        found = super().dot_of_numbers(a, b, bias)
-        return self._settled("dot", (found,), found)
+        found: Outcome = super().dot_of_numbers(a, b, bias)
+        return found if isinstance(found, Special) else self._settled("dot", (found,), found)
 
     def select(self, x: Outcome, above: Outcome, below: Outcome) -> Outcome:
         return self._side(super().select, x, above, below)

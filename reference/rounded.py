@@ -35,6 +35,7 @@ from gradconform.reference.profiles import Profile
 #: What a value may be besides a number near `exact`. DOUBT says that its radius has been widened by what an infinity on
 #: the way may have made of it: whether a program can give both that and the rest, the bits do not tell (see `outcomes`).
 POSITIVE, NEGATIVE, NAN, ANYTHING, DOUBT = 1, 2, 4, 8, 16
+OVERFLOWED = POSITIVE | NEGATIVE | NAN
 
 #: How a 16-bit sum may be accumulated; see `RoundedBalls`.
 Sums = Literal["wide", "any", "own"]
@@ -302,15 +303,19 @@ class RoundedBalls(HandWritten):
         return self._with_specials(result, "multiply", a, self.coerce(power)) if a.specials else result
 
     def divide(self, a: Rounded, b: Rounded) -> Rounded:
-        """a/b; where b may be zero nothing is known of the result."""
+        """a/b; where b may be zero nothing is known of the result, but that it may be infinite or NaN."""
         a, b = a.folded(), b.folded()
         ra, rb = self._operand(a), self._operand(b)
         least = abs(b.exact) - rb
         if not least > 0:
-            return Rounded(self, a.exact / b.exact, ZERO, ANYTHING)
+            return Rounded(self, a.exact / b.exact, ZERO, ANYTHING | OVERFLOWED)
         exact = a.exact / b.exact
         result = self._round(exact, (ra + abs(exact) * rb) / least)
         return self._with_specials(result, "divide", a, b) if a.specials | b.specials else result
+
+    def _underflows(self, x: Rounded) -> bool:
+        """Whether a number is so small that a program may hold 0 for it, and is not so by what little is known of it."""
+        return bool(abs(x.exact) + x.radius <= 4 * self.smallest_normal)
 
     def inner_product(self, coefficients: Sequence[float], terms: Sequence[Rounded]) -> Rounded:
         """Σ c·x of k terms, summed in any order: errs by at most k·u·Σ|c·x| (Higham §3.1; hypothesis 2)."""
@@ -348,9 +353,7 @@ class RoundedBalls(HandWritten):
             once = self._round(exact, propagated + wide).radius
             radius = once if self.sums == "wide" else larger(radius, once)
         specials = 0 if magnitude + radius < self.overflow else self._partial_sums(terms, radii, radius)
-        if any(t.specials & ANYTHING for t in terms):
-            specials = ANYTHING
-        elif any(t.specials for t in terms):
+        if any(t.specials for t in terms):
             specials |= self._summed_specials(terms)
         return Rounded(self, exact, radius, specials)
 
@@ -452,7 +455,7 @@ class RoundedBalls(HandWritten):
             error *= 1 + self.unit
         overflow = (2 - power_of_two(-wide.precision)) * power_of_two(wide.emax)
         if specials & ANYTHING:
-            return Rounded(self, exact, ZERO, ANYTHING)
+            return Rounded(self, exact, ZERO, specials)
         if not magnitude + error < overflow:  # partial sums may, in some order, be infinite and cancel
             specials |= POSITIVE | NEGATIVE | NAN
         if narrow:
@@ -567,12 +570,20 @@ class RoundedBalls(HandWritten):
         return self._with_specials(result, "expm1", x) if x.specials else result
 
     def log(self, x: Rounded) -> Rounded:
-        """log x; where x may not be positive nothing is known of the result."""
+        """log x; where x may not be positive nothing is known of the result, unless it has underflowed to 0.
+
+        Then it is infinite, or the logarithm of a number that the format holds.
+        """
         x = x.folded()
         radius = self._operand(x)
         least = x.exact - radius
+        if not x.specials and x.exact > 0 and not least > 0 and self._underflows(x):
+            exact = x.exact.log()  # or −∞, of 0
+            moved = larger(exact - (2 * self.half_tiny).log(), ((x.exact + radius) / x.exact).log())
+            found = self._elementary("log", exact, positive(moved))
+            return Rounded(self, exact, found.radius, NEGATIVE)
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
-            return Rounded(self, x.exact.log(), ZERO, ANYTHING)
+            return Rounded(self, x.exact.log(), ZERO, ANYTHING | OVERFLOWED)
         result = self._elementary("log", x.exact.log(), radius / least)
         return self._with_specials(result, "log", x) if x.specials else result
 
@@ -582,7 +593,7 @@ class RoundedBalls(HandWritten):
         radius = self._operand(x)
         least = 1 + x.exact - radius
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
-            return Rounded(self, x.exact.log1p(), ZERO, ANYTHING)
+            return Rounded(self, x.exact.log1p(), ZERO, ANYTHING | OVERFLOWED)
         result = self._elementary("log1p", x.exact.log1p(), radius / least)
         return self._with_specials(result, "log1p", x) if x.specials else result
 
@@ -638,7 +649,13 @@ class RoundedBalls(HandWritten):
             return above
         if self._below(x):
             return below
-        return self._either(*((above, below) if x.exact > 0 else (below, above)))
+        chosen = self._either(*((above, below) if x.exact > 0 else (below, above)))
+        return self._of_side(x, chosen)
+
+    def _of_side(self, x: Rounded, chosen: Rounded) -> Rounded:
+        """A choice between branches by a number that may be NaN: either of them, or NaN itself."""
+        specials = chosen.specials | (x.specials & (NAN | ANYTHING))
+        return Rounded(self, chosen.exact, chosen.radius, specials, chosen.spread)
 
     def step(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
         """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""
@@ -647,13 +664,12 @@ class RoundedBalls(HandWritten):
             return above
         if x.exact + self._operand(x) < 0 and not x.specials & ~(NEGATIVE | DOUBT):
             return below
-        if x.specials & (NAN | ANYTHING):
-            return Rounded(self, above.exact, ZERO, ANYTHING)
         if not x.exact.contains(0):  # the slope is one of the two; the program may find itself on the other side
-            return self._either(*((above, below) if x.exact > 0 else (below, above)))
+            return self._of_side(x, self._either(*((above, below) if x.exact > 0 else (below, above))))
         above, below = above.folded(), below.folded()
         centre, spread = (above.exact + below.exact) / 2, abs(above.exact - below.exact) / 2
-        return Rounded(self, centre, larger(above.radius, below.radius), above.specials | below.specials, spread)
+        found = Rounded(self, centre, larger(above.radius, below.radius), above.specials | below.specials, spread)
+        return self._of_side(x, found)
 
     def _above(self, x: Rounded) -> bool:
         """Whether the program certainly finds x > 0."""
@@ -688,11 +704,12 @@ class RoundedBalls(HandWritten):
 
     def _with_specials(self, result: Rounded, operation: str, *operands: Rounded) -> Rounded:
         """Add what the operation gives where an operand is a special; a finite outcome widens the ball to hold it."""
-        if any(o.specials & ANYTHING for o in operands):
-            return Rounded(self, result.exact, ZERO, ANYTHING)
         specials, radius = result.specials, result.radius
         for o in operands:
-            specials |= o.specials & DOUBT
+            specials |= o.specials & (DOUBT | ANYTHING)
+        if specials & ANYTHING:
+            infinite = any(o.specials & OVERFLOWED for o in operands) or result.specials & OVERFLOWED
+            return Rounded(self, result.exact, ZERO, ANYTHING | (OVERFLOWED if infinite else 0))
         for values in itertools.product(*[representatives(o) for o in operands]):
             if all(math.isfinite(v) for v in values):
                 continue
