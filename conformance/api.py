@@ -12,8 +12,9 @@ from numpy.typing import DTypeLike
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
+from gradconform.conformance.answers import ask
 from gradconform.conformance.catalogue import catalogue, select
-from gradconform.conformance.check import ask, check_route, judge_answer
+from gradconform.conformance.check import check_route, judge_answer
 from gradconform.conformance.known import marked
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import frame

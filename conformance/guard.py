@@ -15,7 +15,8 @@ import numpy as np
 from gradconform.adapters.contract import Answer
 from gradconform.adapters.registry import BUILT_IN, Chosen
 from gradconform.conformance import state
-from gradconform.conformance.check import ask, judge_answer, refusal
+from gradconform.conformance.answers import ask, refusal
+from gradconform.conformance.check import judge_answer
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import Point
 
