@@ -294,7 +294,10 @@ def test_a_seed_changes_the_random_cases_and_only_them() -> None:
     assert changed == set(gc.cases("document/scale-*")) | drawn
 
 
-@pytest.mark.parametrize("module", ["gradconform", "gradconform.conformance.api", "gradconform.reference.cases"])
+@pytest.mark.parametrize(
+    "module",
+    ["gradconform", "gradconform.adapters.contract", "gradconform.conformance.api", "gradconform.reference.cases"],
+)
 def test_the_examples_in_docstrings_are_true(module: str) -> None:
     results = doctest.testmod(import_module(module))
     assert results.attempted > 0
