@@ -1,28 +1,33 @@
 """The adapter contract: what a framework is asked and what it answers. It fits on a screen.
 
-An adapter is an object with
+An adapter is an object with ::
 
-    name: str                                    what it is called on the command line
+    name: str                                    what rows and reports call it
     routes: Sequence[Route]                      the ways it has of getting a gradient
     answer(point: Point, route: str) -> Answer   run the framework
 
 and, if it likes, `versions() -> dict[str, str]` for the run's provenance, `unavailable(device: str) -> str | None` to
 say why a device cannot be used, and `known_deviations`, the path of a TOML file of what is known to deviate. `answer`
-may raise `Unsupported` for a point that it has no way to run. `Point` is `gradconform.reference.cases.Point`; an
-adapter never sees the truth.
+may raise `Unsupported` for a point that it has no way to run. `Point` is `gradconform.reference.cases.Point`; its
+arrays are the adapter's own to read and nobody's to write: an adapter that changes them is `crashed`. An adapter never
+sees the truth.
+
+A framework answers as much as it has. What it leaves out is said, and the rest is judged; an empty answer is `crashed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from gradconform.reference.cases import Point, Unsupported
 
 __all__ = ["FOUR_DTYPES", "Adapter", "Answer", "Point", "Route", "Stencil", "Trace", "Unsupported", "Value"]
 
-#: A Python float, or for a tensor a NumPy array of its shape, of any floating dtype that holds its numbers.
+#: A real number: a Python float or int, a NumPy scalar or an array without dimensions. For a tensor an array of its
+#: shape, of any floating dtype that holds its numbers: NumPy's, or what NumPy converts, such as a tensor on the CPU.
+#: Refused: text, truth values, complex numbers, more than 64 bits, arrays that are masked or of integers or objects.
 Value = Any
 
 FOUR_DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -45,12 +50,18 @@ class Route:
 
 @dataclass(frozen=True)
 class Trace:
-    """One instrumented evaluation: forward quantities and adjoints (∂loss/∂name) by name, its gradient and update."""
+    """One instrumented evaluation: forward quantities and adjoints (∂loss/∂name) by name, its gradient and update.
+
+    Each may lack names: the equations are judged whose operands are there.
+
+    >>> Trace(values={"z1": 0.5, "a1": 0.25}, adjoints={"z1": -0.125}).gradient
+    {}
+    """
 
     values: Mapping[str, Value]
-    adjoints: Mapping[str, Value]
-    gradient: Mapping[str, Value]
-    updated: Mapping[str, Value]
+    adjoints: Mapping[str, Value] = field(default_factory=dict)
+    gradient: Mapping[str, Value] = field(default_factory=dict)
+    updated: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,11 +79,17 @@ class Stencil:
 
 @dataclass(frozen=True)
 class Answer:
-    """The loss, the gradient and the updated weights (by parameter name), as numbers of the point's dtype."""
+    """The loss, the gradient and the updated weights (by parameter name), as numbers of the point's dtype.
 
-    loss: float
-    gradient: Mapping[str, Value]
-    updated: Mapping[str, Value]
+    What a framework does not give is left out, None, or lacks names. A library that only returns new weights:
+
+    >>> Answer(updated={"w1": 0.25}).gradient is None
+    True
+    """
+
+    loss: Value | None = None
+    gradient: Mapping[str, Value] | None = None
+    updated: Mapping[str, Value] | None = None
     trace: Trace | None = None
     stencil: Stencil | None = None
 

@@ -157,7 +157,8 @@ def numbers(values: Values) -> dict[str, Any]:
 
 
 class _Recipe:
-    """What the compiled steps depend on: the point's structure and the operations, not its values; their cache's key."""
+    """What the compiled steps depend on: the point's structure and the operations, not its values; their cache's
+    key."""
 
     def __init__(self, point: Point) -> None:
         self.point = point

@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
 from packaging.requirements import Requirement
 
-from gradconform.adapters.contract import Adapter, Route
-from gradconform.reference.cases import BadInput, unknown
+from gradconform.adapters.contract import FOUR_DTYPES, Adapter, Route
+from gradconform.reference.cases import BadInput, said, unknown
 
 GROUP = "gradconform.adapters"
 #: Built-in adapters, and what installs the framework of each.
@@ -43,18 +43,20 @@ class Chosen:
 def load(name: str) -> Adapter:
     """The adapter called `name`: an entry point of the group `gradconform.adapters`, or package.module:object.
 
+    An entry point may have another name than its adapter, whose own the rows carry: either finds it.
     Raises BadInput if there is none, NotInstalled if its framework is missing.
     """
     found = _entry_points()
     if ":" in name:
         module, _, attribute = name.partition(":")
-        target = _imported(name, module, attribute)
-    elif name in found:
-        entry = found[name]
-        target = _imported(name, entry.module, entry.attr)
-    else:
-        raise unknown("adapter", name, found, "A plug-in is given as package.module:object.")
-    return validated(target, name)
+        return validated(_imported(name, module, attribute), name)
+    if name in found:
+        return validated(_imported(name, found[name].module, found[name].attr), name)
+    for other in sorted(found.keys() - BUILT_IN.keys()):
+        with suppress(BadInput):  # one that does not load has no name of its own
+            if (adapter := load(other)).name == name:
+                return adapter
+    raise unknown("adapter", name, found, "(a plug-in is given as package.module:object)")
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:
@@ -89,7 +91,7 @@ def imported(what: str, module: str, attribute: str) -> Any:
     except BadInput as error:  # such as a case that the module makes
         raise BadInput(f"{what}: {error}") from error
     except (Exception, SystemExit) as error:  # whatever a module raises as it is imported, leaving included
-        raise BadInput(f"{what}: importing {module} raised {type(error).__name__}: {error}") from error
+        raise BadInput(f"{what}: importing {module} raised {type(error).__name__}: {said(error)}") from error
     try:
         for part in attribute.split("."):
             target = getattr(target, part)
@@ -150,11 +152,25 @@ def _check_age(name: str) -> None:
             raise NotInstalled(f"adapter {name!r} needs {needed}, {there} is installed; {install}")
 
 
+#: What an adapter has, and where that is said.
+_PARTS = ("name", "routes", "answer")
+_CONTRACT = "name, routes and answer(point, route); see gradconform.adapters.contract, and docs/template to start from"
+
+
 def validated(target: Any, spec: str) -> Adapter:
     """The adapter itself if it keeps the contract. Raises BadInput that quotes what is wrong with it."""
+    kind = type(target).__name__
+    try:
+        parts = {part: getattr(target, part) for part in _PARTS if hasattr(target, part)}
+    except Exception as error:  # a property of somebody else's
+        raise BadInput(f"adapter {spec!r}: asking it for its parts raised {_named(error)}") from error
     if inspect.isclass(target):
-        raise BadInput(f"adapter {spec!r} is the class {target.__name__}; expected an instance, {target.__name__}()")
-    name, routes, answer = (getattr(target, part, None) for part in ("name", "routes", "answer"))
+        whole = len(parts) == len(_PARTS)
+        instance = f"an instance, {target.__name__}()" if whole else f"an instance of a class that has {_CONTRACT}"
+        raise BadInput(f"adapter {spec!r} is the class {target.__name__}; expected {instance}")
+    if not parts or (callable(target) and len(parts) == 1):
+        raise BadInput(f"adapter {spec!r} is a {kind}; an adapter is an object that has {_CONTRACT}")
+    name, routes, answer = (parts.get(part) for part in _PARTS)
     if not isinstance(name, str) or not name:
         raise BadInput(f"adapter {spec!r}: .name is {name!r}; expected a non-empty string")
     _check_name(spec, ".name", name)
@@ -162,18 +178,36 @@ def validated(target: Any, spec: str) -> Adapter:
         raise BadInput(f"adapter {spec!r}: .routes is {routes!r}; expected a sequence of gradconform.adapters Route")
     for route in routes:
         _check_name(spec, "a route's name", route.name)
+        _check_route(spec, route)
     if len({r.name for r in routes}) != len(routes):
         raise BadInput(f"adapter {spec!r}: two routes have the same name; expected each name once")
     if not callable(answer):
         raise BadInput(f"adapter {spec!r} has no method answer(point, route) -> Answer")
     try:
-        inspect.signature(answer).bind("point", "route")
+        signature = inspect.signature(answer)
+    except (TypeError, ValueError):  # of code in C that has none to show
+        return cast(Adapter, target)
+    try:
+        signature.bind("point", "route")
     except TypeError as error:
-        signature = f"answer{inspect.signature(answer)}"
-        raise BadInput(f"adapter {spec!r}: {signature} does not take (point, route): {error}") from error
-    if not isinstance(target, Adapter):
-        raise BadInput(f"adapter {spec!r}: {type(target).__name__} does not keep the adapter contract")
-    return target
+        raise BadInput(f"adapter {spec!r}: answer{signature} does not take (point, route): {error}") from error
+    return cast(Adapter, target)
+
+
+def _check_route(spec: str, route: Route) -> None:
+    """Refuse a route whose fields are none that a check understands."""
+    what = f"adapter {spec!r}: route {route.name}"
+    if not isinstance(route.dtypes, tuple | list) or not route.dtypes:
+        got = f"dtypes is {route.dtypes!r}"
+        raise BadInput(f"{what}: {got}; expected some of {', '.join(FOUR_DTYPES)}, as a tuple")
+    for dtype in route.dtypes:
+        if dtype not in FOUR_DTYPES:
+            raise unknown(f"dtype of {what}", dtype, FOUR_DTYPES)
+    if route.operands not in ("exact", "half-ulp"):
+        raise BadInput(f"{what}: operands is {route.operands!r}; expected 'exact' or 'half-ulp'")
+    if not isinstance(route.default, bool) or not isinstance(route.summary, str):
+        got = f"default is {route.default!r}, summary {route.summary!r}"
+        raise BadInput(f"{what}: {got}; expected True or False, and text")
 
 
 def _check_name(spec: str, what: str, name: Any) -> None:
@@ -215,14 +249,27 @@ def registered() -> list[str]:
 
 
 def versions(adapter: Adapter) -> dict[str, str]:
-    report = getattr(adapter, "versions", None)
-    return {str(k): str(v) for k, v in report().items()} if callable(report) else {}
+    """What an adapter says of its framework's versions; where it fails, that they are unknown, and why."""
+    try:
+        report = getattr(adapter, "versions", None)
+        if not callable(report):
+            return {}
+        return {str(k): str(v) for k, v in report().items()}
+    except (Exception, SystemExit) as error:  # it is somebody else's, and no reason to judge nothing
+        return {adapter.name: f"unknown ({_named(error)})"}
 
 
 def unavailable(adapter: Adapter, device: str) -> str | None:
     """Why the adapter cannot use a device, or None."""
-    ask = getattr(adapter, "unavailable", None)
-    if callable(ask):
+    try:
+        ask = getattr(adapter, "unavailable", None)
+        if not callable(ask):
+            return None if device == "cpu" else f"adapter {adapter.name} does not say that it can use {device}"
         answer = ask(device)
         return None if answer is None else str(answer)
-    return None if device == "cpu" else f"adapter {adapter.name} does not say that it can use {device}"
+    except (Exception, SystemExit) as error:  # as above; a device of which that is all that is known is none to run on
+        return f"adapter {adapter.name} raised {_named(error)} when asked whether it can use {device}"
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {said(error)}"

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
-from gradconform.conformance.catalogue import catalogue, select
-from gradconform.conformance.check import ask, check_route, judge_answer
+from gradconform.conformance.answers import ask
+from gradconform.conformance.catalogue import catalogue, matching, select
+from gradconform.conformance.check import check_route, judge_answer
 from gradconform.conformance.known import Files, KnownDeviation, entries_for, known_files, marked
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import frame
 from gradconform.conformance.runner import check_device
 from gradconform.conformance.trajectory import trajectory
-from gradconform.reference.cases import BadInput, Case, point, unknown
+from gradconform.reference.cases import BadInput, Case, Dtype, point, unknown
 from gradconform.reference.profiles import PROFILES
 
 if TYPE_CHECKING:
@@ -27,16 +26,19 @@ if TYPE_CHECKING:
 
 
 def cases(glob: str = "*") -> list[str]:
-    """The ids of the catalogue's cases that match a glob, in order. Raises BadInput for a glob that is no text."""
+    """The ids of the catalogue's cases that match a glob, in order.
+
+    Raises BadInput for a glob that is no text, and with the nearest ids for one that matches none.
+    """
     if not isinstance(glob, str):
         raise BadInput(f"glob is a {type(glob).__name__}; expected text, such as 'document/*'")
-    return [c for c in catalogue() if fnmatch.fnmatchcase(c, glob)]
+    return matching(glob, catalogue())
 
 
 def check(
     adapter: str | Adapter,
     case: str | Case,
-    dtype: DTypeLike = "float64",
+    dtype: Dtype = "float64",
     device: str = "cpu",
     profile: str = "opencl",
     known: Files = (),
@@ -45,8 +47,10 @@ def check(
 
     `adapter` is a name ("torch": its default routes; "torch/eager"; "package.module:object") or an adapter object,
     `case` an id of the catalogue or a case made by `document_case` or `network_case`, `dtype` float64, float32, float16
-    or bfloat16, by name or as NumPy's object. `known` is a file of known deviations, or several, beside the suite's.
-    Raises BadInput, a ValueError, for a name that is not known, a value that the dtype cannot hold or a bad file.
+    or bfloat16, by name or as the object of NumPy, PyTorch or JAX. `known` is a file of known deviations, or several,
+    beside the suite's. Raises BadInput, a ValueError, for a name that is not known, a value that the dtype cannot hold
+    or a bad file. Whatever the adapter raises, or answers that cannot be judged, is a row whose verdict is `crashed`;
+    so is one that changes its inputs, which are copies of the case's.
 
     >>> import gradconform as gc
     >>> rows = gc.check("numpy/complex-step", "document/worked-example", dtype="float32")
@@ -62,7 +66,7 @@ def train(
     adapter: str | Adapter,
     case: str | Case,
     steps: int = 100,
-    dtype: DTypeLike = "float64",
+    dtype: Dtype = "float64",
     device: str = "cpu",
     profile: str = "opencl",
     known: Files = (),
@@ -73,7 +77,8 @@ def train(
     `drift`: for an updated weight, at the whole level, the largest difference of a component from the exact trajectory,
     which starts at the same weights and is never rounded (it is carried to 30 digits). The drift is information: every
     update is judged from the framework's own weights. Each route goes its own way from the case's weights; a route
-    whose weights leave the dtype's range, or that crashes, ends there. `known` is as for `check`.
+    whose weights leave the dtype's range, that crashes or that does not give all of its updated weights ends there.
+    `known` is as for `check`.
     """
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise BadInput(f"steps is {steps!r}; expected 1 or more, a whole number")
@@ -100,7 +105,7 @@ def _updates(
     chosen: registry.Chosen,
     case: Case,
     steps: int,
-    dtype: DTypeLike,
+    dtype: Dtype,
     device: str,
     profile: str,
     entries: tuple[KnownDeviation, ...],
@@ -117,16 +122,22 @@ def _updates(
         rows = marked(rows, registry.versions(chosen.adapter), device, entries)
         new = {updated[w]: np.asarray(v, dtype=np.float64) for w, v in answer.updated.items()}
         yield [(m, new.get(m.quantity) if m.level == "whole" else None) for m in rows]
-        if not all(np.isfinite(v).all() for v in new.values()):
+        if new.keys() != set(updated.values()) or not all(np.isfinite(v).all() for v in new.values()):
             return
         of_weight = {w: new[n] if new[n].ndim else float(new[n]) for w, n in updated.items()}
         case = replace(case, values=tuple((n, of_weight.get(n, v)) for n, v in case.values))
 
 
 def _chosen(adapter: str | Adapter, device: str, profile: str) -> list[registry.Chosen]:
-    if profile not in PROFILES:
+    if not isinstance(profile, str) or profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
-    chosen = registry.choose(adapter)
+    try:
+        chosen = registry.choose(adapter)
+    except BadInput as error:
+        if not isinstance(adapter, Case) and (not isinstance(adapter, str) or adapter not in catalogue()):
+            raise
+        name = ascii(adapter.id if isinstance(adapter, Case) else adapter)
+        raise BadInput(f"{name} is a case, and stands in the adapter's place; expected (adapter, case, …)") from error
     check_device(chosen, device)
     return chosen
 
@@ -147,7 +158,7 @@ def _case(case: str | Case) -> Case:
 def _measurements(
     chosen: list[registry.Chosen],
     case: Case,
-    dtype: DTypeLike,
+    dtype: Dtype,
     device: str,
     profile: str,
     entries: tuple[KnownDeviation, ...],

@@ -10,7 +10,7 @@ from gradconform.adapters.registry import imported, unimportable
 from gradconform.conformance.datasets import IDS, INSTALL, available, dataset_cases
 from gradconform.conformance.networks import covering_networks, primitive_networks
 from gradconform.conformance.published import published
-from gradconform.reference.cases import BadInput, Case, check_id, document_case, unknown
+from gradconform.reference.cases import BadInput, Case, check_id, document_case, said, unknown
 
 #: Draws for each weight scale, and the scales.
 DRAWS, SCALES = 57, (1, 4, 20)
@@ -36,15 +36,22 @@ def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:
     specifications = [g for g in globs if ":" in g]
     globs = [g for g in globs if ":" not in g]
     cases = catalogue(seed)
-    for glob in globs:
-        if not fnmatch.filter(cases, glob):
-            absent = fnmatch.filter(IDS, glob)
-            if absent and not available():
-                raise BadInput(f"case {absent[0]!r} needs scikit-learn, which is not installed: {INSTALL}")
-            raise unknown("case", glob, cases, "(see `gradconform list cases`)")
+    wanted = {id for glob in globs for id in matching(glob, cases)}
     everything = not globs and not specifications
-    chosen = [c for c in cases.values() if everything or any(fnmatch.fnmatchcase(c.id, g) for g in globs)]
+    chosen = [c for c in cases.values() if everything or c.id in wanted]
     return chosen + [c for specification in specifications for c in _imported(specification)]
+
+
+def matching(glob: str, ids: Iterable[str]) -> list[str]:
+    """The ids that match a glob, in their order. Raises BadInput, with the nearest ids, where none does."""
+    ids = list(ids)
+    found = [id for id in ids if fnmatch.fnmatchcase(id, glob)]
+    if found:
+        return found
+    absent = [id for id in IDS if fnmatch.fnmatchcase(id, glob)]
+    if absent and not available():
+        raise BadInput(f"case {absent[0]!r} needs scikit-learn, which is not installed: {INSTALL}")
+    raise unknown("case", glob, ids, "(see `gradconform list cases`)")
 
 
 def _imported(specification: str) -> list[Case]:
@@ -59,7 +66,7 @@ def _imported(specification: str) -> list[Case]:
     except BadInput as error:
         raise BadInput(f"case {specification!r}: {error}") from error
     except (Exception, SystemExit) as error:  # whatever somebody's function raises, leaving included
-        raise BadInput(f"case {specification!r} raised {type(error).__name__}: {error}") from error
+        raise BadInput(f"case {specification!r} raised {type(error).__name__}: {said(error)}") from error
     wrong = next((c for c in cases if not isinstance(c, Case)), None)
     if not cases or wrong is not None:
         got = type(found if wrong is None else wrong).__name__

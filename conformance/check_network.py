@@ -244,10 +244,11 @@ def _programs(
 ) -> tuple[_Program, ...]:
     """Whole programs: the sharpest form at every equation; the first of each, the second, …; and any mixture of forms.
 
-    The widest has in every component the largest allowance of any form. Allowances grow with those of their operands, so
-    whatever forms a program takes, here one and there another, it is within the widest; with the textbook's unstable ones
-    among them, and with every infinity that one of them may meet, within the last. What is outside of that deviates,
-    and that is a proof. The others come first because they say more: a 16-bit sum is accumulated in float32 in them.
+    The widest has in every component the largest allowance of any form. Allowances grow with those of their operands,
+    so whatever forms a program takes, here one and there another, it is within the widest; with the textbook's unstable
+    ones among them, and with every infinity that one of them may meet, within the last. What is outside of that
+    deviates, and that is a proof. The others come first because they say more: a 16-bit sum is accumulated in float32
+    in them.
     """
     count = max(sum(not f.unstable for f in e.forms) for e in derivation.equations)
     return (

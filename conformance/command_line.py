@@ -552,5 +552,6 @@ def _listed_adapters(routes: bool) -> list[str]:
             lines += [f"{name}/{r.name}{'' if r.default else ' (by name only)'}: {r.summary}" for r in adapter.routes]
         else:
             versions = ", ".join(f"{k} {v}" for k, v in registry.versions(adapter).items())
-            lines.append(f"{name}: {versions or 'no version given'}")
+            own = "" if adapter.name == name else f" ({adapter.name} in its rows)"
+            lines.append(f"{name}{own}: {versions or 'no version given'}")
     return lines

@@ -15,7 +15,8 @@ import numpy as np
 from gradconform.adapters.contract import Answer
 from gradconform.adapters.registry import BUILT_IN, Chosen
 from gradconform.conformance import state
-from gradconform.conformance.check import ask, judge_answer, refusal
+from gradconform.conformance.answers import Reported, ask, refusal
+from gradconform.conformance.check import judge_answer
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import Point
 
@@ -33,18 +34,17 @@ def watched(chosen: Chosen, at: Point, profile: str, command: str) -> list[Measu
 
     Raises Spoilt if the adapter left global state that cannot be put back.
     """
-    kept = {n: np.array(v) for n, v in at.values.items()}
     before = state.snapshot()
     answer = _asked(chosen, at, command)
-    problem = _changes(at, kept, before)
-    if problem is None and isinstance(answer, Answer):
+    problem = _changes(before)
+    if problem is None and isinstance(answer, Reported):
         first = digest(answer)
         # Judged before it is asked again: an answer may be the framework's own buffers.
         found = _judged(answer, chosen, at, profile, command)
         if asked_again(chosen, at):
             again = _asked(chosen, at, command)
-            problem = _changes(at, kept, before)
-            if problem is None and (not isinstance(again, Answer) or digest(again) != first):
+            problem = _changes(before)
+            if problem is None and (not isinstance(again, Reported) or digest(again) != first):
                 problem = "nondeterminism: asked the same again, it answered with other bits"
     elif problem is None:
         assert isinstance(answer, Measurement)
@@ -66,15 +66,15 @@ def asked_again(chosen: Chosen, at: Point) -> bool:
     return chosen.spec.partition("/")[0] not in BUILT_IN or zlib.crc32(question) % 4 == 0
 
 
-def _asked(chosen: Chosen, at: Point, command: str) -> Answer | Measurement:
-    """What the adapter answers; SystemExit, KeyboardInterrupt and their like are exceptions of the adapter's too."""
+def _asked(chosen: Chosen, at: Point, command: str) -> Reported | Measurement:
+    """What the adapter answers; KeyboardInterrupt and its like are exceptions of the adapter's too."""
     try:
         return ask(chosen.adapter, chosen.route, at, command)
     except BaseException as error:  # interrupts of the user's go to the parent process, never here
         return refusal(chosen.adapter, chosen.route, at, f"exception: {type(error).__name__}", command)
 
 
-def _judged(answer: Answer, chosen: Chosen, at: Point, profile: str, command: str) -> list[Measurement]:
+def _judged(answer: Reported, chosen: Chosen, at: Point, profile: str, command: str) -> list[Measurement]:
     try:
         return judge_answer(answer, chosen.adapter, chosen.route, at, profile)
     except Exception as error:  # an answer that changes while it is read, or a fault of ours: the run goes on
@@ -82,31 +82,24 @@ def _judged(answer: Answer, chosen: Chosen, at: Point, profile: str, command: st
         return [refusal(chosen.adapter, chosen.route, at, problem, command)]
 
 
-def _changes(at: Point, kept: Mapping[str, Any], before: Mapping[str, Any]) -> str | None:
-    """What the adapter changed that is not its own, put back; None where it kept its hands off."""
-    inputs = [n for n, v in at.values.items() if np.asarray(v).tobytes() != kept[n].tobytes()]
-    for name in inputs:
-        values = at.values[name]
-        values.flags.writeable = True
-        values[...] = kept[name]
-        values.flags.writeable = False
+def _changes(before: Mapping[str, Any]) -> str | None:
+    """What the adapter changed of the global state, put back; None where it kept its hands off."""
     names = state.changed(before)
     if names:
         state.restore(before, names)
-    if inputs:
-        return f"inputs: {' '.join(inputs)} changed in place"
     named = [name if name.startswith("NumPy") else f"the {name}" for name in names]
     return f"state: it changed {', '.join(named)}" if named else None
 
 
 def digest(answer: Answer) -> bytes:
-    """A hash of every bit of an answer."""
+    """A hash of every bit of an answer, whatever parts of it are there."""
     taken = hashlib.blake2b()
-    parts = [{"loss": answer.loss}, answer.gradient, answer.updated]
+    parts = {"loss": {} if answer.loss is None else {"": answer.loss}, "gradient": answer.gradient or {},
+             "updated": answer.updated or {}}  # fmt: skip
     if answer.trace:
-        parts += [answer.trace.values, answer.trace.adjoints, answer.trace.gradient, answer.trace.updated]
-    for part in parts:
-        for name in sorted(part):
-            taken.update(name.encode())
-            taken.update(np.asarray(part[name]).tobytes())
+        parts |= {f"trace.{part}": values or {} for part, values in vars(answer.trace).items()}
+    for part, values in parts.items():
+        for name in sorted(values):
+            taken.update(f"{part}[{name}]".encode())
+            taken.update(np.asarray(values[name]).tobytes())
     return taken.digest()

@@ -56,8 +56,8 @@ class Report:
 def step_reports(derivation: Derivation, answer: Answer) -> tuple[Report, ...]:
     """Every equation whose result and operands were reported, in the derivation's order.
 
-    The trace's values are judged on one another. An update is judged on the plain gradient, and a plain gradient that is
-    not the traced one, bit for bit, on the trace beside that: it must be within the rounding of the same step.
+    The trace's values are judged on one another. An update is judged on the plain gradient, and a plain gradient that
+    is not the traced one, bit for bit, on the trace beside that: it must be within the rounding of the same step.
     """
     trace = answer.trace or Trace({}, {}, {}, {})
     gradient = {derivation.gradient[w]: v for w, v in (answer.gradient or {}).items()}

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradconform.adapters import registry
+from gradconform.conformance.answers import ask
 from gradconform.conformance.catalogue import catalogue
-from gradconform.conformance.check import ask, judge_answer
+from gradconform.conformance.check import judge_answer
 from gradconform.conformance.known import Files, KnownFile, brought_by, entries_for, known_files, marked
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import BadInput, Case, point

@@ -18,7 +18,7 @@ from multiprocessing import connection, get_context
 from typing import Any
 
 from gradconform.adapters import registry
-from gradconform.conformance.check import refusal
+from gradconform.conformance.answers import refusal
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import decoded
 from gradconform.conformance.runner import Outcome, Task

@@ -223,7 +223,8 @@ def _distance(got: NDArray[Any], value: RoundedArray, dtype: Any) -> Array:
     error: Array = value.arithmetic.mids.distance(got, value.mid, dtype).reshape(-1)
     if value.spread is None:
         return error
-    return np.maximum(error - np.broadcast_to(value.spread, got.shape).reshape(-1), 0.0).astype(dtype, copy=False)
+    beyond: Array = np.maximum(error - np.broadcast_to(value.spread, got.shape).reshape(-1), 0.0)
+    return beyond.astype(dtype, copy=False)
 
 
 def _size(truth: RoundedArray) -> Array:

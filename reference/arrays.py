@@ -49,9 +49,9 @@ Bits = NDArray[Any]
 class RoundedArray:
     """A tensor: midpoints, radii (None: known exactly), half widths of sets at kinks, specials; see the module.
 
-    `raw` is the same numbers in float32, for a tensor that was given in it: midpoints, and specials where not all of it is finite, are
-    made from it when they are asked for. `excess` is by how much, relatively, radii may be larger than the rules say,
-    because they were computed in float32.
+    `raw` is the same numbers in float32, for a tensor that was given in it: midpoints, and specials where not all of it
+    is finite, are made from it when they are asked for. `excess` is by how much, relatively, radii may be larger than
+    the rules say, because they were computed in float32.
     """
 
     __slots__ = ("_mid", "_sizes", "_specials", "arithmetic", "excess", "radius", "raw", "spread")
@@ -816,7 +816,8 @@ class RoundedArrays(HandWritten):
         """A sum whose partial sums may overflow, or that has a term of which nothing is known, is itself unknown."""
         specials: Any = None
         if x.specials is not None:
-            specials = np.bitwise_or.reduce(x.specials, axis=axis, keepdims=keepdims)
+            union: Any = np.bitwise_or.reduce
+            specials = union(x.specials, axis=axis, keepdims=keepdims)
             both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE
             specials = np.where(both, specials | NAN, specials)
         if not np.all(sup < self.overflow):

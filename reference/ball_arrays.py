@@ -233,7 +233,8 @@ class BallArrays(HandWritten):
         total = self.row_sum(x).values
         values = np.empty(x.shape, dtype=object)
         for i, j in np.ndindex(x.shape):
-            whole, one = total[i, 0], x.values[i, j]
+            whole: Any = total[i, 0]
+            one: Any = x.values[i, j]
             exact = whole.exact - one.exact
             values[i, j] = Rounded(self.balls, exact, whole.radius, whole.specials)
         return BallArray(self, values)

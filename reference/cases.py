@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast, get_args
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -23,6 +23,7 @@ from gradconform.reference.equations import Derivation
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.losses import LOSSES, REDUCTIONS
 from gradconform.reference.network import DECAY, L2, Architecture, Decay, MeanOver, network, usual_mean
+from gradconform.reference.text import visible
 
 #: What an adapter may do with each forward quantity as it is computed: record it, or add a zero to differentiate by.
 Tap = Callable[[str, Any], Any]
@@ -39,7 +40,22 @@ def derivation(key: Key) -> Derivation:
 
 
 class BadInput(ValueError):
-    """Input that cannot be judged; the message is meant for the person who gave it."""
+    """Input that cannot be judged; the message is meant for the person who gave it.
+
+    It may quote what somebody else wrote: control characters are spelled out in it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
+
+
+def said(error: BaseException) -> str:
+    """The first line of what an exception says, at most 200 characters; its text is somebody else's and may raise."""
+    try:
+        text = str(error).strip()
+    except Exception as second:
+        return f"no message: its text raised {type(second).__name__}"
+    return text.splitlines()[0][:200] if text else "no message"
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,26 +165,23 @@ class Unsupported(Exception):
     """What an adapter raises for a point that it has no way to run; the message says why."""
 
 
-def point(case: Case, dtype: DTypeLike, device: str = "cpu") -> Point:
+def point(case: Case, dtype: Dtype, device: str = "cpu") -> Point:
     """Round a case's values, the rate included, to nearest in `dtype` (hypothesis 1).
 
     Raises BadInput if a value overflows there, if judging the case takes more memory than there is, or if the case was
-    put together by hand and does not fit its derivation.
+    put together by hand and is none that `document_case` or `network_case` makes.
     """
     target = named_format(dtype)
+    check_id(case.id)
     if isinstance(case.derivation, Architecture):
+        _check_architecture(case.id, case.derivation)
         _affordable(case.id, case.derivation, {"float64": 8, "float32": 4}.get(target.name, 2))
     elif case.derivation != NETWORK.name:
         raise BadInput(
             f"case {case.id!r}: its derivation is {_short(case.derivation)}; expected a case made by document_case or "
             "network_case"
         )
-    given, names = derivation(case.derivation).given, [name for name, _ in case.values]
-    if len(names) != len(given) or set(names) != set(given):
-        raise BadInput(
-            f"case {case.id!r}: its values are {' '.join(map(str, names)) or 'none'}, expected {' '.join(given)}; make "
-            "it by document_case or network_case"
-        )
+    _check_values(case)
     values: dict[str, Any] = {}
     for name, value in case.values:
         rounded = target.round(value)
@@ -194,6 +207,59 @@ def point(case: Case, dtype: DTypeLike, device: str = "cpu") -> Point:
         loss=of.loss,
         intermediates=of.intermediates,
     )
+
+
+#: What helps with a case that was put together by hand.
+_MAKE_IT = "make it by document_case or network_case"
+
+
+def _check_architecture(id: str, architecture: Architecture) -> None:
+    """Raise BadInput for an architecture put together by hand that has no derivation."""
+    sizes, activations, biased = architecture.sizes, architecture.activations, architecture.biased
+    if not all(isinstance(x, tuple) for x in (sizes, activations, biased)):
+        raise BadInput(f"case {id!r}: its sizes, activations and biased must be tuples; {_MAKE_IT}")
+    if not all(isinstance(n, int) and n > 0 for n in (*sizes, architecture.batch)):
+        got = f"sizes {_short(sizes)} and batch {_short(architecture.batch)}"
+        raise BadInput(f"case {id!r}: its {got} must be positive whole numbers; {_MAKE_IT}")
+    if not activations or not len(activations) == len(biased) == len(sizes) - 1:
+        got = f"{len(sizes)} sizes, {len(activations)} activations, {len(biased)} biased"
+        raise BadInput(f"case {id!r}: {got}; expected one size more than layers; {_MAKE_IT}")
+    for number, activation in enumerate(activations, 1):
+        if ACTIVATIONS[_named(f"activation of layer {number}", activation, ACTIVATIONS)].rowwise:
+            _check_rowwise(id, activation, number, len(activations))
+    _named("loss", architecture.loss, LOSSES)
+    _named("reduction", architecture.reduction, REDUCTIONS)
+
+
+def _check_rowwise(id: str, activation: str, number: int, layers: int) -> None:
+    if number < layers:
+        raise BadInput(f"case {id!r}: layer {number} is {activation}, which belongs at the output only")
+
+
+def _check_values(case: Case) -> None:
+    """Raise BadInput for values put together by hand that do not fit the derivation, or are no finite numbers."""
+    id, pairs = case.id, case.values
+    if not isinstance(pairs, tuple | list) or not all(isinstance(p, tuple | list) and len(p) == 2 for p in pairs):
+        raise BadInput(f"case {id!r}: its values are {_short(pairs)}; expected pairs of a name and a value; {_MAKE_IT}")
+    given, names = derivation(case.derivation).given, [name for name, _ in pairs]
+    if not all(isinstance(name, str) for name in names) or sorted(names) != sorted(given):
+        got = " ".join(name if isinstance(name, str) else _short(name) for name in names) or "none"
+        raise BadInput(f"case {id!r}: its values are {got}, expected {' '.join(given)}; {_MAKE_IT}")
+    if not isinstance(case.derivation, Architecture):
+        for name, value in pairs:
+            _finite_number(id, name, value)
+        return
+    shapes = case.derivation.shapes
+    for name, value in pairs:
+        if name == "eta":
+            _finite_number(id, name, value)
+            continue
+        array = _array(id, name, value, len(shapes[name]), whole=name in ("X", "T"))
+        if array.shape != shapes[name]:
+            raise BadInput(f"case {id!r}: {name} has shape {array.shape}, expected {shapes[name]}; {_MAKE_IT}")
+        _check_finite(id, name, array)
+        if name == "T":
+            _check_domain(id, case.derivation.loss, array)
 
 
 def available_memory() -> int:
@@ -238,13 +304,51 @@ def _affordable(case: str, architecture: Architecture, itemsize: int) -> None:
         )
 
 
-def named_format(dtype: DTypeLike) -> Format:
-    """The format called `dtype`, a name or NumPy's object. Raises BadInput, with the nearest names, for another."""
+class FrameworkDtype(Protocol):
+    """A dtype of PyTorch's, which NumPy does not know."""
+
+    @property
+    def is_floating_point(self) -> bool: ...
+
+
+#: A dtype by name, or as the object of NumPy, JAX or PyTorch.
+Dtype = DTypeLike | FrameworkDtype
+
+#: What else people call things, by the name here.
+_ALSO_CALLED = {
+    "float64": ("double", "fp64", "f64", "d"),
+    "float32": ("single", "float", "fp32", "f32", "f"),
+    "float16": ("half", "fp16", "f16", "e"),
+    "bfloat16": ("bf16",),
+    "squared_error": ("mse", "mse_loss", "mseloss", "mean_squared_error", "l2"),
+    "l1": ("mae", "l1_loss", "mean_absolute_error", "absolute_error"),
+    "huber": ("smooth_l1", "smooth_l1_loss", "huber_loss"),
+    "binary_cross_entropy_with_logits": ("bce", "bce_with_logits", "binary_cross_entropy", "log_loss"),
+    "softmax_cross_entropy": ("ce", "cross_entropy", "categorical_cross_entropy", "nll"),
+    "sigmoid": ("logistic", "expit"),
+    "silu": ("swish",),
+    "hard_tanh": ("hardtanh",),
+    "leaky_relu": ("leakyrelu",),
+    "gelu_tanh": ("gelu_new", "gelu_approximate"),
+    "identity": ("linear", "none"),
+}
+
+
+def named_format(dtype: Dtype) -> Format:
+    """The format called `dtype`: a name, or the object of NumPy, JAX or PyTorch.
+
+    Raises BadInput, with the nearest names, for another.
+
+    >>> named_format("bfloat16").precision
+    8
+    """
     name: object = dtype
-    if dtype is not None and not isinstance(dtype, str):  # to NumPy None is float64
+    if type(dtype).__module__ == "torch" and type(dtype).__name__ == "dtype":
+        name = str(dtype).removeprefix("torch.")
+    elif dtype is not None and not isinstance(dtype, str):  # to NumPy None is float64
         try:
-            name = np.dtype(dtype).name
-        except (TypeError, ValueError) as error:
+            name = np.dtype(dtype).name  # type: ignore[arg-type]
+        except Exception as error:  # NumPy asks the object itself, which may raise anything
             raise BadInput(f"dtype is {_short(dtype)}; expected a name, one of {' '.join(FORMATS)}") from error
     several = "(one dtype each: -d float64 -d float32)" if isinstance(name, str) and "," in name else ""
     return FORMATS[_named("dtype", name, FORMATS, several)]
@@ -265,14 +369,20 @@ def unknown(kind: str, got: object, known: Iterable[str], hint: str = "") -> Bad
     listed = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
     if not isinstance(got, str):
         return BadInput(f"{kind} is {_short(got)}; expected a name, one of {listed}{' ' + hint if hint else ''}")
-    near = difflib.get_close_matches(got, names, n=3, cutoff=0.4)
+    plain, part = got.lower().replace("-", "_").rpartition(".")[2], got.strip("*?/")
+    near = [name for name in names if plain in (name, *_ALSO_CALLED.get(name, ()))]
+    near = near or difflib.get_close_matches(got, names, n=3, cutoff=0.4)
+    near = near or [name for name in names if len(part) > 2 and part in name][:3]
     suggestion = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {listed}"
     return BadInput(f"unknown {kind} {got!r}; {suggestion}{' ' + hint if hint else ''}")
 
 
 def _short(value: object) -> str:
-    """A value for a message: its type and its repr, cut where it is long."""
-    text = ascii(value)
+    """A value for a message: its type and its repr, cut where it is long; a repr is somebody else's and may raise."""
+    try:
+        text = ascii(value)
+    except Exception as error:
+        text = f"something whose repr raised {type(error).__name__}"
     return f"{text if len(text) <= 60 else f'{text[:60]}…'} ({type(value).__name__})"
 
 
@@ -307,9 +417,9 @@ def document_case(
                 f"{type(given).__name__}; give a list or a tuple"
             )
         try:
-            numbers = [_number(v) for v in _detached(given)]
+            numbers = [_number(v) for v in detached(given)]
         except _NOT_A_NUMBER as error:
-            raise BadInput(f"case {id!r}: {argument} must be numbers {' '.join(names)}, got {given!r}") from error
+            raise BadInput(f"case {id!r}: {argument} must be numbers {' '.join(names)}, got {_short(given)}") from error
         if len(numbers) != len(names):
             raise BadInput(
                 f"case {id!r}: {argument} must be {len(names)} numbers ({' '.join(names)}), got {len(numbers)}"
@@ -318,7 +428,7 @@ def document_case(
     for name, number in values:
         if not math.isfinite(number):
             raise BadInput(f"case {id!r}: {name} is {number!r}; every value must be finite")
-    values.append((NETWORK.rate, _rate(id, rate)))
+    values.append((NETWORK.rate, _finite_number(id, "rate", rate)))
     return Case(id, NETWORK.name, tuple(values))
 
 
@@ -330,23 +440,23 @@ def _number(given: Any) -> float:
     """A number as float64. Text and truth values are refused: Python would take them, and they are slips."""
     if isinstance(given, str | bytes | bool | np.bool_) or getattr(given, "ndim", 0) != 0:
         raise TypeError("no number")
-    return float(_detached(given))
+    return float(detached(given))
 
 
-def _detached(given: Any) -> Any:
+def detached(given: Any) -> Any:
     """A tensor without the record of gradients that PyTorch keeps of it; anything else itself."""
     detach = getattr(given, "detach", None)
     return detach() if callable(detach) else given
 
 
-def _rate(id: str, rate: object) -> float:
+def _finite_number(id: str, name: str, given: object) -> float:
     try:
-        eta = _number(rate)
+        number = _number(given)
     except _NOT_A_NUMBER as error:
-        raise BadInput(f"case {id!r}: rate must be a number that float64 holds, got {_short(rate)}") from error
-    if not math.isfinite(eta):
-        raise BadInput(f"case {id!r}: rate is {eta!r}; it must be finite")
-    return eta
+        raise BadInput(f"case {id!r}: {name} must be a number that float64 holds, got {_short(given)}") from error
+    if not math.isfinite(number):
+        raise BadInput(f"case {id!r}: {name} is {number!r}; every value must be finite")
+    return number
 
 
 def check_id(id: str) -> None:
@@ -420,8 +530,8 @@ def network_case(
             raise BadInput(f"case {id!r}: layer {number} {what}; expected (W, b, activation)")
         weight, bias, activation = layer
         activation = _named(f"activation of layer {number}", activation, ACTIVATIONS)
-        if ACTIVATIONS[activation].rowwise and number < len(layers):
-            raise BadInput(f"case {id!r}: layer {number} is {activation}, which belongs at the output only")
+        if ACTIVATIONS[activation].rowwise:
+            _check_rowwise(id, activation, number, len(layers))
         W = _array(id, f"W{number}", weight, 2, whole=False)
         if W.shape[1] != sizes[-1] or not W.shape[0]:
             before = "the inputs have" if number == 1 else f"layer {number - 1} gives"
@@ -440,7 +550,7 @@ def network_case(
         sizes.append(W.shape[0])
         activations.append(str(activation))
         biased.append(bias is not None)
-    eta = _rate(id, rate)
+    eta = _finite_number(id, "rate", rate)
     architecture = Architecture(
         tuple(sizes), tuple(activations), tuple(biased), loss, reduction, X.shape[0], over, penalty > 0, decay
     )
@@ -500,7 +610,7 @@ def _array(id: str, name: str, given: Any, dimensions: int, whole: bool = True) 
 
 def _converted(id: str, name: str, given: Any) -> NDArray[Any]:
     try:
-        return np.asarray(_detached(given))
+        return np.asarray(detached(given))
     except _NOT_A_NUMBER as error:
         raise BadInput(f"case {id!r}: {name} is no rectangular array of numbers: {error}") from error
 
@@ -508,11 +618,15 @@ def _converted(id: str, name: str, given: Any) -> NDArray[Any]:
 def _copied(id: str, name: str, array: NDArray[Any]) -> NDArray[np.float64]:
     """A read-only float64 copy of an array of finite numbers."""
     numbers = np.array(array, dtype=np.float64)
+    _check_finite(id, name, numbers)
+    numbers.flags.writeable = False
+    return numbers
+
+
+def _check_finite(id: str, name: str, numbers: NDArray[Any]) -> None:
     if not np.isfinite(numbers).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
         raise BadInput(f"case {id!r}: {name}{list(where)} is {float(numbers[where])!r}; every value must be finite")
-    numbers.flags.writeable = False
-    return numbers
 
 
 def _targets(id: str, loss: str, targets: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -532,10 +646,14 @@ def _targets(id: str, loss: str, targets: Any, shape: tuple[int, int]) -> NDArra
     if T.shape != shape:
         raise BadInput(f"case {id!r}: targets have shape {T.shape}; expected (batch, out) = {shape}")
     T = _copied(id, "targets", T)
-    for number, row_of in enumerate(T):
+    _check_domain(id, loss, T)
+    return T
+
+
+def _check_domain(id: str, loss: str, targets: NDArray[np.float64]) -> None:
+    for number, row_of in enumerate(targets):
         if not LOSSES[loss].admits(row_of):
             raise BadInput(
                 f"case {id!r}: row {number} of the targets, {np.array2string(row_of, threshold=8, precision=6)}, is "
                 f"outside the domain of {loss}: {LOSSES[loss].domain}"
             )
-    return T

@@ -1,8 +1,8 @@
 """The condition of a step: what one rounding of its operands would do to its result.
 
 κ = Σ_j |x_j·∂g/∂x_j| over the operands x_j of one component (N. J. Higham, "Accuracy and Stability of Numerical
-Algorithms", 2nd ed., §1.6; componentwise, absolute). It is asked for where a result has lost its digits, to tell whether
-the formula had any to keep, and decides nothing else: float64 and forward differentiation do.
+Algorithms", 2nd ed., §1.6; componentwise, absolute). It is asked for where a result has lost its digits, to tell
+whether the formula had any to keep, and decides nothing else: float64 and forward differentiation do.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def condition(equation: Equation, operands: Sequence[Any]) -> float | None:
     values = [np.asarray(x, dtype=np.float64) for x in operands]
     with np.errstate(all="ignore"):
         if equation.part is None or equation.part is elementwise:
-            found = sum(_moved(equation, values, n, np.ones(x.shape)) for n, x in enumerate(values))
+            moved = [_moved(equation, values, n, np.ones(x.shape)) for n, x in enumerate(values)]
+            found: Array | None = np.asarray(sum(moved))
         elif equation.rowwise:
             found = _by_columns(equation, values)
         else:

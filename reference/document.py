@@ -20,6 +20,8 @@ from gradconform.reference.equations import Derivation, Equation, Form, Formula,
 
 DOCUMENT = "Back Propagation"
 SIGMOID = ACTIVATIONS["sigmoid"]
+assert SIGMOID.rule is not None
+SLOPE = SIGMOID.rule
 
 
 def _lines(group: Group, section: str, *lines: Equation) -> tuple[Equation, ...]:
@@ -64,7 +66,7 @@ def slopes(x: str, a: str) -> tuple[Form, ...]:
         Form(f"a(1-a), a from x: {f.name}", (x,), _output_again(f), f.source, instead=f.instead)
         for f in SIGMOID.forward
     )
-    return (Form("σ'(x) of its own", (x,), lambda ops, x: ops.derivative(x, SIGMOID.rule), "any program"), *again)
+    return (Form("σ'(x) of its own", (x,), lambda ops, x: ops.derivative(x, SLOPE), "any program"), *again)
 
 
 def _output_again(form: Form) -> Formula:
@@ -82,12 +84,12 @@ def adjoints(adjoint: str, x: str, a: str) -> tuple[Form, ...]:
 
 def slope(x: str) -> Form:
     """What a(1 − a) is true to: σ'(x), not what a rounded a makes of it."""
-    return Form("σ'(x)", (x,), lambda ops, x: SIGMOID.rule.slope(ops, x), "definition")
+    return Form("σ'(x)", (x,), lambda ops, x: SLOPE.slope(ops, x), "definition")
 
 
 def adjoint_at(adjoint: str, x: str) -> Form:
     """What g·a(1 − a) is true to: g·σ'(x)."""
-    return Form("g·σ'(x)", (adjoint, x), lambda ops, g, x: g * SIGMOID.rule.slope(ops, x), "definition")
+    return Form("g·σ'(x)", (adjoint, x), lambda ops, g, x: g * SLOPE.slope(ops, x), "definition")
 
 
 def through_slope(names: str, formula: Callable[..., Any]) -> Form:
@@ -95,7 +97,7 @@ def through_slope(names: str, formula: Callable[..., Any]) -> Form:
 
     def program(ops: Any, *operands: Any) -> Any:
         *others, x = operands
-        return formula(ops.derivative(x, SIGMOID.rule), *others)
+        return formula(ops.derivative(x, SLOPE), *others)
 
     return Form("σ'(x) of its own", tuple(names.split()), program, "any program")
 

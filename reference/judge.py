@@ -1,8 +1,8 @@
 """The judge: got against truth and allowance, decided rigorously.
 
 A quantity is a tensor of components. A candidate is what one accepted form's program may give for each component: a
-ball about its own exact value, and the infinities and NaN that it gives where it overflows. The truth stands beside them.
-Precision is raised by the caller until nothing is undecided.
+ball about its own exact value, and the infinities and NaN that it gives where it overflows. The truth stands beside
+them. Precision is raised by the caller until nothing is undecided.
 """
 
 from __future__ import annotations
@@ -240,7 +240,11 @@ def judge(
 
     standings = [standing(n) for n in range(len(candidates))]
     measured = [_measured(c, truths) for c in candidates]
-    order = sorted(range(len(candidates)), key=cmp_to_key(lambda a, b: _sharper(candidates, measured, a, b)))
+
+    def sharper(a: int, b: int) -> int:
+        return _sharper(candidates, measured, a, b)
+
+    order = sorted(range(len(candidates)), key=cmp_to_key(sharper))
     accepting = [n for n in order if standings[n] in ("inside", "unknown")]
     shares = [[_share(value, c.components[i]) for i, value in enumerate(got)] for c in candidates]
     named = accepting[0] if accepting else min(order, key=lambda n: max(shares[n]))
@@ -308,17 +312,19 @@ def among(own: Inside, decided: Sequence[Sequence[Inside]], index: int) -> Insid
     if own != "unknown":
         return own
     others = {of[index] for of in decided} - {"unknown"}
-    for found in ("inside", "undecided", "outside"):
+    worst: tuple[Inside, ...] = ("inside", "undecided", "outside")
+    for found in worst:
         if found in others:
-            return found  # type: ignore[return-value]
+            return found
     return "unknown"
 
 
 def combined(standings: Sequence[Inside]) -> Inside:
     """A tensor's standing by those of its components."""
-    for found in ("outside", "undecided", "unknown"):
+    worst: tuple[Inside, ...] = ("outside", "undecided", "unknown")
+    for found in worst:
         if found in standings:
-            return found  # type: ignore[return-value]
+            return found
     return "inside"
 
 

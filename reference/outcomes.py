@@ -94,7 +94,9 @@ class _Decisions:
     """The decisions of one run: those of the script first, then always the first choice."""
 
     def __init__(self, script: Sequence[int] = ()) -> None:
-        self.script, self.made, self.choices = tuple(script), {}, []  # type: ignore[var-annotated]
+        self.script = tuple(script)
+        self.made: dict[object, int] = {}
+        self.choices: list[int] = []
 
     def decide(self, key: object, choices: int) -> int:
         if key not in self.made:
@@ -303,7 +305,7 @@ class BranchingBalls(RoundedBalls):
         return self._side(super().step, x, above, below)
 
     def _side(self, operation: Callable[..., Rounded], x: Outcome, above: Outcome, below: Outcome) -> Outcome:
-        """A choice between branches; where the ball does not decide it and one of them is a special, so does the run."""
+        """A choice between branches: where the ball does not decide it and one of them is a special, a decision."""
         above, below = self.coerce(above), self.coerce(below)
         if isinstance(x, Special):
             if math.isnan(x.value):

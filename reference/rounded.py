@@ -33,7 +33,8 @@ from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.profiles import Profile
 
 #: What a value may be besides a number near `exact`. DOUBT says that its radius has been widened by what an infinity on
-#: the way may have made of it: whether a program can give both that and the rest, the bits do not tell (see `outcomes`).
+#: the way may have made of it: whether a program can give both that and the rest, the bits do not tell (see
+#: `outcomes`).
 POSITIVE, NEGATIVE, NAN, ANYTHING, DOUBT = 1, 2, 4, 8, 16
 OVERFLOWED = POSITIVE | NEGATIVE | NAN
 
@@ -314,7 +315,7 @@ class RoundedBalls(HandWritten):
         return self._with_specials(result, "divide", a, b) if a.specials | b.specials else result
 
     def _underflows(self, x: Rounded) -> bool:
-        """Whether a number is so small that a program may hold 0 for it, and is not so by what little is known of it."""
+        """Whether a program may hold 0 for a number because it is so small, not because little is known of it."""
         return bool(abs(x.exact) + x.radius <= 4 * self.smallest_normal)
 
     def inner_product(self, coefficients: Sequence[float], terms: Sequence[Rounded]) -> Rounded:

@@ -178,9 +178,9 @@ EXPECTED: dict[str, tuple[Callable[[Point, Answer], Answer], str, str]] = {
     "orphan": (_doing(_orphan), "crashed", "died: the process ended with SIGABRT"),
     "close": (_doing(_close_everything), "crashed", "died: "),
     "nothing": (lambda point, answer: None, "crashed", "output: expected an Answer, got NoneType"),  # type: ignore[arg-type,return-value]
-    "shape": (_gradient(lambda g: {**g, "w1": np.zeros(2)}), "crashed", "output: gradient['w1'] is a ndarray"),
-    "dtype": (_gradient(lambda g: {**g, "w1": 1}), "crashed", "output: gradient['w1'] is a int"),
-    "missing": (_gradient(lambda g: {n: v for n, v in g.items() if n != "w1"}), "crashed", "output: gradient lacks"),
+    "shape": (_gradient(lambda g: {**g, "w1": np.zeros(2)}), "crashed", "output: gradient['w1'] is an array"),
+    "dtype": (_gradient(lambda g: {**g, "w1": 1j}), "crashed", "output: gradient['w1'] is a complex"),
+    "empty": (lambda point, answer: Answer(gradient={}), "crashed", "output: the answer is empty"),
     "extra": (_gradient(lambda g: {**g, "w9": 0.0}), "crashed", "output: gradient has 'w9'"),
     "nan": (_gradient(lambda g: {**g, "w1": float("nan")}), "deviates", ""),
     "unsteady": (_unsteady, "crashed", "nondeterminism: "),
