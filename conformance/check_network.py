@@ -37,7 +37,7 @@ from gradconform.reference.network import everything, of_column
 from gradconform.reference.outcomes import BranchingBalls, Outcome, apart, outcomes
 from gradconform.reference.plain import PLAIN
 from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import ANYTHING, DOUBT, OVERFLOWED, Rounded, RoundedBalls, Sums
+from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls, Sums
 
 #: Components judged at a time where an equation is elementwise: so many that a block's arrays stay in a core's cache.
 BLOCK = 1 << 15
@@ -293,13 +293,12 @@ def widest(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedArra
 
 
 def overflowing(values: Sequence[RoundedArray], forms: Sequence[Form]) -> RoundedArray:
-    """The widest, infinite or NaN wherever any form may be."""
+    """The widest, infinite or NaN wherever any form may be; where nothing is known of one, nothing is."""
     found = _envelope(values)
     specials = found.specials
     for v in values:
         if v.specials is not None:
-            bits = v.specials & np.uint8(OVERFLOWED | DOUBT)
-            specials = bits if specials is None else specials | bits
+            specials = v.specials if specials is None else specials | v.specials
     return RoundedArray(found.arithmetic, found.mid, found.radius, found.spread, specials)
 
 
@@ -358,6 +357,7 @@ class Step:
         self.kinds: dict[str, Sums] = {"": "wide", ANY_SUM: "own"} if narrow else {"": "own"}
         self.arrays = {k: RoundedArrays(self.target, constants, sums=sums) for k, sums in self.kinds.items()}
         self.balls = {k: RoundedBalls(self.target, constants, sums) for k, sums in self.kinds.items()}
+        self.nothing = self.balls[next(iter(self.kinds))].given(math.nan)
         self._given: dict[tuple[int, str], RoundedArray] = {}
         self._operands: dict[int, Values] = {}
 
@@ -473,9 +473,9 @@ class _Evidence:
         return self._outcomes(program, kind, form, index)
 
     def truth(self, index: Index) -> Rounded:
+        """The truth; of an operand that is not finite no formula says anything."""
         (found, *_) = self._outcomes(self.truth_form, next(iter(self.step.kinds)), "truth", index)
-        assert isinstance(found, Rounded)
-        return found
+        return found if isinstance(found, Rounded) else self.step.nothing
 
     def broken(self, index: Index) -> bool:
         parts = [p for f in self.forms for p in self._parts(f, index)[0]]

@@ -139,9 +139,14 @@ class Screen:
             share = np.divide(error, radius)
             if math.isnan(share[share.argmax()]):  # 0/0
                 share[(radius == 0) & (error == 0)] = 0.0
-        known = None if value.specials is None else (value.specials.reshape(-1) & ANYTHING) == 0
+        known: Any = None
+        for x in (value, truth):
+            if x.specials is not None:
+                of_this = (np.broadcast_to(x.specials, got.shape).reshape(-1) & ANYTHING) == 0
+                known = of_this if known is None else known & of_this
         self.off = math.hypot(self.off, norm(apart if known is None else np.where(known, apart, 0.0)))
-        self.scale = math.hypot(self.scale, norm(against if against is not None else _size(truth)))
+        size = against if against is not None else _size(truth)
+        self.scale = math.hypot(self.scale, norm(size if known is None else np.where(known, size.reshape(-1), 0.0)))
         self.kink = self.kink or (truth.spread is not None and bool((truth.spread > 0).any()))
         self._ulps(wrong, truth, start, known)
         if value.specials is not None or not share[share.argmax()] < np.inf:
@@ -312,6 +317,10 @@ class _Hearing:
                 return True
         return False
 
+    def without_truth(self, screen: Screen, number: int) -> bool:
+        """Whether of some component the formula says nothing, the worst or a special one."""
+        return any(self.adjudicator.broken(self.index(n)) for n in [number, *screen.special[:1]])
+
     def unknown(self, screen: Screen) -> tuple[bool, bool]:
         """Whether nothing is known of some component by any form; and whether an operand of one is not finite."""
         numbers = [n for n in screen.special if self.component(screen, n) == "unknown"]
@@ -357,8 +366,7 @@ def judge_array(
     else:
         nothing, broken = hearing.unknown(named)
         execution = "overflow" if broken or hearing.overflowed(named) else "within"
-        if broken:
-            formula = "unknown"
+        if hearing.without_truth(named, worst):
             reason = "operands: one is not finite, and of that no formula says anything"
         keeping = -math.inf if nothing else named.bits
         others = [(s.form, math.inf if s.bits is None else s.bits) for s in order if s is not named and not s.special]

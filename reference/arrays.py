@@ -34,6 +34,7 @@ from gradconform.reference.rounded import (
     HARDLY,
     NAN,
     NEGATIVE,
+    OVERFLOWED,
     POSITIVE,
     ZERO,
     Rounded,
@@ -551,6 +552,23 @@ class RoundedArrays(HandWritten):
         gap = np.where(gap <= 4 * self.slack * (x.radii() + truth.radii()), 0.0, gap)
         return RoundedArray(self, truth.mid, x.radii() + gap, truth.spread, x.specials, excess=x.excess)
 
+    def bounded(self, x: RoundedArray, low: Any, high: Any) -> RoundedArray:
+        """As in `RoundedBalls`."""
+        if x.specials is None:
+            return x
+        low, high = self.coerce(low), self.coerce(high)
+        vague = ((x.specials & ANYTHING) != 0) & ((x.specials & OVERFLOWED) != 0)
+        least, most = low.high - low.radii(), high.high + high.radii()
+        middle, half = (least + most) / 2, (most - least) / 2
+        known = RoundedArray(
+            self,
+            self.mids.lift(np.broadcast_to(middle, x.shape)),
+            np.broadcast_to(half * _ENLARGED, x.shape),
+            None,
+            np.full(x.shape, OVERFLOWED, np.uint8),
+        )
+        return self._where(vague, known, x)
+
     def epsilon(self) -> RoundedArray:
         """The distance from 1 to the next number of the format, 2^(1 − p)."""
         return RoundedArray(self, self.mids.lift(2.0 ** (1 - self.format.precision)))
@@ -602,13 +620,20 @@ class RoundedArrays(HandWritten):
         """The midpoints, and where the program certainly finds x > 0, and certainly x <= 0."""
         r = self._operand(x)
         v = x.high
-        return v, (v > 0 if r is None else v - r > 0), (v <= 0 if r is None else v + r <= 0)
+        above, below = (v > 0, v <= 0) if r is None else (v - r > 0, v + r <= 0)
+        return v, above & self._never(x, NEGATIVE | NAN), below & self._never(x, POSITIVE | NAN)
+
+    @staticmethod
+    def _never(x: RoundedArray, bits: int) -> Any:
+        """Where a value is certainly none of some specials."""
+        return True if x.specials is None else (x.specials & np.uint8(bits)) == 0
 
     def select(self, x: RoundedArray, above: Any, below: Any) -> RoundedArray:
         x, above, below = x.folded(), self.coerce(above).folded(), self.coerce(below).folded()
         v, certainly_above, certainly_below = self._sides(x)
         mid = self.mids.where(v > 0, above.mid, below.mid)
-        ra, rb = above.radii(), below.radii()
+        # What is passed on may be flushed, as by a minimum or maximum.
+        ra, rb = (np.zeros(b.shape) if (r := self._operand(b)) is None else r for b in (above, below))
         radius = np.where(v > 0, ra, rb)
         if not (certainly_above | certainly_below).all():
             gap = self._apart(above, below)
@@ -644,6 +669,7 @@ class RoundedArrays(HandWritten):
         r = self._operand(x)
         v = x.high
         over, under = (v > 0, v < 0) if r is None else (v - r > 0, v + r < 0)
+        over, under = over & self._never(x, NEGATIVE | NAN), under & self._never(x, POSITIVE | NAN)
         kink = ~(over | under)
         # Where x is known to be at one side and the program may find itself at the other, the slope is that side's.
         crossing = kink & (np.abs(v) > (0.0 if r is None else 4 * self.slack * r))

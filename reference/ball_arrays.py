@@ -183,6 +183,9 @@ class BallArrays(HandWritten):
     def recentred(self, x: Any, truth: Any) -> BallArray:
         return self._map(self.balls.recentred, x, truth)
 
+    def bounded(self, x: Any, low: Any, high: Any) -> BallArray:
+        return self._map(self.balls.bounded, x, low, high)
+
     def epsilon(self) -> BallArray:
         return self.given(2.0 ** (1 - self.balls.format.precision))
 

@@ -73,6 +73,10 @@ class HandWritten:
         """f'(z), by whatever program."""
         return rule.slope(self, z)
 
+    def bounded(self, x: Any, low: Any, high: Any) -> Any:
+        """x, which lies between low and high."""
+        return x
+
     def unrounded(self, x: Any) -> Any:
         """What was rounded to x; in an arithmetic without roundings, x."""
         return x

@@ -19,7 +19,7 @@ from gradconform.reference.equations import Form
 from gradconform.reference.exact import decimal, exponent, power_of_two, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.outcomes import Outcome, Special, apart
-from gradconform.reference.rounded import ANYTHING, DOUBT, NAN, NEGATIVE, OVERFLOWED, POSITIVE, Rounded
+from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
 
 #: Three questions (see the claim), each with its answers, worst first.
 Formula = Literal["wrong", "undefined", "unknown", "singular", "kink", "right"]
@@ -209,8 +209,10 @@ def note_of(form: str, instead: str, approximates: str) -> str | None:
     return f"approximates: {approximates}" if approximates else None
 
 
-def text_of(truth: Rounded) -> str:
-    """The truth to 25 digits; at a kink the set [lo, hi]."""
+def text_of(truth: Rounded) -> str | None:
+    """The truth to 25 digits; at a kink the set [lo, hi]; None where no formula says anything."""
+    if truth.specials & ANYTHING:
+        return None
     if truth.spread.is_zero():
         return decimal(truth.exact)
     low, high = truth.exact - truth.spread, truth.exact + truth.spread
@@ -283,12 +285,12 @@ def judge(
         accuracy, why = accuracy_of(bits, bool(candidate.instead), others, ill)
         reason = noted(note_of(candidate.form, candidate.instead, candidate.approximates), why)
     finite = math.isfinite(value)
-    admitted = bool(accepting) and not finite
+    admitted = bool(accepting) and (not finite or bool(truth.specials & ANYTHING))
     return Judgement(
         verdict=verdict_of(formula, execution, accuracy or "certified"),
         value=value,
         truth=text_of(truth),
-        truth_radius=to_float(truth.exact.rad()),
+        truth_radius=None if truth.specials & ANYTHING else to_float(truth.exact.rad()),
         # An infinity or NaN that the form itself may give there has no distance from the truth.
         error_abs=None if admitted else to_float(truth.distance(value)) if finite else math.inf,
         error_ulp=None if admitted else ulps[worst],
@@ -330,7 +332,7 @@ def combined(standings: Sequence[Inside]) -> Inside:
 
 def ulp_error(value: float, truth: Rounded, target: Format) -> float:
     """The distance from the truth, or from the set of them, in units in the last place of the truth."""
-    if not math.isfinite(value):
+    if not math.isfinite(value) or truth.specials & ANYTHING:
         return math.inf
     return to_float(truth.distance(value) / ulp(abs(truth.exact) + truth.spread, target))
 
@@ -402,7 +404,7 @@ def _unknown(value: float, form: str, worst: int) -> Judgement:
 
 def settled(truths: Sequence[Rounded]) -> bool:
     """Whether the truth is known to the digits that are reported: relatively, or as an exact zero."""
-    return all(t.exact.rel_accuracy_bits() >= TRUTH_BITS or t.exact.is_zero() for t in truths)
+    return all(t.specials & ANYTHING or t.exact.rel_accuracy_bits() >= TRUTH_BITS or t.exact.is_zero() for t in truths)
 
 
 #: Picks among the values of an equation's forms, all of them around the same truth.
@@ -432,10 +434,10 @@ def widest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
 
 
 def overflowing(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
-    """The widest, infinite or NaN wherever any form may be."""
+    """The widest, infinite or NaN wherever any form may be; where nothing is known of one, nothing is."""
     known = [v for v in values if not v.specials & ANYTHING] or values
     found = reduce(_further, known)
-    specials = reduce(lambda bits, v: bits | v.specials & (OVERFLOWED | DOUBT), values, found.specials)
+    specials = reduce(lambda bits, v: bits | v.specials, values, found.specials)
     return Rounded(found.arithmetic, found.exact, found.radius, specials, found.spread)
 
 

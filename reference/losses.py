@@ -18,6 +18,8 @@ from typing import Any
 from gradconform.reference.activations import softmax, softmax_without_shift, softplus
 from gradconform.reference.exact import ratio
 
+#: More than what eight roundings make of 1, in every format: 1 + 2⁻⁴.
+MORE = 1.0625
 LOG_SOFTMAX = "log-softmax with the shift by the largest logit"
 #: formula(ops, a, t, count): the loss, or its derivative by a; `count` is what a mean divides by, 1 for a sum.
 LossFormula = Callable[[Any, Any, Any, int], Any]
@@ -97,8 +99,10 @@ def _cross_entropy_slope_of_probabilities(probabilities: Callable[[Any, Any], An
 
     def formula(ops: Any, a: Any, t: Any, count: int) -> Any:
         p = probabilities(ops, a)
-        g = -(_share(ops, t, count) / p)
-        return p * (g - ops.row_sum(g * p))
+        share = _share(ops, t, count)
+        g = -(share / p)
+        # Where p underflows a finite result is −t, Σt or nothing of either, to some roundings.
+        return ops.bounded(p * (g - ops.row_sum(g * p)), -(MORE * share), MORE * ops.row_sum(share))
 
     return formula
 
@@ -117,7 +121,9 @@ def _binary_of_probability(ops: Any, a: Any, t: Any, count: int) -> Any:
 
 def _binary_slope_of_probability(ops: Any, a: Any, t: Any, count: int) -> Any:
     p = ops.sigmoid(a)
-    return _share(ops, ((1 - t) / (1 - p) - t / p) * (p * (1 - p)), count)
+    found = ((1 - t) / (1 - p) - t / p) * (p * (1 - p))
+    # Where p is rounded to 0 or 1 a finite result is −t, 1 − t or nothing of either, to some roundings.
+    return _share(ops, ops.bounded(found, -(MORE * t), MORE * (1 - t)), count)
 
 
 def _cross_entropy_slope_jax(ops: Any, a: Any, t: Any, count: int) -> Any:

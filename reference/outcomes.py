@@ -152,7 +152,11 @@ class BranchingBalls(RoundedBalls):
 
     def read(self, x: Rounded) -> Outcome:
         """An operand: one of what it may be."""
-        return self._settled("operand", (x,), x.under(self))
+        return x if isinstance(x, Special) else self._settled("operand", (x,), x.under(self))
+
+    def given(self, x: float) -> Outcome:
+        """A number, or exactly the infinity or NaN that a framework reported."""
+        return super().given(x) if math.isfinite(x) else Special(self, x)
 
     def coerce(self, x: Any) -> Outcome:
         return x if isinstance(x, Special) else super().coerce(x)
@@ -193,11 +197,11 @@ class BranchingBalls(RoundedBalls):
             return self._settled(name, flat, operation(*lists))
         if any(isinstance(t, Rounded) and t.specials & ANYTHING for terms in lists for t in terms):
             return Rounded(self, ZERO, ZERO, ANYTHING)
-        terms = lists[0]
-        if len(lists) > 1:
-            terms = [self.multiply(x, y) for x, y in zip(*lists, strict=True)]
-        total = sum(t.value for t in terms if isinstance(t, Special))
-        return Special(self, total) if not math.isfinite(total) else operation(*lists)
+        if len(lists) == 1:
+            return Special(self, sum(t.value for t in specials))
+        # Of products none is finite, and which it is would be asked of the sign of each factor.
+        kinds = (math.nan, math.inf, -math.inf)
+        return Special(self, kinds[self.decisions.decide((name, *map(_digits, specials)), len(kinds))])
 
     def negative(self, a: Outcome) -> Outcome:
         return -a if isinstance(a, Special) else super().negative(a)
@@ -264,6 +268,11 @@ class BranchingBalls(RoundedBalls):
         whole = RoundedBalls(self.format, self.profile)  # a function of its own has no path of ours
         found = whole.derivative(z.under(whole), rule).under(self)
         return self._settled("derivative", (z,), found)
+
+    def bounded(self, x: Outcome, low: Outcome, high: Outcome) -> Outcome:
+        if isinstance(x, Special) or isinstance(low, Special) or isinstance(high, Special):
+            return x
+        return self._settled("bounded", (x,), super().bounded(x, low, high))
 
     def unrounded(self, x: Outcome) -> Outcome:
         return x if isinstance(x, Special) else super().unrounded(x)

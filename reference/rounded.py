@@ -309,14 +309,12 @@ class RoundedBalls(HandWritten):
         ra, rb = self._operand(a), self._operand(b)
         least = abs(b.exact) - rb
         if not least > 0:
+            if a.is_zero() and not b.specials:  # 0, or 0/0
+                return Rounded(self, ZERO, ZERO, NAN)
             return Rounded(self, a.exact / b.exact, ZERO, ANYTHING | OVERFLOWED)
         exact = a.exact / b.exact
         result = self._round(exact, (ra + abs(exact) * rb) / least)
         return self._with_specials(result, "divide", a, b) if a.specials | b.specials else result
-
-    def _underflows(self, x: Rounded) -> bool:
-        """Whether a program may hold 0 for a number because it is so small, not because little is known of it."""
-        return bool(abs(x.exact) + x.radius <= 4 * self.smallest_normal)
 
     def inner_product(self, coefficients: Sequence[float], terms: Sequence[Rounded]) -> Rounded:
         """Σ c·x of k terms, summed in any order: errs by at most k·u·Σ|c·x| (Higham §3.1; hypothesis 2)."""
@@ -543,6 +541,14 @@ class RoundedBalls(HandWritten):
             return self.from_0_to_1(x.exact / total.exact)
         return result
 
+    def bounded(self, x: Rounded, low: Rounded | float, high: Rounded | float) -> Rounded:
+        """A value that is known to lie between two others where it is finite, whatever its ball says."""
+        if not x.specials & ANYTHING or not x.specials & OVERFLOWED:
+            return x
+        a, b = self.coerce(low).folded(), self.coerce(high).folded()
+        least, most = a.exact - a.radius, b.exact + b.radius
+        return Rounded(self, (least + most) / 2, (most - least) / 2, OVERFLOWED)
+
     def from_0_to_1(self, exact: arb) -> Rounded:
         """A value of which no more is known than that a program, too, has it between 0 and 1."""
         return Rounded(self, exact, larger(abs(exact), abs(1 - exact)))
@@ -571,18 +577,15 @@ class RoundedBalls(HandWritten):
         return self._with_specials(result, "expm1", x) if x.specials else result
 
     def log(self, x: Rounded) -> Rounded:
-        """log x; where x may not be positive nothing is known of the result, unless it has underflowed to 0.
-
-        Then it is infinite, or the logarithm of a number that the format holds.
-        """
+        """log x; where a program may hold 0 for x it is infinite, or the logarithm of a number that the format has."""
         x = x.folded()
         radius = self._operand(x)
         least = x.exact - radius
-        if not x.specials and x.exact > 0 and not least > 0 and self._underflows(x):
-            exact = x.exact.log()  # or −∞, of 0
+        if not x.specials and x.exact > 0 and not least > 0:
+            exact = x.exact.log()
             moved = larger(exact - (2 * self.half_tiny).log(), ((x.exact + radius) / x.exact).log())
             found = self._elementary("log", exact, positive(moved))
-            return Rounded(self, exact, found.radius, NEGATIVE)
+            return Rounded(self, exact, found.radius, NEGATIVE if least >= 0 else NEGATIVE | NAN)
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
             return Rounded(self, x.exact.log(), ZERO, ANYTHING | OVERFLOWED)
         result = self._elementary("log", x.exact.log(), radius / least)
@@ -645,13 +648,18 @@ class RoundedBalls(HandWritten):
 
     def select(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
         """`above` where x > 0, else `below`: two branches of a function that is continuous at x = 0."""
-        x, above, below = x.folded(), self.coerce(above).folded(), self.coerce(below).folded()
+        x = x.folded()
+        above, below = (self._passed(self.coerce(v).folded()) for v in (above, below))
         if self._above(x):
             return above
         if self._below(x):
             return below
         chosen = self._either(*((above, below) if x.exact > 0 else (below, above)))
         return self._of_side(x, chosen)
+
+    def _passed(self, x: Rounded) -> Rounded:
+        """A number that an operation passes on: it may be flushed, as by a minimum or maximum."""
+        return Rounded(self, x.exact, self._operand(x), x.specials, x.spread)
 
     def _of_side(self, x: Rounded, chosen: Rounded) -> Rounded:
         """A choice between branches by a number that may be NaN: either of them, or NaN itself."""
