@@ -82,10 +82,10 @@ def train(
     """
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise BadInput(f"steps is {steps!r}; expected 1 or more, a whole number")
+    routes = _chosen(adapter, device, profile)
     start = _case(case)
     import pandas as pd
 
-    routes = _chosen(adapter, device, profile)
     entries = entries_for([c.adapter for c in routes], known_files(known))
     tables = []
     for chosen in routes:
