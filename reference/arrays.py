@@ -800,7 +800,8 @@ class RoundedArrays(HandWritten):
             hardly = hardly & (True if x.specials is None else (x.specials & ~np.uint8(DOUBT)) == 0)
         part = self.mids.divide(e.mid, total.mid)
         value = np.abs(self.mids.high(part))
-        known = RoundedArray(self, part, np.maximum(value, np.abs(1 - value)) * _ENLARGED)
+        nan = np.full(result.shape, NAN, np.uint8)  # 0/0, where all of them underflow
+        known = RoundedArray(self, part, np.maximum(value, np.abs(1 - value)) * _ENLARGED, None, nan)
         return self._where(hardly, known, result)
 
     def column_sum(self, x: RoundedArray) -> RoundedArray:

@@ -122,7 +122,7 @@ def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls) -> t
     scripts: list[tuple[int, ...]] = [()]
     while scripts:
         if len(found) == MOST_RUNS:
-            nothing = Rounded(balls, ZERO, ZERO, ANYTHING)
+            nothing = Rounded(balls, ZERO, ZERO, ANYTHING | POSITIVE | NEGATIVE | NAN)
             first = found[0]
             return (*found, np.full(first.shape, nothing, dtype=object) if isinstance(first, np.ndarray) else nothing)
         decisions = _Decisions(scripts.pop())
@@ -163,7 +163,7 @@ class BranchingBalls(RoundedBalls):
 
     def _settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
         """The result, decided: a ball, or exactly one of its specials."""
-        if not result.exact.is_finite():  # beyond even a ball's exponents
+        if not (result.exact.is_finite() and result.radius.is_finite()):  # beyond even a ball's exponents
             return Rounded(self, ZERO, ZERO, ANYTHING)
         if not result.specials or result.specials & ANYTHING:
             return result
@@ -333,4 +333,4 @@ def _digits(x: Outcome) -> object:
     """What tells one operand from another."""
     if isinstance(x, Special):
         return repr(x.value)
-    return x.exact.mid().man_exp(), x.radius.mid().man_exp()
+    return tuple(v.mid().man_exp() if v.is_finite() else str(v) for v in (x.exact, x.radius))

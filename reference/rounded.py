@@ -538,7 +538,8 @@ class RoundedBalls(HandWritten):
         """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1]."""
         result = self.over_total(x, total, least)
         if result.specials & ANYTHING and not (x.specials | total.specials) & ~DOUBT:
-            return self.from_0_to_1(x.exact / total.exact)
+            known = self.from_0_to_1(x.exact / total.exact)
+            return Rounded(self, known.exact, known.radius, NAN)  # 0/0, where all of them underflow
         return result
 
     def bounded(self, x: Rounded, low: Rounded | float, high: Rounded | float) -> Rounded:
