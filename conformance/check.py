@@ -78,7 +78,7 @@ def check_answer(
         yield judged({**of, "level": "whole", "quantity": name}, judgement, operator=derivation.by_name[name].operator)
     if answer.stencil is not None:
         return  # a difference quotient has no step level: its allowance is that of the whole loss
-    step = StepLevel(point, constants, derivation, answer)
+    step = StepLevel(point, constants, derivation, answer, half_ulp)
 
     def measured(report: Report) -> Measurement:
         judgement, note = step.judge(report, half_ulp=False), report.note
@@ -222,10 +222,12 @@ def _whole(key: _PointKey, constants: Profile) -> Callable[[str, int], Reference
 class StepLevel:
     """What each reported quantity may be, by each of its equation's forms on the other reported values."""
 
-    def __init__(self, point: Point, constants: Profile, derivation: Derivation, answer: Answer) -> None:
+    def __init__(
+        self, point: Point, constants: Profile, derivation: Derivation, answer: Answer, compiled: bool
+    ) -> None:
         self.point, self.constants, self.derivation = point, constants, derivation
         self.target = FORMATS[point.dtype]
-        self.reports = step_reports(derivation, answer)
+        self.reports = step_reports(derivation, answer, compiled)
         self._evaluation = cache(self._evaluated)
 
     def judge(self, report: Report, half_ulp: bool) -> Judgement:

@@ -61,7 +61,7 @@ def check_network(
     derivation = derivation_of(point.derivation)
     whole = Whole(point, constants)
     step = Step(point, constants)
-    reports = step_reports(derivation, answer)
+    reports = step_reports(derivation, answer, half_ulp)
     left_out = {r.quantity: missing for r in reports if (missing := step.missing(r)) is not None}
     for name, value in plain_reports(derivation, answer).items():
         row = _measured(of, "whole", derivation.by_name[name], value, whole.judge(name, np.asarray(value)))

@@ -53,11 +53,12 @@ class Report:
     note: str | None = None
 
 
-def step_reports(derivation: Derivation, answer: Answer) -> tuple[Report, ...]:
+def step_reports(derivation: Derivation, answer: Answer, compiled: bool = False) -> tuple[Report, ...]:
     """Every equation whose result and operands were reported, in the derivation's order.
 
     The trace's values are judged on one another. An update is judged on the plain gradient, and a plain gradient that
-    is not the traced one, bit for bit, on the trace beside that: it must be within the rounding of the same step.
+    is not the traced one, bit for bit, on the trace beside that: it must be within the rounding of the same step. Where
+    a compiler made two programs of the two evaluations, that is only noted: either may have kept other digits.
     """
     trace = answer.trace or Trace({}, {}, {}, {})
     gradient = {derivation.gradient[w]: v for w, v in (answer.gradient or {}).items()}
@@ -77,8 +78,8 @@ def step_reports(derivation: Derivation, answer: Answer) -> tuple[Report, ...]:
     for equation in derivation.equations:
         name = equation.name
         if name in inner:
-            report(name, inner[name], inner)
-        if name in apart:
+            report(name, inner[name], inner, "traced" if compiled and name in apart else None)
+        if name in apart and not compiled:
             report(name, apart[name], inner, "traced")
         operands = gradient if name in updated and gradient_of[name] in gradient else inner
         if name in updated and gradient_of[name] in operands:
