@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from gradconform.reference.equations import Equation, Form
+from gradconform.reference.equations import Equation, Form, Slope
 from gradconform.reference.exact import Constant
 
 _SUM, _PRODUCT, _ATOM = 1, 2, 3
@@ -91,9 +91,6 @@ class TextOperations:
     def step(self, x: Any, above: Any, below: Any) -> Text:
         return self.select(x, above, below)
 
-    def instead(self, x: Any, used: Any, formula: Any, truth: Any) -> Text:
-        return self.select(x, used, formula)
-
     def positive_part(self, x: Any) -> Text:
         return Text(f"max({x}, 0)")
 
@@ -106,8 +103,26 @@ class TextOperations:
     def row_sum(self, x: Any) -> Text:
         return Text(f"Σ_row({x})")
 
+    def row_sum_of_others(self, x: Any) -> Text:
+        return Text(f"Σ_others({x})")
+
+    def log_row_sum(self, e: Any) -> Text:
+        return Text(f"log({self.row_sum(e)})")
+
+    def over_row_sum(self, x: Any, e: Any) -> Text:
+        return _text(x / self.row_sum(e))
+
     def normalised(self, e: Any) -> Text:
-        return _text(e / self.row_sum(e))
+        return self.over_row_sum(e, e)
+
+    def bounded(self, x: Any, low: Any, high: Any) -> Text:
+        return _text(x)
+
+    def epsilon(self) -> Text:
+        return Text("ε")
+
+    def derivative(self, z: Any, rule: Slope) -> Text:
+        return _text(rule.slope(self, z))
 
     def unrounded(self, x: Any) -> Text:
         return _text(x)

@@ -18,10 +18,10 @@ import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
 from gradconform.adapters.registry import load
 from gradconform.conformance import check_network
-from gradconform.conformance.levels import reports
+from gradconform.conformance.levels import step_reports
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.array_judge import ADJUDICATED, CROWD, Screen, judge_array, norm
-from gradconform.reference.arrays import EXCEPTIONAL, RoundedArray, RoundedArrays
+from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Case, derivation, point
 from gradconform.reference.exact import precision
@@ -50,10 +50,10 @@ def step(framework: str, case: Case, dtype: str, quantity: str) -> Judgement:
     pytest.importorskip(framework.split("/")[0])
     name, route = framework.split("/")
     at = point(case, dtype)
-    trace = load(name).answer(at, route).trace
-    assert trace is not None
-    reported = reports(derivation(at.derivation), trace)
-    return check_network.Step(at, OPENCL, reported).judge(quantity, np.asarray(reported[quantity]), half_ulp=False)
+    (report,) = [
+        r for r in step_reports(derivation(at.derivation), load(name).answer(at, route)) if r.quantity == quantity
+    ]
+    return check_network.Step(at, OPENCL).judge(report, half_ulp=False)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -71,7 +71,7 @@ def test_numbers_that_double_words_do_not_hold_are_judged_in_balls(framework: st
     case = gc.network_case(
         "mine/tiny", layers=[([[0.5]], None, "identity")], inputs=[[1e-300]], targets=[[0.0]], rate=0.1
     )
-    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous"}
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "lost", "vacuous", "ill-conditioned"}
 
 
 def test_a_loss_of_many_classes_with_tiny_probabilities_is_judged() -> None:
@@ -107,13 +107,12 @@ def test_a_set_keeps_its_width_through_every_operation() -> None:
             "quotient": (slopes / one, (0.0, 1.0)),
             "square": (slopes**2, (0.0, 1.0)),
             "e^x": (ops.exp(slopes), (1.0, np.exp(1.0))),
-            "instead": (ops.instead(zero, slopes, slopes, slopes), (0.0, 1.0)),
         }.values():
             ball = found.values[0]
             assert all(ball.distance(x) <= ball.radius for x in inside)
 
 
-@pytest.mark.parametrize("count", [0, EXCEPTIONAL, EXCEPTIONAL + 1])
+@pytest.mark.parametrize("count", [0, 2000, 2001])
 @pytest.mark.parametrize("wrong", [False, True])
 def test_a_tensor_that_is_wrong_is_not_excused_by_many_exceptional_components(count: int, wrong: bool) -> None:
     """σ(−12) in float16, where e^12 overflows: of the components beyond the first of them nothing is known."""
@@ -167,7 +166,7 @@ def test_a_dead_relu_is_decided(framework: str) -> None:
         "mine/dead", layers=[([[0.0, 0.0]], [0.0], "relu"), ([[1.0]], None, "identity")], loss="l1",
         inputs=[[0.3, 0.7]], targets=[[1.0]], rate=0.1,
     )  # fmt: skip
-    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous"}
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "lost", "vacuous", "ill-conditioned"}
 
 
 def test_what_a_threshold_leaves_out_is_measured_to_the_last_bit() -> None:
@@ -304,7 +303,7 @@ def test_logits_of_which_float64_does_not_hold_the_square_are_judged(framework: 
         "mine/logits", layers=[([[1e200]], None, "identity")], loss="binary_cross_entropy_with_logits",
         inputs=[[1.0]], targets=[[1.0]], rate=0.1,
     )  # fmt: skip
-    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous", "out of range"}
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "lost", "vacuous", "ill-conditioned", "out of range"}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -469,7 +468,7 @@ def test_a_slope_nearer_to_1_than_any_digits_of_first_precision_is_decided(dtype
         targets=[[0.0]], rate=0.5,
     )  # fmt: skip
     judgement = check_network.Whole(point(case, dtype), STRICT).judge("dE/db1", np.array([1.0], dtype))
-    assert (judgement.verdict, judgement.form) == ("conforms", "sharpest")
+    assert (judgement.verdict, judgement.accepted_form) == ("conforms", "sharpest")
     assert judgement.allowance == pytest.approx(np.exp(-262.0), rel=1e-5, abs=0)
 
 

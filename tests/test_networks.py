@@ -138,7 +138,7 @@ def test_random_networks_raise_no_alarm(number: int, dtype: str) -> None:
     case = random_network("test/random", architectures()[number], 1)
     rows = gc.check("torch/eager", case, dtype=dtype)
     known = rows.reason.str.startswith("known:", na=False)
-    assert not set(rows[~known].verdict) - {"conforms", "vacuous", "out of range"}
+    assert not set(rows[~known].verdict) - {"conforms", "lost", "vacuous", "ill-conditioned", "out of range"}
 
 
 def test_the_architectures_use_everything() -> None:
