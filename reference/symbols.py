@@ -15,6 +15,10 @@ class Symbols(HandWritten):
     def exp(self, x: Any) -> Any:
         return sympy.exp(x)
 
+    def tanh(self, x: Any) -> Any:
+        """By exponentials, as `equal` has them."""
+        return 1 - 2 / (sympy.exp(2 * x) + 1)
+
 
 SYMBOLS = Symbols()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import mpmath
 import numpy as np
@@ -16,9 +17,11 @@ from gradconform.reference.ball_arrays import BallArray, BallArrays
 from gradconform.reference.equations import Form
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FLOAT64
-from gradconform.reference.losses import LOSSES, Loss, LossFormula
+from gradconform.reference.losses import LOSSES, Loss, LossForm, LossFormula
 from gradconform.reference.profiles import STRICT
 from gradconform.reference.rounded import Rounded
+
+AnyForm = TypeVar("AnyForm", Form, LossForm)
 
 BITS = 1200
 STEP = 2.0**-200
@@ -74,15 +77,38 @@ def witness(value: Callable[[Any], Any], at: Any, g: Any) -> Any:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_form_of_an_activation_is_of_one_truth(name: str) -> None:
+    """Those of ∂E/∂z from the adjoint and z or a, from z alone, f' as a function of its own, and the definition."""
     activation, ops = ACTIVATIONS[name], BallArrays(FLOAT64, STRICT)
+    value, slope = activation.definition
     with precision(BITS):
         z, g = pre_activations(ops), adjoints(ops)
         first = truths(activation.forward[0].formula(ops, z))
-        for form in activation.forward[1:]:
-            assert apart(truths(form.formula(ops, z)), first) < CLOSE, form.name
-        slope = truths(evaluated(ops, activation.backward[0], activation, z, g))
-        for form in activation.backward[1:]:
-            assert apart(truths(evaluated(ops, form, activation, z, g)), slope) < CLOSE, form.name
+        for form in (*activation.forward[1:], *([value] if value else ())):
+            distance = apart(truths(form.formula(ops, z)), first)
+            assert distance < (1e-6 if form.approximates else CLOSE), form.name
+        found = truths(evaluated(ops, activation.backward[0], activation, z, g))
+        for form in (*activation.forms[1:], *([slope] if slope else ())):
+            distance = apart(truths(evaluated(ops, form, activation, z, g)), found)
+            assert distance < (1e-6 if form.approximates else CLOSE), form.name
+
+
+def approximations() -> list[tuple[str, Form]]:
+    return [(a.name, f) for a in ACTIVATIONS.values() for f in (*a.forward, *a.backward) if f.approximates]
+
+
+@pytest.mark.parametrize(("name", "form"), approximations(), ids=[f.name for _, f in approximations()])
+def test_what_approximates_is_not_the_value_beyond_its_threshold_and_is_before(name: str, form: Form) -> None:
+    """Softplus and its slope: z and 1 above 20, or for TensorFlow above 34.04 in float64, and e^z below −34.04."""
+    activation, ops = ACTIVATIONS[name], BallArrays(FLOAT64, STRICT)
+    exact = activation.forward[0] if form in activation.forward else activation.backward[0]
+    threshold = 34.0 if "threshold" in form.name else 20.0
+    with precision(BITS):
+        for z, close in ((threshold, True), (threshold + 0.1, False)):
+            operands = {"g": ops.given([1.0]), "z": ops.given([z])}
+            got, expected = (truths(f.formula(ops, *[operands[o] for o in f.operands])) for f in (form, exact))
+            distance = apart(got, expected)
+            assert (distance < CLOSE) == close
+            assert distance < math.exp(-threshold)
 
 
 def off_by(activation: Activation, form: Form) -> float:
@@ -131,11 +157,11 @@ def test_losses_and_their_slopes(name: str, count: int) -> None:
             return truths(formula(ops, exactly(ops, x), t, count))
 
         first = value(loss.value[0].formula, truths(a))
-        for form in loss.value[1:]:
-            assert apart(value(form.formula, truths(a)), first) < CLOSE, form.name
+        for formula in (*(f.formula for f in loss.value[1:]), *([loss.true_value] if loss.true_value else ())):
+            assert apart(value(formula, truths(a)), first) < CLOSE
         slope = witness(lambda x: value(loss.value[0].formula, x), truths(a), np.array([arb(1)], dtype=object))
-        for form in loss.slope:
-            assert apart(truths(form.formula(ops, a, t, count)), slope) < CLOSE, form.name
+        for formula in (*(f.formula for f in loss.slope), *([loss.true_slope] if loss.true_slope else ())):
+            assert apart(truths(formula(ops, a, t, count)), slope) < CLOSE
 
 
 @pytest.mark.parametrize(
@@ -248,8 +274,13 @@ def allowances(array: BallArray) -> Any:
     ]
 
 
-#: A few roundings of float64, times 2z² where two terms of gelu's derivative cancel; the e^−24 of PyTorch's threshold.
+#: A few roundings of float64, times 2z² where two terms of gelu's derivative cancel.
 SHARP = 2.0**-34
+
+
+def steady(forms: Sequence[AnyForm]) -> list[AnyForm]:
+    """The forms that are not a textbook's."""
+    return [f for f in forms if not f.instead]
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -257,9 +288,9 @@ def test_every_form_of_an_activation_is_sharp_away_from_kinks(name: str) -> None
     activation, ops = ACTIVATIONS[name], BallArrays(FLOAT64, STRICT)
     with precision(256):
         z, g = pre_activations(ops), adjoints(ops)
-        for form in activation.forward:
+        for form in steady(activation.forward):
             assert max(allowances(form.formula(ops, z))) < SHARP, form.name
-        for form in activation.backward:
+        for form in steady(activation.forms):
             assert max(allowances(evaluated(ops, form, activation, z, g))) < SHARP, form.name
 
 
@@ -269,7 +300,7 @@ def test_every_form_of_a_loss_is_sharp_away_from_kinks(name: str, count: int) ->
     loss, ops = LOSSES[name], BallArrays(FLOAT64, STRICT)
     with precision(256):
         a, t = pre_activations(ops), exactly(ops, targets(loss))
-        for form in (*loss.value, *loss.slope):
+        for form in steady((*loss.value, *loss.slope)):
             assert max(allowances(form.formula(ops, a, t, count))) < SHARP, form.name
 
 
@@ -279,21 +310,55 @@ def test_where_the_targets_are_met_every_form_is_sharp(name: str) -> None:
     loss, ops = LOSSES[name], BallArrays(FLOAT64, STRICT)
     with precision(256):
         a = exactly(ops, np.array([[0.25, 0.5, 1.0]], dtype=object))
-        for form in (*loss.value, *loss.slope):
+        for form in steady((*loss.value, *loss.slope)):
             assert max(allowances(form.formula(ops, a, a, 1))) < SHARP, form.name
 
 
-def test_large_logits_overflow_in_no_form_of_a_softmax() -> None:
+def test_large_logits_overflow_in_no_form_of_a_softmax_but_those_without_the_shift() -> None:
     """e^800 is no float64: the row's largest is taken away first."""
     ops = BallArrays(FLOAT64, STRICT)
     loss, softmax = LOSSES["softmax_cross_entropy"], ACTIVATIONS["softmax"].forward
     with precision(256):
         z = exactly(ops, np.array([[800.0, 0.0, -5.0], [-900.0, -905.0, -901.0]], dtype=object))
         t = exactly(ops, np.array([[0.0, 0.5, 0.5], [0.25, 0.25, 0.5]], dtype=object))
-        for form in softmax:
+        for form in steady(softmax):
             assert max(allowances(form.formula(ops, z))) < SHARP, form.name
-        for of_loss in (*loss.value, *loss.slope):
+        for of_loss in steady((*loss.value, *loss.slope)):
             assert max(allowances(of_loss.formula(ops, z, t, 1))) < SHARP, of_loss.name
+        (textbook,) = (form for form in softmax if form.instead)
+        assert np.inf in allowances(textbook.formula(ops, z))
+
+
+def lost(array: BallArray, truth: Any) -> float:
+    """The largest radius of an array, over the truth's magnitude; infinite where anything is admitted."""
+    pairs = zip(array.values.ravel(), np.ravel(truth), strict=True)
+    return max(np.inf if x.specials else float((x.radius / abs(y)).upper()) for x, y in pairs)
+
+
+#: Where a textbook's program of a value or of a slope loses its digits.
+LOSING = [("sigmoid", "forward", -27.5), ("sigmoid", "forms", -27.5), ("tanh", "forward", 2.0**-20),
+          ("tanh", "forms", 15.0), ("softplus", "forward", -27.5)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "which", "where"), LOSING)
+def test_an_unstable_form_loses_digits_that_another_keeps(name: str, which: str, where: float) -> None:
+    activation, ops = ACTIVATIONS[name], BallArrays(FLOAT64, STRICT)
+    kept, textbooks = [], []
+    with precision(256):
+        z, g = ops.given([[where]]), ops.given([[1.0]])
+        for form in getattr(activation, which):
+            value = evaluated(ops, form, activation, z, g)
+            (textbooks if form.instead else kept).append(lost(value, truths(value)))
+    assert min(kept) < 2.0**-48
+    assert all(x > 2.0**16 * min(kept) for x in textbooks)
+    assert textbooks
+
+
+def test_every_unstable_form_says_what_to_use_instead() -> None:
+    forms = [f for a in ACTIVATIONS.values() for f in (*a.forward, *a.forms)]
+    names = {f.instead for f in (*forms, *(f for loss in LOSSES.values() for f in (*loss.value, *loss.slope)))}
+    assert all(name == "" or len(name) > 3 for name in names)
+    assert len(names) > 5
 
 
 def test_every_form_says_where_it_comes_from() -> None:

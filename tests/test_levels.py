@@ -55,12 +55,33 @@ def test_a_fault_is_named_by_its_equation_and_those_after_it_are_not_blamed() ->
     assert step == {"dE_total/do1"}
 
 
-def test_a_trace_whose_gradient_differs_in_bits_says_so() -> None:
+def nudged(factor: float) -> dict[str, Measurement]:
+    """The step level of an answer whose plain gradient by w1 is not the traced one."""
     answer = traced(AT)
-    nudged = {**answer.gradient, "w1": answer.gradient["w1"] * (1 + 2.0**-52)}
-    rows = judged(replace(answer, gradient=nudged))
-    assert {m.reason for m in rows if m.level == "step"} == {"traced"}
-    assert {m.reason for m in rows if m.level == "whole"} == {None}
+    rows = judged(replace(answer, gradient={**answer.gradient, "w1": answer.gradient["w1"] * factor}))
+    assert all(m.reason is None for m in rows if m.level == "whole")
+    return {m.quantity: m for m in rows if m.level == "step"}
+
+
+def test_a_plain_gradient_that_is_not_the_traced_one_is_judged_on_the_trace_and_says_so() -> None:
+    found = nudged(1 + 2.0**-40)
+    assert (found["dE_total/dw1"].verdict, found["dE_total/dw1"].reason) == ("deviates", "traced")
+    assert {q for q, m in found.items() if m.verdict == "deviates"} == {"dE_total/dw1", "w1_new"}
+    assert {q for q, m in found.items() if m.reason} == {"dE_total/dw1"}
+
+
+def test_a_plain_gradient_within_the_rounding_of_the_traced_step_conforms() -> None:
+    found = nudged(1 + 2.0**-52)
+    assert {m.verdict for m in found.values()} == {"conforms"}
+    assert {m.reason for m in found.values()} == {None}
+
+
+def test_an_update_is_judged_on_the_plain_gradient() -> None:
+    answer = traced(AT)
+    wrong = {**answer.updated, "w1": answer.updated["w1"] + AT.rate * 1e-9}
+    for updated, verdict in ((answer.updated, "conforms"), (wrong, "deviates")):
+        rows = judged(replace(answer, updated=updated, trace=None))
+        assert [m.verdict for m in rows if (m.level, m.quantity) == ("step", "w1_new")] == [verdict]
 
 
 def test_operands_kept_in_higher_precision_conform_only_where_the_route_declares_it() -> None:
@@ -87,7 +108,7 @@ def test_operands_kept_in_higher_precision_conform_only_where_the_route_declares
     assert strict.verdict == "deviates"
     assert (strict.reason or "").startswith("operands: conforms if they are known to half an ulp only")
     assert widened.verdict == "conforms"
-    assert (widened.form or "").endswith("±½ulp")
+    assert (widened.accepted_form or "").endswith("±½ulp")
     assert widened.sharpest_share == strict.share
 
 

@@ -10,7 +10,7 @@ import pytest
 import sympy
 
 from gradconform.reference.document import NETWORK
-from gradconform.reference.equations import Derivation
+from gradconform.reference.equations import Derivation, Evaluation
 from gradconform.reference.symbols import SYMBOLS, derivative, equal, expression
 
 QUOTIENTS = [e.name for e in NETWORK.equations if "/" in e.name]
@@ -83,6 +83,26 @@ def test_there_are_other_forms_to_prove() -> None:
 @pytest.mark.parametrize(("name", "form"), OTHER_FORMS)
 def test_the_other_form_is_equal_to_the_documents(name: str, form: int) -> None:
     assert equal(expression(NETWORK, name), expression(NETWORK, name, form=form))
+
+
+def defined(derivation: Derivation, name: str) -> Any:
+    """What the equation called `name` is true to, in the given values."""
+    symbols = {n: sympy.Symbol(n, real=True) for n in derivation.given}
+    return sympy.nsimplify(Evaluation(derivation, SYMBOLS, symbols).form(derivation.by_name[name].truth), rational=True)
+
+
+@pytest.mark.parametrize("name", [e.name for e in NETWORK.equations if e.definition])
+def test_what_an_equation_is_true_to_is_equal_to_the_documents(name: str) -> None:
+    assert equal(expression(NETWORK, name), defined(NETWORK, name))
+
+
+def test_a_wrong_definition_is_refuted() -> None:
+    equation = NETWORK.by_name["da_o1/do1"]
+    assert equation.definition is not None
+    slope = equation.definition.formula
+    wrong = replace(equation.definition, formula=lambda ops, x: slope(ops, -2 * x))
+    equations = tuple(replace(e, definition=wrong) if e is equation else e for e in NETWORK.equations)
+    assert not equal(expression(NETWORK, equation.name), defined(replace(NETWORK, equations=equations), equation.name))
 
 
 @pytest.mark.parametrize("name", ["a_h1", "a_o2", "dE_total/do2", "dE_total/dw6", "dE1/da_h2", "dE_total/da_h1"])
