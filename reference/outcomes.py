@@ -34,8 +34,9 @@ from gradconform.reference.rounded import (
     representatives,
 )
 
-#: Runs of one program that are made; of one with more nothing is said.
-MOST_RUNS = 256
+#: Runs of one program that are made, and operations in all of them beyond the first; of a program with more nothing is
+#: said but that it overflows.
+MOST_RUNS, MOST_WORK = 256, 50_000
 
 _OF_BIT = ((POSITIVE, math.inf), (NEGATIVE, -math.inf), (NAN, math.nan))
 
@@ -97,6 +98,7 @@ class _Decisions:
         self.script = tuple(script)
         self.made: dict[object, int] = {}
         self.choices: list[int] = []
+        self.work = 0
 
     def decide(self, key: object, choices: int) -> int:
         if key not in self.made:
@@ -116,17 +118,19 @@ class _Decisions:
 def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls) -> tuple[Any, ...]:
     """Every outcome of a program, given as a function of the arithmetic; the one without overflow first.
 
-    Its value may be an array of them. Of a program with more than `MOST_RUNS` runs, one more of which nothing is known.
+    Its value may be an array of them. Of a program with more runs than are made, one more of which nothing is known.
     """
     found: list[Any] = []
     scripts: list[tuple[int, ...]] = [()]
+    work = 0
     while scripts:
-        if len(found) == MOST_RUNS:
+        if len(found) == MOST_RUNS or (found and work > MOST_WORK):
             nothing = Rounded(balls, ZERO, ZERO, ANYTHING | POSITIVE | NEGATIVE | NAN)
             first = found[0]
             return (*found, np.full(first.shape, nothing, dtype=object) if isinstance(first, np.ndarray) else nothing)
         decisions = _Decisions(scripts.pop())
         found.append(formula(BranchingBalls(balls, decisions)))
+        work += decisions.work
         scripts += decisions.alternatives()
     return tuple(found)
 
@@ -163,6 +167,7 @@ class BranchingBalls(RoundedBalls):
 
     def _settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
         """The result, decided: a ball, or exactly one of its specials."""
+        self.decisions.work += 1
         if not (result.exact.is_finite() and result.radius.is_finite()):  # beyond even a ball's exponents
             return Rounded(self, ZERO, ZERO, ANYTHING)
         if not result.specials or result.specials & ANYTHING:
