@@ -113,15 +113,17 @@ class _Decisions:
                 yield (*taken[:number], other)
 
 
-def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls) -> tuple[Any, ...]:
+def outcomes(
+    formula: Callable[[BranchingBalls], Any], balls: RoundedBalls, most: int = MOST_RUNS
+) -> tuple[Any, ...]:
     """Every outcome of a program, given as a function of the arithmetic; the one without overflow first.
 
-    Its value may be an array of them. Of a program with more than `MOST_RUNS` runs, one more of which nothing is known.
+    Its value may be an array of them. Of a program with more than `most` runs, one more of which nothing is known.
     """
     found: list[Any] = []
     scripts: list[tuple[int, ...]] = [()]
     while scripts:
-        if len(found) == MOST_RUNS:
+        if len(found) == most:
             nothing = Rounded(balls, ZERO, ZERO, ANYTHING | POSITIVE | NEGATIVE | NAN)
             first = found[0]
             return (*found, np.full(first.shape, nothing, dtype=object) if isinstance(first, np.ndarray) else nothing)
