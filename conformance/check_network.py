@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from flint import ctx
+from flint import arb, ctx
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer
@@ -34,7 +34,7 @@ from gradconform.reference.judge import overflowing as overflowing_ball
 from gradconform.reference.judge import widest as widest_ball
 from gradconform.reference.midpoints import EXACTLY, Array, OutOfRange
 from gradconform.reference.network import everything, of_column
-from gradconform.reference.outcomes import BranchingBalls, Outcome, apart, outcomes
+from gradconform.reference.outcomes import MOST_RUNS, BranchingBalls, Outcome, apart, outcomes
 from gradconform.reference.plain import PLAIN
 from gradconform.reference.profiles import Profile
 from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls, Sums
@@ -44,6 +44,8 @@ BLOCK = 1 << 15
 #: Operand numbers that one component is adjudicated on in balls; beyond, in double words, and in balls again up to the
 #: second number of them where double words do not hold what is needed.
 BALL_OPERANDS, BALL_MOST = 20_000, 500_000
+#: Operand numbers times runs that a program is followed on where operations of it may overflow.
+BALL_RUNS = 1 << 18
 
 #: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
 BALL_WORK, BALL_PRECISION = 50_000, 320
@@ -516,11 +518,12 @@ class _Evidence:
             ]
             return form.formula(arrays, *given).values
 
+        most = min(MOST_RUNS, max(2, BALL_RUNS // size))
         if not self.equation.rowwise:
-            return tuple(values[local] for values in outcomes(program, balls))
+            return tuple(values[local] for values in outcomes(program, balls, most))
         key = (name, ctx.prec, index[0])  # the components of a row come of the same numbers
         if key not in self._rows:
-            self._rows[key] = outcomes(program, balls)
+            self._rows[key] = outcomes(program, balls, most)
         return tuple(values[local] for values in self._rows[key])
 
     def _of_numbers(self, form: Form, balls: RoundedBalls, numbers: Sequence[float]) -> tuple[Outcome, ...]:
@@ -566,15 +569,22 @@ class _Evidence:
         return got.size * sum(np.size(p) for p in parts)
 
     def by_balls(self, got: NDArray[Any]) -> Judgement:
-        """The judgement by balls alone, for numbers that double words do not hold."""
-        indices = list(np.ndindex(got.shape))
+        """The judgement by balls alone, for numbers that double words do not hold: by the forms in order, as far as
+        one that accepts the tensor and keeps its digits."""
+        indices, values = list(np.ndindex(got.shape)), [float(v) for v in got.reshape(-1)]
+        candidates: list[Candidate] = []
         with precision(4 * FIRST_PRECISION):
-            candidates = [
-                Candidate(name, [self.outcomes(name, i) for i in indices], form.instead, form.approximates)
-                for name, (form, _) in self.programs.items()
-            ]
             truths = [self.truth(i) for i in indices]
-            return judge([float(v) for v in got.reshape(-1)], candidates, self.step.target, truths)
+            for name, (form, _) in self.programs.items():
+                of_form = [self.outcomes(name, i) for i in indices]
+                candidates.append(Candidate(name, of_form, form.instead, form.approximates))
+                found = judge(values, candidates, self.step.target, truths, condition=self._kappa)
+                if found.verdict == "conforms":
+                    break
+        return found
+
+    def _kappa(self) -> arb:
+        return arb(self.condition() or 0.0)
 
 
 def _bits(x: float) -> bytes:

@@ -115,16 +115,19 @@ class _Decisions:
                 yield (*taken[:number], other)
 
 
-def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls) -> tuple[Any, ...]:
+def outcomes(
+    formula: Callable[[BranchingBalls], Any], balls: RoundedBalls, most: int = MOST_RUNS
+) -> tuple[Any, ...]:
     """Every outcome of a program, given as a function of the arithmetic; the one without overflow first.
 
-    Its value may be an array of them. Of a program with more runs than are made, one more of which nothing is known.
+    Its value may be an array of them. Of a program with more than `most` runs, or with too much work in them, one more
+    of which nothing is known.
     """
     found: list[Any] = []
     scripts: list[tuple[int, ...]] = [()]
     work = 0
     while scripts:
-        if len(found) == MOST_RUNS or (found and work > MOST_WORK):
+        if len(found) == most or (found and work > MOST_WORK):
             nothing = Rounded(balls, ZERO, ZERO, ANYTHING | POSITIVE | NEGATIVE | NAN)
             first = found[0]
             return (*found, np.full(first.shape, nothing, dtype=object) if isinstance(first, np.ndarray) else nothing)
