@@ -10,7 +10,8 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from fractions import Fraction
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from flint import ctx
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer
+from gradconform.conformance.conventions import at_scale, caused, may_be_of_another_scale, rescaled, scales
 from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.measurement import Measurement, judged
 from gradconform.reference.array_judge import Index, Screen, holds, judge_array
@@ -55,28 +57,44 @@ Values = Mapping[str, Any]
 
 
 def check_network(
-    answer: Answer, point: Point, constants: Profile, of: dict[str, Any], half_ulp: bool = False
+    answer: Answer,
+    point: Point,
+    constants: Profile,
+    of: dict[str, Any],
+    half_ulp: bool = False,
+    conventions: tuple[str, ...] = (),
 ) -> Iterator[Measurement]:
     """Judge every quantity of an answer; `of` identifies it (case, adapter, route, dtype)."""
     derivation = derivation_of(point.derivation)
-    whole = Whole(point, constants)
-    step = Step(point, constants)
+    whole = Whole(point, constants, conventions)
+    step = Step(point, constants, conventions)
     reports = step_reports(derivation, answer)
     left_out = {r.quantity: missing for r in reports if (missing := step.missing(r)) is not None}
-    for name, value in plain_reports(derivation, answer).items():
+    plain = plain_reports(derivation, answer)
+    rows: list[Measurement] = []
+    for name, value in plain.items():
         row = _measured(of, "whole", derivation.by_name[name], value, whole.judge(name, np.asarray(value)))
         if name in left_out:
             row = row.because(f"unreported: the trace lacks {left_out[name]}, without which no step is judged here")
-        yield row
+        rows.append(row)
 
-    def measured(report: Report) -> Measurement:
+    def measured(report: Report, step: Step) -> Measurement:
         judgement, note = step.judge(report, half_ulp=False), report.note
         if judgement.verdict == "deviates":
             judgement, note = widened(judgement, step.judge(report, half_ulp=True), half_ulp, note)
         row = _measured(of, "step", report.equation, report.value, judgement)
         return row.because(note) if note else row
 
-    yield from worst_of_each(measured(r) for r in reports if r.quantity not in left_out)
+    asked = [r for r in reports if r.quantity not in left_out]
+    steps = [measured(r, step) for r in asked]
+    if may_be_of_another_scale(rows, steps, derivation):
+        for c in scales(point):
+            again = at_scale(steps, asked, c, partial(measured, step=Step(point, constants, conventions, c)))
+            if again is not None:
+                steps = again
+                break
+    rows += worst_of_each(steps)
+    yield from caused(rows, answer, point, whole.truth)
 
 
 def _measured(of: dict[str, Any], level: str, equation: Equation, value: Any, judgement: Judgement) -> Measurement:
@@ -96,10 +114,14 @@ def _held(values: Values, target: Format) -> dict[str, Any]:
 class Whole:
     """What each quantity may be from the inputs alone, by one program after the other; see `_programs`."""
 
-    def __init__(self, point: Point, constants: Profile) -> None:
-        self.point, self.constants = point, constants
+    def __init__(self, point: Point, constants: Profile, conventions: tuple[str, ...] = ()) -> None:
+        self.point, self.constants, self.conventions = point, constants, conventions
         self.target = FORMATS[point.dtype]
         self.derivation = derivation_of(point.derivation)
+
+    def truth(self, name: str) -> Array:
+        """The exact values of a quantity, in float64. Raises OutOfRange where double words do not hold them."""
+        return np.asarray(_whole(_PointKey(self.point), self.constants)[0].evaluation[name].high)
 
     def judge(self, name: str, got: NDArray[Any]) -> Judgement:
         values: dict[str, RoundedArray] = {}
@@ -348,11 +370,19 @@ def _norm_of(equation: Equation, evaluation: Evaluation) -> Array | None:
 class Step:
     """What each reported quantity may be, by each of its equation's forms on the other reported values."""
 
-    def __init__(self, point: Point, constants: Profile) -> None:
+    def __init__(
+        self,
+        point: Point,
+        constants: Profile,
+        conventions: tuple[str, ...] = (),
+        scale: Fraction | None = None,
+    ) -> None:
         self.point, self.constants = point, constants
         self.target = FORMATS[point.dtype]
         narrow = self.target.precision < FLOAT32.precision
         self.derivation = _without_narrow(point.derivation, narrow)
+        if scale is not None:
+            self.derivation = rescaled(self.derivation, scale)
         #: Sums of 16-bit numbers: accumulated in float32, and by any accumulation.
         self.kinds: dict[str, Sums] = {"": "wide", ANY_SUM: "own"} if narrow else {"": "own"}
         self.arrays = {k: RoundedArrays(self.target, constants, sums=sums) for k, sums in self.kinds.items()}
