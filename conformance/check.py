@@ -58,10 +58,13 @@ def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str)
 def judge_answer(answer: Answer, adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:
     """Every measurement of an answer."""
     of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
-    check = check_answer if point.architecture is None else check_network
+    constants, half_ulp = profile(profile_name, adapter.name), route.operands == "half-ulp"
     # What overflows on its way is found by its result; the caller's settings must not make it an error.
     with np.errstate(all="ignore"):
-        rows = list(check(answer, point, profile(profile_name, adapter.name), of, route.operands == "half-ulp"))
+        if point.architecture is None:
+            rows = list(check_answer(answer, point, constants, of, half_ulp))
+        else:
+            rows = list(check_network(answer, point, constants, of, half_ulp, tuple(route.conventions)))
     absent = missing(answer, point)
     if absent and rows:  # said once, where it is seen first; what is there is judged
         rows[0] = rows[0].because(f"unreported: the answer gives no {', '.join(absent)}")

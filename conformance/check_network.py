@@ -19,7 +19,17 @@ from flint import ctx
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer
-from gradconform.conformance.conventions import at_scale, caused, may_be_of_another_scale, rescaled, scales
+from gradconform.conformance.conventions import (
+    ASKED,
+    accepted_as,
+    at_scale,
+    caused,
+    may_be_of_another_scale,
+    rescaled,
+    scales,
+    unaccepted,
+    would_be,
+)
 from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.measurement import Measurement, judged
 from gradconform.reference.array_judge import Index, Screen, holds, judge_array
@@ -72,8 +82,12 @@ def check_network(
     left_out = {r.quantity: missing for r in reports if (missing := step.missing(r)) is not None}
     plain = plain_reports(derivation, answer)
     rows: list[Measurement] = []
-    for name, value in plain.items():
-        row = _measured(of, "whole", derivation.by_name[name], value, whole.judge(name, np.asarray(value)))
+
+    def of_whole(name: str, whole: Whole) -> Measurement:
+        return _measured(of, "whole", derivation.by_name[name], plain[name], whole.judge(name, np.asarray(plain[name])))
+
+    for name in plain:
+        row = of_whole(name, whole)
         if name in left_out:
             row = row.because(f"unreported: the trace lacks {left_out[name]}, without which no step is judged here")
         rows.append(row)
@@ -93,14 +107,17 @@ def check_network(
             if again is not None:
                 steps = again
                 break
-    rows += worst_of_each(steps)
-    yield from caused(rows, answer, point, whole.truth)
+    if unasked := unaccepted([*rows, *steps], derivation, point, conventions):
+        other, of_step = Whole(point, constants, unasked), Step(point, constants, unasked)
+        rows = [would_be(row, partial(of_whole, row.quantity, other)) for row in rows]
+        steps = [would_be(row, partial(measured, report, of_step)) for row, report in zip(steps, asked, strict=True)]
+    yield from caused([*rows, *worst_of_each(steps)], answer, point, whole.truth)
 
 
 def _measured(of: dict[str, Any], level: str, equation: Equation, value: Any, judgement: Judgement) -> Measurement:
     shape = np.shape(value)
     identity = {**of, "level": level, "quantity": equation.name}
-    return judged(identity, judgement, max(1, math.prod(shape)), shape, operator=equation.operator)
+    return accepted_as(judged(identity, judgement, max(1, math.prod(shape)), shape, operator=equation.operator))
 
 
 def _held(values: Values, target: Format) -> dict[str, Any]:
@@ -121,13 +138,13 @@ class Whole:
 
     def truth(self, name: str) -> Array:
         """The exact values of a quantity, in float64. Raises OutOfRange where double words do not hold them."""
-        return np.asarray(_whole(_PointKey(self.point), self.constants)[0].evaluation[name].high)
+        return np.asarray(_whole(_PointKey(self.point), self.constants, self.conventions)[0].evaluation[name].high)
 
     def judge(self, name: str, got: NDArray[Any]) -> Judgement:
         values: dict[str, RoundedArray] = {}
         screens: list[Screen] = []
         try:
-            programs = _whole(_PointKey(self.point), self.constants)
+            programs = _whole(_PointKey(self.point), self.constants, self.conventions)
             truth = programs[0].evaluation[name]
             against = _norm_of(self.derivation.by_name[name], programs[0].evaluation)
             for program in programs:
@@ -145,7 +162,7 @@ class Whole:
 
     def _by_balls(self, name: str, got: NDArray[Any]) -> Judgement:
         """The judgement by balls alone, for small networks with numbers that double words do not hold."""
-        programs = _whole_by_balls(_PointKey(self.point), self.constants)
+        programs = _whole_by_balls(_PointKey(self.point), self.constants, self.conventions)
         equation = self.derivation.by_name[name]
         with precision(BALL_PRECISION):
             truths = list(programs[0].evaluation[name].values.ravel())
@@ -217,24 +234,22 @@ class _PointKey:
 
 
 @lru_cache(maxsize=2)
-def _whole(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
+def _whole(key: _PointKey, constants: Profile, conventions: tuple[str, ...] = ()) -> tuple[_Program, ...]:
     point = key.point
-    derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
 
-    def evaluation(choose: Chooser, sums: Sums) -> Evaluation:
+    def evaluation(derivation: Derivation, choose: Chooser, sums: Sums) -> Evaluation:
         ops = RoundedArrays(FORMATS[point.dtype], constants, exact=True, sums=sums)
         given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
         return Evaluation(derivation, ops, given, choose)
 
-    return _programs(derivation, evaluation, sharpest, widest, overflowing)
+    return _programs(point, conventions, evaluation, sharpest, widest, overflowing)
 
 
 @lru_cache(maxsize=2)
-def _whole_by_balls(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
+def _whole_by_balls(key: _PointKey, constants: Profile, conventions: tuple[str, ...] = ()) -> tuple[_Program, ...]:
     point = key.point
-    derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
 
-    def evaluation(choose: Chooser, sums: Sums) -> Evaluation:
+    def evaluation(derivation: Derivation, choose: Chooser, sums: Sums) -> Evaluation:
         target = FORMATS[point.dtype]
         ops = BallArrays(target, constants, RoundedBalls(target, constants, sums))
         given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
@@ -254,12 +269,13 @@ def _whole_by_balls(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
         return chosen
 
     smallest: Chooser = lambda values, _: min(values, key=size)  # noqa: E731
-    return _programs(derivation, evaluation, smallest, each(widest_ball), each(overflowing_ball))
+    return _programs(point, conventions, evaluation, smallest, each(widest_ball), each(overflowing_ball))
 
 
 def _programs(
-    derivation: Derivation,
-    evaluation: Callable[[Chooser, Sums], Evaluation],
+    point: Point,
+    conventions: tuple[str, ...],
+    evaluation: Callable[[Derivation, Chooser, Sums], Evaluation],
     least: Chooser,
     most: Chooser,
     unbounded: Chooser,
@@ -270,15 +286,19 @@ def _programs(
     so whatever forms a program takes, here one and there another, it is within the widest; with the textbook's unstable
     ones among them, and with every infinity that one of them may meet, within the last. What is outside of that
     deviates, and that is a proof. The others come first because they say more: a 16-bit sum is accumulated in float32
-    in them.
+    in them. Forms that conventions ask for are in the widest ones that follow the widest without them.
     """
-    count = max(sum(not f.unstable for f in e.forms) for e in derivation.equations)
+    narrow = FORMATS[point.dtype].precision < FLOAT32.precision
+    usual, of = _without_narrow(point.derivation, narrow), _without_narrow(point.derivation, narrow, conventions)
+    count = max(sum(not f.unstable for f in e.forms) for e in usual.equations)
+    asked = [(ASKED[c], stable(most)) for c in conventions if narrow]
     return (
-        _Program("sharpest", evaluation(stable(least), "wide")),
-        *(_Program(f"program {i + 1}", evaluation(stable(_at(i)), "wide")) for i in range(min(count, 3))),
-        _Program("widest", evaluation(stable(most), "any")),
-        _Program("widest, unstable programs too", evaluation(most, "any"), "a stable program at every equation"),
-        _Program("widest, overflow included", evaluation(unbounded, "any")),
+        _Program("sharpest", evaluation(usual, stable(least), "wide")),
+        *(_Program(f"program {i + 1}", evaluation(usual, stable(_at(i)), "wide")) for i in range(min(count, 3))),
+        _Program("widest", evaluation(usual, stable(most), "any")),
+        *(_Program(f"widest, {name}", evaluation(of, choose, "any")) for name, choose in asked),
+        _Program("widest, unstable programs too", evaluation(of, most, "any"), "a stable program at every equation"),
+        _Program("widest, overflow included", evaluation(of, unbounded, "any")),
     )
 
 
@@ -287,12 +307,14 @@ def _at(number: int) -> Chooser:
 
 
 @lru_cache(maxsize=64)
-def _without_narrow(key: Key, narrow: bool) -> Derivation:
-    """The derivation with only the forms that matter in this format."""
+def _without_narrow(key: Key, narrow: bool, conventions: tuple[str, ...] = ()) -> Derivation:
+    """The derivation with only the forms that matter in this format, and of those asked for only the `conventions`'."""
     derivation = derivation_of(key)
-    if narrow:
-        return derivation
-    equations = tuple(replace(e, forms=tuple(f for f in e.forms if not f.narrow)) for e in derivation.equations)
+
+    def kept(form: Form) -> bool:
+        return (narrow or not form.narrow) and (not form.asked or form.asked in conventions)
+
+    equations = tuple(replace(e, forms=tuple(filter(kept, e.forms))) for e in derivation.equations)
     return replace(derivation, equations=equations)
 
 
@@ -380,7 +402,7 @@ class Step:
         self.point, self.constants = point, constants
         self.target = FORMATS[point.dtype]
         narrow = self.target.precision < FLOAT32.precision
-        self.derivation = _without_narrow(point.derivation, narrow)
+        self.derivation = _without_narrow(point.derivation, narrow, conventions)
         if scale is not None:
             self.derivation = rescaled(self.derivation, scale)
         #: Sums of 16-bit numbers: accumulated in float32, and by any accumulation.

@@ -24,11 +24,41 @@ from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Derivation, Equation, Form
 from gradconform.reference.exact import ratio
-from gradconform.reference.formats import FORMATS
+from gradconform.reference.formats import FLOAT32, FORMATS
 from gradconform.reference.midpoints import OutOfRange
-from gradconform.reference.network import L2, usual_mean
+from gradconform.reference.network import ACCUMULATED, L2, usual_mean
 
 Array = NDArray[np.float64]
+
+#: Conventions of rounding that a route may ask for, by name, and how they are called.
+ASKED: Mapping[str, str] = {ACCUMULATED: f"{ACCUMULATED} in the dtype"}
+
+# What a route asks for ------------------------------------------------------------------------------------------------
+
+
+def accepted_as(row: Measurement) -> Measurement:
+    """The row, said to be of a convention where its value is within the rounding of that alone."""
+    named = next((name for name in ASKED.values() if f", {name}" in (row.accepted_form or "")), None)
+    return row.because(f"convention: {named}") if named and row.verdict != "deviates" else row
+
+
+def unaccepted(
+    rows: Sequence[Measurement], derivation: Derivation, point: Point, conventions: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The conventions, with those that nobody asked for, if a gradient deviates that may be of one; else none."""
+    deviating = {m.quantity for m in rows if m.verdict == "deviates"}
+    gradients = {*derivation.gradient.values(), *derivation.updated.values()}
+    narrow = FORMATS[point.dtype].precision < FLOAT32.precision
+    return tuple(ASKED) if narrow and deviating & gradients and len(conventions) < len(ASKED) else ()
+
+
+def would_be(row: Measurement, asked: Callable[[], Measurement]) -> Measurement:
+    """A row, with the convention as its cause under which it would not deviate, were it `asked` for."""
+    if row.verdict != "deviates" or (other := asked()).verdict == "deviates" or not other.reason:
+        return row
+    named = next((part for part in other.reason.split("; ") if part.startswith("convention: ")), None)
+    return replace(row, cause=named)
+
 
 # The scale of intermediate adjoints -----------------------------------------------------------------------------------
 

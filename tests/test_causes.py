@@ -11,8 +11,12 @@ import pandas as pd
 import pytest
 
 import gradconform as gc
-from gradconform.adapters.contract import Answer, Point, Route, Trace
+from gradconform.adapters.contract import CONVENTIONS, Answer, Point, Route, Trace
+from gradconform.conformance.conventions import ASKED
+from gradconform.reference.arrays import RoundedArrays
+from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.formats import FORMATS
+from gradconform.reference.profiles import STRICT
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 Values = dict[str, Any]
@@ -30,20 +34,21 @@ def case(**options: Any) -> gc.Case:
     return gc.network_case("mine/convention", **{**values, "reduction": "mean", "mean_over": "rows", **options})
 
 
-def by_hand(point: Point, scale: float = 1.0) -> Values:
+def by_hand(point: Point, scale: float = 1.0, divisor: int = 8) -> Values:
     """Every quantity of the network as a framework has it, rounded at each step; adjoints are `scale` times the case's.
 
-    Sums are of float64 numbers, as wide as any hardware's accumulation.
+    The mean divides by `divisor`: 8 is the number of rows. Sums are of float64 numbers, wider than
+    any hardware's accumulation.
     """
     target, v = FORMATS[point.dtype], point.values
     r: Callable[[Any], Any] = target.round
-    count, x = len(v["X"]), {n: np.asarray(a, dtype=np.float64) for n, a in v.items()}
+    x = {n: np.asarray(a, dtype=np.float64) for n, a in v.items()}
     z1 = r(x["X"] @ x["W1"].T + x["b1"])
     a1 = r(np.tanh(z1))
     z2 = r(a1 @ x["W2"].T + x["b2"])
     off = r(z2 - x["T"])
-    found = {"z1": z1, "a1": a1, "z2": z2, "a2": z2, "E": r(r(0.5 * r(np.sum(r(off**2)))) / count)}
-    found["dE/da2"] = found["dE/dz2"] = r(off * (scale / count))
+    found = {"z1": z1, "a1": a1, "z2": z2, "a2": z2, "E": r(r(0.5 * r(np.sum(r(off**2)))) / divisor)}
+    found["dE/da2"] = found["dE/dz2"] = r(off * (scale / divisor))
     found["dE/da1"] = r(found["dE/dz2"] @ x["W2"])
     found["dE/dz1"] = r(found["dE/da1"] * r(1 - r(a1**2)))
     for layer, before in ((1, x["X"]), (2, a1)):
@@ -160,10 +165,7 @@ def test_a_penalty_is_of_the_gradients_scale() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_mean_over_elements_is_named(dtype: str) -> None:
     def make(point: Point) -> Answer:
-        r, values = FORMATS[point.dtype].round, by_hand(point)
-        for name in ("E", *(n for n in values if n.startswith("dE/"))):
-            values[name] = r(values[name] / 3)
-        return answered(point, values | updates(point, values))
+        return answered(point, by_hand(point, divisor=24))
 
     rows = judged(make, dtype)
     text = 'the loss and its gradient are 1/3 of ours: a mean over elements instead of rows (mean_over="elements")'
@@ -299,3 +301,115 @@ def test_the_cause_of_updated_weights_alone_is_named() -> None:
         return Answer(updated={p: adam(point, values, point.rate)[f"{p}_new"] for p in point.parameters})
 
     assert causes(judged(make, "float32")) == {"convention: the update is Adam's first step, not w − η·g"}
+
+
+# Gradients that are accumulated in the dtype --------------------------------------------------------------------------
+
+#: Rows of which the sums in the dtype are far from the sum in a wider one.
+MANY = case(
+    layers=[(np.full((1, 3), 0.5), np.zeros(1), "identity")],
+    inputs=1 + np.random.default_rng(2).random((64, 3)),
+    targets=np.zeros((64, 1)),
+    reduction="sum",
+    mean_over=None,
+    rate=2.0**-10,
+)
+
+
+def by_torch(calls: int, wrong: float = 1.0) -> Callable[[Point], Answer]:
+    """One linear layer in PyTorch, its batch in parts, and a call of backward() for each."""
+    torch = pytest.importorskip("torch")
+
+    def make(point: Point) -> Answer:
+        of = getattr(torch, point.dtype)
+        x, t, w, b = (
+            torch.tensor(np.asarray(point.values[n], dtype=np.float64), dtype=of) for n in ("X", "T", "W1", "b1")
+        )
+        w.requires_grad_()
+        b.requires_grad_()
+        z, dz = [], []
+        for rows in zip(x.chunk(calls), t.chunk(calls), strict=True):
+            out = torch.nn.functional.linear(rows[0], w, b)
+            out.retain_grad()
+            (0.5 * (out - rows[1]) ** 2).sum().backward()
+            z.append(out.detach())
+            dz.append(out.grad)
+        adjoint = torch.cat(dz).double().numpy()
+        values = {n: torch.cat(z).double().numpy() for n in ("z1", "a1")}
+        gradient = {"W1": (w.grad * wrong).double().numpy(), "b1": b.grad.double().numpy()}
+        return Answer(None, gradient, None, Trace(values, {"a1": adjoint, "z1": adjoint}, gradient))
+
+    return make
+
+
+NARROW = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+
+
+@NARROW
+def test_gradients_accumulated_over_calls_of_backward_deviate_unasked_and_the_cause_says_so(dtype: str) -> None:
+    rows = judged(by_torch(32), dtype, MANY)
+    assert ("step", "dE/dW1") in deviating(rows)
+    assert causes(rows[rows.quantity == "dE/dW1"]) == {"convention: accumulated in the dtype"}
+
+
+@NARROW
+def test_gradients_accumulated_over_calls_of_backward_conform_where_the_route_asks_for_it(dtype: str) -> None:
+    rows = judged(by_torch(32), dtype, MANY, conventions=("accumulated",))
+    assert not deviating(rows)
+    found = rows[(rows.level == "step") & (rows.quantity == "dE/dW1")].iloc[0]
+    assert found.verdict == "conforms"
+    assert found.accepted_form == "(dE/dz)ᵀ·a, accumulated in the dtype"
+    assert found.reason.startswith("convention: accumulated in the dtype")
+
+
+@NARROW
+def test_one_call_of_backward_is_of_no_convention_even_where_it_is_asked_for(dtype: str) -> None:
+    rows = judged(by_torch(1), dtype, MANY, conventions=("accumulated",))
+    assert not deviating(rows)
+    assert not rows.reason.astype(str).str.contains("convention").any()
+
+
+@NARROW
+def test_what_is_far_off_is_excused_by_no_accumulation(dtype: str) -> None:
+    for asked in ((), ("accumulated",)):
+        rows = judged(by_torch(32, wrong=2.0), dtype, MANY, conventions=asked)
+        assert {("whole", "dE/dW1"), ("step", "dE/dW1")} <= deviating(rows)
+        assert "convention: accumulated in the dtype" not in causes(rows)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_in_a_wide_dtype_the_convention_changes_nothing(dtype: str) -> None:
+    plain, asked = (judged(by_torch(32), dtype, MANY, conventions=c) for c in ((), ("accumulated",)))
+    pd.testing.assert_frame_equal(plain, asked)
+
+
+@NARROW
+def test_sums_in_the_dtype_are_held_by_arrays_as_by_balls(dtype: str) -> None:
+    target, drawn = FORMATS[dtype], np.random.default_rng(4)
+    a, b = target.round(drawn.normal(size=(2, 9))), target.round(drawn.normal(size=(9, 3)))
+    arrays, balls = RoundedArrays(target, STRICT), BallArrays(target, STRICT)
+    by_arrays = arrays.product_in_the_dtype(arrays.given(a), arrays.given(b))
+    by_balls = balls.product_in_the_dtype(balls.given(a), balls.given(b))
+    for index in np.ndindex(2, 3):
+        radius = float(by_balls.values[index].radius)
+        assert radius == pytest.approx(9 * 2.0**-target.precision * (np.abs(a) @ np.abs(b))[index], rel=1e-3)
+        assert radius <= by_arrays.radii()[index] <= radius * 1.001
+
+
+@pytest.mark.parametrize(
+    ("conventions", "message"),
+    [
+        (("acumulated",), "acumulated"),
+        ("accumulated", "conventions is 'accumulated'; expected some of accumulated, as a tuple"),
+    ],
+)
+def test_a_convention_that_is_not_known_is_refused(conventions: Any, message: str) -> None:
+    adapter = SimpleNamespace(
+        name="written", routes=(Route("out", conventions=conventions),), answer=lambda point, route: Answer(0.0)
+    )
+    with pytest.raises(gc.BadInput, match=message):
+        gc.check(adapter, case(), dtype="float16")
+
+
+def test_what_a_route_may_ask_for_is_what_the_check_knows() -> None:
+    assert tuple(ASKED) == CONVENTIONS
