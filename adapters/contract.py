@@ -23,13 +23,26 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from gradconform.reference.cases import Point, Unsupported
 
-__all__ = ["FOUR_DTYPES", "Adapter", "Answer", "Point", "Route", "Stencil", "Trace", "Unsupported", "Value"]
+__all__ = [
+    "CONVENTIONS",
+    "FOUR_DTYPES",
+    "Adapter",
+    "Answer",
+    "Point",
+    "Route",
+    "Stencil",
+    "Trace",
+    "Unsupported",
+    "Value",
+]
 
 #: A real number: a Python float or int, a NumPy scalar or an array without dimensions. For a tensor an array of its
 #: shape, of any floating dtype that holds its numbers: NumPy's, or what NumPy converts, such as a tensor on the CPU.
 #: Refused: text, truth values, complex numbers, more than 64 bits, arrays that are masked or of integers or objects.
 Value = Any
 
+#: What a route may ask for by `Route.conventions`.
+CONVENTIONS = ("accumulated",)
 FOUR_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
@@ -39,6 +52,9 @@ class Route:
 
     `operands` says how a trace's values are known: "exact" if the framework went on from the very numbers it reports,
     "half-ulp" if a compiler may have kept more digits of them (then that much is allowed at the step level).
+
+    `conventions` asks for roundings that are not accepted unasked: "accumulated", of 16-bit gradients of weights that
+    are accumulated in the dtype, as PyTorch's .grad is over several calls of backward().
     """
 
     name: str
@@ -46,6 +62,7 @@ class Route:
     default: bool = True
     dtypes: tuple[str, ...] = FOUR_DTYPES
     operands: Literal["exact", "half-ulp"] = "exact"
+    conventions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

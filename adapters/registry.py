@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from packaging.requirements import Requirement
 
-from gradconform.adapters.contract import FOUR_DTYPES, Adapter, Route
+from gradconform.adapters.contract import CONVENTIONS, FOUR_DTYPES, Adapter, Route
 from gradconform.reference.cases import BadInput, said, unknown
 
 GROUP = "gradconform.adapters"
@@ -205,6 +205,12 @@ def _check_route(spec: str, route: Route) -> None:
             raise unknown(f"dtype of {what}", dtype, FOUR_DTYPES)
     if route.operands not in ("exact", "half-ulp"):
         raise BadInput(f"{what}: operands is {route.operands!r}; expected 'exact' or 'half-ulp'")
+    if not isinstance(route.conventions, tuple | list):
+        got = f"conventions is {route.conventions!r}"
+        raise BadInput(f"{what}: {got}; expected some of {', '.join(CONVENTIONS)}, as a tuple")
+    for convention in route.conventions:
+        if convention not in CONVENTIONS:
+            raise unknown(f"convention of {what}", convention, CONVENTIONS)
     if not isinstance(route.default, bool) or not isinstance(route.summary, str):
         got = f"default is {route.default!r}, summary {route.summary!r}"
         raise BadInput(f"{what}: {got}; expected True or False, and text")

@@ -256,6 +256,12 @@ class BallArrays(HandWritten):
     def linear(self, x: BallArray, weight: BallArray, bias: BallArray | None) -> BallArray:
         return self.products(x, weight.T, bias)
 
+    def product_in_the_dtype(self, a: BallArray, b: BallArray) -> BallArray:
+        values = np.empty((a.shape[0], b.shape[1]), dtype=object)
+        for i, j in np.ndindex(values.shape):
+            values[i, j] = self.balls.dot(list(a.values[i]), list(b.values[:, j]), own=True)
+        return BallArray(self, values)
+
     def products(self, a: BallArray, b: BallArray, bias: BallArray | None) -> BallArray:
         values = np.empty((a.shape[0], b.shape[1]), dtype=object)
         if a.exactly is not None and b.exactly is not None and (bias is None or bias.exactly is not None):

@@ -193,6 +193,9 @@ def _multilinear(equation: Equation, values: Sequence[Array]) -> Array | None:
 class _PlainSums(HandWritten):
     """The sums of products of a network on arrays of numbers."""
 
+    def real(self, constant: Constant) -> Any:
+        return constant.of(_FLOATS)
+
     def linear(self, x: Any, w: Any, b: Any) -> Any:
         return x @ w.T if b is None else x @ w.T + b
 

@@ -304,12 +304,14 @@ class BranchingBalls(RoundedBalls):
             return self.divide(x, total)
         return self._settled("divide", (x, total), super().part_of(x, total, least))
 
-    def dot(self, a: Sequence[Outcome], b: Sequence[Outcome], bias: Outcome | None = None) -> Outcome:
+    def dot(
+        self, a: Sequence[Outcome], b: Sequence[Outcome], bias: Outcome | None = None, own: bool = False
+    ) -> Outcome:
         one = self.coerce(1.0)
         left, right = (list(a), list(b)) if bias is None else ([*a, bias], [*b, one])
         if any(isinstance(t, Special) for t in (*left, *right)):
             return self._summed("dot", super().dot, left, right)
-        return self._settled("dot", (*left, *right), super().dot(a, b, bias))
+        return self._settled("dot", (*left, *right), super().dot(a, b, bias, own))
 
     def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Outcome:
         found: Outcome = super().dot_of_numbers(a, b, bias)

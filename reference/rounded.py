@@ -419,10 +419,13 @@ class RoundedBalls(HandWritten):
         off = larger(middle - low, high - middle)
         return self._round(x.exact * middle, (abs(x.exact) + radius) * off + radius * middle)
 
-    def dot(self, a: Sequence[Rounded], b: Sequence[Rounded], bias: Rounded | None = None) -> Rounded:
+    def dot(
+        self, a: Sequence[Rounded], b: Sequence[Rounded], bias: Rounded | None = None, own: bool = False
+    ) -> Rounded:
         """Σ a·b (+ bias) of k terms in any order: errs by at most k·u·Σ|a·b| (hypothesis 2).
 
-        In a 16-bit format the terms are accumulated in float32 or wider and rounded once (hypothesis 3).
+        In a 16-bit format the terms are accumulated in float32 or wider and rounded once (hypothesis 3); `own`
+        accumulates them in the format itself.
         """
         a, b = [x.folded() for x in a], [x.folded() for x in b]
         exact, propagated, magnitude = ZERO, ZERO, ZERO
@@ -443,10 +446,12 @@ class RoundedBalls(HandWritten):
             specials |= t.specials
         if specials & (POSITIVE | NEGATIVE | NAN):  # with one of them among its terms no sum is finite
             specials |= POSITIVE | NEGATIVE | NAN
-        return self._dot(exact, propagated, magnitude, len(a) + (bias is not None), specials)
+        return self._dot(exact, propagated, magnitude, len(a) + (bias is not None), specials, own)
 
-    def _dot(self, exact: arb, propagated: arb, magnitude: arb, k: int, specials: int = 0) -> Rounded:
-        narrow = self.format.precision < FLOAT32.precision
+    def _dot(
+        self, exact: arb, propagated: arb, magnitude: arb, k: int, specials: int = 0, own: bool = False
+    ) -> Rounded:
+        narrow = self.format.precision < FLOAT32.precision and not own
         wide = FLOAT32 if narrow else self.format
         tiny = power_of_two(wide.emin if self.flush else wide.emin - wide.precision)
         error = k * (power_of_two(-wide.precision) * magnitude + smaller(tiny, magnitude))

@@ -127,6 +127,9 @@ class TextOperations:
     def unrounded(self, x: Any) -> Text:
         return _text(x)
 
+    def product_in_the_dtype(self, a: Any, b: Any) -> Text:
+        return _text(a).__matmul__(b)
+
     def gradual(self, formula: Callable[..., Any], *operands: Any) -> Text:
         return _text(formula(self, *operands))
 
