@@ -20,6 +20,7 @@ from gradconform.conformance.answers import ask, missing
 from gradconform.conformance.check_network import check_network
 from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.measurement import Measurement, judged
+from gradconform.conformance.own_forms import with_own_forms
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.condition import condition
@@ -58,6 +59,7 @@ def judge_answer(answer: Answer, adapter: Adapter, route: Route, point: Point, p
     """Every measurement of an answer."""
     of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
     check = check_answer if point.architecture is None else check_network
+    point = with_own_forms(point, adapter)
     # What overflows on its way is found by its result; the caller's settings must not make it an error.
     with np.errstate(all="ignore"):
         rows = list(check(answer, point, profile(profile_name, adapter.name), of, route.operands == "half-ulp"))

@@ -253,6 +253,15 @@ class BranchingBalls(RoundedBalls):
     def cos(self, x: Outcome) -> Outcome:
         return self._applied("cos", super().cos, x)
 
+    def sinh(self, x: Outcome) -> Outcome:
+        return self._applied("sinh", super().sinh, x)
+
+    def cosh(self, x: Outcome) -> Outcome:
+        return self._applied("cosh", super().cosh, x)
+
+    def sqrt(self, x: Outcome) -> Outcome:
+        return self._applied("sqrt", super().sqrt, x)
+
     def positive_part(self, x: Outcome) -> Outcome:
         return self._applied("positive_part", super().positive_part, x)
 
