@@ -19,7 +19,7 @@ before what it allows to programs that nobody named. It is stable unless it says
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -34,7 +34,7 @@ from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.ball_arrays import BallArray, BallArrays
 from gradconform.reference.cases import BadInput, Extended, Point, said, unknown
 from gradconform.reference.cases import derivation as derivation_of
-from gradconform.reference.equations import Equation, Form, Formula
+from gradconform.reference.equations import Equation, Form
 from gradconform.reference.exact import decimal, power_of_two, precision
 from gradconform.reference.formats import FLOAT64, FORMATS, Format
 from gradconform.reference.losses import LOSSES, reduced, share
@@ -171,15 +171,17 @@ def _prove(adapter: str, key: str, form: Form) -> None:
     if odd or not form.operands:
         got = f"reads {odd[0]!r}" if odd else "reads nothing"
         raise BadInput(f"{where} {got}; expected operands among {' '.join(allowed)}")
-    formula = _of_count(key, form, 1).formula if key.removesuffix("'") in LOSSES else form.formula
+    mine = replace(form, formula=lambda ops, *operands: form.formula(_Named(ops), *operands))
+    if key.removesuffix("'") in LOSSES:
+        mine = _of_count(key, mine, 1)
     for row in range(ROWS):
         points = _points(key, row)
-        _compare(where, key, replace(form, formula=formula), truth, points)
+        _compare(where, key, mine, truth, points)
     for (
         target
     ) in FORMATS.values():  # a number that one of them does not hold is refused here, not in the midst of a run
         with precision(PRECISIONS[0]):
-            _value(where, formula, form.operands, _operands(key, points, target), target)
+            _value(where, mine, _operands(key, points, target), target)
 
 
 def _definition(where: str, key: str) -> tuple[Form, tuple[str, ...]]:
@@ -188,12 +190,14 @@ def _definition(where: str, key: str) -> tuple[Form, tuple[str, ...]]:
     if name in ACTIVATIONS:
         activation = ACTIVATIONS[name]
         written = activation.backward[0] if slope else activation.forward[0]
-        return activation.definition[slope] or written, ("g", "z", "a") if slope else ("z",)
+        truth = activation.definition[slope] or written
+        return replace(truth, name=written.name), ("g", "z", "a") if slope else ("z",)
     if name not in LOSSES:
-        raise unknown(f"subject of {where}", name, (*ACTIVATIONS, *LOSSES), "(with ' after it for the derivative)")
+        raise unknown(f"activation or loss of {where}:", name, (*ACTIVATIONS, *LOSSES), "(with ' for the derivative)")
     loss = LOSSES[name]
     true = (loss.true_slope or loss.slope[0].formula) if slope else (loss.true_value or loss.value[0].formula)
-    return Form("definition", ("a", "t"), lambda ops, a, t: true(ops, a, t, 1), "definition"), ("a", "t")
+    what = loss.slope[0].name if slope else loss.value[0].name
+    return Form(what, ("a", "t"), lambda ops, a, t: true(ops, a, t, 1), "definition"), ("a", "t")
 
 
 def _points(key: str, row: int) -> Points:
@@ -234,17 +238,14 @@ def _compare(where: str, key: str, form: Form, truth: Form, points: Points) -> N
     for bits in PRECISIONS:
         with precision(bits):
             operands = _operands(key, points, FLOAT64)
-            got = _value(where, form.formula, form.operands, operands, FLOAT64)
-            true = _value(where, truth.formula, truth.operands, operands, FLOAT64)
+            got, true = (_value(where, f, operands, FLOAT64) for f in (form, truth))
             if len(got) != len(true):
                 raise BadInput(f"{where} gives {len(got)} numbers for {len(true)}; expected one for each component")
             apart = next((n for n, (x, y) in enumerate(zip(got, true, strict=True)) if not x.overlaps(y)), None)
             if apart is not None:
                 at = ", ".join(f"{o} = {_shown(points[o], apart, len(got))}" for o in points)
                 given, expected = (decimal(x[apart], 17) for x in (got, true))
-                raise BadInput(
-                    f"{where} is not equal to what it stands for: at {at} it is {given}, expected {expected}"
-                )
+                raise BadInput(f"{where} is not equal to {truth.name}: at {at} it is {given}, expected {expected}")
             if all(_tight(x) for x in (*got, *true)):
                 return
     at = ", ".join(f"{o} = {_shown(points[o], 0, 1)}" for o in points)
@@ -253,10 +254,10 @@ def _compare(where: str, key: str, form: Form, truth: Form, points: Points) -> N
     )
 
 
-def _value(where: str, formula: Formula, names: Sequence[str], operands: Operands, target: Format) -> list[arb]:
-    """The exact values of a formula, component by component. Raises BadInput for whatever it raises."""
+def _value(where: str, form: Form, operands: Operands, target: Format) -> list[arb]:
+    """The exact values of a form, component by component. Raises BadInput for whatever it raises."""
     try:
-        value = formula(_Named(BallArrays(target, OPENCL)), *[operands[o] for o in names])
+        value = form.formula(BallArrays(target, OPENCL), *[operands[o] for o in form.operands])
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from error
     except Exception as error:
