@@ -19,18 +19,8 @@ from gradconform.reference.rounded import ANYTHING, Rounded
 
 FORMATS = (FLOAT64, FLOAT32, FLOAT16, BFLOAT16)
 UNARY = (
-    "exp",
-    "expm1",
-    "sinh",
-    "cosh",
-    "sqrt",
-    "tanh",
-    "erf",
-    "erfc",
-    "sigmoid",
-    "positive_part",
-    "absolute",
-    "square",
+    *("exp", "expm1", "sinh", "cosh", "sqrt", "tanh", "erf", "erfc"),
+    *("sigmoid", "positive_part", "absolute", "square"),
 )
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda x, y: x + y,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 from tests_support import Scripted
 
@@ -38,7 +39,7 @@ wrong_signature = WrongSignature()
 class Misproved(Named):
     """It brings a form that is not equal to what it says it is."""
 
-    forms = {"sigmoid'": [Form("g(1-a)", ("g", "a"), lambda ops, g, a: g * (1 - a), "a slip")]}
+    forms: ClassVar = {"sigmoid'": [Form("g(1-a)", ("g", "a"), lambda ops, g, a: g * (1 - a), "a slip")]}
 
 
 misproved = Misproved("misproved", lambda point, answer: answer)
