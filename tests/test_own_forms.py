@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -135,6 +137,12 @@ def test_the_document_knows_the_forms_of_its_sigmoids() -> None:
 
     rows = gc.check(Brings(), "document/worked-example", dtype="float64")
     assert set(rows.verdict) == {"conforms"}
+
+
+def test_the_sites_example_runs() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "site" / "frameworks.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(program, "frameworks.md", "exec"), {"__name__": "example"})
 
 
 # Proof ----------------------------------------------------------------------------------------------------------------
