@@ -7,7 +7,8 @@ An adapter is an object with ::
     answer(point: Point, route: str) -> Answer   run the framework
 
 and, if it likes, `versions() -> dict[str, str]` for the run's provenance, `unavailable(device: str) -> str | None` to
-say why a device cannot be used, and `known_deviations`, the path of a TOML file of what is known to deviate. `answer`
+say why a device cannot be used, `known_deviations`, the path of a TOML file of what is known to deviate, and `forms`,
+programs of its own that round in a way that the suite does not know (see `gradconform.conformance.own_forms`). `answer`
 may raise `Unsupported` for a point that it has no way to run. `Point` is `gradconform.reference.cases.Point`; its
 arrays are the adapter's own to read and nobody's to write: an adapter that changes them is `crashed`. An adapter never
 sees the truth.
@@ -21,19 +22,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from gradconform.reference.cases import Point, Unsupported
+from gradconform.reference.cases import Form, Point, Unsupported, decimal_constant, ratio
 
 __all__ = [
     "CONVENTIONS",
     "FOUR_DTYPES",
     "Adapter",
     "Answer",
+    "Form",
     "Point",
     "Route",
     "Stencil",
     "Trace",
     "Unsupported",
     "Value",
+    "decimal_constant",
+    "ratio",
 ]
 
 #: A real number: a Python float or int, a NumPy scalar or an array without dimensions. For a tensor an array of its

@@ -21,6 +21,7 @@ from gradconform.conformance.check_network import check_network
 from gradconform.conformance.conventions import caused
 from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.measurement import Measurement, judged
+from gradconform.conformance.own_forms import with_own_forms
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.condition import condition
@@ -59,6 +60,7 @@ def judge_answer(answer: Answer, adapter: Adapter, route: Route, point: Point, p
     """Every measurement of an answer."""
     of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
     constants, half_ulp = profile(profile_name, adapter.name), route.operands == "half-ulp"
+    point = with_own_forms(point, adapter)
     # What overflows on its way is found by its result; the caller's settings must not make it an error.
     with np.errstate(all="ignore"):
         if point.architecture is None:

@@ -597,6 +597,16 @@ class RoundedArrays(HandWritten):
     def erfc(self, x: RoundedArray) -> RoundedArray:
         return self._elementary("erfc", x, _gaussian)
 
+    def sinh(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("sinh", x, lambda v, r, f: 2 * np.cosh(np.abs(v) + r / 2) * np.sinh(r / 2))
+
+    def cosh(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("cosh", x, lambda v, r, f: 2 * np.sinh(np.abs(v) + r / 2) * np.sinh(r / 2))
+
+    def sqrt(self, x: RoundedArray) -> RoundedArray:
+        """√x; where a program may hold a number below 0 for x the scalar arithmetic says what is known."""
+        return self._elementary("sqrt", x, lambda v, r, f: np.where(v > r, r / (f + np.sqrt(v - r)), np.inf))
+
     def sigmoid(self, x: RoundedArray) -> RoundedArray:
         """σ(x) = 1/(1 + e^−x); what is hardly known of it is still a number of [0, 1]."""
         result = super().sigmoid(x)

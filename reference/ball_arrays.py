@@ -165,6 +165,15 @@ class BallArrays(HandWritten):
     def erfc(self, x: Any) -> BallArray:
         return self._map(self.balls.erfc, x)
 
+    def sinh(self, x: Any) -> BallArray:
+        return self._map(self.balls.sinh, x)
+
+    def cosh(self, x: Any) -> BallArray:
+        return self._map(self.balls.cosh, x)
+
+    def sqrt(self, x: Any) -> BallArray:
+        return self._map(self.balls.sqrt, x)
+
     def sigmoid(self, x: Any) -> BallArray:
         return self._map(self.balls.sigmoid, x)
 

@@ -34,9 +34,8 @@ from gradconform.reference.rounded import (
     representatives,
 )
 
-#: Runs of one program that are made, and operations in all of them beyond the first; of a program with more nothing is
-#: said but that it overflows.
-MOST_RUNS, MOST_WORK = 256, 50_000
+#: Runs of one program that are made; of one with more nothing is said but that it may overflow.
+MOST_RUNS = 256
 
 _OF_BIT = ((POSITIVE, math.inf), (NEGATIVE, -math.inf), (NAN, math.nan))
 
@@ -98,7 +97,6 @@ class _Decisions:
         self.script = tuple(script)
         self.made: dict[object, int] = {}
         self.choices: list[int] = []
-        self.work = 0
 
     def decide(self, key: object, choices: int) -> int:
         if key not in self.made:
@@ -115,9 +113,7 @@ class _Decisions:
                 yield (*taken[:number], other)
 
 
-def outcomes(
-    formula: Callable[[BranchingBalls], Any], balls: RoundedBalls, most: int = MOST_RUNS
-) -> tuple[Any, ...]:
+def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls, most: int = MOST_RUNS) -> tuple[Any, ...]:
     """Every outcome of a program, given as a function of the arithmetic; the one without overflow first.
 
     Its value may be an array of them. Of a program with more than `most` runs, or with too much work in them, one more
@@ -125,15 +121,13 @@ def outcomes(
     """
     found: list[Any] = []
     scripts: list[tuple[int, ...]] = [()]
-    work = 0
     while scripts:
-        if len(found) == most or (found and work > MOST_WORK):
+        if len(found) == most:
             nothing = Rounded(balls, ZERO, ZERO, ANYTHING | POSITIVE | NEGATIVE | NAN)
             first = found[0]
             return (*found, np.full(first.shape, nothing, dtype=object) if isinstance(first, np.ndarray) else nothing)
         decisions = _Decisions(scripts.pop())
         found.append(formula(BranchingBalls(balls, decisions)))
-        work += decisions.work
         scripts += decisions.alternatives()
     return tuple(found)
 
@@ -170,7 +164,6 @@ class BranchingBalls(RoundedBalls):
 
     def _settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
         """The result, decided: a ball, or exactly one of its specials."""
-        self.decisions.work += 1
         if not (result.exact.is_finite() and result.radius.is_finite()):  # beyond even a ball's exponents
             return Rounded(self, ZERO, ZERO, ANYTHING)
         if not result.specials or result.specials & ANYTHING:
@@ -260,6 +253,15 @@ class BranchingBalls(RoundedBalls):
 
     def cos(self, x: Outcome) -> Outcome:
         return self._applied("cos", super().cos, x)
+
+    def sinh(self, x: Outcome) -> Outcome:
+        return self._applied("sinh", super().sinh, x)
+
+    def cosh(self, x: Outcome) -> Outcome:
+        return self._applied("cosh", super().cosh, x)
+
+    def sqrt(self, x: Outcome) -> Outcome:
+        return self._applied("sqrt", super().sqrt, x)
 
     def positive_part(self, x: Outcome) -> Outcome:
         return self._applied("positive_part", super().positive_part, x)

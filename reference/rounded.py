@@ -220,7 +220,7 @@ class RoundedBalls(HandWritten):
             return x
         if x not in self._constants:
             if not isinstance(x, int | float) or not self.format.holds(x):
-                raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.constant(…)")
+                raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.real(…)")
             self._constants[x] = self.given(float(x))
         return self._constants[x]
 
@@ -576,6 +576,37 @@ class RoundedBalls(HandWritten):
         result = self._elementary("cos", x.exact.cos(), self._operand(x))  # |cos'| <= 1
         return self._with_specials(result, "cos", x) if x.specials else result
 
+    def sinh(self, x: Rounded) -> Rounded:
+        """sinh x, which moves by 2·cosh(x ± r/2)·sinh(r/2) over a ball of radius r at most."""
+        x = x.folded()
+        half = self._operand(x) / 2
+        moved = 2 * (abs(x.exact) + half).cosh() * half.sinh()
+        result = self._elementary("sinh", x.exact.sinh(), moved)
+        return self._with_specials(result, "sinh", x) if x.specials else result
+
+    def cosh(self, x: Rounded) -> Rounded:
+        """cosh x, which moves by 2·sinh(|x| + r/2)·sinh(r/2) over a ball of radius r at most."""
+        x = x.folded()
+        half = self._operand(x) / 2
+        moved = 2 * (abs(x.exact) + half).sinh() * half.sinh()
+        result = self._elementary("cosh", x.exact.cosh(), moved)
+        return self._with_specials(result, "cosh", x) if x.specials else result
+
+    def sqrt(self, x: Rounded) -> Rounded:
+        """√x; where a program may hold a number below 0 for x it may be NaN, where x is one nothing is known."""
+        x = x.folded()
+        if not x.exact >= 0 or x.specials & ANYTHING:
+            return Rounded(self, x.exact.sqrt(), ZERO, ANYTHING | OVERFLOWED)
+        exact, radius = x.exact.sqrt(), self._operand(x)
+        least = positive(x.exact - radius)
+        moved = ZERO if radius.is_zero() else radius / (exact + least.sqrt())  # |√y − √x| = |y − x|/(√y + √x)
+        if exact.is_zero():
+            moved = radius.sqrt()
+        result = self._elementary("sqrt", exact, moved)
+        if not x.exact - x.radius >= 0:
+            result = Rounded(self, result.exact, result.radius, result.specials | NAN)
+        return self._with_specials(result, "sqrt", x) if x.specials else result
+
     def expm1(self, x: Rounded) -> Rounded:
         x = x.folded()
         exact = x.exact.expm1()
@@ -781,4 +812,7 @@ _IEEE: dict[str, Callable[..., float]] = {
     "sigmoid": lambda x: 1.0 if x > 0 else 0.0,
     "sin": lambda x: math.nan,
     "cos": lambda x: math.nan,
+    "sinh": lambda x: x,
+    "cosh": abs,
+    "sqrt": lambda x: x if x > 0 else math.nan,
 }

@@ -140,7 +140,7 @@ class TextOperations:
         return Text(f"Σ({x})")
 
     def __getattr__(self, name: str) -> Callable[..., Text]:
-        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc"):
+        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt"):
             raise AttributeError(name)
         return lambda x: Text(f"{name}({x})")
 
