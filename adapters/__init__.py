@@ -6,11 +6,11 @@ The package can be called: `gradconform.adapters()` lists the names of the regis
 import sys
 from types import ModuleType
 
-from gradconform.adapters.contract import FOUR_DTYPES, Adapter, Answer, Route, Stencil, Trace, Unsupported
+from gradconform.adapters.contract import FOUR_DTYPES, Adapter, Answer, Form, Route, Stencil, Trace, Unsupported
 from gradconform.adapters.registry import registered
 from gradconform.reference.cases import Point
 
-__all__ = ["FOUR_DTYPES", "Adapter", "Answer", "Point", "Route", "Stencil", "Trace", "Unsupported"]
+__all__ = ["FOUR_DTYPES", "Adapter", "Answer", "Form", "Point", "Route", "Stencil", "Trace", "Unsupported"]
 
 
 class _CallableModule(ModuleType):

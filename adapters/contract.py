@@ -7,7 +7,8 @@ An adapter is an object with ::
     answer(point: Point, route: str) -> Answer   run the framework
 
 and, if it likes, `versions() -> dict[str, str]` for the run's provenance, `unavailable(device: str) -> str | None` to
-say why a device cannot be used, and `known_deviations`, the path of a TOML file of what is known to deviate. `answer`
+say why a device cannot be used, `known_deviations`, the path of a TOML file of what is known to deviate, and `forms`,
+programs of its own that round in a way that the suite does not know (see `gradconform.conformance.own_forms`). `answer`
 may raise `Unsupported` for a point that it has no way to run. `Point` is `gradconform.reference.cases.Point`; its
 arrays are the adapter's own to read and nobody's to write: an adapter that changes them is `crashed`. An adapter never
 sees the truth.
@@ -21,15 +22,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from gradconform.reference.cases import Point, Unsupported
+from gradconform.reference.cases import Form, Point, Unsupported, decimal_constant, ratio
 
-__all__ = ["FOUR_DTYPES", "Adapter", "Answer", "Point", "Route", "Stencil", "Trace", "Unsupported", "Value"]
+__all__ = [
+    "CONVENTIONS",
+    "FOUR_DTYPES",
+    "Adapter",
+    "Answer",
+    "Form",
+    "Point",
+    "Route",
+    "Stencil",
+    "Trace",
+    "Unsupported",
+    "Value",
+    "decimal_constant",
+    "ratio",
+]
 
 #: A real number: a Python float or int, a NumPy scalar or an array without dimensions. For a tensor an array of its
 #: shape, of any floating dtype that holds its numbers: NumPy's, or what NumPy converts, such as a tensor on the CPU.
 #: Refused: text, truth values, complex numbers, more than 64 bits, arrays that are masked or of integers or objects.
 Value = Any
 
+#: What a route may ask for by `Route.conventions`.
+CONVENTIONS = ("accumulated",)
 FOUR_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
@@ -39,6 +56,9 @@ class Route:
 
     `operands` says how a trace's values are known: "exact" if the framework went on from the very numbers it reports,
     "half-ulp" if a compiler may have kept more digits of them (then that much is allowed at the step level).
+
+    `conventions` asks for roundings that are not accepted unasked: "accumulated", of 16-bit gradients of weights that
+    are accumulated in the dtype, as PyTorch's .grad is over several calls of backward().
     """
 
     name: str
@@ -46,6 +66,7 @@ class Route:
     default: bool = True
     dtypes: tuple[str, ...] = FOUR_DTYPES
     operands: Literal["exact", "half-ulp"] = "exact"
+    conventions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

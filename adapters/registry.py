@@ -7,16 +7,16 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from typing import Any, cast
 
 from packaging.requirements import Requirement
 
-from gradconform.adapters.contract import FOUR_DTYPES, Adapter, Route
+from gradconform.adapters.contract import CONVENTIONS, FOUR_DTYPES, Adapter, Form, Route
 from gradconform.reference.cases import BadInput, said, unknown
 
 GROUP = "gradconform.adapters"
@@ -181,6 +181,7 @@ def validated(target: Any, spec: str) -> Adapter:
         _check_route(spec, route)
     if len({r.name for r in routes}) != len(routes):
         raise BadInput(f"adapter {spec!r}: two routes have the same name; expected each name once")
+    forms_of(target, spec)
     if not callable(answer):
         raise BadInput(f"adapter {spec!r} has no method answer(point, route) -> Answer")
     try:
@@ -194,6 +195,40 @@ def validated(target: Any, spec: str) -> Adapter:
     return cast(Adapter, target)
 
 
+def forms_of(adapter: Any, spec: str) -> dict[str, tuple[Form, ...]]:
+    """The forms that an adapter brings itself, by what they are programs of; what they say is proved elsewhere.
+
+    Raises BadInput for an attribute `forms` that is no mapping from names to sequences of `Form`.
+    """
+    try:
+        own = getattr(adapter, "forms", None)
+        if own is None:
+            return {}
+        found = {name: tuple(forms) for name, forms in own.items()} if isinstance(own, Mapping) else None
+    except Exception as error:
+        raise BadInput(f"adapter {spec!r}: asking it for its forms raised {_named(error)}") from error
+    expected = 'expected a mapping from names, such as "tanh\'", to sequences of gradconform.adapters Form'
+    if found is None:
+        raise BadInput(f"adapter {spec!r}: .forms is a {type(own).__name__}; {expected}")
+    for name, forms in found.items():
+        odd = [f for f in forms if not isinstance(f, Form)]
+        if not isinstance(name, str) or odd:
+            got = f"has {odd[0]!r}" if odd else f"has the name {name!r}"
+            raise BadInput(f"adapter {spec!r}: .forms {got}; {expected}")
+        for form in forms:
+            texts = (form.name, form.source, form.instead, form.approximates)
+            if not callable(form.formula) or not all(isinstance(t, str) for t in texts) or not form.name:
+                raise BadInput(
+                    f"adapter {spec!r}: a form of {name!r} is {form!r}; expected a name, text, and a formula"
+                )
+            if isinstance(form.operands, str) or not all(isinstance(o, str) for o in form.operands):
+                raise BadInput(
+                    f"adapter {spec!r}: the form {form.name!r} of {name!r} has the operands {form.operands!r}; "
+                    "expected a tuple of names, such as ('g', 'z')"
+                )
+    return {name: tuple(replace(f, operands=tuple(f.operands)) for f in forms) for name, forms in found.items()}
+
+
 def _check_route(spec: str, route: Route) -> None:
     """Refuse a route whose fields are none that a check understands."""
     what = f"adapter {spec!r}: route {route.name}"
@@ -205,6 +240,12 @@ def _check_route(spec: str, route: Route) -> None:
             raise unknown(f"dtype of {what}", dtype, FOUR_DTYPES)
     if route.operands not in ("exact", "half-ulp"):
         raise BadInput(f"{what}: operands is {route.operands!r}; expected 'exact' or 'half-ulp'")
+    if not isinstance(route.conventions, tuple | list):
+        got = f"conventions is {route.conventions!r}"
+        raise BadInput(f"{what}: {got}; expected some of {', '.join(CONVENTIONS)}, as a tuple")
+    for convention in route.conventions:
+        if convention not in CONVENTIONS:
+            raise unknown(f"convention of {what}", convention, CONVENTIONS)
     if not isinstance(route.default, bool) or not isinstance(route.summary, str):
         got = f"default is {route.default!r}, summary {route.summary!r}"
         raise BadInput(f"{what}: {got}; expected True or False, and text")

@@ -18,8 +18,10 @@ from flint import arb
 from gradconform.adapters.contract import Adapter, Answer, Route, Stencil
 from gradconform.conformance.answers import ask, missing
 from gradconform.conformance.check_network import check_network
+from gradconform.conformance.conventions import caused
 from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.measurement import Measurement, judged
+from gradconform.conformance.own_forms import with_own_forms
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.condition import condition
@@ -57,10 +59,14 @@ def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str)
 def judge_answer(answer: Answer, adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:
     """Every measurement of an answer."""
     of: dict[str, Any] = {"case": point.case, "adapter": adapter.name, "route": route.name, "dtype": point.dtype}
-    check = check_answer if point.architecture is None else check_network
+    constants, half_ulp = profile(profile_name, adapter.name), route.operands == "half-ulp"
+    point = with_own_forms(point, adapter)
     # What overflows on its way is found by its result; the caller's settings must not make it an error.
     with np.errstate(all="ignore"):
-        rows = list(check(answer, point, profile(profile_name, adapter.name), of, route.operands == "half-ulp"))
+        if point.architecture is None:
+            rows = list(check_answer(answer, point, constants, of, half_ulp))
+        else:
+            rows = list(check_network(answer, point, constants, of, half_ulp, tuple(route.conventions)))
     absent = missing(answer, point)
     if absent and rows:  # said once, where it is seen first; what is there is judged
         rows[0] = rows[0].because(f"unreported: the answer gives no {', '.join(absent)}")
@@ -71,8 +77,24 @@ def check_answer(
     answer: Answer, point: Point, constants: Profile, of: dict[str, Any], half_ulp: bool = False
 ) -> Iterator[Measurement]:
     """Judge every quantity of an answer; `of` identifies it (case, adapter, route, dtype)."""
-    derivation, target = derivation_of(point.derivation), FORMATS[point.dtype]
     whole = whole_references(point, constants, answer.stencil)
+
+    def truth(name: str) -> float:
+        with precision(FIRST_PRECISION):
+            return float(whole(name, FIRST_PRECISION).truth.exact.mid())
+
+    yield from caused(list(_rows(answer, point, constants, of, half_ulp, whole)), answer, point, truth)
+
+
+def _rows(
+    answer: Answer,
+    point: Point,
+    constants: Profile,
+    of: dict[str, Any],
+    half_ulp: bool,
+    whole: Callable[[str, int], Reference],
+) -> Iterator[Measurement]:
+    derivation, target = derivation_of(point.derivation), FORMATS[point.dtype]
     for name, value in plain_reports(derivation, answer).items():
         judgement = decide(value, partial(whole, name), target)
         yield judged({**of, "level": "whole", "quantity": name}, judgement, operator=derivation.by_name[name].operator)

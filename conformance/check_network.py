@@ -10,7 +10,8 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from fractions import Fraction
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,17 @@ from flint import arb, ctx
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer
+from gradconform.conformance.conventions import (
+    ASKED,
+    accepted_as,
+    at_scale,
+    caused,
+    may_be_of_another_scale,
+    rescaled,
+    scales,
+    unaccepted,
+    would_be,
+)
 from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.measurement import Measurement, judged
 from gradconform.reference.array_judge import Index, Screen, holds, judge_array
@@ -57,34 +69,57 @@ Values = Mapping[str, Any]
 
 
 def check_network(
-    answer: Answer, point: Point, constants: Profile, of: dict[str, Any], half_ulp: bool = False
+    answer: Answer,
+    point: Point,
+    constants: Profile,
+    of: dict[str, Any],
+    half_ulp: bool = False,
+    conventions: tuple[str, ...] = (),
 ) -> Iterator[Measurement]:
     """Judge every quantity of an answer; `of` identifies it (case, adapter, route, dtype)."""
     derivation = derivation_of(point.derivation)
-    whole = Whole(point, constants)
-    step = Step(point, constants)
+    whole = Whole(point, constants, conventions)
+    step = Step(point, constants, conventions)
     reports = step_reports(derivation, answer, half_ulp)
     left_out = {r.quantity: missing for r in reports if (missing := step.missing(r)) is not None}
-    for name, value in plain_reports(derivation, answer).items():
-        row = _measured(of, "whole", derivation.by_name[name], value, whole.judge(name, np.asarray(value)))
+    plain = plain_reports(derivation, answer)
+    rows: list[Measurement] = []
+
+    def of_whole(name: str, whole: Whole) -> Measurement:
+        return _measured(of, "whole", derivation.by_name[name], plain[name], whole.judge(name, np.asarray(plain[name])))
+
+    for name in plain:
+        row = of_whole(name, whole)
         if name in left_out:
             row = row.because(f"unreported: the trace lacks {left_out[name]}, without which no step is judged here")
-        yield row
+        rows.append(row)
 
-    def measured(report: Report) -> Measurement:
+    def measured(report: Report, step: Step) -> Measurement:
         judgement, note = step.judge(report, half_ulp=False), report.note
         if judgement.verdict == "deviates":
             judgement, note = widened(judgement, step.judge(report, half_ulp=True), half_ulp, note)
         row = _measured(of, "step", report.equation, report.value, judgement)
         return row.because(note) if note else row
 
-    yield from worst_of_each(measured(r) for r in reports if r.quantity not in left_out)
+    asked = [r for r in reports if r.quantity not in left_out]
+    steps = [measured(r, step) for r in asked]
+    if may_be_of_another_scale(rows, steps, derivation):
+        for c in scales(point):
+            again = at_scale(steps, asked, c, partial(measured, step=Step(point, constants, conventions, c)))
+            if again is not None:
+                steps = again
+                break
+    if unasked := unaccepted([*rows, *steps], derivation, point, conventions):
+        other, of_step = Whole(point, constants, unasked), Step(point, constants, unasked)
+        rows = [would_be(row, partial(of_whole, row.quantity, other)) for row in rows]
+        steps = [would_be(row, partial(measured, report, of_step)) for row, report in zip(steps, asked, strict=True)]
+    yield from caused([*rows, *worst_of_each(steps)], answer, point, whole.truth)
 
 
 def _measured(of: dict[str, Any], level: str, equation: Equation, value: Any, judgement: Judgement) -> Measurement:
     shape = np.shape(value)
     identity = {**of, "level": level, "quantity": equation.name}
-    return judged(identity, judgement, max(1, math.prod(shape)), shape, operator=equation.operator)
+    return accepted_as(judged(identity, judgement, max(1, math.prod(shape)), shape, operator=equation.operator))
 
 
 def _held(values: Values, target: Format) -> dict[str, Any]:
@@ -98,16 +133,20 @@ def _held(values: Values, target: Format) -> dict[str, Any]:
 class Whole:
     """What each quantity may be from the inputs alone, by one program after the other; see `_programs`."""
 
-    def __init__(self, point: Point, constants: Profile) -> None:
-        self.point, self.constants = point, constants
+    def __init__(self, point: Point, constants: Profile, conventions: tuple[str, ...] = ()) -> None:
+        self.point, self.constants, self.conventions = point, constants, conventions
         self.target = FORMATS[point.dtype]
         self.derivation = derivation_of(point.derivation)
+
+    def truth(self, name: str) -> Array:
+        """The exact values of a quantity, in float64. Raises OutOfRange where double words do not hold them."""
+        return np.asarray(_whole(_PointKey(self.point), self.constants, self.conventions)[0].evaluation[name].high)
 
     def judge(self, name: str, got: NDArray[Any]) -> Judgement:
         values: dict[str, RoundedArray] = {}
         screens: list[Screen] = []
         try:
-            programs = _whole(_PointKey(self.point), self.constants)
+            programs = _whole(_PointKey(self.point), self.constants, self.conventions)
             truth = programs[0].evaluation[name]
             against = _norm_of(self.derivation.by_name[name], programs[0].evaluation)
             for program in programs:
@@ -125,7 +164,7 @@ class Whole:
 
     def _by_balls(self, name: str, got: NDArray[Any]) -> Judgement:
         """The judgement by balls alone, for small networks with numbers that double words do not hold."""
-        programs = _whole_by_balls(_PointKey(self.point), self.constants)
+        programs = _whole_by_balls(_PointKey(self.point), self.constants, self.conventions)
         equation = self.derivation.by_name[name]
         with precision(BALL_PRECISION):
             truths = list(programs[0].evaluation[name].values.ravel())
@@ -197,24 +236,22 @@ class _PointKey:
 
 
 @lru_cache(maxsize=2)
-def _whole(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
+def _whole(key: _PointKey, constants: Profile, conventions: tuple[str, ...] = ()) -> tuple[_Program, ...]:
     point = key.point
-    derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
 
-    def evaluation(choose: Chooser, sums: Sums) -> Evaluation:
+    def evaluation(derivation: Derivation, choose: Chooser, sums: Sums) -> Evaluation:
         ops = RoundedArrays(FORMATS[point.dtype], constants, exact=True, sums=sums)
         given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
         return Evaluation(derivation, ops, given, choose)
 
-    return _programs(derivation, evaluation, sharpest, widest, overflowing)
+    return _programs(point, conventions, evaluation, sharpest, widest, overflowing)
 
 
 @lru_cache(maxsize=2)
-def _whole_by_balls(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
+def _whole_by_balls(key: _PointKey, constants: Profile, conventions: tuple[str, ...] = ()) -> tuple[_Program, ...]:
     point = key.point
-    derivation = _without_narrow(point.derivation, FORMATS[point.dtype].precision < 24)
 
-    def evaluation(choose: Chooser, sums: Sums) -> Evaluation:
+    def evaluation(derivation: Derivation, choose: Chooser, sums: Sums) -> Evaluation:
         target = FORMATS[point.dtype]
         ops = BallArrays(target, constants, RoundedBalls(target, constants, sums))
         given = {n: ops.given(v) for n, v in point.values.items()} | {derivation.rate: ops.given(point.rate)}
@@ -234,12 +271,13 @@ def _whole_by_balls(key: _PointKey, constants: Profile) -> tuple[_Program, ...]:
         return chosen
 
     smallest: Chooser = lambda values, _: min(values, key=size)  # noqa: E731
-    return _programs(derivation, evaluation, smallest, each(widest_ball), each(overflowing_ball))
+    return _programs(point, conventions, evaluation, smallest, each(widest_ball), each(overflowing_ball))
 
 
 def _programs(
-    derivation: Derivation,
-    evaluation: Callable[[Chooser, Sums], Evaluation],
+    point: Point,
+    conventions: tuple[str, ...],
+    evaluation: Callable[[Derivation, Chooser, Sums], Evaluation],
     least: Chooser,
     most: Chooser,
     unbounded: Chooser,
@@ -250,15 +288,19 @@ def _programs(
     so whatever forms a program takes, here one and there another, it is within the widest; with the textbook's unstable
     ones among them, and with every infinity that one of them may meet, within the last. What is outside of that
     deviates, and that is a proof. The others come first because they say more: a 16-bit sum is accumulated in float32
-    in them.
+    in them. Forms that conventions ask for are in the widest ones that follow the widest without them.
     """
-    count = max(sum(not f.unstable for f in e.forms) for e in derivation.equations)
+    narrow = FORMATS[point.dtype].precision < FLOAT32.precision
+    usual, of = _without_narrow(point.derivation, narrow), _without_narrow(point.derivation, narrow, conventions)
+    count = max(sum(not f.unstable for f in e.forms) for e in usual.equations)
+    asked = [(ASKED[c], stable(most)) for c in conventions if narrow]
     return (
-        _Program("sharpest", evaluation(stable(least), "wide")),
-        *(_Program(f"program {i + 1}", evaluation(stable(_at(i)), "wide")) for i in range(min(count, 3))),
-        _Program("widest", evaluation(stable(most), "any")),
-        _Program("widest, unstable programs too", evaluation(most, "any"), "a stable program at every equation"),
-        _Program("widest, overflow included", evaluation(unbounded, "any")),
+        _Program("sharpest", evaluation(usual, stable(least), "wide")),
+        *(_Program(f"program {i + 1}", evaluation(usual, stable(_at(i)), "wide")) for i in range(min(count, 3))),
+        _Program("widest", evaluation(usual, stable(most), "any")),
+        *(_Program(f"widest, {name}", evaluation(of, choose, "any")) for name, choose in asked),
+        _Program("widest, unstable programs too", evaluation(of, most, "any"), "a stable program at every equation"),
+        _Program("widest, overflow included", evaluation(of, unbounded, "any")),
     )
 
 
@@ -267,12 +309,14 @@ def _at(number: int) -> Chooser:
 
 
 @lru_cache(maxsize=64)
-def _without_narrow(key: Key, narrow: bool) -> Derivation:
-    """The derivation with only the forms that matter in this format."""
+def _without_narrow(key: Key, narrow: bool, conventions: tuple[str, ...] = ()) -> Derivation:
+    """The derivation with only the forms that matter in this format, and of those asked for only the `conventions`'."""
     derivation = derivation_of(key)
-    if narrow:
-        return derivation
-    equations = tuple(replace(e, forms=tuple(f for f in e.forms if not f.narrow)) for e in derivation.equations)
+
+    def kept(form: Form) -> bool:
+        return (narrow or not form.narrow) and (not form.asked or form.asked in conventions)
+
+    equations = tuple(replace(e, forms=tuple(filter(kept, e.forms))) for e in derivation.equations)
     return replace(derivation, equations=equations)
 
 
@@ -350,11 +394,19 @@ def _norm_of(equation: Equation, evaluation: Evaluation) -> Array | None:
 class Step:
     """What each reported quantity may be, by each of its equation's forms on the other reported values."""
 
-    def __init__(self, point: Point, constants: Profile) -> None:
+    def __init__(
+        self,
+        point: Point,
+        constants: Profile,
+        conventions: tuple[str, ...] = (),
+        scale: Fraction | None = None,
+    ) -> None:
         self.point, self.constants = point, constants
         self.target = FORMATS[point.dtype]
         narrow = self.target.precision < FLOAT32.precision
-        self.derivation = _without_narrow(point.derivation, narrow)
+        self.derivation = _without_narrow(point.derivation, narrow, conventions)
+        if scale is not None:
+            self.derivation = rescaled(self.derivation, scale)
         #: Sums of 16-bit numbers: accumulated in float32, and by any accumulation.
         self.kinds: dict[str, Sums] = {"": "wide", ANY_SUM: "own"} if narrow else {"": "own"}
         self.arrays = {k: RoundedArrays(self.target, constants, sums=sums) for k, sums in self.kinds.items()}

@@ -20,6 +20,7 @@ from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.check import judge_answer
 from gradconform.conformance.known import Files, KnownFile, brought_by, entries_for, known_files, marked
 from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.own_forms import own_forms
 from gradconform.reference.cases import BadInput, Case, point
 
 SUITE_VERSION = "0.1.0"
@@ -99,11 +100,13 @@ def plan(
 ) -> list[Task]:
     """The tasks of a run; `seed` and `globs` are those that chose the cases, `known` files of known deviations.
 
-    Raises BadInput for a case that a dtype cannot hold, for names that rows could not be told apart by, and for files
-    of known deviations that are wrong, before anything runs.
+    Raises BadInput for a case that a dtype cannot hold, for names that rows could not be told apart by, for files of
+    known deviations that are wrong, and for an adapter's own forms that are, before anything runs.
     """
     files = known_files(known)
     entries_for([c.adapter for c in chosen], files)
+    for c in chosen:
+        own_forms(c.adapter)
     for kind, names in (
         ("case", [c.id for c in cases]),
         ("route", [f"{c.adapter.name}/{c.route.name}" for c in chosen]),

@@ -597,6 +597,16 @@ class RoundedArrays(HandWritten):
     def erfc(self, x: RoundedArray) -> RoundedArray:
         return self._elementary("erfc", x, _gaussian)
 
+    def sinh(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("sinh", x, lambda v, r, f: 2 * np.cosh(np.abs(v) + r / 2) * np.sinh(r / 2))
+
+    def cosh(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("cosh", x, lambda v, r, f: 2 * np.sinh(np.abs(v) + r / 2) * np.sinh(r / 2))
+
+    def sqrt(self, x: RoundedArray) -> RoundedArray:
+        """√x; where a program may hold a number below 0 for x the scalar arithmetic says what is known."""
+        return self._elementary("sqrt", x, lambda v, r, f: np.where(v > r, r / (f + np.sqrt(v - r)), np.inf))
+
     def sigmoid(self, x: RoundedArray) -> RoundedArray:
         """σ(x) = 1/(1 + e^−x); what is hardly known of it is still a number of [0, 1]."""
         result = super().sigmoid(x)
@@ -868,12 +878,18 @@ class RoundedArrays(HandWritten):
         """A·B of two matrices."""
         return self._inner_products(a, b, None)
 
+    def product_in_the_dtype(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
+        """A·B, each sum accumulated in the format, whatever its precision."""
+        return self._inner_products(a, b, None, own=True)
+
     def linear(self, x: RoundedArray, weight: RoundedArray, bias: RoundedArray | None) -> RoundedArray:
         """x·Wᵀ + b, the bias one more term of each inner product."""
         return self._inner_products(x, weight.T, bias)
 
-    def _inner_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray:
-        """Inner products of k terms, summed in any order: err by k·u·Σ|a·b| (hypotheses 2 and 3).
+    def _inner_products(
+        self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None, own: bool = False
+    ) -> RoundedArray:
+        """Inner products of k terms, summed in any order: err by k·u·Σ|a·b| (hypotheses 2 and 3; `own` as in `dot`).
 
         C. P. Jeannerod and S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J.
         Matrix Anal. Appl. 34 (2013): k·u and no γ_k.
@@ -881,6 +897,7 @@ class RoundedArrays(HandWritten):
         quick = self._plain_products(a, b, bias)
         if quick is not None:
             return quick
+        narrow = self.narrow and not own
         a, b = a.folded(), b.folded()
         terms = a.shape[1] + (bias is not None)
         size_a, size_b = np.abs(a.high), np.abs(b.high)
@@ -905,12 +922,12 @@ class RoundedArrays(HandWritten):
             if beyond.any():
                 magnitude = np.where(beyond, 0.0, magnitude)
                 propagated = None if propagated is None else np.where(beyond, 0.0, propagated)
-            wide = FLOAT32 if self.narrow else self.format
+            wide = FLOAT32 if narrow else self.format
             excess = (a.shape[1] + 6) * 2.0**-22 if self.mids is Plain else 0.0  # see `_bound`
             unit = 2.0**-wide.precision * _ENLARGED
             tiny = 2.0**wide.emin if self.flush else 2.0 ** max(wide.emin - wide.precision, -1074)
             error = terms * (unit * magnitude + np.minimum(tiny, magnitude))
-            if self.narrow:
+            if narrow:
                 error = error * (1 + self.unit)
             mid = self.mids.product(a.mid, b.mid, error)
             if bias is not None:
@@ -927,9 +944,9 @@ class RoundedArrays(HandWritten):
         # With an infinity or NaN among its terms no sum is finite.
         found = np.where(found & (POSITIVE | NEGATIVE | NAN), found | POSITIVE | NEGATIVE | NAN, found)
         # A partial sum may, in some order, be infinite, and two infinities cancel.
-        reach = self.overflow if not self.narrow else FLOAT32.largest * (1 - 2.0**-20)
+        reach = self.overflow if not narrow else FLOAT32.largest * (1 - 2.0**-20)
         found = np.where(magnitude + error < reach, found, found | POSITIVE | NEGATIVE | NAN)
-        if self.narrow:
+        if narrow:
             propagated = error if propagated is None else propagated + error
             result = self._round(mid, propagated, (), None)
         else:

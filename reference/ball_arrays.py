@@ -165,6 +165,15 @@ class BallArrays(HandWritten):
     def erfc(self, x: Any) -> BallArray:
         return self._map(self.balls.erfc, x)
 
+    def sinh(self, x: Any) -> BallArray:
+        return self._map(self.balls.sinh, x)
+
+    def cosh(self, x: Any) -> BallArray:
+        return self._map(self.balls.cosh, x)
+
+    def sqrt(self, x: Any) -> BallArray:
+        return self._map(self.balls.sqrt, x)
+
     def sigmoid(self, x: Any) -> BallArray:
         return self._map(self.balls.sigmoid, x)
 
@@ -255,6 +264,12 @@ class BallArrays(HandWritten):
 
     def linear(self, x: BallArray, weight: BallArray, bias: BallArray | None) -> BallArray:
         return self.products(x, weight.T, bias)
+
+    def product_in_the_dtype(self, a: BallArray, b: BallArray) -> BallArray:
+        values = np.empty((a.shape[0], b.shape[1]), dtype=object)
+        for i, j in np.ndindex(values.shape):
+            values[i, j] = self.balls.dot(list(a.values[i]), list(b.values[:, j]), own=True)
+        return BallArray(self, values)
 
     def products(self, a: BallArray, b: BallArray, bias: BallArray | None) -> BallArray:
         values = np.empty((a.shape[0], b.shape[1]), dtype=object)

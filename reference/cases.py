@@ -10,7 +10,8 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Protocol, cast, get_args
 
@@ -20,6 +21,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation
+from gradconform.reference.equations import Form as Form
+from gradconform.reference.exact import decimal_constant as decimal_constant
+from gradconform.reference.exact import ratio as ratio
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.losses import LOSSES, REDUCTIONS
 from gradconform.reference.network import DECAY, L2, Architecture, Decay, MeanOver, network, usual_mean
@@ -30,13 +34,31 @@ Tap = Callable[[str, Any], Any]
 
 #: A number, or a read-only float64 array.
 Value = float | NDArray[np.float64]
-#: What names a derivation: "document", or the architecture of a layered network.
-Key = str | Architecture
+
+
+@dataclass(frozen=True)
+class Extended:
+    """What names a derivation some of whose equations have other accepted forms, given by the equations' names."""
+
+    base: str | Architecture
+    forms: tuple[tuple[str, tuple[Form, ...]], ...]
+
+
+#: What names a derivation: "document", or the architecture of a layered network; or one of them, extended.
+Key = str | Architecture | Extended
 
 
 def derivation(key: Key) -> Derivation:
     """The derivation that a case names."""
-    return NETWORK if key == NETWORK.name else network(key)
+    if isinstance(key, Extended):
+        return _extended(key)
+    return network(key) if isinstance(key, Architecture) else NETWORK
+
+
+@lru_cache(maxsize=64)
+def _extended(key: Extended) -> Derivation:
+    of, forms = derivation(key.base), dict(key.forms)
+    return replace(of, equations=tuple(replace(e, forms=forms.get(e.name, e.forms)) for e in of.equations))
 
 
 class BadInput(ValueError):
@@ -105,7 +127,8 @@ class Point:
 
     @property
     def architecture(self) -> Architecture | None:
-        return self.derivation if isinstance(self.derivation, Architecture) else None
+        key = self.derivation.base if isinstance(self.derivation, Extended) else self.derivation
+        return key if isinstance(key, Architecture) else None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -100,6 +100,19 @@ class Duals(HandWritten):
         x = dual(x)
         return Dual(np.tanh(x.value), x.slope / np.cosh(np.clip(x.value, -350, 350)) ** 2)
 
+    def sinh(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(np.sinh(x.value), np.cosh(x.value) * x.slope)
+
+    def cosh(self, x: Any) -> Dual:
+        x = dual(x)
+        return Dual(np.cosh(x.value), np.sinh(x.value) * x.slope)
+
+    def sqrt(self, x: Any) -> Dual:
+        x = dual(x)
+        value = np.sqrt(x.value)
+        return Dual(value, x.slope / (2 * value))
+
     def sigmoid(self, x: Any) -> Dual:
         x = dual(x)
         value, other = scipy.special.expit(x.value), scipy.special.expit(-x.value)
@@ -192,6 +205,9 @@ def _multilinear(equation: Equation, values: Sequence[Array]) -> Array | None:
 
 class _PlainSums(HandWritten):
     """The sums of products of a network on arrays of numbers."""
+
+    def real(self, constant: Constant) -> Any:
+        return constant.of(_FLOATS)
 
     def linear(self, x: Any, w: Any, b: Any) -> Any:
         return x @ w.T if b is None else x @ w.T + b

@@ -49,7 +49,8 @@ class Form:
     where matrix products are accumulated in a wider one; elsewhere it is contained in them.
 
     An unstable form is a textbook's program whose mathematics is right and whose digits are not: `instead` says what
-    keeps them. A form that `approximates` is not equal to the formula: the text says what documents the approximation,
+    keeps them. A form that is `asked` for by the name of a convention is accepted by routes that ask for it alone. A
+    form that `approximates` is not equal to the formula: the text says what documents the approximation,
     and its error counts as lost accuracy, not as a deviation.
     """
 
@@ -61,6 +62,7 @@ class Form:
     narrow: bool = False
     instead: str = ""
     approximates: str = ""
+    asked: str = ""
 
     @property
     def unstable(self) -> bool:

@@ -81,6 +81,10 @@ class HandWritten:
         """What was rounded to x; in an arithmetic without roundings, x."""
         return x
 
+    def product_in_the_dtype(self, a: Any, b: Any) -> Any:
+        """The product of two matrices, each sum accumulated in the dtype; in an arithmetic without roundings, a·b."""
+        return a @ b
+
     def gradual(self, formula: Any, *operands: Any) -> Any:
         """A formula of a program that keeps float16's subnormal numbers; elsewhere nothing else than the formula."""
         return formula(self, *operands)

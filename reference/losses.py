@@ -65,6 +65,10 @@ def _share(ops: Any, x: Any, count: int, factor: int = 1) -> Any:
     return x * factor if count == 1 else x * ops.real(ratio(factor, count))
 
 
+#: The same for the terms and slopes that others give.
+reduced, share = _reduced, _share
+
+
 def _unit(ops: Any, count: int) -> Any:
     return ops.real(ratio(1, count))
 
@@ -99,10 +103,10 @@ def _cross_entropy_slope_of_probabilities(probabilities: Callable[[Any, Any], An
 
     def formula(ops: Any, a: Any, t: Any, count: int) -> Any:
         p = probabilities(ops, a)
-        share = _share(ops, t, count)
-        g = -(share / p)
+        part = _share(ops, t, count)
+        g = -(part / p)
         # Where p underflows a finite result is −t, Σt or nothing of either, to some roundings.
-        return ops.bounded(p * (g - ops.row_sum(g * p)), -(MORE * share), MORE * ops.row_sum(share))
+        return ops.bounded(p * (g - ops.row_sum(g * p)), -(MORE * part), MORE * ops.row_sum(part))
 
     return formula
 

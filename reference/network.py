@@ -37,6 +37,8 @@ MATRIX_FORM = f"{DOCUMENT}, in matrix form"
 
 #: The names of a penalty's λ and of a weight decay's, among the values of a case.
 L2, DECAY = "l2", "weight_decay"
+#: The convention of gradients that are accumulated in the dtype, and not in a wider one.
+ACCUMULATED = "accumulated"
 MeanOver = Literal["elements", "rows"]
 Decay = Literal["coupled", "decoupled"]
 
@@ -320,12 +322,20 @@ def _backward(architecture: Architecture, layer: int) -> list[Equation]:
         )
     )
     of_weights = Form("(dE/dz)ᵀ·a", (dz, before), lambda ops, dz, a: dz.T @ a, MATRIX_FORM)
+    accumulated = Form(
+        f"(dE/dz)ᵀ·a, {ACCUMULATED} in the dtype",
+        (dz, before),
+        lambda ops, dz, a: ops.product_in_the_dtype(dz.T, a),
+        "PyTorch: .grad, which further calls of backward() add to, in the dtype of the weight",
+        narrow=True,
+        asked=ACCUMULATED,
+    )
     equations.append(
         Equation(
             f"dE/dW{layer}",
             "backward",
             MATRIX_FORM,
-            (of_weights,),
+            (of_weights, accumulated),
             part=_of_weight_gradient,
             rows=_columns_of_first,
             shape=(outputs, inputs),

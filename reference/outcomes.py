@@ -34,7 +34,7 @@ from gradconform.reference.rounded import (
     representatives,
 )
 
-#: Runs of one program that are made; of one with more nothing is said.
+#: Runs of one program that are made; of one with more nothing is said but that it may overflow.
 MOST_RUNS = 256
 
 _OF_BIT = ((POSITIVE, math.inf), (NEGATIVE, -math.inf), (NAN, math.nan))
@@ -113,12 +113,11 @@ class _Decisions:
                 yield (*taken[:number], other)
 
 
-def outcomes(
-    formula: Callable[[BranchingBalls], Any], balls: RoundedBalls, most: int = MOST_RUNS
-) -> tuple[Any, ...]:
+def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls, most: int = MOST_RUNS) -> tuple[Any, ...]:
     """Every outcome of a program, given as a function of the arithmetic; the one without overflow first.
 
-    Its value may be an array of them. Of a program with more than `most` runs, one more of which nothing is known.
+    Its value may be an array of them. Of a program with more than `most` runs, or with too much work in them, one more
+    of which nothing is known.
     """
     found: list[Any] = []
     scripts: list[tuple[int, ...]] = [()]
@@ -255,6 +254,15 @@ class BranchingBalls(RoundedBalls):
     def cos(self, x: Outcome) -> Outcome:
         return self._applied("cos", super().cos, x)
 
+    def sinh(self, x: Outcome) -> Outcome:
+        return self._applied("sinh", super().sinh, x)
+
+    def cosh(self, x: Outcome) -> Outcome:
+        return self._applied("cosh", super().cosh, x)
+
+    def sqrt(self, x: Outcome) -> Outcome:
+        return self._applied("sqrt", super().sqrt, x)
+
     def positive_part(self, x: Outcome) -> Outcome:
         return self._applied("positive_part", super().positive_part, x)
 
@@ -298,12 +306,14 @@ class BranchingBalls(RoundedBalls):
             return self.divide(x, total)
         return self._settled("divide", (x, total), super().part_of(x, total, least))
 
-    def dot(self, a: Sequence[Outcome], b: Sequence[Outcome], bias: Outcome | None = None) -> Outcome:
+    def dot(
+        self, a: Sequence[Outcome], b: Sequence[Outcome], bias: Outcome | None = None, own: bool = False
+    ) -> Outcome:
         one = self.coerce(1.0)
         left, right = (list(a), list(b)) if bias is None else ([*a, bias], [*b, one])
         if any(isinstance(t, Special) for t in (*left, *right)):
             return self._summed("dot", super().dot, left, right)
-        return self._settled("dot", (*left, *right), super().dot(a, b, bias))
+        return self._settled("dot", (*left, *right), super().dot(a, b, bias, own))
 
     def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Outcome:
         found: Outcome = super().dot_of_numbers(a, b, bias)

@@ -42,16 +42,30 @@ class Profile:
         raise KeyError(f"profile {self.name} has no bounds for {target.name}")
 
 
-_WIDE = MappingProxyType(
-    {"exp": 3.0, "sin": 4.0, "cos": 4.0, "expm1": 3.0, "log": 3.0, "log1p": 2.0, "tanh": 5.0, "erf": 16.0, "erfc": 16.0}
+_SINGLE = MappingProxyType(
+    {
+        "exp": 3.0,
+        "sin": 4.0,
+        "cos": 4.0,
+        "sinh": 4.0,
+        "cosh": 4.0,
+        "sqrt": 3.0,
+        "expm1": 3.0,
+        "log": 3.0,
+        "log1p": 2.0,
+        "tanh": 5.0,
+        "erf": 16.0,
+        "erfc": 16.0,
+    }
 )
-_HALF = MappingProxyType(
-    {"exp": 2.0, "sin": 2.0, "cos": 2.0, "expm1": 2.0, "log": 2.0, "log1p": 2.0, "tanh": 2.0, "erf": 4.0, "erfc": 4.0}
-)
+#: Correctly rounded: half an ulp.
+_ROOT = {"sqrt": 0.5}
+_DOUBLE = MappingProxyType({**_SINGLE, **_ROOT})
+_HALF = MappingProxyType({**dict.fromkeys(_SINGLE, 2.0), "erf": 4.0, "erfc": 4.0, **_ROOT})
 
-OPENCL = Profile("opencl", MappingProxyType({"float64": _WIDE, "float32": _WIDE, "float16": _HALF}), flush=True)
+OPENCL = Profile("opencl", MappingProxyType({"float64": _DOUBLE, "float32": _SINGLE, "float16": _HALF}), flush=True)
 
-_ONE = MappingProxyType(dict.fromkeys(_WIDE, 1.0))
+_ONE = MappingProxyType({**dict.fromkeys(_SINGLE, 1.0), **_ROOT})
 
 STRICT = Profile("strict", MappingProxyType(dict.fromkeys(OPENCL.ulps, _ONE)), flush=False)
 
@@ -66,6 +80,9 @@ _JAX = Profile(
                     "exp": 2.0,
                     "sin": 2.5,
                     "cos": 1.5,
+                    "sinh": 496.0,
+                    "cosh": 496.0,
+                    "sqrt": 0.5,
                     "expm1": 4.5,
                     "log": 1.5,
                     "log1p": 2.0,
@@ -79,6 +96,9 @@ _JAX = Profile(
                     "exp": 2.0,
                     "sin": 1.5,
                     "cos": 2.0,
+                    "sinh": 25.0,
+                    "cosh": 25.0,
+                    "sqrt": 1.0,
                     "expm1": 6.5,
                     "log": 1.5,
                     "log1p": 3.0,
@@ -92,6 +112,9 @@ _JAX = Profile(
                     "exp": 1.0,
                     "sin": 1.0,
                     "cos": 1.0,
+                    "sinh": 1.0,
+                    "cosh": 1.0,
+                    "sqrt": 0.5,
                     "expm1": 2.5,
                     "log": 1.0,
                     "log1p": 1.0,
@@ -105,6 +128,9 @@ _JAX = Profile(
                     "exp": 1.0,
                     "sin": 0.5,
                     "cos": 0.5,
+                    "sinh": 0.5,
+                    "cosh": 0.5,
+                    "sqrt": 0.5,
                     "expm1": 0.5,
                     "log": 0.5,
                     "log1p": 0.5,

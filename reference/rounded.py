@@ -220,7 +220,7 @@ class RoundedBalls(HandWritten):
             return x
         if x not in self._constants:
             if not isinstance(x, int | float) or not self.format.holds(x):
-                raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.constant(…)")
+                raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.real(…)")
             self._constants[x] = self.given(float(x))
         return self._constants[x]
 
@@ -419,10 +419,13 @@ class RoundedBalls(HandWritten):
         off = larger(middle - low, high - middle)
         return self._round(x.exact * middle, (abs(x.exact) + radius) * off + radius * middle)
 
-    def dot(self, a: Sequence[Rounded], b: Sequence[Rounded], bias: Rounded | None = None) -> Rounded:
+    def dot(
+        self, a: Sequence[Rounded], b: Sequence[Rounded], bias: Rounded | None = None, own: bool = False
+    ) -> Rounded:
         """Σ a·b (+ bias) of k terms in any order: errs by at most k·u·Σ|a·b| (hypothesis 2).
 
-        In a 16-bit format the terms are accumulated in float32 or wider and rounded once (hypothesis 3).
+        In a 16-bit format the terms are accumulated in float32 or wider and rounded once (hypothesis 3); `own`
+        accumulates them in the format itself.
         """
         a, b = [x.folded() for x in a], [x.folded() for x in b]
         exact, propagated, magnitude = ZERO, ZERO, ZERO
@@ -443,10 +446,12 @@ class RoundedBalls(HandWritten):
             specials |= t.specials
         if specials & (POSITIVE | NEGATIVE | NAN):  # with one of them among its terms no sum is finite
             specials |= POSITIVE | NEGATIVE | NAN
-        return self._dot(exact, propagated, magnitude, len(a) + (bias is not None), specials)
+        return self._dot(exact, propagated, magnitude, len(a) + (bias is not None), specials, own)
 
-    def _dot(self, exact: arb, propagated: arb, magnitude: arb, k: int, specials: int = 0) -> Rounded:
-        narrow = self.format.precision < FLOAT32.precision
+    def _dot(
+        self, exact: arb, propagated: arb, magnitude: arb, k: int, specials: int = 0, own: bool = False
+    ) -> Rounded:
+        narrow = self.format.precision < FLOAT32.precision and not own
         wide = FLOAT32 if narrow else self.format
         tiny = power_of_two(wide.emin if self.flush else wide.emin - wide.precision)
         error = k * (power_of_two(-wide.precision) * magnitude + smaller(tiny, magnitude))
@@ -570,6 +575,37 @@ class RoundedBalls(HandWritten):
         x = x.folded()
         result = self._elementary("cos", x.exact.cos(), self._operand(x))  # |cos'| <= 1
         return self._with_specials(result, "cos", x) if x.specials else result
+
+    def sinh(self, x: Rounded) -> Rounded:
+        """sinh x, which moves by 2·cosh(x ± r/2)·sinh(r/2) over a ball of radius r at most."""
+        x = x.folded()
+        half = self._operand(x) / 2
+        moved = 2 * (abs(x.exact) + half).cosh() * half.sinh()
+        result = self._elementary("sinh", x.exact.sinh(), moved)
+        return self._with_specials(result, "sinh", x) if x.specials else result
+
+    def cosh(self, x: Rounded) -> Rounded:
+        """cosh x, which moves by 2·sinh(|x| + r/2)·sinh(r/2) over a ball of radius r at most."""
+        x = x.folded()
+        half = self._operand(x) / 2
+        moved = 2 * (abs(x.exact) + half).sinh() * half.sinh()
+        result = self._elementary("cosh", x.exact.cosh(), moved)
+        return self._with_specials(result, "cosh", x) if x.specials else result
+
+    def sqrt(self, x: Rounded) -> Rounded:
+        """√x; where a program may hold a number below 0 for x it may be NaN, where x is one nothing is known."""
+        x = x.folded()
+        if not x.exact >= 0 or x.specials & ANYTHING:
+            return Rounded(self, x.exact.sqrt(), ZERO, ANYTHING | OVERFLOWED)
+        exact, radius = x.exact.sqrt(), self._operand(x)
+        least = positive(x.exact - radius)
+        moved = ZERO if radius.is_zero() else radius / (exact + least.sqrt())  # |√y − √x| = |y − x|/(√y + √x)
+        if exact.is_zero():
+            moved = radius.sqrt()
+        result = self._elementary("sqrt", exact, moved)
+        if not x.exact - x.radius >= 0:
+            result = Rounded(self, result.exact, result.radius, result.specials | NAN)
+        return self._with_specials(result, "sqrt", x) if x.specials else result
 
     def expm1(self, x: Rounded) -> Rounded:
         x = x.folded()
@@ -776,4 +812,7 @@ _IEEE: dict[str, Callable[..., float]] = {
     "sigmoid": lambda x: 1.0 if x > 0 else 0.0,
     "sin": lambda x: math.nan,
     "cos": lambda x: math.nan,
+    "sinh": lambda x: x,
+    "cosh": abs,
+    "sqrt": lambda x: x if x > 0 else math.nan,
 }

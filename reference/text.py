@@ -127,6 +127,9 @@ class TextOperations:
     def unrounded(self, x: Any) -> Text:
         return _text(x)
 
+    def product_in_the_dtype(self, a: Any, b: Any) -> Text:
+        return _text(a).__matmul__(b)
+
     def gradual(self, formula: Callable[..., Any], *operands: Any) -> Text:
         return _text(formula(self, *operands))
 
@@ -137,7 +140,7 @@ class TextOperations:
         return Text(f"Σ({x})")
 
     def __getattr__(self, name: str) -> Callable[..., Text]:
-        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc"):
+        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt"):
             raise AttributeError(name)
         return lambda x: Text(f"{name}({x})")
 

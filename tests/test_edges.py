@@ -28,7 +28,7 @@ from gradconform.reference.exact import precision
 from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from gradconform.reference.judge import Judgement
 from gradconform.reference.profiles import OPENCL, STRICT
-from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls
+from gradconform.reference.rounded import ANYTHING, DOUBT, Rounded, RoundedBalls
 
 FRAMEWORKS = ("torch/module", "jax/eager")
 
@@ -234,11 +234,27 @@ def test_what_the_screens_own_rounding_may_hide_is_adjudicated(k: int, target: F
     a, b = (target.round(random.normal(size=s)).astype(np.float32) for s in ((3, k), (k, 2)))
     found = ops.given(a) @ ops.given(b)
     screen = Screen("a·b", target, (3, 2))
-    screen.add(target.round(a.astype(float) @ b.astype(float)).astype(np.float32), found, 0)
+    screen.add(target.round(a.astype(float) @ b.astype(float)).astype(np.float32), found, 0, found)
     with precision(192):
         for i, j in np.ndindex(3, 2):
             exact = balls.dot_of_numbers(a[i].astype(float), b[:, j].astype(float)).radius
             assert float(found.radii()[i, j]) * screen.limit <= exact.upper()
+
+
+class _Everywhere:
+    """An adjudicator by which every component is the same."""
+
+    def __init__(self, value: Rounded) -> None:
+        self.value = value
+
+    def outcomes(self, form: str, index: Any) -> tuple[Rounded, ...]:
+        return (self.value,)
+
+    def truth(self, index: Any) -> Rounded:
+        return self.value
+
+    def broken(self, index: Any) -> bool:
+        return False
 
 
 @pytest.mark.parametrize(("count", "reason"), [(ADJUDICATED, None), (ADJUDICATED + 1, CROWD)])
@@ -247,8 +263,9 @@ def test_more_components_at_the_edge_than_are_tried_leave_a_tensor_undecided(cou
     ops, balls = RoundedArrays(FLOAT32, OPENCL), RoundedBalls(FLOAT32, OPENCL)
     got = np.full(count, 4 + (1 - 2.0**-20), np.float32)
     screen = Screen("x", FLOAT32, got.shape)
-    screen.add(got, RoundedArray(ops, np.full(count, 4.0), np.ones(count)), 0)
-    found = judge_array(got, [screen], FLOAT32, lambda form, index: Rounded(balls, arb(4), arb(1)))
+    value = RoundedArray(ops, np.full(count, 4.0), np.ones(count))
+    screen.add(got, value, 0, value)
+    found = judge_array(got, [screen], FLOAT32, _Everywhere(Rounded(balls, arb(4), arb(1))))
     assert (found.verdict, found.reason) == ("undecided" if reason else "conforms", reason)
 
 
@@ -303,7 +320,13 @@ def test_logits_of_which_float64_does_not_hold_the_square_are_judged(framework: 
         "mine/logits", layers=[([[1e200]], None, "identity")], loss="binary_cross_entropy_with_logits",
         inputs=[[1.0]], targets=[[1.0]], rate=0.1,
     )  # fmt: skip
-    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "lost", "vacuous", "ill-conditioned", "out of range"}
+    assert set(judged(framework, case, "float64").verdict) <= {
+        "conforms",
+        "lost",
+        "vacuous",
+        "ill-conditioned",
+        "out of range",
+    }
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -363,7 +386,7 @@ def shares_of_jaxs_form(target: Format, z: Any, g: Any) -> Any:
     a, got = as_jax_writes_it(z, g)
     ops = RoundedArrays(target, STRICT, exact=True)
     value = form.formula(ops, ops.given(g.astype(np.float64)), ops.given(a.astype(np.float64)))
-    assert value.specials is None
+    assert value.specials is None or not (value.specials & ~np.uint8(DOUBT)).any()
     error, radius = ops.mids.distance(got.astype(np.float64), value.mid), value.radii()
     return np.where(error > 0, error / np.where(radius > 0, radius, np.nan), 0.0)
 
@@ -431,12 +454,15 @@ def test_no_form_of_a_softmax_lets_a_wrong_derivative_through(dtype: Format, cla
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_probability_of_hundreds_of_bfloat16_classes_is_at_least_from_0_to_1(framework: str) -> None:
-    """A sum of 300 terms in bfloat16 may have lost all its digits; its parts have not lost that they are parts."""
+    """A sum of 300 terms in bfloat16 may have lost all its digits; its parts have not lost that they are parts.
+
+    Accumulated in float32, as the frameworks do it, it has lost none, and that is what is certified.
+    """
     case = gc.network_case(
         "mine/classes", layers=[(np.linspace(-1, 1, 300)[:, None], None, "softmax")], inputs=[[1.0]],
         targets=np.eye(300)[:1], rate=0.1,
     )  # fmt: skip
-    assert judged(framework, case, "bfloat16").loc[("step", "a1")].verdict == "vacuous"
+    assert judged(framework, case, "bfloat16").loc[("step", "a1")].verdict == "conforms"
     for arithmetic in (RoundedArrays(BFLOAT16, OPENCL), BallArrays(BFLOAT16, OPENCL)):
         value = ACTIVATIONS["softmax"].forward[0].formula(arithmetic, arithmetic.given(np.linspace(-1, 1, 300)[None]))
         if isinstance(value, RoundedArray):
@@ -445,7 +471,10 @@ def test_a_probability_of_hundreds_of_bfloat16_classes_is_at_least_from_0_to_1(f
         else:
             assert not any(x.specials for x in value.values.ravel())
             reach = np.array([float((x.exact + x.radius).upper()) for x in value.values.ravel()])
-        assert ((reach >= 1) & (reach < 1.01)).all()
+        e = np.exp(np.linspace(-1, 1, 300))
+        # A sum is no less than its largest term, in whatever order.
+        assert (reach >= e / e.sum()).all()
+        assert (reach < 1.03 * e / e.max()).all()
 
 
 def test_many_classes_with_one_beyond_double_words_are_judged_in_balls() -> None:
@@ -456,20 +485,20 @@ def test_many_classes_with_one_beyond_double_words_are_judged_in_balls() -> None
         "mine/tail", layers=[(weights, None, "softmax")], reduction="mean", inputs=np.ones((50, 1)),
         targets=np.eye(100)[np.zeros(50, int)], rate=0.1,
     )  # fmt: skip
-    # By balls a tensor is vacuous as soon as one component is: here those of 4·10⁻³⁰⁶.
-    assert judged("torch/module", case, "float64").loc[("step", "dE/dz1")].verdict == "vacuous"
+    # A tensor is measured as a whole, by balls too: what components of 4·10⁻³⁰⁶ have lost is nothing of that.
+    assert judged("torch/module", case, "float64").loc[("step", "dE/dz1")].verdict == "conforms"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_slope_nearer_to_1_than_any_digits_of_first_precision_is_decided(dtype: str) -> None:
-    """softplus'(262) = 1 − 10^−114; above 20 PyTorch takes 1, and its allowance is just that difference."""
+    """softplus'(262) = 1 − 10^−114; above 20 PyTorch takes 1."""
     case = gc.network_case(
         "mine/near-one", layers=[([[262.0]], [0.0], "softplus")], loss="l1", reduction="sum", inputs=[[1.0]],
         targets=[[0.0]], rate=0.5,
     )  # fmt: skip
-    judgement = check_network.Whole(point(case, dtype), STRICT).judge("dE/db1", np.array([1.0], dtype))
-    assert (judgement.verdict, judgement.accepted_form) == ("conforms", "sharpest")
-    assert judgement.allowance == pytest.approx(np.exp(-262.0), rel=1e-5, abs=0)
+    whole = check_network.Whole(point(case, dtype), STRICT)
+    assert whole.judge("dE/db1", np.array([1.0], dtype)).verdict == "conforms"
+    assert whole.judge("dE/db1", np.array([-1.0], dtype)).verdict == "deviates"
 
 
 def test_pytorchs_slope_of_softplus_is_the_adjoint_itself_above_20() -> None:

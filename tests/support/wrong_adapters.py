@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 from tests_support import Scripted
 
-from gradconform.adapters.contract import Answer
+from gradconform.adapters.contract import Answer, Form
 from gradconform.reference.cases import Point
 
 
@@ -33,3 +34,12 @@ class WrongSignature:
 
 
 wrong_signature = WrongSignature()
+
+
+class Misproved(Named):
+    """It brings a form that is not equal to what it says it is."""
+
+    forms: ClassVar = {"sigmoid'": [Form("g(1-a)", ("g", "a"), lambda ops, g, a: g * (1 - a), "a slip")]}
+
+
+misproved = Misproved("misproved", lambda point, answer: answer)

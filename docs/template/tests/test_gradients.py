@@ -10,5 +10,5 @@ import gradconform as gc
 def test_gradients_and_updates_conform(case, dtype):
     rows = gc.check("duals", case, dtype=dtype)
     assert len(rows)
-    wrong = rows[~rows.verdict.isin(["conforms", "vacuous"])]
+    wrong = rows[rows.verdict.isin(["deviates", "undecided", "crashed"])]
     assert wrong.empty, wrong[["quantity", "value", "truth", "share", "verdict", "reason"]].to_string()
