@@ -33,11 +33,10 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
@@ -49,10 +48,9 @@ import pandas as pd
 import gradconform
 from gradconform.adapters.registry import load
 from gradconform.conformance import check_network
-from gradconform.conformance.levels import reports
+from gradconform.conformance.levels import plain_reports, step_reports
 from gradconform.conformance.networks import random_network
 from gradconform.reference.cases import BadInput, Case, Point, available_memory, derivation, point
-from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import Judgement
 from gradconform.reference.network import Architecture
 from gradconform.reference.profiles import OPENCL
@@ -141,28 +139,23 @@ class Row:
 
 def step_level(case: Case) -> Check:
     at = point(case, "float32")
-    trace = load("torch").answer(at, "eager").trace
-    assert trace is not None
+    answer, of = load("torch").answer(at, "eager"), derivation(at.derivation)
 
     def check() -> str:
-        reported = reports(derivation(at.derivation), trace)
-        step = check_network.Step(at, OPENCL, check_network._held(reported, FORMATS[at.dtype]))
-        return _judged(partial(step.judge, half_ulp=False), reported)
+        step = check_network.Step(at, OPENCL)
+        return _judged((report.value, step.judge(report, half_ulp=False)) for report in step_reports(of, answer))
 
     return check
 
 
 def whole_level(case: Case) -> Check:
     at = point(case, "float64")
-    answer, of = load("torch").answer(at, "eager"), derivation(at.derivation)
-    got: dict[str, Any] = {of.loss: answer.loss}
-    got |= {of.gradient[w]: answer.gradient[w] for w in at.parameters}
-    got |= {of.updated[w]: answer.updated[w] for w in at.parameters}
+    got = plain_reports(derivation(at.derivation), load("torch").answer(at, "eager"))
 
     def check() -> str:
         check_network._whole.cache_clear()
         whole = check_network.Whole(at, OPENCL)
-        return _judged(whole.judge, got)
+        return _judged((value, whole.judge(name, np.asarray(value))) for name, value in got.items())
 
     return check
 
@@ -176,9 +169,13 @@ def complete(case: Case) -> Check:
     return check
 
 
-def _judged(judge: Callable[..., Judgement], values: Mapping[str, Any]) -> str:
-    verdicts = Counter(judge(name, np.asarray(value)).verdict for name, value in values.items())
-    return _every(sum(np.size(value) for value in values.values()), verdicts)
+def _judged(found: Iterable[tuple[Any, Judgement]]) -> str:
+    """What was verified of some values, each with its judgement."""
+    components, verdicts = 0, Counter[str]()
+    for value, judgement in found:
+        components += np.size(value)
+        verdicts[judgement.verdict] += 1
+    return _every(components, verdicts)
 
 
 def _every(components: int, verdicts: Counter[Any]) -> str:

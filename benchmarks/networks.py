@@ -49,20 +49,20 @@ def batch(work: tuple[int, int, int, tuple[str, ...], int]) -> tuple[Counter[str
                     wrong.append(m)
                 key = of_activation(m, architecture)
                 if key and m.share is not None:
-                    found = (m.share, m.form or "", m.error_ulp or 0.0)
+                    found = (m.share, m.accepted_form or "", m.error_ulp or 0.0)
                     largest[key] = max(found, largest.get(key, (-1.0, "", 0.0)))
     return counts, largest, wrong
 
 
 def of_activation(m: Measurement, architecture: Architecture) -> tuple[str, str, str, str, str] | None:
     """activation, framework, dtype, "value" or "derivative", form: of a step measurement of an activation."""
-    if m.level != "step" or m.verdict in ("vacuous", "out of range"):
+    if m.level != "step" or m.verdict in ("lost", "vacuous", "ill-conditioned", "out of range"):
         return None
     for kind, prefix in (("value", "a"), ("derivative", "dE/dz")):
         layer = m.quantity.removeprefix(prefix)
         if layer != m.quantity and layer.isdigit():
             activation = architecture.activations[int(layer) - 1]
-            return None if activation == "identity" else (activation, m.adapter, m.dtype, kind, m.form or "")
+            return None if activation == "identity" else (activation, m.adapter, m.dtype, kind, m.accepted_form or "")
     return None
 
 
@@ -108,12 +108,13 @@ def main() -> int:
             print(f"\r{seen}", end="", file=sys.stderr, flush=True)
     seconds = time.perf_counter() - started
     print(file=sys.stderr)
-    kinds = Counter((m.verdict, m.adapter, m.dtype, m.level, m.quantity.rstrip("0123456789"), m.form) for m in wrong)
+    kinds = Counter((m.verdict, m.adapter, m.dtype, m.level, m.quantity.rstrip("0123456789"), m.accepted_form)
+                    for m in wrong)  # fmt: skip
     for kind, n in kinds.most_common():
         print(n, *kind)
     for m in wrong[:40]:
         where = f"{m.adapter}/{m.route} {m.dtype} {m.case} {m.level} {m.quantity}[{m.worst_index}]"
-        found = f"got {m.value!r} truth {m.truth} ulp {m.error_ulp} share {m.share} form {m.form} {m.reason}"
+        found = f"got {m.value!r} truth {m.truth} ulp {m.error_ulp} share {m.share} form {m.accepted_form} {m.reason}"
         print(f"{m.verdict}: {where} {found}")
     options.output.mkdir(parents=True, exist_ok=True)
     shares = table(largest)

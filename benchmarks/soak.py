@@ -2,12 +2,13 @@
 
     python benchmarks/soak.py [--quantities 1000000] [--seed N]… [--jobs 1] [-a ADAPTER/ROUTE]… [-o STATE.jsonl]
 
-A judged quantity is a measurement with a verdict (conforms, deviates, vacuous, out of range, undecided): a number, or a
-whole tensor judged component by component. The quantities are divided among the seeds and judged in whole units of work
-of some ten thousand, so that a few more are judged than asked for. An alarm is whatever deviates and is not a known
-deviation, is undecided, or crashed; what conforms to the accuracy that the framework documents (profile `vendor`) and
-only not to OpenCL's is counted apart. The first alarm is shrunk to a minimal case and printed as Python code that
-reproduces it; exit status 1. Without one the last line says 0 false alarms; exit status 0.
+A judged quantity is a measurement with a verdict (conforms, deviates, lost, vacuous, ill-conditioned, out of range,
+singular, undecided): a number, or a whole tensor judged component by component. The quantities are divided among the
+seeds and judged in whole units of work of some ten thousand, so that a few more are judged than asked for. An alarm is
+whatever deviates and is not a known deviation, is undecided, or crashed; what conforms to the accuracy that the
+framework documents (profile `vendor`) and only not to OpenCL's is counted apart. The first alarm is shrunk to a minimal
+case and printed as Python code that reproduces it; exit status 1. Without one the last line says 0 false alarms; exit
+status 0.
 
 What is done is appended to the state file, a unit of work a line: stopped at any moment and started again with the same
 file, the soak goes on where it was. A file of other routes or other versions is refused (exit status 2).
@@ -41,7 +42,7 @@ from gradconform.reference.cases import BadInput, Case
 from gradconform.reference.formats import FORMATS
 
 ROUTES = ("torch/eager", "torch/func", "torch/module", "jax/eager", "jax/jit", "jax/optax", "numpy")
-JUDGED = ("conforms", "deviates", "vacuous", "out of range", "undecided")
+JUDGED = ("conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided")
 #: What deviates by OpenCL's bounds for a primitive and not by those that the framework documents.
 WITHIN = "within the vendor's bound only"
 #: Architectures of `networks.architectures`: few, as JAX compiles anew for each, but with every activation and loss.

@@ -255,9 +255,7 @@ def test_the_share_is_of_the_forms_own_centre_and_the_error_of_the_truth() -> No
     found = at(1.0, 1 + 5 * eps, form("other", ball(1 + 4 * eps, 2 * eps)))
     assert (found.verdict, found.share, found.error_ulp, found.max_ulp) == ("conforms", 0.5, 5.0, 5.0)
     assert found.allowance == pytest.approx(2 * eps, rel=1e-5)
-    assert at(1.0, 1.0, form("other", ball(1 + 4 * eps, 2 * eps))).verdict == "deviates", (
-        "the truth is not what it gives"
-    )
+    assert at(1.0, 1.0, form("other", ball(1 + 4 * eps, 2 * eps))).verdict == "deviates", "not what it gives"
 
 
 def test_certified_bits_count_how_far_a_forms_centre_is_from_the_truth() -> None:
