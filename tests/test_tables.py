@@ -180,9 +180,10 @@ def test_vacuous_quantities_are_counted_by_dtype_level_and_family(measurements: 
     vacuous = Counter(key for key, r in zip(where, judged, strict=True) if r["verdict"] == "vacuous")
     assert table["judged"].to_dict() == dict(keys)
     assert table["vacuous"].to_dict() == {k: vacuous[k] for k in keys}
-    step = ("float32", "step", "document")
-    assert (table.loc[step, "lost"], table.loc[step, "ill-conditioned"]) == (1, 1)
-    assert table["lost"].sum() == table["ill-conditioned"].sum() == 1
+    for word in ("lost", "ill-conditioned"):
+        counted = Counter(key for key, r in zip(where, judged, strict=True) if r["verdict"] == word)
+        assert table[word].to_dict() == {k: counted[k] for k in keys}
+        assert table[word].sum() > 0
     together = table[["vacuous", "lost", "ill-conditioned"]].sum(axis=1)
     assert table["fraction"].tolist() == pytest.approx((together / table["judged"]).tolist())
     assert vacuous["float32", "whole", "document/scale-20"] > 0
