@@ -228,7 +228,7 @@ def test_a_program_that_overflows_admits_its_own_nan_and_no_number_between(dtype
     assert (overflowed.verdict, overflowed.accepted_form) == ("out of range", "e^z/(1+e^z)")
 
 
-@pytest.mark.parametrize(("dtype", "classes"), [("bfloat16", 256), ("float16", 2100)])
+@pytest.mark.parametrize(("dtype", "classes"), [("bfloat16", 256), ("bfloat16", 300)])
 def test_a_form_of_which_nothing_is_known_excuses_nothing_where_another_is_known(dtype: str, classes: int) -> None:
     random = np.random.default_rng(0)
     logits = FORMATS[dtype].round(random.normal(size=(1, classes)))
@@ -244,7 +244,7 @@ def test_a_form_of_which_nothing_is_known_excuses_nothing_where_another_is_known
         return str(step(reporting({"z1": logits, "a1": logits, "dE/da1": got}), case, dtype, "dE/da1").verdict)
 
     assert verdict(slope) == "conforms"
-    for wrong in (slope * 2.0**10, -slope, slope * 0)[: 3 if classes < 1000 else 1]:
+    for wrong in (slope * 2.0**10, -slope, slope * 0):
         assert verdict(wrong) == "deviates"
 
 
