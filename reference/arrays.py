@@ -548,8 +548,8 @@ class RoundedArrays(HandWritten):
         if x.spread is not None or truth.spread is not None:
             widths = [np.zeros(()) if v.spread is None else v.spread for v in (x, truth)]
             gap = gap + np.abs(widths[0] - widths[1])
-        # What two midpoints of the same number are apart, and the radius of each outweighs, is no distance.
-        gap = np.where(gap <= 4 * self.slack * (x.radii() + truth.radii()), 0.0, gap)
+        # What two midpoints of the same number are apart, and its own radius outweighs, is no distance.
+        gap = np.where(gap <= 4 * self.slack * x.radii(), 0.0, gap)
         return RoundedArray(self, truth.mid, x.radii() + gap, truth.spread, x.specials, excess=x.excess)
 
     def bounded(self, x: RoundedArray, low: Any, high: Any) -> RoundedArray:
