@@ -777,9 +777,9 @@ def representatives(x: Rounded) -> Iterator[float]:
         yield -math.inf
     if x.specials & NAN:
         yield math.nan
-    if not x.exact + x.radius < 0:
+    if not x.exact + x.radius <= 0:
         yield 1.0
-    if not x.exact - x.radius > 0:
+    if not x.exact - x.radius >= 0:
         yield -1.0
     if not abs(x.exact) - x.radius > (x.arithmetic.smallest_normal if x.arithmetic.flush else 0):
         yield 0.0  # it may be zero, or a subnormal number that is flushed
