@@ -754,12 +754,13 @@ class RoundedArrays(HandWritten):
         if not np.any(hardly):
             return result
         x = x.folded()
+        r = np.zeros(x.shape) if (own := self._operand(x)) is None else own
         with np.errstate(all="ignore"):
             low, high = 1 / high, 1 / low
             exact = self.mids.divide(x.mid, total.mid)
             middle = (low + high) / 2 if self.sums == "own" else 1 / total.high
             off = np.maximum(middle - low, high - middle) + 2.0**-40 * middle
-            moved = ((np.abs(x.high) + x.radii()) * off + x.radii() * middle) * _ENLARGED
+            moved = ((np.abs(x.high) + r) * off + r * middle) * _ENLARGED
             if self.sums == "own":
                 exact = self.mids.multiply(x.mid, self.mids.lift(middle))
             known = self._round(exact, np.where(hardly, moved, 0.0), (), None)
