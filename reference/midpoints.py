@@ -16,6 +16,7 @@ Double  unevaluated sums of two float64, for float64: u = 2^−102 covers every 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,20 @@ def _outside(x: Array) -> Any:
     return (size > _LARGEST) | (small < _LEAST) | np.isnan(size)
 
 
+@lru_cache(maxsize=128)
+def _by_arb(name: str, high_words: bytes, low_words: bytes) -> tuple[Array, Array]:
+    """An elementary function of double words, number by number: every form and program asks for the same ones."""
+    numbers = zip(np.frombuffer(high_words).tolist(), np.frombuffer(low_words).tolist(), strict=True)
+    hi, lo = np.empty(len(high_words) // 8), np.empty(len(high_words) // 8)
+    with precision(160):
+        for i, (h, low) in enumerate(numbers):
+            value = getattr(arb(h) + arb(low), name)()
+            hi[i] = high = float(value.mid()) if value.is_finite() else np.nan
+            lo[i] = float((value - high).mid()) if np.isfinite(high) else 0.0
+    hi.flags.writeable = lo.flags.writeable = False
+    return hi, lo
+
+
 class Double:
     """Midpoints that are double words."""
 
@@ -265,13 +280,8 @@ class Double:
 
     @staticmethod
     def function(name: str, x: DoubleArray) -> DoubleArray:
-        hi, lo = np.empty(x.hi.shape), np.empty(x.hi.shape)
-        with precision(160):
-            for i, (h, low) in enumerate(zip(x.hi.ravel().tolist(), x.lo.ravel().tolist(), strict=True)):
-                value = getattr(arb(h) + arb(low), name)()
-                hi.flat[i] = high = float(value.mid()) if value.is_finite() else np.nan
-                lo.flat[i] = float((value - high).mid()) if np.isfinite(high) else 0.0
-        return DoubleArray(hi, lo)
+        hi, lo = _by_arb(name, x.hi.tobytes(), x.lo.tobytes())
+        return DoubleArray(hi.reshape(x.hi.shape), lo.reshape(x.hi.shape))
 
     @staticmethod
     def where(condition: Any, a: DoubleArray, b: DoubleArray) -> DoubleArray:

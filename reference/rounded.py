@@ -220,7 +220,7 @@ class RoundedBalls(HandWritten):
             return x
         if x not in self._constants:
             if not isinstance(x, int | float) or not self.format.holds(x):
-                raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.real(…)")
+                raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.constant(…)")
             self._constants[x] = self.given(float(x))
         return self._constants[x]
 

@@ -127,13 +127,13 @@ def test_a_tensor_that_is_wrong_is_not_excused_by_many_exceptional_components(co
         a = (1 / (1 + np.exp(-z))).astype(half)
         d, w = np.ones_like(z).astype(half), np.array([[1.0]], half)
         trace = Trace(
-            {"z1": z.astype(half), "a1": -a if wrong else a, "E": 1.0}, {"z1": d, "a1": d}, {"W1": w}, {"W1": w}
+            {"z1": z.astype(half), "a1": a + half(0.25) if wrong else a, "E": 1.0}, {"z1": d, "a1": d}, {"W1": w}, {"W1": w}
         )
         return Answer(1.0, {"W1": w}, {"W1": w}, trace)
 
     verdict = judged(adapter(answer, "float16"), case, "float16").loc[("step", "a1")].verdict
     assert (verdict == "deviates") == wrong
-    assert wrong or verdict in ("conforms", "out of range")
+    assert wrong or verdict in ("conforms", "vacuous"), "6e-6 is subnormal there, and may be flushed"
 
 
 def test_an_inner_product_summed_from_left_to_right_conforms_at_the_very_edge_of_its_bound() -> None:
