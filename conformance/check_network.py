@@ -465,7 +465,10 @@ class _Evidence:
         self.equation = step.derivation.by_name[report.quantity]
         self.forms = [f for f in self.equation.forms if not f.tangent and all(o in self.known for o in f.operands)]
         #: By the name of a form, and of the way in which sums are taken in it where that matters.
-        self.programs = {f"{f.name}{kind}": (f, kind) for kind in self._kinds() for f in self.forms}
+        # A textbook's program is followed with sums in float32 only: with 16-bit ones its balls would excuse anything.
+        self.programs = {
+            f"{f.name}{kind}": (f, kind) for kind in self._kinds() for f in self.forms if not (kind and f.unstable)
+        }
         truth = self.equation.truth
         self.truth_form = truth if all(o in self.known for o in truth.operands) else self.forms[0]
         self._wide: dict[tuple[str, Index], tuple[Outcome, ...]] = {}

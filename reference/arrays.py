@@ -554,10 +554,9 @@ class RoundedArrays(HandWritten):
 
     def bounded(self, x: RoundedArray, low: Any, high: Any) -> RoundedArray:
         """As in `RoundedBalls`."""
-        if x.specials is None:
-            return x
         low, high = self.coerce(low), self.coerce(high)
-        vague = ((x.specials & ANYTHING) != 0) & ((x.specials & OVERFLOWED) != 0)
+        own = np.zeros(x.shape, np.uint8) if x.specials is None else x.specials
+        vague = ((own & ANYTHING) != 0) & ((own & OVERFLOWED) != 0)
         least, most = low.high - low.radii(), high.high + high.radii()
         middle, half = (least + most) / 2, (most - least) / 2
         known = RoundedArray(
@@ -565,9 +564,10 @@ class RoundedArrays(HandWritten):
             self.mids.lift(np.broadcast_to(middle, x.shape)),
             np.broadcast_to(half * _ENLARGED, x.shape),
             None,
-            np.full(x.shape, OVERFLOWED, np.uint8),
+            np.where(vague, OVERFLOWED, own).astype(np.uint8),
         )
-        return self._where(vague, known, x)
+        wide = ((own & ANYTHING) == 0) & (x.radii() > known.radii())
+        return self._where(vague | wide, known, x)
 
     def epsilon(self) -> RoundedArray:
         """The distance from 1 to the next number of the format, 2^(1 − p)."""

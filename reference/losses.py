@@ -18,8 +18,8 @@ from typing import Any
 from gradconform.reference.activations import softmax, softmax_without_shift, softplus
 from gradconform.reference.exact import ratio
 
-#: More than what eight roundings make of 1, in every format: 1 + 2⁻⁴.
-MORE = 1.0625
+#: More and less than what eight roundings make of 1, in every format: 1 ± 2⁻⁴.
+MORE, LESS = 1.0625, 0.9375
 LOG_SOFTMAX = "log-softmax with the shift by the largest logit"
 #: formula(ops, a, t, count): the loss, or its derivative by a; `count` is what a mean divides by, 1 for a sum.
 LossFormula = Callable[[Any, Any, Any, int], Any]
@@ -105,8 +105,10 @@ def _cross_entropy_slope_of_probabilities(probabilities: Callable[[Any, Any], An
         p = probabilities(ops, a)
         part = _share(ops, t, count)
         g = -(part / p)
-        # Where p underflows a finite result is −t, Σt or nothing of either, to some roundings.
-        return ops.bounded(p * (g - ops.row_sum(g * p)), -(MORE * part), MORE * ops.row_sum(part))
+        # The same p divides and multiplies: what is finite of it is −t again, to some roundings; and so is, where p
+        # underflows, what is finite of the whole −t, Σt or nothing of either.
+        again = ops.bounded(g * p, -(MORE * part), -(LESS * part))
+        return ops.bounded(p * (g - ops.row_sum(again)), -(MORE * part), MORE * ops.row_sum(part))
 
     return formula
 

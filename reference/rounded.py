@@ -549,12 +549,14 @@ class RoundedBalls(HandWritten):
         return result
 
     def bounded(self, x: Rounded, low: Rounded | float, high: Rounded | float) -> Rounded:
-        """A value that is known to lie between two others where it is finite, whatever its ball says."""
-        if not x.specials & ANYTHING or not x.specials & OVERFLOWED:
-            return x
+        """A value that is known to lie between two others where it is finite, if its ball says less than that."""
         a, b = self.coerce(low).folded(), self.coerce(high).folded()
         least, most = a.exact - a.radius, b.exact + b.radius
-        return Rounded(self, (least + most) / 2, (most - least) / 2, OVERFLOWED)
+        vague = x.specials & ANYTHING and x.specials & OVERFLOWED
+        if not vague and (x.specials & ANYTHING or x.radius <= (most - least) / 2):
+            return x
+        specials = OVERFLOWED if vague else x.specials
+        return Rounded(self, (least + most) / 2, (most - least) / 2, specials)
 
     def from_0_to_1(self, exact: arb) -> Rounded:
         """A value of which no more is known than that a program, too, has it between 0 and 1."""

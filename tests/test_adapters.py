@@ -36,7 +36,9 @@ def test_a_route_conforms_on_a_random_case_in_every_dtype_it_supports(spec: str)
     c = chosen(spec)
     for dtype in c.route.dtypes:
         measurements = check_route(c.adapter, c.route, point(random_case(1, 3), dtype), "opencl")
-        wrong = {m.quantity for m in measurements if m.verdict not in ("conforms", "lost", "vacuous", "ill-conditioned")}
+        wrong = {
+            m.quantity for m in measurements if m.verdict not in ("conforms", "lost", "vacuous", "ill-conditioned")
+        }
         # torch's forward mode answers in float64 (known_deviations.toml).
         allowed = set(NETWORK.gradient.values()) if spec == "torch/forward" and dtype != "float64" else set()
         assert wrong <= allowed, measurements

@@ -20,7 +20,6 @@ from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
 from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
-from gradconform.reference.judge import EDGE
 
 FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
 
@@ -350,13 +349,14 @@ def test_the_command_that_reproduces_a_timeout_has_its_limit(cli: Cli) -> None:
     assert " ".join(asked[4:]) in " ".join(done.stdout.split())
 
 
-def test_the_closing_line_counts_what_is_out_of_range_or_undecided_apart(cli: Cli) -> None:
+def test_the_closing_line_counts_what_is_lost_apart_and_nothing_at_the_very_edge_is_undecided(cli: Cli) -> None:
     pytest.importorskip("jax")
     strict = ("-c", "document/saturated/12", "-d", "float16", "--profile", "strict")
     done = cli("run", "-a", "jax/jit", *strict, "-o", "strict.jsonl")
-    assert done.returncode == 3
-    assert "vacuous 16, undecided 2, slowest" in done.stdout
-    assert " ".join(done.stdout.split()).count(EDGE) == 2
+    assert done.returncode == 0
+    assert "lost 2, vacuous 18, slowest" in done.stdout
+    failing = cli("run", "-a", "jax/jit", *strict, "--fail-on", "lost", "-o", "failing.jsonl")
+    assert failing.returncode == 1
 
 
 def test_the_help_says_to_repeat_dtypes_and_cases(cli: Cli) -> None:

@@ -127,7 +127,10 @@ def test_a_tensor_that_is_wrong_is_not_excused_by_many_exceptional_components(co
         a = (1 / (1 + np.exp(-z))).astype(half)
         d, w = np.ones_like(z).astype(half), np.array([[1.0]], half)
         trace = Trace(
-            {"z1": z.astype(half), "a1": a + half(0.25) if wrong else a, "E": 1.0}, {"z1": d, "a1": d}, {"W1": w}, {"W1": w}
+            {"z1": z.astype(half), "a1": a + half(0.25) if wrong else a, "E": 1.0},
+            {"z1": d, "a1": d},
+            {"W1": w},
+            {"W1": w},
         )
         return Answer(1.0, {"W1": w}, {"W1": w}, trace)
 
