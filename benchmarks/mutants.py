@@ -42,9 +42,9 @@ NEAREST = {
 }
 #: What else looks at the numbers of the reference; it runs where those are passed.
 OTHERS = (
-    "test_document_equations", "test_proofs", "test_forms", "test_slopes", "test_network_instance", "test_taylor_witness",
-    "test_published", "test_judge", "test_python_interface", "test_array_arithmetic", "test_planted_faults",
-    "test_networks", "test_edges",
+    "test_document_equations", "test_proofs", "test_forms", "test_slopes", "test_network_instance",
+    "test_taylor_witness", "test_published", "test_judge", "test_python_interface", "test_array_arithmetic",
+    "test_planted_faults", "test_networks", "test_edges",
 )  # fmt: skip
 #: Seconds for the tests of a mutant; one that takes longer hangs, and is noticed.
 PATIENCE = 300
