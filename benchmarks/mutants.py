@@ -37,14 +37,14 @@ ROOT = Path(__file__).resolve().parents[1]
 NEAREST = {
     "reference/document.py": ("test_document_equations", "test_proofs", "test_network_instance"),
     "reference/network.py": ("test_network_instance", "test_published", "test_networks"),
-    "reference/activations.py": ("test_forms", "test_edges", "test_published", "test_networks"),
+    "reference/activations.py": ("test_forms", "test_slopes", "test_edges", "test_published", "test_networks"),
     "reference/losses.py": ("test_forms", "test_published", "test_networks"),
 }
 #: What else looks at the numbers of the reference; it runs where those are passed.
 OTHERS = (
-    "test_document_equations", "test_proofs", "test_forms", "test_network_instance", "test_taylor_witness",
-    "test_published", "test_judge", "test_python_interface", "test_array_arithmetic", "test_planted_faults",
-    "test_networks", "test_edges",
+    "test_document_equations", "test_proofs", "test_forms", "test_slopes", "test_network_instance",
+    "test_taylor_witness", "test_published", "test_judge", "test_python_interface", "test_array_arithmetic",
+    "test_planted_faults", "test_networks", "test_edges",
 )  # fmt: skip
 #: Seconds for the tests of a mutant; one that takes longer hangs, and is noticed.
 PATIENCE = 300

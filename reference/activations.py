@@ -504,7 +504,7 @@ _ALL = (
             ),
         ),
         value=lambda ops, z: 0.5 * z * ops.erfc(-z * ops.real(SQRT_HALF)),
-        rule=Slope(_gelu_slope, lambda ops, z: _density(ops, z) * (2 - z**2), 0.7787, ("exp", "erf", "erfc")),
+        rule=Slope(_gelu_slope, lambda ops, z: _density(ops, z) * (2 - z**2), 0.7788, ("exp", "erf", "erfc")),
     ),
     Activation(
         "gelu_tanh",

@@ -548,8 +548,8 @@ class RoundedArrays(HandWritten):
         if x.spread is not None or truth.spread is not None:
             widths = [np.zeros(()) if v.spread is None else v.spread for v in (x, truth)]
             gap = gap + np.abs(widths[0] - widths[1])
-        # What two midpoints of the same number are apart, and the radius of each outweighs, is no distance.
-        gap = np.where(gap <= 4 * self.slack * (x.radii() + truth.radii()), 0.0, gap)
+        # What two midpoints of the same number are apart, and its own radius outweighs, is no distance.
+        gap = np.where(gap <= 4 * self.slack * x.radii(), 0.0, gap)
         return RoundedArray(self, truth.mid, x.radii() + gap, truth.spread, x.specials, excess=x.excess)
 
     def bounded(self, x: RoundedArray, low: Any, high: Any) -> RoundedArray:
@@ -754,12 +754,13 @@ class RoundedArrays(HandWritten):
         if not np.any(hardly):
             return result
         x = x.folded()
+        r = np.zeros(x.shape) if (own := self._operand(x)) is None else own
         with np.errstate(all="ignore"):
             low, high = 1 / high, 1 / low
             exact = self.mids.divide(x.mid, total.mid)
             middle = (low + high) / 2 if self.sums == "own" else 1 / total.high
             off = np.maximum(middle - low, high - middle) + 2.0**-40 * middle
-            moved = ((np.abs(x.high) + x.radii()) * off + x.radii() * middle) * _ENLARGED
+            moved = ((np.abs(x.high) + r) * off + r * middle) * _ENLARGED
             if self.sums == "own":
                 exact = self.mids.multiply(x.mid, self.mids.lift(middle))
             known = self._round(exact, np.where(hardly, moved, 0.0), (), None)

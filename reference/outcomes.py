@@ -169,13 +169,14 @@ class BranchingBalls(RoundedBalls):
         if not result.specials or result.specials & ANYTHING:
             return result
         kinds = [value for bit, value in _OF_BIT if result.specials & bit]
-        if kinds:
-            certain = abs(result.exact) - result.radius >= self.overflow
-            key: object = "beyond" if certain else (name, *map(_digits, operands))
-            choice = self.decisions.decide(key, 1 + len(kinds))
-            if choice:
-                return Special(self, kinds[choice - 1])
+        if kinds and self._overflows(name, operands, abs(result.exact) - result.radius >= self.overflow):
+            which = self.decisions.decide(("which", name, *map(_digits, operands)), len(kinds)) if len(kinds) > 1 else 0
+            return Special(self, kinds[which])
         return Rounded(self, result.exact, result.radius, 0, result.spread)
+
+    def _overflows(self, name: str, operands: Sequence[Rounded], certain: bool) -> bool:
+        """Whether in this run the result is a special; `certain`: unless the program computes in a wider format."""
+        return bool(self.decisions.decide("beyond" if certain else (name, *map(_digits, operands)), 2))
 
     def _applied(self, name: str, operation: Callable[..., Rounded], *operands: Outcome) -> Outcome:
         """An operation of numbers, of which some may be specials."""

@@ -51,8 +51,8 @@ ZERO = arb(0)
 
 
 def larger(a: arb, b: arb) -> arb:
-    """An upper bound of max(a, b), equal to it unless the balls overlap; a, b >= 0."""
-    return a if a >= b else b if b >= a else a + b
+    """max(a, b)."""
+    return a if a >= b else b if b >= a else a.max(b)
 
 
 def smaller(a: arb, b: arb) -> arb:
@@ -237,10 +237,11 @@ class RoundedBalls(HandWritten):
         if not abs(exact) - propagated - error >= self.smallest_normal:
             if sup.is_zero():
                 return Rounded(self, exact, ZERO, specials)
-            error = larger(error, smaller(sup, self.half_tiny))
+            all_of_it = sup.upper()  # a number: that 0 is within it is then decided
+            error = larger(error, smaller(all_of_it, self.half_tiny))
             if self.flush:
                 # What is flushed is the result as computed, below 2^emin: the exact one may be `error` above that.
-                error = larger(error, smaller(sup, self.smallest_normal + error))
+                error = larger(error, smaller(all_of_it, self.smallest_normal + error))
         return Rounded(self, exact, propagated + error, specials)
 
     def _operand(self, x: Rounded) -> arb:
@@ -779,9 +780,9 @@ def representatives(x: Rounded) -> Iterator[float]:
         yield -math.inf
     if x.specials & NAN:
         yield math.nan
-    if not x.exact + x.radius < 0:
+    if not x.exact + x.radius <= 0:
         yield 1.0
-    if not x.exact - x.radius > 0:
+    if not x.exact - x.radius >= 0:
         yield -1.0
     if not abs(x.exact) - x.radius > (x.arithmetic.smallest_normal if x.arithmetic.flush else 0):
         yield 0.0  # it may be zero, or a subnormal number that is flushed

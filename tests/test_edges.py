@@ -70,7 +70,7 @@ def test_numbers_that_double_words_do_not_hold_are_judged_in_balls(framework: st
     case = gc.network_case(
         "mine/tiny", layers=[([[0.5]], None, "identity")], inputs=[[1e-300]], targets=[[0.0]], rate=0.1
     )
-    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "lost", "vacuous", "ill-conditioned"}
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous"}
 
 
 def test_a_loss_of_many_classes_with_tiny_probabilities_is_judged() -> None:
@@ -112,11 +112,11 @@ def test_a_set_keeps_its_width_through_every_operation() -> None:
             assert all(ball.distance(x) <= ball.radius for x in inside)
 
 
-@pytest.mark.parametrize("count", [0, 1, 4095, 4096])
+@pytest.mark.parametrize("count", [0, 1, 300, 511])
 @pytest.mark.parametrize("wrong", [False, True])
 def test_a_tensor_that_is_wrong_is_not_excused_by_many_exceptional_components(count: int, wrong: bool) -> None:
-    """σ(−12) in float16, where e^12 overflows, in one component, in all but one, in all."""
-    half, rows = np.float16, 4096
+    """σ(−12) in float16, where e^12 overflows, in one component, in many, in all but one."""
+    half, rows = np.float16, 512
     z = np.where(np.arange(rows) < count, -12.0, 1.0)[:, None]
     case = gc.network_case(
         "mine/saturated", layers=[([[1.0]], None, "sigmoid")], loss="l1", inputs=z, targets=np.full((rows, 1), -1.0),
@@ -169,7 +169,7 @@ def test_a_dead_relu_is_decided(framework: str) -> None:
         "mine/dead", layers=[([[0.0, 0.0]], [0.0], "relu"), ([[1.0]], None, "identity")], loss="l1",
         inputs=[[0.3, 0.7]], targets=[[1.0]], rate=0.1,
     )  # fmt: skip
-    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "lost", "vacuous", "ill-conditioned"}
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous"}
 
 
 def test_what_a_threshold_leaves_out_is_measured_to_the_last_bit() -> None:
@@ -323,13 +323,7 @@ def test_logits_of_which_float64_does_not_hold_the_square_are_judged(framework: 
         "mine/logits", layers=[([[1e200]], None, "identity")], loss="binary_cross_entropy_with_logits",
         inputs=[[1.0]], targets=[[1.0]], rate=0.1,
     )  # fmt: skip
-    assert set(judged(framework, case, "float64").verdict) <= {
-        "conforms",
-        "lost",
-        "vacuous",
-        "ill-conditioned",
-        "out of range",
-    }
+    assert set(judged(framework, case, "float64").verdict) <= {"conforms", "vacuous", "out of range"}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -415,7 +409,8 @@ def test_a_softmax_differentiated_as_written_conforms_where_its_operands_lose_di
 ) -> None:
     """And not by an allowance out of all proportion: the program takes a part of it, as long as s² is a number."""
     random = np.random.default_rng(5)
-    z = random.uniform(-0.01, 0.0, size=(400, classes)).astype(np.float16)
+    # Where s² overflows every element is the scalar arithmetic's: fewer of them.
+    z = random.uniform(-0.01, 0.0, size=(400 if sharp else 30, classes)).astype(np.float16)
     z[:, -1] += np.float16(bottom)
     g = random.normal(size=z.shape).astype(np.float16)
     if bottom:  # nothing but the last component's own term, large: roundings of a sum or of the result hide nothing
@@ -494,13 +489,15 @@ def test_many_classes_with_one_beyond_double_words_are_judged_in_balls() -> None
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_slope_nearer_to_1_than_any_digits_of_first_precision_is_decided(dtype: str) -> None:
-    """softplus'(262) = 1 − 10^−114; above 20 PyTorch takes 1."""
+    """softplus'(262) = 1 − 10^−114; above 20 PyTorch takes 1, and its allowance is just that difference."""
     case = gc.network_case(
         "mine/near-one", layers=[([[262.0]], [0.0], "softplus")], loss="l1", reduction="sum", inputs=[[1.0]],
         targets=[[0.0]], rate=0.5,
     )  # fmt: skip
     whole = check_network.Whole(point(case, dtype), STRICT)
-    assert whole.judge("dE/db1", np.array([1.0], dtype)).verdict == "conforms"
+    judgement = whole.judge("dE/db1", np.array([1.0], dtype))
+    assert (judgement.verdict, judgement.accepted_form) == ("conforms", "sharpest")
+    assert judgement.allowance == pytest.approx(np.exp(-262.0), rel=1e-5, abs=0)
     assert whole.judge("dE/db1", np.array([-1.0], dtype)).verdict == "deviates"
 
 

@@ -23,8 +23,19 @@ from flint import arb, fmpq
 from gradconform.reference.complexes import Complex, ComplexOver
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from gradconform.reference.judge import decision
 from gradconform.reference.profiles import OPENCL, PROFILES, STRICT, Profile, profile
-from gradconform.reference.rounded import ANYTHING, DOUBT, NAN, NEGATIVE, OVERFLOWED, POSITIVE, Rounded, RoundedBalls
+from gradconform.reference.rounded import (
+    ANYTHING,
+    DOUBT,
+    NAN,
+    NEGATIVE,
+    OVERFLOWED,
+    POSITIVE,
+    Rounded,
+    RoundedBalls,
+    larger,
+)
 
 BITS = 400
 PROGRAMS = 1500
@@ -405,6 +416,26 @@ def test_exp_that_errs_to_below_the_smallest_normal_number_may_be_flushed(target
     ball = ops.exp(Rounded(ops, argument))
     assert omega < ball.exact < omega + bound * ulp
     assert not outside(0.0, ball)
+
+
+@pytest.mark.parametrize("constants", [OPENCL, STRICT], ids=lambda p: p.name)
+def test_a_result_that_may_be_flushed_or_underflows_is_decided(constants: Profile) -> None:
+    """All of it is its error, to the last bit: 0 is inside, and what has another sign is not."""
+    half, single = RoundedBalls(FLOAT16, constants), RoundedBalls(FLOAT32, constants)
+    balls = [single.given(2.0**-100) / single.given(3.0 * 2.0**60)]
+    if constants.flush:
+        balls += [half.exp(half.given(-12.0)), half.given(1.0) / half.given(30000.0)]
+    for ball in balls:
+        assert decision(0.0, [ball]) == "inside"
+        assert decision(-1e-40, [ball]) == "outside"
+
+
+def test_the_larger_of_two_balls_that_overlap_is_no_more_than_either() -> None:
+    a, b = arb(1, 2.0**-60), arb(1) + arb(2) ** -70
+    for found in (larger(a, b), larger(b, a)):
+        assert found.overlaps(a)
+        assert found < 1 + arb(2) ** -59
+    assert larger(arb(2), arb(3)) == 3
 
 
 def test_the_exponential_of_a_number_near_float64s_end_may_be_infinite_and_does_not_raise() -> None:
