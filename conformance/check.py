@@ -280,7 +280,7 @@ class StepLevel:
 
         def kappa() -> arb:
             operands = [float(evaluation[o].exact.mid()) for o in equation.truth.operands]
-            return arb(condition(equation, operands) or 0.0)
+            return arb(condition(equation, operands, 2.0**-self.target.precision) or 0.0)
 
         truth = evaluation.form(equation.truth)
         return Reference(candidates(), truth, _against(evaluation, report.quantity), kappa)

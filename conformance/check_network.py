@@ -539,11 +539,10 @@ class _Evidence:
         return not all(np.isfinite(p).all() for p in parts)
 
     def condition(self) -> float | None:
-        return (
-            condition(self.equation, [self.known[o] for o in self.truth_form.operands])
-            if (self.truth_form is self.equation.truth)
-            else None
-        )
+        if self.truth_form is not self.equation.truth:
+            return None
+        operands = [self.known[o] for o in self.truth_form.operands]
+        return condition(self.equation, operands, 2.0**-self.step.target.precision)
 
     def _parts(self, form: Form, index: Index) -> tuple[list[Any], Index]:
         assert self.equation.part is not None

@@ -1,8 +1,9 @@
 """The condition of a step: what one rounding of its operands would do to its result.
 
 κ = Σ_j |x_j·∂g/∂x_j| over the operands x_j of one component (N. J. Higham, "Accuracy and Stability of Numerical
-Algorithms", 2nd ed., §1.6; componentwise, absolute). It is asked for where a result has lost its digits, to tell
-whether the formula had any to keep, and decides nothing else: float64 and forward differentiation do.
+Algorithms", 2nd ed., §1.6; componentwise, absolute); where a kink is within one rounding u·|x_j| of x_j, what crossing
+it does besides, the jump, in units of u. It is asked for where a result has lost its digits, to tell whether the
+formula had any to keep, and decides nothing else: float64 and forward differentiation do.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _FLOATS = Field(lambda p, q: p / q, np.sqrt, lambda: math.pi)
 
 
 class Dual:
-    """A number and its derivative, or arrays of them."""
+    """A number and its derivative along x·∂/∂x of some operand x, or arrays of them."""
 
     __array_ufunc__ = None
 
@@ -74,7 +75,10 @@ def dual(x: Any) -> Dual:
 
 
 class Duals(HandWritten):
-    """The named operations on `Dual` values."""
+    """The named operations on `Dual` values; `unit` is u, one rounding of an operand."""
+
+    def __init__(self, unit: float) -> None:
+        self.unit = unit
 
     def real(self, constant: Constant) -> Dual:
         return Dual(constant.of(_FLOATS))
@@ -136,7 +140,9 @@ class Duals(HandWritten):
         x, above, below = dual(x), dual(above), dual(below)
         shape = np.broadcast_shapes(x.shape, above.shape, below.shape)
         slopes = [np.broadcast_to(v.slope, shape) for v in (above, below)]
-        return Dual(np.where(x.value > 0, above.value, below.value), np.where(x.value > 0, *slopes))
+        crossed = (x.slope != 0) & (np.abs(x.value) <= self.unit * np.abs(x.slope))
+        jump = np.where(crossed, np.abs(above.value - below.value) / self.unit, 0.0)
+        return Dual(np.where(x.value > 0, above.value, below.value), np.where(x.value > 0, *slopes) + jump)
 
     step = select
 
@@ -153,54 +159,52 @@ class Duals(HandWritten):
     def row_sum_of_others(self, x: Any) -> Dual:
         return self.row_sum(x) - dual(x)
 
+    def total(self, x: Any) -> Dual:
+        """Along one number of each row at a time: rows do not move each other, and each of their numbers counts."""
+        x = dual(x)
+        return Dual(x.value.sum(), np.abs(np.broadcast_to(x.slope, x.shape).sum(axis=1)).sum())
 
-DUALS = Duals()
 
-
-def condition(equation: Equation, operands: Sequence[Any]) -> float | None:
+def condition(equation: Equation, operands: Sequence[Any], unit: float) -> float | None:
     """‖κ‖₂ of a step over all its components, on the operands of its truth; None where it is not known.
 
-    The steps of a network are elementwise, or rowwise, or multilinear: sums of products, each term of which counts once
-    for each of its factors.
+    The steps of a network are elementwise, or rowwise, or sums over all rows, or multilinear: sums of products, each
+    term of which counts once for each of its factors. `unit` is u of the format.
     """
     values = [np.asarray(x, dtype=np.float64) for x in operands]
     with np.errstate(all="ignore"):
         if equation.part is None or equation.part is elementwise:
-            moved = [_moved(equation, values, n, np.ones(x.shape)) for n, x in enumerate(values)]
+            moved = [_moved(equation, values, n, x, unit) for n, x in enumerate(values)]
             found: Array | None = np.asarray(sum(moved))
-        elif equation.rowwise:
-            found = _by_columns(equation, values)
+        elif equation.factors:
+            # Σ of the terms' magnitudes, each as often as it has factors.
+            terms = equation.truth.formula(PLAIN_SUMS, *[np.abs(x) for x in values])
+            found = equation.factors * np.asarray(terms)
         else:
-            found = _multilinear(equation, values)
+            found = _by_columns(equation, values, unit)
         size = None if found is None else float(np.sqrt(np.square(found).sum()))
     return size if size is not None and math.isfinite(size) else None
 
 
-def _moved(equation: Equation, values: Sequence[Array], number: int, seed: Array) -> Array:
-    """|x·∂g/∂x| of one operand, along a seed."""
+def _moved(equation: Equation, values: Sequence[Array], number: int, seed: Array, unit: float) -> Array:
+    """|x·∂g/∂x| of one operand, or of as much of it as the seed holds."""
     duals = [Dual(x, seed if n == number else 0.0) for n, x in enumerate(values)]
-    slope = dual(equation.truth.formula(DUALS, *duals)).slope
-    return np.abs(slope * values[number]) if seed.all() else np.abs(slope)
+    return np.abs(dual(equation.truth.formula(Duals(unit), *duals)).slope)
 
 
-def _by_columns(equation: Equation, values: Sequence[Array]) -> Array | None:
-    rows, columns = values[0].shape
-    if rows * columns * columns * len(values) > MOST_DERIVATIVES:
+def _by_columns(equation: Equation, values: Sequence[Array], unit: float) -> Array | None:
+    shape = values[0].shape
+    if len(shape) != 2 or any(x.shape != shape for x in values):
         return None
-    total = np.zeros((rows, columns))
+    if math.prod(shape) * shape[1] * len(values) > MOST_DERIVATIVES:
+        return None
+    found = np.zeros(())
     for number, x in enumerate(values):
-        for column in range(x.shape[1]):
-            seed = np.zeros(x.shape)
-            seed[:, column] = 1.0
-            total += _moved(equation, values, number, seed) * np.abs(x[:, column : column + 1])
-    return total
-
-
-def _multilinear(equation: Equation, values: Sequence[Array]) -> Array | None:
-    """Σ of the terms' magnitudes, each as often as it has factors."""
-    if not equation.factors:
-        return None
-    return equation.factors * np.asarray(equation.truth.formula(PLAIN_SUMS, *[np.abs(x) for x in values]))
+        for column in range(shape[1]):
+            seed = np.zeros(shape)
+            seed[:, column] = x[:, column]
+            found = found + _moved(equation, values, number, seed, unit)
+    return found
 
 
 class _PlainSums(HandWritten):

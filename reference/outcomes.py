@@ -164,8 +164,8 @@ class BranchingBalls(RoundedBalls):
 
     def _settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
         """The result, decided: a ball, or exactly one of its specials."""
-        if not (result.exact.is_finite() and result.radius.is_finite()):  # beyond even a ball's exponents
-            return Rounded(self, ZERO, ZERO, ANYTHING)
+        if not (result.exact.is_finite() and result.radius.is_finite()):  # beyond even a ball's exponents, or n/0
+            return Rounded(self, ZERO, ZERO, ANYTHING | result.specials)
         if not result.specials or result.specials & ANYTHING:
             return result
         kinds = [value for bit, value in _OF_BIT if result.specials & bit]

@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 
 from gradconform.reference import condition as module
-from gradconform.reference.condition import condition
+from gradconform.reference.condition import condition as condition_of
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Equation
 from gradconform.reference.network import Architecture, network
 
+UNIT = 2.0**-53
 #: One component of a step: a function of all its operands' numbers, in mpmath.
 Component = Callable[..., Any]
+
+
+def condition(of: Equation, operands: Sequence[Any], unit: float = UNIT) -> float | None:
+    return condition_of(of, operands, unit)
 
 
 def kappa(component: Component, numbers: Sequence[float]) -> Any:
@@ -140,8 +145,30 @@ def test_numbers_of_the_document_have_a_condition_too() -> None:
     assert condition(slope, [0.3, -7.5]) == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_loss_moves_by_every_number_of_every_row() -> None:
+    t = np.array([[0.25, 0.5, 0.25], [0.0, 0.125, 0.875]])
+    numbers = [*Z.ravel(), *t.ravel()]
+    squared = condition(equation("E"), [Z, t])
+    assert squared == pytest.approx(float(kappa(lambda *x: sum((x[i] - x[i + 6]) ** 2 / 2 for i in range(6)), numbers)))
+
+    def cross_entropy(*x: Any) -> Any:
+        z, t = (x[:3], x[3:6]), (x[6:9], x[9:])
+        return -sum(t[r][i] * mpmath.log(softmax(z[r], i)) for r in range(2) for i in range(3))
+
+    of = equation("E", "identity", "softmax_cross_entropy")
+    assert condition(of, [Z, t]) == pytest.approx(float(kappa(cross_entropy, numbers)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("away", "crossed"), [(0.5, True), (-0.99, True), (1.01, False), (1000.0, False)])
+def test_a_kink_within_one_rounding_of_an_operand_counts_as_the_jump(away: float, crossed: bool) -> None:
+    unit = 2.0**-11
+    a, t = np.array([[1.0, 3.0, 5.0]]), np.array([[1.0 + away * unit, 2.0, 2.0]])
+    of = network(Architecture((3, 3), ("identity",), (True,), "l1", "sum", 1)).by_name["dE/da1"]
+    # The sign of a − t jumps by 2 where a rounding of a, or one of t, takes it across 0.
+    assert condition(of, [a, t], unit) == (2 * 2 / unit if crossed else 0.0)
+
+
 def test_where_a_condition_is_not_known_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert condition(equation("E"), [Z, Z]) is None, "a sum over everything has no factors that are counted"
     assert condition(equation("a1", "softmax"), [np.array([[np.inf, 0.0, 1.0]])]) is None
     monkeypatch.setattr(module, "MOST_DERIVATIVES", 2 * 3 * 3 - 1)
     assert condition(equation("a1", "softmax"), [Z]) is None

@@ -12,7 +12,7 @@ import pytest
 from flint import arb
 
 from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT16, FLOAT32, Format
+from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, Format
 from gradconform.reference.judge import decision
 from gradconform.reference.outcomes import MOST_RUNS, Special, apart, outcomes
 from gradconform.reference.profiles import OPENCL
@@ -144,6 +144,17 @@ def test_of_an_operand_of_which_nothing_is_known_nothing_follows() -> None:
     (found,) = outcomes(lambda ops: ops.read(Rounded(SINGLE, arb(0), arb(0), ANYTHING)) * ops.given(math.inf), SINGLE)
     assert found.specials & ANYTHING
     assert decision(1.0, (found,)) == "unknown"
+
+
+def test_a_division_by_what_is_zero_to_every_bit_still_admits_the_nan_that_it_may_give() -> None:
+    # 1 − σ(136) is 0 ± 2^−192 in balls; in bfloat16 it is 0 itself, and (1 − t)/0·0 is NaN.
+    def slope(ops: Any, z: Any) -> Any:
+        p = ops.sigmoid(z)
+        return ops.bounded((0.25 / (1 - p) - 0.75 / p) * (p * (1 - p)), -0.76, 0.26)
+
+    found = of(slope, 136.0, balls=RoundedBalls(BFLOAT16, OPENCL))
+    assert len(admitted(found, math.nan, 0.25)) == 2
+    assert admitted(found, 0.5, -1.0) == []
 
 
 def test_of_a_program_with_too_many_runs_no_more_is_said_and_infinities_are_admitted() -> None:
