@@ -17,7 +17,7 @@ from gradconform.reference.equations import Slope
 from gradconform.reference.exact import Constant, HandWritten
 from gradconform.reference.formats import Format
 from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import Rounded, RoundedBalls
+from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls
 
 Objects = NDArray[np.object_]
 
@@ -241,14 +241,18 @@ class BallArrays(HandWritten):
         return BallArray(self, values)
 
     def row_sum_of_others(self, x: BallArray) -> BallArray:
-        """For each component the sum of the others of its row, as the truth has it: its radius is the whole sum's."""
+        """For each component the sum of the others of its row, as the truth has it: its radius is the whole sum's.
+
+        Of a sum that is not finite nothing is known.
+        """
         total = self.row_sum(x).values
         values = np.empty(x.shape, dtype=object)
         for i, j in np.ndindex(x.shape):
             whole: Any = total[i, 0]
             one: Any = x.values[i, j]
-            exact = whole.exact - one.exact
-            values[i, j] = Rounded(self.balls, exact, whole.radius, whole.specials)
+            known = isinstance(whole, Rounded) and isinstance(one, Rounded)
+            exact, radius = (whole.exact - one.exact, whole.radius) if known else (ZERO, ZERO)
+            values[i, j] = Rounded(self.balls, exact, radius, whole.specials if known else ANYTHING)
         return BallArray(self, values)
 
     def column_sum(self, x: BallArray) -> BallArray:

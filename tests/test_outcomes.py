@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flint import arb
 
+from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, Format
 from gradconform.reference.judge import decision
@@ -150,7 +151,7 @@ def test_a_division_by_what_is_zero_to_every_bit_still_admits_the_nan_that_it_ma
     # 1 − σ(136) is 0 ± 2^−192 in balls; in bfloat16 it is 0 itself, and (1 − t)/0·0 is NaN.
     def slope(ops: Any, z: Any) -> Any:
         p = ops.sigmoid(z)
-        return ops.bounded((0.25 / (1 - p) - 0.75 / p) * (p * (1 - p)), -0.76, 0.26)
+        return ops.bounded((0.25 / (1 - p) - 0.75 / p) * (p * (1 - p)), -0.75, 0.25)
 
     found = of(slope, 136.0, balls=RoundedBalls(BFLOAT16, OPENCL))
     assert len(admitted(found, math.nan, 0.25)) == 2
@@ -181,6 +182,16 @@ def test_arrays_of_outcomes_are_followed_together() -> None:
 
     found = outcomes(program, SINGLE)
     assert [[isinstance(o, Special) for o in run] for run in found] == [[False, False], [True, True]]
+
+
+def test_of_the_others_in_a_row_with_an_infinity_nothing_is_known() -> None:
+    def program(ops: Any) -> Any:
+        arrays = BallArrays(FLOAT32, OPENCL, ops)
+        return arrays.row_sum_of_others(arrays.given(np.array([[1.0, math.inf, 2.0], [1.0, 2.0, 4.0]]))).values
+
+    (found,) = outcomes(program, SINGLE)
+    assert [bool(x.specials & ANYTHING) for x in found.ravel()] == [True] * 3 + [False] * 3
+    assert [float(x.exact) for x in found[1]] == [6.0, 5.0, 3.0]
 
 
 def test_bits_alone_are_a_ball_and_each_of_its_specials() -> None:
