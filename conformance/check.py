@@ -255,13 +255,14 @@ class StepLevel:
     def judge(self, report: Report, half_ulp: bool) -> Judgement:
         return decide(float(report.value), partial(self._reference, report, half_ulp), self.target)
 
-    def _evaluated(self, group: int, half_ulp: bool, bits: int, choose: Chooser) -> Evaluation:
-        """The reported values of one evaluation, and what they leave out, computed from them."""
+    def _evaluated(self, group: int, half_ulp: bool, bits: int, choose: Chooser | None) -> Evaluation:
+        """The reported values of one evaluation, and what they leave out, computed from them; None: by definition."""
         ops = RoundedBalls(self.target, self.constants)
         known = ops.reported if half_ulp else ops.given
         operands = self.reports[group].operands
         held = {n: known(v if self.target.holds(v) else float(self.target.round(v))) for n, v in operands.items()}
-        return Evaluation(self.derivation, ops, {**given(self.point, ops), **held}, choose)
+        derivation = self.derivation if choose else self.derivation.defined
+        return Evaluation(derivation, ops, {**given(self.point, ops), **held}, choose)
 
     def _reference(self, report: Report, half_ulp: bool, bits: int) -> Reference:
         evaluation = self._evaluation(report.group, half_ulp, bits, SHARPEST)
@@ -282,7 +283,7 @@ class StepLevel:
             operands = [float(evaluation[o].exact.mid()) for o in equation.truth.operands]
             return arb(condition(equation, operands, 2.0**-self.target.precision) or 0.0)
 
-        truth = evaluation.form(equation.truth)
+        truth = self._evaluation(report.group, half_ulp, bits, None).form(equation.truth)
         return Reference(candidates(), truth, _against(evaluation, report.quantity), kappa)
 
 

@@ -43,8 +43,12 @@ def line(
     definition: Form | None = None,
     operator: str = "",
 ) -> Equation:
-    """An equation whose first form is the document's; `_lines` fills in the group and the section."""
+    """An equation whose first form is the document's; `_lines` fills in the group and the section.
+
+    What has a chained form is true to that: its factors are known, and a long form reads a where σ'(z) is meant.
+    """
     document = Form("document", tuple(operands.split()), formula, DOCUMENT)
+    definition = definition or next((form for form in also if form.name == "chained"), None)
     return Equation(name, "forward", "", (document, *also), against, definition=definition, operator=operator)
 
 

@@ -149,6 +149,12 @@ class Derivation:
     def by_name(self) -> dict[str, Equation]:
         return {e.name: e for e in self.equations}
 
+    @cached_property
+    def defined(self) -> Derivation:
+        """The same quantities, each by its definition alone."""
+        equations = tuple(replace(e, forms=(e.truth,), definition=None) for e in self.equations)
+        return replace(self, equations=equations)
+
     def group(self, group: Group) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.group == group)
 

@@ -374,3 +374,19 @@ def test_the_word_and_the_number_agree() -> None:
         certified = rows.certified_bits.fillna(math.inf)
         assert (certified[rows.verdict == "conforms"] > 0).all()
         assert (certified[rows.verdict.isin(["vacuous", "ill-conditioned"])] <= 0).all()
+
+
+@pytest.mark.parametrize(("do1", "verdict"), [(None, "lost"), (0.0, "conforms")])
+def test_a_gradient_through_a_saturated_output_is_true_to_the_slope_or_to_the_adjoint_that_was_reported(
+    do1: float | None, verdict: str
+) -> None:
+    """∂E/∂w5 = (a − t)·a(1 − a)·a_h1 at a = σ(75.1) = 1: 0 loses all digits of 3.33e-33, and is right of ∂E/∂o1 = 0."""
+    case = gc.document_case(
+        "field/saturated", weights=[0.1, 0.2, 0.3, 0.4, 60, 60, 0.5, 0.6], inputs=(1, 1), targets=(0.2, 0.9), rate=0.5
+    )
+    a_h1 = 0.574442516811659
+    trace = Trace({"o1": 75.1, "a_o1": 1.0, "a_h1": a_h1}, {} if do1 is None else {"o1": do1}, {"w5": 0.0}, {})
+    adapter = SimpleNamespace(name="written", routes=(Route("out"),), answer=lambda *_: Answer(None, None, None, trace))
+    row = step(adapter, case, "float64", "dE_total/dw5")
+    assert row.verdict == verdict
+    assert float(row.truth) == pytest.approx(0.8 * a_h1 * math.exp(-75.1) if do1 is None else 0.0, rel=1e-9)
