@@ -41,7 +41,7 @@ from gradconform.reference.condition import condition
 from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, elementwise
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FLOAT32, FORMATS, Format
-from gradconform.reference.judge import FIRST_PRECISION, Candidate, Chooser, Judgement, ball_of, judge, stable
+from gradconform.reference.judge import FIRST_PRECISION, Candidate, Chooser, Judgement, ball_of, decision, judge, stable
 from gradconform.reference.judge import overflowing as overflowing_ball
 from gradconform.reference.judge import widest as widest_ball
 from gradconform.reference.midpoints import EXACTLY, Array, OutOfRange
@@ -473,7 +473,7 @@ class _Evidence:
         self.truth_form = truth if all(o in self.known for o in truth.operands) else self.forms[0]
         self._wide: dict[tuple[str, Index], tuple[Outcome, ...]] = {}
         self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
-        self._rows: dict[tuple[str, int, int], tuple[Any, ...]] = {}
+        self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
     def _kinds(self) -> Iterable[str]:
         sums = self.equation.rowwise or self.equation.part in (everything, of_column)
@@ -498,9 +498,20 @@ class _Evidence:
                     truth = self.truth_form.formula(self.step.arrays[first], *of)
                 screen.add(part, value, start, truth, self._against(block))
             screens.append(screen)
-            if screen.settles:
+            if screen.settles and self._confirmed(screen, got):
                 break
         return screens
+
+    def _confirmed(self, screen: Screen, got: NDArray[Any]) -> bool:
+        """Whether balls, which may know more of its worst component, accept that by this form, too.
+
+        Where no form is left they are not asked: what they say then changes nothing here.
+        """
+        if screen.form == list(self.programs)[-1]:
+            return True
+        index = tuple(int(i) for i in np.unravel_index(screen.worst, got.shape))
+        with precision(FIRST_PRECISION):
+            return decision(float(got[index]), self.outcomes(screen.form, index)) != "outside"
 
     def _against(self, block: slice | None) -> Array | None:
         form = self.equation.against
@@ -572,13 +583,11 @@ class _Evidence:
             ]
             return form.formula(arrays, *given).values
 
-        most = min(MOST_RUNS, max(2, BALL_RUNS // size))
-        if not self.equation.rowwise:
-            return tuple(values[local] for values in outcomes(program, balls, most))
-        key = (name, ctx.prec, index[0])  # the components of a row come of the same numbers
-        if key not in self._rows:
-            self._rows[key] = outcomes(program, balls, most)
-        return tuple(values[local] for values in self._rows[key])
+        # The components of a row come of the same numbers.
+        row = (name, ctx.prec, *(index[:1] if self.equation.rowwise else index))
+        if row not in self._rows:
+            self._rows[row] = outcomes(program, balls, min(MOST_RUNS, max(2, BALL_RUNS // size)))
+        return tuple(values[local] for values in self._rows[row])
 
     def _of_numbers(self, form: Form, balls: RoundedBalls, numbers: Sequence[float]) -> tuple[Outcome, ...]:
         def program(ops: BranchingBalls) -> Outcome:

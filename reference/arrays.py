@@ -832,9 +832,7 @@ class RoundedArrays(HandWritten):
         magnitude = magnitude.sum(axis=axis, keepdims=keepdims) * _ENLARGED
         propagated = 0.0 if r is None else np.broadcast_to(r, x.shape).sum(axis=axis, keepdims=keepdims) * _ENLARGED
         # Sums of numbers of a format do not underflow; a partial sum that is subnormal may be flushed.
-        count: Any = k - 1
-        if self.narrow:  # x + 0 = x
-            count = np.maximum((~_exact_zeros(x)).sum(axis=axis, keepdims=keepdims) - 1, 0)
+        count = np.maximum((~_exact_zeros(x)).sum(axis=axis, keepdims=keepdims) - 1, 0)  # x + 0 = x
         error = self._accumulated(count, self.unit, self.smallest_normal, magnitude)
         radius = np.asarray(propagated + error)
         if self.narrow and k > 1:  # accumulated in float32 and rounded once: sharper by far, but for very few terms

@@ -25,6 +25,7 @@ from gradconform.reference.rounded import (
     ANYTHING,
     NAN,
     NEGATIVE,
+    OVERFLOWED,
     POSITIVE,
     ZERO,
     Numbers,
@@ -123,7 +124,7 @@ def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls, most
     scripts: list[tuple[int, ...]] = [()]
     while scripts:
         if len(found) == most:
-            nothing = Rounded(balls, ZERO, ZERO, ANYTHING | POSITIVE | NEGATIVE | NAN)
+            nothing = Rounded(balls, ZERO, ZERO, ANYTHING | OVERFLOWED)
             first = found[0]
             return (*found, np.full(first.shape, nothing, dtype=object) if isinstance(first, np.ndarray) else nothing)
         decisions = _Decisions(scripts.pop())
@@ -183,13 +184,17 @@ class BranchingBalls(RoundedBalls):
         if not any(isinstance(o, Special) for o in operands):
             return self._settled(name, operands, operation(*operands))
         if any(isinstance(o, Rounded) and o.specials & ANYTHING for o in operands):
-            return Rounded(self, ZERO, ZERO, ANYTHING)
+            return self._anything()
         signs = [[o.value] if isinstance(o, Special) else list(representatives(o.folded())) for o in operands]
         found = {repr(v): v for values in itertools.product(*signs) for v in ieee(name, *values)}
         values = [found[key] for key in sorted(found)]
         choice = self.decisions.decide((name, *map(_digits, operands)), len(values)) if len(values) > 1 else 0
         value = values[choice]
         return self.given(value) if math.isfinite(value) else Special(self, value)
+
+    def _anything(self) -> Rounded:
+        """What IEEE makes of a special and a number of which nothing is known: any number, infinity or NaN."""
+        return Rounded(self, ZERO, ZERO, ANYTHING | OVERFLOWED)
 
     def _summed(self, name: str, operation: Callable[..., Rounded], *lists: Sequence[Outcome]) -> Outcome:
         """A sum, of terms or of products, of which some are specials."""
@@ -198,7 +203,7 @@ class BranchingBalls(RoundedBalls):
             flat = [t for terms in lists for t in terms]
             return self._settled(name, flat, operation(*lists))
         if any(isinstance(t, Rounded) and t.specials & ANYTHING for terms in lists for t in terms):
-            return Rounded(self, ZERO, ZERO, ANYTHING)
+            return self._anything()
         if len(lists) == 1:
             return Special(self, sum(t.value for t in specials))
         # Of products none is finite, and which it is would be asked of the sign of each factor.
@@ -303,8 +308,9 @@ class BranchingBalls(RoundedBalls):
         return self._settled("divide", (x, total), super().over_total(x, total, least))
 
     def part_of(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
-        if isinstance(x, Special) or isinstance(total, Special):
-            return self.divide(x, total)
+        quotient = self.over_total(x, total, least)  # decided once: the same is asked of it below
+        if isinstance(quotient, Special):
+            return quotient
         return self._settled("divide", (x, total), super().part_of(x, total, least))
 
     def dot(

@@ -158,6 +158,21 @@ def test_a_division_by_what_is_zero_to_every_bit_still_admits_the_nan_that_it_ma
     assert admitted(found, 0.5, -1.0) == []
 
 
+def test_an_infinity_and_what_nothing_is_known_of_may_make_an_infinity_or_nan() -> None:
+    for program in (lambda ops, x: x * ops.given(math.inf), lambda ops, x: ops.total_of([x, ops.given(math.inf)])):
+        found = outcomes(lambda ops, of=program: of(ops, Rounded(ops, arb(0), arb(0), ANYTHING)), SINGLE)
+        assert decision(2.0, found) == "unknown"
+        assert admitted(found, math.inf, math.nan) == pytest.approx([math.inf, math.nan], nan_ok=True)
+
+
+def test_a_part_of_a_sum_that_may_overflow_is_a_number_or_what_ieee_gives() -> None:
+    def part(ops: Any) -> Any:
+        e = ops.exp(edge(ops))
+        return ops.part_of(e, ops.total_of([e, ops.given(1.0)]), arb(1))
+
+    assert said(outcomes(part, SINGLE)) == ["0", "1", "nan"]
+
+
 def test_of_a_program_with_too_many_runs_no_more_is_said_and_infinities_are_admitted() -> None:
     def of_exponentials(count: int, most: int = MOST_RUNS) -> tuple[Any, ...]:
         return outcomes(
