@@ -384,7 +384,8 @@ class RoundedArrays(HandWritten):
     # Operations -------------------------------------------------------------------------------------------------------
 
     def add(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
-        a, b = a.folded(), b.folded()
+        if a.spread is not None or b.spread is not None:
+            return self._set(self.add(a.folded(), b.folded()), _width(a) + _width(b))
         mid = self.mids.add(a.mid, b.mid)
         ra, rb = self._operand(a), self._operand(b)
         propagated = ra if rb is None else rb if ra is None else ra + rb
@@ -409,21 +410,22 @@ class RoundedArrays(HandWritten):
             mid = self.mids.multiply(a.mid, b.mid)
             return self._round(mid, propagated, (a, b), self.balls.multiply, ranged=True)
 
+    def _set(self, whole: RoundedArray, spread: Any) -> RoundedArray:
+        """The set of the results, each rounded, of a `whole` that counts the set's half width as an error.
+
+        What is left of that error is rounding; the difference is itself rounded.
+        """
+        spread = np.broadcast_to(spread, whole.shape)
+        left = np.maximum(whole.radii() - spread, 0.0) + 2.0**-51 * spread
+        radius = np.where(spread > 0, left, whole.radii())
+        return RoundedArray(self, whole.mid, radius, spread, whole.specials, excess=whole.excess)
+
     def _multiply_set(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
         """A product where one factor is a set: the set of the products, each rounded."""
         if a.spread is None:
             a, b = b, a
         b = b.folded()
-        assert a.spread is not None
-        bare = RoundedArray(self, a.mid, a.radius, None, a.specials)
-        product = self.multiply(bare, b)
-        wide = self.multiply(a.folded(), b)
-        spread = a.spread * np.abs(b.high)
-        # `wide` counts the spread as an error: what is left of it is rounding. The difference is itself rounded.
-        left = np.maximum(wide.radii() - spread, 0.0) + 2.0**-51 * spread
-        radius = np.where(a.spread > 0, left, product.radii())
-        specials = wide.specials if product.specials is None else product.specials
-        return RoundedArray(self, product.mid, radius, spread, specials)
+        return self._set(self.multiply(a.folded(), b), _width(a) * np.abs(b.high))
 
     def square(self, a: RoundedArray) -> RoundedArray:
         a = a.folded()
@@ -824,7 +826,9 @@ class RoundedArrays(HandWritten):
 
     def _sum(self, x: RoundedArray, axis: int | None, keepdims: bool) -> RoundedArray:
         """A sum of k terms in any order: errs by at most (k − 1)·u·Σ|terms| (hypothesis 2)."""
-        x = x.folded()
+        if x.spread is not None:
+            width = np.broadcast_to(x.spread, x.shape).sum(axis=axis, keepdims=keepdims)
+            return self._set(self._sum(x.folded(), axis, keepdims), width)
         k = int(np.prod(x.shape)) if axis is None else x.shape[axis]
         mid = self.mids.sum(x.mid, axis, keepdims)
         r = self._operand(x)
@@ -893,11 +897,16 @@ class RoundedArrays(HandWritten):
         C. P. Jeannerod and S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J.
         Matrix Anal. Appl. 34 (2013): k·u and no γ_k.
         """
+        if any(x is not None and x.spread is not None for x in (a, b, bias)):
+            width = _width(a) @ np.abs(b.high) + np.abs(a.high) @ _width(b)
+            if bias is not None:
+                width = width + _width(bias)
+            folded = None if bias is None else bias.folded()
+            return self._set(self._inner_products(a.folded(), b.folded(), folded, own), width)
         quick = self._plain_products(a, b, bias)
         if quick is not None:
             return quick
         narrow = self.narrow and not own
-        a, b = a.folded(), b.folded()
         terms = a.shape[1] + (bias is not None)
         size_a, size_b = np.abs(a.high), np.abs(b.high)
         ra, rb = self._operand(a), self._operand(b)
@@ -912,7 +921,6 @@ class RoundedArrays(HandWritten):
                 left = self._bound(np.broadcast_to(ra, a.shape), top_b)
                 propagated = left if propagated is None else propagated + left
             if bias is not None:
-                bias = bias.folded()
                 r = self._operand(bias)
                 magnitude = magnitude + (np.abs(bias.high) if r is None else np.abs(bias.high) + r)
                 if r is not None:
@@ -1012,6 +1020,11 @@ def _tiny(x: Array) -> bool:
 def _spread_over(x: RoundedArray, shape: tuple[int, ...]) -> Bits | None:
     """The specials of a column, for each component of its row."""
     return None if x.specials is None else np.broadcast_to(x.specials, shape)
+
+
+def _width(x: RoundedArray) -> Array:
+    """Half the width of the sets that the elements stand for; 0 of what is none."""
+    return np.zeros(x.shape) if x.spread is None else np.asarray(np.broadcast_to(x.spread, x.shape))
 
 
 def _exact_zeros(x: RoundedArray) -> Any:

@@ -165,6 +165,8 @@ class BranchingBalls(RoundedBalls):
 
     def _settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
         """The result, decided: a ball, or exactly one of its specials."""
+        if isinstance(result, Special):  # a set's operation was decided as that of its folded operands
+            return result
         if not (result.exact.is_finite() and result.radius.is_finite()):  # beyond even a ball's exponents, or n/0
             return Rounded(self, ZERO, ZERO, ANYTHING | result.specials)
         if not result.specials or result.specials & ANYTHING:
@@ -174,6 +176,9 @@ class BranchingBalls(RoundedBalls):
             which = self.decisions.decide(("which", name, *map(_digits, operands)), len(kinds)) if len(kinds) > 1 else 0
             return Special(self, kinds[which])
         return Rounded(self, result.exact, result.radius, 0, result.spread)
+
+    def _set(self, whole: Outcome, spread: arb) -> Outcome:
+        return whole if isinstance(whole, Special) else super()._set(whole, spread)
 
     def _overflows(self, name: str, operands: Sequence[Rounded], certain: bool) -> bool:
         """Whether in this run the result is a special; `certain`: unless the program computes in a wider format."""

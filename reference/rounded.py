@@ -269,7 +269,8 @@ class RoundedBalls(HandWritten):
         return Rounded(self, truth.exact, (x.radius + gap).upper(), x.specials, truth.spread)
 
     def add(self, a: Rounded, b: Rounded) -> Rounded:
-        a, b = a.folded(), b.folded()
+        if not (a.spread.is_zero() and b.spread.is_zero()):
+            return self._set(self.add(a.folded(), b.folded()), a.spread + b.spread)
         exactly = ZERO if a.is_zero() or b.is_zero() else None  # x + 0 = x
         result = self._round(a.exact + b.exact, self._operand(a) + self._operand(b), error=exactly)
         return self._with_specials(result, "add", a, b) if a.specials | b.specials else result
@@ -284,9 +285,10 @@ class RoundedBalls(HandWritten):
     def _multiply_set(self, a: Rounded, b: Rounded) -> Rounded:
         """A product where one factor is a set: the set of the products, each rounded."""
         a, b = (a, b.folded()) if not a.spread.is_zero() else (b, a.folded())
-        whole = self.multiply(a.folded(), b)
-        spread = a.spread * abs(b.exact)
-        # `whole` counts the spread as an error; what is left of it is rounding, and the other factor's own radius.
+        return self._set(self.multiply(a.folded(), b), a.spread * abs(b.exact))
+
+    def _set(self, whole: Rounded, spread: arb) -> Rounded:
+        """The set of the results, each rounded, of a `whole` that counts the set's half width as an error."""
         return Rounded(self, whole.exact, positive(whole.radius - spread), whole.specials, spread)
 
     def square(self, a: Rounded) -> Rounded:
@@ -342,7 +344,9 @@ class RoundedBalls(HandWritten):
         Numbers of a format do not underflow when they are added; a subnormal partial sum may be flushed. A 16-bit sum
         may be accumulated in float32 and rounded once (hypothesis 3): sharper by far, but for very few terms.
         """
-        terms = [t.folded() for t in terms]
+        if any(not t.spread.is_zero() for t in terms):
+            width = sum((t.spread for t in terms), ZERO)
+            return self._set(self.total_of([t.folded() for t in terms]), width)
         radii = [self._operand(t) for t in terms]
         exact, propagated = sum((t.exact for t in terms), ZERO), sum(radii, ZERO)
         magnitude = sum((abs(t.exact) for t in terms), ZERO) + propagated
@@ -428,7 +432,12 @@ class RoundedBalls(HandWritten):
         In a 16-bit format the terms are accumulated in float32 or wider and rounded once (hypothesis 3); `own`
         accumulates them in the format itself.
         """
-        a, b = [x.folded() for x in a], [x.folded() for x in b]
+        width = ZERO if bias is None else bias.spread
+        for x, y in zip(a, b, strict=True):
+            width += x.spread * abs(y.exact) + abs(x.exact) * y.spread
+        if not width.is_zero():
+            folded = None if bias is None else bias.folded()
+            return self._set(self.dot([x.folded() for x in a], [y.folded() for y in b], folded, own), width)
         exact, propagated, magnitude = ZERO, ZERO, ZERO
         for x, y in zip(a, b, strict=True):
             rx, ry = self._operand(x), self._operand(y)
@@ -438,7 +447,6 @@ class RoundedBalls(HandWritten):
             magnitude += (abs(x.exact) + rx) * (abs(y.exact) + ry)
         terms = [*a, *b]
         if bias is not None:
-            bias = bias.folded()
             terms.append(bias)
             exact, propagated = exact + bias.exact, propagated + self._operand(bias)
             magnitude += abs(bias.exact) + self._operand(bias)

@@ -376,6 +376,24 @@ def test_the_word_and_the_number_agree() -> None:
         assert (certified[rows.verdict.isin(["vacuous", "ill-conditioned"])] <= 0).all()
 
 
+@pytest.mark.parametrize(
+    ("gradient", "verdict"),
+    [([0.0, 0.0], "conforms"), ([-0.3, -0.7], "conforms"), ([-0.15, -0.1], "conforms"), ([-0.31, 0.0], "deviates")],
+)
+def test_a_whole_gradient_through_a_kink_is_a_set(gradient: list[float], verdict: str) -> None:
+    """relu at 0 under a loss with the slope −1: ∂E/∂W1 is anything from −x to 0, and the set is printed."""
+    layers = [([[0.0, 0.0]], [0.0], "relu"), ([[1.0]], None, "identity")]
+    case = gc.network_case("field/dead", layers=layers, loss="l1", inputs=[[0.3, 0.7]], targets=[[1.0]], rate=0.5)
+    found = {"W1": np.array([gradient]), "b1": np.array([0.0]), "W2": np.array([[0.0]])}
+    rows = _judged(reporting({}, loss=1.0, gradient=found), case, "float64")
+    row = rows[(rows.level == "whole") & (rows.quantity == "dE/dW1")].iloc[0]
+    assert row.verdict == verdict
+    if verdict == "conforms":
+        assert (row.formula, row.max_ulp) == ("kink", 0.0)
+        assert row.truth.startswith("[-0.")
+        assert row.truth.endswith(", 0]")
+
+
 @pytest.mark.parametrize(("do1", "verdict"), [(None, "lost"), (0.0, "conforms")])
 def test_a_gradient_through_a_saturated_output_is_true_to_the_slope_or_to_the_adjoint_that_was_reported(
     do1: float | None, verdict: str
