@@ -32,7 +32,9 @@ def reference_may(module: str) -> bool:
 
 
 def adapters_may(module: str) -> bool:
-    return top(module) != "gradconform" or within(module, "gradconform.adapters", "gradconform.reference.cases")
+    own = ("gradconform.adapters", "gradconform.reference.cases", "gradconform.reference.formats")
+    records = ("gradconform.reference.programs.record", "gradconform.reference.programs.run")
+    return top(module) != "gradconform" or within(module, *own, *records)
 
 
 def reports_may(module: str) -> bool:

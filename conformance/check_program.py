@@ -1,0 +1,206 @@
+"""A recorded run before the judge: formula, execution and accuracy of every gradient.
+
+The formula is the backward record without rounding, held against the derivative of the forward record by reverse mode,
+both over exact balls; the execution is what was returned, held against the backward record in rounded balls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from flint import arb
+
+from gradconform.reference.exact import power_of_two, precision, to_float
+from gradconform.reference.formats import Format
+from gradconform.reference.judge import FORMULA, PRECISION_CAP, Candidate, Formula, Judgement, judge, verdict_of
+from gradconform.reference.outcomes import Outcome, _Decisions, apart
+from gradconform.reference.profiles import Profile
+from gradconform.reference.programs.allowance import Allowed
+from gradconform.reference.programs.exact import Exact
+from gradconform.reference.programs.record import Ids, Numbers
+from gradconform.reference.programs.run import Run, Tensor
+from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
+
+#: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
+#: leave less than p + 3.
+FIRST, DECIDED = 160, 40
+#: Ways through a program's overflows that are followed.
+MOST_PATHS = 32
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What is said of one argument's gradient by one route."""
+
+    argument: str
+    route: str
+    judgement: Judgement
+    #: Leading bits to which the formula is known to be right; infinite where both are exact.
+    formula_bits: float
+    ties: int = 0
+
+
+class Truth:
+    """The derivative by reverse mode over the forward record, and what the backward record is without rounding."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        bits = FIRST
+        while True:
+            with precision(bits):
+                self.bits = bits
+                self.point, self.ties = self._derivative(ties=False, literals=False)
+                self.program_point = self._program(literals=False)
+            if bits >= PRECISION_CAP or self._accurate():
+                break
+            bits *= 2
+        with precision(bits):
+            literals = bool(run.forward.literals or run.backward.literals)
+            self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
+            self.program = self._program(literals=True) if literals else self.program_point
+
+    def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
+        run = self.run
+        exact = Exact(run.forward, literals=literals).evaluate()
+        seeds: dict[int, arb] = {}
+        for outputs, cotangents in zip(run.outputs, run.cotangents, strict=True):
+            for i, c in zip(outputs.ravel().tolist(), run.backward.held[cotangents].ravel().tolist(), strict=True):
+                seeds[i] = seeds[i] + arb(c) if i in seeds else arb(c)
+        adjoints = exact.pull(seeds, ties)
+        return [[adjoints.get(i, ZERO) for i in a.ids.ravel().tolist()] for a in run.arguments], len(exact.ties)
+
+    def _program(self, literals: bool) -> list[list[arb]]:
+        exact = Exact(self.run.backward, literals=literals).evaluate()
+        return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
+
+    def _accurate(self) -> bool:
+        """Whether every number is known to p + 3 bits, or cannot be known better."""
+        for number, argument in enumerate(self.run.arguments):
+            for component in range(argument.ids.size):
+                x, y = self.point[number][component], self.program_point[number][component]
+                off = x.rad() + y.rad()
+                if off.is_finite() and self._bits(number, component, off) < argument.format.precision + 3:
+                    return False
+        return True
+
+    def _bits(self, number: int, component: int, off: arb) -> float:
+        """Leading bits to which something that is `off` is known: of the number, or of what is lost beside its tensor.
+
+        A derivative that is 0 by cancellation has no leading bits: it is known to u of the tensor's largest number, or
+        to the format's smallest.
+        """
+        if not off > 0:
+            return math.inf
+        format = self.run.arguments[number].format
+        largest = max((abs(x).upper() for x in self.point[number] if x.is_finite()), default=ZERO)
+        size = larger(abs(self.point[number][component]).upper(), largest * power_of_two(-format.precision))
+        size = larger(size, power_of_two(format.emin - format.precision + 1))
+        return to_float((size / off).log() / arb.const_log2())
+
+    def formula(self, number: int, component: int, format: Format) -> tuple[Formula, float]:
+        """What is to be said of one component's formula, and to how many bits."""
+        truth, program = self.set[number][component], self.program[number][component]
+        point, at = self.point[number][component], self.program_point[number][component]
+        if not point.is_finite():
+            return ("singular" if self.bits < PRECISION_CAP or point.is_nan() else "unknown"), math.inf
+        if not at.is_finite():
+            return "undefined", math.inf
+        if not truth.overlaps(program):
+            return "wrong", math.inf
+        needed = format.precision + 3
+        if self._bits(number, component, at.rad() + point.rad()) < needed:
+            return "unknown", self._bits(number, component, at.rad() + point.rad())
+        known = self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad()))
+        if known < min(needed, DECIDED):
+            return "unknown", known
+        return ("kink" if self.ties and not at.overlaps(point) else "right"), known
+
+
+def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
+    """One judgement for every argument and route."""
+    truth = Truth(run)
+    forms = max((len(s.forms) for s in run.backward.steps), default=1) or 1
+    candidates = list(_candidates(run, profile, forms, truth.bits))
+    for number, argument in enumerate(run.arguments):
+        centres = [_truth(x, argument.format, profile) for x in truth.set[number]] if truth.ties else [
+            _truth(x, argument.format, profile) for x in truth.point[number]]  # fmt: skip
+        for route, returned in run.returned.items():
+            yield _judged(run, truth, number, argument, route, returned[number], candidates, centres)
+
+
+def _truth(x: arb, format: Format, profile: Profile) -> Rounded:
+    """A truth as the judge reads it: a ball whose radius is no rounding, or the middle and half width of a set."""
+    ops = RoundedBalls(format, profile)
+    if not x.is_finite():
+        return Rounded(ops, ZERO, ZERO, ANYTHING)
+    if x.rel_accuracy_bits() > 40 or x.rad() == 0:
+        return Rounded(ops, x)
+    return Rounded(ops, x.mid(), ZERO, 0, x.rad())
+
+
+def _candidates(
+    run: Run, profile: Profile, forms: int, bits: int
+) -> Iterator[tuple[str, list[list[tuple[Outcome, ...]]]]]:
+    """What each program may give: 16-bit sums in float32 before any, and each of the kernels' forms."""
+    narrow = any(a.format.precision < 24 for a in run.arguments)
+    for sums in ("wide", "any") if narrow else ("any",):
+        for form in range(forms):
+            name = (
+                "recorded"
+                + (f", form {form + 1}" if forms > 1 else "")
+                + (", sums in the dtype" if sums == "any" and narrow else "")
+            )
+            with precision(bits):
+                yield name, _outcomes(run, profile, sums, form)
+
+
+def _outcomes(run: Run, profile: Profile, sums: str, form: int) -> list[list[tuple[Outcome, ...]]]:
+    """Every path's outcomes, by argument and component; the one without overflow first."""
+    found: list[list[list[Outcome]]] = [[[] for _ in range(a.ids.size)] for a in run.arguments]
+    scripts: list[tuple[int, ...]] = [()]
+    paths = 0
+    while scripts and paths < MOST_PATHS:
+        decisions = _Decisions(scripts.pop())
+        allowed = Allowed(run.backward, profile, decisions, sums, form).evaluate()  # type: ignore[arg-type]
+        for number, (argument, ids) in enumerate(zip(run.arguments, run.results, strict=True)):
+            ops = allowed.arithmetics[argument.format.name]
+            for component, i in enumerate(ids.ravel().tolist()):
+                found[number][component].append(allowed.value(i, ops))
+        scripts += decisions.alternatives()
+        paths += 1
+    return [[tuple(values) for values in of] for of in found]
+
+
+def _judged(
+    run: Run,
+    truth: Truth,
+    number: int,
+    argument: Tensor,
+    route: str,
+    returned: Numbers,
+    candidates: Sequence[tuple[str, list[list[tuple[Outcome, ...]]]]],
+    centres: Sequence[Rounded],
+) -> Gradient:
+    got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
+    of = [Candidate(name, outcomes[number]) for name, outcomes in candidates]
+    with precision(truth.bits):
+        judgement = judge(got, of, argument.format, centres)
+        formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
+    formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
+    bits = min((b for _, b in formulas), default=math.inf)
+    execution = judgement.execution or "within"
+    if judgement.formula == "unknown" and execution != "undecided":
+        execution = "outside"
+    judgement = replace(
+        judgement,
+        formula=formula,
+        execution=execution,
+        verdict=verdict_of(formula, execution, judgement.accuracy or "certified"),
+    )
+    return Gradient(argument.name, route, judgement, bits, truth.ties)
+
+
+__all__ = ["Gradient", "Ids", "Truth", "apart", "gradients"]

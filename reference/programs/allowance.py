@@ -1,0 +1,314 @@
+"""A record with rounding: what its program may hold for every number, under the hypotheses of a profile.
+
+The project's one arithmetic of rounded balls evaluates every step in the step's own format. Where an operation may
+overflow the run splits in two, as in `outcomes`: a program gives the infinities and NaN of its own paths and no others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from types import MappingProxyType
+
+from flint import arb
+
+from gradconform.reference.formats import FORMATS, Format
+from gradconform.reference.outcomes import BranchingBalls, Outcome, Special, _Decisions
+from gradconform.reference.profiles import Profile
+from gradconform.reference.programs.exact import pairs, rows
+from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
+from gradconform.reference.programs.record import Decision, Record, Step
+from gradconform.reference.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums, larger
+
+
+@cache
+def with_table(profile: Profile) -> Profile:
+    """The profile, with the table's K for every function that it does not name itself."""
+
+    def full(name: str, ulps: Mapping[str, float]) -> Mapping[str, float]:
+        half = name in ("float16", "bfloat16")
+        table = {f.name: f.half if half else f.ulps for f in FUNCTIONS.values() if f.ulps is not None}
+        return MappingProxyType({**table, **ulps})
+
+    return replace(profile, ulps=MappingProxyType({n: full(n, u) for n, u in profile.ulps.items()}))
+
+
+class Allowed:
+    """What a program may hold for each number of its record, by id.
+
+    `given` numbers, those of `held` by default, are known exactly. `form` says which of a kernel's accepted forms is
+    followed: the number-th, or its last where it has fewer. `sums` is as in `RoundedBalls`.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        profile: Profile,
+        decisions: _Decisions | None = None,
+        sums: Sums = "any",
+        form: int = 0,
+        given: Mapping[int, float] | None = None,
+    ) -> None:
+        self.record, self.form = record, form
+        self.decisions = decisions or _Decisions()
+        constants = with_table(profile)
+        self.arithmetics = {
+            name: BranchingBalls(RoundedBalls(format, constants, sums), self.decisions)
+            for name, format in FORMATS.items()
+        }
+        self.values: list[Outcome | None] = [None] * record.size
+        self.given = dict(given or {})
+        self._same: dict[int, int] = {}
+        #: Choices whose decision the rounding leaves open.
+        self.open: set[int] = set()
+
+    def value(self, i: int, ops: BranchingBalls) -> Outcome:
+        """A number as the arithmetic of a step reads it."""
+        found = self.values[i]
+        if found is None:
+            x = self.given.get(i, float(self.record.held[i]))
+            found = self.values[i] = self._number(x, ops)
+        if isinstance(found, Special):
+            return Special(ops, found.value)
+        return found if found.arithmetic is ops else ops.read(found.under(ops))
+
+    @staticmethod
+    def _number(x: float, ops: BranchingBalls) -> Outcome:
+        if not math.isfinite(x) or ops.format.holds(x):
+            return ops.given(x)
+        return ops.constant(arb(x))  # a literal that the format does not hold
+
+    def evaluate(self, steps: Iterable[Step] | None = None) -> Allowed:
+        for step in self.record.steps if steps is None else steps:
+            _RULES[step.kind](self, step, self.arithmetics[step.format.name])
+        return self
+
+    def _store(self, step: Step, values: Iterable[Outcome]) -> None:
+        for i, value in zip(step.out.ravel().tolist(), values, strict=True):
+            self.values[i] = value
+
+    # Steps ------------------------------------------------------------------------------------------------------------
+
+    def _map(self, step: Step, ops: BranchingBalls) -> None:
+        operands = [o.ravel().tolist() for o in step.operands]
+        function = _OPERATIONS.get(step.function)
+
+        def of(ids: tuple[int, ...]) -> Outcome:
+            if step.function == "multiply" and ids[0] == ids[1]:
+                return ops.square(self.value(ids[0], ops))
+            x = [self.value(i, ops) for i in ids]
+            return function(ops, *x) if function else general(ops, step.function, x)
+
+        self._store(step, map(of, zip(*operands, strict=True)))
+
+    def _sop(self, step: Step, ops: BranchingBalls) -> None:
+        plain = len(step.operands) == 1
+
+        def of(terms: Sequence[tuple[int, int]]) -> Outcome:
+            left = [self.value(i, ops) for i, _ in terms]
+            if len(terms) == 1 and plain:
+                return left[0]
+            return ops.total_of(left) if plain else ops.dot(left, [self.value(j, ops) for _, j in terms])
+
+        self._store(step, (of(terms) if terms else ops.given(0.0) for terms in pairs(step)))
+
+    def _product(self, step: Step, ops: BranchingBalls) -> None:
+        def of(row: Sequence[int]) -> Outcome:
+            found = self.value(row[0], ops)
+            for i in row[1:]:
+                found = ops.multiply(found, self.value(i, ops))
+            return found
+
+        # In whatever order: the first order of magnitude is the same for all, and K·u a factor is what is allowed.
+        self._store(step, map(of, rows(step.operands[0])))
+
+    def _extreme(self, step: Step, ops: BranchingBalls) -> None:
+        def of(number: int, row: Sequence[int]) -> Outcome:
+            ids = list(dict.fromkeys(self._root(i) for i in row))
+            values = {i: self.value(i, ops) for i in ids}
+            candidates = self._largest(values, 1 if step.kind == "maximum" else -1)
+            if len(candidates) == 1:
+                self._same[number] = candidates[0]  # `x == max(x)` compares a number with itself
+                return values[candidates[0]]
+            found = values[candidates[0]]
+            for i in candidates[1:]:
+                other = values[i]
+                found = ops.maximum(found, other) if step.kind == "maximum" else -ops.maximum(-found, -other)
+            return found
+
+        outs = step.out.ravel().tolist()
+        self._store(step, (of(n, row) for n, row in zip(outs, rows(step.operands[0]), strict=True)))
+
+    def _largest(self, values: Mapping[int, Outcome], sign: int) -> list[int]:
+        """Those of a row that a program may find the largest: what is certainly below another is left out."""
+        nan = [i for i, v in values.items() if isinstance(v, Special) and math.isnan(v.value)]
+        unknown = [i for i, v in values.items() if isinstance(v, Rounded) and v.specials & ANYTHING]
+        if nan or unknown:
+            return (nan or unknown)[:1]
+        infinite = [i for i, v in values.items() if isinstance(v, Special) and v.value * sign > 0]
+        if infinite:
+            return infinite[:1]
+        finite = {i: v.folded() for i, v in values.items() if isinstance(v, Rounded)}
+        if not finite:
+            return list(values)[:1]
+        least = max((sign * v.exact - v.radius for v in finite.values()), key=lambda x: float(x.mid()))
+        kept = [i for i, v in finite.items() if not sign * v.exact + v.radius < least]
+        best = max(kept, key=lambda i: float((sign * finite[i].exact).mid()))
+        exactly = [i for i in kept if i != best and not (finite[i].radius.is_zero() and finite[best].radius.is_zero()
+                                                          and finite[i].exact == finite[best].exact)]  # fmt: skip
+        return [best, *exactly]
+
+    def _root(self, i: int) -> int:
+        while i in self._same:
+            i = self._same[i]
+        return i
+
+    def _choose(self, step: Step, ops: BranchingBalls) -> None:
+        assert step.first is not None
+        assert step.decided is not None
+        a, b = (o.ravel().tolist() for o in step.operands)
+
+        def of(first: bool, decision: int, i: int, j: int) -> Outcome:
+            taken, other = (i, j) if first else (j, i)
+            chosen = self.value(taken, ops)
+            if taken == other or not decision or not self._may_differ(decision, ops):
+                return chosen
+            self.open.add(decision)
+            beside = self.value(other, ops)
+            if isinstance(chosen, Special) or isinstance(beside, Special):
+                return chosen if ops.decisions.decide(("side", decision), 2) == 0 else beside
+            return ops._either(chosen, beside)
+
+        given = zip(step.first.ravel().tolist(), step.decided.ravel().tolist(), a, b, strict=True)
+        self._store(step, (of(*each) for each in given))
+
+    def _may_differ(self, number: int, ops: BranchingBalls) -> bool:
+        """Whether the program may decide otherwise than the run did, as far as the rounding says."""
+        decision = self.record.decisions[number]
+        if decision.parts:
+            return any(self._may_differ(part, ops) for part in decision.parts)
+        return self._open(decision, ops)
+
+    def _open(self, decision: Decision, ops: BranchingBalls) -> bool:
+        if decision.relation is None or self._root(decision.left) == self._root(decision.right):
+            return False
+        x, y = self.value(decision.left, ops), self.value(decision.right, ops)
+        if isinstance(x, Special) or isinstance(y, Special):
+            return False
+        if (x.specials | y.specials) & ANYTHING:
+            return True
+        both = x.radius + y.radius
+        return not both.is_zero() and not abs(x.exact - y.exact) > both
+
+    def _fused(self, step: Step, ops: BranchingBalls) -> None:
+        form = step.forms[min(self.form, len(step.forms) - 1)]
+        self.evaluate(form.steps)
+        self._store(step, (self.value(i, ops) for i in form.results.ravel().tolist()))
+
+
+_RULES: dict[str, Callable[[Allowed, Step, BranchingBalls], None]] = {
+    "map": Allowed._map,
+    "sop": Allowed._sop,
+    "product": Allowed._product,
+    "maximum": Allowed._extreme,
+    "minimum": Allowed._extreme,
+    "choose": Allowed._choose,
+    "fused": Allowed._fused,
+}
+
+
+# Scalar functions -----------------------------------------------------------------------------------------------------
+
+
+def _divide(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
+    """a/b, or as compilers have it by a constant or a repeated divisor, a·(1/b): one rounding more."""
+    found = ops.divide(a, b)
+    if isinstance(found, Special) or found.specials:
+        return found
+    more = ops.unit * (1 + ops.unit) * (abs(found.exact) + found.radius)
+    return Rounded(ops, found.exact, found.radius + more, 0, found.spread)
+
+
+def _power(ops: BranchingBalls, x: Outcome, y: Outcome) -> Outcome:
+    """x^y; of small whole exponents by products."""
+    if isinstance(y, Rounded) and y.radius.is_zero() and y.exact.is_integer() and 0 < abs(y.exact) <= 16:
+        n = int(float(y.exact))
+        found = x
+        for k in range(abs(n) - 1):
+            found = ops.square(x) if k == 0 else ops.multiply(found, x)
+        return found if n > 0 else ops.divide(ops.given(1.0), found)
+    return general(ops, "power", [x, y])
+
+
+def _converted(ops: BranchingBalls, x: Outcome) -> Outcome:
+    if isinstance(x, Special):
+        return x
+    x = x.folded()
+    found = ops._round(x.exact, x.radius)
+    return ops._settled("round", (x,), Rounded(ops, found.exact, found.radius, found.specials | x.specials))
+
+
+_OPERATIONS: dict[str, Callable[..., Outcome]] = {
+    "negative": lambda ops, x: -x,
+    "add": lambda ops, x, y: ops.add(x, y),
+    "subtract": lambda ops, x, y: ops.add(x, ops.negative(y)),
+    "multiply": lambda ops, x, y: ops.multiply(x, y),
+    "divide": _divide,
+    "square": lambda ops, x: ops.square(x),
+    "reciprocal": lambda ops, x: ops.divide(ops.given(1.0), x),
+    "power": _power,
+    "round": _converted,
+    "absolute": lambda ops, x: ops.absolute(x),
+    **{
+        name: (lambda ops, x, name=name: getattr(ops, name)(x))
+        for name in (
+            "exp",
+            "expm1",
+            "log",
+            "log1p",
+            "tanh",
+            "erf",
+            "erfc",
+            "sin",
+            "cos",
+            "sinh",
+            "cosh",
+            "sqrt",
+            "sigmoid",
+        )
+    },
+}
+
+
+def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outcome:
+    """A function of the table: it moves by its partial derivatives over the operands' balls, and errs by K ulp."""
+    row = FUNCTIONS[name]
+    if any(isinstance(x, Special) for x in operands):
+        return Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)
+    x = [o.folded() for o in operands]
+    exact = row.ball(*[v.exact for v in x])
+    if any(v.specials & ANYTHING for v in x) or not exact.is_finite():
+        return Rounded(ops, exact, ZERO, ANYTHING | OVERFLOWED)
+    radii = [ops._operand(v) for v in x]
+    moved = ZERO
+    if not all(r.is_zero() for r in radii):
+        balls = [
+            arb(v.exact, r.upper()) if v.exact.is_exact() else v.exact + arb(0, r.upper())
+            for v, r in zip(x, radii, strict=True)
+        ]
+        over = row.ball(*balls)
+        slopes = row.partials(BALL_OPERATIONS, *balls, over)
+        for slope, r in zip(slopes, radii, strict=True):
+            if not r.is_zero():
+                moved += abs(slope).upper() * r
+        direct = abs(over - exact).upper()
+        if not moved.is_finite() or (direct.is_finite() and direct < moved):
+            moved = direct
+    if not moved.is_finite():
+        return Rounded(ops, exact, ZERO, ANYTHING | OVERFLOWED)
+    return ops._settled(name, x, ops._elementary(name, exact, moved))
+
+
+__all__ = ["Allowed", "Format", "general", "larger", "with_table"]

@@ -1,0 +1,284 @@
+"""A record without rounding: its numbers over exact balls, and its derivatives by reverse mode over its steps.
+
+Every tie (two equal numbers that are compared to choose, a corner of |x|, equal numbers in a maximum) has a slope of
+its own: anything from 0 to 1 of each side. With `ties` the derivative is the set of all of them, by interval
+evaluation; without, the middle of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flint import arb
+
+from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
+from gradconform.reference.programs.record import ONE, ZERO, Decision, Ids, Record, Relation, Step
+
+NOTHING, WHOLE = arb(0), arb(1)
+
+
+class Exact:
+    """The values of a record's numbers, by id, on the arguments that it had, or on `given` ones.
+
+    A kernel is what its definition says. A literal that looks rounded is a ball of one unit in its last place where
+    `literals` is true. Conversions to another format are not rounded.
+    """
+
+    def __init__(self, record: Record, given: Mapping[int, float] | None = None, literals: bool = True) -> None:
+        self.record, self.literals = record, literals
+        self.values: list[arb | None] = [None] * record.size
+        #: Decisions that are ties, or are taken otherwise without rounding; and the rows of equal largest numbers.
+        self.ties: set[Any] = set()
+        self._undecided: dict[int, bool] = {}
+        for i, x in (given or {}).items():
+            self.values[i] = arb(x)
+
+    def __getitem__(self, i: int) -> arb:
+        found = self.values[i]
+        if found is None:
+            x = float(self.record.held[i])
+            found = arb(x)
+            if self.literals and i in self.record.literals:
+                found = arb(x, abs(x) * self.record.literals[i])
+            self.values[i] = found
+        return found
+
+    def evaluate(self, steps: Iterable[Step] | None = None) -> Exact:
+        """All numbers of the steps, in their order."""
+        for step in self.record.steps if steps is None else steps:
+            _FORWARD[step.kind](self, step)
+        return self
+
+    # Forward ----------------------------------------------------------------------------------------------------------
+
+    def _store(self, step: Step, values: Iterable[arb]) -> None:
+        for i, value in zip(step.out.ravel().tolist(), values, strict=True):
+            self.values[i] = value
+
+    def _map(self, step: Step) -> None:
+        operands = [o.ravel().tolist() for o in step.operands]
+        if step.function == "absolute":
+            self._store(step, (abs(self[i]) for i in operands[0]))
+            return
+        value = FUNCTIONS[step.function].ball
+        self._store(step, (value(*[self[i] for i in ids]) for ids in zip(*operands, strict=True)))
+
+    def _sop(self, step: Step) -> None:
+        self._store(step, (self._sum(terms) for terms in pairs(step)))
+
+    def _sum(self, terms: Sequence[tuple[int, int]]) -> arb:
+        total = arb(0)
+        for i, j in terms:
+            total += self[i] if j == ONE else self[i] * self[j]
+        return total
+
+    def _product(self, step: Step) -> None:
+        def product(row: Sequence[int]) -> arb:
+            found = arb(1)
+            for i in row:
+                found *= self[i]
+            return found
+
+        self._store(step, map(product, rows(step.operands[0])))
+
+    def _extreme(self, step: Step) -> None:
+        self._store(step, (self[self._largest(step, row)[0]] for row in rows(step.operands[0])))
+
+    def _largest(self, step: Step, row: Sequence[int]) -> list[int]:
+        """The number that is taken, and all those that may be as large (as small), itself among them."""
+        ids = list(dict.fromkeys(row))
+        sign = 1 if step.kind == "maximum" else -1
+        best = ids[0]
+        for i in ids[1:]:
+            if sign * (self[i] - self[best]) > 0 or self[i].is_nan():
+                best = i
+        # What is infinite beside something finite is no tie.
+        tied = [i for i in ids if i != best and self[i].is_finite() and self[i].overlaps(self[best])]
+        if tied:
+            self.ties.add((step.kind, best, *tied))
+        return [best, *tied]
+
+    def _choose(self, step: Step) -> None:
+        assert step.first is not None
+        a, b = (o.ravel().tolist() for o in step.operands)
+        self._store(step, (self[i if f else j] for f, i, j in zip(step.first.ravel().tolist(), a, b, strict=True)))
+
+    def _fused(self, step: Step) -> None:
+        assert step.definition is not None
+        self.evaluate(step.definition.steps)
+        self._store(step, (self[i] for i in step.definition.results.ravel().tolist()))
+
+    # Decisions --------------------------------------------------------------------------------------------------------
+
+    def undecided(self, number: int) -> bool:
+        """Whether a decision is a tie, or another one without rounding than the run took."""
+        if number not in self._undecided:
+            decision = self.record.decisions[number]
+            found = any(map(self.undecided, decision.parts)) if decision.parts else self._tie(decision)
+            self._undecided[number] = found
+            if found:
+                self.ties.add(number)
+        return self._undecided[number]
+
+    def _tie(self, decision: Decision) -> bool:
+        if decision.relation in (None, "eq", "ne") or decision.left == decision.right:
+            return False  # what is asked to be equal is no corner
+        left, right = self[decision.left], self[decision.right]
+        if not (left.is_finite() and right.is_finite()):
+            return False
+        held = self.record.held
+        taken = holds(decision.relation, float(held[decision.left] - held[decision.right]))
+        for sign in (-1.0, 0.0, 1.0):
+            possible = (left < right, left == right or not (left < right or left > right), left > right)[int(sign) + 1]
+            if possible and (sign == 0.0 or holds(decision.relation, sign) != taken):
+                return True
+        return False
+
+    # Reverse mode -----------------------------------------------------------------------------------------------------
+
+    def pull(self, seeds: Mapping[int, arb], ties: bool = True) -> dict[int, arb]:
+        """Adjoints of every number that the seeded ones depend on: ∂(Σ seed·number)/∂number, by id."""
+        reverse = _Reverse(self, dict(seeds), ties)
+        reverse.through(self.record.steps)
+        return reverse.adjoints
+
+
+class _Reverse:
+    def __init__(self, exact: Exact, seeds: dict[int, arb], ties: bool) -> None:
+        self.exact, self.adjoints, self.ties = exact, seeds, ties
+
+    def give(self, i: int, x: arb) -> None:
+        self.adjoints[i] = self.adjoints[i] + x if i in self.adjoints else x
+
+    def share(self, of: int) -> arb:
+        """What one of several equal numbers may have of a slope."""
+        return arb(0.5, 0.5) if self.ties else arb(1) / of
+
+    def through(self, steps: Sequence[Step]) -> None:
+        for step in reversed(steps):
+            outs = step.out.ravel().tolist()
+            live = [(n, self.adjoints[i]) for n, i in enumerate(outs) if i in self.adjoints]
+            if live:
+                _BACKWARD[step.kind](self, step, live)
+
+    def _map(self, step: Step, live: list[tuple[int, arb]]) -> None:
+        operands = [o.ravel() for o in step.operands]
+        outs = step.out.ravel()
+        for n, w in live:
+            ids = [int(o[n]) for o in operands]
+            x = [self.exact[i] for i in ids]
+            if step.function == "absolute":
+                partials: tuple[Any, ...] = (self._sign(ids[0]),)
+            else:
+                partials = FUNCTIONS[step.function].partials(BALL_OPERATIONS, *x, self.exact[int(outs[n])])
+            for i, slope in zip(ids, partials, strict=True):
+                if not slope.is_zero():
+                    self.give(i, slope * w)
+                elif not w.is_finite():
+                    self.give(i, arb.nan())  # 0·∞: there is no derivative, unless nothing depends on it
+
+    def _sign(self, i: int) -> arb:
+        x = self.exact[i]
+        if x > 0 or x < 0:
+            return arb(1) if x > 0 else arb(-1)
+        self.exact.ties.add(("absolute", i))
+        return arb(0, 1) if self.ties else arb(0)
+
+    def _sop(self, step: Step, live: list[tuple[int, arb]]) -> None:
+        terms = list(pairs(step))
+        for n, w in live:
+            for i, j in terms[n]:
+                if i > ONE:
+                    self.give(i, w if j == ONE else w * self.exact[j])
+                if j > ONE:
+                    self.give(j, w if i == ONE else w * self.exact[i])
+
+    def _product(self, step: Step, live: list[tuple[int, arb]]) -> None:
+        every = list(rows(step.operands[0]))
+        for n, w in live:
+            before = [arb(1)]
+            for i in every[n]:
+                before.append(before[-1] * self.exact[i])
+            after = arb(1)
+            for k in reversed(range(len(every[n]))):
+                if every[n][k] > ONE:
+                    self.give(every[n][k], w * before[k] * after)
+                after = after * self.exact[every[n][k]]
+
+    def _extreme(self, step: Step, live: list[tuple[int, arb]]) -> None:
+        every = list(rows(step.operands[0]))
+        for n, w in live:
+            tied = self.exact._largest(step, every[n])
+            for i in tied:
+                self.give(i, w if len(tied) == 1 else w * self.share(len(tied)))
+
+    def _choose(self, step: Step, live: list[tuple[int, arb]]) -> None:
+        assert step.first is not None
+        assert step.decided is not None
+        first, decided = step.first.ravel(), step.decided.ravel()
+        a, b = (o.ravel() for o in step.operands)
+        for n, w in live:
+            taken, other = (int(a[n]), int(b[n])) if first[n] else (int(b[n]), int(a[n]))
+            if taken != other and decided[n] and self.exact.undecided(int(decided[n])):
+                self.give(taken, w * self.share(2))
+                self.give(other, w * self.share(2))
+            else:
+                self.give(taken, w)
+
+    def _fused(self, step: Step, live: list[tuple[int, arb]]) -> None:
+        assert step.definition is not None
+        results = step.definition.results.ravel()
+        for n, w in live:
+            self.give(int(results[n]), w)
+        self.through(step.definition.steps)
+
+
+_FORWARD: dict[str, Callable[[Exact, Step], None]] = {
+    "map": Exact._map,
+    "sop": Exact._sop,
+    "product": Exact._product,
+    "maximum": Exact._extreme,
+    "minimum": Exact._extreme,
+    "choose": Exact._choose,
+    "fused": Exact._fused,
+}
+_BACKWARD: dict[str, Callable[[_Reverse, Step, list[tuple[int, arb]]], None]] = {
+    "map": _Reverse._map,
+    "sop": _Reverse._sop,
+    "product": _Reverse._product,
+    "maximum": _Reverse._extreme,
+    "minimum": _Reverse._extreme,
+    "choose": _Reverse._choose,
+    "fused": _Reverse._fused,
+}
+
+
+def rows(operand: Ids) -> Iterable[list[int]]:
+    """The ids along the last axis, row by row."""
+    count = operand.shape[-1]
+    return (row.tolist() for row in operand.reshape(-1, count))
+
+
+def pairs(step: Step) -> Iterable[list[tuple[int, int]]]:
+    """The factors of each term of a sum of products, without those that are 0; of a plain sum, each times 1."""
+    first = step.operands[0]
+    second = step.operands[1] if len(step.operands) > 1 else None
+    for index in np.ndindex(first.shape[:-1]):
+        left = first[index].tolist()
+        right = [ONE] * len(left) if second is None else second[index].tolist()
+        yield [(i, j) for i, j in zip(left, right, strict=True) if i != ZERO and j != ZERO]
+
+
+def holds(relation: Relation | None, difference: float) -> bool:
+    """Whether a relation holds between two numbers, given their difference."""
+    return {
+        "gt": difference > 0,
+        "ge": difference >= 0,
+        "lt": difference < 0,
+        "le": difference <= 0,
+        "eq": difference == 0,
+        "ne": difference != 0,
+        None: False,
+    }[relation]

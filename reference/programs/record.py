@@ -1,0 +1,246 @@
+"""The record of one run of a program: every number has an id, and only arithmetic is a step.
+
+Moving data (reshape, gather, transpose, slicing, sorting) only moves ids, and needs no rule. What is left is
+straight-line arithmetic in seven kinds of step:
+
+    map       a scalar function, element by element
+    sop       Σ a·b, or Σ a: sums, products of matrices, convolutions, scatter-add
+    product   Π a
+    maximum   the largest of a row
+    minimum   the smallest of a row
+    choose    one of two numbers, by decisions
+    fused     a kernel: the steps of its definition, and those of the forms in which it may be rounded
+
+Operands are arrays of ids; of a sum they may be views that repeat memory (a broadcast, sliding windows), so that a
+product of matrices keeps what its two factors take and not what its terms would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradconform.reference.formats import FLOAT64, FORMATS, Format
+
+Ids = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+Kind = Literal["map", "sop", "product", "maximum", "minimum", "choose", "fused"]
+Relation = Literal["gt", "ge", "lt", "le", "eq", "ne"]
+
+#: Numbers that every record holds: 0, which adds nothing and makes every product 0, and 1.
+ZERO, ONE = 0, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """One way in which a kernel may be computed: its steps, and the ids of its results."""
+
+    name: str
+    steps: tuple[Step, ...]
+    results: Ids
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation on whole tensors.
+
+    `out` has the result's shape. The operands of a map and of a choice have that too; those of a sop, a product, a
+    maximum or a minimum one axis more, the last, along which they are combined. `function` is a name of the table for a
+    map, of the kernel where it is fused. A choice took its first operand where `first` is true, for the decisions
+    `decided`; where that is 0 nothing was decided by numbers. `line` is where the program stands, `index` its number.
+    """
+
+    kind: Kind
+    function: str
+    out: Ids
+    operands: tuple[Ids, ...]
+    format: Format
+    line: str = ""
+    first: NDArray[np.bool_] | None = None
+    decided: Ids | None = None
+    definition: Form | None = None
+    forms: tuple[Form, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the operation is called: the function, or the kind of step."""
+        return self.function or {"sop": "sum of products"}.get(self.kind, self.kind)
+
+    def work(self) -> int:
+        """How many operations on single numbers it takes."""
+        own = 0 if self.definition is None else sum(s.work() for s in self.definition.steps)
+        return own + max((o.size for o in self.operands), default=self.out.size)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A comparison of two numbers by which a program chose, or several such decisions together."""
+
+    relation: Relation | None
+    left: int = ZERO
+    right: int = ZERO
+    parts: tuple[int, ...] = ()
+
+
+@dataclass
+class Record:
+    """What a program did. `held` is what the framework itself had for each id, in float64; NaN inside of kernels.
+
+    A literal of the program's text that looks rounded is known to one unit in the last place of the format in which it
+    was seen: `literals` gives that, relative to the number. `notes` say what the record could not follow.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    literals: dict[int, float] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=lambda: [Decision(None)])
+    notes: list[str] = field(default_factory=list)
+    line: str = ""
+
+    def __post_init__(self) -> None:
+        self._held, self.size = np.full(1024, np.nan), 0
+        self._constants: dict[tuple[bytes, int], int] = {}
+        self._into = self.steps
+        for x in (0.0, 1.0):
+            self.number(x)
+
+    @property
+    def held(self) -> Numbers:
+        return self._held[: self.size]
+
+    # Numbers ----------------------------------------------------------------------------------------------------------
+
+    def new(self, shape: tuple[int, ...], values: Any = None) -> Ids:
+        """New ids, with what the framework holds for them, or without where it does not show that."""
+        count = math.prod(shape)
+        if self.size + count > self._held.size:
+            grown = np.full(max(2 * self._held.size, self.size + count), np.nan)
+            grown[: self.size] = self._held[: self.size]
+            self._held = grown
+        ids = np.arange(self.size, self.size + count, dtype=np.int64)
+        if values is not None:
+            self._held[self.size : self.size + count] = np.asarray(values, dtype=np.float64).reshape(-1)
+        self.size += count
+        return ids.reshape(shape)
+
+    def number(self, x: float, seen_in: Format | None = None) -> int:
+        """The id of a constant. `seen_in` marks a literal of the program's text, with the format it was seen in."""
+        precision = 0 if seen_in is None or not looks_rounded(x, seen_in) else seen_in.precision
+        key = (np.float64(x).tobytes(), precision)
+        if key not in self._constants:
+            self._constants[key] = int(self.new((1,), x)[0])
+            if precision:
+                self.literals[self._constants[key]] = 2.0 ** (1 - precision)
+        return self._constants[key]
+
+    def constants(self, values: Any, seen_in: Format | None = None) -> Ids:
+        """The ids of an array of constants: equal ones have one id where few differ."""
+        values = np.asarray(values, dtype=np.float64)
+        few, inverse = np.unique(values.ravel(), return_inverse=True) if values.size else (values, values)
+        if len(few) > 64:
+            return self.new(values.shape, values)
+        table = np.array([self.number(float(x), seen_in) for x in few], dtype=np.int64)
+        return table[inverse].reshape(values.shape) if values.size else np.zeros(values.shape, np.int64)
+
+    # Steps ------------------------------------------------------------------------------------------------------------
+
+    def _emit(self, kind: Kind, function: str, shape: tuple[int, ...], operands: Sequence[Ids], format: Format,
+              held: Any, **more: Any) -> Ids:  # fmt: skip
+        out = self.new(shape, held)
+        self._into.append(Step(kind, function, out, tuple(operands), format, self.line, **more))
+        return out
+
+    def map(self, function: str, operands: Sequence[Ids], format: Format, held: Any = None) -> Ids:
+        """A scalar function of operands that are broadcast to one shape."""
+        operands = np.broadcast_arrays(*operands)
+        return self._emit("map", function, operands[0].shape, operands, format, held)
+
+    def sop(self, a: Ids, b: Ids | None, format: Format, held: Any = None) -> Ids:
+        """Σ a·b over the last axis, or Σ a; a and b may be views that are broadcast to one shape."""
+        if b is not None:
+            a, b = np.broadcast_arrays(a, b)
+        elif a.shape[-1] == 1:
+            return a[..., 0]
+        return self._emit("sop", "", a.shape[:-1], [a] if b is None else [a, b], format, held)
+
+    def combine(self, kind: Literal["product", "maximum", "minimum"], a: Ids, format: Format, held: Any = None) -> Ids:
+        """The product of the last axis, or its largest or smallest number."""
+        return a[..., 0] if a.shape[-1] == 1 else self._emit(kind, "", a.shape[:-1], [a], format, held)
+
+    def choose(self, first: Any, decided: Ids | None, a: Ids, b: Ids, format: Format) -> Ids:
+        """`a` where `first` is true, else `b`; no step but data movement where no number decided that."""
+        first, decided, a, b = np.broadcast_arrays(first, 0 if decided is None else decided, a, b)
+        taken = np.where(first, a, b)
+        if not decided.any() or (a == b).all():
+            return taken
+        return self._emit("choose", "", a.shape, [a, b], format, self.held[taken], first=first, decided=decided)
+
+    def fused(self, kernel: str, definition: Form, forms: Sequence[Form], format: Format, held: Any) -> Ids:
+        """A kernel with its definition and the forms it may be rounded by (the definition's own, if none is given)."""
+        shape = definition.results.shape
+        return self._emit("fused", kernel, shape, [], format, held, definition=definition,
+                          forms=tuple(forms) or (definition,))  # fmt: skip
+
+    @contextmanager
+    def inside(self) -> Iterator[list[Step]]:
+        """Steps that belong to a kernel and not to the program: they go into the list that is given."""
+        outer, self._into = self._into, []
+        try:
+            yield self._into
+        finally:
+            self._into = outer
+
+    # Decisions --------------------------------------------------------------------------------------------------------
+
+    def decide(self, relation: Relation, a: Ids, b: Ids) -> Ids:
+        """The decisions of a comparison, element by element; 0 where two constants were compared."""
+        a, b = np.broadcast_arrays(a, b)
+        start = len(self.decisions)
+        self.decisions += [
+            Decision(relation, x, y) for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
+        ]
+        return np.arange(start, start + a.size, dtype=np.int64).reshape(a.shape)
+
+    def together(self, decisions: Sequence[Ids]) -> Ids:
+        """What depends on several decisions, element by element."""
+        decisions = np.broadcast_arrays(*decisions)
+        found = np.zeros(decisions[0].shape, dtype=np.int64)
+        for index in np.ndindex(found.shape):
+            parts = sorted({int(d[index]) for d in decisions if d[index]})
+            if len(parts) > 1:
+                self.decisions.append(Decision(None, parts=tuple(parts)))
+                parts = [len(self.decisions) - 1]
+            found[index] = parts[0] if parts else 0
+        return found
+
+    def until(self, steps: int) -> Record:
+        """The record as it stood when it had so many steps: a program's forward part, without its backward one."""
+        part = Record.__new__(Record)
+        part.__dict__.update(self.__dict__)
+        part.steps = self.steps[:steps]
+        return part
+
+
+def looks_rounded(x: float, seen_in: Format) -> bool:
+    """Whether a literal may be a rounded decimal or irrational: it has more than a third of the format's digits."""
+    if x == 0 or not math.isfinite(x):
+        return False
+    mantissa, _ = math.frexp(x)
+    return not math.ldexp(mantissa, seen_in.precision // 3).is_integer()
+
+
+def every(steps: Iterable[Step]) -> Iterator[Step]:
+    """Steps, and those inside of kernels before the kernel itself."""
+    for step in steps:
+        if step.definition is not None:
+            yield from every(step.definition.steps)
+        yield step
+
+
+__all__ = ["FLOAT64", "FORMATS", "ONE", "ZERO", "Decision", "Form", "Ids", "Record", "Step", "every", "looks_rounded"]
