@@ -16,11 +16,11 @@ from flint import arb
 from gradconform.reference.exact import power_of_two, precision, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import FORMULA, PRECISION_CAP, Candidate, Formula, Judgement, judge, verdict_of
-from gradconform.reference.outcomes import Outcome, _Decisions, apart
+from gradconform.reference.outcomes import Outcome, _Decisions
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import Allowed
 from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.record import Ids, Numbers
+from gradconform.reference.programs.record import Numbers
 from gradconform.reference.programs.run import Run, Tensor
 from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
 
@@ -40,6 +40,8 @@ class Gradient:
     judgement: Judgement
     #: Leading bits to which the formula is known to be right; infinite where both are exact.
     formula_bits: float
+    #: Where the worst component is, as text; empty for a number.
+    index: str = ""
     ties: int = 0
 
 
@@ -189,7 +191,7 @@ def _judged(
     with precision(truth.bits):
         judgement = judge(got, of, argument.format, centres)
         formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
-    formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
+    formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
     execution = judgement.execution or "within"
     if judgement.formula == "unknown" and execution != "undecided":
@@ -200,7 +202,6 @@ def _judged(
         execution=execution,
         verdict=verdict_of(formula, execution, judgement.accuracy or "certified"),
     )
-    return Gradient(argument.name, route, judgement, bits, truth.ties)
-
-
-__all__ = ["Gradient", "Ids", "Truth", "apart", "gradients"]
+    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
+    at = ",".join(str(int(i)) for i in index)
+    return Gradient(argument.name, route, judgement, bits, at, truth.ties)

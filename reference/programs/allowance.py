@@ -85,6 +85,12 @@ class Allowed:
             _RULES[step.kind](self, step, self.arithmetics[step.format.name])
         return self
 
+    def forget(self, ids: Iterable[int]) -> None:
+        """Take these numbers as the framework held them, whatever was computed for them."""
+        for i in ids:
+            self.values[i] = None
+            self._same.pop(i, None)
+
     def _store(self, step: Step, values: Iterable[Outcome]) -> None:
         for i, value in zip(step.out.ravel().tolist(), values, strict=True):
             self.values[i] = value

@@ -1,0 +1,247 @@
+"""`verify`: is the gradient of this function right? A proof for one run, in any dtype, without a tolerance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradconform.conformance.check_program import Gradient, gradients
+from gradconform.conformance.completeness import missing
+from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
+from gradconform.reference.cases import BadInput, unknown
+from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
+from gradconform.reference.profiles import PROFILES, Profile
+from gradconform.reference.profiles import profile as profile_of
+from gradconform.reference.programs.run import Rule, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The module that records a framework's programs, by the root of its arrays' module.
+RECORDERS = {"torch": "gradconform.adapters.record_torch", "jax": "gradconform.adapters.record_jax",
+             "jaxlib": "gradconform.adapters.record_jax"}  # fmt: skip
+#: Words that `accept` may name beside `conforms`.
+ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
+#: What may be said of a report as a whole, worst first.
+_WORST: tuple[Verdict, ...] = ("deviates", "undecided", "out of range", "singular", "lost", "vacuous",
+                               "ill-conditioned", "conforms")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found: true where every gradient conforms and nothing left the record.
+
+    `formula`, `execution` and `accuracy` are the worst answers of all gradients to the three questions; `verdict` is
+    what they come to. `culprits` name the rules and operations at fault, with their lines. `complete` says whether the
+    record is the function: nothing left it, and run again elsewhere it is the same program; `missing` says what is not.
+    """
+
+    name: str
+    gradients: tuple[Gradient, ...]
+    culprits: tuple[str, ...]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+    accept: tuple[str, ...]
+    run: Run
+    profile: Profile
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing
+
+    @property
+    def formula(self) -> Formula:
+        return min((g.judgement.formula or "unknown" for g in self.gradients), key=FORMULA.index)
+
+    @property
+    def execution(self) -> Execution:
+        return min((g.judgement.execution or "undecided" for g in self.gradients), key=EXECUTION.index)
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """The worst accuracy; None where no gradient has one."""
+        return min(
+            (g.judgement.accuracy for g in self.gradients if g.judgement.accuracy), key=ACCURACY.index, default=None
+        )
+
+    @property
+    def verdict(self) -> Verdict:
+        return min((g.judgement.verdict for g in self.gradients), key=_WORST.index)
+
+    def __bool__(self) -> bool:
+        return self.complete and all(g.judgement.verdict in ("conforms", *self.accept) for g in self.gradients)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each gradient and route."""
+        import pandas as pd
+
+        return pd.DataFrame([_row(g) for g in self.gradients])
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """One row for each operation of the function and of its backward program, on the operands that it had."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(s) for s in check_steps(self.run.backward, self.profile)])
+
+    def explain(self) -> str:
+        """The report, and every operation that is not within the rounding that is allowed."""
+        outside = [
+            s for s in worst_first(list(check_steps(self.run.backward, self.profile))) if s.execution != "within"
+        ]
+        return "\n".join([str(self), *(_said_of_step(s) for s in outside)])
+
+    def __str__(self) -> str:
+        head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
+        head += f" · accuracy {self.accuracy}" if self.accuracy else ""
+        lines = [head, *(f"  {_said_of(g)}" for g in self.gradients)]
+        lines += [f"  culprit: {c}" for c in self.culprits]
+        lines += [f"  left the record: {m}" for m in self.missing]
+        lines += [f"  note: {n}" for n in self.notes]
+        return "\n".join(lines)
+
+
+def verify(
+    f: Any,
+    *args: Any,
+    wrt: Sequence[int | str] | None = None,
+    dtype: str | None = None,
+    cotangent: Any = None,
+    routes: Sequence[str] | None = None,
+    accept: str | Iterable[str] = (),
+    profile: str = "opencl",
+    seed: int = 0,
+) -> Report:
+    """Verify the gradient of f at these arguments: a proof about this run, in the arguments' own dtype.
+
+    `f` is a function of PyTorch tensors or JAX arrays, or of trees of them, or a `torch.nn.Module`, whose parameters
+    are arguments too. `wrt` names the arguments, by number or name, whose gradients are asked for: by default all of a
+    floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first.
+    `cotangent` is what the outputs' adjoints are, random numbers by default, where the output is no scalar. `routes` are
+    "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true besides `conforms`.
+
+    Raises BadInput for arguments without a floating-point number, and for an f that raises or whose output is none.
+
+    >>> import gradconform as gc
+    >>> import torch
+    >>> report = gc.verify(lambda x: (x * x.exp()).sum(), torch.tensor([0.5, -1.25]))
+    >>> bool(report), report.formula, report.execution, report.accuracy
+    (True, 'right', 'within', 'certified')
+    """
+    accepted = (accept,) if isinstance(accept, str) else tuple(accept)
+    for word in accepted:
+        if word not in ACCEPTED:
+            raise unknown("accepted verdict", word, ACCEPTED)
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    recorder = import_module(RECORDERS[_framework(f, args)])
+    run = recorder.record(
+        f, args, wrt=wrt, dtype=dtype, cotangents=cotangent, routes=tuple(routes or ("eager",)), seed=seed
+    )
+    return report_of(run, profile_of(profile, recorder.FRAMEWORK), accepted)
+
+
+def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
+    """The report of a recorded run. A formula is called wrong only where nothing left the record."""
+    gone = tuple(missing(run, profile))
+    found = [_of_incomplete(g) if gone else g for g in gradients(run, profile)]
+    return Report(run.name, tuple(found), tuple(_culprits(run, found, profile)), gone, run.notes, accept, run, profile)
+
+
+def _of_incomplete(g: Gradient) -> Gradient:
+    """A judgement of what left the record: of its formula nothing is known."""
+    if g.judgement.formula not in ("wrong", "undefined"):
+        return g
+    execution = g.judgement.execution or "undecided"
+    verdict: Verdict = "deviates" if execution == "outside" else "undecided"
+    return replace(g, judgement=replace(g.judgement, formula="unknown", verdict=verdict))
+
+
+def _framework(f: Any, args: Iterable[Any]) -> str:
+    """The framework whose arrays are among the arguments, or whose module f is."""
+    roots = [type(x).__module__.split(".")[0] for x in _leaves(args)]
+    roots += [c.__module__.split(".")[0] for c in type(f).__mro__]
+    for root in roots:
+        if root in RECORDERS:
+            return root
+    raise BadInput(
+        f"arguments of {', '.join(sorted({type(x).__name__ for x in _leaves(args)})) or 'no kind'}: expected at least "
+        "one PyTorch tensor or JAX array; give torch.tensor(…) or jnp.asarray(…)"
+    )
+
+
+def _leaves(x: Any) -> Iterable[Any]:
+    if isinstance(x, Mapping):
+        for value in x.values():
+            yield from _leaves(value)
+    elif isinstance(x, list | tuple):
+        for value in x:
+            yield from _leaves(value)
+    elif x is not None:
+        yield x
+
+
+# Culprits -------------------------------------------------------------------------------------------------------------
+
+
+def _culprits(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
+    if any(g.judgement.formula in ("wrong", "undefined") for g in found):
+        yield from _rules(run.rules, profile)
+    if any(g.judgement.execution == "outside" for g in found):
+        for step in worst_first(list(check_steps(run.backward, profile)))[:3]:
+            if step.execution == "outside":
+                yield _said_of_step(step)
+
+
+def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
+    """The custom rules that are wrong by themselves, on the operands that they had; each once."""
+    seen: set[tuple[str, str]] = set()
+    for rule in rules:
+        if (rule.name, rule.line) in seen:
+            continue
+        seen.add((rule.name, rule.line))
+        alone = list(gradients(rule.alone(), profile))
+        wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
+        for g in wrong[:1]:
+            yield f"{rule.name} ({rule.line}): its rule is {g.judgement.formula} by {g.argument}"
+
+
+# Text -----------------------------------------------------------------------------------------------------------------
+
+
+def _row(g: Gradient) -> dict[str, Any]:
+    j = g.judgement
+    return {
+        "argument": g.argument, "route": g.route, "verdict": j.verdict, "formula": j.formula, "execution": j.execution,
+        "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp, "share": j.share,
+        "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,
+    }  # fmt: skip
+
+
+def _said_of(g: Gradient) -> str:
+    j = g.judgement
+    at = f"{g.argument}[{g.index}]" if g.index else g.argument
+    text = f"∂/∂{at} ({g.route}): {j.verdict}; formula {j.formula}, execution {j.execution}"
+    if j.accuracy:
+        bits = (
+            "" if j.certified_bits is None or not math.isfinite(j.certified_bits) else f" {j.certified_bits:.1f} bits"
+        )
+        text += f", {j.accuracy}{bits}"
+    if j.verdict != "conforms":
+        text += f"; got {j.value!r}, the derivative is {j.truth}"
+    if j.max_ulp is not None and np.isfinite(j.max_ulp):
+        text += f"; at most {j.max_ulp:.3g} ulp off"
+    return text + (f"; {j.reason}" if j.reason else "")
+
+
+def _said_of_step(s: StepFinding) -> str:
+    share = "" if s.share is None else f", {s.share:.3g} times the allowance"
+    at = f"{s.operation} ({s.line or 'no line'}), {s.dtype}, element [{s.worst_index}]"
+    return f"{at}: {s.execution}{share}; got {s.value!r} for {s.truth}"
