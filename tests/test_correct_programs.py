@@ -61,6 +61,19 @@ def test_a_program_by_hand_is_not_accused(name: str) -> None:
     assert not judged.wrong, correct.told(judged.wrong[0], name)
 
 
+def test_a_slope_whose_square_overflows_is_followed_through_the_overflow() -> None:
+    """In float16 (n + 2)² is infinite from e^z = 15 on, and mish's slope is left with its first term."""
+    program, (shape, *_) = PROGRAMS["mish = z·n/(n+2)"], correct.shapes(["mish"])
+    judged = correct.judged(
+        correct.Found("tested", "float16", Counter(), []),
+        passes.ByProgram(program),
+        iter([correct.extreme(shape, "kinks", FORMATS["float16"], 0)]),
+        FORMATS["float16"],
+    )
+    assert judged.counts["conforms"] > 10
+    assert not judged.wrong
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_another_way_of_a_framework_is_not_accused(name: str) -> None:
     way = WAYS[name]
