@@ -65,6 +65,16 @@ def test_no_gross_wrong_value_conforms_or_is_out_of_range(subject: str, dtype: s
     assert not wrong
 
 
+def test_a_component_that_the_array_arithmetic_does_not_know_is_certified_by_balls() -> None:
+    """At 3.5e14 mish's slopes with 1 − tanh² hold anything of a billion's size, and their arrays know nothing."""
+    with mp.workdps(right.DIGITS):
+        at = gross.At(gross.subjects()[NUMBERS["mish slope"]], FORMATS["float32"], [353445408145408.0])
+        kept, gone = (at.judged(at.shaped([value])) for value in (0.75, -0.75))
+    assert (kept.verdict, gone.verdict) == ("conforms", "lost")
+    assert gone.certified_bits is not None
+    assert gone.certified_bits < -20
+
+
 def test_a_wrong_slope_over_the_whole_range_deviates() -> None:
     scan = gross.scanned((NUMBERS["tanh slope"], "float16", 48))
     slopes = {kind: c for (what, _, _, kind), c in scan.counts.items() if what == "slope"}
