@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from gradconform.reference.losses import LOSSES
 right = benchmark("right_values")
 gross = benchmark("gross")
 NUMBERS = {str(s): n for n, s in enumerate(gross.subjects())}
+
+
+@cache
+def scanned(subject: str, dtype: str) -> Any:
+    return gross.scanned((NUMBERS[subject], dtype, 48))
 
 
 def test_every_activation_and_loss_is_scanned() -> None:
@@ -59,7 +65,7 @@ def test_every_wrong_slope_is_wrong_somewhere(name: str) -> None:
     ("sigmoid value", "float16"), ("tanh slope", "float16"), ("softplus value", "float16"), ("huber value", "float16"),
 ])  # fmt: skip
 def test_no_gross_wrong_value_conforms_or_is_out_of_range(subject: str, dtype: str) -> None:
-    scan = gross.scanned((NUMBERS[subject], dtype, 48))
+    scan = scanned(subject, dtype)
     assert sum(c.total() for (what, *_), c in scan.counts.items() if what == "gross") > 20
     wrong = {(k, v): scan.examples.get((k, v)) for k, c in scan.counts.items() for v in c if gross.failing(k, v)}
     assert not wrong
@@ -76,7 +82,7 @@ def test_a_component_that_the_array_arithmetic_does_not_know_is_certified_by_bal
 
 
 def test_a_wrong_slope_over_the_whole_range_deviates() -> None:
-    scan = gross.scanned((NUMBERS["tanh slope"], "float16", 48))
+    scan = scanned("tanh slope", "float16")
     slopes = {kind: c for (what, _, _, kind), c in scan.counts.items() if what == "slope"}
     assert slopes["1−a, all"] == slopes["5 % more, all"] == Counter(deviates=1)
     assert slopes["1−a"]["deviates"] > 3
