@@ -511,10 +511,9 @@ def test_the_plugin_takes_a_file_of_one_s_own(flipped: Path, tmp_path: Path) -> 
         environment = {**os.environ, **WRONG_ADAPTERS}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    known = ran("--gradconform-known", str(flipped))
+    known = ran("--gradconform-known", str(flipped), "--gradconform-export", "out")
     assert known.returncode == 0, known.stdout
     assert "1 xfailed" in known.stdout
-    ran("--gradconform-known", str(flipped), "--gradconform-export", "out")
     assert read(tmp_path / "out" / "run.jsonl")[0]["known"] == [str(flipped)]
     assert ran().returncode == 1
     missing = ran("--gradconform-known", "nowhere.toml")
