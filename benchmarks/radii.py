@@ -130,14 +130,15 @@ class Batch:
         """A case in words: the operands of one element, those that the program held, and what it gave."""
         said = []
         for x, held in zip(self.operands, program, strict=True):
-            shape = held.shape
-            own = tuple(0 if n == 1 else i for i, n in zip(at[len(at) - len(shape) :], shape, strict=False))
-            if len(own) != len(shape) or any(i >= n for i, n in zip(own, shape, strict=True)):
-                said.append(f"of {'×'.join(map(str, shape))}")
-            elif isinstance(x, Balls):
-                said.append(f"{x.text(own)} held {float(held[own])!r}")
+            if held.ndim == 2 and self.operation.apart:  # a whole row
+                row = [(at[0], j) for j in range(held.shape[1])]
+                said.append("[" + ", ".join(f"{x.text(i)} held {float(held[i])!r}" for i in row) + "]")
+                continue
+            own = at[len(at) - held.ndim :]
+            if len(own) != held.ndim or any(i >= n for i, n in zip(own, held.shape, strict=True)):
+                said.append(f"of {'×'.join(map(str, held.shape))}")
             else:
-                said.append(repr(float(held[own])))
+                said.append(f"{x.text(own)} held {float(held[own])!r}" if isinstance(x, Balls) else repr(float(held[own])))
         return f"{self.setting}: {'; '.join(said)} gave {got!r}"
 
 
@@ -150,8 +151,8 @@ def batch(operation: Operation, setting: Setting, count: int, seed: str) -> Batc
     for _ in range(PROGRAMS):
         machine = Machine(target, random, profile(setting.profile, "jax"), setting.sums)
         wide = operation.wide and target.precision <= 24
-        held = [x.held(target, draw, wide) if isinstance(x, Balls) else x for x in operands]
         with np.errstate(all="ignore"):
+            held = [x.held(target, draw, wide) if isinstance(x, Balls) else x for x in operands]
             of_machine = [Held(machine, h) if isinstance(x, Balls) else h for x, h in zip(operands, held, strict=True)]
             got = operation.run(machine, *of_machine).numbers
         programs.append((held, got, machine.void))
@@ -207,7 +208,9 @@ def _hold_balls(cases: Batch, values: Any, key: tuple[str, str], found: Found) -
             x = float(got[at])
             if void is not None and void[at]:
                 continue
-            if math.isfinite(x):
+            if not value.exact.is_finite():
+                outside = True
+            elif math.isfinite(x):
                 outside = bool(abs(arb(x) - value.exact) > reach)
             else:
                 outside = not value.specials & _bit(x)
@@ -248,8 +251,11 @@ def _hold_centres(
     cases: Batch, result: RoundedArray, centres: Any, key: tuple[str, str], found: Found, specials: Any, reach: Numbers
 ) -> None:
     """Whether the arrays' balls hold the exact values of the ball arithmetic."""
+    void = cases.programs[0][2]
     for at in np.ndindex(result.shape):
         exact = centres[at]
+        if void is not None and void[at]:
+            continue
         # Beyond the format nothing is held; there a centre has its 53 bits, and no more.
         if (specials[at] | exact.specials) & ANYTHING or not abs(exact.exact) < result.arithmetic.format.largest:
             continue

@@ -515,15 +515,30 @@ class RoundedBalls(HandWritten):
         at = Rounded(self, z.exact)
         slope = rule.slope(self, at)
         bent = rule.curvature(self, at)
-        if (slope.specials | bent.specials) & ANYTHING:
+        if (slope.specials | bent.specials) & ANYTHING or not (slope.exact.is_finite() and bent.exact.is_finite()):
             return Rounded(self, ZERO, ZERO, ANYTHING)
         moved = self._operand(z)
-        curvature = abs(bent.exact) + bent.spread + moved * rule.third
-        sup = abs(slope.exact) + slope.spread + moved * curvature
+        curvature, jump = abs(bent.exact) + bent.spread, ZERO
+        if not (moved.is_zero() or abs(z.exact) > moved):
+            curvature, jump = self._about_zero(z.exact, moved, rule, curvature)
+            jump = ZERO if slope.spread > 0 else jump
+        curvature += moved * rule.third
+        sup = abs(slope.exact) + slope.spread + jump + moved * curvature
         factor, ulps = self.own(rule.primitives), self._ulp_of(sup)
         error = factor * (ulps + self.unit * (abs(z.exact) + moved) * curvature)
-        result = self._round(slope.exact, moved * curvature, error=error)
+        result = self._round(slope.exact, jump + moved * curvature, error=error)
         return Rounded(self, result.exact, result.radius, result.specials | z.specials, slope.spread)
+
+    def _about_zero(self, z: arb, moved: arb, rule: Slope, curvature: arb) -> tuple[arb, arb]:
+        """The largest |f''| at z and at the ends of a ball that reaches 0, and by how much f' jumps there.
+
+        A kink of f' or f'' is at 0. On either side f'' moves by no more than `moved` times its bound from what it is at
+        that side's end, or at z; so f' moves by no more than its jump and `moved` times the larger of these.
+        """
+        for end in (z - moved, z + moved):
+            bent = rule.curvature(self, Rounded(self, end))
+            curvature = larger(curvature, abs(bent.exact) + bent.spread)
+        return curvature, 2 * rule.slope(self, Rounded(self, ZERO)).spread
 
     def own(self, primitives: Iterable[str]) -> arb:
         """K' of `derivative`."""
@@ -545,7 +560,8 @@ class RoundedBalls(HandWritten):
         result = self.over_total(x, total, least)
         if result.specials & ANYTHING and not (x.specials | total.specials) & ~DOUBT:
             known = self.from_0_to_1(x.exact / total.exact)
-            return Rounded(self, known.exact, known.radius, NAN)  # 0/0, where all of them underflow
+            # 0/0, where all of them underflow; x/0, where only the sum of such small numbers is flushed.
+            return Rounded(self, known.exact, known.radius, NAN | (POSITIVE if self.flush else 0))
         return result
 
     def bounded(self, x: Rounded, low: Rounded | float, high: Rounded | float) -> Rounded:
@@ -680,11 +696,19 @@ class RoundedBalls(HandWritten):
         return self._with_specials(result, "absolute", x) if x.specials else result
 
     def maximum(self, a: Rounded, b: Rounded) -> Rounded:
-        """max(a, b), which moves no further than the operand that moves further."""
+        """max(a, b), which moves no further than the operand that moves further; where one is −∞ it is the other."""
         a, b = a.folded(), b.folded()
         exact = a.exact if a.exact > b.exact else b.exact if b.exact > a.exact else a.exact.max(b.exact)
         result = self._round(exact, larger(self._operand(a), self._operand(b)), error=ZERO)
-        return self._with_specials(result, "maximum", a, b) if a.specials | b.specials else result
+        if not a.specials | b.specials:
+            return result
+        found, radius = self._with_specials(result, "maximum", a, b), result.radius
+        if found.specials & ANYTHING:
+            return found
+        for infinite, other in ((a, b), (b, a)):
+            if infinite.specials & NEGATIVE:
+                radius = larger(radius, abs(other.exact - exact) + self._operand(other))
+        return Rounded(self, exact, radius, found.specials)
 
     def select(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
         """`above` where x > 0, else `below`: two branches of a function that is continuous at x = 0."""
