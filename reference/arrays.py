@@ -893,22 +893,20 @@ class RoundedArrays(HandWritten):
         if x.specials is not None:
             union: Any = np.bitwise_or.reduce
             specials = union(x.specials, axis=axis, keepdims=keepdims)
-            both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE
-            specials = np.where(both, specials | NAN, specials)
         if not np.all(sup < self.overflow):
             beyond = np.where(sup < self.overflow, 0, self._partial_sums(x, axis, keepdims))
             specials = beyond if specials is None else specials | beyond
         if specials is None or not np.any(specials):
             return RoundedArray(self, mid, radius)
-        specials = np.asarray(specials, dtype=np.uint8)
+        both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE  # two infinities make a NaN
+        specials = np.where(both, specials | NAN, specials).astype(np.uint8)
         return RoundedArray(self, mid, np.where(specials & ANYTHING, 0.0, radius), None, specials)
 
     def _partial_sums(self, x: RoundedArray, axis: int | None, keepdims: bool) -> Any:
-        """Which infinities a partial sum, in some order, may overflow to; two of them make a NaN."""
+        """Which infinities a partial sum, in some order, may overflow to."""
         top, low = (np.maximum(side * x.high + x.radii(), 0.0).sum(axis=axis, keepdims=keepdims) for side in (1, -1))
         reach = self.overflow * (1 - 2.0**-8)  # far more than what the sums are off by
-        bits = np.where(top < reach, 0, POSITIVE) | np.where(low < reach, 0, NEGATIVE)
-        return np.where(bits == POSITIVE | NEGATIVE, bits | NAN, bits)
+        return np.where(top < reach, 0, POSITIVE) | np.where(low < reach, 0, NEGATIVE)
 
     # Matrix products --------------------------------------------------------------------------------------------------
 

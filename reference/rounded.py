@@ -65,6 +65,11 @@ def positive(x: arb) -> arb:
     return x if x > 0 else ZERO if x <= 0 else (x + abs(x)) / 2
 
 
+def _opposed(specials: int) -> int:
+    """The specials of a sum: two infinities, of terms or of partial sums, make a NaN."""
+    return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
+
+
 def _real(x: object) -> bool:
     return isinstance(x, Rounded | int | float)
 
@@ -353,9 +358,9 @@ class RoundedBalls(HandWritten):
             once = self._round(exact, propagated + wide).radius
             radius = once if self.sums == "wide" else larger(radius, once)
         specials = 0 if magnitude + radius < self.overflow else self._partial_sums(terms, radii, radius)
-        if any(t.specials for t in terms):
-            specials |= self._summed_specials(terms)
-        return Rounded(self, exact, radius, specials)
+        for t in terms:
+            specials |= t.specials
+        return Rounded(self, exact, radius, _opposed(specials))
 
     def _accumulated(self, count: int, unit: arb, tiny: arb, magnitude: arb) -> arb:
         """What `count` additions of partial sums of at most `magnitude` err by, flushing included."""
@@ -363,19 +368,11 @@ class RoundedBalls(HandWritten):
         return error + smaller(count * tiny, magnitude) if self.flush else error
 
     def _partial_sums(self, terms: Sequence[Rounded], radii: Sequence[arb], error: arb) -> int:
-        """Which infinities a partial sum, in some order, may overflow to; two of them make a NaN."""
+        """Which infinities a partial sum, in some order, may overflow to."""
         above = sum((positive(t.exact + r) for t, r in zip(terms, radii, strict=True)), ZERO)
         below = sum((positive(r - t.exact) for t, r in zip(terms, radii, strict=True)), ZERO)
         specials = 0 if above + error < self.overflow else POSITIVE
-        specials |= 0 if below + error < self.overflow else NEGATIVE
-        return specials | NAN if specials == POSITIVE | NEGATIVE else specials
-
-    @staticmethod
-    def _summed_specials(terms: Sequence[Rounded]) -> int:
-        specials = 0
-        for t in terms:
-            specials |= t.specials
-        return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
+        return specials | (0 if below + error < self.overflow else NEGATIVE)
 
     def least_of(self, terms: Sequence[Rounded]) -> arb:
         """What a sum of numbers that are not negative certainly reaches: the largest that is not flushed.
@@ -498,7 +495,8 @@ class RoundedBalls(HandWritten):
         """
         result: Rounded = super().sigmoid(x)
         if result.specials & ANYTHING and not x.specials & ANYTHING:
-            known = self.from_0_to_1(1 / (1 + (-x.exact).exp()))
+            small = (-abs(x.exact)).exp()  # never beyond a ball's exponents
+            known = self.from_0_to_1((small if x.exact < 0 else 1) / (1 + small))
             return Rounded(self, known.exact, known.radius, x.specials & (NAN | DOUBT))
         # The 0 that an infinite e^−x makes of it is the program's own.
         return Rounded(self, result.exact, result.radius, result.specials & ~DOUBT | x.specials & DOUBT)
