@@ -189,7 +189,7 @@ class Machine(Device):
                     below_one: bool = False) -> Held:  # fmt: skip
         bound, counted, rounds = self.profile.bound(name, self.format)
         numbers = self.read(x)
-        high, low = exactly(function, numbers)
+        high, low, zero = exactly(function, numbers)
         with np.errstate(all="ignore"):
             # Of a power of two that is just missed, the ulp is that of the binade below.
             binade = np.frexp(np.abs(high) * (1 - 2.0**-52))[1] - 1
@@ -198,10 +198,12 @@ class Machine(Device):
             off = np.where(self.draws.random(x.shape) < 0.7, self.draws.choice((-1.0, 1.0), x.shape),
                            self.draws.uniform(-1, 1, x.shape))  # fmt: skip
             # What is correctly rounded is so once.
-            found = high if bound == 0.5 else counted.round(high + (low + off * (bound - 0.5) * unit))
+            # Where float64 is itself subnormal its words are known to a unit more.
+            rest = bound - np.where(np.abs(high) < 2.0**-900, 1.5, 0.5)
+            found = high if bound == 0.5 else counted.round(high + (low + off * np.maximum(rest, 0.0) * unit))
             beyond = np.abs((found - high) - low) > bound * unit * (1 - 2.0**-40)
             found = counted.round(np.where(beyond & np.isfinite(found), high, found))
-            found = np.where(high == 0, np.where(numbers == 0, 0.0, found), found)
+            found = np.where(zero, 0.0, found)
             found = np.where(np.isfinite(high), np.maximum(found, least), at_infinity(numbers))
         if rounds:
             found = self.flushed(found, counted)
@@ -269,6 +271,8 @@ class Machine(Device):
         binade = np.where(size == 0, self.format.emin, np.maximum(np.frexp(size)[1] - 1, self.format.emin))
         unit = np.exp2(binade - float(self.format.precision))
         off = self.draws.uniform(-1, 1, x.shape)
+        if self.format.precision == 53:
+            off = np.where(size == 0, off, 0.0)
         # Of a power of two the numbers below it are closer.
         inward = (np.frexp(size)[0] == 0.5) & (size > 2.0**self.format.emin) & (off * x.numbers < 0)
         moved = x.numbers + off * unit * np.where(inward, 0.5, 1.0)
@@ -308,9 +312,12 @@ class Machine(Device):
         return f"Machine({self.format.name}, {self.profile.name}, {self.sums})"
 
 
-def exactly(function: Callable[[arb], arb], numbers: Numbers) -> tuple[Numbers, Numbers]:
-    """A function's values as high and low words; NaN where it has none, or none that float64 holds or `arb` encloses."""
-    high, low = np.full(numbers.shape, np.nan), np.zeros(numbers.shape)
+def exactly(function: Callable[[arb], arb], numbers: Numbers) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+    """A function's values as high and low words, and where it is exactly 0; NaN where it has none that float64 holds.
+
+    A value that is not 0 may have words that are.
+    """
+    high, low, zero = np.full(numbers.shape, np.nan), np.zeros(numbers.shape), np.zeros(numbers.shape, np.bool_)
     with precision(BITS):
         for at in np.ndindex(numbers.shape):
             if not math.isfinite(numbers[at]):
@@ -319,7 +326,8 @@ def exactly(function: Callable[[arb], arb], numbers: Numbers) -> tuple[Numbers, 
             if value.is_finite() and (value.is_zero() or value.rel_accuracy_bits() > 120) and abs(value) < 2.0**1023:
                 high[at] = word = float(value.mid())
                 low[at] = float((value - word).mid())
-    return high, low
+                zero[at] = value.is_zero()
+    return high, low, zero
 
 
 # Operations -----------------------------------------------------------------------------------------------------------

@@ -429,7 +429,9 @@ class RoundedArrays(HandWritten):
         wide = self.multiply(a.folded(), b)
         spread = a.spread * np.abs(b.high)
         # `wide` counts the spread as an error: what is left of it is rounding. The difference is itself rounded.
-        left = np.maximum(wide.radii() - spread, 0.0) + 2.0**-51 * spread
+        with np.errstate(all="ignore"):
+            left = np.maximum(wide.radii() - spread, 0.0) + 2.0**-51 * spread
+            left = np.where(np.isfinite(spread), left, np.inf)
         radius = np.where(a.spread > 0, left, product.radii())
         return RoundedArray(self, product.mid, radius, spread, wide.specials)
 
@@ -689,8 +691,10 @@ class RoundedArrays(HandWritten):
         return self._chosen(x, above, below, mid, radius, None, certainly_above, certainly_below)
 
     def _apart(self, a: RoundedArray, b: RoundedArray) -> Array:
-        """The distance of two midpoints, which may differ in their low words only."""
-        return np.asarray(np.abs(self.mids.high(self.mids.subtract(a.mid, b.mid))) * _ENLARGED)
+        """The distance of two midpoints, which may differ in their low words only; ∞ where float64 does not hold it."""
+        with np.errstate(all="ignore"):
+            gap = np.abs(self.mids.high(self.mids.subtract(a.mid, b.mid))) * _ENLARGED
+        return np.where(np.isfinite(gap), gap, np.inf)
 
     def _chosen(
         self, x: RoundedArray, above: RoundedArray, below: RoundedArray, mid: Any, radius: Array,
@@ -788,6 +792,8 @@ class RoundedArrays(HandWritten):
         result = self.divide(x, total)
         hardly, low, high = self._hardly(e, total)
         hardly = hardly & (True if x.specials is None else x.specials == 0)
+        outside = self.mids.outside(x.mid, total.mid)
+        hardly = hardly if outside is None else hardly & ~outside
         if not np.any(hardly):
             return result
         x = x.folded()
@@ -798,6 +804,7 @@ class RoundedArrays(HandWritten):
             middle = (low + high) / 2 if self.sums == "own" else 1 / total.high
             off = np.maximum(middle - low, high - middle) + 2.0**-40 * middle
             moved = ((np.abs(x.high) + r) * off + r * middle) * _ENLARGED
+            moved = np.where(_exact_zeros(x), moved, np.maximum(moved, _LEAST))
             if self.sums == "own":
                 exact = self.mids.multiply(x.mid, self.mids.lift(middle))
             known = self._round(exact, np.where(hardly, moved, 0.0), (), None)
@@ -835,7 +842,11 @@ class RoundedArrays(HandWritten):
             k = columns - 1 - j
             after.append(self.mids.add(after[-1], self.mids.take(x.mid, (slice(None), slice(k, k + 1)))))
         mid = self.mids.add(self.mids.beside(before), self.mids.beside(after[::-1]))
-        return RoundedArray(self, mid, np.broadcast_to(total.radii(), x.shape), None, _spread_over(total, x.shape))
+        specials = _spread_over(total, x.shape)
+        beyond = ~np.isfinite(self.mids.high(mid))  # even in float64, where the sum itself may be not
+        if beyond.any():
+            specials = np.where(beyond, ANYTHING, 0 if specials is None else specials).astype(np.uint8)
+        return RoundedArray(self, mid, np.broadcast_to(total.radii(), x.shape), None, specials)
 
     def normalised(self, e: RoundedArray) -> RoundedArray:
         """As `part_of` of `RoundedBalls`: what is hardly known of a part is still a number of [0, 1]."""
@@ -846,7 +857,9 @@ class RoundedArrays(HandWritten):
         hardly = (result.specials & ANYTHING) != 0
         for x in (e, total):
             hardly = hardly & (True if x.specials is None else (x.specials & ~np.uint8(DOUBT)) == 0)
-        part = self.mids.divide(e.mid, total.mid)
+        with np.errstate(all="ignore"):
+            part = self.mids.divide(e.mid, total.mid)
+            part = self.mids.where(np.isfinite(self.mids.high(part)), part, self.mids.lift(0.5))
         value = np.abs(self.mids.high(part))
         kinds = np.full(result.shape, NAN | (POSITIVE if self.flush else 0), np.uint8)
         known = RoundedArray(self, part, np.maximum(value, np.abs(1 - value)) * _ENLARGED, None, kinds)
@@ -896,6 +909,9 @@ class RoundedArrays(HandWritten):
         if not np.all(sup < self.overflow):
             beyond = np.where(sup < self.overflow, 0, self._partial_sums(x, axis, keepdims))
             specials = beyond if specials is None else specials | beyond
+        known = np.isfinite(self.mids.high(mid)) & np.isfinite(radius)
+        if not np.all(known):  # beyond even float64
+            specials = np.where(known, 0 if specials is None else specials, ANYTHING | OVERFLOWED)
         if specials is None or not np.any(specials):
             return RoundedArray(self, mid, radius)
         both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE  # two infinities make a NaN

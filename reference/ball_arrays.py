@@ -213,7 +213,7 @@ class BallArrays(HandWritten):
         values = np.empty((x.shape[0], 1), dtype=object)
         for i, row in enumerate(x.values):
             largest = row[0]
-            for element in row[1:]:
+            for element in row[1:] if len(row) > 1 else row:  # a maximum of one number may flush it, too
                 largest = self.balls.maximum(largest, element)
             values[i, 0] = largest
         return BallArray(self, values)

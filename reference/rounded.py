@@ -639,7 +639,7 @@ class RoundedBalls(HandWritten):
             exact = x.exact.log()
             moved = larger(exact - (2 * self.half_tiny).log(), ((x.exact + radius) / x.exact).log())
             found = self._elementary("log", exact, positive(moved))
-            return Rounded(self, exact, found.radius, NEGATIVE if least >= 0 else NEGATIVE | NAN)
+            return Rounded(self, exact, found.radius, found.specials | (NEGATIVE if least >= 0 else NEGATIVE | NAN))
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
             return Rounded(self, x.exact.log(), ZERO, ANYTHING | OVERFLOWED)
         result = self._elementary("log", x.exact.log(), radius / least)
