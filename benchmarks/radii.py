@@ -138,7 +138,9 @@ class Batch:
             if len(own) != held.ndim or any(i >= n for i, n in zip(own, held.shape, strict=True)):
                 said.append(f"of {'×'.join(map(str, held.shape))}")
             else:
-                said.append(f"{x.text(own)} held {float(held[own])!r}" if isinstance(x, Balls) else repr(float(held[own])))
+                said.append(
+                    f"{x.text(own)} held {float(held[own])!r}" if isinstance(x, Balls) else repr(float(held[own]))
+                )
         return f"{self.setting}: {'; '.join(said)} gave {got!r}"
 
 

@@ -127,7 +127,9 @@ class Drawn:
         """Numbers of the format in every binade, subnormal ones too; half of them where functions are busy."""
         t, draw = self.target, self.draw
         busy = draw.random(shape) < (1.0 if middling else 0.5)
-        exponent = np.where(busy, draw.integers(-14, 11, shape), draw.integers(t.emin - t.precision + 1, t.emax + 1, shape))
+        exponent = np.where(
+            busy, draw.integers(-14, 11, shape), draw.integers(t.emin - t.precision + 1, t.emax + 1, shape)
+        )
         found = np.ldexp(draw.uniform(1, 2, shape), exponent)
         notable = [0.0, 1.0, t.largest, math.log(t.largest), -math.log(2.0**t.emin), 2.0**t.emin, t.largest / 2,
                    math.ldexp(1.0, t.emin - t.precision + 1), math.sqrt(t.largest), 2.0 ** (t.emin // 2)]  # fmt: skip
@@ -457,7 +459,8 @@ def operations() -> Iterator[Operation]:
     for name in ("exp", "expm1", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt", "sin", "cos", "sigmoid"):
         more = ("from_0_to_1",) if name == "sigmoid" else ()
         yield Operation(name, of(name), _set, (name, *more), only="balls" if name in ("sin", "cos") else "")
-    # A number of the format plus 0, or times a power of two, is not rounded: these are asked of such numbers. Of what may be 0 the logarithm is that of the least number of the format.
+    # Of what may be 0 the logarithm is that of the least number of the format. A number plus 0, or times a
+    # power of two, is not rounded. So these are asked of such numbers.
     yield Operation("log", of("log"), _set, ("log",), wide=False)
     for name in ("positive_part", "absolute", "unrounded"):
         yield Operation(name, of(name), _one, (name,))
@@ -487,7 +490,9 @@ def operations() -> Iterator[Operation]:
                         apart=False)  # fmt: skip
     yield Operation("gradual", lambda ops, x: ops.gradual(lambda o, v: o.exp(v) * v, x), _one, ("gradual",))
     yield Operation("descend", lambda ops, *xs: ops.descend(*xs), _descent, ("descend",), wide=False)
-    yield Operation("descend, given", lambda ops, *xs: ops.descend(*xs), lambda d, n: _descent(d, n, True), ("descend",))
+    yield Operation(
+        "descend, given", lambda ops, *xs: ops.descend(*xs), lambda d, n: _descent(d, n, True), ("descend",)
+    )
     yield from _of_rows()
     yield from _of_matrices()
     for name, activation in ACTIVATIONS.items():
@@ -518,12 +523,15 @@ def _of_rows() -> Iterator[Operation]:
 
 def _of_matrices() -> Iterator[Operation]:
     for words, exact in (("", False), (", given", True)):
+
         def draw(d: Drawn, n: int, exact: bool = exact) -> list[Balls]:
             return _factors(d, n, exact)
 
         covers = ("product", "products", "__matmul__", "dot", "dot_of_numbers")
         yield Operation(f"x @ y{words}", lambda ops, x, y, b: x @ y, draw, covers, wide=False, apart=False)
-        yield Operation(f"linear{words}", lambda ops, x, y, b: ops.linear(x, y.T, b), draw, ("linear",), wide=False, apart=False)
+        yield Operation(
+            f"linear{words}", lambda ops, x, y, b: ops.linear(x, y.T, b), draw, ("linear",), wide=False, apart=False
+        )
         yield Operation(f"product_in_the_dtype{words}", lambda ops, x, y, b: ops.product_in_the_dtype(x, y), draw,
                         ("product_in_the_dtype",), wide=False, apart=False)  # fmt: skip
 

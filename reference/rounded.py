@@ -578,9 +578,7 @@ class RoundedBalls(HandWritten):
 
     def exp(self, x: Rounded) -> Rounded:
         x = x.folded()
-        radius = self._operand(x)
-        exact = x.exact.exp()
-        result = self._elementary("exp", exact, exact * radius.expm1())
+        result = self._elementary("exp", x.exact.exp(), self._exponential(x))
         return self._with_specials(result, "exp", x) if x.specials else result
 
     def sin(self, x: Rounded) -> Rounded:
@@ -626,8 +624,7 @@ class RoundedBalls(HandWritten):
 
     def expm1(self, x: Rounded) -> Rounded:
         x = x.folded()
-        exact = x.exact.expm1()
-        result = self._elementary("expm1", exact, x.exact.exp() * self._operand(x).expm1())
+        result = self._elementary("expm1", x.exact.expm1(), self._exponential(x))
         return self._with_specials(result, "expm1", x) if x.specials else result
 
     def log(self, x: Rounded) -> Rounded:
@@ -673,6 +670,13 @@ class RoundedBalls(HandWritten):
         x = x.folded()
         result = self._elementary("erfc", x.exact.erfc(), self._gaussian(x))
         return self._with_specials(result, "erfc", x) if x.specials else result
+
+    def _exponential(self, x: Rounded) -> arb:
+        """How far e^x moves over a ball: by e^x·(e^r − 1), which is e^(x + r)·(1 − e^−r), without a large e^r."""
+        radius = self._operand(x)
+        if radius <= 1:
+            return x.exact.exp() * radius.expm1()
+        return (x.exact + radius).exp() * -(-radius).expm1()
 
     def _gaussian(self, x: Rounded) -> arb:
         """How far erf moves over a ball: its derivative is 2/√π·e^(−y²), largest where |y| is smallest."""
