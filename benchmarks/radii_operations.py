@@ -244,6 +244,15 @@ class Machine(Device):
     def total(self, x: Held) -> Held:
         return self._summed(list(x.numbers.ravel()))
 
+    def normalised(self, e: Held) -> Held:
+        """e over its row's sum; a term is flushed in both places or in neither."""
+        if self.random.random() < 0.5:
+            least = 2.0**self.format.emin if self.profile.flush else 0.0
+            return super().normalised(Held(self, np.where(np.abs(e.numbers) < least, 0.0, e.numbers)))  # type: ignore[no-any-return]
+        kept = Machine(self.format, self.random, replace(self.profile, flush=False), self.sums)
+        total = kept.row_sum(Held(kept, e.numbers)).numbers
+        return e / Held(self, self.flushed(total))
+
     def row_sum_of_others(self, x: Held) -> Held:
         columns = list(x.numbers.T)
         zero = Held(self, np.zeros(len(x.numbers)))

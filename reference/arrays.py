@@ -592,7 +592,8 @@ class RoundedArrays(HandWritten):
         vague = ((own & ANYTHING) != 0) & ((own & OVERFLOWED) != 0)
         least, most = low.high - low.radii(), high.high + high.radii()
         middle = (least + most) / 2
-        half = (most - least) / 2 + (np.abs(least) + np.abs(most)) * 2.0**-51  # what these four sums are rounded by
+        # What these sums and halves are rounded by is added.
+        half = (most - least) / 2 + (np.abs(least) + np.abs(most)) * 2.0**-51 + np.where(most > least, _LEAST, 0.0)
         known = RoundedArray(
             self,
             self.mids.lift(np.broadcast_to(middle, x.shape)),
@@ -846,7 +847,10 @@ class RoundedArrays(HandWritten):
         beyond = ~np.isfinite(self.mids.high(mid))  # even in float64, where the sum itself may be not
         if beyond.any():
             specials = np.where(beyond, ANYTHING, 0 if specials is None else specials).astype(np.uint8)
-        return RoundedArray(self, mid, np.broadcast_to(total.radii(), x.shape), None, specials)
+        radius = np.broadcast_to(total.radii(), x.shape)
+        if self.narrow and self.sums == "wide":  # rounded once, to the ulp of the others' sum: it may be the larger one
+            radius = radius + self.unit * (np.abs(self.mids.high(mid)) + radius)
+        return RoundedArray(self, mid, radius, None, specials)
 
     def normalised(self, e: RoundedArray) -> RoundedArray:
         """As `part_of` of `RoundedBalls`: what is hardly known of a part is still a number of [0, 1]."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradconform.reference.equations import Slope
 from gradconform.reference.exact import Constant, HandWritten
-from gradconform.reference.formats import Format
+from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.profiles import Profile
 from gradconform.reference.rounded import Rounded, RoundedBalls
 
@@ -247,8 +247,10 @@ class BallArrays(HandWritten):
         for i, j in np.ndindex(x.shape):
             whole: Any = total[i, 0]
             one: Any = x.values[i, j]
-            exact = whole.exact - one.exact
-            values[i, j] = Rounded(self.balls, exact, whole.radius, whole.specials)
+            exact, radius = whole.exact - one.exact, whole.radius
+            if self.balls.format.precision < FLOAT32.precision and self.balls.sums == "wide":  # as in `RoundedArrays`
+                radius += self.balls.unit * (abs(exact) + radius)
+            values[i, j] = Rounded(self.balls, exact, radius, whole.specials)
         return BallArray(self, values)
 
     def column_sum(self, x: BallArray) -> BallArray:

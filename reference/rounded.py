@@ -554,7 +554,10 @@ class RoundedBalls(HandWritten):
         return power_of_two(binade - self.format.precision + 1)
 
     def part_of(self, x: Rounded, total: Rounded, least: arb) -> Rounded:
-        """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1]."""
+        """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1].
+
+        A term is flushed where it is added and where it is divided, or in neither place; the total may be by itself.
+        """
         result = self.over_total(x, total, least)
         if result.specials & ANYTHING and not (x.specials | total.specials) & ~DOUBT:
             known = self.from_0_to_1(x.exact / total.exact)
