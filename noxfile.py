@@ -146,6 +146,13 @@ def gross(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def radii(session: nox.Session) -> None:
+    """Every operation of the rounded arithmetics over balls of every magnitude: what programs hold is inside."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/radii.py", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def docs(session: nox.Session) -> None:
     """The documentation site, in report/site; a warning is an error."""
     session.install(*CONSTRAINTS, "-e", ".[torch,jax,docs]")
