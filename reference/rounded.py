@@ -568,7 +568,8 @@ class RoundedBalls(HandWritten):
         """
         result = self.over_total(x, total, least)
         if result.specials & ANYTHING and not (x.specials | total.specials) & ~DOUBT:
-            known = self.from_0_to_1(x.exact / total.exact)
+            part = x.exact / total.exact
+            known = self.from_0_to_1(part if part.is_finite() else arb(0.5))
             # 0/0, where all of them underflow; x/0, where only the sum of such small numbers is flushed.
             return Rounded(self, known.exact, known.radius, NAN | (POSITIVE if self.flush else 0))
         return result

@@ -150,6 +150,14 @@ def test_elu_s_slope_bends_on_the_other_side_of_0() -> None:
         assert exact - radius <= math.exp(-0.01)
 
 
+def test_a_part_of_terms_that_are_all_0_about_wide_radii_is_still_a_number_of_0_to_1() -> None:
+    balls = RoundedBalls(FLOAT32, OPENCL)
+    x = Rounded(balls, arb(0), arb(1))
+    result = balls.part_of(x, balls.total_of([x, balls.given(0.0)]), arb(0))
+    assert abs(arb(0.5) - result.exact) + 0.5 <= result.radius
+    assert result.specials & NAN
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_what_float64_underflows_is_not_exactly_0(dtype: str) -> None:
     ops = RoundedArrays(FORMATS[dtype], OPENCL)
