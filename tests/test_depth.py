@@ -30,7 +30,7 @@ def test_a_shallow_network_is_certified_and_set_beside_another_revision(
     assert "| relu         | bfloat16 | 1 → 16" in capsys.readouterr().out
     rows = (tmp_path / "depth.csv").read_text(encoding="utf-8").splitlines()
     assert [r.split(",")[0] for r in rows] == ["revision", "before", "now", "now"]
-    assert rows[2].startswith("now,relu,bfloat16,8,1,3,3,")
+    assert rows[2].startswith("now,relu,bfloat16,8,1,3,2,")
     assert "0 of 48" in (tmp_path / "depth.md").read_text(encoding="utf-8")
 
 
