@@ -32,6 +32,7 @@ from gradconform.reference.judge import (
     Formula,
     Inside,
     Judgement,
+    accepting,
     accuracy_of,
     among,
     ball_of,
@@ -331,7 +332,10 @@ class _Hearing:
         return False
 
     def measure(self, screen: Screen) -> None:
-        """Add to a form's norms what balls say of the components of which its arrays know nothing."""
+        """Add to a form's norms what balls say of the components of which its arrays know nothing.
+
+        And of those that it accepts on a path that overflows: there it is off by what that path is.
+        """
         for number, size in screen.unmeasured:
             with precision(self.bits or FIRST_PRECISION):
                 truth, ball = self.truth(number), self.ball(screen, number)
@@ -340,13 +344,20 @@ class _Hearing:
                 screen.off = math.hypot(screen.off, to_float(off(ball, truth)))
                 of_truth = to_float(abs(truth.exact) + truth.spread)
             screen.scale = math.hypot(screen.scale, of_truth if size is None else size)
+        seen = {number for number, _ in screen.unmeasured}
+        for number in [n for n in screen.special if n not in seen and self.decided(screen, n) == "inside"]:
+            with precision(self.bits or FIRST_PRECISION):
+                outcomes = self.outcomes(screen, number)
+                ball = accepting(self.value(number), outcomes)
+                if ball is not None and ball is not ball_of(outcomes):
+                    screen.off = math.hypot(screen.off, to_float(off(ball, self.truth(number))))
         screen.unmeasured = []
 
     def ball(self, screen: Screen, number: int) -> Rounded | None:
         """The ball of a component by a form, or where that does not accept it, by the first that does."""
         for s in (screen, *(() if self.nested else self.screens)):
             if self.decided(s, number) == "inside":
-                return ball_of(self.outcomes(s, number))
+                return accepting(self.value(number), self.outcomes(s, number))
         return None
 
     def without_truth(self, screen: Screen, number: int) -> bool:
@@ -376,9 +387,9 @@ def judge_array(
     hearing = _Hearing(got, screens, adjudicator, bits, nested)
     order = sorted(screens, key=lambda s: (bool(s.instead), math.inf if s.special or s.unmeasured else s.off, s.off))
     standings = {id(s): hearing.standing(s) for s in order}
-    accepting = [s for s in order if standings[id(s)][0] in ("inside", "unknown")]
-    named = accepting[0] if accepting else min(order, key=lambda s: s.share)
-    worst = named.worst if accepting else standings[id(named)][1]
+    accepted = [s for s in order if standings[id(s)][0] in ("inside", "unknown")]
+    named = accepted[0] if accepted else min(order, key=lambda s: s.share)
+    worst = named.worst if accepted else standings[id(named)][1]
     result = _numbers(hearing, named, order[0], worst, target)
 
     accuracy: Accuracy | None = None
@@ -390,7 +401,7 @@ def judge_array(
         first = float(hearing.flat[int(np.argmax(odd.reshape(-1)))])
         formula, execution = "unknown", "outside"
         reason = f"dtype: {target.name} does not hold {first!r}; the answer came in a wider type"
-    elif not accepting:
+    elif not accepted:
         undecided = [s for s in order if standings[id(s)][0] == "undecided"]
         formula, execution = "unknown", "undecided" if undecided else "outside"
         if undecided:

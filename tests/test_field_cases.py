@@ -415,3 +415,12 @@ def test_a_gradient_through_a_saturated_output_is_true_to_the_slope_or_to_the_ad
     row = step(adapter, case, "float64", "dE_total/dw5")
     assert row.verdict == verdict
     assert float(row.truth) == pytest.approx(0.8 * a_h1 * math.exp(-75.1) if do1 is None else 0.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("z", [690.0, 700.0])
+def test_a_0_that_an_overflow_leads_to_keeps_none_of_the_digits_that_its_form_keeps_elsewhere(z: float) -> None:
+    """e^z/(1 + e^z)² is 0 where (1 + e^z)² is infinite: that program's own, and all of σ'(700) = 9.86e-305 is lost."""
+    row = slope_row("sigmoid", "float64", z, 0.0)
+    assert (row.verdict, row.certified_bits) == ("lost", 0.0)
+    assert "keeps" in row.reason
+    assert slope_row("sigmoid", "float64", z, float(row.truth)).verdict == "conforms"
