@@ -33,7 +33,7 @@ _WORST: tuple[Verdict, ...] = ("deviates", "undecided", "out of range", "singula
                                "ill-conditioned", "conforms")  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What `verify` found: true where every gradient conforms and nothing left the record.
 
@@ -98,6 +98,9 @@ class Report:
         ]
         return "\n".join([str(self), *(_said_of_step(s) for s in outside)])
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
         head += f" · accuracy {self.accuracy}" if self.accuracy else ""
@@ -124,8 +127,8 @@ def verify(
     `f` is a function of PyTorch tensors or JAX arrays, or of trees of them, or a `torch.nn.Module`, whose parameters
     are arguments too. `wrt` names the arguments, by number or name, whose gradients are asked for: by default all of a
     floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first.
-    `cotangent` is what the outputs' adjoints are, random numbers by default, where the output is no scalar. `routes` are
-    "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true besides `conforms`.
+    `cotangent` is what the outputs' adjoints are, random numbers by default, where the output is no scalar. `routes`
+    are "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true besides `conforms`.
 
     Raises BadInput for arguments without a floating-point number, and for an f that raises or whose output is none.
 
