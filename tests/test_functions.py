@@ -23,7 +23,7 @@ from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS,
 
 DIGITS, BITS = 60, 320
 #: What SymPy does not differentiate: mpmath's numerical derivatives stand in.
-NOT_BY_SYMPY = {"fmod", "remainder", "cbrt", "lgamma", "zeta", "zeta_derivative", "gammainc", "gammaincc",
+NOT_BY_SYMPY = {"sign", "fmod", "remainder", "cbrt", "lgamma", "zeta", "zeta_derivative", "gammainc", "gammaincc",
                 "gammainc_by_order"}  # fmt: skip
 #: Whose partials are 0 wherever they are known.
 FLAT = {"sign"}
@@ -37,8 +37,12 @@ def _by_order(a: Any, x: Any) -> Any:
     return mp.diff(lambda t: mp.gammainc(t, 0, x, regularized=True), a)
 
 
-MPMATH = [{"hurwitz": lambda s, q, n: mp.zeta(s, q, int(n)), "gammainc_by_order": _by_order,
-           "sinc": lambda x: mp.sinc(x)}, "mpmath"]  # fmt: skip
+MPMATH = [{
+    "hurwitz": lambda s, q, n: mp.zeta(s, q, int(n)),
+    "gammainc_by_order": _by_order,
+    "betainc_regularized": lambda a, b, low, high: mp.betainc(a, b, low, high, regularized=True),
+    "airyaiprime": lambda x: mp.airyai(x, derivative=1),
+}, "mpmath"]  # fmt: skip
 
 
 class SymbolOperations:
@@ -74,7 +78,6 @@ def value_of(name: str, orders: tuple[int, ...]) -> Callable[..., Any]:
     return sympy.lambdify(variables, row.symbol(sympy, *map(sympy.Integer, orders), *variables), MPMATH)  # type: ignore[no-any-return]
 
 
-@cache
 def slope_of(name: str, orders: tuple[int, ...], number: int) -> Callable[..., Any]:
     """Its derivative by one argument in mpmath: SymPy's, or where it has none mpmath's."""
     row = FUNCTIONS[name]
@@ -85,6 +88,14 @@ def slope_of(name: str, orders: tuple[int, ...], number: int) -> Callable[..., A
     variables = symbols(row)
     slope = sympy.diff(row.symbol(sympy, *map(sympy.Integer, orders), *variables), variables[number])
     return sympy.lambdify(variables, slope, MPMATH)  # type: ignore[no-any-return]
+
+
+@cache
+def slope_at(name: str, x: tuple[float, ...], number: int) -> Any:
+    """The derivative there to DIGITS and more."""
+    orders, at = split(FUNCTIONS[name], x)
+    with mp.workdps(DIGITS + 25):
+        return slope_of(name, orders, number)(*at)
 
 
 # Where the rows are tried ---------------------------------------------------------------------------------------------
@@ -119,9 +130,10 @@ def agree(x: arb, expected: Any, digits: int = 50) -> bool:
     """Whether a narrow ball is what mpmath has, to `digits`."""
     if not x.is_finite():
         return False
-    near = mp.mpf(10) ** -digits
-    radius = mp.mpf(float(x.rad() / (abs(x.mid()) + arb(2) ** -2000))) if x.rad() > 0 else mp.mpf(0)
-    return bool(radius < near and abs(number(x) - expected) <= near * max(abs(expected), near))
+    with mp.workdps(DIGITS + 25):
+        near = mp.mpf(10) ** -digits
+        allowed = near * max(abs(expected), near)
+        return bool(number(x.rad()) < allowed and abs(number(x) - expected) <= allowed)
 
 
 # Partial derivatives --------------------------------------------------------------------------------------------------
@@ -144,14 +156,13 @@ def test_the_partials_are_sympys_derivatives(name: str) -> None:
 def wrong_partials(row: Function) -> list[str]:
     """Partials over balls that are not the derivative to 50 digits, by argument."""
     found = []
-    with mp.workdps(DIGITS + 25), precision(BITS):
-        for x in points(row, 3):
-            orders, at = split(row, x)
+    with precision(BITS):
+        for x in points(row, 12 if row.name == "fmod" else 3):
             balls = [arb(t) for t in x]
             partials = row.partials(BALL_OPERATIONS, *balls, row.ball(*balls))
             for n in range(row.arguments - row.orders):
                 partial = partials[row.orders + n]
-                if not partial.is_nan() and not agree(partial, slope_of(row.name, orders, n)(*at), 40):
+                if not partial.is_nan() and not agree(partial, slope_at(row.name, x, n), 40):
                     found.append(f"by argument {row.orders + n} at {x}")
     return found
 
@@ -185,6 +196,104 @@ def planted(row: Function, n: int, factor: float) -> Function:
     return replace(row, partials=partials)
 
 
+# Second derivatives ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Jet:
+    """A number and its derivative in one direction."""
+
+    value: arb
+    slope: arb
+
+    def __neg__(self) -> Jet:
+        return Jet(-self.value, -self.slope)
+
+    def __add__(self, other: Any) -> Jet:
+        other = lifted(other)
+        return Jet(self.value + other.value, self.slope + other.slope)
+
+    def __sub__(self, other: Any) -> Jet:
+        return self + -lifted(other)
+
+    def __mul__(self, other: Any) -> Jet:
+        other = lifted(other)
+        return Jet(self.value * other.value, self.slope * other.value + self.value * other.slope)
+
+    def __truediv__(self, other: Any) -> Jet:
+        other = lifted(other)
+        value = self.value / other.value
+        return Jet(value, (self.slope - value * other.slope) / other.value)
+
+    def __pow__(self, power: int) -> Jet:
+        return Jet(self.value**power, power * self.value ** (power - 1) * self.slope)
+
+    def __radd__(self, other: Any) -> Jet:
+        return self + other
+
+    def __rsub__(self, other: Any) -> Jet:
+        return lifted(other) - self
+
+    def __rmul__(self, other: Any) -> Jet:
+        return self * other
+
+    def __rtruediv__(self, other: Any) -> Jet:
+        return lifted(other) / self
+
+
+def lifted(x: Any) -> Jet:
+    return x if isinstance(x, Jet) else Jet(arb(x), arb(0))
+
+
+class JetOperations:
+    """The functions of the table on jets, by their own partials."""
+
+    def __getattr__(self, name: str) -> Callable[..., Jet]:
+        def of(*arguments: Any) -> Jet:
+            jets = [lifted(x) for x in arguments]
+            values = [x.value for x in jets]
+            value = FUNCTIONS[name].ball(*values)
+            partials = FUNCTIONS[name].partials(BALL_OPERATIONS, *values, value)
+            moved = [p * x.slope for p, x in zip(partials, jets, strict=True) if not x.slope.is_zero()]
+            return Jet(value, sum(moved, arb(0)))
+
+        return of
+
+    @staticmethod
+    def pi() -> Jet:
+        return lifted(arb.pi())
+
+    @staticmethod
+    def ln2() -> Jet:
+        return lifted(arb.const_log2())
+
+    @staticmethod
+    def number(x: float) -> Jet:
+        return lifted(x)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_partials_of_the_partials_are_second_derivatives(name: str) -> None:
+    row = FUNCTIONS[name]
+    count = row.arguments - row.orders
+    x = next(points(row, 1, "second"))
+    orders, at = split(row, x)
+    for by in range(count):
+        with precision(BITS):
+            jets = [Jet(arb(t), arb(1 if n == row.orders + by else 0)) for n, t in enumerate(x)]
+            partials = row.partials(JetOperations(), *jets, getattr(JetOperations(), name)(*jets))
+        for first in range(count):
+            second = lifted(partials[row.orders + first])
+            if second.value.is_nan() or second.slope.is_nan():
+                continue
+            with mp.workdps(60):
+                if name in NOT_BY_SYMPY:
+                    expected = mp.diff(value_of(name, orders), at, tuple((n == first) + (n == by) for n in range(count)))
+                else:
+                    expected = mp.diff(slope_of(name, orders, first), at, tuple(int(n == by) for n in range(count)))
+            assert agree(second.slope, expected, 25)
+
+
 # Values ---------------------------------------------------------------------------------------------------------------
 
 
@@ -197,17 +306,36 @@ def test_the_value_is_mpmaths(name: str) -> None:
             assert agree(row.ball(*map(arb, x)), value_of(name, orders)(*at), 40 if name == "gammainc_by_order" else 50)
 
 
+def ends(low: float, high: float) -> tuple[float, ...]:
+    """Far away, and close to where the domain ends."""
+    if math.isinf(low):
+        return (-30.5, -(2.0**-100), 2.0**-20, 30.5)
+    return (low + max(2.0**-40 * abs(low), 2.0**-100 * (low == 0)), low + 30.5 if math.isinf(high) else high - 2.0**-40)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_value_at_the_ends_of_the_domain_is_mpmaths(name: str) -> None:
+    row = FUNCTIONS[name]
+    inside = next(points(row, 1, "ends"))
+    for n in range(row.orders, row.arguments):
+        for end in ends(*row.domain[n]):
+            x = (*inside[:n], end, *inside[n + 1 :])
+            orders, at = split(row, x)
+            with mp.workdps(500), precision(BITS):
+                assert agree(row.ball(*map(arb, x)), value_of(name, orders)(*at), 40)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_a_wide_ball_holds_the_values_inside(name: str) -> None:
     row, draw = FUNCTIONS[name], Random(f"balls {name}")
     finite = 0
     with mp.workdps(25), precision(120):
-        for x in points(row, 4, "balls"):
+        for size, x in enumerate(points(row, 4, "balls")):
             middles, radii = list(x), [0.0] * row.arguments
             for n in range(row.orders, row.arguments):
                 low, high = row.domain[n]
                 reach = min(x[n] - low, high - x[n], 3.0)
-                radii[n] = reach * draw.choice((0.01, 0.2, 0.9))
+                radii[n] = reach * (0.01, 0.1, 0.3, 0.9)[size]
             ball = row.ball(*(arb(m, r) for m, r in zip(middles, radii, strict=True)))
             finite += ball.is_finite()
             for _ in range(2):
@@ -217,3 +345,67 @@ def test_a_wide_ball_holds_the_values_inside(name: str) -> None:
                 slack = abs(value) * mp.mpf(10) ** -15
                 assert not ball.is_finite() or abs(number(ball) - value) <= mp.mpf(float(ball.rad())) + slack
     assert finite  # an enclosure that holds everything is none
+
+
+# Poles, overflow, and limits ------------------------------------------------------------------------------------------
+
+INFINITE = math.inf
+#: Arguments at which a function is not finite, or has no value.
+NOT_FINITE = [
+    ("exp", 1e300), ("exp10", 1e300), ("log", 0.0), ("log", -1.0), ("log1p", -1.0), ("sqrt", -1.0), ("rsqrt", 0.0),
+    ("reciprocal", 0.0), ("power", 0.0, -1.0), ("power", -2.0, 0.5), ("atanh", 1.0), ("acosh", 0.5), ("asin", 1.5),
+    ("erfinv", 1.0), ("erfinv", 1.5), ("erfcinv", 0.0), ("ndtri", 0.0), ("ndtri", 1.0), ("logit", 0.0), ("logit", 1.0),
+    ("gamma", -3.0), ("gamma", 0.0), ("lgamma", -3.0), ("lgamma", 0.0), ("digamma", 0.0), ("digamma", -2.0),
+    ("polygamma", 1.0, -2.0), ("polygamma", 0.5, 2.0), ("zeta", 1.0, 2.0), ("zeta", 2.5, -0.5), ("i0", 1e300),
+    ("k0", 0.0), ("k1e", 0.0), ("y0", 0.0), ("exp1", 0.0), ("expi", 0.0), ("expi", 1e300), ("entr", -1.0),
+    ("gammainc", -1.0, 1.0), ("betainc", 1.0, 1.0, 1.5), ("fmod", 1.0, 0.0), ("logaddexp", -INFINITE, -INFINITE),
+]  # fmt: skip
+#: Limits: the function, its arguments, its value, its partials (None where they are not finite).
+LIMITS: list[tuple[str, tuple[float, ...], float, tuple[float | None, ...]]] = [
+    ("sigmoid", (-1e300,), 0.0, (0.0,)),
+    ("sigmoid", (1e300,), 1.0, (0.0,)),
+    ("sigmoid", (-INFINITE,), 0.0, (0.0,)),
+    ("tanh", (1e300,), 1.0, (0.0,)),
+    ("tanh", (-1e300,), -1.0, (0.0,)),
+    ("exp", (-1e300,), 0.0, (0.0,)),
+    ("erfc", (1e10,), 0.0, (0.0,)),
+    ("erfc", (1e300,), 0.0, (0.0,)),
+    ("erfc", (-1e300,), 2.0, (0.0,)),
+    ("erf", (1e300,), 1.0, (0.0,)),
+    ("ndtr", (-1e300,), 0.0, (0.0,)),
+    ("softplus", (1e300,), 1e300, (1.0,)),
+    ("softplus", (-1e300,), 0.0, (0.0,)),
+    ("log_sigmoid", (-1e300,), -1e300, (1.0,)),
+    ("log_ndtr", (1e300,), 0.0, (0.0,)),
+    ("log_ndtr", (-1e10,), -5e19, (1e10,)),
+    ("erfcx", (1e10,), 5.641895835477563e-11, (0.0,)),
+    ("logaddexp", (-INFINITE, 2.0), 2.0, (0.0, 1.0)),
+    ("logaddexp", (1e300, -1e300), 1e300, (1.0, 0.0)),
+    ("logaddexp2", (3.0, -INFINITE), 3.0, (1.0, 0.0)),
+    ("xlogy", (0.0, 0.0), 0.0, (None, None)),
+    ("xlogy", (0.0, 2.0), 0.0, (math.log(2.0), 0.0)),
+    ("xlog1py", (0.0, -1.0), 0.0, (None, None)),
+    ("entr", (0.0,), 0.0, (None,)),
+    ("sinc", (0.0,), 1.0, (0.0,)),
+    ("sinc_derivative", (1.0, 0.0), 0.0, (None, -(math.pi**2) / 3)),
+    ("spherical_bessel_j0", (0.0,), 1.0, (0.0,)),
+    ("i1e", (0.0,), 0.0, (0.5,)),
+    ("i0e", (1e300,), 0.0, (0.0,)),
+    ("j1", (0.0,), 0.0, (0.5,)),
+    ("gammainc", (1.0, 0.0), 0.0, (0.0, 1.0)),
+    ("gammaincc", (2.0, 0.0), 1.0, (0.0, 0.0)),
+    ("betainc", (1.0, 2.0, 0.0), 0.0, (None, None, 2.0)),
+    ("power", (0.0, 0.0), 1.0, (0.0, None)),
+    ("power", (0.0, 1.0), 0.0, (1.0, 0.0)),
+    ("power", (0.0, 2.0), 0.0, (0.0, 0.0)),
+    ("power", (0.0, 0.5), 0.0, (None, 0.0)),
+    ("power", (-2.0, 3.0), -8.0, (12.0, None)),
+    ("power", (-2.0, 0.0), 1.0, (0.0, None)),
+    ("power", (-1.0, 2.0**53 - 1), -1.0, (2.0**53 - 1, None)),
+    ("fmod", (-7.5, 2.0), -1.5, (1.0, 3.0)),
+    ("remainder", (-7.5, 2.0), 0.5, (1.0, 4.0)),
+    ("cbrt", (-8.0,), -2.0, (1 / 12,)),
+    ("cbrt", (0.0,), 0.0, (None,)),
+    ("lgamma", (-0.5,), 1.2655121234846454, (0.03648997397857652,)),
+    ("polygamma", (1.0, -2.5), 9.539246644989124, (None, -1.0000000000000000e-30)),
+]

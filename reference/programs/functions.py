@@ -121,7 +121,7 @@ _ARITHMETIC = (
     _f("square", lambda x: x * x, lambda o, x, v: (2 * x,), lambda s, x: x * x, None, EXACTLY),
     _f("reciprocal", lambda x: 1 / x, lambda o, x, v: (-v * v,), lambda s, x: 1 / x, None, EXACTLY),
     _f("round", lambda x: x, lambda o, x, v: (o.number(1.0),), lambda s, x: x, None, EXACTLY),
-    _f("sign", special.sign, lambda o, x, v: (o.number(0.0),), lambda s, x: x / s.Abs(x), 0.0, half=0.0),
+    _f("sign", special.sign, lambda o, x, v: (o.number(0.0),), lambda s, x: s.sign(x), 0.0, half=0.0),
     # (v − x)/y is −trunc(x/y), or −floor(x/y).
     _f("fmod", special.fmod, lambda o, x, y, v: (o.number(1.0), (v - x) / y),
        lambda s, x, y: x - y * s.sign(x / y) * s.floor(abs(x / y)), 0.0, half=0.0, domain=_TWO),
