@@ -200,7 +200,7 @@ _CIRCULAR = (
 _HYPERBOLIC = (
     _f("sinh", lambda x: x.sinh(), lambda o, x, v: (o.cosh(x),), lambda s, x: s.sinh(x), 4.0),
     _f("cosh", lambda x: x.cosh(), lambda o, x, v: (o.sinh(x),), lambda s, x: s.cosh(x), 4.0),
-    _f("tanh", special.tanh, lambda o, x, v: (o.sech(x) ** 2,), lambda s, x: s.tanh(x), 5.0),
+    _f("tanh", special.tanh, lambda o, x, v: (o.square(o.sech(x)),), lambda s, x: s.tanh(x), 5.0),
     _f("sech", special.sech, lambda o, x, v: (-v * o.tanh(x),), lambda s, x: 1 / s.cosh(x), None, DERIVATIVE),
     _f("asinh", lambda x: x.asinh(), lambda o, x, v: (1 / o.sqrt(1 + x * x),), lambda s, x: s.asinh(x), 4.0),
     _f("acosh", lambda x: x.acosh(), lambda o, x, v: (1 / o.sqrt((x - 1) * (x + 1)),), lambda s, x: s.acosh(x), 4.0,

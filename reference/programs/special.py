@@ -58,7 +58,13 @@ def steady(f: Ball) -> Ball:
 
 def whole(x: arb) -> int | None:
     """The integer that an order is; None where it is none."""
-    return int(x.unique_fmpz()) if x.is_exact() and x.is_integer() and abs(x) < 1 << 20 else None
+    return _integer(x) if x.is_exact() and x.is_integer() and abs(x) < 1 << 20 else None
+
+
+def _integer(x: arb) -> int:
+    found = x.unique_fmpz()
+    assert found is not None
+    return int(found)
 
 
 def _of_order(f: Callable[[int, arb], arb]) -> Callable[[arb, arb], arb]:
@@ -139,12 +145,22 @@ def entr(x: arb) -> arb:
 # Powers ---------------------------------------------------------------------------------------------------------------
 
 
+def raised(x: arb, n: int) -> arb:
+    """x^n. FLINT's own is nan over a ball whose middle is 0."""
+    if x.is_exact() or x > 0 or x < 0 or not x.is_finite():
+        return x**n
+    if n <= 0:
+        return arb(1) if n == 0 else NAN
+    largest = abs(x).upper() ** n
+    return arb(0).union(largest) if n % 2 == 0 else (-largest).union(largest)
+
+
 def power(x: arb, y: arb) -> arb:
     """x^y; of a negative base where the exponent is an integer; 0^0 is 1."""
     if y.is_exact() and y.is_integer():
-        n = int(y.unique_fmpz())
+        n = _integer(y)
         if abs(n) < 1 << 20:
-            return x**n
+            return raised(x, n)
         if x < 0:
             return -((-x) ** y) if n % 2 else (-x) ** y
     if y > 0 and x >= 0 and not x > 0:
@@ -162,11 +178,11 @@ def power_derivative(k: arb, n: arb, x: arb, y: arb) -> arb:
         return NAN
     polynomial = [1]  # P's coefficients, the constant first
     for i in range(by_base):
-        raised, constant = [0, *polynomial], [*polynomial, 0]
-        polynomial = [a - i * b for a, b in zip(raised, constant, strict=True)]
+        by_y, by_i = [0, *polynomial], [*polynomial, 0]
+        polynomial = [a - i * b for a, b in zip(by_y, by_i, strict=True)]
     total = arb(0)
     for j in range(by_exponent + 1):
-        factor = math.comb(by_exponent, j) * sum((c * y**d for d, c in enumerate(polynomial)), arb(0))
+        factor = math.comb(by_exponent, j) * sum((c * raised(y, d) for d, c in enumerate(polynomial)), arb(0))
         if not factor.is_zero():
             total += factor * _power_and_logs(x, y - by_base, by_exponent - j)
         polynomial = [d * c for d, c in enumerate(polynomial)][1:]
@@ -178,7 +194,7 @@ def _power_and_logs(x: arb, exponent: arb, logs: int) -> arb:
         return power(x, exponent)
     if x.is_zero():
         return arb(0) if exponent > 0 else NAN
-    return power(x, exponent) * x.log() ** logs
+    return power(x, exponent) * raised(x.log(), logs)
 
 
 @monotone
@@ -233,8 +249,8 @@ def sinc_derivative(n: int, x: arb) -> arb:
 def _sinc_series(n: int, x: arb) -> arb:
     """Σ_k (−1)^k π^2k·x^(2k−n)·(2k)!/(2k−n)!/(2k+1)! over 2k ≥ n."""
     total, k = arb(0), (n + 1) // 2
-    square = (arb.pi() * x) ** 2
-    term = arb.pi() ** (2 * k) * x ** (2 * k - n) * math.perm(2 * k, n) / math.factorial(2 * k + 1)
+    square = raised(arb.pi() * x, 2)
+    term = arb.pi() ** (2 * k) * raised(x, 2 * k - n) * math.perm(2 * k, n) / math.factorial(2 * k + 1)
     while True:
         total += -term if k % 2 else term
         left = abs(term).upper()
@@ -323,7 +339,10 @@ def polygamma(n: int, x: arb) -> arb:
         return NAN
     if n == 0:
         return digamma(x)
-    of = lambda t: acb(t).polygamma(acb(n)).real  # noqa: E731
+
+    def of(t: arb) -> arb:
+        return acb(t).polygamma(acb(n)).real
+
     return monotone(of)(x) if x > 0 else of(x)
 
 
@@ -352,11 +371,11 @@ def zeta_derivative(order: arb, s: arb, q: arb) -> arb:
     return acb_series([acb(s), acb(1)], prec=n + 1).zeta(acb(q))[n].real * math.factorial(n)
 
 
-def _regularized(f: Callable[..., arb], rises: tuple[bool, ...]) -> Callable[..., arb]:
+def _regularized(f: Callable[..., arb], rises: tuple[bool, ...], last: float = math.inf) -> Callable[..., arb]:
     """A distribution function of positive parameters, from 0 to 1, which rises or falls in each of its arguments."""
 
     def ball(*x: arb) -> arb:
-        if not all(t > 0 and t.is_finite() for t in x[:-1]) or not x[-1].is_finite() or x[-1] < 0:
+        if not all(t > 0 and t.is_finite() for t in x[:-1]) or not x[-1].is_finite() or x[-1] < 0 or x[-1] > last:
             return NAN
         found = f(*x)
         if not (all(t.is_exact() for t in x) or found.rel_accuracy_bits() > 20):
@@ -370,9 +389,7 @@ def _regularized(f: Callable[..., arb], rises: tuple[bool, ...]) -> Callable[...
 
 gammainc = _regularized(lambda a, x: x.gamma_lower(a, regularized=1), (False, True))
 gammaincc = _regularized(lambda a, x: x.gamma_upper(a, regularized=1), (True, False))
-betainc = _regularized(
-    lambda a, b, x: NAN if x > 1 else x.beta_lower(a, b, regularized=1), (False, True, True)
-)
+betainc = _regularized(lambda a, b, x: x.beta_lower(a, b, regularized=1), (False, True, True), last=1.0)
 
 
 def gammainc_by_order(a: arb, x: arb) -> arb:
@@ -468,5 +485,10 @@ def expi(x: arb) -> arb:
 @_of_order
 def expn(n: int, x: arb) -> arb:
     """E_n(x) = ∫_1^∞ e^(−xt)/t^n dt."""
-    of = lambda t: t.expint(n) if t > 0 or (t.is_zero() and n > 1) else (-t).exp() / t if n == 0 else NAN  # noqa: E731
+
+    def of(t: arb) -> arb:
+        if n == 0:
+            return (-t).exp() / t
+        return t.expint(n) if t > 0 or (t.is_zero() and n > 1) else NAN
+
     return monotone(of)(x)
