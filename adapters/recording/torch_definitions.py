@@ -77,7 +77,9 @@ def _logcumsumexp(x: Tensor, dim: int) -> Tensor:
     outs = [wide(x.select(dim, 0))]
     for i in range(1, x.shape[dim]):
         a, b = outs[-1], wide(x.select(dim, i))
-        outs.append(torch.maximum(a, b) + torch.log1p(torch.exp(-torch.abs(a - b))))
+        most, least = torch.maximum(a, b), torch.minimum(a, b)
+        added = most + torch.log1p(torch.exp(least - most))
+        outs.append(torch.where(torch.isinf(least) & (least == most), a, added))
     return torch.stack(outs, dim).to(x.dtype)
 
 
@@ -93,6 +95,17 @@ def _norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, 
     else:
         found = of.abs().pow(ord).sum(dims, keepdim=keepdim).pow(1 / ord)
     return found.to(x.dtype)
+
+
+def _trilinear(
+    a: Tensor, b: Tensor, c: Tensor, expand1: list[int], expand2: list[int], expand3: list[int], sumdim: list[int],
+    unroll_dim: int = 1,
+) -> Tensor:  # fmt: skip
+    for dims, place in ((expand1, 0), (expand2, 1), (expand3, 2)):
+        for d in dims:
+            a, b, c = (x.unsqueeze(d) if n == place else x for n, x in enumerate((a, b, c)))
+    product = (a * c) * b
+    return product.sum(sumdim) if sumdim else product
 
 
 # Attention ------------------------------------------------------------------------------------------------------------
@@ -143,6 +156,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "logcumsumexp": _logcumsumexp,
     "_logcumsumexp": _logcumsumexp,
     "linalg_vector_norm": _norm,
+    "_trilinear": _trilinear,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
 }

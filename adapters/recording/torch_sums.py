@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -249,6 +249,28 @@ def _embedding_backward(c: Call) -> Results:
     return _collect(c, base, _places(base)[index], g)
 
 
+def _back_to(move: Callable[..., Tensor], size: Callable[[Call], Sequence[int]]) -> Rule:
+    """The adjoint of an operation that moves numbers: the operation on places says where each came from."""
+
+    def rule(c: Call) -> Results:
+        base = np.full(tuple(size(c)), ZERO, np.int64)
+        places = move(c, torch.from_numpy(_places(base)).double()).long().numpy()
+        return _collect(c, base, places, c.operand("grad_output"))
+
+    return rule
+
+
+def _nearest(n: int) -> Rule:
+    scales = ("scales",) if n == 1 else ("scales_h", "scales_w") if n == 2 else ("scales_d", "scales_h", "scales_w")
+    move = getattr(torch.ops.aten, f"upsample_nearest{n}d").default
+    return _back_to(lambda c, x: move(x, c["output_size"], *(c[s] for s in scales)), lambda c: c["input_size"])
+
+
+def _padding(name: str) -> Rule:
+    move = getattr(torch.ops.aten, name).default
+    return _back_to(lambda c, x: move(x, c["padding"]), lambda c: c["self"].shape)
+
+
 # Convolutions and pooling ---------------------------------------------------------------------------------------------
 
 
@@ -440,6 +462,9 @@ SUM_RULES: dict[str, Rule] = {
     "addr": _added("vec1", "vec2"),
     "scatter_add": _scatter_add, "scatter_reduce": _scatter_reduce, "index_add": _index_add, "index_put": _index_put,
     "_index_put_impl": _index_put, "_unsafe_index_put": _index_put, "embedding_dense_backward": _embedding_backward,
+    **{f"upsample_nearest{n}d_backward": _nearest(n) for n in (1, 2, 3)},
+    **{f"{kind}_pad{n}d_backward": _padding(f"{kind}_pad{n}d")
+       for kind in ("reflection", "replication") for n in (1, 2, 3)},
     "convolution": _convolution, "convolution_backward": _convolution_backward,
     "max_pool2d_with_indices": _max_pool(2), "max_pool3d_with_indices": _max_pool(3),
     "max_pool2d_with_indices_backward": _max_pool_backward(2),
