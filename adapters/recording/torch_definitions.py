@@ -145,6 +145,24 @@ def _attention_backward(
     return (by_scores @ k).to(dtype), (by_scores.transpose(-1, -2) @ q).to(dtype), by_v.to(dtype)
 
 
+# Kernels that round elsewhere than their decompositions -----------------------------------------------------------------
+
+
+def _glu_backward(g: Tensor, x: Tensor, dim: int) -> Tensor:
+    a, b = x.chunk(2, dim)
+    gate = torch.sigmoid(b)
+    slope = (1 - wide(gate)) * wide(gate) * wide(a) * wide(g)
+    return torch.cat([gate * g, slope.to(x.dtype)], dim)
+
+
+def _huber_backward(g: Tensor, x: Tensor, t: Tensor, reduction: int, delta: float) -> Tensor:
+    share = torch.full((), 1.0 / x.numel() if reduction == 1 else 1.0, dtype=wide(x).dtype).to(x.dtype)
+    by = wide(share) * wide(g)
+    off = wide(x) - wide(t)
+    inner = torch.where(off > delta, by * delta, off * by)
+    return torch.where(off < -delta, -by * delta, inner).to(x.dtype)
+
+
 DEFINITIONS: Mapping[str, Program] = {
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
@@ -162,4 +180,7 @@ DEFINITIONS: Mapping[str, Program] = {
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward"})
 
-FORMS: Mapping[str, Sequence[tuple[str, Program]]] = {}
+FORMS: Mapping[str, Sequence[tuple[str, Program]]] = {
+    "glu_backward": (("sigmoid rounded first", _glu_backward),),
+    "huber_loss_backward": (("factor rounded first", _huber_backward),),
+}

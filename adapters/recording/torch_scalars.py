@@ -199,6 +199,15 @@ def _sign(c: Call) -> Results:
     return _chosen(c, held > 0, c.record.decide("gt", x, zero), np.asarray(ONE), below)
 
 
+def _whole(c: Call) -> Results:
+    """A whole number near x: data of this run, as long as x stays between the same two."""
+    if real(c.outs[0]):
+        x, half = c.operand("self"), 0.5 if c.name == "round" else 1.0
+        for relation, off in (("ge", -half), ("le", half)):
+            c.record.decide(relation, x, c.record.constants(c.held + off))  # type: ignore[arg-type]
+    return None
+
+
 def _polygamma(c: Call) -> Results:
     return c.record.map("polygamma", [np.asarray(c.record.number(float(c["n"]))), c.operand("self")], c.format, c.held)
 
@@ -229,6 +238,7 @@ SCALAR_RULES: dict[str, Rule] = {
     "sgn": _sign,
     "sign": _sign,
     "polygamma": _polygamma,
+    **{name: _whole for name in ("floor", "ceil", "trunc", "round")},
 }
 
 __all__ = ["SCALAR_RULES", "converted"]

@@ -20,6 +20,7 @@ from gradconform.adapters.recording.torch_windows import (
     of_axes,
     windows,
 )
+from gradconform.reference.formats import FLOAT32
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers
 
 # Reductions -----------------------------------------------------------------------------------------------------------
@@ -55,6 +56,11 @@ def _mean(c: Call) -> Results:
     return c.record.fused("aten::mean", Form("definition", tuple(steps), mean), (), c.format, _flat_held(c, rows))
 
 
+def _guarded(c: Call, best: Ids, rows: Ids, kind: str) -> None:
+    """Which of the numbers was taken is a decision of the run: what picks by index follows it."""
+    c.record.decide("ge" if kind == "maximum" else "le", np.broadcast_to(best[..., None], rows.shape), rows)
+
+
 def _reduced(kind: str) -> Rule:
     def rule(c: Call) -> Results:
         if not real(c.outs[0]):
@@ -64,6 +70,8 @@ def _reduced(kind: str) -> Rule:
             return c.record.combine(kind, np.stack(both, -1), c.format, c.held)  # type: ignore[arg-type]
         rows = _rows(c.operand("self"), c["dim"])
         found = c.record.combine(kind, rows, c.format, _flat_held(c, rows))  # type: ignore[arg-type]
+        if len(c.outs) > 1 or c.name in ("max", "min"):
+            _guarded(c, found, rows, kind)
         return [found, *[None] * (len(c.outs) - 1)]
 
     return rule
@@ -105,9 +113,17 @@ def _selected(c: Call) -> Results:
         return _picked(c)
     x, index = np.atleast_1d(c.operand("self")), np.atleast_1d(c.outs[1].cpu().numpy())
     dim = c["dim"] if c["dim"] is not None else -1
+    _ordered(c, x, dim)
     if index.ndim < x.ndim:
         return [np.take_along_axis(x, np.expand_dims(index, dim), dim), None]
     return [np.take_along_axis(x, index, dim), None]
+
+
+def _ordered(c: Call, x: Ids, dim: int) -> None:
+    """The order of the numbers is a decision of the run."""
+    order = np.argsort(c.record.held[x], axis=dim, kind="stable")
+    held = np.moveaxis(np.take_along_axis(x, order, dim), dim, -1)
+    c.record.decide("le", held[..., :-1], held[..., 1:])
 
 
 def _picked(c: Call) -> Results:
@@ -274,6 +290,10 @@ def _padding(name: str) -> Rule:
 # Convolutions and pooling ---------------------------------------------------------------------------------------------
 
 
+#: How terms are summed in two stages: their axis as two, and which of these is summed first.
+Stages = tuple[tuple[int, int], int]
+
+
 def _geometry(c: Call) -> Geometry:
     n = c["weight"].ndim - 2
     return Geometry(of_axes(c["stride"], n), of_axes(c["padding"], n), of_axes(c["dilation"], n), int(c["groups"]))
@@ -300,19 +320,30 @@ def _convolution_backward(c: Call) -> Results:
     n = geometry.axes
     if wanted[0]:
         sums = convolution(g, w, geometry) if c["transposed"] else by_input(g, w, x.shape[-n:], geometry)
-        found.append(_summed(c, sums, len(found)))
+        found.append(_summed(c, sums, len(found), ((-1, math.prod(w.shape[2:])), -2)))
     if wanted[1]:
         pair = (x, g) if c["transposed"] else (g, x)
-        found.append(_summed(c, by_weight(*pair, w.shape[2:], geometry), len(found)))
+        found.append(_summed(c, by_weight(*pair, w.shape[2:], geometry), len(found), ((x.shape[0], -1), -1)))
     if wanted[2]:
         rows = np.moveaxis(g, 1, 0).reshape(g.shape[1], -1)
         found.append(c.record.sop(rows, None, c.format, numbers(c.outs[len(found)])))
     return found
 
 
-def _summed(c: Call, sums: tuple[Ids, Ids], number: int) -> Ids:
-    shape = np.broadcast_shapes(sums[0].shape, sums[1].shape)[:-1]
-    return c.record.sop(*sums, c.format, numbers(c.outs[number]).reshape(shape))
+def _summed(c: Call, sums: tuple[Ids, Ids], number: int, stages: Stages) -> Ids:
+    """One of the gradients. In float16 PyTorch rounds the sums of a part of the terms, and adds these."""
+    a, b = sums
+    shape, format = np.broadcast_shapes(a.shape, b.shape)[:-1], c.format
+    held = numbers(c.outs[number]).reshape(shape)
+    if format.precision >= FLOAT32.precision:
+        return c.record.sop(a, b, format, held)
+    with c.record.inside() as steps:
+        total = c.record.sop(a, b, format)
+    with c.record.inside() as in_stages:
+        parts = c.record.sop(*(np.moveaxis(x.reshape(*x.shape[:-1], *stages[0]), stages[1], -1) for x in (a, b)), format)
+        twice = c.record.sop(parts, None, format)
+    forms = [Form("one sum", tuple(steps), total), Form("sums of sums", tuple(in_stages), twice)]
+    return c.record.fused(f"aten::{c.name}", forms[0], forms, format, held)
 
 
 def _pooling(c: Call, n: int) -> tuple[tuple[int, ...], Geometry]:
@@ -326,7 +357,9 @@ def _max_pool(n: int) -> Rule:
         kernel, geometry = _pooling(c, n)
         seen = windows(c.operand("self"), kernel, geometry, c.record.number(-math.inf), c.shape[-n:])
         rows = seen[(..., *(slice(0, r) for r in c.shape[-n:]), *(slice(None),) * n)].reshape(*c.shape, -1)
-        return [c.record.combine("maximum", rows, c.format, c.held), None]
+        found = c.record.combine("maximum", rows, c.format, c.held)
+        _guarded(c, found, rows, "maximum")
+        return [found, None]
 
     return rule
 
@@ -446,7 +479,9 @@ def _adaptive_max_pool(n: int) -> Rule:
         x = c.operand("self")
         places, _ = _adaptive(x.shape[-n:], c.shape[-n:], math.prod(x.shape[:-n]))
         rows = np.concatenate([[c.record.number(-math.inf)], x.ravel()])[places].reshape(*c.shape, -1)
-        return [c.record.combine("maximum", rows, c.format, c.held), None]
+        found = c.record.combine("maximum", rows, c.format, c.held)
+        _guarded(c, found, rows, "maximum")
+        return [found, None]
 
     return rule
 

@@ -101,7 +101,7 @@ class Exact:
             for i in ids
             if i != best
             and self[i].is_finite()
-            and (self[i].overlaps(self[best]) or sign * (held[i] - held[best]) >= 0)
+            and (self[i].overlaps(self[best]) or (held[i] >= held[best] if sign > 0 else held[i] <= held[best]))
         ]
         if tied:
             self.ties.add((step.kind, best, *tied))
