@@ -194,8 +194,6 @@ def _judged(
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
     execution = judgement.execution or "within"
-    if judgement.formula == "unknown" and execution != "undecided":
-        execution = "outside"
     judgement = replace(
         judgement,
         formula=formula,
