@@ -29,7 +29,7 @@ def bind(equation: Any, operands: Sequence[Any], **changed: Any) -> Any:
     return equation.primitive.bind(*operands, **given)
 
 
-# Movement of one array, or of several that are joined ------------------------------------------------------------------
+# Movement of one array, or of several that are joined -----------------------------------------------------------------
 
 
 def _broadcast(p: Parameters, x: Array) -> list[Array]:
@@ -80,7 +80,7 @@ MOVES: Mapping[str, Callable[..., list[Array]]] = {
 }
 
 
-# Movement by indices ---------------------------------------------------------------------------------------------------
+# Movement by indices --------------------------------------------------------------------------------------------------
 
 
 def _window(x: Array, size: Sequence[int], starts: Sequence[Any]) -> tuple[slice, ...]:
@@ -125,7 +125,7 @@ def scatter_targets(p: Parameters, shape: tuple[int, ...], indices: Any, updates
     return np.asarray(found).astype(np.int64)
 
 
-# Windows ---------------------------------------------------------------------------------------------------------------
+# Windows --------------------------------------------------------------------------------------------------------------
 
 
 def spread(x: Array, padding: Sequence[tuple[int, int]], dilation: Sequence[int], fill: Any,

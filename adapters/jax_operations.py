@@ -44,7 +44,7 @@ FUNCTIONS: Mapping[str, str] = {
     "div": "divide",
     "pow": "power",
 }  # fmt: skip
-RELATIONS: Mapping[str, Relation] = {name: name for name in ("gt", "ge", "lt", "le", "eq", "ne")}  # type: ignore[misc]
+RELATIONS: Mapping[str, Relation] = {name: name for name in ("gt", "ge", "lt", "le", "eq", "ne")}
 #: Discrete results that depend on the same decisions as their operands.
 LOGICAL = {"and", "or", "not", "xor", "convert_element_type", "eq", "ne", "select_n", "mul", "add", "sub", "max", "min"}
 
@@ -123,7 +123,7 @@ def _computed(equation: Any, operands: Sequence[Value]) -> list[Any]:
     return list(results) if equation.primitive.multiple_results else [results]
 
 
-# Movement --------------------------------------------------------------------------------------------------------------
+# Movement -------------------------------------------------------------------------------------------------------------
 
 #: How many of the first operands are moved; the others say where to.
 _MOVED: Mapping[str, int] = {
@@ -183,7 +183,7 @@ def _internal(equation: Any) -> bool:
     return 0 <= last < len(frames) - 1 and "/jax/" in frames[last + 1].file_name.replace("\\", "/")
 
 
-# Decisions -------------------------------------------------------------------------------------------------------------
+# Decisions ------------------------------------------------------------------------------------------------------------
 
 
 def _decided(to: Recorder, name: str, operands: Sequence[Value], held: Any) -> Ids | None:
@@ -203,7 +203,7 @@ def _decided(to: Recorder, name: str, operands: Sequence[Value], held: Any) -> I
     return to.record.together([np.broadcast_to(m, shape) for m in marks])
 
 
-# Scalar functions ------------------------------------------------------------------------------------------------------
+# Scalar functions -----------------------------------------------------------------------------------------------------
 
 Found = Sequence[Ids | None]
 Rule = Callable[[Operation], Found]
@@ -279,7 +279,7 @@ def _remainder(at: Operation) -> Found:
     return [at.record.fused("remainder", definition, (), at.format, at.got)]
 
 
-# Choices ---------------------------------------------------------------------------------------------------------------
+# Choices --------------------------------------------------------------------------------------------------------------
 
 
 def _extreme(kind: Extreme) -> Rule:
@@ -309,7 +309,7 @@ def _select(at: Operation) -> Found:
     return [found]
 
 
-# Sums, products and extremes of rows -----------------------------------------------------------------------------------
+# Sums, products and extremes of rows ----------------------------------------------------------------------------------
 
 
 def _sum(at: Operation) -> Found:
@@ -336,10 +336,7 @@ def _cumulative(kind: Literal["sop", "product", "maximum", "minimum"]) -> Rule:
 
     def rule(at: Operation) -> Found:
         p = at.parameters
-        rows = prefixes(at.ids(0), p["axis"], p["reverse"], fills.get(kind, lambda first: first))
-        if kind == "sop":
-            return [at.record.sop(rows, None, at.format, at.got)]
-        return [at.record.combine(kind, rows, at.format, at.got)]
+        return _combined(at, kind, prefixes(at.ids(0), p["axis"], p["reverse"], fills.get(kind, lambda first: first)))
 
     return rule
 
@@ -365,13 +362,37 @@ def _cumulative_logsumexp(at: Operation) -> Found:
     return [record.fused("cumlogsumexp", Form("log Σ e^x", tuple(steps), exactly), [form], format, at.got)]
 
 
+def _combiner(at: Operation) -> Literal["sop", "product", "maximum", "minimum"]:
+    """What a general reduction combines by, where that is one operation."""
+    names = [e.primitive.name for e in at.parameters["jaxpr"].eqns]
+    kinds: Mapping[str, Literal["sop", "product", "maximum", "minimum"]] = {
+        "add": "sop", "mul": "product", "max": "maximum", "min": "minimum",
+    }  # fmt: skip
+    if len(names) != 1 or names[0] not in kinds or len(at.operands) != 2:
+        raise NotRecorded(f"{at.equation.primitive.name} by {', '.join(names)}: expected one of {', '.join(kinds)}")
+    return kinds[names[0]]
+
+
+def _combined(at: Operation, kind: Literal["sop", "product", "maximum", "minimum"], rows: Ids) -> Found:
+    if kind == "sop":
+        return [at.record.sop(rows, None, at.format, at.got)]
+    return [at.record.combine(kind, rows, at.format, at.got)]
+
+
+def _general(at: Operation) -> Found:
+    """A reduction, or one over windows, by an operation of its own, with the number that it starts from."""
+    kind, start = _combiner(at), int(at.ids(1))
+    if at.equation.primitive.name == "reduce":
+        rows = along(at.ids(0), at.parameters["dimensions"])
+    else:
+        rows = windows(at.ids(0), at.parameters, start)
+    return _combined(at, kind, np.concatenate([rows, np.full((*rows.shape[:-1], 1), start)], -1))
+
+
 def _window(kind: Literal["sop", "maximum", "minimum"]) -> Rule:
     def rule(at: Operation) -> Found:
         fill = {"sop": 0.0, "maximum": -np.inf, "minimum": np.inf}[kind]
-        rows = windows(at.ids(0), at.parameters, at.record.number(fill))
-        if kind == "sop":
-            return [at.record.sop(rows, None, at.format, at.got)]
-        return [at.record.combine(kind, rows, at.format, at.got)]
+        return _combined(at, kind, windows(at.ids(0), at.parameters, at.record.number(fill)))
 
     return rule
 
@@ -396,7 +417,7 @@ def _select_and_gather(at: Operation) -> Found:
     return [at.ids(0).ravel()[_chosen_of_windows(at, 1)]]
 
 
-# Scatter, sorting ------------------------------------------------------------------------------------------------------
+# Scatter, sorting -----------------------------------------------------------------------------------------------------
 
 
 def _added(at: Operation, base: Ids, where: Ids, sources: Ids) -> Ids:
@@ -453,7 +474,7 @@ def _top(at: Operation) -> Found:
     return [np.take_along_axis(at.ids(0), order, at.parameters.get("axis", at.ids(0).ndim - 1)), None]
 
 
-# Factorizations --------------------------------------------------------------------------------------------------------
+# Factorizations -------------------------------------------------------------------------------------------------------
 
 
 def _cholesky(at: Operation) -> Found:
@@ -516,6 +537,8 @@ RULES: Mapping[str, Rule] = {
     "reduce_window_sum": _window("sop"),
     "reduce_window_max": _window("maximum"),
     "reduce_window_min": _window("minimum"),
+    "reduce": _general,
+    "reduce_window": _general,
     "select_and_scatter_add": _select_and_scatter,
     "select_and_gather_add": _select_and_gather,
     "scatter-add": _scatter_add,

@@ -126,7 +126,7 @@ class Recorder:
         return operation(self, equation, operands) if control is None else control(self, equation, operands)
 
 
-# Calls and loops -------------------------------------------------------------------------------------------------------
+# Calls and loops ------------------------------------------------------------------------------------------------------
 
 
 def _call(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
@@ -217,7 +217,7 @@ CONTROL: Mapping[str, Callable[[Recorder, Any, Sequence[Value]], Sequence[Value]
 }
 
 
-# Reading JAX -----------------------------------------------------------------------------------------------------------
+# Reading JAX ----------------------------------------------------------------------------------------------------------
 
 
 def line_of(equation: Any) -> str:
@@ -228,7 +228,7 @@ def line_of(equation: Any) -> str:
 
 def is_key(x: Any) -> bool:
     """Whether it is an array of random keys, or a token: nothing that NumPy holds."""
-    return not hasattr(x, "dtype") or bool(jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended))
+    return not hasattr(x, "dtype") or bool(jnp.issubdtype(x.dtype, jax.dtypes.extended))
 
 
 def plain(x: Any) -> Any:
@@ -241,7 +241,7 @@ def plain(x: Any) -> Any:
 def format_of(x: Any) -> Format | None:
     """The format of an array's real numbers; None if it is discrete."""
     dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
+    if jnp.issubdtype(dtype, jax.dtypes.extended):
         return None
     if jnp.issubdtype(dtype, jnp.complexfloating):
         raise NotRecorded("complex numbers: the record holds real ones; split the function in real and imaginary parts")

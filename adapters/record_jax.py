@@ -88,7 +88,7 @@ def record(
         return _recorded(program, traced, backward_shapes, cotangents, seed, routes, stop_gradient)
 
 
-# What is run -----------------------------------------------------------------------------------------------------------
+# What is run ----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def _flat(f: Callable[..., Any], args: Sequence[Any], wrt: int | Sequence[int] |
         for i, x in zip(where, given, strict=True):
             leaves[i] = x
         rest = iter(leaves)
-        rebuilt = [tree.unflatten([next(rest) for _ in found]) for found, tree in trees]
+        rebuilt = [jax.tree.unflatten(tree, [next(rest) for _ in found]) for found, tree in trees]
         return tuple(x for x in jax.tree.leaves(f(*rebuilt)) if _is_array(x))
 
     return _Program(flat, tuple(arrays), tuple(chosen), tuple(called), getattr(f, "__name__", type(f).__name__))
@@ -175,7 +175,7 @@ def _traced(program: _Program) -> tuple[Any, Any]:
     return jaxpr, shapes
 
 
-# Literals --------------------------------------------------------------------------------------------------------------
+# Literals -------------------------------------------------------------------------------------------------------------
 
 
 def _texts(of: Callable[..., Any], operands: Sequence[Any]) -> Texts:
@@ -189,7 +189,7 @@ def _texts(of: Callable[..., Any], operands: Sequence[Any]) -> Texts:
 
     def widened(x: Any) -> Any:
         real = not is_key(x) and format_of(x) is not None
-        return jax.ShapeDtypeStruct(x.shape, np.float64 if real else x.dtype)
+        return jax.ShapeDtypeStruct(x.shape, np.float64 if real else x.dtype)  # type: ignore[no-untyped-call]
 
     try:
         with _x64():
@@ -219,7 +219,7 @@ def _literals(jaxpr: Any) -> set[float]:
     return found
 
 
-# The run ---------------------------------------------------------------------------------------------------------------
+# The run --------------------------------------------------------------------------------------------------------------
 
 
 def _recorded(program: _Program, traced: Any, shapes: Sequence[Any], cotangents: Any, seed: int,
@@ -332,7 +332,7 @@ def _alone(call: Call, seed: int) -> Run:
     return record(rule, [call.operands[i] for i in real], names=names, seed=seed)
 
 
-# What of a record decides its results ----------------------------------------------------------------------------------
+# What of a record decides its results ---------------------------------------------------------------------------------
 
 
 def _needed(record: Record, results: Sequence[Ids]) -> Record:
