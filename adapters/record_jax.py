@@ -7,24 +7,24 @@ The jaxpr of the function and that of its vjp are run operation by operation on 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradconform.adapters.jax_literals import texts, x64
 from gradconform.adapters.jax_movement import bind
-from gradconform.adapters.jax_program import Call, Recorder, Value, format_of, is_key
-from gradconform.reference.formats import FLOAT64, FORMATS, Format
+from gradconform.adapters.jax_program import closed
+from gradconform.adapters.jax_values import Call, Recorder, Value, format_of, is_key
+from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.programs.record import Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, Tensor
 
-Texts = Mapping[tuple[str, float], float]
 StopGradient = Literal["through", "intended"]
 ROUTES = ("eager", "jit")
 
@@ -98,14 +98,8 @@ def _types_for(args: Sequence[Any]) -> Iterator[None]:
     if not wide:
         yield
         return
-    with _x64():
+    with x64():
         yield
-
-
-def _x64() -> Any:
-    # jax.enable_x64 is the newer name, jax.experimental.enable_x64 the older.
-    home: Any = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
-    return home.enable_x64(True)
 
 
 def _flat(f: Callable[..., Any], args: Sequence[Any], wrt: int | Sequence[int] | None,
@@ -175,50 +169,6 @@ def _traced(program: _Program) -> tuple[Any, Any]:
     return jaxpr, shapes
 
 
-# Literals -------------------------------------------------------------------------------------------------------------
-
-
-def _texts(of: Callable[..., Any], operands: Sequence[Any]) -> Texts:
-    """Literals as the text has them, by the format and number that they are in the program.
-
-    A Python float has become a number of the operation's dtype. The same function traced in float64 shows what it was;
-    one that cannot be traced so shows nothing, and its literals are then known as they stand.
-    """
-    if all(format_of(x) in (None, FLOAT64) for x in jax.tree.leaves(operands) if not is_key(x)):
-        return {}
-
-    def widened(x: Any) -> Any:
-        real = not is_key(x) and format_of(x) is not None
-        return jax.ShapeDtypeStruct(x.shape, np.float64 if real else x.dtype)  # type: ignore[no-untyped-call]
-
-    try:
-        with _x64():
-            jaxpr = jax.make_jaxpr(of)(*jax.tree.map(widened, tuple(operands)))
-    except Exception:  # whatever another dtype raises in the user's function: only precision is lost
-        return {}
-    found: dict[tuple[str, float], float] = {}
-    for text in sorted(_literals(jaxpr.jaxpr)):
-        for format in FORMATS.values():
-            key = (format.name, float(format.round(text)))
-            # Of two texts that round to one number neither can be told; the number itself comes first.
-            found[key] = text if key not in found else key[1]
-    return found
-
-
-def _literals(jaxpr: Any) -> set[float]:
-    """Every scalar float64 literal of a jaxpr and of those inside of it."""
-    found: set[float] = set()
-    for equation in jaxpr.eqns:
-        for v in equation.invars:
-            if hasattr(v, "val") and np.ndim(v.val) == 0 and v.aval.dtype == np.float64:
-                found.add(float(v.val))
-        for parameter in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
-            inner = getattr(parameter, "jaxpr", parameter)
-            if hasattr(inner, "eqns"):
-                found |= _literals(inner)
-    return found
-
-
 # The run --------------------------------------------------------------------------------------------------------------
 
 
@@ -226,14 +176,14 @@ def _recorded(program: _Program, traced: Any, shapes: Sequence[Any], cotangents:
               routes: Sequence[str], stop_gradient: StopGradient) -> Run:  # fmt: skip
     random = np.random.default_rng(seed)
     given = _cotangents(shapes, cotangents, random)
-    forward = Recorder(texts=_texts(program.f, program.arrays), intended=stop_gradient == "intended")
+    forward = Recorder(texts=texts(program.f, program.arrays), intended=stop_gradient == "intended")
     arguments = [_operand(forward, a, i in program.wrt) for i, a in enumerate(program.arrays)]
-    outputs = forward.closed(traced, arguments)
+    outputs = closed(forward, traced, arguments)
 
-    backward = Recorder(texts=_texts(program.vjp, [given, *program.arrays]))
+    backward = Recorder(texts=texts(program.vjp, [given, *program.arrays]))
     incoming = [backward.argument(c) for c in given]
     again = [_operand(backward, a, i in program.wrt) for i, a in enumerate(program.arrays)]
-    results = backward.closed(jax.make_jaxpr(program.vjp)(given, *program.arrays), [*incoming, *again])
+    results = closed(backward, jax.make_jaxpr(program.vjp)(given, *program.arrays), [*incoming, *again])
 
     outs, grads = [_ids(o) for o in outputs], [_ids(r) for r in results]
     tensors = tuple(

@@ -18,7 +18,7 @@ WIDE = DTYPES[:2]
 
 @dataclass(frozen=True)
 class Program:
-    """A function of arrays, and its arguments: shapes of random normal numbers, or arrays that are taken as they are."""
+    """A function of arrays, and its arguments: shapes of random normal numbers, or arrays as they are."""
 
     name: str
     f: Callable[..., Any]
@@ -180,7 +180,8 @@ RIGHT: tuple[Program, ...] = (
     _p("trigonometry", lambda x: jnp.sin(x) * jnp.cos(x) + jnp.arctan2(x, 2.0) + jnp.tan(x / 4), (4,)),
     _p("hyperbolic", lambda x: jnp.sinh(x) + jnp.arcsinh(x) + jnp.arccosh(2 + x * x), (4,)),
     _p("powers", lambda x: x**2.5 + jnp.power(2.0, x) + x**-3 + jnp.cbrt(x) + jnp.hypot(x, 2.0), POSITIVE),
-    _p("logarithms", lambda x: jnp.log(x) + jnp.log1p(x) + jnp.log2(x) + jnp.expm1(x) + jnp.logaddexp(x, 1.0), POSITIVE),
+    _p("logarithms", lambda x: jnp.log(x) + jnp.log1p(x) + jnp.log2(x) + jnp.expm1(x), POSITIVE),
+    _p("logaddexp", lambda x, y: jnp.logaddexp(x, y), POSITIVE, (3,)),
     _p("gamma", lambda x: lax.lgamma(x) + lax.digamma(x), POSITIVE, dtypes=WIDE),
     _p("error functions", lambda x: lax.erf(x) - 0.3 * lax.erfc(x), (4,)),
     _p("remainder", lambda x: jnp.fmod(x, 0.7) + (x - jnp.floor(x)) ** 2, (4,)),
