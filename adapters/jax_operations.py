@@ -10,7 +10,7 @@ import numpy as np
 from gradconform.adapters.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
 from gradconform.adapters.jax_rules import RULES
 from gradconform.adapters.jax_values import Operation, Recorder, Value, format_of, is_key, plain
-from gradconform.reference.programs.record import ZERO, Ids, Relation
+from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Relation
 from gradconform.reference.programs.run import NotRecorded
 
 RELATIONS: Mapping[str, Relation] = {name: name for name in ("gt", "ge", "lt", "le", "eq", "ne")}
@@ -103,17 +103,22 @@ def _discrete_moves(equation: Any, operands: Sequence[Value]) -> tuple[list[Any]
 
 
 def _stopped(to: Recorder, equation: Any, x: Value) -> Value:
-    """What a gradient is not asked of: the same numbers, or, where that is honoured, data."""
+    """What a gradient is not asked of: the same numbers, which the derivative is taken through unless that is intended.
+
+    Where JAX itself stops a gradient, as in `solve` or `logsumexp`, that changes no derivative and is not looked at.
+    """
     if x.ids is None or not x.depends or _internal(equation):
         return x
     if to.intended:
-        return Value(x.held, to.record.new(np.shape(x.held), np.asarray(x.held).astype(np.float64)))
+        format = format_of(x.held)
+        assert format is not None
+        return Value(x.held, to.record.map(STOPPED, [x.ids], format, to.record.held[x.ids]), None, x.depends)
     to.note(f'{to.record.line}: stop_gradient: the derivative is taken through it; stop_gradient="intended" is not to')
     return x
 
 
 def _internal(equation: Any) -> bool:
-    """Whether JAX itself stops a gradient, as in `solve` or `logsumexp`, where that changes no derivative."""
+    """Whether the call of `stop_gradient` stands in JAX's own code."""
     traceback = equation.source_info.traceback
     frames = [] if traceback is None else list(traceback.frames)
     names = [f.function_name.rsplit(".", 1)[-1] for f in frames]
