@@ -49,7 +49,7 @@ class _Asked:
             leaves[i] = x
         with torch.enable_grad():
             found = self.f(*pytree.tree_unflatten(leaves, self.spec))
-        return [y for y in pytree.tree_leaves(found) if real(y) or isinstance(y, Tensor) and y.is_complex()]
+        return [y for y in pytree.tree_leaves(found) if real(y) or (isinstance(y, Tensor) and y.is_complex())]
 
 
 def record(
@@ -136,7 +136,9 @@ def _asked(f: Function, args: Sequence[Any], wrt: Sequence[int | str] | None, na
     numbered = [i for i, x in enumerate(leaves) if real(x)]
     called = list(names) if names is not None else [_path(f, paths[i][0]) for i in numbered]
     if len(called) != len(numbered):
-        raise ValueError(f"names: got {len(called)} names; expected {len(numbered)}, one for each floating-point tensor")
+        raise ValueError(
+            f"names: got {len(called)} names; expected {len(numbered)}, one for each floating-point tensor"
+        )
     chosen = range(len(numbered)) if wrt is None else [_which(w, called) for w in wrt]
     if not chosen:
         raise ValueError("args: no floating-point tensor among them; nothing can be differentiated")
@@ -203,9 +205,7 @@ def _backward(
         return _gradients(outputs, tensors, adjoints)
 
 
-def _gradients(
-    outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
-) -> list[Tensor | None]:
+def _gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients; None where nothing depends on an argument."""
     live = [(y, c) for y, c in zip(outputs, adjoints, strict=True) if y.requires_grad]
     if not live:

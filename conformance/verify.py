@@ -14,18 +14,18 @@ import numpy as np
 from gradconform.conformance.check_program import Gradient, gradients
 from gradconform.conformance.completeness import missing
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
-from gradconform.reference.cases import BadInput, unknown
+from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
 from gradconform.reference.profiles import profile as profile_of
-from gradconform.reference.programs.run import Rule, Run
+from gradconform.reference.programs.run import NotRecorded, Rule, Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: The module that records a framework's programs, by the root of its arrays' module.
-RECORDERS = {"torch": "gradconform.adapters.record_torch", "jax": "gradconform.adapters.record_jax",
-             "jaxlib": "gradconform.adapters.record_jax"}  # fmt: skip
+RECORDERS = {"torch": "gradconform.adapters.verify_torch", "jax": "gradconform.adapters.verify_jax",
+             "jaxlib": "gradconform.adapters.verify_jax"}  # fmt: skip
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 #: What may be said of a report as a whole, worst first.
@@ -145,9 +145,15 @@ def verify(
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     recorder = import_module(RECORDERS[_framework(f, args)])
-    run = recorder.record(
-        f, args, wrt=wrt, dtype=dtype, cotangents=cotangent, routes=tuple(routes or ("eager",)), seed=seed
-    )
+    function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name)
+    asked = tuple(routes or ("eager",))
+    try:
+        run = recorder.record(function, given, wrt=wrt, cotangents=cotangent, routes=asked, seed=seed)
+    except NotRecorded as error:
+        raise BadInput(f"not recorded: {error}") from error
+    except Exception as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise BadInput(f"{name} cannot be verified here: {type(error).__name__}: {error}") from error
     return report_of(run, profile_of(profile, recorder.FRAMEWORK), accepted)
 
 
@@ -159,11 +165,8 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
 
 
 def _of_incomplete(g: Gradient) -> Gradient:
-    """A judgement of what left the record: of its formula nothing is known."""
-    if g.judgement.formula not in ("wrong", "undefined"):
-        return g
-    execution = g.judgement.execution or "undecided"
-    verdict: Verdict = "deviates" if execution == "outside" else "undecided"
+    """A judgement of what left the record: of its formula nothing is known, and no gradient conforms by it."""
+    verdict: Verdict = "deviates" if g.judgement.execution == "outside" else "undecided"
     return replace(g, judgement=replace(g.judgement, formula="unknown", verdict=verdict))
 
 

@@ -340,7 +340,9 @@ def _summed(c: Call, sums: tuple[Ids, Ids], number: int, stages: Stages) -> Ids:
     with c.record.inside() as steps:
         total = c.record.sop(a, b, format)
     with c.record.inside() as in_stages:
-        parts = c.record.sop(*(np.moveaxis(x.reshape(*x.shape[:-1], *stages[0]), stages[1], -1) for x in (a, b)), format)
+        parts = c.record.sop(
+            *(np.moveaxis(x.reshape(*x.shape[:-1], *stages[0]), stages[1], -1) for x in (a, b)), format
+        )
         twice = c.record.sop(parts, None, format)
     forms = [Form("one sum", tuple(steps), total), Form("sums of sums", tuple(in_stages), twice)]
     return c.record.fused(f"aten::{c.name}", forms[0], forms, format, held)
@@ -491,7 +493,7 @@ SUM_RULES: dict[str, Rule] = {
     "prod": _reduced("product"), "amax": _reduced("maximum"), "amin": _reduced("minimum"),
     "max": _reduced("maximum"), "min": _reduced("minimum"),
     "cumprod": _cumulative("product"), "cummax": _cumulative("maximum"), "cummin": _cumulative("minimum"),
-    **{name: _selected for name in ("sort", "topk", "kthvalue", "median", "nanmedian", "mode")},
+    **dict.fromkeys(("sort", "topk", "kthvalue", "median", "nanmedian", "mode"), _selected),
     "mm": _mm, "bmm": _mm, "mv": _mv, "dot": _dot, "vdot": _dot,
     "addmm": _added("mat1", "mat2"), "baddbmm": _added("batch1", "batch2"), "addmv": _added("mat", "vec"),
     "addr": _added("vec1", "vec2"),

@@ -71,7 +71,3 @@ class Run:
     notes: tuple[str, ...] = ()
     #: Values that left the record or came from outside of it, each with its line.
     foreign: tuple[str, ...] = field(default=())
-
-
-class NotRecorded(Exception):
-    """An operation of a program that the record cannot follow: its name, where it stands and what to do."""
