@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     Of an f with several numbers in its result, that of their sum with random weights, which are the same every time.
     """
 
+    @wraps(f)
     def gradient(*args: Any) -> list[Any]:
         outputs, pull = jax.vjp(f, *args)
         drawn = np.random.default_rng([seed, 2])

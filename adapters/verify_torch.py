@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     Of an f with several numbers in its result, that of their sum with random weights, which are the same every time.
     """
 
+    @wraps(f)
     def gradient(*args: Any) -> list[Tensor]:
         asked = [x for x in pytree.tree_leaves(args) if isinstance(x, Tensor) and x.requires_grad]
         with torch.enable_grad():

@@ -190,13 +190,12 @@ def _rows_of(run: Run) -> Iterator[list[Any]]:
 
 def joined(reports: Sequence[Report]) -> Report:
     """Several reports about one function as one: rows of its Jacobian, or its gradient and the gradient's."""
-    named = [
-        replace(
-            g, argument=g.argument if r.name == reports[0].name and len(reports) < 2 else f"{g.argument} of {r.name}"
-        )
-        for r in reports
-        for g in r.gradients
-    ]
+    first = reports[0].name
+    of_first = sum(r.name == first for r in reports)
+    named = []
+    for row, report in enumerate(reports):
+        where = f", of {report.name}" if report.name != first else f", row {row}" if of_first > 1 else ""
+        named += [replace(g, of=where) for g in report.gradients]
     return replace(
         reports[0],
         gradients=tuple(named),
@@ -274,7 +273,7 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
 def _row(g: Gradient) -> dict[str, Any]:
     j = g.judgement
     return {
-        "argument": g.argument, "route": g.route, "verdict": j.verdict, "formula": j.formula, "execution": j.execution,
+        "argument": g.argument + g.of, "route": g.route, "verdict": j.verdict, "formula": j.formula, "execution": j.execution,
         "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp, "share": j.share,
         "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,
     }  # fmt: skip
@@ -283,7 +282,7 @@ def _row(g: Gradient) -> dict[str, Any]:
 def _said_of(g: Gradient) -> str:
     j = g.judgement
     at = f"{g.argument}[{g.index}]" if g.index else g.argument
-    text = f"∂/∂{at} ({g.route}): {j.verdict}; formula {j.formula}, execution {j.execution}"
+    text = f"∂/∂{at}{g.of} ({g.route}): {j.verdict}; formula {j.formula}, execution {j.execution}"
     if j.accuracy:
         bits = (
             "" if j.certified_bits is None or not math.isfinite(j.certified_bits) else f" {j.certified_bits:.1f} bits"
