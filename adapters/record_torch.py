@@ -106,7 +106,7 @@ def record(
             state.restore()
             returned[route] = _again(asked, _compiled(f, route), tensors, adjoints)[1]
     return Run(
-        name=getattr(f, "__name__", type(f).__name__),
+        name=_called(f),
         forward=recorder.record.until(steps),
         arguments=tuple(Argument(n, i, format_of(x)) for n, i, x in zip(asked.names, given, tensors, strict=True)),
         outputs=out_ids,
@@ -135,6 +135,12 @@ def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
 
     call.__name__ = type(module).__name__
     return call, parameters
+
+
+def _called(f: Function) -> str:
+    """The function's name; a custom rule's, of its `apply`."""
+    of = getattr(f, "__self__", None)
+    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
 
 
 # Arguments ------------------------------------------------------------------------------------------------------------

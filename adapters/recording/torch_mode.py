@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +117,16 @@ class Recorder(TorchDispatchMode):
         self.notes: list[str] = []
         self.depth = 0
         self.backward = False
+        self._rules_running = 0
+
+    @contextmanager
+    def within_rule(self) -> Iterator[None]:
+        """While the forward part of a custom rule runs, where PyTorch records no gradient."""
+        self._rules_running += 1
+        try:
+            yield
+        finally:
+            self._rules_running -= 1
 
     def literal(self, x: Any) -> int:
         """A number of the program's text: Python has it in float64."""
@@ -202,6 +213,10 @@ class Recorder(TorchDispatchMode):
         before = {id(x): self.memory.ids(x) for x in tensors}
         values = {id(x): x.clone() if mutable else x for x in tensors}
         call = Call(self, base, _bound(func, args, kwargs), before, values)
+        if not (torch.is_grad_enabled() or self.backward or self.depth or self._rules_running):
+            for x in tensors:
+                if real(x):
+                    self.note("torch.no_grad", before[id(x)])
         out = func(*args, **kwargs)
         call.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
         self._refuse(func, call.outs)

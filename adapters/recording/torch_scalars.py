@@ -129,12 +129,12 @@ def _where(c: Call) -> Results:
     a, b = (c["self"], c["other"]) if "self" in c.given else (c["a"], c["b"])
     first = c.value(condition).cpu().numpy().astype(bool)
     decided = c.decisions(condition)
-    return _chosen(c, first, decided, c.ids(a), c.ids(b))
+    return _chosen(c, first, decided, c.ids(a), c.ids(b), c.held)
 
 
-def _chosen(c: Call, first: object, decided: Ids, a: Ids, b: Ids) -> Ids:
+def _chosen(c: Call, first: object, decided: Ids, a: Ids, b: Ids, held: Numbers | None = None) -> Ids:
     first, decided, a, b = (np.broadcast_to(np.asarray(x), c.shape) for x in (first, decided, a, b))
-    return c.record.choose(first, decided, a, b, c.format)
+    return c.record.choose(first, decided, a, b, c.format, held)
 
 
 def _masked_fill(c: Call) -> Results:
@@ -142,7 +142,7 @@ def _masked_fill(c: Call) -> Results:
         return None
     mask = c["mask"]
     first = c.value(mask).cpu().numpy().astype(bool)
-    return _chosen(c, first, c.decisions(mask), c.ids(c["value"]), c.operand("self"))
+    return _chosen(c, first, c.decisions(mask), c.ids(c["value"]), c.operand("self"), c.held)
 
 
 def _extreme(c: Call, kind: str, operands: list[Ids], held: Numbers | None) -> Ids:
@@ -177,7 +177,7 @@ def _threshold_backward(c: Call) -> Results:
     x = c.operand("self")
     over = numbers(c.value(c["self"])) > float(c["threshold"])
     decided = c.record.decide("gt", x, np.asarray(c.record.number(float(c["threshold"]))))
-    return _chosen(c, over, decided, c.operand("grad_output"), np.asarray(ZERO))
+    return _chosen(c, over, decided, c.operand("grad_output"), np.asarray(ZERO), c.held)
 
 
 def _dropout(c: Call) -> Results:
