@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from gradconform.adapters.recording.torch_memory import (
     numbers,
     real,
 )
-from gradconform.reference.formats import FLOAT64, Format
+from gradconform.reference.formats import FLOAT32, FLOAT64, Format
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, Step
 
 Program = Callable[..., Any]
@@ -300,7 +301,7 @@ class Recorder(TorchDispatchMode):
 
     def _kernel(self, func: OpOverload, name: str, args: Any, kwargs: Any) -> Any:
         """An operation with a definition of its own, or with the framework's decomposition."""
-        functional, decomposition = self._functional(func, name), None
+        functional = self._functional(func, name)
         key = f"{func.namespace}::{name}"
         definition = self.own.get(key) or self.own.get(name) or self.rules.definitions.get(name)
         decomposition = decomposition_table.get(functional)
@@ -310,6 +311,9 @@ class Recorder(TorchDispatchMode):
         if definition is not None and decomposition is not None and name in self.rules.approximated:
             forms.append(("the framework's decomposition", decomposition))
         forms += self.rules.forms.get(name, [])
+        inner = None if decomposition is None else inspect.unwrap(decomposition)
+        if inner is not decomposition and inner is not None and _narrow(args):
+            forms.append(("each operation rounded", inner))
         others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
         out = func(*args, **kwargs)
         outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
@@ -377,6 +381,11 @@ class Recorder(TorchDispatchMode):
 #: Operations whose results are decisions.
 DECIDING = frozenset("gt ge lt le eq ne logical_and logical_or logical_xor logical_not bitwise_and bitwise_or "
                      "bitwise_xor bitwise_not where masked_fill".split())  # fmt: skip
+
+
+def _narrow(args: Any) -> bool:
+    """Whether a kernel computes in 16 bits, where it may round what its decomposition keeps in float32."""
+    return any(real(x) and format_of(x).precision < FLOAT32.precision for x in tree_leaves(args))
 
 
 def _carries(call: Call, out: Tensor) -> bool:

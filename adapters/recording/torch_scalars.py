@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
 from gradconform.adapters.recording.torch_mode import Call, Results, Rule
-from gradconform.reference.formats import Format
-from gradconform.reference.programs.record import ONE, ZERO, Ids, Numbers, Record
+from gradconform.reference.formats import FLOAT32, Format
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
 
 #: Functions of one number, by their name in ATen, with that in the table.
 UNARY = {
@@ -70,6 +70,19 @@ def _pow(c: Call) -> Results:
         if exponent == -1:
             return c.record.map("reciprocal", [c.operand("self")], c.format, c.held)
     return c.record.map("power", [c.operand("self"), c.ids(exponent)], c.format, c.held)
+
+
+def _rsqrt(c: Call) -> Results:
+    """In 16 bits it may be two operations, each rounded."""
+    x = c.operand("self")
+    if c.format.precision >= FLOAT32.precision:
+        return c.record.map("rsqrt", [x], c.format, c.held)
+    with c.record.inside() as once:
+        whole = c.record.map("rsqrt", [x], c.format)
+    with c.record.inside() as twice:
+        parts = c.record.map("reciprocal", [c.record.map("sqrt", [x], c.format)], c.format)
+    forms = [Form("rsqrt", tuple(once), whole), Form("1/sqrt, each rounded", tuple(twice), parts)]
+    return c.record.fused("aten::rsqrt", forms[0], forms, c.format, c.held)
 
 
 def _convert(c: Call) -> Results:
@@ -218,6 +231,7 @@ SCALAR_RULES: dict[str, Rule] = {
     **{name: _compare for name in ("gt", "ge", "lt", "le", "eq", "ne")},
     **{f"{kind}_{name}": _logic for kind in ("logical", "bitwise") for name in ("and", "or", "xor", "not")},
     "add": _add,
+    "rsqrt": _rsqrt,
     "sub": _sub,
     "rsub": _rsub,
     "pow": _pow,
