@@ -183,8 +183,9 @@ def _layer_norm_backward(
     offset = -slope * mean - by_one * rstd * share
     found = (rstd * scaled + slope * x + offset).to(dtype) if wanted[0] else None
     outer = list(range(x.ndim - len(shape)))
-    by_weight = (g * (rstd * x - rstd * mean)).sum(outer).to(dtype) if wanted[1] else None
-    return [found, by_weight, g.sum(outer).to(dtype) if wanted[2] else None]
+    # The rows are added up in the dtype itself.
+    by_weight = (g * (rstd * x - rstd * mean)).to(dtype).sum(outer) if wanted[1] else None
+    return [found, by_weight, g.to(dtype).sum(outer) if wanted[2] else None]
 
 
 def _batch_norm(
@@ -227,11 +228,12 @@ DEFINITIONS: Mapping[str, Program] = {
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward"})
 
-FORMS: Mapping[str, Sequence[tuple[str, Program]]] = {
-    "glu_backward": (("sigmoid rounded first", _glu_backward),),
-    "_log_softmax": (("rounded in parts", _log_softmax),),
-    "native_layer_norm_backward": (("by sums", _layer_norm_backward),),
-    "_native_batch_norm_legit": (("by scale and offset", _batch_norm_legit),),
-    "xlogy": (("logarithm rounded first", _xlogy),),
-    "huber_loss_backward": (("factor rounded first", _huber_backward),),
+#: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
+FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
+    "glu_backward": (("sigmoid rounded first", _glu_backward, True),),
+    "_log_softmax": (("rounded in parts", _log_softmax, True),),
+    "native_layer_norm_backward": (("by sums", _layer_norm_backward, False),),
+    "_native_batch_norm_legit": (("by scale and offset", _batch_norm_legit, True),),
+    "xlogy": (("logarithm rounded first", _xlogy, True),),
+    "huber_loss_backward": (("factor rounded first", _huber_backward, True),),
 }

@@ -102,7 +102,7 @@ class Rules:
     creations: frozenset[str]
     data: frozenset[str]
     definitions: Mapping[str, Program]
-    forms: Mapping[str, Sequence[tuple[str, Program]]]
+    forms: Mapping[str, Sequence[tuple[str, Program, bool]]]
     approximated: frozenset[str]
 
 
@@ -310,10 +310,11 @@ class Recorder(TorchDispatchMode):
         forms = []
         if definition is not None and decomposition is not None and name in self.rules.approximated:
             forms.append(("the framework's decomposition", decomposition))
-        forms += self.rules.forms.get(name, [])
-        inner = None if decomposition is None else inspect.unwrap(decomposition)
-        if inner is not decomposition and inner is not None and _narrow(args):
-            forms.append(("each operation rounded", inner))
+        if _narrow(args):
+            inner = None if decomposition is None else inspect.unwrap(decomposition)
+            if inner is not decomposition and inner is not None:
+                forms.append(("each operation rounded", inner))
+        forms += [(text, f) for text, f, narrow in self.rules.forms.get(name, []) if _narrow(args) or not narrow]
         others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
         out = func(*args, **kwargs)
         outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
