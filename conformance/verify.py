@@ -282,22 +282,20 @@ def _row(g: Gradient) -> dict[str, Any]:
 
 
 def _said_of(g: Gradient) -> str:
+    """One line of what conforms; of what does not, what was got and what is right below it."""
     j = g.judgement
     at = f"{g.argument}[{g.index}]" if g.index else g.argument
-    text = f"∂/∂{at}{g.of} ({g.route}): {j.verdict}; formula {j.formula}, execution {j.execution}"
-    if j.accuracy:
-        bits = (
-            "" if j.certified_bits is None or not math.isfinite(j.certified_bits) else f" {j.certified_bits:.1f} bits"
-        )
-        text += f", {j.accuracy}{bits}"
-    if j.verdict != "conforms":
-        text += f"; got {j.value!r}, the derivative is {j.truth}"
-    if j.max_ulp is not None and np.isfinite(j.max_ulp):
-        text += f"; at most {j.max_ulp:.3g} ulp off"
-    return text + (f"; {j.reason}" if j.reason else "")
+    bits = "" if j.certified_bits is None or not math.isfinite(j.certified_bits) else f" {j.certified_bits:.1f} bits"
+    off = f", at most {j.max_ulp:.3g} ulp off" if j.max_ulp is not None and np.isfinite(j.max_ulp) else ""
+    head = f"∂/∂{at}{g.of} ({g.route}): {j.verdict}"
+    if j.verdict == "conforms":
+        return f"{head},{bits or ' exactly'}{off}"
+    answers = f"formula {j.formula}, execution {j.execution}" + (f", {j.accuracy}{bits}" if j.accuracy else "")
+    lines = [head, answers, f"got {j.value!r}{off}", f"the derivative is {j.truth}", *([j.reason] if j.reason else [])]
+    return "\n      ".join(lines)
 
 
 def _said_of_step(s: StepFinding) -> str:
     share = "" if s.share is None else f", {s.share:.3g} times the allowance"
     at = f"{s.operation} ({s.line or 'no line'}), {s.dtype}, element [{s.worst_index}]"
-    return f"{at}: {s.execution}{share}; got {s.value!r} for {s.truth}"
+    return f"{at}: {s.execution}{share}\n      got {s.value!r} for {s.truth}"

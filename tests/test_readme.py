@@ -36,9 +36,19 @@ def test_the_network_shown_conforms() -> None:
     pytest.importorskip("torch")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(blocks("python")[1], {})
+        exec(blocks("python")[2], {})
     assert "dE/dW1" in printed.getvalue()
     assert "deviates" not in printed.getvalue()
+
+
+def test_the_wrong_rule_shown_is_named() -> None:
+    pytest.importorskip("torch")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(blocks("python")[1], {})
+    # The example is run from a text here, and not from a file called example.py.
+    got = re.sub(r"\(.*?:\d+, ", "(example.py:16, ", printed.getvalue())
+    assert got == blocks("text")[1]
 
 
 def test_every_gradconform_command_runs(cli: Cli, tmp_path: Path) -> None:
