@@ -48,6 +48,10 @@ class Terminal(Console):
     title, or turn the direction of the text.
     """
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Lines are wrapped on a terminal and nowhere else: a command that is piped stays whole."""
+        super().print(*objects, **{"soft_wrap": not self.is_terminal, **options})
+
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
 

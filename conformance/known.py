@@ -273,7 +273,7 @@ def _answer(m: Measurement) -> tuple[str, ...]:
     return m.case, m.adapter, m.route, m.dtype
 
 
-def _cause(answer: Iterable[Measurement]) -> str | None:
+def _cause(answer: Sequence[Measurement]) -> str | None:
     """`known:<id>` of the known deviation that is all that is wrong at the step level of one answer, or None.
 
     A trace that is not of the very evaluation that was judged as a whole (`traced`) explains nothing.
@@ -282,6 +282,8 @@ def _cause(answer: Iterable[Measurement]) -> str | None:
     wrong = [m for m in steps if m.verdict in ("deviates", "undecided", "crashed")]
     if not wrong or not all(map(is_known, wrong)) or any("traced" in (m.reason or "") for m in steps):
         return None
+    if not {m.quantity for m in answer if m.level == "whole"} <= {m.quantity for m in steps}:
+        return None  # of what has no step of its own it is not known that it follows
     return (wrong[0].reason or "").partition(";")[0]
 
 

@@ -19,7 +19,7 @@ before what it allows to programs that nobody named. It is stable unless it says
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -67,6 +67,9 @@ NAMED = (
 )
 #: Rows of points at which a form is proved, and the components of each.
 ROWS, COLUMNS = 24, 3
+#: Numbers that are tried beside them, where a form and the truth have a value: a kink, and either tail.
+EDGES = ((0.0, 2.0**-30, -(2.0**-30)), (-(2.0**-12), 2.0**-12, -20.0), (64.5, -64.5, 20.0), (100.0, -100.0, -1000.0),
+         (1000.0, 2.0**17, -(2.0**17)))  # fmt: skip
 #: Bits that the two values have in common where they are called equal; the precisions at which that is tried.
 AGREED, PRECISIONS = 100, (256, 512, 1024, 2048)
 
@@ -177,6 +180,8 @@ def _prove(adapter: str, key: str, form: Form) -> None:
     for row in range(ROWS):
         points = _points(key, row)
         _compare(where, key, mine, truth, points)
+    for edge in EDGES:
+        _compare(where, key, mine, truth, _points(key, 0, edge), known=False)
     for (
         target
     ) in FORMATS.values():  # a number that one of them does not hold is refused here, not in the midst of a run
@@ -200,13 +205,15 @@ def _definition(where: str, key: str) -> tuple[Form, tuple[str, ...]]:
     return Form(what, ("a", "t"), lambda ops, a, t: true(ops, a, t, 1), "definition"), ("a", "t")
 
 
-def _points(key: str, row: int) -> Points:
-    """A row of seeded numbers for every operand that is given: both signs, binades from 2^−6 to 2^4."""
+def _points(key: str, row: int, edge: Sequence[float] | None = None) -> Points:
+    """A row of seeded numbers for every operand that is given: both signs, binades from 2^−6 to 2^4; or an `edge`."""
     random = np.random.default_rng([row, len(key)])
     numbers = np.arange(COLUMNS) + row * COLUMNS
     sizes = (1 + random.random((2, COLUMNS))) * 2.0 ** np.stack([numbers % 11 - 6, (numbers + row) % 11 - 6])
     signs = np.stack([1 - 2 * (numbers // 11 % 2), random.choice([-1, 1], COLUMNS)])
     first, second = (sizes * signs)[:, None, :]
+    if edge is not None:
+        first = np.array([edge])
     name = key.removesuffix("'")
     if name in ACTIVATIONS:
         return {"z": first, "g": second} if key != name else {"z": first}
@@ -233,29 +240,41 @@ def _operands(key: str, points: Points, target: Format) -> Operands:
     return found
 
 
-def _compare(where: str, key: str, form: Form, truth: Form, points: Points) -> None:
-    """Raise BadInput unless a form and the truth agree at these points, at a precision that is raised until both do."""
+def _compare(where: str, key: str, form: Form, truth: Form, points: Points, known: bool = True) -> None:
+    """Raise BadInput unless a form and the truth agree at these points, at a precision that is raised until both do.
+
+    At a kink anything of the set does. `known`: both have a value there.
+    """
     for bits in PRECISIONS:
         with precision(bits):
             operands = _operands(key, points, FLOAT64)
             got, true = (_value(where, f, operands, FLOAT64) for f in (form, truth))
             if len(got) != len(true):
                 raise BadInput(f"{where} gives {len(got)} numbers for {len(true)}; expected one for each component")
-            apart = next((n for n, (x, y) in enumerate(zip(got, true, strict=True)) if not x.overlaps(y)), None)
+            apart = next((n for n, (x, y) in enumerate(zip(got, true, strict=True)) if _apart(x, y)), None)
             if apart is not None:
                 at = ", ".join(f"{o} = {_shown(points[o], apart, len(got))}" for o in points)
-                given, expected = (decimal(x[apart], 17) for x in (got, true))
+                given, expected = (decimal(x[apart].exact, 17) for x in (got, true))
                 raise BadInput(f"{where} is not equal to {truth.name}: at {at} it is {given}, expected {expected}")
-            if all(_tight(x) for x in (*got, *true)):
+            if all(_tight(x.exact) for x in (*got, *true)):
                 return
+    if not known:
+        return
     at = ", ".join(f"{o} = {_shown(points[o], 0, 1)}" for o in points)
     raise BadInput(
         f"{where} has no value that {PRECISIONS[-1]} bits would tell at {at}; expected one wherever {key} has one"
     )
 
 
-def _value(where: str, form: Form, operands: Operands, target: Format) -> list[arb]:
-    """The exact values of a form, component by component. Raises BadInput for whatever it raises."""
+def _apart(x: Rounded, y: Rounded) -> bool:
+    """Whether a value is certainly not the truth y, nor one of the set that y is."""
+    if not (x.exact.is_finite() and y.exact.is_finite()):
+        return False
+    return bool(abs(x.exact - y.exact) > y.spread)
+
+
+def _value(where: str, form: Form, operands: Operands, target: Format) -> list[Rounded]:
+    """The values of a form, component by component. Raises BadInput for whatever it raises."""
     try:
         value = form.formula(BallArrays(target, OPENCL), *[operands[o] for o in form.operands])
     except BadInput as error:
@@ -264,7 +283,7 @@ def _value(where: str, form: Form, operands: Operands, target: Format) -> list[a
         raise BadInput(f"{where} raised {type(error).__name__} in {target.name}: {said(error)}") from error
     if not isinstance(value, BallArray):
         raise BadInput(f"{where} gives {value!r}; expected what its operands and the operations of ops make")
-    return [element.exact for element in value.values.ravel()]
+    return list(value.values.ravel())
 
 
 def _tight(x: arb) -> bool:

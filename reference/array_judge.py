@@ -23,6 +23,7 @@ from gradconform.reference.exact import precision, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import (
     EDGE,
+    FEW_BITS,
     FIRST_PRECISION,
     ILL_CONDITIONED,
     PRECISION_CAP,
@@ -191,11 +192,6 @@ class Screen:
             self.max_ulp, self.furthest = float(ulps[largest]), start + largest
 
     @property
-    def certifies(self) -> bool:
-        """Whether more than nothing is known of the tensor where this form accepts it."""
-        return self.off < self.scale or not self.off
-
-    @property
     def accepts(self) -> bool:
         """Whether this form certainly accepts the tensor."""
         return not (self.close or self.special)
@@ -203,7 +199,7 @@ class Screen:
     @property
     def settles(self) -> bool:
         """Whether this form certainly accepts the tensor, says something by it, and is no textbook's."""
-        return self.accepts and self.certifies and not self.instead
+        return self.accepts and (self.bits is None or self.bits >= FEW_BITS) and not self.instead
 
     @property
     def bits(self) -> float | None:

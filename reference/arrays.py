@@ -555,6 +555,9 @@ class RoundedArrays(HandWritten):
             factor = _upper(self.balls.own(rule.primitives))
             error = factor * _ENLARGED * (ulp + self.unit * (np.abs(z.high) + moved) * curvature)
             result = self._round(slope.mid, (jump + moved * curvature) * _ENLARGED, (), None, error)
+            # Where f'' is hardly known, as of what cancels in a tail, and that matters: single numbers know it.
+            vague = bent.radii() * self.slack
+            loose = (vague > np.abs(bent.high) / 8) & (self.unit * np.abs(z.high) * vague > ulp / 8)
         unknown = ~np.isfinite(sup) | ~np.isfinite(error)
         for x, bits in ((slope, ANYTHING), (bent, ANYTHING), (z, 0xFF)):
             if x.specials is not None:
@@ -563,7 +566,8 @@ class RoundedArrays(HandWritten):
         if np.any(unknown):
             unknown_bits = np.where(np.broadcast_to(unknown, result.shape), ANYTHING, 0).astype(np.uint8)
             specials = unknown_bits if specials is None else specials | unknown_bits
-        return RoundedArray(self, result.mid, result.radius, slope.spread, specials)
+        found = RoundedArray(self, result.mid, result.radius, slope.spread, specials)
+        return self._mended(found, loose, (z,), lambda x: self.balls.derivative(x, rule)) if loose.any() else found
 
     def _about_zero(
         self, z: RoundedArray, moved: Array, rule: Slope, curvature: Array, crossing: Any

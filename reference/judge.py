@@ -185,6 +185,8 @@ def verdict_of(formula: Formula, execution: Execution, accuracy: Accuracy) -> Ve
 
 #: Bits that another program must keep beyond those of the one that was run, for that to be called lost.
 LOST_BITS = 8
+#: Bits below which a result that keeps some is asked for a program that keeps more, too: 1 may be half the truth off.
+FEW_BITS = 2
 #: Roundings of the operands that a result may be off by and still be called ill-conditioned.
 ILL_CONDITIONED = 16
 
@@ -198,11 +200,13 @@ def accuracy_of(
     """
     if unstable:
         return "lost", None
-    if bits is None or bits > 0:
+    if bits is None or bits >= FEW_BITS:
         return "certified", None
     form, most = max(others, key=lambda other: other[1], default=("", 0.0))
     if most >= max(bits, 0.0) + LOST_BITS:
         return "lost", f"lost: {form} keeps {most:.0f} bits"
+    if bits > 0:
+        return "certified", None
     return ("ill-conditioned" if ill_conditioned() else "vacuous"), None
 
 

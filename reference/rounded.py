@@ -48,6 +48,8 @@ BELOW_ONE = ("tanh", "erf")
 
 Numbers = NDArray[np.float64]
 ZERO = arb(0)
+#: An argument beyond which e^x is infinite, and e^−x is 0, in every format that a program may compute in.
+FAR = 1e5
 
 
 def larger(a: arb, b: arb) -> arb:
@@ -503,6 +505,9 @@ class RoundedBalls(HandWritten):
         """
         result: Rounded = super().sigmoid(x)
         if result.specials & ANYTHING and not x.specials & ANYTHING:
+            if abs(x.exact) - x.radius > FAR:  # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either
+                near = Rounded(self, ZERO if x.exact < 0 else arb(1), self.half_tiny if x.exact < 0 else 2 * self.unit)
+                return Rounded(self, near.exact, near.radius, x.specials & (NAN | DOUBT))
             small = (-abs(x.exact)).exp()  # never beyond a ball's exponents
             known = self.from_0_to_1((small if x.exact < 0 else 1) / (1 + small))
             return Rounded(self, known.exact, known.radius, x.specials & (NAN | DOUBT))

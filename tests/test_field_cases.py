@@ -15,6 +15,7 @@ import pytest
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
 from gradconform.conformance.check import judge_answer
+from gradconform.conformance.known import KnownDeviation
 from gradconform.conformance.run_file import frame
 from gradconform.reference.cases import point
 from gradconform.reference.formats import FORMATS
@@ -424,3 +425,46 @@ def test_a_0_that_an_overflow_leads_to_keeps_none_of_the_digits_that_its_form_ke
     assert (row.verdict, row.certified_bits) == ("lost", 0.0)
     assert "keeps" in row.reason
     assert slope_row("sigmoid", "float64", z, float(row.truth)).verdict == "conforms"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "z"), [("float32", 1e13), ("float32", 1000.0), ("float16", 200.0), ("bfloat16", 300.0)]
+)
+def test_a_slope_in_a_tail_is_certified_by_what_its_allowance_says(dtype: str, z: float) -> None:
+    """gelu_tanh' is 1 there; f'' is a difference of huge numbers that double words do not tell from 0."""
+    right = slope_row("gelu_tanh", dtype, z, 1.0)
+    assert right.verdict == "conforms"
+    assert right.certified_bits == pytest.approx(-math.log2(right.allowance), abs=0.1)
+    assert slope_row("gelu_tanh", dtype, z, 3.0 if dtype == "float32" and z < 1e6 else 1e-3).verdict != "conforms"
+
+
+def test_half_of_a_slope_is_lost_where_another_form_keeps_it() -> None:
+    row = slope_row("mish", "float32", 1e6, 0.5)
+    assert row.verdict == "lost"
+    assert "keeps 19 bits" in row.reason
+
+
+def test_a_program_whose_exponential_is_beyond_every_format_gives_1_or_minus_1() -> None:
+    assert value_row("tanh", "float64", -1e300, 1.0).verdict == "deviates"
+    assert value_row("tanh", "float64", -1e300, -1.0).verdict == "conforms"
+    assert value_row("sigmoid", "float64", -1e300, 0.5).verdict == "deviates"
+
+
+def test_a_known_deviation_explains_nothing_that_has_no_step_of_its_own() -> None:
+    """a1 is a little off, and known to be; loss, gradient and update are anything, and no step says where from."""
+    z = array("float32", 0.5, -1.0)
+    a = np.tanh(z).astype(np.float32)
+    a[0] *= np.float32(1 + 2e-5)
+    plain = {"loss": 12345.0, "gradient": {"W1": np.array([[777.0]])}, "updated": {"W1": np.array([[0.2231]])}}
+    adapter = reporting({"z1": z, "a1": a}, **plain)
+    adapter.known_deviations = [
+        KnownDeviation(
+            id="my-tanh", adapter="written", route="*", versions="", dtype="float32", device="*", level="step",
+            operator="tanh", quantity="a1", reason="a little off", upstream="-", most_share=100.0,
+        )
+    ]  # fmt: skip
+    case = neuron("tanh", [0.5, -1.0])
+    rows = gc.check(adapter, case, dtype="float32")
+    known = rows.reason.fillna("").str.startswith("known:")
+    assert list(rows.quantity[known]) == ["a1"]
+    assert set(rows.quantity[(rows.verdict == "deviates") & ~known]) >= {"E", "dE/dW1", "W1_new"}

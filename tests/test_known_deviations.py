@@ -81,8 +81,9 @@ def test_an_entry_holds_for_its_versions_only(version: str, known: bool) -> None
 def whole_and(*steps: Measurement) -> bool:
     """Whether a whole-level deviation beside these steps of the same answer is known."""
     whole = measurement(quantity="w1_new", case="mine/one")
+    own = replace(whole, level="step", verdict="conforms")
     entry = replace(ENTRY, level="step", case="*")
-    return is_known(marked([whole, *steps], {"mine": "2.5"}, "cpu", (entry,))[0])
+    return is_known(marked([whole, own, *steps], {"mine": "2.5"}, "cpu", (entry,))[0])
 
 
 def test_what_follows_from_a_known_step_is_known_as_a_whole() -> None:
@@ -162,10 +163,13 @@ def test_what_is_further_off_than_the_evidence_explains_is_not_known(share: floa
 
 def test_what_is_too_far_off_explains_nothing_at_the_whole_level() -> None:
     entry = replace(ENTRY, level="step", quantity="a*", most_share=1.5)
-    whole = measurement(level="whole", share=3.0)
+    own, whole = measurement(level="step", verdict="conforms"), measurement(level="whole", share=3.0)
     for share, known in ((1.2, True), (30.0, False)):
-        rows = marked([measurement(level="step", quantity="a1", share=share), whole], {"mine": "2.5"}, "cpu", (entry,))
-        assert [is_known(m) for m in rows] == [known, known]
+        a1 = measurement(level="step", quantity="a1", share=share)
+        rows = marked([a1, own, whole], {"mine": "2.5"}, "cpu", (entry,))
+        assert [is_known(m) for m in rows] == [known, False, known]
+    without = marked([measurement(level="step", quantity="a1", share=1.2), whole], {"mine": "2.5"}, "cpu", (entry,))
+    assert [is_known(m) for m in without] == [True, False], "of what has no step it is not known that it follows"
 
 
 def test_an_entry_is_no_staler_for_what_is_too_far_off_to_be_known() -> None:

@@ -333,3 +333,22 @@ def test_the_condition_numbers_know_their_derivatives(name: str) -> None:
     found = getattr(Duals(2.0**-53), name)(Dual(x, 1.0))
     assert found.value == pytest.approx(f(x))
     assert float(found.slope) == pytest.approx((f(x + h) - f(x - h)) / (2 * h), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("key", "operands", "formula"),
+    [
+        ("tanh", ("z",), lambda ops, z: ops.select(z - 64, 0.5, ops.tanh(z))),
+        ("tanh", ("z",), lambda ops, z: ops.select(ops.absolute(z) - 2.0**-7, ops.tanh(z), 0.5 * z)),
+        ("relu'", ("g", "z"), lambda ops, g, z: ops.select(ops.absolute(z) - 64, 2 * g, g * ops.step(z, 1, 0))),
+        ("relu'", ("g", "z"), lambda ops, g, z: g * ops.select(z, 1, ops.select(-z, 0, 7))),
+    ],
+)
+def test_a_form_that_is_another_far_out_near_0_or_at_a_kink_is_refused(key: str, operands: Any, formula: Any) -> None:
+    with pytest.raises(BadInput, match="is not equal to"):
+        own_forms(Own({key: [Form("mine", operands, formula, "mine")]}))
+
+
+def test_a_form_may_have_either_slope_at_a_kink() -> None:
+    either = Form("g where z > 0", ("g", "z"), lambda ops, g, z: g * ops.select(z, 1, 0), "mine")
+    assert own_forms(Own({"relu'": [either]}))
