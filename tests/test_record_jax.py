@@ -15,6 +15,7 @@ from jax import lax
 from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording import jax_rules
 from gradconform.conformance.check_program import Gradient, gradients
+from gradconform.conformance.completeness import missing
 from gradconform.reference.cases import BadInput
 from gradconform.reference.profiles import profile
 from gradconform.reference.programs.functions import FUNCTIONS
@@ -102,6 +103,39 @@ def test_a_literal_is_known_as_the_text_has_it_in_16_bits() -> None:
     wrong = programs_jax.ruled(lambda x: 0.1 * x, lambda g, x: (g * 0.105,))
     assert formulas(judged(right, x)) == {"right"}
     assert formulas(judged(wrong, x)) == {"wrong"}
+
+
+def test_a_literal_is_known_as_the_text_has_it_beside_float32_arguments() -> None:
+    """A quotient by 0.7 known to one ulp of float32 only would leave the difference below without digits."""
+    f = programs_jax.ruled(lambda x: x * (0.7 - 0.69), lambda g, x: (g * 0.7 - g * 0.69,))
+    for g in judged(lambda x: f(x) + jnp.quantile(x, 0.3), [ones(4).astype(np.float32)]):
+        assert g.judgement.formula == "right"
+        assert g.formula_bits > 40
+
+
+def test_the_constants_of_jax_rules_are_known_after_a_cast_to_16_bits() -> None:
+    def f(x: Any) -> Any:
+        return lax.erf(x.astype(jnp.bfloat16)).astype(jnp.float32)
+
+    assert formulas(judged(f, [ones(3).astype(np.float32)])) == {"right"}
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jnp.sort(x) * jnp.arange(4.0, dtype=x.dtype),
+        lambda x: x[jnp.argmax(x)] * x,
+        lambda x: jnp.floor(x) * x,
+        lambda x: x.astype(int) * x,
+        lambda x: lax.top_k(x, 1)[0] * x,
+        lambda x: x * lax.while_loop(lambda s: s[1] < 3, lambda s: (s[0] + 1, s[1] * 2), (0.5, x[3]))[0],
+    ],
+)
+def test_a_run_that_goes_another_way_elsewhere_is_no_incomplete_record(f: Callable[..., Any]) -> None:
+    """Numbers so close to where the order, the whole part or the count of steps changes that replays change it."""
+    x = np.array([1.0, 2.99998, 3.00001, 1.5001]) if "while" not in f.__code__.co_names else np.array([1, 2, 3, 1.5001])
+    run = record(f, [x])
+    assert not list(missing(run, profile("opencl")))
 
 
 def test_a_custom_rule_is_run_alone_on_its_operands() -> None:

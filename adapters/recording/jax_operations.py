@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from gradconform.adapters.recording.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
-from gradconform.adapters.recording.jax_rules import RULES
+from gradconform.adapters.recording.jax_rules import RULES, settle_places
 from gradconform.adapters.recording.jax_values import Operation, Recorder, Value, format_of, is_key, plain
 from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Relation
 from gradconform.reference.programs.run import NotRecorded
 
 RELATIONS: Mapping[str, Relation] = {name: name for name in ("gt", "ge", "lt", "le", "eq", "ne")}
-#: Discrete results that depend on the same decisions as their operands.
+#: Discrete results that depend on the same decisions as their operands; any other operation settles those.
 LOGICAL = {"and", "or", "not", "xor", "convert_element_type", "eq", "ne", "select_n", "mul", "add", "sub", "max", "min"}
+#: Operations that keep their operands' decisions, or a step's.
+_KEEPING = {*LOGICAL, *RELATIONS}
 
 
 def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
@@ -28,12 +30,15 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
         return [Value(x, None, d, depends) for x, d in zip(*_discrete_moves(equation, operands), strict=True)]
     if name == "stop_gradient":
         return [_stopped(to, equation, operands[0])]
+    if name not in _KEEPING:
+        for o in operands:
+            to.settle(o.decided)
     computed = _computed(equation, operands)
     held = computed[: len(equation.outvars)]
     formats = [None if is_key(x) else format_of(x) for x in held]
     real = [f for f in formats if f is not None]
     if not real:
-        decided = _decided(to, name, operands, held[0])
+        decided = _decided(to, equation, operands, held[0])
         return [Value(plain(x), None, decided if i == 0 else None, depends) for i, x in enumerate(held)]
     rule = RULES.get(name)
     if rule is None or (name == "bitcast_convert_type" and not depends):
@@ -77,6 +82,8 @@ def _moved(to: Recorder, equation: Any, operands: Sequence[Value], depends: bool
     name, p = equation.primitive.name, equation.params
     ids = [o.ids for o in operands if o.ids is not None]
     where = [o.held for o in operands[_MOVED[name] :]]
+    for o in operands[_MOVED[name] :]:
+        to.settle(o.decided)
     if name in MOVES:
         found = MOVES[name](p, *ids)
     elif name == "dynamic_slice":
@@ -129,14 +136,17 @@ def _internal(equation: Any) -> bool:
 # Decisions ------------------------------------------------------------------------------------------------------------
 
 
-def _decided(to: Recorder, name: str, operands: Sequence[Value], held: Any) -> Ids | None:
+def _decided(to: Recorder, equation: Any, operands: Sequence[Value], held: Any) -> Ids | None:
     """The decisions that a discrete result depends on."""
+    name = equation.primitive.name
     if name in RELATIONS and operands[0].ids is not None and operands[1].ids is not None:
         if not (operands[0].depends or operands[1].depends):
             return None
         return to.record.decide(RELATIONS[name], operands[0].ids, operands[1].ids)
     if name == "convert_element_type" and operands[0].ids is not None and np.asarray(held).dtype == np.bool_:
         return to.record.decide("ne", operands[0].ids, np.array(ZERO)) if operands[0].depends else None
+    if name in ("argmax", "argmin", "convert_element_type") and operands[0].ids is not None and operands[0].depends:
+        settle_places(to, name, equation.params, operands[0].ids, np.asarray(held))
     marks = [o.decided for o in operands if o.decided is not None]
     if name not in LOGICAL or not marks:
         return None

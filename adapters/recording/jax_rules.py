@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from gradconform.adapters.recording import factorizations
 from gradconform.adapters.recording.jax_sums import SUMS
-from gradconform.adapters.recording.jax_values import Found, Operation, Rule, format_of
+from gradconform.adapters.recording.jax_values import Found, Operation, Parameters, Recorder, Rule, format_of
 from gradconform.reference.formats import FORMATS
-from gradconform.reference.programs.record import ONE, ZERO, Form
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids
 from gradconform.reference.programs.run import NotRecorded
 
 Extreme = Literal["maximum", "minimum"]
@@ -55,6 +55,7 @@ def _converted(at: Operation) -> Found:
     operand = at.operands[0]
     if operand.ids is None:
         if operand.decided is None or np.asarray(operand.held).dtype != np.bool_:
+            at.to.settle(operand.decided)
             return [at.record.constants(at.got)]
         one, zero = np.array(ONE), np.array(ZERO)
         return [at.record.choose(np.asarray(operand.held), operand.decided, one, zero, at.format)]
@@ -75,10 +76,29 @@ def _reduced_precision(at: Operation) -> Found:
     return [at.record.map("round", [at.ids(0)], formats[0], at.got)]
 
 
+def settle_places(to: Recorder, name: str, p: Parameters, x: Ids, result: Any) -> None:
+    """The comparisons by which a discrete result of real numbers is what it is."""
+    if name in ("argmax", "argmin"):
+        (axis,) = p["axes"]
+        chosen = np.take_along_axis(x, np.expand_dims(result.astype(np.int64), axis), axis)
+        to.compared("ge" if name == "argmax" else "le", chosen, x)
+        return
+    whole, cut = result.astype(np.float64), name == "convert_element_type"
+    if name == "round":
+        low, high = whole - 0.5, whole + 0.5
+    else:
+        low = whole - ((name == "ceil") | (cut & (whole <= 0)))
+        high = whole + ((name == "floor") | (cut & (whole >= 0)))
+    to.compared("ge", x, to.record.constants(low))
+    to.compared("le", x, to.record.constants(high))
+
+
 def _piecewise_constant(at: Operation) -> Found:
     """Numbers that do not change with their operand: data, whose derivative is 0."""
-    if at.operands[0].depends:
-        at.to.note(f"{at.record.line}: {at.equation.primitive.name}: taken as constant, as it is around this operand")
+    name, operand = at.equation.primitive.name, at.operands[0]
+    if operand.depends:
+        at.to.note(f"{at.record.line}: {name}: taken as constant, as it is around this operand")
+        settle_places(at.to, name, at.parameters, at.ids(0), at.got)
     return [at.record.new(at.got.shape, at.got)]
 
 
@@ -127,6 +147,7 @@ def _select(at: Operation) -> Found:
     which = np.asarray(at.operands[0].held)
     cases = [at.ids(i) for i in range(1, len(at.operands))]
     if which.dtype != np.bool_:
+        at.to.settle(at.operands[0].decided)
         return [np.choose(which, np.broadcast_arrays(*cases)) if which.ndim else cases[int(which)]]
     before = at.record.size
     found = at.record.choose(which, at.operands[0].decided, cases[1], cases[0], at.format)
