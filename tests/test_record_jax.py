@@ -27,7 +27,7 @@ BOTH = ("eager", "jit")
 
 
 def judged(f: Callable[..., Any], args: Sequence[Any], **how: Any) -> list[Gradient]:
-    return list(gradients(record(f, args, **how), profile("opencl")))
+    return list(gradients(record(f, args, replays=False, **how), profile("opencl")))
 
 
 def formulas(found: Sequence[Gradient]) -> set[str]:
@@ -41,27 +41,13 @@ def ones(*shape: int) -> Any:
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        ("mlp", "float32"),
         ("softmax", "bfloat16"),
+        ("silu", "bfloat16"),
         ("convolution", "float64"),
-        ("grouped convolution", "float16"),
         ("max pooling", "float32"),
-        ("average pooling", "float32"),
-        ("embedding", "float64"),
-        ("scatter add", "bfloat16"),
-        ("scatter multiply", "float32"),
         ("cumsum", "float16"),
         ("cumprod", "float32"),
-        ("sort", "bfloat16"),
-        ("maximum", "float32"),
-        ("gelu", "bfloat16"),
-        ("custom vjp", "float64"),
-        ("custom jvp", "float32"),
         ("checkpoint", "float16"),
-        ("vmap", "float32"),
-        ("newton", "float64"),
-        ("cond", "float32"),
-        ("inverse", "float32"),
         ("cholesky", "float64"),
         ("gradient of gradient", "float32"),
     ],
@@ -105,12 +91,10 @@ def test_a_literal_is_known_as_the_text_has_it_in_16_bits() -> None:
     assert formulas(judged(wrong, x)) == {"wrong"}
 
 
-def test_a_literal_is_known_as_the_text_has_it_beside_float32_arguments() -> None:
-    """A quotient by 0.7 known to one ulp of float32 only would leave the difference below without digits."""
-    f = programs_jax.ruled(lambda x: x * (0.7 - 0.69), lambda g, x: (g * 0.7 - g * 0.69,))
-    for g in judged(lambda x: f(x) + jnp.quantile(x, 0.3), [ones(4).astype(np.float32)]):
-        assert g.judgement.formula == "right"
-        assert g.formula_bits > 40
+def test_a_literal_that_jax_keeps_as_a_python_float_is_known_as_that() -> None:
+    (found,) = judged(lambda x: jnp.quantile(x, 0.3), [ones(4).astype(np.float32)])
+    assert found.judgement.formula == "right"
+    assert found.formula_bits > 40
 
 
 def test_the_constants_of_jax_rules_are_known_after_a_cast_to_16_bits() -> None:
@@ -223,9 +207,10 @@ def test_64_bit_types_are_on_for_the_run_only() -> None:
 
 
 def test_steps_say_where_the_program_stands() -> None:
-    run = record(programs_jax.layer_norm, [ones(2, 3), ones(3), ones(3)])
-    lines = {s.line for s in run.forward.steps}
-    assert all("programs_jax.py:" in line and line.endswith("(layer_norm)") for line in lines)
+    run = record(programs_jax.right_jvp, [ones(2)], replays=False)
+    lines = {s.line.rpartition("/")[2] for s in run.forward.steps}
+    assert all(line.startswith("programs_jax.py:") and line.endswith(" (right_jvp)") for line in lines)
+    assert lines
 
 
 def test_numbers_of_a_callback_are_foreign() -> None:
