@@ -43,6 +43,8 @@ class Gradient:
     #: Where the worst component is, as text; empty for a number.
     index: str = ""
     ties: int = 0
+    #: Of which row of the Jacobian, or of which function, where a report is about several; as text.
+    of: str = ""
 
 
 class Truth:
@@ -194,8 +196,6 @@ def _judged(
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
     execution = judgement.execution or "within"
-    if judgement.formula == "unknown" and execution != "undecided":
-        execution = "outside"
     judgement = replace(
         judgement,
         formula=formula,

@@ -97,8 +97,15 @@ class Exact:
         for i in ids[1:]:
             if sign * (self[i] - self[best]) > 0 or self[i].is_nan():
                 best = i
-        # What is infinite beside something finite is no tie.
-        tied = [i for i in ids if i != best and self[i].is_finite() and self[i].overlaps(self[best])]
+        # What is infinite beside something finite is no tie; what the run rounded to equal numbers, or beyond, is one.
+        held = self.record.held
+        tied = [
+            i
+            for i in ids
+            if i != best
+            and self[i].is_finite()
+            and (self[i].overlaps(self[best]) or (held[i] >= held[best] if sign > 0 else held[i] <= held[best]))
+        ]
         if tied:
             self.ties.add((step.kind, best, *tied))
         return [best, *tied]
@@ -185,8 +192,8 @@ class _Reverse:
                     self.give(i, arb.nan())  # 0·∞: there is no derivative, unless nothing depends on it
 
     def _sign(self, i: int) -> arb:
-        x = self.exact[i]
-        if x > 0 or x < 0:
+        x, held = self.exact[i], self.exact.record.held[i]
+        if (x > 0 and not held <= 0) or (x < 0 and not held >= 0):  # the run may have rounded it to 0, or beyond
             return arb(1) if x > 0 else arb(-1)
         self.exact.ties.add(("absolute", i))
         return arb(0, 1) if self.ties else arb(0)

@@ -1,0 +1,333 @@
+"""PyTorch programs: one run of a function and of its backward pass, recorded as it runs."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from gradconform.adapters.recording.torch_foreign import Watch
+from gradconform.adapters.recording.torch_lines import CALLERS
+from gradconform.adapters.recording.torch_memory import FORMAT, NotRecorded, format_of, numbers, real
+from gradconform.adapters.recording.torch_mode import Program, Recorder
+from gradconform.adapters.recording.torch_rules import RULES
+from gradconform.reference.cases import BadInput, said
+from gradconform.reference.programs.record import ZERO, Ids, Numbers
+from gradconform.reference.programs.run import Replay, Rule, Run
+from gradconform.reference.programs.run import Tensor as Argument
+
+Function = Callable[..., Any]
+
+#: What the profiles call this framework.
+FRAMEWORK = "torch"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is differentiated: a function of the leaves of its arguments, and which of them a gradient is asked for."""
+
+    f: Function
+    leaves: tuple[Any, ...]
+    spec: Any
+    wanted: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def tensors(self, given: Sequence[Numbers] | None = None) -> list[Tensor]:
+        """Fresh arguments that a gradient is asked for, as they are or with other numbers."""
+        found = [self.leaves[i].detach().clone() for i in self.wanted]
+        for x, value in zip(found, given or (), strict=False):
+            x.copy_(torch.from_numpy(np.array(value, dtype=np.float64)))
+        return [x.requires_grad_() for x in found]
+
+    def call(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The function's results that are numbers."""
+        leaves = [x.detach().clone() if isinstance(x, Tensor) else x for x in self.leaves]
+        for i, x in zip(self.wanted, tensors, strict=True):
+            leaves[i] = x
+        with torch.enable_grad():
+            found = self.f(*pytree.tree_unflatten(leaves, self.spec))
+        return [y for y in pytree.tree_leaves(found) if real(y) or isinstance(y, Tensor) and y.is_complex()]
+
+
+def record(
+    f: Function,
+    args: Sequence[Any],
+    *,
+    wrt: Sequence[int | str] | None = None,
+    names: Sequence[str] | None = None,
+    dtype: str | None = None,
+    cotangents: Any = None,
+    seed: int = 0,
+    routes: Sequence[str] = ("eager",),
+    definitions: Mapping[str, Program] | None = None,
+    replays: bool = True,
+) -> Run:
+    """One run of f(*args) and of its backward pass.
+
+    `args` are tensors, or containers of them, in `dtype` where that is given; the parameters of an f that is a module
+    are arguments too. A gradient is asked for those tensors that `wrt` names or numbers, else for those that require
+    one, else for all floating-point tensors. `names` are the arguments' names, in the order of the tensors.
+    `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
+    `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
+    "namespace::name". Routes are "eager" and "compile".
+
+    Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
+    floating-point tensor, and for an f that raises or returns none.
+    """
+    if isinstance(f, nn.Module):
+        f, parameters = module_function(f if dtype is None else copy.deepcopy(f).to(_dtype(dtype)))
+        args = (parameters, *args)
+    asked = _asked(f, args, wrt, names, dtype)
+    state = _RandomState()
+    recorder = Recorder(RULES, definitions)
+    rules: list[Rule] = []
+    tensors = asked.tensors()
+    given = tuple(_argument(recorder, x) for x in tensors)
+    with Watch(recorder, rules, record):
+        outputs = _forward(recorder, asked, tensors)
+        steps, out_ids = len(recorder.record.steps), tuple(recorder.memory.ids(y) for y in outputs)
+        adjoints = _cotangents(outputs, cotangents, seed)
+        seeds = tuple(_argument(recorder, c) for c in adjoints)
+        recorder.backward = True
+        gradients = _backward(recorder, outputs, tensors, adjoints)
+    results = tuple(_ids(recorder, g, x) for g, x in zip(gradients, tensors, strict=True))
+    returned = {"eager": [_number(g, x) for g, x in zip(gradients, tensors, strict=True)]}
+    after = _RandomState()
+    for route in routes:
+        if route != "eager":
+            state.restore()
+            returned[route] = _again(asked, _compiled(f, route), tensors, adjoints)[1]
+    return Run(
+        name=_called(f),
+        forward=recorder.record.until(steps),
+        arguments=tuple(Argument(n, i, format_of(x)) for n, i, x in zip(asked.names, given, tensors, strict=True)),
+        outputs=out_ids,
+        backward=recorder.record,
+        given=given,
+        cotangents=seeds,
+        results=results,
+        returned=returned,
+        rules=tuple(rules),
+        replays=list(_replays(asked, state, after, adjoints, seed)) if replays else (),
+        notes=tuple(recorder.notes),
+        foreign=tuple(recorder.foreign),
+    )
+
+
+def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
+    """A module as a function of its parameters, by name, and of its inputs: `f(parameters, *inputs)`, and these.
+
+    Its buffers are copied for every call, so that running it leaves the module as it was.
+    """
+    parameters = {name: p.detach().requires_grad_(p.requires_grad) for name, p in module.named_parameters()}
+
+    def call(parameters: Mapping[str, Tensor], *inputs: Any) -> Any:
+        buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
+        return torch.func.functional_call(module, {**parameters, **buffers}, inputs)
+
+    call.__name__ = type(module).__name__
+    return call, parameters
+
+
+def _called(f: Function) -> str:
+    """The function's name; a custom rule's, of its `apply`."""
+    of = getattr(f, "__self__", None)
+    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
+
+
+# Arguments ------------------------------------------------------------------------------------------------------------
+
+
+def _asked(
+    f: Function,
+    args: Sequence[Any],
+    wrt: Sequence[int | str] | None,
+    names: Sequence[str] | None,
+    dtype: str | None,
+) -> _Asked:
+    if isinstance(args, Tensor) or not isinstance(args, Sequence):
+        raise BadInput(f"args: got {type(args).__name__}; expected the list of f's arguments: args=[x]")
+    paths, spec = pytree.tree_flatten_with_path(tuple(args))
+    leaves = tuple(leaf.to(_dtype(dtype)) if dtype and real(leaf) else leaf for _, leaf in paths)
+    numbered = [i for i, x in enumerate(leaves) if real(x)]
+    called = list(names) if names is not None else [_path(f, paths[i][0]) for i in numbered]
+    if len(called) != len(numbered):
+        raise BadInput(f"names: got {len(called)}; expected {len(numbered)}, one for each floating-point tensor")
+    requiring = [n for n, i in enumerate(numbered) if paths[i][1].requires_grad]
+    chosen = [_which(w, called) for w in wrt] if wrt is not None else requiring or list(range(len(numbered)))
+    if not chosen:
+        raise BadInput("arguments: no floating-point tensor among them; expected at least one to differentiate by")
+    return _Asked(f, leaves, spec, tuple(numbered[i] for i in chosen), tuple(called[i] for i in chosen))
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = {f.name: d for d, f in FORMAT.items()}
+    if name not in found:
+        raise BadInput(f"dtype: got {name!r}; expected one of {', '.join(found)}")
+    return found[name]
+
+
+def _which(wanted: int | str, names: Sequence[str]) -> int:
+    if isinstance(wanted, str):
+        if wanted not in names:
+            raise BadInput(f"wrt: no argument is called {wanted!r}; there are {', '.join(names)}")
+        return names.index(wanted)
+    if not -len(names) <= wanted < len(names):
+        raise BadInput(f"wrt: got {wanted}; expected a number below {len(names)}")
+    return wanted % len(names)
+
+
+def _path(f: Function, path: Sequence[Any]) -> str:
+    """The argument's name in f's signature, and the way to the tensor inside it."""
+    number = path[0].idx
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    name = positional[number] if number < len(positional) else f"argument {number}"
+    inner = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path[1:]]
+    return ".".join([name, *inner])
+
+
+def _argument(recorder: Recorder, x: Tensor) -> Ids:
+    """New ids for a tensor that the run is given."""
+    format_of(x)
+    ids = recorder.record.new(tuple(x.shape), numbers(x))
+    recorder.memory.put(x.detach(), ids)
+    recorder.dependence.begin(ids)
+    return ids
+
+
+def _ids(recorder: Recorder, gradient: Tensor | None, of: Tensor) -> Ids:
+    return np.full(tuple(of.shape), ZERO, np.int64) if gradient is None else recorder.memory.ids(gradient)
+
+
+def _number(gradient: Tensor | None, of: Tensor) -> Numbers:
+    return np.zeros(tuple(of.shape)) if gradient is None else numbers(gradient)
+
+
+# Runs -----------------------------------------------------------------------------------------------------------------
+
+
+def _forward(recorder: Recorder, asked: _Asked, tensors: Sequence[Tensor]) -> list[Tensor]:
+    try:
+        with recorder:
+            outputs = asked.call(tensors)
+    except (NotRecorded, BadInput):
+        raise
+    except Exception as error:
+        raise BadInput(f"f raised {type(error).__name__}: {said(error)}") from error
+    for y in outputs:
+        format_of(y)
+    if not outputs:
+        raise BadInput("f returned no floating-point tensor; expected one or more to differentiate")
+    return outputs
+
+
+def _backward(
+    recorder: Recorder, outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
+) -> list[Tensor | None]:
+    with recorder:
+        return _gradients(outputs, tensors, adjoints)
+
+
+def _gradients(
+    outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """The gradients; None where nothing depends on an argument."""
+    live = [(y, c) for y, c in zip(outputs, adjoints, strict=True) if y.requires_grad]
+    if not live:
+        return [None] * len(tensors)
+    return list(torch.autograd.grad([y for y, _ in live], list(tensors), [c for _, c in live], allow_unused=True))
+
+
+def _again(
+    asked: _Asked, f: Function, tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
+) -> tuple[list[Numbers], list[Numbers]]:
+    """The outputs and the gradients once more, unobserved."""
+    fresh = [x.detach().clone().requires_grad_() for x in tensors]
+    outputs = _Asked(f, asked.leaves, asked.spec, asked.wanted, asked.names).call(fresh)
+    gradients = _gradients(outputs, fresh, adjoints)
+    return [numbers(y) for y in outputs], [_number(g, x) for g, x in zip(gradients, fresh, strict=True)]
+
+
+def _compiled(f: Function, route: str) -> Function:
+    if route != "compile":
+        raise BadInput(f"routes: got {route!r}; expected 'eager' or 'compile'")
+    return torch.compile(f)  # type: ignore[no-any-return]
+
+
+def _replays(
+    asked: _Asked, state: _RandomState, after: _RandomState, adjoints: Sequence[Tensor], seed: int
+) -> Iterator[Replay]:
+    """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two."""
+    drawn = np.random.default_rng([seed, 1])
+    displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
+    other = [torch.from_numpy(_significands(tuple(c.shape), drawn)).to(c) for c in adjoints]
+    scaled = [c * 4 for c in adjoints]
+    for tensors, cotangents in ((displaced, other), (asked.tensors(), scaled)):
+        state.restore()
+        try:
+            outputs, gradients = _again(asked, asked.f, tensors, cotangents)
+        finally:
+            after.restore()
+        yield Replay([numbers(x) for x in tensors], [numbers(c) for c in cotangents], outputs, gradients)
+
+
+def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
+    """A little way off: equal numbers by as much, so that what is equal or symmetric stays so."""
+    values, inverse = np.unique(np.abs(numbers(x)), return_inverse=True)
+    step = max(2.0**-10, 2.0 ** (3 - format_of(x).precision))
+    factors = 1 + step * drawn.choice([-1.0, 1.0], values.shape) * drawn.uniform(0.5, 1.0, values.shape)
+    return np.asarray(numbers(x) * factors[inverse.reshape(tuple(x.shape))])
+
+
+# Cotangents -----------------------------------------------------------------------------------------------------------
+
+
+def _cotangents(outputs: Sequence[Tensor], cotangents: Any, seed: int) -> list[Tensor]:
+    drawn = np.random.default_rng(seed)
+    if cotangents is None:
+        return [torch.from_numpy(_significands(tuple(y.shape), drawn)).to(y.detach()) for y in outputs]
+    given = pytree.tree_leaves(cotangents)
+    if len(given) != len(outputs):
+        raise BadInput(f"cotangents: got {len(given)}; expected {len(outputs)}, one for each output")
+    found = [torch.as_tensor(c).to(y.detach()).clone() for c, y in zip(given, outputs, strict=True)]
+    for c, y in zip(found, outputs, strict=True):
+        if c.shape != y.shape:
+            raise BadInput(f"cotangents: got the shape {tuple(c.shape)}; expected the output's, {tuple(y.shape)}")
+    return found
+
+
+def _significands(shape: tuple[int, ...], drawn: np.random.Generator) -> Numbers:
+    """Full random significands of either sign, all different."""
+    return np.asarray(drawn.choice([-1.0, 1.0], shape) * np.exp2(drawn.uniform(-1.0, 2.0, shape)))
+
+
+class _RandomState:
+    """Where the random number generators stand."""
+
+    def __init__(self) -> None:
+        self._torch, self._numpy, self._python = torch.get_rng_state(), np.random.get_state(), random.getstate()
+        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+    def restore(self) -> None:
+        torch.set_rng_state(self._torch)
+        np.random.set_state(self._numpy)
+        random.setstate(self._python)
+        if self._cuda:
+            torch.cuda.set_rng_state_all(self._cuda)
+
+
+CALLERS |= {record.__code__, _forward.__code__, _backward.__code__, _again.__code__, _Asked.call.__code__}
+
+__all__ = ["NotRecorded", "module_function", "record"]

@@ -1,0 +1,60 @@
+"""Where in the user's source an operation stands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+_TORCH = str(Path(torch.__file__).parent) + os.sep
+#: Frames of the recorder itself, by the name under which the interpreter has them.
+_OWN = str(Path(__file__).parent.parent) + os.sep
+_PASSED = ("contextlib.py", "functools.py", "<frozen", "<string>")
+
+#: The functions of the entry that call what is recorded: no frame beyond them is the program's.
+CALLERS: set[object] = set()
+
+
+def here() -> str:
+    """The innermost line of the program that is running, as `file:line, function`; "" where there is none.
+
+    PyTorch's own frames and the recorder's are passed over.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code in CALLERS:
+            return ""
+        name = code.co_filename
+        if not name.startswith((_TORCH, _OWN)) and not any(p in name for p in _PASSED):
+            return f"{_short(name)}:{frame.f_lineno}, {code.co_name}"
+        frame = frame.f_back
+    return ""
+
+
+def _short(name: str) -> str:
+    below = os.getcwd() + os.sep
+    return name.removeprefix(below)
+
+
+class Lines:
+    """The line of every operation: its own in the forward program, its node's in the backward one."""
+
+    def __init__(self) -> None:
+        self._of_node: dict[int, str] = {}
+
+    def of(self, kernel: str) -> str:
+        """The line for an operation that is dispatched now."""
+        line = here()
+        if line:
+            # The node of an operation is made just before the operation is dispatched.
+            self._of_node.setdefault(torch.autograd._get_sequence_nr() - 1, line)
+            return line
+        node = torch._C._current_autograd_node()
+        if node is None:
+            return kernel
+        of = self._of_node.get(node._sequence_nr(), "")
+        return f"{of} (backward: {node.name()})" if of else f"{node.name()}, {kernel}"

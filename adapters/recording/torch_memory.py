@@ -1,0 +1,153 @@
+"""The ids of PyTorch tensors: an integer shadow of every storage.
+
+Views and aliases share a storage, and so a shadow: writing through one shows in all of them, and no rule for views is
+needed. Of floating-point tensors the shadow holds the ids of their numbers, of others the decisions that they hold.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.programs.record import ZERO, Ids, Numbers, Record
+from gradconform.reference.programs.run import NotRecorded
+
+FORMAT: dict[torch.dtype, Format] = {
+    torch.float64: FLOAT64,
+    torch.float32: FLOAT32,
+    torch.float16: FLOAT16,
+    torch.bfloat16: BFLOAT16,
+}
+
+
+def real(x: object) -> bool:
+    """Whether x is a tensor of numbers that are rounded: the rest is data."""
+    return isinstance(x, Tensor) and x.dtype.is_floating_point
+
+
+def format_of(x: Tensor) -> Format:
+    if x.dtype not in FORMAT:
+        raise NotRecorded(f"a tensor of {x.dtype}; expected float64, float32, float16 or bfloat16")
+    return FORMAT[x.dtype]
+
+
+def empty_zero(x: Tensor) -> bool:
+    """Whether a tensor has no memory and stands for zeros."""
+    return x._is_zerotensor() or x.device.type == "meta"
+
+
+def numbers(x: Tensor) -> Numbers:
+    """What a tensor holds, in float64."""
+    x = x.detach()
+    if empty_zero(x):
+        return np.zeros(tuple(x.shape))
+    return np.asarray(x.to(device="cpu", dtype=torch.float64).numpy())
+
+
+@dataclass
+class _Shadow:
+    ids: Ids
+    dtype: torch.dtype
+    storage: torch.UntypedStorage  # kept alive, so that no other storage takes its address
+
+
+class Memory:
+    """The shadows of all storages that a run has met."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self._shadows: dict[int, _Shadow] = {}
+
+    def known(self, x: Tensor) -> bool:
+        """Whether the run has met this tensor's storage, as numbers of the same dtype."""
+        if empty_zero(x):
+            return True
+        shadow = self._shadows.get(x.untyped_storage()._cdata)
+        return shadow is not None and self._same(shadow, x)
+
+    def reads_otherwise(self, x: Tensor) -> bool:
+        """Whether the storage is known as numbers of another dtype: the tensor reads their bits."""
+        shadow = None if empty_zero(x) else self._shadows.get(x.untyped_storage()._cdata)
+        return shadow is not None and shadow.dtype != x.dtype and (shadow.dtype.is_floating_point or real(x))
+
+    @staticmethod
+    def _same(shadow: _Shadow, x: Tensor) -> bool:
+        return shadow.dtype == x.dtype and len(shadow.ids) == x.untyped_storage().nbytes() // x.element_size()
+
+    def _flat(self, x: Tensor) -> Ids:
+        storage = x.untyped_storage()
+        shadow = self._shadows.get(storage._cdata)
+        if shadow is None or not self._same(shadow, x):
+            count = storage.nbytes() // x.element_size()
+            ids = np.zeros(count, np.int64)
+            if real(x) and count:
+                # What no operation made is data: an argument of the closure, a parameter, a drawn number.
+                flat = torch.empty(0, dtype=x.dtype, device=x.device).set_(storage, 0, (count,), (1,))  # type: ignore[call-overload]
+                ids = np.array(self.record.constants(numbers(flat)))
+            shadow = self._shadows[storage._cdata] = _Shadow(ids, x.dtype, storage)
+        return shadow.ids
+
+    def _view(self, x: Tensor) -> Ids:
+        flat = self._flat(x)
+        strides = [8 * s for s in x.stride()]
+        return np.lib.stride_tricks.as_strided(flat[x.storage_offset() :], tuple(x.shape), strides)
+
+    def ids(self, x: Tensor) -> Ids:
+        """The ids of a tensor, or the decisions that it holds: a copy."""
+        if empty_zero(x) or not x.numel():
+            return np.full(tuple(x.shape), ZERO, np.int64)
+        return np.array(self._view(x))
+
+    def put(self, x: Tensor, ids: Ids) -> None:
+        """The tensor now holds these."""
+        if empty_zero(x) or not x.numel():
+            return
+        if not self.known(x):
+            self.forget(x)
+        self._view(x)[...] = np.asarray(ids).reshape(tuple(x.shape))
+
+    def forget(self, x: Tensor) -> None:
+        """The storage holds nothing known yet: a result that is about to be put."""
+        if not empty_zero(x):
+            storage = x.untyped_storage()
+            count = storage.nbytes() // x.element_size()
+            self._shadows[storage._cdata] = _Shadow(np.zeros(count, np.int64), x.dtype, storage)
+
+    def drop(self, x: Tensor) -> None:
+        """The storage holds what the record did not make: it is read anew as data."""
+        if not empty_zero(x):
+            self._shadows.pop(x.untyped_storage()._cdata, None)
+
+
+class Dependence:
+    """Which numbers depend on the arguments, as far as the record has come."""
+
+    def __init__(self, record: Record) -> None:
+        self.record, self._read, self._from = record, 0, np.zeros(1024, np.bool_)
+
+    def begin(self, ids: Ids) -> None:
+        self._grow()
+        self._from[ids.ravel()] = True
+
+    def _grow(self) -> None:
+        if self.record.size > self._from.size:
+            grown = np.zeros(max(self.record.size, 2 * self._from.size), np.bool_)
+            grown[: self._from.size] = self._from
+            self._from = grown
+
+    def of(self, ids: Ids) -> bool:
+        """Whether any of these does."""
+        self._grow()
+        for step in self.record.steps[self._read :]:
+            inputs = list(step.operands)
+            if step.definition is not None:
+                inputs += [o for inner in step.definition.steps for o in inner.operands]
+            if any(bool(self._from[o].any()) for o in inputs):
+                self._from[step.out.ravel()] = True
+        self._read = len(self.record.steps)
+        return math.prod(ids.shape) > 0 and bool(self._from[ids].any())

@@ -1,0 +1,451 @@
+"""A dispatch mode that records every operation as it runs, forward and backward."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from gradconform.adapters.recording.torch_lines import Lines, here
+from gradconform.adapters.recording.torch_memory import (
+    FORMAT,
+    Dependence,
+    Memory,
+    NotRecorded,
+    empty_zero,
+    format_of,
+    numbers,
+    real,
+)
+from gradconform.reference.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, Step
+
+Program = Callable[..., Any]
+
+
+@dataclass
+class Call:
+    """One operation that was dispatched: its arguments by their names, and what they were before it ran."""
+
+    recorder: Recorder
+    name: str
+    given: dict[str, Any]
+    before: dict[int, Ids]
+    values: dict[int, Tensor]
+    outs: list[Tensor] = field(default_factory=list)
+
+    def __getitem__(self, argument: str) -> Any:
+        return self.given.get(argument)
+
+    @property
+    def record(self) -> Record:
+        return self.recorder.record
+
+    @property
+    def format(self) -> Format:
+        """The format of the first result."""
+        return format_of(self.outs[0])
+
+    @property
+    def held(self) -> Numbers:
+        """What the framework computed as its first result."""
+        return numbers(self.outs[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.outs[0].shape)
+
+    def value(self, x: Tensor) -> Tensor:
+        """A tensor as it was before the operation ran."""
+        return self.values[id(x)]
+
+    def ids(self, x: Any) -> Ids:
+        """The numbers of an operand: a tensor of any dtype, or a number of the program's text."""
+        if isinstance(x, Tensor):
+            if real(x):
+                return self.before[id(x)]
+            decided = self.before[id(x)]
+            if x.dtype == torch.bool and decided.any():
+                return self.record.choose(
+                    self.value(x).cpu().numpy(), decided, np.int64(ONE), np.int64(ZERO), self.format
+                )
+            return self.record.constants(numbers(self.value(x)))
+        return np.asarray(self.recorder.literal(x))
+
+    def operand(self, argument: str) -> Ids:
+        return self.ids(self.given[argument])
+
+    def decisions(self, x: Any) -> Ids:
+        """The decisions that a tensor of conditions holds; 0 where no number decided."""
+        return self.before[id(x)] if isinstance(x, Tensor) and not real(x) else np.zeros((), np.int64)
+
+
+#: What a rule gives: the ids of each result, None where a result is no number.
+Results = Ids | Sequence[Ids | None] | None
+Rule = Callable[[Call], Results]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is known of operations, by their names in ATen."""
+
+    arithmetic: Mapping[str, Rule]
+    moves: frozenset[str]
+    creations: frozenset[str]
+    data: frozenset[str]
+    definitions: Mapping[str, Program]
+    forms: Mapping[str, Sequence[tuple[str, Program, bool]]]
+    approximated: frozenset[str]
+
+
+class Recorder(TorchDispatchMode):
+    """Records into `record` what runs under it; `memory` has the ids of every tensor."""
+
+    def __init__(self, rules: Rules, definitions: Mapping[str, Program] | None = None) -> None:
+        super().__init__()
+        self.rules, self.own = rules, dict(definitions or {})
+        self.record = Record()
+        self.memory, self.dependence, self.lines = Memory(self.record), Dependence(self.record), Lines()
+        self.foreign: list[str] = []
+        self.notes: list[str] = []
+        self.depth = 0
+        self.backward = False
+        self._rules_running = 0
+
+    @contextmanager
+    def within_rule(self) -> Iterator[None]:
+        """While the forward part of a custom rule runs, where PyTorch records no gradient."""
+        self._rules_running += 1
+        try:
+            yield
+        finally:
+            self._rules_running -= 1
+
+    def literal(self, x: Any) -> int:
+        """A number of the program's text: Python has it in float64."""
+        return self.record.number(float(x), FLOAT64)
+
+    def leaves_record(self, what: str, ids: Ids | None = None) -> None:
+        """Numbers go where the record does not follow them, or come from there."""
+        if ids is None or self.dependence.of(ids):
+            entry = f"{what} at {self.lines.of(what)}"
+            if entry not in self.foreign:
+                self.foreign.append(entry)
+
+    def note(self, what: str, ids: Ids) -> None:
+        """Something that a reader should know of numbers that depend on the arguments."""
+        entry = f"{what} at {here()}"
+        if entry not in self.notes and self.dependence.of(ids):
+            self.notes.append(entry)
+
+    # Dispatch ---------------------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = _name(func)
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        self._refuse(func, tensors)
+        if not self.depth:
+            self.record.line = self.lines.of(name)
+        for x in tensors:
+            if self.memory.reads_otherwise(x):
+                self.leaves_record(f"{name} of numbers read as {x.dtype}")
+                self.memory.drop(x)
+        if name.startswith(("_has_same", "_assert", "_linalg_check", "is_", "sym_")):
+            return func(*args, **kwargs)
+        if not self._named(_base(name)) and func._can_decompose():
+            with self:  # no kernel: a composition of others
+                return func.decompose(*args, **kwargs)
+        if _is_view(func):
+            return self._viewed(func, name, args, kwargs, tensors)
+        if name in ("_local_scalar_dense", "equal", "is_nonzero"):
+            for x in tensors:
+                if real(x):
+                    self.leaves_record(".item()" if name != "equal" else "torch.equal", self.memory.ids(x))
+            return func(*args, **kwargs)
+        return self._computed(func, name, args, kwargs, tensors)
+
+    def _named(self, name: str) -> bool:
+        r = self.rules
+        return any(name in of for of in (r.moves, r.creations, r.data, r.arithmetic, r.definitions, self.own))
+
+    def _refuse(self, func: OpOverload, tensors: Sequence[Tensor]) -> None:
+        for x in tensors:
+            if x.dtype.is_complex:
+                raise NotRecorded(f"{func} on complex numbers at {self.lines.of(str(func))}: the record holds real "
+                                  f"numbers only; write the program on real and imaginary parts")  # fmt: skip
+            if x.is_quantized or x.layout != torch.strided:
+                raise NotRecorded(f"{func} on a {x.layout} tensor of {x.dtype}; expected a dense one: use to_dense()")
+            if x.dtype.is_floating_point and x.dtype not in FORMAT:
+                format_of(x)
+
+    def _viewed(self, func: OpOverload, name: str, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
+        """An operation whose result shares memory with its operand, or would if it could."""
+        source = tensors[0] if tensors else None
+        before = None if source is None else self.memory.ids(source)
+        out = func(*args, **kwargs)
+        for o in tree_leaves(out):
+            if not isinstance(o, Tensor) or empty_zero(o) or source is None:
+                continue
+            if self.memory.reads_otherwise(o):
+                self.leaves_record(f"{name} as {o.dtype}")
+                self.memory.drop(o)
+            elif not self.memory.known(o) and before is not None and o.dtype == source.dtype:
+                self.memory.put(o, before.reshape(tuple(o.shape)))  # a copy after all
+        return out
+
+    def _computed(self, func: OpOverload, name: str, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
+        mutable = func._schema.is_mutable
+        base = _base(name)
+        rules = self.rules
+        known = any(base in of for of in (rules.moves, rules.creations, rules.data, rules.arithmetic))
+        if not known and any(real(x) for x in tensors):
+            return self._kernel(func, base, args, kwargs)
+        before = {id(x): self.memory.ids(x) for x in tensors}
+        values = {id(x): x.clone() if mutable else x for x in tensors}
+        call = Call(self, base, _bound(func, args, kwargs), before, values)
+        if not (torch.is_grad_enabled() or self.backward or self.depth or self._rules_running):
+            for x in tensors:
+                if real(x):
+                    self.note("torch.no_grad", before[id(x)])
+        out = func(*args, **kwargs)
+        call.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
+        self._refuse(func, call.outs)
+        self._follow(func, call, args, kwargs)
+        return out
+
+    def _follow(self, func: OpOverload, call: Call, args: Any, kwargs: Any) -> None:
+        """Put the ids of the results."""
+        rules, name = self.rules, call.name
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        inputs = any(real(x) or call.before[id(x)].any() for x in tensors)
+        outputs = any(real(o) for o in call.outs)
+        if name in rules.moves and inputs:
+            self._moved(func, call, args, kwargs)
+        elif name in rules.creations:
+            self._created(call)
+        elif name in rules.data or not inputs or not (outputs or name in DECIDING):
+            self._as_data(call)
+        else:
+            results = rules.arithmetic[name](call)
+            self._put(call.outs, [results] if isinstance(results, np.ndarray) or results is None else results)
+
+    def _put(self, outs: Sequence[Tensor], results: Sequence[Ids | None]) -> None:
+        for o, ids in zip(outs, results, strict=False):
+            if ids is not None:
+                self.memory.put(o, ids)
+            elif real(o):
+                self.memory.put(o, self.record.constants(numbers(o)))
+            else:
+                self.memory.put(o, np.zeros(tuple(o.shape), np.int64))
+
+    def _as_data(self, call: Call) -> None:
+        """Numbers of this run: drawn ones, whole ones, what integers are made into."""
+        self._put(call.outs, [None] * len(call.outs))
+
+    def _created(self, call: Call) -> None:
+        """A tensor filled with one number, or not filled yet."""
+        filled = (
+            call["fill_value"] if "fill_value" in call.given else call["value"] if "value" in call.given else call["s"]
+        )
+        for o in call.outs:
+            if not real(o):
+                self.memory.put(o, np.zeros(tuple(o.shape), np.int64))
+            elif call.name.startswith(("empty", "new_empty", "resize")):
+                if not self.memory.known(o):
+                    self.memory.forget(o)
+            elif filled is not None:
+                self.memory.put(o, np.broadcast_to(call.ids(filled), tuple(o.shape)))
+            else:
+                self.memory.put(o, self.record.constants(numbers(o)))
+
+    # Data movement ----------------------------------------------------------------------------------------------------
+
+    def _moved(self, func: OpOverload, call: Call, args: Any, kwargs: Any) -> None:
+        """The operation itself, on ids in place of numbers, says where they went."""
+        moves_numbers = any(real(o) for o in call.outs)
+
+        def ids_of(x: Any) -> Any:
+            if isinstance(x, Tensor):
+                if real(x):
+                    return torch.from_numpy(np.ascontiguousarray(call.before[id(x)]))
+                if moves_numbers or not call.before[id(x)].any():
+                    return call.value(x).cpu()
+                return torch.from_numpy(np.ascontiguousarray(call.before[id(x)]))
+            if isinstance(x, torch.dtype):
+                return torch.int64
+            return torch.device("cpu") if isinstance(x, torch.device) else x
+
+        given, named = tree_map(ids_of, args), tree_map(ids_of, kwargs)
+        for position, argument in enumerate(func._schema.arguments):
+            # Numbers of the text that are moved in: a padding, a filling.
+            if (
+                argument.name == "value"
+                and moves_numbers
+                and str(argument.type) in ("number", "float", "Optional[float]")
+            ):
+                if position < len(args):
+                    given = (*given[:position], self.literal(args[position]), *given[position + 1 :])
+                elif "value" in named:
+                    named["value"] = self.literal(kwargs["value"])
+        moved = _run_on_ids(func, given, named)
+        results = [x.numpy() if isinstance(x, Tensor) and x.dtype == torch.int64 else None for x in moved]
+        self._put(call.outs, [r if real(o) or _carries(call, o) else None
+                              for o, r in zip(call.outs, results, strict=True)])  # fmt: skip
+
+    # Kernels ----------------------------------------------------------------------------------------------------------
+
+    def _kernel(self, func: OpOverload, name: str, args: Any, kwargs: Any) -> Any:
+        """An operation with a definition of its own, or with the framework's decomposition."""
+        functional = self._functional(func, name)
+        key = f"{func.namespace}::{name}"
+        definition = self.own.get(key) or self.own.get(name) or self.rules.definitions.get(name)
+        decomposition = decomposition_table.get(functional)
+        program = definition or decomposition or functional.decompose
+        steps, results = self._inside(program, func, args, kwargs)
+        forms = []
+        if definition is not None and decomposition is not None and name in self.rules.approximated:
+            forms.append(("the framework's decomposition", decomposition))
+        if _narrow(args):
+            inner = None if decomposition is None else inspect.unwrap(decomposition)
+            if inner is not decomposition and inner is not None:
+                forms.append(("each operation rounded", inner))
+        forms += [(text, f) for text, f, narrow in self.rules.forms.get(name, []) if _narrow(args) or not narrow]
+        others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
+        out = func(*args, **kwargs)
+        outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
+        self._fuse(key, outs, ("definition", steps, results), others, name in self.rules.approximated)
+        return out
+
+    @staticmethod
+    def _functional(func: OpOverload, name: str) -> OpOverload:
+        """The same operation without writing to its operands."""
+        if not func._schema.is_mutable:
+            return func
+        packet = getattr(getattr(torch.ops, func.namespace), name, None)
+        overload = getattr(packet, func._overloadname, None) or getattr(packet, "default", None)
+        return func if overload is None else overload
+
+    def _inside(self, program: Program, func: OpOverload, args: Any, kwargs: Any) -> tuple[list[Step], list[Any]]:
+        """The steps of a program that stands for a kernel, on copies of what the kernel is about to write."""
+        if func._schema.is_mutable:
+            with self:
+                args, kwargs = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs))
+        self.depth += 1
+        try:
+            with self.record.inside() as steps, self:
+                found = program(*args, **kwargs)
+            if found is NotImplemented:
+                raise NotRecorded(
+                    f"{func} at {self.record.line} has no definition: give one as definitions={{'{func.namespace}::"
+                    f"{_base(_name(func))}': f}}, where f computes the same from simpler operations"
+                )
+        finally:
+            self.depth -= 1
+        return steps, [self.memory.ids(x) if real(x) else None for x in tree_leaves(found) if isinstance(x, Tensor)]
+
+    def _fuse(
+        self,
+        kernel: str,
+        outs: Sequence[Tensor],
+        definition: tuple[str, list[Step], list[Any]],
+        others: Sequence[tuple[str, list[Step], list[Any]]],
+        approximated: bool,
+    ) -> None:
+        """One step for all results of a kernel."""
+        kept = [n for n, o in enumerate(outs) if real(o) and n < len(definition[2]) and definition[2][n] is not None
+                and definition[2][n].size == o.numel()]  # fmt: skip
+        self._put([o for n, o in enumerate(outs) if n not in kept], [None] * (len(outs) - len(kept)))
+        if not kept:
+            return
+        if not definition[1]:  # nothing but data movement
+            self._put([outs[n] for n in kept], [definition[2][n] for n in kept])
+            return
+
+        def form(of: tuple[str, list[Step], list[Any]]) -> Form:
+            return Form(of[0], tuple(of[1]), np.concatenate([of[2][n].ravel() for n in kept]))
+
+        held = np.concatenate([numbers(outs[n]).ravel() for n in kept])
+        widest = max((format_of(outs[n]) for n in kept), key=lambda f: f.precision)
+        meant = form(definition)
+        accepted = [form(o) for o in others] if approximated else [meant, *(form(o) for o in others)]
+        ids = self.record.fused(kernel, meant, accepted, widest, held)
+        for n in kept:
+            self.memory.put(outs[n], ids[: outs[n].numel()])
+            ids = ids[outs[n].numel() :]
+
+
+#: Operations whose results are decisions.
+DECIDING = frozenset("gt ge lt le eq ne logical_and logical_or logical_xor logical_not bitwise_and bitwise_or "
+                     "bitwise_xor bitwise_not where masked_fill".split())  # fmt: skip
+
+
+def _narrow(args: Any) -> bool:
+    """Whether a kernel computes in 16 bits, where it may round what its decomposition keeps in float32."""
+    return any(real(x) and format_of(x).precision < FLOAT32.precision for x in tree_leaves(args))
+
+
+def _carries(call: Call, out: Tensor) -> bool:
+    """Whether a moved tensor of no numbers holds decisions."""
+    return out.dtype == torch.bool and any(b.any() for b in call.before.values())
+
+
+def _run_on_ids(func: OpOverload, args: Any, kwargs: Any) -> list[Any]:
+    try:
+        return tree_leaves(func(*args, **kwargs))
+    except (NotImplementedError, RuntimeError):
+        # Kernels that know only floating-point numbers: float64 holds ids too.
+        def to(x: Any) -> Any:
+            return x.double() if isinstance(x, Tensor) and x.dtype == torch.int64 else x
+
+        found = tree_leaves(func(*tree_map(to, args), **tree_map(to, kwargs)))
+        return [x.long() if isinstance(x, Tensor) and x.is_floating_point() else x for x in found]
+
+
+def _name(func: OpOverload) -> str:
+    name = func.overloadpacket.__name__
+    if func.namespace == "prims":
+        return {"convert_element_type": "_to_copy", "concatenate": "cat"}.get(name, name)
+    return name
+
+
+#: Names that end in "_" and are operations of their own.
+_NOT_IN_PLACE = frozenset("bernoulli_ normal_ uniform_ random_ exponential_ cauchy_ log_normal_ geometric_".split())
+
+
+def _base(name: str) -> str:
+    """The name without the mark of writing in place."""
+    if name.endswith("__") or name in _NOT_IN_PLACE or not name.endswith("_"):
+        return name
+    return name[:-1]
+
+
+def _is_view(func: OpOverload) -> bool:
+    schema = func._schema
+    writes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
+    return not writes and any(r.alias_info is not None for r in schema.returns)
+
+
+def _bound(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by name, with their defaults."""
+    found = {}
+    for position, argument in enumerate(func._schema.arguments):
+        if position < len(args):
+            found[argument.name] = args[position]
+        elif argument.name in kwargs:
+            found[argument.name] = kwargs[argument.name]
+        elif argument.has_default_value():
+            found[argument.name] = argument.default_value
+    return found

@@ -1,0 +1,258 @@
+"""Rules for scalar functions, choices and comparisons."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from gradconform.adapters.recording.torch_memory import format_of, numbers, real
+from gradconform.adapters.recording.torch_mode import Call, Results, Rule
+from gradconform.reference.formats import FLOAT32, Format
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
+
+#: Functions of one number, by their name in ATen, with that in the table.
+UNARY = {
+    "neg": "negative", "abs": "absolute", "square": "square", "reciprocal": "reciprocal", "exp": "exp", "exp2": "exp2",
+    "expm1": "expm1", "log": "log", "log2": "log2", "log10": "log10", "log1p": "log1p", "sigmoid": "sigmoid",
+    "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh",
+    "cosh": "cosh", "tanh": "tanh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "sqrt": "sqrt",
+    "rsqrt": "rsqrt", "erf": "erf", "erfc": "erfc", "lgamma": "lgamma", "digamma": "digamma", "sinc": "sinc",
+}  # fmt: skip
+BINARY = {"mul": "multiply", "multiply": "multiply", "div": "divide", "divide": "divide", "atan2": "atan2",
+          "hypot": "hypot"}  # fmt: skip
+
+
+def _unary(function: str) -> Rule:
+    return lambda c: c.record.map(function, [c.operand("self")], c.format, c.held)
+
+
+def _binary(function: str) -> Rule:
+    def rule(c: Call) -> Results:
+        if c["rounding_mode"]:
+            return None  # a whole number, which does not move with its operands
+        return c.record.map(function, [c.operand("self"), c.operand("other")], c.format, c.held)
+
+    return rule
+
+
+def _scaled(c: Call, x: Ids, factor: object) -> Ids:
+    """x times a number of the program's text."""
+    if factor in (None, 1):
+        return x
+    return c.record.map("multiply", [x, c.ids(factor)], c.format, _product(c.record, x, c.ids(factor), c.format))
+
+
+def _product(record: Record, a: Ids, b: Ids, format: Format) -> Numbers:
+    return format.round(record.held[a] * record.held[b])
+
+
+def _add(c: Call) -> Results:
+    return c.record.map("add", [c.operand("self"), _scaled(c, c.operand("other"), c["alpha"])], c.format, c.held)
+
+
+def _sub(c: Call) -> Results:
+    return c.record.map("subtract", [c.operand("self"), _scaled(c, c.operand("other"), c["alpha"])], c.format, c.held)
+
+
+def _rsub(c: Call) -> Results:
+    return c.record.map("subtract", [c.operand("other"), _scaled(c, c.operand("self"), c["alpha"])], c.format, c.held)
+
+
+def _pow(c: Call) -> Results:
+    exponent = c["exponent"]
+    if not isinstance(exponent, Tensor):
+        if exponent == 2:
+            return c.record.map("square", [c.operand("self")], c.format, c.held)
+        if exponent in (0, 1):
+            return np.full(c.shape, ONE) if exponent == 0 else c.operand("self")
+        if exponent == 0.5:
+            return c.record.map("sqrt", [c.operand("self")], c.format, c.held)
+        if exponent == -1:
+            return c.record.map("reciprocal", [c.operand("self")], c.format, c.held)
+    return c.record.map("power", [c.operand("self"), c.ids(exponent)], c.format, c.held)
+
+
+def _rsqrt(c: Call) -> Results:
+    """In 16 bits it may be two operations, each rounded."""
+    x = c.operand("self")
+    if c.format.precision >= FLOAT32.precision:
+        return c.record.map("rsqrt", [x], c.format, c.held)
+    with c.record.inside() as once:
+        whole = c.record.map("rsqrt", [x], c.format)
+    with c.record.inside() as twice:
+        parts = c.record.map("reciprocal", [c.record.map("sqrt", [x], c.format)], c.format)
+    forms = [Form("rsqrt", tuple(once), whole), Form("1/sqrt, each rounded", tuple(twice), parts)]
+    return c.record.fused("aten::rsqrt", forms[0], forms, c.format, c.held)
+
+
+def _convert(c: Call) -> Results:
+    out, x = c.outs[0], c["self"] if "self" in c.given else c["a"]
+    if not real(out):
+        return c.before[id(x)] if out.dtype == x.dtype else None
+    return converted(c, c.ids(x), x, out)
+
+
+def converted(c: Call, ids: Ids, source: Tensor, target: Tensor) -> Ids:
+    """The same numbers in another format: rounded, where that does not hold them all."""
+    to = format_of(target)
+    if not real(source):
+        return ids
+    own = format_of(source)
+    if own.precision <= to.precision and own.emax <= to.emax and own.emin >= to.emin:
+        return ids
+    return c.record.map("round", [np.broadcast_to(ids, tuple(target.shape))], to, numbers(target))
+
+
+def _copy(c: Call) -> Results:
+    """`copy_`: the source's numbers, in the destination's format and shape."""
+    target, source = c.outs[0], c["src"]
+    if not real(target):
+        return np.broadcast_to(np.zeros((), np.int64) if real(source) else c.before[id(source)], tuple(target.shape))
+    return np.broadcast_to(converted(c, np.broadcast_to(c.ids(source), c.shape), source, target), c.shape)
+
+
+# Choices --------------------------------------------------------------------------------------------------------------
+
+
+def _compare(c: Call) -> Results:
+    a, b = c["self"], c["other"]
+    if any(real(x) for x in (a, b)):
+        return c.record.decide(c.name, _compared(c, a), _compared(c, b))  # type: ignore[arg-type]
+    return _logic(c)
+
+
+def _compared(c: Call, x: object) -> Ids:
+    if isinstance(x, Tensor) and not real(x):
+        return c.record.constants(numbers(c.value(x)))
+    return c.before[id(x)] if isinstance(x, Tensor) else np.asarray(c.record.number(float(x)))  # type: ignore[arg-type]
+
+
+def _logic(c: Call) -> Results:
+    found = [c.before[id(x)] for x in (c["self"], c["other"]) if isinstance(x, Tensor) and not real(x)]
+    found = [d for d in found if d.any()]
+    if not found:
+        return None
+    return c.record.together([np.broadcast_to(d, c.shape) for d in found])
+
+
+def _where(c: Call) -> Results:
+    if not real(c.outs[0]):
+        return None
+    condition = c["condition"] if "condition" in c.given else c["pred"]
+    a, b = (c["self"], c["other"]) if "self" in c.given else (c["a"], c["b"])
+    first = c.value(condition).cpu().numpy().astype(bool)
+    decided = c.decisions(condition)
+    return _chosen(c, first, decided, c.ids(a), c.ids(b), c.held)
+
+
+def _chosen(c: Call, first: object, decided: Ids, a: Ids, b: Ids, held: Numbers | None = None) -> Ids:
+    first, decided, a, b = (np.broadcast_to(np.asarray(x), c.shape) for x in (first, decided, a, b))
+    return c.record.choose(first, decided, a, b, c.format, held)
+
+
+def _masked_fill(c: Call) -> Results:
+    if not real(c.outs[0]):
+        return None
+    mask = c["mask"]
+    first = c.value(mask).cpu().numpy().astype(bool)
+    return _chosen(c, first, c.decisions(mask), c.ids(c["value"]), c.operand("self"), c.held)
+
+
+def _extreme(c: Call, kind: str, operands: list[Ids], held: Numbers | None) -> Ids:
+    operands = [np.broadcast_to(x, c.shape) for x in operands]
+    return c.record.combine(kind, np.stack(operands, -1), c.format, held)  # type: ignore[arg-type]
+
+
+def _maximum(c: Call) -> Results:
+    return _extreme(c, "maximum", [c.operand("self"), c.operand("other")], c.held)
+
+
+def _minimum(c: Call) -> Results:
+    return _extreme(c, "minimum", [c.operand("self"), c.operand("other")], c.held)
+
+
+def _relu(c: Call) -> Results:
+    return _extreme(c, "maximum", [c.operand("self"), np.asarray(ZERO)], c.held)
+
+
+def _clamp(c: Call) -> Results:
+    low, high = c["min"], c["max"]
+    x = c.operand("self")
+    if low is not None:
+        low = c.ids(low)
+        held = np.maximum(c.record.held[x], c.record.held[low]) if high is not None else c.held
+        x = _extreme(c, "maximum", [x, low], held)
+    return x if high is None else _extreme(c, "minimum", [x, c.ids(high)], c.held)
+
+
+def _threshold_backward(c: Call) -> Results:
+    """0 where x ≤ threshold, else the adjoint: relu's own derivative among others."""
+    x = c.operand("self")
+    over = numbers(c.value(c["self"])) > float(c["threshold"])
+    decided = c.record.decide("gt", x, np.asarray(c.record.number(float(c["threshold"]))))
+    return _chosen(c, over, decided, c.operand("grad_output"), np.asarray(ZERO), c.held)
+
+
+def _dropout(c: Call) -> Results:
+    """The mask that was drawn is data."""
+    x, p = c.operand("input"), float(c["p"])
+    if not c["train"] or p == 0:
+        return [x, None]
+    kept = np.asarray(c.outs[1].cpu().numpy(), dtype=bool)
+    scale = np.asarray(c.recorder.literal(1 / (1 - p) if p < 1 else 0.0))
+    scaled = c.record.map("multiply", [x, scale], c.format, np.where(kept, c.held, np.nan))
+    return [np.where(kept, scaled, ZERO), None]
+
+
+def _sign(c: Call) -> Results:
+    """−1, 0 or 1, by two decisions."""
+    x, held = c.operand("self"), numbers(c.value(c["self"]))
+    zero, minus = np.asarray(ZERO), np.asarray(c.record.number(-1.0))
+    below = _chosen(c, held < 0, c.record.decide("lt", x, zero), minus, zero)
+    return _chosen(c, held > 0, c.record.decide("gt", x, zero), np.asarray(ONE), below)
+
+
+def _whole(c: Call) -> Results:
+    """A whole number near x: data of this run, as long as x stays between the same two."""
+    if real(c.outs[0]):
+        x, half = c.operand("self"), 0.5 if c.name == "round" else 1.0
+        for relation, off in (("ge", -half), ("le", half)):
+            c.record.decide(relation, x, c.record.constants(c.held + off))  # type: ignore[arg-type]
+    return None
+
+
+def _polygamma(c: Call) -> Results:
+    return c.record.map("polygamma", [np.asarray(c.record.number(float(c["n"]))), c.operand("self")], c.format, c.held)
+
+
+SCALAR_RULES: dict[str, Rule] = {
+    **{name: _unary(function) for name, function in UNARY.items()},
+    **{name: _binary(function) for name, function in BINARY.items()},
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), _compare),
+    **{f"{kind}_{name}": _logic for kind in ("logical", "bitwise") for name in ("and", "or", "xor", "not")},
+    "add": _add,
+    "rsqrt": _rsqrt,
+    "sub": _sub,
+    "rsub": _rsub,
+    "pow": _pow,
+    "_to_copy": _convert,
+    "copy": _copy,
+    "where": _where,
+    "masked_fill": _masked_fill,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "fmax": _maximum,
+    "fmin": _minimum,
+    "relu": _relu,
+    "clamp": _clamp,
+    "clamp_min": _clamp,
+    "clamp_max": _clamp,
+    "threshold_backward": _threshold_backward,
+    "native_dropout": _dropout,
+    "sgn": _sign,
+    "sign": _sign,
+    "polygamma": _polygamma,
+    **dict.fromkeys(("floor", "ceil", "trunc", "round"), _whole),
+}
+
+__all__ = ["SCALAR_RULES", "converted"]
