@@ -122,6 +122,12 @@ def test_a_run_that_goes_another_way_elsewhere_is_no_incomplete_record(f: Callab
     assert not list(missing(run, profile("opencl")))
 
 
+def test_an_overflow_is_no_incomplete_record() -> None:
+    run = record(lambda x: jnp.exp(x) * 2, [np.array([1.0, 100.0], np.float32)])
+    assert np.isinf(run.replays[0].gradients[0][1])
+    assert not list(missing(run, profile("opencl")))
+
+
 def test_a_custom_rule_is_run_alone_on_its_operands() -> None:
     def f(x: Any) -> Any:
         return jnp.sum(WRONG["missing factor"].f(2 * x) + jax.nn.relu(x))
