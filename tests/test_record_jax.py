@@ -122,6 +122,11 @@ def test_a_run_that_goes_another_way_elsewhere_is_no_incomplete_record(f: Callab
     assert not list(missing(run, profile("opencl")))
 
 
+def test_whole_numbers_that_are_computed_from_constants_are_exact() -> None:
+    (found,) = judged(lambda x: jax.scipy.special.polygamma(1, x), [np.array([1.25], np.float32)])
+    assert (found.judgement.formula, found.judgement.execution) == ("right", "within")
+
+
 def test_an_overflow_is_no_incomplete_record() -> None:
     run = record(lambda x: jnp.exp(x) * 2, [np.array([1.0, 100.0], np.float32)])
     assert np.isinf(run.replays[0].gradients[0][1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,19 @@ RELATIONS: Mapping[str, Relation] = {name: name for name in ("gt", "ge", "lt", "
 LOGICAL = {"and", "or", "not", "xor", "convert_element_type", "eq", "ne", "select_n", "mul", "add", "sub", "max", "min"}
 #: Operations that keep their operands' decisions, or a step's.
 _KEEPING = {*LOGICAL, *RELATIONS}
+#: Operations that draw random bits from keys that are plain integers.
+_DRAWS = {"threefry2x32", "random_seed", "random_wrap", "random_bits", "rng_bit_generator"}
+#: Operations that are exact on small whole numbers.
+_WHOLE = {"add", "sub", "mul", "neg"}
 
 
 def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     """One equation of a jaxpr: what JAX computes for it, and its step."""
     name = equation.primitive.name
     depends = any(o.depends for o in operands)
+    if not depends and (name in _DRAWS or any(o.drawn or is_key(o.held) for o in operands)):
+        drawn = _computed(equation, operands)[: len(equation.outvars)]
+        return [replace(to.constant(x), drawn=True) for x in drawn]
     if name in _MOVED and all(o.ids is not None or o.held is None for o in operands[: _MOVED[name]]):
         return _moved(to, equation, operands, depends)
     if name in MOVES and not any(is_key(o.held) for o in operands):
@@ -40,6 +48,8 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
     if not real:
         decided = _decided(to, equation, operands, held[0])
         return [Value(plain(x), None, decided if i == 0 else None, depends) for i, x in enumerate(held)]
+    if not depends and name in _WHOLE and _whole(operands, held):
+        return [to.constant(held[0])]
     rule = RULES.get(name)
     if rule is None or (name == "bitcast_convert_type" and not depends):
         if depends:
@@ -53,6 +63,12 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
         Value(plain(x), None if f is None else np.asarray(i).reshape(np.shape(x)), None, depends)
         for x, f, i in zip(held, formats, found, strict=True)
     ]
+
+
+def _whole(operands: Sequence[Value], held: Sequence[Any]) -> bool:
+    """Whether all are small whole numbers, whose sums and products are exact, such as the order of a function."""
+    numbers = [np.asarray(x, dtype=np.float64) for x in (*(o.held for o in operands), held[0])]
+    return all((np.abs(x) < 256).all() and (x == np.rint(x)).all() for x in numbers)
 
 
 def _computed(equation: Any, operands: Sequence[Value]) -> list[Any]:

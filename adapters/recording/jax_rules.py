@@ -29,6 +29,15 @@ FUNCTIONS: Mapping[str, str] = {
     "mul": "multiply",
     "div": "divide",
     "pow": "power",
+    "rem": "fmod",
+    "erf_inv": "erfinv",
+    "bessel_i0e": "i0e",
+    "bessel_i1e": "i1e",
+    "zeta": "zeta",
+    "igamma": "gammainc",
+    "igammac": "gammaincc",
+    "igamma_grad_a": "gammainc_by_order",
+    "regularized_incomplete_beta": "betainc",
 }  # fmt: skip
 
 
@@ -111,20 +120,6 @@ def _sign(at: Operation) -> Found:
     return [at.record.choose(held > 0, above, np.array(ONE), negative, at.format)]
 
 
-def _remainder(at: Operation) -> Found:
-    """x − y·trunc(x/y), exactly: the whole quotient is data."""
-    x, y = np.broadcast_arrays(at.ids(0), at.ids(1))
-    held = at.record.held
-    with np.errstate(divide="ignore", invalid="ignore"):
-        whole = np.rint((held[x] - at.got) / held[y])
-    with at.record.inside() as steps:
-        minus = at.record.constants(-whole)
-        terms = np.stack([x, y], -1), np.stack([np.full(x.shape, ONE), minus], -1)
-        result = at.record.sop(*terms, at.format)
-    definition = Form("x − y·trunc(x/y)", tuple(steps), result)
-    return [at.record.fused("remainder", definition, (), at.format, at.got)]
-
-
 # Choices --------------------------------------------------------------------------------------------------------------
 
 
@@ -202,7 +197,6 @@ RULES: Mapping[str, Rule] = {
     "convert_element_type": _converted,
     "reduce_precision": _reduced_precision,
     "sign": _sign,
-    "rem": _remainder,
     "max": _extreme("maximum"),
     "min": _extreme("minimum"),
     "clamp": _clamp,

@@ -25,13 +25,14 @@ OF_RULES = (2 / math.sqrt(math.pi), -2 / math.sqrt(math.pi), math.sqrt(math.pi) 
 class Value:
     """A value of the program: what JAX holds, the ids of its numbers, and the decisions it came by if it is discrete.
 
-    `depends` says whether it depends on the program's arguments.
+    `depends` says whether it depends on the program's arguments, `drawn` whether it is random: data of this run.
     """
 
     held: Any
     ids: Ids | None = None
     decided: Ids | None = None
     depends: bool = False
+    drawn: bool = False
 
 
 @dataclass(frozen=True, eq=False)
