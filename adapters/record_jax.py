@@ -15,6 +15,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from gradconform.adapters.recording.jax_arguments import Program, program_of, types_for
 from gradconform.adapters.recording.jax_literals import texts
@@ -50,8 +51,8 @@ def record(
     constants. `wrt` says which arguments a gradient is asked for, by number or name: by default all real ones. `names`
     name the arguments, as the function's signature does by default; a leaf of a tree is named by its path.
     `cotangents`, a tree like the outputs, are random with full significands by default, also for a scalar. `routes` are
-    "eager" and "jit", whose gradients are `returned`. 64-bit types are on where an argument is float64, else as JAX has them. With
-    stop_gradient="intended" what the program stops is constant for the derivative too.
+    "eager" and "jit", whose gradients are `returned`. 64-bit types are on where an argument is float64, else as JAX has
+    them. With stop_gradient="intended" what the program stops is constant for the derivative too.
 
     Raises NotRecorded where an operation is met that no rule records, and BadInput for arguments that cannot be used or
     a function that JAX cannot run or differentiate.
@@ -128,13 +129,13 @@ def _recorded(
     results = [_ids(r) for r in closed(backward, backward_jaxpr, [*incoming, *again])]
     return Run(
         name=program.name,
-        forward=_needed(forward.record, outputs),
+        forward=_needed(forward, outputs),
         arguments=tuple(
             Tensor(name, _ids(arguments[i]), _format(program.arrays[i]))
             for name, i in zip(program.names, program.wrt, strict=True)
         ),
         outputs=tuple(outputs),
-        backward=_needed(backward.record, results),
+        backward=_needed(backward, results),
         given=tuple(_ids(again[i]) for i in program.wrt),
         cotangents=tuple(_ids(c) for c in incoming),
         results=tuple(results),
@@ -223,18 +224,22 @@ def _alone(call: Call, seed: int) -> Run:
 # What of a record decides its results ---------------------------------------------------------------------------------
 
 
-def _needed(record: Record, results: Sequence[Ids]) -> Record:
-    """The record without the steps that none of the results depends on; a vjp computes outputs that it does not use."""
+def _needed(of: Recorder, results: Sequence[Ids]) -> Record:
+    """The record without the steps that no result depends on, nor what settles the program's way; a vjp computes
+    outputs that it does not use."""
+    record = of.record
     live = np.zeros(record.size, dtype=np.bool_)
     for ids in results:
         live[ids] = True
+    for decided in of.settled:
+        _keep(record, decided, live)
     kept: list[Step] = []
     for step in reversed(record.steps):
         if not live[step.out].any():
             continue
         kept.append(step)
-        for number in np.unique(step.decided).tolist() if step.decided is not None else ():
-            live[_compared(record, number)] = True
+        if step.decided is not None:
+            _keep(record, step.decided, live)
         forms = [step.definition, *step.forms] if step.definition is not None else []
         for part in [step, *(s for form in forms for s in form.steps)]:
             for ids in part.operands:
@@ -243,6 +248,12 @@ def _needed(record: Record, results: Sequence[Ids]) -> Record:
             live[form.results] = True
     record.steps[:] = kept[::-1]
     return record
+
+
+def _keep(record: Record, decided: Ids, live: NDArray[np.bool_]) -> None:
+    """What these decisions compare is needed."""
+    for number in np.unique(decided).tolist():
+        live[_compared(record, number)] = True
 
 
 def _compared(record: Record, number: int) -> list[int]:
