@@ -6,6 +6,7 @@ framework's decomposition is that form. `FORMS` are further ways in which kernel
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -106,6 +107,42 @@ def _trilinear(
             a, b, c = (x.unsqueeze(d) if n == place else x for n, x in enumerate((a, b, c)))
     product = (a * c) * b
     return product.sum(sumdim) if sumdim else product
+
+
+def _linear_backward(
+    g: Tensor, output_size: list[int], input_size: list[int], align_corners: bool, *scales: float | None
+) -> Tensor:
+    """The adjoint of linear interpolation: every output's share to each of its corners."""
+    n = len(output_size)
+    along = [_corners(g, input_size[2 + a], output_size[a], align_corners, scales[a]) for a in range(n)]
+    lead = [torch.arange(input_size[a]).reshape(-1, *[1] * (1 + n - a)) for a in range(2)]
+    places, shares = [], []
+    for corner in itertools.product((0, 1), repeat=n):
+        share, at = wide(g), []
+        for a, side in enumerate(corner):
+            shape = [-1, *[1] * (n - 1 - a)]
+            at.append(along[a][0][side].reshape(shape))
+            share = share * along[a][1][side].reshape(shape)
+        places.append(torch.broadcast_tensors(*lead, *at))
+        shares.append(share)
+    indices = [torch.stack([p[i] for p in places]) for i in range(2 + n)]
+    found = torch.zeros(input_size, dtype=wide(g).dtype)
+    return found.index_put(tuple(indices), torch.stack(shares), accumulate=True).to(g.dtype)
+
+
+def _corners(
+    like: Tensor, size: int, out: int, align_corners: bool, scale: float | None
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Of every output along an axis, the two inputs beside it, and their weights."""
+    at = torch.arange(out, dtype=wide(like).dtype)
+    if align_corners:
+        source = at * ((size - 1) / (out - 1) if out > 1 else 0.0)
+    else:
+        source = ((at + 0.5) * (1 / scale if scale else size / out) - 0.5).clamp(min=0)
+    below = source.floor()
+    weight = source - below
+    low = below.long()
+    return (low, (low + 1).clamp(max=size - 1)), (1 - weight, weight)
 
 
 # Attention ------------------------------------------------------------------------------------------------------------
@@ -223,6 +260,9 @@ DEFINITIONS: Mapping[str, Program] = {
     "_logcumsumexp": _logcumsumexp,
     "linalg_vector_norm": _norm,
     "_trilinear": _trilinear,
+    "upsample_linear1d_backward": _linear_backward,
+    "upsample_bilinear2d_backward": _linear_backward,
+    "upsample_trilinear3d_backward": _linear_backward,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
 }
