@@ -146,6 +146,27 @@ def gross(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def radii(session: nox.Session) -> None:
+    """Every operation of the rounded arithmetics over balls of every magnitude: what programs hold is inside."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/radii.py", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def losing(session: nox.Session) -> None:
+    """What each framework loses: operator, dtype, from which argument on, how many bits, and what keeps them."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/losing.py", "-o", "docs/lost", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def depth(session: nox.Session) -> None:
+    """How much the whole level certifies, by depth, width, activation and dtype."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/depth.py", "-o", "docs/depth", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def docs(session: nox.Session) -> None:
     """The documentation site, in report/site; a warning is an error."""
     session.install(*CONSTRAINTS, "-e", ".[torch,jax,docs]")

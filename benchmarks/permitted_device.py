@@ -256,6 +256,8 @@ class Device(HandWritten):
                 bent = None if at is None else rule.curvature(balls, at)
                 if slope is None or bent is None or not (slope.exact.is_finite() and bent.exact.is_finite()):
                     continue  # beyond the balls' own exponents: as the formula has it
+                if slope.exact.rel_accuracy_bits() < 64:
+                    continue  # not enclosed
                 if slope.spread.is_zero() and not slope.exact.is_zero():
                     binade = min(max(exponent(abs(slope.exact).lower()), self.format.emin), self.format.emax)
                     ulp = power_of_two(binade - self.format.precision + 1)

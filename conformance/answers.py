@@ -24,7 +24,7 @@ from gradconform.reference.text import visible
 class Reported(Answer):
     """An answer as it is judged: numbers are Python floats, tensors arrays of floats, and only the loss may be None.
 
-    `gradient`, `updated` and the parts of the trace hold the names that were given (see `missing`, `untraced`).
+    `gradient`, `updated` and the parts of the trace hold the names that were given (see `missing`).
     """
 
     loss: float | None = None
@@ -129,18 +129,6 @@ def missing(answer: Answer, point: Point) -> tuple[str, ...]:
         *(of.gradient[w] for w in point.parameters if w not in (answer.gradient or {})),
         *(of.updated[w] for w in point.parameters if w not in (answer.updated or {})),
     )
-
-
-def untraced(trace: Trace, point: Point) -> tuple[str, ...]:
-    """The quantities that a trace does not give, by the names of their equations, in the derivation's order."""
-    of = derivation_of(point.derivation)
-    there = {
-        *trace.values,
-        *(of.adjoint(n) for n in trace.adjoints),
-        *(of.gradient[w] for w in trace.gradient),
-        *(of.updated[w] for w in trace.updated),
-    }
-    return tuple(e.name for e in of.equations if e.name not in there)
 
 
 def _numbers(part: str, values: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

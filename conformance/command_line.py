@@ -1,4 +1,4 @@
-"""The command line: run, report, diff, explain, list."""
+"""The command line: run, verify, report, diff, explain, list."""
 
 from __future__ import annotations
 
@@ -521,6 +521,53 @@ def _style(m: Measurement) -> str:
 
 
 _RED = ("deviates", "undecided", "crashed", "unsupported")
+
+
+@main.command()
+@click.argument("function", metavar="MODULE:FUNCTION")
+@click.option(
+    "--cases",
+    default="cases",
+    show_default=True,
+    metavar="NAME",
+    help="The module's function that gives the arguments: a sequence of tuples, one for each call.",
+)
+@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="Casts the arguments. Repeat for more.")
+@click.option(
+    "-r",
+    "--route",
+    "routes",
+    multiple=True,
+    metavar="ROUTE",
+    help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.",
+)
+@click.option("--accept", multiple=True, metavar="VERDICT", help="A verdict that counts as right, besides conforms.")
+@_profile
+@click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
+@refused
+def verify(
+    function: str,
+    cases: str,
+    dtypes: tuple[str, ...],
+    routes: tuple[str, ...],
+    accept: tuple[str, ...],
+    profile: str,
+    every: bool,
+) -> NoReturn:  # fmt: skip
+    """Verify the gradient of a function of PyTorch tensors or JAX arrays.
+
+    Exit status 0 if no gradient deviates, 1 if one does, 2 for bad input, 3 if
+    something is undecided or left the record.
+    """
+    from gradconform.conformance.verify_command import arguments_of, closing_line, exit_status, reports
+
+    of, arguments = arguments_of(function, cases)
+    chosen = [named_format(d).name for d in dtypes]
+    found = reports(of, arguments, chosen, routes=routes or None, accept=accept, profile=profile)
+    for report_ in found:
+        console.print(report_.explain() if every else str(report_), soft_wrap=not console.is_terminal)
+    console.print(closing_line(found), style="bold")
+    sys.exit(exit_status(found))
 
 
 @main.command(name="list")

@@ -6,6 +6,7 @@ asks for the fixture `gradconform_subject`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -101,6 +102,22 @@ def _subjects(config: pytest.Config) -> list[tuple[str, Case, str]]:
     except BadInput as error:
         raise pytest.UsageError(f"gradconform: {error}") from error
     return [(spec, case, dtype) for case in cases for dtype in dtypes for spec in routes]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A failing `assert gc.verify(…)` shows the whole report: pytest itself cuts what it prints of a value."""
+    result: Any = yield
+    if (
+        call.excinfo is not None
+        and call.excinfo.errisinstance(AssertionError)
+        and "gradconform.conformance.verify" in sys.modules
+    ):
+        from gradconform.conformance.verify import Report
+
+        held = call.excinfo.traceback[-1].frame.f_locals.values()
+        result.sections += [("gradconform", str(r)) for r in held if isinstance(r, Report) and not r]
+    return result
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

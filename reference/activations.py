@@ -243,6 +243,12 @@ def _mish_curvature(ops: Any, z: Any) -> Any:
     return 2 * t1 + z * ops.select(z, bent_above, bent_below)
 
 
+def _mish_slope_rational(ops: Any, g: Any, z: Any) -> Any:
+    w = ops.exp(z)
+    n = w * (w + 2)
+    return g * (n / (n + 2) + z * (4 * (w * (w + 1))) / (n + 2) ** 2)
+
+
 def _quotient_slope(ops: Any, g: Any, a: Any) -> Any:
     s = 1 / ops.row_maximum(a)
     e = ops.unrounded(a) * s
@@ -558,6 +564,12 @@ _ALL = (
                     + _softplus_slope_jax(ops, _tanh_slope_jax(g * z, ops.tanh(softplus(ops, z))), z)
                 ),
                 f"{JAX_FUNCTIONS}, mish, the product rule",
+            ),
+            _slope(
+                "g(n/(n+2)+z·2n'/(n+2)²), n=e^z(e^z+2)",
+                "g z",
+                _mish_slope_rational,
+                "z·n/(n+2) differentiated as written; (n+2)² overflows from e^z = 15 on in float16",
             ),
         ),
         rule=Slope(_mish_rule, _mish_curvature, 0.5885, ("exp", "tanh", "log1p")),

@@ -19,7 +19,7 @@ from flint import ctx
 from numpy.typing import NDArray
 
 from gradconform.reference.arrays import RoundedArray
-from gradconform.reference.exact import precision
+from gradconform.reference.exact import precision, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import (
     EDGE,
@@ -32,6 +32,7 @@ from gradconform.reference.judge import (
     Formula,
     Inside,
     Judgement,
+    accepting,
     accuracy_of,
     among,
     ball_of,
@@ -41,6 +42,7 @@ from gradconform.reference.judge import (
     judge,
     note_of,
     noted,
+    off,
     settled,
     share_of,
     ulp_error,
@@ -102,7 +104,8 @@ def norm(x: Array) -> float:
 class Screen:
     """One form's verdict on a tensor, collected block by block; `instead` and `approximates` are the form's.
 
-    `off` is the norm of how far from the truth the form may be, `scale` that of what it is measured by.
+    `off` is the norm of how far from the truth the form may be, `scale` that of what it is measured by. `unmeasured`
+    are the components of which the arrays know nothing, with what each is measured by, if that is not the truth.
     """
 
     form: str
@@ -117,6 +120,7 @@ class Screen:
     off: float = 0.0
     scale: float = 0.0
     kink: bool = False
+    unmeasured: list[tuple[int, float | None]] = field(default_factory=list)
     special: list[int] = field(default_factory=list)
     close: list[tuple[float, int]] = field(default_factory=list)
     close_count: int = 0
@@ -144,9 +148,19 @@ class Screen:
             if x.specials is not None:
                 of_this = (np.broadcast_to(x.specials, got.shape).reshape(-1) & ANYTHING) == 0
                 known = of_this if known is None else known & of_this
-        self.off = math.hypot(self.off, norm(apart if known is None else np.where(known, apart, 0.0)))
+        measured = known
+        if math.isnan(norm(apart)):  # ∞ − ∞ in double words, which balls know
+            finite = ~np.isnan(apart)
+            measured = finite if known is None else known & finite
         size = against if against is not None else _size(truth)
-        self.scale = math.hypot(self.scale, norm(size if known is None else np.where(known, size.reshape(-1), 0.0)))
+        self.off = math.hypot(self.off, norm(apart if measured is None else np.where(measured, apart, 0.0)))
+        self.scale = math.hypot(
+            self.scale, norm(size if measured is None else np.where(measured, size.reshape(-1), 0.0))
+        )
+        if measured is not None:
+            sizes = None if against is None else np.broadcast_to(against, got.shape).reshape(-1)
+            missing = np.flatnonzero(~measured).tolist()
+            self.unmeasured += [(start + i, None if sizes is None else float(sizes[i])) for i in missing]
         self.kink = self.kink or (truth.spread is not None and bool((truth.spread > 0).any()))
         self._ulps(wrong, truth, start, known)
         if value.specials is not None or not share[share.argmax()] < np.inf:
@@ -317,6 +331,35 @@ class _Hearing:
                 return True
         return False
 
+    def measure(self, screen: Screen) -> None:
+        """Add to a form's norms what balls say of the components of which its arrays know nothing.
+
+        And of those that it accepts on a path that overflows: there it is off by what that path is.
+        """
+        for number, size in screen.unmeasured:
+            with precision(self.bits or FIRST_PRECISION):
+                truth, ball = self.truth(number), self.ball(screen, number)
+                if ball is None or truth.specials & ANYTHING:
+                    continue
+                screen.off = math.hypot(screen.off, to_float(off(ball, truth)))
+                of_truth = to_float(abs(truth.exact) + truth.spread)
+            screen.scale = math.hypot(screen.scale, of_truth if size is None else size)
+        seen = {number for number, _ in screen.unmeasured}
+        for number in [n for n in screen.special if n not in seen and self.decided(screen, n) == "inside"]:
+            with precision(self.bits or FIRST_PRECISION):
+                outcomes = self.outcomes(screen, number)
+                ball = accepting(self.value(number), outcomes)
+                if ball is not None and ball is not ball_of(outcomes):
+                    screen.off = math.hypot(screen.off, to_float(off(ball, self.truth(number))))
+        screen.unmeasured = []
+
+    def ball(self, screen: Screen, number: int) -> Rounded | None:
+        """The ball of a component by a form, or where that does not accept it, by the first that does."""
+        for s in (screen, *(() if self.nested else self.screens)):
+            if self.decided(s, number) == "inside":
+                return accepting(self.value(number), self.outcomes(s, number))
+        return None
+
     def without_truth(self, screen: Screen, number: int) -> bool:
         """Whether of some component the formula says nothing, the worst or a special one."""
         return any(self.adjudicator.broken(self.index(n)) for n in [number, *screen.special[:1]])
@@ -342,11 +385,11 @@ def judge_array(
     adjudicator has just one; `nested` as in `judge`.
     """
     hearing = _Hearing(got, screens, adjudicator, bits, nested)
-    order = sorted(screens, key=lambda s: (bool(s.instead), s.off if not s.special else math.inf, s.off))
+    order = sorted(screens, key=lambda s: (bool(s.instead), math.inf if s.special or s.unmeasured else s.off, s.off))
     standings = {id(s): hearing.standing(s) for s in order}
-    accepting = [s for s in order if standings[id(s)][0] in ("inside", "unknown")]
-    named = accepting[0] if accepting else min(order, key=lambda s: s.share)
-    worst = named.worst if accepting else standings[id(named)][1]
+    accepted = [s for s in order if standings[id(s)][0] in ("inside", "unknown")]
+    named = accepted[0] if accepted else min(order, key=lambda s: s.share)
+    worst = named.worst if accepted else standings[id(named)][1]
     result = _numbers(hearing, named, order[0], worst, target)
 
     accuracy: Accuracy | None = None
@@ -358,18 +401,23 @@ def judge_array(
         first = float(hearing.flat[int(np.argmax(odd.reshape(-1)))])
         formula, execution = "unknown", "outside"
         reason = f"dtype: {target.name} does not hold {first!r}; the answer came in a wider type"
-    elif not accepting:
+    elif not accepted:
         undecided = [s for s in order if standings[id(s)][0] == "undecided"]
         formula, execution = "unknown", "undecided" if undecided else "outside"
         if undecided:
             reason = CROWD if all(s.close_count > len(s.close) for s in undecided) else EDGE
     else:
+        hearing.measure(named)
         nothing, broken = hearing.unknown(named)
         execution = "overflow" if broken or hearing.overflowed(named) else "within"
         if hearing.without_truth(named, worst):
             reason = "operands: one is not finite, and of that no formula says anything"
         keeping = -math.inf if nothing else named.bits
-        others = [(s.form, math.inf if s.bits is None else s.bits) for s in order if s is not named and not s.special]
+        others = [
+            (s.form, math.inf if s.bits is None else s.bits)
+            for s in order
+            if s is not named and not (s.special or s.unmeasured)
+        ]
         accuracy, why = accuracy_of(keeping, bool(named.instead), others, _ill_conditioned(named, condition, target))
         reason = noted(reason, note_of(named.form, named.instead, named.approximates), why)
     kept = named.bits if named.bits not in (math.inf, -math.inf) else None

@@ -43,6 +43,8 @@ from gradconform.reference.rounded import (
 )
 
 _ENLARGED = 1 + 2.0**-30
+#: The least number of float64: no radius but 0 is smaller.
+_LEAST = 2.0**-1074
 
 Bits = NDArray[Any]
 
@@ -289,10 +291,17 @@ class RoundedArrays(HandWritten):
     def _round(
         self, mid: Any, propagated: Array | None, operands: tuple[RoundedArray, ...],
         operation: Callable[..., Any] | None, error: Array | float | None = None, ranged: bool = False,
+        factors: bool = False,
     ) -> RoundedArray:  # fmt: skip
-        """Widen by one rounding, of u·sup|x| or the `error` given; `operation` is its scalar counterpart."""
+        """Widen by one rounding, of u·sup|x| or the `error` given; `operation` is its scalar counterpart.
+
+        `factors`: a product or quotient of the operands, 0 only where one of them is.
+        """
         size = np.abs(self.mids.high(mid))
         sup = size if propagated is None else size + propagated
+        if factors and not sup.all():  # float64 itself underflows, below 2^−1075: 0 stands for what is not 0
+            zero = _exact_zeros(operands[0]) | _exact_zeros(operands[-1])
+            sup = np.where((sup == 0) & ~zero, _LEAST, sup)
         if error is None:
             error = self.unit * sup
         total = sup + error
@@ -408,7 +417,7 @@ class RoundedArrays(HandWritten):
                 right = np.abs(b.high) if rb is None else np.abs(b.high) + rb
                 propagated = ra * right if propagated is None else propagated + ra * right
             mid = self.mids.multiply(a.mid, b.mid)
-            return self._round(mid, propagated, (a, b), self.balls.multiply, ranged=True)
+            return self._round(mid, propagated, (a, b), self.balls.multiply, ranged=True, factors=True)
 
     def _set(self, whole: RoundedArray, spread: Any) -> RoundedArray:
         """The set of the results, each rounded, of a `whole` that counts the set's half width as an error.
@@ -416,7 +425,9 @@ class RoundedArrays(HandWritten):
         What is left of that error is rounding; the difference is itself rounded.
         """
         spread = np.broadcast_to(spread, whole.shape)
-        left = np.maximum(whole.radii() - spread, 0.0) + 2.0**-51 * spread
+        with np.errstate(all="ignore"):
+            left = np.maximum(whole.radii() - spread, 0.0) + 2.0**-51 * spread
+            left = np.where(np.isfinite(spread), left, np.inf)
         radius = np.where(spread > 0, left, whole.radii())
         return RoundedArray(self, whole.mid, radius, spread, whole.specials, excess=whole.excess)
 
@@ -425,7 +436,8 @@ class RoundedArrays(HandWritten):
         if a.spread is None:
             a, b = b, a
         b = b.folded()
-        return self._set(self.multiply(a.folded(), b), _width(a) * np.abs(b.high))
+        with np.errstate(all="ignore"):
+            return self._set(self.multiply(a.folded(), b), _width(a) * np.abs(b.high))
 
     def square(self, a: RoundedArray) -> RoundedArray:
         a = a.folded()
@@ -433,21 +445,25 @@ class RoundedArrays(HandWritten):
         with np.errstate(all="ignore"):
             propagated = None if ra is None else ra * (2 * np.abs(a.high) + ra)
             mid = self.mids.multiply(a.mid, a.mid)
-            return self._round(mid, propagated, (a,), self.balls.square, ranged=True)
+            return self._round(mid, propagated, (a,), self.balls.square, ranged=True, factors=True)
 
     def scale(self, a: RoundedArray, power: float) -> RoundedArray:
         """Multiplication by a power of two: exact unless the result is subnormal or overflows."""
         if a.spread is not None:
             return self._multiply_set(a, self.coerce(power))
         ra = self._operand(a)
-        propagated = None if ra is None else ra * abs(power)
+        propagated = None
+        if ra is not None:
+            propagated = ra * abs(power)
+            if abs(power) < 1:  # exact, but for subnormal radii of float64
+                propagated = np.where((propagated < 2.0**-1022) & (ra > 0), propagated + _LEAST, propagated)
         mid = self.mids.scale(a.mid, power)
-        return self._round(mid, propagated, (a,), lambda x: self.balls.scale(x, power), 0.0)
+        return self._round(mid, propagated, (a,), lambda x: self.balls.scale(x, power), 0.0, factors=True)
 
     def divide(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
         a, b = a.folded(), b.folded()
         ra, rb = self._operand(a), self._operand(b)
-        least = np.abs(b.high) if rb is None else np.abs(b.high) - rb
+        least = np.abs(b.high) if rb is None else _beyond(np.abs(b.high), rb)
         with np.errstate(all="ignore"):
             mid = self.mids.divide(a.mid, b.mid)
             size = np.abs(self.mids.high(mid))
@@ -459,7 +475,7 @@ class RoundedArrays(HandWritten):
                 propagated = right if propagated is None else propagated + right
             if not (least > 0).all():
                 propagated = np.where(least > 0, 0.0 if propagated is None else propagated, np.inf)
-            return self._round(mid, propagated, (a, b), self.balls.divide, ranged=True)
+            return self._round(mid, propagated, (a, b), self.balls.divide, ranged=True, factors=True)
 
     def descend(self, w: RoundedArray, eta: RoundedArray, gradient: RoundedArray) -> RoundedArray:
         """w − η·g, by the rules of `multiply` and `add`; ordinary numbers in fewer passes over memory."""
@@ -526,14 +542,19 @@ class RoundedArrays(HandWritten):
         moved = self._operand(z)
         moved = np.zeros(z.shape) if moved is None else moved
         with np.errstate(all="ignore"):
-            curvature = np.abs(bent.high) + bent.radii() * self.slack + moved * rule.third
-            sup = np.abs(slope.high) + (0.0 if slope.spread is None else slope.spread) + moved * curvature
+            curvature, jump = np.abs(bent.high) + bent.radii() * self.slack, np.zeros(())
+            crossing = (moved > 0) & (np.abs(z.high) <= moved)
+            if crossing.any():
+                curvature, jump = self._about_zero(z, moved, rule, curvature, crossing)
+                jump = jump if slope.spread is None else np.where(slope.spread > 0, 0.0, jump)
+            curvature = curvature + moved * rule.third
+            sup = np.abs(slope.high) + (0.0 if slope.spread is None else slope.spread) + jump + moved * curvature
             _, exponent = np.frexp(sup * (1 + 2.0**-50))
             binade = np.clip(np.where(sup > 0, exponent - 1, self.format.emin), self.format.emin, self.format.emax)
             ulp = np.ldexp(1.0, binade - self.format.precision + 1)
             factor = _upper(self.balls.own(rule.primitives))
             error = factor * _ENLARGED * (ulp + self.unit * (np.abs(z.high) + moved) * curvature)
-            result = self._round(slope.mid, moved * curvature * _ENLARGED, (), None, error)
+            result = self._round(slope.mid, (jump + moved * curvature) * _ENLARGED, (), None, error)
         unknown = ~np.isfinite(sup) | ~np.isfinite(error)
         for x, bits in ((slope, ANYTHING), (bent, ANYTHING), (z, 0xFF)):
             if x.specials is not None:
@@ -543,6 +564,20 @@ class RoundedArrays(HandWritten):
             unknown_bits = np.where(np.broadcast_to(unknown, result.shape), ANYTHING, 0).astype(np.uint8)
             specials = unknown_bits if specials is None else specials | unknown_bits
         return RoundedArray(self, result.mid, result.radius, slope.spread, specials)
+
+    def _about_zero(
+        self, z: RoundedArray, moved: Array, rule: Slope, curvature: Array, crossing: Any
+    ) -> tuple[Array, Array]:
+        """As in `RoundedBalls`, where balls reach 0."""
+        curvature, moved = curvature.copy(), np.broadcast_to(moved, z.shape)[crossing]
+        for end in (z.high[crossing] - moved, z.high[crossing] + moved):
+            bent = rule.curvature(self, RoundedArray(self, self.mids.lift(end)))
+            known = True if bent.specials is None else bent.specials & ANYTHING == 0
+            size = np.where(known, np.abs(bent.high) + bent.radii(), np.inf)
+            curvature[crossing] = np.maximum(curvature[crossing], size)
+        at = rule.slope(self, RoundedArray(self, self.mids.lift(np.zeros(1))))
+        jump = 0.0 if at.spread is None else 2 * _ENLARGED * float(at.spread[0])
+        return curvature, np.where(crossing, jump, 0.0)
 
     def recentred(self, x: RoundedArray, truth: RoundedArray) -> RoundedArray:
         """As in `RoundedBalls`: what x may hold, around the truth's exact value."""
@@ -560,7 +595,9 @@ class RoundedArrays(HandWritten):
         own = np.zeros(x.shape, np.uint8) if x.specials is None else x.specials
         vague = ((own & ANYTHING) != 0) & ((own & OVERFLOWED) != 0)
         least, most = low.high - low.radii(), high.high + high.radii()
-        middle, half = (least + most) / 2, (most - least) / 2
+        middle = (least + most) / 2
+        # What these sums and halves are rounded by is added.
+        half = (most - least) / 2 + (np.abs(least) + np.abs(most)) * 2.0**-51 + np.where(most > least, _LEAST, 0.0)
         known = RoundedArray(
             self,
             self.mids.lift(np.broadcast_to(middle, x.shape)),
@@ -576,16 +613,16 @@ class RoundedArrays(HandWritten):
         return RoundedArray(self, self.mids.lift(2.0 ** (1 - self.format.precision)))
 
     def exp(self, x: RoundedArray) -> RoundedArray:
-        return self._elementary("exp", x, lambda v, r, f: f * np.expm1(r))
+        return self._elementary("exp", x, _exponential)
 
     def expm1(self, x: RoundedArray) -> RoundedArray:
-        return self._elementary("expm1", x, lambda v, r, f: np.exp(v) * np.expm1(r))
+        return self._elementary("expm1", x, _exponential)
 
     def log(self, x: RoundedArray) -> RoundedArray:
-        return self._elementary("log", x, lambda v, r, f: np.where(v > r, r / (v - r), np.inf))
+        return self._elementary("log", x, lambda v, r, f: _over_positive(r, _beyond(v, r)))
 
     def log1p(self, x: RoundedArray) -> RoundedArray:
-        return self._elementary("log1p", x, lambda v, r, f: np.where(1 + v > r, r / (1 + v - r), np.inf))
+        return self._elementary("log1p", x, lambda v, r, f: _over_positive(r, _beyond(1 + v, r)))
 
     def tanh(self, x: RoundedArray) -> RoundedArray:
         def moved(v: Array, r: Array, f: Array) -> Array:
@@ -607,7 +644,12 @@ class RoundedArrays(HandWritten):
 
     def sqrt(self, x: RoundedArray) -> RoundedArray:
         """√x; where a program may hold a number below 0 for x the scalar arithmetic says what is known."""
-        return self._elementary("sqrt", x, lambda v, r, f: np.where(v > r, r / (f + np.sqrt(v - r)), np.inf))
+
+        def moved(v: Array, r: Array, f: Array) -> Array:
+            least = _beyond(v, r)
+            return np.asarray(np.where(least > 0, r / (f + np.sqrt(least)), np.inf))
+
+        return self._elementary("sqrt", x, moved)
 
     def sigmoid(self, x: RoundedArray) -> RoundedArray:
         """σ(x) = 1/(1 + e^−x); what is hardly known of it is still a number of [0, 1]."""
@@ -654,8 +696,10 @@ class RoundedArrays(HandWritten):
         return self._chosen(x, above, below, mid, radius, None, certainly_above, certainly_below)
 
     def _apart(self, a: RoundedArray, b: RoundedArray) -> Array:
-        """The distance of two midpoints, which may differ in their low words only."""
-        return np.asarray(np.abs(self.mids.high(self.mids.subtract(a.mid, b.mid))) * _ENLARGED)
+        """The distance of two midpoints, which may differ in their low words only; ∞ where float64 does not hold it."""
+        with np.errstate(all="ignore"):
+            gap = np.abs(self.mids.high(self.mids.subtract(a.mid, b.mid))) * _ENLARGED
+        return np.where(np.isfinite(gap), gap, np.inf)
 
     def _chosen(
         self, x: RoundedArray, above: RoundedArray, below: RoundedArray, mid: Any, radius: Array,
@@ -753,6 +797,8 @@ class RoundedArrays(HandWritten):
         result = self.divide(x, total)
         hardly, low, high = self._hardly(e, total)
         hardly = hardly & (True if x.specials is None else x.specials == 0)
+        outside = self.mids.outside(x.mid, total.mid)
+        hardly = hardly if outside is None else hardly & ~outside
         if not np.any(hardly):
             return result
         x = x.folded()
@@ -763,6 +809,7 @@ class RoundedArrays(HandWritten):
             middle = (low + high) / 2 if self.sums == "own" else 1 / total.high
             off = np.maximum(middle - low, high - middle) + 2.0**-40 * middle
             moved = ((np.abs(x.high) + r) * off + r * middle) * _ENLARGED
+            moved = np.where(_exact_zeros(x), moved, np.maximum(moved, _LEAST))
             if self.sums == "own":
                 exact = self.mids.multiply(x.mid, self.mids.lift(middle))
             known = self._round(exact, np.where(hardly, moved, 0.0), (), None)
@@ -800,7 +847,14 @@ class RoundedArrays(HandWritten):
             k = columns - 1 - j
             after.append(self.mids.add(after[-1], self.mids.take(x.mid, (slice(None), slice(k, k + 1)))))
         mid = self.mids.add(self.mids.beside(before), self.mids.beside(after[::-1]))
-        return RoundedArray(self, mid, np.broadcast_to(total.radii(), x.shape), None, _spread_over(total, x.shape))
+        specials = _spread_over(total, x.shape)
+        beyond = ~np.isfinite(self.mids.high(mid))  # even in float64, where the sum itself may be not
+        if beyond.any():
+            specials = np.where(beyond, ANYTHING, 0 if specials is None else specials).astype(np.uint8)
+        radius = np.broadcast_to(total.radii(), x.shape)
+        if self.narrow and self.sums == "wide":  # rounded once, to the ulp of the others' sum: it may be the larger one
+            radius = radius + self.unit * (np.abs(self.mids.high(mid)) + radius)
+        return RoundedArray(self, mid, radius, None, specials)
 
     def normalised(self, e: RoundedArray) -> RoundedArray:
         """As `part_of` of `RoundedBalls`: what is hardly known of a part is still a number of [0, 1]."""
@@ -811,10 +865,12 @@ class RoundedArrays(HandWritten):
         hardly = (result.specials & ANYTHING) != 0
         for x in (e, total):
             hardly = hardly & (True if x.specials is None else (x.specials & ~np.uint8(DOUBT)) == 0)
-        part = self.mids.divide(e.mid, total.mid)
+        with np.errstate(all="ignore"):
+            part = self.mids.divide(e.mid, total.mid)
+            part = self.mids.where(np.isfinite(self.mids.high(part)), part, self.mids.lift(0.5))
         value = np.abs(self.mids.high(part))
-        nan = np.full(result.shape, NAN, np.uint8)  # 0/0, where all of them underflow
-        known = RoundedArray(self, part, np.maximum(value, np.abs(1 - value)) * _ENLARGED, None, nan)
+        kinds = np.full(result.shape, NAN | (POSITIVE if self.flush else 0), np.uint8)
+        known = RoundedArray(self, part, np.maximum(value, np.abs(1 - value)) * _ENLARGED, None, kinds)
         return self._where(hardly, known, result)
 
     def column_sum(self, x: RoundedArray) -> RoundedArray:
@@ -858,22 +914,23 @@ class RoundedArrays(HandWritten):
         if x.specials is not None:
             union: Any = np.bitwise_or.reduce
             specials = union(x.specials, axis=axis, keepdims=keepdims)
-            both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE
-            specials = np.where(both, specials | NAN, specials)
         if not np.all(sup < self.overflow):
             beyond = np.where(sup < self.overflow, 0, self._partial_sums(x, axis, keepdims))
             specials = beyond if specials is None else specials | beyond
+        known = np.isfinite(self.mids.high(mid)) & np.isfinite(radius)
+        if not np.all(known):  # beyond even float64
+            specials = np.where(known, 0 if specials is None else specials, ANYTHING | OVERFLOWED)
         if specials is None or not np.any(specials):
             return RoundedArray(self, mid, radius)
-        specials = np.asarray(specials, dtype=np.uint8)
+        both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE  # two infinities make a NaN
+        specials = np.where(both, specials | NAN, specials).astype(np.uint8)
         return RoundedArray(self, mid, np.where(specials & ANYTHING, 0.0, radius), None, specials)
 
     def _partial_sums(self, x: RoundedArray, axis: int | None, keepdims: bool) -> Any:
-        """Which infinities a partial sum, in some order, may overflow to; two of them make a NaN."""
+        """Which infinities a partial sum, in some order, may overflow to."""
         top, low = (np.maximum(side * x.high + x.radii(), 0.0).sum(axis=axis, keepdims=keepdims) for side in (1, -1))
         reach = self.overflow * (1 - 2.0**-8)  # far more than what the sums are off by
-        bits = np.where(top < reach, 0, POSITIVE) | np.where(low < reach, 0, NEGATIVE)
-        return np.where(bits == POSITIVE | NEGATIVE, bits | NAN, bits)
+        return np.where(top < reach, 0, POSITIVE) | np.where(low < reach, 0, NEGATIVE)
 
     # Matrix products --------------------------------------------------------------------------------------------------
 
@@ -925,6 +982,9 @@ class RoundedArrays(HandWritten):
                 magnitude = magnitude + (np.abs(bias.high) if r is None else np.abs(bias.high) + r)
                 if r is not None:
                     propagated = r if propagated is None else propagated + r
+            if not magnitude.all():  # float64 itself underflows: 0 stands for what is not 0
+                some = (top_a > 0).astype(np.float32) @ (top_b > 0).astype(np.float32) > 0
+                magnitude = np.where((magnitude == 0) & some, _LEAST, magnitude)
             beyond = ~np.isfinite(magnitude)  # even in float64: of these components nothing is known
             if beyond.any():
                 magnitude = np.where(beyond, 0.0, magnitude)
@@ -1008,8 +1068,7 @@ class RoundedArrays(HandWritten):
 
 def _upper(x: arb) -> float:
     """A float64 that is not below the ball."""
-    value = float(abs(x).upper())
-    return value if value == 0 else float(np.nextafter(value, np.inf))
+    return 0.0 if x.is_zero() else float(np.nextafter(float(abs(x).upper()), np.inf))
 
 
 def _tiny(x: Array) -> bool:
@@ -1033,6 +1092,25 @@ def _exact_zeros(x: RoundedArray) -> Any:
     if x.radius is not None:
         zero = zero & (x.radius == 0)
     return zero if x.specials is None else zero & (x.specials == 0)
+
+
+def _beyond(v: Array, r: Array) -> Array:
+    """v − r, and no more: v is the upper word of a midpoint, by 2^−53 of itself off, and maybe rounded."""
+    return np.asarray(v - np.abs(v) * 2.0**-51 - r)
+
+
+def _over_positive(r: Array, least: Array) -> Array:
+    """r/least, where that is positive: how far a logarithm moves; elsewhere the scalar arithmetic decides."""
+    return np.asarray(np.where(least > 0, r / least, np.inf))
+
+
+def _exponential(v: Array, r: Array, f: Array) -> Array:
+    """How far e^x moves over a ball: by e^(v + r) − e^v = e^(v + r)·(1 − e^−r), upwards.
+
+    e^v·(e^r − 1) is the same number, but for e^v too small or e^r too large for float64. The sum's last bit, and v's,
+    are counted: the function makes of 2^−51 of the exponent so much of itself.
+    """
+    return np.asarray(np.exp(v + r + (np.abs(v) + r) * 2.0**-51) * -np.expm1(-r))
 
 
 def _gaussian(v: Array, r: Array, f: Array) -> Array:

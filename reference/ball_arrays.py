@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradconform.reference.equations import Slope
 from gradconform.reference.exact import Constant, HandWritten
-from gradconform.reference.formats import Format
+from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.profiles import Profile
 from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls
 
@@ -213,7 +213,7 @@ class BallArrays(HandWritten):
         values = np.empty((x.shape[0], 1), dtype=object)
         for i, row in enumerate(x.values):
             largest = row[0]
-            for element in row[1:]:
+            for element in row[1:] if len(row) > 1 else row:  # a maximum of one number may flush it, too
                 largest = self.balls.maximum(largest, element)
             values[i, 0] = largest
         return BallArray(self, values)
@@ -250,9 +250,13 @@ class BallArrays(HandWritten):
         for i, j in np.ndindex(x.shape):
             whole: Any = total[i, 0]
             one: Any = x.values[i, j]
-            known = isinstance(whole, Rounded) and isinstance(one, Rounded)
-            exact, radius = (whole.exact - one.exact, whole.radius) if known else (ZERO, ZERO)
-            values[i, j] = Rounded(self.balls, exact, radius, whole.specials if known else ANYTHING)
+            if not (isinstance(whole, Rounded) and isinstance(one, Rounded)):
+                values[i, j] = Rounded(self.balls, ZERO, ZERO, ANYTHING)
+                continue
+            exact, radius = whole.exact - one.exact, whole.radius
+            if self.balls.format.precision < FLOAT32.precision and self.balls.sums == "wide":  # as in `RoundedArrays`
+                radius += self.balls.unit * (abs(exact) + radius)
+            values[i, j] = Rounded(self.balls, exact, radius, whole.specials)
         return BallArray(self, values)
 
     def column_sum(self, x: BallArray) -> BallArray:

@@ -664,7 +664,8 @@ def _targets(id: str, loss: str, targets: Any, shape: tuple[int, int]) -> NDArra
                 f"case {id!r}: targets[{row}] is the class index {int(raw[row])}; expected 0 to {shape[1] - 1}, for "
                 f"{shape[1]} outputs"
             )
-        raw = np.eye(shape[1])[raw]
+        classes, raw = raw, np.zeros(shape)
+        raw[np.arange(shape[0]), classes] = 1.0
     T = _array(id, "targets", raw, 2)
     if T.shape != shape:
         raise BadInput(f"case {id!r}: targets have shape {T.shape}; expected (batch, out) = {shape}")

@@ -6,7 +6,7 @@ named operations of `ops`, and so it can be evaluated over any arithmetic that p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -187,13 +187,28 @@ class Evaluation:
         self.values = dict(given)
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.values:
-            equation = self.derivation.by_name[name]
-            if self.choose is None or len(equation.forms) == 1:
-                self.values[name] = self.form(equation.forms[0])
-            else:
-                self.values[name] = self.choose(self._around_the_truth(equation), equation.forms)
+        pending = [] if name in self.values else [name]
+        while pending:  # not by recursion: a network may be deeper than calls may nest
+            missing = [o for o in self._read_by(pending[-1]) if o not in self.values]
+            if missing:
+                pending += reversed(missing)
+            elif (ready := pending.pop()) not in self.values:
+                self.values[ready] = self._computed(self.derivation.by_name[ready])
         return self.values[name]
+
+    def _read_by(self, name: str) -> Iterator[str]:
+        """The operands of the forms that a quantity is computed by."""
+        equation = self.derivation.by_name[name]
+        forms = equation.forms[:1] if self._by_the_first(equation) else (*equation.forms, equation.truth)
+        return (o for form in forms for o in form.operands)
+
+    def _by_the_first(self, equation: Equation) -> bool:
+        return self.choose is None or len(equation.forms) == 1
+
+    def _computed(self, equation: Equation) -> Any:
+        if self.choose is None or self._by_the_first(equation):
+            return self.form(equation.forms[0])
+        return self.choose(self._around_the_truth(equation), equation.forms)
 
     def _around_the_truth(self, equation: Equation) -> list[Any]:
         """The values of the forms, with the truth as the centre of each."""

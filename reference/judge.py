@@ -115,6 +115,15 @@ def ball_of(outcomes: Sequence[Outcome]) -> Rounded | None:
     return next((o for o in outcomes if isinstance(o, Rounded) and is_known(o)), None)
 
 
+def accepting(got: float, outcomes: Sequence[Outcome]) -> Rounded | None:
+    """The ball that holds what was got: the program's without overflow, or else one that an overflow leads to.
+
+    A 0 that an infinite divisor makes is the program's own, and is as far from the truth as it is.
+    """
+    balls = [o for o in outcomes if isinstance(o, Rounded) and is_known(o)]
+    return next((b for b in balls if math.isfinite(got) and _within(got, b) == "inside"), balls[0] if balls else None)
+
+
 def decision(got: float, outcomes: Sequence[Outcome]) -> Inside:
     """Whether a program with these outcomes may have given what was got; undecided at this precision, or unknown.
 
@@ -241,15 +250,15 @@ def judge(
         return combined([among(found, of_others, i) for i, found in enumerate(decided[number])])
 
     standings = [standing(n) for n in range(len(candidates))]
-    measured = [_measured(c, truths) for c in candidates]
+    measured = [_measured(got, c, truths) for c in candidates]
 
     def sharper(a: int, b: int) -> int:
         return _sharper(candidates, measured, a, b)
 
     order = sorted(range(len(candidates)), key=cmp_to_key(sharper))
-    accepting = [n for n in order if standings[n] in ("inside", "unknown")]
+    accepted = [n for n in order if standings[n] in ("inside", "unknown")]
     shares = [[_share(value, c.components[i]) for i, value in enumerate(got)] for c in candidates]
-    named = accepting[0] if accepting else min(order, key=lambda n: max(shares[n]))
+    named = accepted[0] if accepted else min(order, key=lambda n: max(shares[n]))
     candidate = candidates[named]
     worst = max(range(len(got)), key=lambda i: shares[named][i])
     value, truth = got[worst], truths[worst]
@@ -272,7 +281,7 @@ def judge(
     if foreign is not None:
         formula, execution, accuracy = "unknown", "outside", None
         reason = f"dtype: {target.name} does not hold {foreign!r}; the answer came in a wider type"
-    elif not accepting:
+    elif not accepted:
         undecided = "undecided" in standings
         formula, execution, accuracy = "unknown", "undecided" if undecided else "outside", None
         reason = EDGE if undecided else None
@@ -285,7 +294,7 @@ def judge(
         accuracy, why = accuracy_of(bits, bool(candidate.instead), others, ill)
         reason = noted(note_of(candidate.form, candidate.instead, candidate.approximates), why)
     finite = math.isfinite(value)
-    admitted = bool(accepting) and (not finite or bool(truth.specials & ANYTHING))
+    admitted = bool(accepted) and (not finite or bool(truth.specials & ANYTHING))
     return Judgement(
         verdict=verdict_of(formula, execution, accuracy or "certified"),
         value=value,
@@ -337,11 +346,11 @@ def ulp_error(value: float, truth: Rounded, target: Format) -> float:
     return to_float(truth.distance(value) / ulp(abs(truth.exact) + truth.spread, target))
 
 
-def _measured(candidate: Candidate, truths: Sequence[Rounded]) -> arb | None:
+def _measured(got: Sequence[float], candidate: Candidate, truths: Sequence[Rounded]) -> arb | None:
     """The norm of how far from the truth a form may be; None where a component of it is not known."""
     parts = []
-    for outcomes, truth in zip(candidate.components, truths, strict=True):
-        ball = ball_of(outcomes)
+    for value, outcomes, truth in zip(got, candidate.components, truths, strict=True):
+        ball = accepting(value, outcomes)
         if ball is None:
             return None
         parts.append(off(ball, truth))

@@ -236,6 +236,9 @@ class BranchingBalls(RoundedBalls):
         return self._applied("divide", super().divide, a, b)
 
     def maximum(self, a: Outcome, b: Outcome) -> Outcome:
+        for lowest, other in ((a, b), (b, a)):
+            if isinstance(lowest, Special) and lowest.value == -math.inf:
+                return other  # the number itself, not just its sign
         return self._applied("maximum", super().maximum, a, b)
 
     def exp(self, x: Outcome) -> Outcome:

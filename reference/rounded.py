@@ -65,6 +65,11 @@ def positive(x: arb) -> arb:
     return x if x > 0 else ZERO if x <= 0 else (x + abs(x)) / 2
 
 
+def _opposed(specials: int) -> int:
+    """The specials of a sum: two infinities, of terms or of partial sums, make a NaN."""
+    return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
+
+
 def _real(x: object) -> bool:
     return isinstance(x, Rounded | int | float)
 
@@ -357,9 +362,9 @@ class RoundedBalls(HandWritten):
             once = self._round(exact, propagated + wide).radius
             radius = once if self.sums == "wide" else larger(radius, once)
         specials = 0 if magnitude + radius < self.overflow else self._partial_sums(terms, radii, radius)
-        if any(t.specials for t in terms):
-            specials |= self._summed_specials(terms)
-        return Rounded(self, exact, radius, specials)
+        for t in terms:
+            specials |= t.specials
+        return Rounded(self, exact, radius, _opposed(specials))
 
     def _accumulated(self, count: int, unit: arb, tiny: arb, magnitude: arb) -> arb:
         """What `count` additions of partial sums of at most `magnitude` err by, flushing included."""
@@ -367,19 +372,11 @@ class RoundedBalls(HandWritten):
         return error + smaller(count * tiny, magnitude) if self.flush else error
 
     def _partial_sums(self, terms: Sequence[Rounded], radii: Sequence[arb], error: arb) -> int:
-        """Which infinities a partial sum, in some order, may overflow to; two of them make a NaN."""
+        """Which infinities a partial sum, in some order, may overflow to."""
         above = sum((positive(t.exact + r) for t, r in zip(terms, radii, strict=True)), ZERO)
         below = sum((positive(r - t.exact) for t, r in zip(terms, radii, strict=True)), ZERO)
         specials = 0 if above + error < self.overflow else POSITIVE
-        specials |= 0 if below + error < self.overflow else NEGATIVE
-        return specials | NAN if specials == POSITIVE | NEGATIVE else specials
-
-    @staticmethod
-    def _summed_specials(terms: Sequence[Rounded]) -> int:
-        specials = 0
-        for t in terms:
-            specials |= t.specials
-        return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
+        return specials | (0 if below + error < self.overflow else NEGATIVE)
 
     def least_of(self, terms: Sequence[Rounded]) -> arb:
         """What a sum of numbers that are not negative certainly reaches: the largest that is not flushed.
@@ -506,7 +503,8 @@ class RoundedBalls(HandWritten):
         """
         result: Rounded = super().sigmoid(x)
         if result.specials & ANYTHING and not x.specials & ANYTHING:
-            known = self.from_0_to_1(1 / (1 + (-x.exact).exp()))
+            small = (-abs(x.exact)).exp()  # never beyond a ball's exponents
+            known = self.from_0_to_1((small if x.exact < 0 else 1) / (1 + small))
             return Rounded(self, known.exact, known.radius, x.specials & (NAN | DOUBT))
         # The 0 that an infinite e^−x makes of it is the program's own.
         return Rounded(self, result.exact, result.radius, result.specials & ~DOUBT | x.specials & DOUBT)
@@ -523,15 +521,30 @@ class RoundedBalls(HandWritten):
         at = Rounded(self, z.exact)
         slope = rule.slope(self, at)
         bent = rule.curvature(self, at)
-        if (slope.specials | bent.specials) & ANYTHING:
+        if (slope.specials | bent.specials) & ANYTHING or not (slope.exact.is_finite() and bent.exact.is_finite()):
             return Rounded(self, ZERO, ZERO, ANYTHING)
         moved = self._operand(z)
-        curvature = abs(bent.exact) + bent.spread + moved * rule.third
-        sup = abs(slope.exact) + slope.spread + moved * curvature
+        curvature, jump = abs(bent.exact) + bent.spread, ZERO
+        if not (moved.is_zero() or abs(z.exact) > moved):
+            curvature, jump = self._about_zero(z.exact, moved, rule, curvature)
+            jump = ZERO if slope.spread > 0 else jump
+        curvature += moved * rule.third
+        sup = abs(slope.exact) + slope.spread + jump + moved * curvature
         factor, ulps = self.own(rule.primitives), self._ulp_of(sup)
         error = factor * (ulps + self.unit * (abs(z.exact) + moved) * curvature)
-        result = self._round(slope.exact, moved * curvature, error=error)
+        result = self._round(slope.exact, jump + moved * curvature, error=error)
         return Rounded(self, result.exact, result.radius, result.specials | z.specials, slope.spread)
+
+    def _about_zero(self, z: arb, moved: arb, rule: Slope, curvature: arb) -> tuple[arb, arb]:
+        """The largest |f''| at z and at the ends of a ball that reaches 0, and by how much f' jumps there.
+
+        A kink of f' or f'' is at 0. On either side f'' moves by no more than `moved` times its bound from what it is at
+        that side's end, or at z; so f' moves by no more than its jump and `moved` times the larger of these.
+        """
+        for end in (z - moved, z + moved):
+            bent = rule.curvature(self, Rounded(self, end))
+            curvature = larger(curvature, abs(bent.exact) + bent.spread)
+        return curvature, 2 * rule.slope(self, Rounded(self, ZERO)).spread
 
     def own(self, primitives: Iterable[str]) -> arb:
         """K' of `derivative`."""
@@ -549,11 +562,16 @@ class RoundedBalls(HandWritten):
         return power_of_two(binade - self.format.precision + 1)
 
     def part_of(self, x: Rounded, total: Rounded, least: arb) -> Rounded:
-        """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1]."""
+        """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1].
+
+        A term is flushed where it is added and where it is divided, or in neither place; the total may be by itself.
+        """
         result = self.over_total(x, total, least)
         if result.specials & ANYTHING and not (x.specials | total.specials) & ~DOUBT:
-            known = self.from_0_to_1(x.exact / total.exact)
-            return Rounded(self, known.exact, known.radius, NAN)  # 0/0, where all of them underflow
+            part = x.exact / total.exact
+            known = self.from_0_to_1(part if part.is_finite() else arb(0.5))
+            # 0/0, where all of them underflow; x/0, where only the sum of such small numbers is flushed.
+            return Rounded(self, known.exact, known.radius, NAN | (POSITIVE if self.flush else 0))
         return result
 
     def bounded(self, x: Rounded, low: Rounded | float, high: Rounded | float) -> Rounded:
@@ -572,9 +590,7 @@ class RoundedBalls(HandWritten):
 
     def exp(self, x: Rounded) -> Rounded:
         x = x.folded()
-        radius = self._operand(x)
-        exact = x.exact.exp()
-        result = self._elementary("exp", exact, exact * radius.expm1())
+        result = self._elementary("exp", x.exact.exp(), self._exponential(x))
         return self._with_specials(result, "exp", x) if x.specials else result
 
     def sin(self, x: Rounded) -> Rounded:
@@ -620,8 +636,7 @@ class RoundedBalls(HandWritten):
 
     def expm1(self, x: Rounded) -> Rounded:
         x = x.folded()
-        exact = x.exact.expm1()
-        result = self._elementary("expm1", exact, x.exact.exp() * self._operand(x).expm1())
+        result = self._elementary("expm1", x.exact.expm1(), self._exponential(x))
         return self._with_specials(result, "expm1", x) if x.specials else result
 
     def log(self, x: Rounded) -> Rounded:
@@ -633,7 +648,7 @@ class RoundedBalls(HandWritten):
             exact = x.exact.log()
             moved = larger(exact - (2 * self.half_tiny).log(), ((x.exact + radius) / x.exact).log())
             found = self._elementary("log", exact, positive(moved))
-            return Rounded(self, exact, found.radius, NEGATIVE if least >= 0 else NEGATIVE | NAN)
+            return Rounded(self, exact, found.radius, found.specials | (NEGATIVE if least >= 0 else NEGATIVE | NAN))
         if not least > 0 or x.specials & (NEGATIVE | NAN | ANYTHING):
             return Rounded(self, x.exact.log(), ZERO, ANYTHING | OVERFLOWED)
         result = self._elementary("log", x.exact.log(), radius / least)
@@ -668,6 +683,13 @@ class RoundedBalls(HandWritten):
         result = self._elementary("erfc", x.exact.erfc(), self._gaussian(x))
         return self._with_specials(result, "erfc", x) if x.specials else result
 
+    def _exponential(self, x: Rounded) -> arb:
+        """How far e^x moves over a ball: by e^x·(e^r − 1), which is e^(x + r)·(1 − e^−r), without a large e^r."""
+        radius = self._operand(x)
+        if radius <= 1:
+            return x.exact.exp() * radius.expm1()
+        return (x.exact + radius).exp() * -(-radius).expm1()
+
     def _gaussian(self, x: Rounded) -> arb:
         """How far erf moves over a ball: its derivative is 2/√π·e^(−y²), largest where |y| is smallest."""
         radius = self._operand(x)
@@ -688,11 +710,19 @@ class RoundedBalls(HandWritten):
         return self._with_specials(result, "absolute", x) if x.specials else result
 
     def maximum(self, a: Rounded, b: Rounded) -> Rounded:
-        """max(a, b), which moves no further than the operand that moves further."""
+        """max(a, b), which moves no further than the operand that moves further; where one is −∞ it is the other."""
         a, b = a.folded(), b.folded()
         exact = a.exact if a.exact > b.exact else b.exact if b.exact > a.exact else a.exact.max(b.exact)
         result = self._round(exact, larger(self._operand(a), self._operand(b)), error=ZERO)
-        return self._with_specials(result, "maximum", a, b) if a.specials | b.specials else result
+        if not a.specials | b.specials:
+            return result
+        found, radius = self._with_specials(result, "maximum", a, b), result.radius
+        if found.specials & ANYTHING:
+            return found
+        for infinite, other in ((a, b), (b, a)):
+            if infinite.specials & NEGATIVE:
+                radius = larger(radius, abs(other.exact - exact) + self._operand(other))
+        return Rounded(self, exact, radius, found.specials)
 
     def select(self, x: Rounded, above: Rounded | float, below: Rounded | float) -> Rounded:
         """`above` where x > 0, else `below`: two branches of a function that is continuous at x = 0."""

@@ -18,7 +18,7 @@ from tests_support import Scripted
 
 import gradconform as gc
 from gradconform.adapters import Answer, Point, Route, Trace, Unsupported, registry
-from gradconform.conformance.answers import Malformed, Reported, ask, missing, normalised, untraced
+from gradconform.conformance.answers import Malformed, Reported, ask, missing, normalised
 from gradconform.conformance.catalogue import select
 from gradconform.conformance.command_line import main
 from gradconform.conformance.guard import digest
@@ -155,13 +155,6 @@ def test_what_an_answer_lacks_is_named_by_its_equations() -> None:
     assert missing(normalised(Answer(0.5, weights, weights), NUMBERS), NUMBERS) == ()
     part = normalised(Answer(0.5, {**weights, "w3": None}, {n: v for n, v in weights.items() if n != "w1"}), NUMBERS)
     assert missing(part, NUMBERS) == ("dE_total/dw3", "w1_new")
-
-
-def test_what_a_trace_lacks_is_named_by_its_equations() -> None:
-    values = {"z1": np.ones((1, 1)), "a1": np.ones((1, 1)), "E": 0.5}
-    forward_only = normalised(Answer(0.5, trace=Trace(values)), AT)
-    assert forward_only.trace is not None
-    assert untraced(forward_only.trace, AT) == ("dE/da1", "dE/dz1", "dE/dW1", "dE/db1", "W1_new", "b1_new")
 
 
 @pytest.mark.parametrize("answer", [Answer(), Answer(None, {}, {"w1": None}), Answer(trace=Trace({}))])

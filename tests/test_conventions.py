@@ -78,7 +78,7 @@ def symbolic(architecture: Architecture) -> tuple[Evaluation, dict[str, Any]]:
     return Evaluation(network(architecture), Symbols(), given), given
 
 
-PLAIN = Architecture((2, 2, 2), ("sigmoid", "identity"), (True, False), "half_squared_error", "sum", 2)
+PLAIN = Architecture((2, 1, 2), ("sigmoid", "identity"), (True, False), "half_squared_error", "sum", 2)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_every_gradient_is_the_derivative_of_the_loss_that_was_asked_for(archite
 def test_a_gradient_without_the_term_is_not_the_derivative() -> None:
     evaluation, given = symbolic(replace(PLAIN, l2=True))
     loss = sympy.nsimplify(evaluation["E"], rational=True)
-    without = symbolic(PLAIN)[0]["dE/dW2"][0, 1]
-    assert not equal(sympy.nsimplify(without, rational=True), sympy.diff(loss, given["W2"][0, 1]))
+    without = symbolic(PLAIN)[0]["dE/dW2"][1, 0]
+    assert not equal(sympy.nsimplify(without, rational=True), sympy.diff(loss, given["W2"][1, 0]))
 
 
 @pytest.mark.parametrize("name", ["penalty", "dE/dW1", "W1_new", "W2_new"])
@@ -120,7 +120,7 @@ def test_weight_decay_is_of_weights_and_coupled_or_not_the_same_number() -> None
     coupled, given = symbolic(replace(PLAIN, decay="coupled"))
     decoupled, _ = symbolic(replace(PLAIN, decay="decoupled"))
     plain, _ = symbolic(PLAIN)
-    for index in np.ndindex(2, 2):
+    for index in np.ndindex(given["W1"].shape):
         shrunk = given["eta"] * given["weight_decay"] * given["W1"][index]
         expected = sympy.nsimplify(plain["W1_new"][index] - shrunk, rational=True)
         assert equal(sympy.nsimplify(coupled["W1_new"][index], rational=True), expected)
@@ -240,22 +240,27 @@ def wrong(rows: Any) -> Any:
     return rows[~rows.verdict.isin(["conforms", "vacuous", "lost", "ill-conditioned"])]
 
 
-@pytest.mark.parametrize("options", ["l2", "decoupled weight decay", "everything"])
-@pytest.mark.parametrize("route", ["torch/eager", "torch/func", "torch/module", "jax/eager", "jax/jit", "jax/optax"])
+ROUTES = ("torch/eager", "torch/func", "torch/module", "jax/eager", "jax/jit", "jax/optax")
+ASKED = ("decoupled weight decay", "everything")
+
+
+@pytest.mark.parametrize("options", ASKED)
+@pytest.mark.parametrize("route", ROUTES)
 def test_the_built_in_adapters_do_what_a_case_asks_for(route: str, options: str) -> None:
+    """In one dtype each, in turn: what an adapter is asked for does not depend on it. L2 is in everything."""
     pytest.importorskip(route.partition("/")[0])
-    for dtype in DTYPES:
-        rows = gc.check(route, case(**OPTIONS[options]), dtype=dtype)
-        found = wrong(rows)
-        assert not len(found), found[["dtype", "level", "quantity", "share", "verdict", "reason"]].to_string()
-        assert (rows.verdict == "conforms").sum() > len(rows) / 2
+    dtype = DTYPES[(ROUTES.index(route) + ASKED.index(options)) % 4]
+    rows = gc.check(route, case(**OPTIONS[options]), dtype=dtype)
+    found = wrong(rows)
+    assert not len(found), found[["dtype", "level", "quantity", "share", "verdict", "reason"]].to_string()
+    assert (rows.verdict == "conforms").sum() > len(rows) / 2
 
 
-@pytest.mark.parametrize("route", ["torch/eager", "torch/module", "jax/jit"])
-def test_cross_entropy_over_elements_is_done_too(route: str) -> None:
+@pytest.mark.parametrize(("route", "dtype"), [("torch/eager", "float16"), ("torch/module", "float64"),
+                                              ("jax/jit", "bfloat16")])  # fmt: skip
+def test_cross_entropy_over_elements_is_done_too(route: str, dtype: str) -> None:
     pytest.importorskip(route.partition("/")[0])
-    for dtype in DTYPES:
-        assert not len(wrong(gc.check(route, classes(mean_over="elements"), dtype=dtype)))
+    assert not len(wrong(gc.check(route, classes(mean_over="elements"), dtype=dtype)))
 
 
 @pytest.mark.parametrize("options", ["l2", "weight decay", "decoupled weight decay"])

@@ -61,6 +61,19 @@ def test_a_program_by_hand_is_not_accused(name: str) -> None:
     assert not judged.wrong, correct.told(judged.wrong[0], name)
 
 
+def test_a_slope_whose_square_overflows_is_followed_through_the_overflow() -> None:
+    """In float16 (n + 2)² is infinite from e^z = 15 on, and mish's slope is left with its first term."""
+    program, (shape, *_) = PROGRAMS["mish = z·n/(n+2)"], correct.shapes(["mish"])
+    judged = correct.judged(
+        correct.Found("tested", "float16", Counter(), []),
+        passes.ByProgram(program),
+        iter([correct.extreme(shape, "kinks", FORMATS["float16"], 0)]),
+        FORMATS["float16"],
+    )
+    assert judged.counts["conforms"] > 10
+    assert not judged.wrong
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_another_way_of_a_framework_is_not_accused(name: str) -> None:
     way = WAYS[name]
@@ -132,9 +145,9 @@ def test_the_benchmark_ends_in_1_where_correct_code_is_accused(
     assert "autograd is not installed" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", range(12))
 def test_what_the_hypotheses_permit_conforms(number: int) -> None:
-    """Twenty random programs: a random form, order, flushing and error of K ulp at every equation."""
+    """Twelve random programs: a random form, order, flushing and error of K ulp at every equation."""
     (judged,) = correct.of_device(number, number + 1, [list(FORMATS)[number % 4]])
     assert judged.counts.total()
     assert not judged.wrong, correct.told(judged.wrong[0], "permitted device")
@@ -146,12 +159,13 @@ def test_a_device_that_is_not_permitted_is_accused(dtype: str, monkeypatch: pyte
     times = 2.0**14 if dtype == "bfloat16" else 8.0
     wide = Profile("wide", {f: {n: times * k for n, k in ks.items()} for f, ks in OPENCL.ulps.items()}, flush=True)
     monkeypatch.setattr(device.Device.__init__, "__defaults__", (wide,))
-    wrong = Counter[str]()
-    for number in range(6):
+
+    def verdicts(number: int) -> set[str]:
         case = random_network("test/device", architectures()[number], number)
         adapter = device.PermittedDevice(number)
-        wrong.update(m.verdict for m in check_route(adapter, adapter.routes[0], point(case, dtype), "opencl"))
-    assert wrong["deviates"]
+        return {m.verdict for m in check_route(adapter, adapter.routes[0], point(case, dtype), "opencl")}
+
+    assert any("deviates" in verdicts(number) for number in range(6))
 
 
 def test_the_device_errs_by_its_whole_bound_and_no_more() -> None:

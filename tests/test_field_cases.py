@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -228,8 +229,9 @@ def test_a_program_that_overflows_admits_its_own_nan_and_no_number_between(dtype
     assert (overflowed.verdict, overflowed.accepted_form) == ("out of range", "e^z/(1+e^z)")
 
 
-@pytest.mark.parametrize(("dtype", "classes"), [("bfloat16", 256), ("bfloat16", 300)])
-def test_a_form_of_which_nothing_is_known_excuses_nothing_where_another_is_known(dtype: str, classes: int) -> None:
+def test_a_form_of_which_nothing_is_known_excuses_nothing_where_another_is_known() -> None:
+    """Over 256 and more classes in bfloat16, whose sum may err by all of it."""
+    dtype, classes = "bfloat16", 257
     random = np.random.default_rng(0)
     logits = FORMATS[dtype].round(random.normal(size=(1, classes)))
     label = np.array([3])
@@ -295,14 +297,18 @@ def _ascent(point: Point, answer: Answer) -> Answer:
     return Answer(answer.loss, answer.gradient, updated, answer.trace)
 
 
+@cache
+def _of_right_answers(dtype: str) -> Any:
+    return gc.check(Spoilt(lambda point, answer: answer), _deep(), dtype=dtype)
+
+
 @pytest.mark.parametrize("spoil", [_no_gradient, _ascent])
 def test_a_right_trace_does_not_excuse_a_wrong_plain_answer(spoil: Callable[[Point, Answer], Answer]) -> None:
     pytest.importorskip("torch")
     rows = gc.check(Spoilt(spoil), _deep(), dtype="float32")
     assert set(rows[rows.level == "whole"].verdict) >= {"vacuous"}, "the whole level cannot tell"
     assert (rows[rows.level == "step"].verdict == "deviates").any()
-    right = gc.check(Spoilt(lambda point, answer: answer), _deep(), dtype="float32")
-    assert not right.verdict.isin(["deviates", "undecided"]).any()
+    assert not _of_right_answers("float32").verdict.isin(["deviates", "undecided"]).any()
 
 
 @pytest.mark.parametrize("dtype", list(FORMATS))
@@ -369,8 +375,9 @@ def test_the_truth_of_a_slope_beside_a_kink_is_that_sides() -> None:
 
 def test_the_word_and_the_number_agree() -> None:
     pytest.importorskip("torch")
-    for dtype in FORMATS:
-        rows = gc.check("torch/eager", _deep(), dtype=dtype)
+    for dtype in ("float32", "bfloat16"):
+        rows = _of_right_answers(dtype)
+        assert {"conforms", "vacuous"} <= set(rows.verdict)
         certified = rows.certified_bits.fillna(math.inf)
         assert (certified[rows.verdict == "conforms"] > 0).all()
         assert (certified[rows.verdict.isin(["vacuous", "ill-conditioned"])] <= 0).all()
@@ -408,3 +415,12 @@ def test_a_gradient_through_a_saturated_output_is_true_to_the_slope_or_to_the_ad
     row = step(adapter, case, "float64", "dE_total/dw5")
     assert row.verdict == verdict
     assert float(row.truth) == pytest.approx(0.8 * a_h1 * math.exp(-75.1) if do1 is None else 0.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("z", [690.0, 700.0])
+def test_a_0_that_an_overflow_leads_to_keeps_none_of_the_digits_that_its_form_keeps_elsewhere(z: float) -> None:
+    """e^z/(1 + e^z)² is 0 where (1 + e^z)² is infinite: that program's own, and all of σ'(700) = 9.86e-305 is lost."""
+    row = slope_row("sigmoid", "float64", z, 0.0)
+    assert (row.verdict, row.certified_bits) == ("lost", 0.0)
+    assert "keeps" in row.reason
+    assert slope_row("sigmoid", "float64", z, float(row.truth)).verdict == "conforms"

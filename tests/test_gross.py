@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from gradconform.reference.losses import LOSSES
 right = benchmark("right_values")
 gross = benchmark("gross")
 NUMBERS = {str(s): n for n, s in enumerate(gross.subjects())}
+
+
+@cache
+def scanned(subject: str, dtype: str) -> Any:
+    return gross.scanned((NUMBERS[subject], dtype, 48))
 
 
 def test_every_activation_and_loss_is_scanned() -> None:
@@ -59,14 +65,24 @@ def test_every_wrong_slope_is_wrong_somewhere(name: str) -> None:
     ("sigmoid value", "float16"), ("tanh slope", "float16"), ("softplus value", "float16"), ("huber value", "float16"),
 ])  # fmt: skip
 def test_no_gross_wrong_value_conforms_or_is_out_of_range(subject: str, dtype: str) -> None:
-    scan = gross.scanned((NUMBERS[subject], dtype, 48))
+    scan = scanned(subject, dtype)
     assert sum(c.total() for (what, *_), c in scan.counts.items() if what == "gross") > 20
     wrong = {(k, v): scan.examples.get((k, v)) for k, c in scan.counts.items() for v in c if gross.failing(k, v)}
     assert not wrong
 
 
+def test_a_component_that_the_array_arithmetic_does_not_know_is_certified_by_balls() -> None:
+    """At 3.5e14 mish's slopes with 1 − tanh² hold anything of a billion's size, and their arrays know nothing."""
+    with mp.workdps(right.DIGITS):
+        at = gross.At(gross.subjects()[NUMBERS["mish slope"]], FORMATS["float32"], [353445408145408.0])
+        kept, gone = (at.judged(at.shaped([value])) for value in (0.75, -0.75))
+    assert (kept.verdict, gone.verdict) == ("conforms", "lost")
+    assert gone.certified_bits is not None
+    assert gone.certified_bits < -20
+
+
 def test_a_wrong_slope_over_the_whole_range_deviates() -> None:
-    scan = gross.scanned((NUMBERS["tanh slope"], "float16", 48))
+    scan = scanned("tanh slope", "float16")
     slopes = {kind: c for (what, _, _, kind), c in scan.counts.items() if what == "slope"}
     assert slopes["1−a, all"] == slopes["5 % more, all"] == Counter(deviates=1)
     assert slopes["1−a"]["deviates"] > 3

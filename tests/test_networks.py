@@ -19,8 +19,13 @@ from gradconform.conformance.catalogue import select
 from gradconform.conformance.derivations import derivations
 from gradconform.conformance.explain import explain
 from gradconform.conformance.networks import architectures, random_network
+from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Case
+from gradconform.reference.equations import Evaluation
+from gradconform.reference.formats import FLOAT64
+from gradconform.reference.judge import Chooser
 from gradconform.reference.network import Architecture
+from gradconform.reference.profiles import STRICT
 
 torch_adapter = pytest.importorskip("gradconform.adapters.on_torch").adapter
 
@@ -320,3 +325,13 @@ def test_every_networks_derivation_is_put_in_words() -> None:
     assert set(shown["cases"]) == {c.id for c in cases}
     for of in shown["derivations"].values():
         assert all(equation["formula"] for equation in of["equations"])
+
+
+@pytest.mark.parametrize("choose", [None, lambda values, forms: values[-1]])
+def test_a_network_deeper_than_calls_may_nest_is_evaluated(choose: Chooser | None) -> None:
+    deep = gc.network_case(
+        "mine/deep", layers=[([[1.0]], None, "leaky_relu")] * 500, inputs=[[0.5]], targets=[[0.25]], rate=1.0
+    )
+    ops = BallArrays(FLOAT64, STRICT)
+    found = Evaluation(deep.equations, ops, {n: ops.given(v) for n, v in deep.values}, choose)
+    assert float(found["dE/dW1"].values[0, 0].exact) == 0.125

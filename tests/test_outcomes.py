@@ -125,6 +125,12 @@ def test_after_an_infinity_everything_follows_ieee(program: Callable[..., Any], 
     assert said(of(program, math.inf)) == expected
 
 
+def test_the_larger_of_minus_infinity_and_a_number_is_the_number() -> None:
+    for program in (lambda ops, x, y: ops.maximum(x, y), lambda ops, x, y: ops.maximum(y, x)):
+        assert said(of(program, -math.inf, 5.25)) == ["5.25"]
+        assert said(of(program, -math.inf, math.inf)) == ["inf"]
+
+
 def test_a_nan_that_was_reported_stays_one() -> None:
     assert said(of(lambda ops, x: ops.exp(x) * 0.0 + 1, math.nan)) == ["nan"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import math
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -202,6 +203,18 @@ def test_a_class_index_out_of_range_is_told_with_its_place() -> None:
             layers=[(np.ones((3, 2)), None, "identity")], loss="softmax_cross_entropy", inputs=np.ones((2, 2)),
             targets=[0, 3],
         )  # fmt: skip
+
+
+def test_class_indices_become_rows_of_one_1_without_a_square_matrix_of_the_classes() -> None:
+    layers = [(np.full((20_000, 1), 0.5), None, "identity")]
+    tracemalloc.start()
+    case = network(layers=layers, loss="softmax_cross_entropy", inputs=np.ones((2, 1)), targets=[3, 19_999])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    rows = dict(case.values)["T"]
+    assert [list(np.flatnonzero(row)) for row in rows] == [[3], [19_999]]
+    assert np.sum(rows) == 2
+    assert peak < 2**26, "20,000² numbers are 3 GB"
 
 
 def test_weights_of_a_network_may_be_tensors_that_require_a_gradient() -> None:

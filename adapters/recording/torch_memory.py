@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from gradconform.reference.programs.record import ZERO, Ids, Numbers, Record
+from gradconform.reference.programs.run import NotRecorded
 
 FORMAT: dict[torch.dtype, Format] = {
     torch.float64: FLOAT64,
@@ -22,10 +23,6 @@ FORMAT: dict[torch.dtype, Format] = {
     torch.float16: FLOAT16,
     torch.bfloat16: BFLOAT16,
 }
-
-
-class NotRecorded(Exception):
-    """The program does something that the recorder has no definition of; its text says what, where and what to do."""
 
 
 def real(x: object) -> bool:

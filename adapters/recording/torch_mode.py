@@ -76,7 +76,9 @@ class Call:
                 return self.before[id(x)]
             decided = self.before[id(x)]
             if x.dtype == torch.bool and decided.any():
-                return self.record.choose(self.value(x).cpu().numpy(), decided, np.int64(ONE), np.int64(ZERO), self.format)
+                return self.record.choose(
+                    self.value(x).cpu().numpy(), decided, np.int64(ONE), np.int64(ZERO), self.format
+                )
             return self.record.constants(numbers(self.value(x)))
         return np.asarray(self.recorder.literal(x))
 
@@ -255,7 +257,9 @@ class Recorder(TorchDispatchMode):
 
     def _created(self, call: Call) -> None:
         """A tensor filled with one number, or not filled yet."""
-        filled = call["fill_value"] if "fill_value" in call.given else call["value"] if "value" in call.given else call["s"]
+        filled = (
+            call["fill_value"] if "fill_value" in call.given else call["value"] if "value" in call.given else call["s"]
+        )
         for o in call.outs:
             if not real(o):
                 self.memory.put(o, np.zeros(tuple(o.shape), np.int64))
@@ -287,7 +291,11 @@ class Recorder(TorchDispatchMode):
         given, named = tree_map(ids_of, args), tree_map(ids_of, kwargs)
         for position, argument in enumerate(func._schema.arguments):
             # Numbers of the text that are moved in: a padding, a filling.
-            if argument.name == "value" and moves_numbers and str(argument.type) in ("number", "float", "Optional[float]"):
+            if (
+                argument.name == "value"
+                and moves_numbers
+                and str(argument.type) in ("number", "float", "Optional[float]")
+            ):
                 if position < len(args):
                     given = (*given[:position], self.literal(args[position]), *given[position + 1 :])
                 elif "value" in named:

@@ -8,7 +8,8 @@ from gradconform.adapters.recording.torch_scalars import SCALAR_RULES
 from gradconform.adapters.recording.torch_sums import SUM_RULES
 
 #: Operations that move numbers and compute none.
-MOVES = frozenset("""
+MOVES = frozenset(
+    """
     clone cat index gather index_select flip roll repeat stack hstack vstack select_scatter slice_scatter
     diagonal_scatter as_strided_scatter masked_select scatter masked_scatter constant_pad_nd tril triu im2col diag_embed
     embedding unfold repeat_interleave take rot90 trace_copy _unsafe_view _reshape_copy view_copy expand_copy
@@ -18,19 +19,24 @@ MOVES = frozenset("""
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
     upsample_nearest1d upsample_nearest2d upsample_nearest3d index_copy put trace_copy swapaxes
     _chunk_cat block_diag
-""".split())
+""".split()
+)
 #: Operations that make a tensor filled with one number, or leave it to be filled.
-CREATIONS = frozenset("""
+CREATIONS = frozenset(
+    """
     new_zeros zeros_like zeros zero new_ones ones_like ones full full_like new_full fill scalar_tensor empty empty_like
     empty_strided new_empty new_empty_strided empty_permuted resize _efficientzerotensor
-""".split())
+""".split()
+)
 #: Operations whose results are numbers of this run that do not move with their operands.
-DATA = frozenset("""
+DATA = frozenset(
+    """
     arange linspace logspace eye isnan isinf isfinite isposinf isneginf heaviside signbit nonzero
     argmax argmin argsort any all bernoulli bernoulli_ normal_ uniform_ random_ exponential_ cauchy_ log_normal_
     geometric_ randn rand randint randperm randn_like rand_like randint_like multinomial normal poisson bincount
     searchsorted bucketize count_nonzero unique _unique2 isin tril_indices triu_indices floor_divide numel
     isclose allclose nonzero_static is_same_size
-""".split())
+""".split()
+)
 
 RULES = Rules({**SCALAR_RULES, **SUM_RULES}, MOVES, CREATIONS, DATA, DEFINITIONS, FORMS, APPROXIMATED)

@@ -228,7 +228,7 @@ def _polygamma(c: Call) -> Results:
 SCALAR_RULES: dict[str, Rule] = {
     **{name: _unary(function) for name, function in UNARY.items()},
     **{name: _binary(function) for name, function in BINARY.items()},
-    **{name: _compare for name in ("gt", "ge", "lt", "le", "eq", "ne")},
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), _compare),
     **{f"{kind}_{name}": _logic for kind in ("logical", "bitwise") for name in ("and", "or", "xor", "not")},
     "add": _add,
     "rsqrt": _rsqrt,
@@ -252,7 +252,7 @@ SCALAR_RULES: dict[str, Rule] = {
     "sgn": _sign,
     "sign": _sign,
     "polygamma": _polygamma,
-    **{name: _whole for name in ("floor", "ceil", "trunc", "round")},
+    **dict.fromkeys(("floor", "ceil", "trunc", "round"), _whole),
 }
 
 __all__ = ["SCALAR_RULES", "converted"]

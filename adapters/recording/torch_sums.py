@@ -494,7 +494,7 @@ SUM_RULES: dict[str, Rule] = {
     "prod": _reduced("product"), "amax": _reduced("maximum"), "amin": _reduced("minimum"),
     "max": _reduced("maximum"), "min": _reduced("minimum"),
     "cumprod": _cumulative("product"), "cummax": _cumulative("maximum"), "cummin": _cumulative("minimum"),
-    **{name: _selected for name in ("sort", "topk", "kthvalue", "median", "nanmedian", "mode")},
+    **dict.fromkeys(("sort", "topk", "kthvalue", "median", "nanmedian", "mode"), _selected),
     "mm": _mm, "bmm": _mm, "mv": _mv, "dot": _dot, "vdot": _dot,
     "addmm": _added("mat1", "mat2"), "baddbmm": _added("batch1", "batch2"), "addmv": _added("mat", "vec"),
     "addr": _added("vec1", "vec2"),

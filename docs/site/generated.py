@@ -36,7 +36,7 @@ COLUMN = {
     "median_ulp": "the median error of the components, in ulp",
     "allowance": "the largest error that the named form's rounding can cause",
     "share": "|value − exact value of the named form| ÷ allowance: above 1 no accepted form can give it",
-    "sharpest_share": "the same for the accepted form with the smallest allowance",
+    "sharpest_share": "the same for the form that may be off by least",
     "accepted_form": "the accepted form that is named",
     "certified_bits": (
         "−log₂((|exact value of the named form − truth| + allowance) ÷ |truth|), of an updated weight ÷ |η·gradient|, "
@@ -80,7 +80,7 @@ ANSWER = {
     },
     "accuracy": {
         "certified": "so many bits as the column certified_bits says",
-        "ill-conditioned": "none: one rounding of the inputs changes the result as much",
+        "ill-conditioned": "none: about one rounding of the operands changes the result as much",
         "vacuous": "none, and neither of the others is proved",
         "lost": "another program, which the reason names, keeps at least 8 bits more",
     },
@@ -106,7 +106,7 @@ VERDICT = {
     ),
     "ill-conditioned": (
         "right or kink, within, ill-conditioned",
-        "as vacuous, because one rounding of the inputs does as much",
+        "as vacuous, because about one rounding of the operands does as much",
         "0; `--fail-on ill-conditioned`: 1",
     ),
     "out of range": ("overflow", "the program overflows here", "0; `--fail-on out-of-range`: 1"),

@@ -19,7 +19,7 @@ from gradconform.reference.outcomes import BranchingBalls, Outcome, Special, _De
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.exact import pairs, rows
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
-from gradconform.reference.programs.record import Decision, Record, Step
+from gradconform.reference.programs.record import STOPPED, Decision, Record, Step
 from gradconform.reference.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums, larger
 
 
@@ -266,6 +266,7 @@ _OPERATIONS: dict[str, Callable[..., Outcome]] = {
     "reciprocal": lambda ops, x: ops.divide(ops.given(1.0), x),
     "power": _power,
     "round": _converted,
+    STOPPED: lambda ops, x: x,
     "absolute": lambda ops, x: ops.absolute(x),
     **{
         name: (lambda ops, x, name=name: getattr(ops, name)(x))

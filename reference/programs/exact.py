@@ -14,7 +14,7 @@ import numpy as np
 from flint import arb
 
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
-from gradconform.reference.programs.record import ONE, ZERO, Decision, Ids, Record, Relation, Step
+from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decision, Ids, Record, Relation, Step
 
 NOTHING, WHOLE = arb(0), arb(1)
 
@@ -61,6 +61,9 @@ class Exact:
         operands = [o.ravel().tolist() for o in step.operands]
         if step.function == "absolute":
             self._store(step, (abs(self[i]) for i in operands[0]))
+            return
+        if step.function == STOPPED:
+            self._store(step, (self[i] for i in operands[0]))
             return
         value = FUNCTIONS[step.function].ball
         self._store(step, (value(*[self[i] for i in ids]) for ids in zip(*operands, strict=True)))
@@ -171,6 +174,8 @@ class _Reverse:
                 _BACKWARD[step.kind](self, step, live)
 
     def _map(self, step: Step, live: list[tuple[int, arb]]) -> None:
+        if step.function == STOPPED:
+            return
         operands = [o.ravel() for o in step.operands]
         outs = step.out.ravel()
         for n, w in live:

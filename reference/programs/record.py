@@ -35,6 +35,8 @@ Relation = Literal["gt", "ge", "lt", "le", "eq", "ne"]
 
 #: Numbers that every record holds: 0, which adds nothing and makes every product 0, and 1.
 ZERO, ONE = 0, 1
+#: The name of a map that is the number itself, and whose derivative is 0 by the program's intention.
+STOPPED = "stopped"
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,4 +248,17 @@ def every(steps: Iterable[Step]) -> Iterator[Step]:
         yield step
 
 
-__all__ = ["FLOAT64", "FORMATS", "ONE", "ZERO", "Decision", "Form", "Ids", "Record", "Step", "every", "looks_rounded"]
+__all__ = [
+    "FLOAT64",
+    "FORMATS",
+    "ONE",
+    "STOPPED",
+    "ZERO",
+    "Decision",
+    "Form",
+    "Ids",
+    "Record",
+    "Step",
+    "every",
+    "looks_rounded",
+]

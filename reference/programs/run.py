@@ -9,6 +9,10 @@ from gradconform.reference.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
 
+class NotRecorded(Exception):
+    """An operation of a program that the record cannot follow: its name, where it stands and what to do."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """An argument that a gradient is asked for: its name, the ids of its numbers, and the format of the gradient."""

@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from gradconform import adapters
     from gradconform.conformance.api import cases, check, train
     from gradconform.conformance.runner import SUITE_VERSION as __version__
+    from gradconform.conformance.verify import verify
     from gradconform.reference.cases import BadInput, Case, document_case, network_case
 
-__all__ = ["BadInput", "Case", "__version__", "adapters", "cases", "check", "document_case", "network_case", "train"]
+__all__ = [
+    "BadInput",
+    "Case",
+    "__version__",
+    "adapters",
+    "cases",
+    "check",
+    "document_case",
+    "network_case",
+    "train",
+    "verify",
+]
 
 _HOME = {
     "BadInput": "gradconform.reference.cases",
@@ -27,6 +39,7 @@ _HOME = {
     "cases": "gradconform.conformance.api",
     "check": "gradconform.conformance.api",
     "train": "gradconform.conformance.api",
+    "verify": "gradconform.conformance.verify",
     "__version__": "gradconform.conformance.runner",
 }
 

@@ -1,0 +1,146 @@
+"""One operation of JAX on concrete numbers: what it computes, where it moves ids, and the step that records it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradconform.adapters.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
+from gradconform.adapters.jax_rules import RULES
+from gradconform.adapters.jax_values import Operation, Recorder, Value, format_of, is_key, plain
+from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Relation
+from gradconform.reference.programs.run import NotRecorded
+
+RELATIONS: Mapping[str, Relation] = {name: name for name in ("gt", "ge", "lt", "le", "eq", "ne")}
+#: Discrete results that depend on the same decisions as their operands.
+LOGICAL = {"and", "or", "not", "xor", "convert_element_type", "eq", "ne", "select_n", "mul", "add", "sub", "max", "min"}
+
+
+def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    """One equation of a jaxpr: what JAX computes for it, and its step."""
+    name = equation.primitive.name
+    depends = any(o.depends for o in operands)
+    if name in _MOVED and all(o.ids is not None or o.held is None for o in operands[: _MOVED[name]]):
+        return _moved(to, equation, operands, depends)
+    if name in MOVES and not any(is_key(o.held) for o in operands):
+        return [Value(x, None, d, depends) for x, d in zip(*_discrete_moves(equation, operands), strict=True)]
+    if name == "stop_gradient":
+        return [_stopped(to, equation, operands[0])]
+    computed = _computed(equation, operands)
+    held = computed[: len(equation.outvars)]
+    formats = [None if is_key(x) else format_of(x) for x in held]
+    real = [f for f in formats if f is not None]
+    if not real:
+        decided = _decided(to, name, operands, held[0])
+        return [Value(plain(x), None, decided if i == 0 else None, depends) for i, x in enumerate(held)]
+    rule = RULES.get(name)
+    if rule is None or (name == "bitcast_convert_type" and not depends):
+        if depends:
+            raise NotRecorded(
+                f"{name} at {to.record.line or 'an unknown line'}: no rule records this operation of JAX; "
+                "write it with recorded operations, or give a function of it as a definition"
+            )
+        return [to.constant(x) for x in held]  # data of this run, such as random numbers
+    found = rule(Operation(to, equation, operands, [plain(x) for x in computed], real[0]))
+    return [
+        Value(plain(x), None if f is None else np.asarray(i).reshape(np.shape(x)), None, depends)
+        for x, f, i in zip(held, formats, found, strict=True)
+    ]
+
+
+def _computed(equation: Any, operands: Sequence[Value]) -> list[Any]:
+    """What JAX itself computes; a sort tells its permutation too, as one operand more."""
+    operands_held = [o.held for o in operands]
+    if equation.primitive.name == "sort":
+        axis, shape = equation.params["dimension"], operands_held[0].shape
+        places = np.arange(shape[axis], dtype=np.int32).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        return list(bind(equation, [*operands_held, np.broadcast_to(places, shape)]))
+    results = bind(equation, operands_held)
+    return list(results) if equation.primitive.multiple_results else [results]
+
+
+# Movement -------------------------------------------------------------------------------------------------------------
+
+#: How many of the first operands are moved; the others say where to.
+_MOVED: Mapping[str, int] = {
+    **dict.fromkeys(MOVES, 99),
+    "dynamic_slice": 1,
+    "gather": 1,
+    "dynamic_update_slice": 2,
+}  # fmt: skip
+
+
+def _moved(to: Recorder, equation: Any, operands: Sequence[Value], depends: bool) -> list[Value]:
+    """Real numbers where they went: the ids are moved, and JAX's numbers are those of the ids."""
+    name, p = equation.primitive.name, equation.params
+    ids = [o.ids for o in operands if o.ids is not None]
+    where = [o.held for o in operands[_MOVED[name] :]]
+    if name in MOVES:
+        found = MOVES[name](p, *ids)
+    elif name == "dynamic_slice":
+        found = [dynamic_slice(p, ids[0], *where)]
+    elif name == "dynamic_update_slice":
+        found = [dynamic_update_slice(*ids, *where)]
+    else:
+        fill = p["fill_value"]
+        found = [gathered(equation, ids[0], where[0], to.record.number(float("nan") if fill is None else float(fill)))]
+    dtypes = [v.aval.dtype for v in equation.outvars]
+    return [
+        Value(to.record.held[i].astype(d), np.asarray(i), None, depends) for i, d in zip(found, dtypes, strict=True)
+    ]
+
+
+def _discrete_moves(equation: Any, operands: Sequence[Value]) -> tuple[list[Any], list[Ids | None]]:
+    """Discrete values where they went, with the decisions that they came by."""
+    move, p = MOVES[equation.primitive.name], equation.params
+    held = move(p, *(np.asarray(o.held) for o in operands))
+    if all(o.decided is None for o in operands):
+        return held, [None] * len(held)
+    marks = [np.zeros(np.shape(o.held), np.int64) if o.decided is None else o.decided for o in operands]
+    return held, list(move(p, *marks))
+
+
+def _stopped(to: Recorder, equation: Any, x: Value) -> Value:
+    """What a gradient is not asked of: the same numbers, which the derivative is taken through unless that is intended.
+
+    Where JAX itself stops a gradient, as in `solve` or `logsumexp`, that changes no derivative and is not looked at.
+    """
+    if x.ids is None or not x.depends or _internal(equation):
+        return x
+    if to.intended:
+        format = format_of(x.held)
+        assert format is not None
+        return Value(x.held, to.record.map(STOPPED, [x.ids], format, to.record.held[x.ids]), None, x.depends)
+    to.note(f'{to.record.line}: stop_gradient: the derivative is taken through it; stop_gradient="intended" is not to')
+    return x
+
+
+def _internal(equation: Any) -> bool:
+    """Whether the call of `stop_gradient` stands in JAX's own code."""
+    traceback = equation.source_info.traceback
+    frames = [] if traceback is None else list(traceback.frames)
+    names = [f.function_name.rsplit(".", 1)[-1] for f in frames]
+    last = max((i for i, n in enumerate(names) if n == "stop_gradient"), default=-1)
+    return 0 <= last < len(frames) - 1 and "/jax/" in frames[last + 1].file_name.replace("\\", "/")
+
+
+# Decisions ------------------------------------------------------------------------------------------------------------
+
+
+def _decided(to: Recorder, name: str, operands: Sequence[Value], held: Any) -> Ids | None:
+    """The decisions that a discrete result depends on."""
+    if name in RELATIONS and operands[0].ids is not None and operands[1].ids is not None:
+        if not (operands[0].depends or operands[1].depends):
+            return None
+        return to.record.decide(RELATIONS[name], operands[0].ids, operands[1].ids)
+    if name == "convert_element_type" and operands[0].ids is not None and np.asarray(held).dtype == np.bool_:
+        return to.record.decide("ne", operands[0].ids, np.array(ZERO)) if operands[0].depends else None
+    marks = [o.decided for o in operands if o.decided is not None]
+    if name not in LOGICAL or not marks:
+        return None
+    shape = np.shape(held)
+    if len(marks) == 1:
+        return np.broadcast_to(marks[0], shape)
+    return to.record.together([np.broadcast_to(m, shape) for m in marks])

@@ -1,0 +1,139 @@
+"""A jaxpr run operation by operation on concrete numbers, and recorded: calls are entered, loops run as they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gradconform.adapters.jax_movement import bind
+from gradconform.adapters.jax_operations import operation
+from gradconform.adapters.jax_values import Call, Recorder, Value, line_of
+
+
+def run(to: Recorder, jaxpr: Any, constants: Sequence[Any], operands: Sequence[Value]) -> list[Value]:
+    """The results of a jaxpr on these operands."""
+    held: dict[Any, Value] = {}
+
+    def read(variable: Any) -> Value:
+        if hasattr(variable, "val"):
+            return to.constant(variable.val, literal=np.ndim(variable.val) == 0)
+        return held[variable]
+
+    for variable, constant in zip(jaxpr.constvars, constants, strict=True):
+        held[variable] = to.constant(constant)
+    held.update(zip(jaxpr.invars, operands, strict=True))
+    for equation in jaxpr.eqns:
+        outer = to.record.line
+        to.record.line = line_of(equation) or outer
+        try:
+            results = perform(to, equation, [read(v) for v in equation.invars])
+        finally:
+            to.record.line = outer
+        held.update(zip(equation.outvars, results, strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def closed(to: Recorder, jaxpr: Any, operands: Sequence[Value]) -> list[Value]:
+    """The same of a closed jaxpr, or of one without constants."""
+    if hasattr(jaxpr, "consts"):
+        return run(to, jaxpr.jaxpr, jaxpr.consts, operands)
+    return run(to, jaxpr, [], operands)
+
+
+def perform(to: Recorder, equation: Any, operands: Sequence[Value]) -> Sequence[Value]:
+    control = CONTROL.get(equation.primitive.name)
+    return operation(to, equation, operands) if control is None else control(to, equation, operands)
+
+
+# Calls and loops ------------------------------------------------------------------------------------------------------
+
+
+def _call(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    p = equation.params
+    inner = next(p[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in p)
+    return closed(to, inner, operands)
+
+
+def _custom(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    if not any(call.equation is equation for call in to.calls):
+        info = getattr(equation.params.get("call_jaxpr"), "jaxpr", None)
+        name = getattr(getattr(info, "debug_info", None), "func_name", "") or equation.primitive.name
+        held = tuple(o.held for o in operands)
+        to.calls.append(Call(equation, name.split(" at ")[0], to.record.line, held))
+    return _call(to, equation, operands)
+
+
+def _cond(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    branches = equation.params["branches"]
+    return closed(to, branches[min(max(int(operands[0].held), 0), len(branches) - 1)], operands[1:])
+
+
+def _while(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    p = equation.params
+    first, second = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+    of_condition, of_body, state = operands[:first], operands[first:second], list(operands[second:])
+    while bool(closed(to, p["cond_jaxpr"], [*of_condition, *state])[0].held):
+        state = closed(to, p["body_jaxpr"], [*of_body, *state])
+    return state
+
+
+def _scan(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    p = equation.params
+    first, second = p["num_consts"], p["num_consts"] + p["num_carry"]
+    constants, carried, columns = operands[:first], list(operands[first:second]), operands[second:]
+    found: dict[int, list[Value]] = {}
+    for i in reversed(range(p["length"])) if p["reverse"] else range(p["length"]):
+        results = closed(to, p["jaxpr"], [*constants, *carried, *(_row(c, i) for c in columns)])
+        carried, found[i] = results[: p["num_carry"]], results[p["num_carry"] :]
+    shapes = [v.aval for v in equation.outvars[p["num_carry"] :]]
+    return [*carried, *(_stacked(to, [found[i][j] for i in range(p["length"])], a) for j, a in enumerate(shapes))]
+
+
+def _row(column: Value, i: int) -> Value:
+    ids, decided = (None if x is None else x[i] for x in (column.ids, column.decided))
+    return Value(column.held[i], ids, decided, column.depends)
+
+
+def _stacked(to: Recorder, rows: Sequence[Value], aval: Any) -> Value:
+    if not rows:
+        return to.constant(np.zeros(aval.shape, aval.dtype))
+    ids = None if rows[0].ids is None else np.stack([r.ids for r in rows if r.ids is not None])
+    marks = [np.zeros(np.shape(r.held), np.int64) if r.decided is None else r.decided for r in rows]
+    decided = np.stack(marks) if any(r.decided is not None for r in rows) else None
+    held = [r.held for r in rows]
+    together = np.stack(held) if isinstance(held[0], np.ndarray | np.generic) else jnp.stack(held)
+    return Value(together, ids, decided, any(r.depends for r in rows))
+
+
+def _linear_solve(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    lengths, jaxprs = equation.params["const_lengths"], equation.params["jaxprs"]
+    start = lengths.matvec + lengths.vecmat
+    unknowns = start + lengths.solve + lengths.transpose_solve
+    return closed(to, jaxprs.solve, [*operands[start : start + lengths.solve], *operands[unknowns:]])
+
+
+def _callback(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    """What a callback gives comes from outside of the record."""
+    if equation.outvars:
+        to.foreign.append(f"{to.record.line}: {equation.primitive.name}: its results are not in the record")
+    results = bind(equation, [o.held for o in operands])
+    return [to.constant(x) for x in results]
+
+
+def _nothing(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    return [Value(None) for _ in equation.outvars]
+
+
+CONTROL: Mapping[str, Callable[[Recorder, Any, Sequence[Value]], Sequence[Value]]] = {
+    **dict.fromkeys(("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_lin"), _call),
+    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"), _custom),
+    **dict.fromkeys(("pure_callback", "io_callback"), _callback),
+    **dict.fromkeys(("debug_callback", "debug_print"), _nothing),
+    "cond": _cond,
+    "while": _while,
+    "scan": _scan,
+    "custom_linear_solve": _linear_solve,
+}

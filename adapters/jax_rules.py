@@ -1,0 +1,192 @@
+"""Rules that record JAX's primitives: scalar functions by name, conversions, choices and factorizations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from gradconform.adapters import factorizations
+from gradconform.adapters.jax_sums import SUMS
+from gradconform.adapters.jax_values import Found, Operation, Rule, format_of
+from gradconform.reference.formats import FORMATS
+from gradconform.reference.programs.record import ONE, ZERO, Form
+from gradconform.reference.programs.run import NotRecorded
+
+Extreme = Literal["maximum", "minimum"]
+
+#: The table's functions by the names of JAX's primitives.
+FUNCTIONS: Mapping[str, str] = {
+    **{n: n for n in "exp exp2 expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sqrt rsqrt "
+       "cbrt erf erfc lgamma digamma polygamma atan2 square".split()},
+    "neg": "negative",
+    "abs": "absolute",
+    "logistic": "sigmoid",
+    "add": "add",
+    "add_any": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "div": "divide",
+    "pow": "power",
+}  # fmt: skip
+
+
+# Scalar functions -----------------------------------------------------------------------------------------------------
+
+
+def _function(at: Operation) -> Found:
+    ids = [at.ids(i) for i in range(len(at.operands))]
+    return [at.record.map(FUNCTIONS[at.equation.primitive.name], ids, at.format, at.got)]
+
+
+def _integer_power(at: Operation) -> Found:
+    x, power = at.ids(0), at.parameters["y"]
+    if power in (0, 1):
+        return [x if power else np.full(x.shape, ONE)]
+    if power in (2, -1):
+        return [at.record.map("square" if power == 2 else "reciprocal", [x], at.format, at.got)]
+    exponent = np.array(at.record.number(float(power)))
+    return [at.record.map("power", [x, exponent], at.format, at.got)]
+
+
+def _converted(at: Operation) -> Found:
+    """To a narrower format a rounding, to a wider one nothing; of a truth value 1 or 0 by what decided it."""
+    operand = at.operands[0]
+    if operand.ids is None:
+        if operand.decided is None or np.asarray(operand.held).dtype != np.bool_:
+            return [at.record.constants(at.got)]
+        one, zero = np.array(ONE), np.array(ZERO)
+        return [at.record.choose(np.asarray(operand.held), operand.decided, one, zero, at.format)]
+    source = format_of(operand.held)
+    assert source is not None
+    if at.format.precision >= source.precision and at.format.emin <= source.emin:
+        return [operand.ids]
+    return [at.record.map("round", [operand.ids], at.format, at.got)]
+
+
+def _reduced_precision(at: Operation) -> Found:
+    bits, exponent = at.parameters["mantissa_bits"] + 1, at.parameters["exponent_bits"]
+    formats = [f for f in FORMATS.values() if f.precision == bits and (f.emax + 1).bit_length() == exponent]
+    if not formats:
+        raise NotRecorded(f"reduce_precision to {exponent} and {bits - 1} bits: no format that is known here")
+    if formats[0].precision >= at.format.precision:
+        return [at.ids(0)]
+    return [at.record.map("round", [at.ids(0)], formats[0], at.got)]
+
+
+def _piecewise_constant(at: Operation) -> Found:
+    """Numbers that do not change with their operand: data, whose derivative is 0."""
+    if at.operands[0].depends:
+        at.to.note(f"{at.record.line}: {at.equation.primitive.name}: taken as constant, as it is around this operand")
+    return [at.record.new(at.got.shape, at.got)]
+
+
+def _sign(at: Operation) -> Found:
+    x = at.ids(0)
+    held, zero = at.got, np.array(ZERO)
+    above, below = at.record.decide("gt", x, zero), at.record.decide("lt", x, zero)
+    minus = np.array(at.record.number(-1.0))
+    negative = at.record.choose(held < 0, below, minus, zero, at.format)
+    return [at.record.choose(held > 0, above, np.array(ONE), negative, at.format)]
+
+
+def _remainder(at: Operation) -> Found:
+    """x − y·trunc(x/y), exactly: the whole quotient is data."""
+    x, y = np.broadcast_arrays(at.ids(0), at.ids(1))
+    held = at.record.held
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = np.rint((held[x] - at.got) / held[y])
+    with at.record.inside() as steps:
+        minus = at.record.constants(-whole)
+        terms = np.stack([x, y], -1), np.stack([np.full(x.shape, ONE), minus], -1)
+        result = at.record.sop(*terms, at.format)
+    definition = Form("x − y·trunc(x/y)", tuple(steps), result)
+    return [at.record.fused("remainder", definition, (), at.format, at.got)]
+
+
+# Choices --------------------------------------------------------------------------------------------------------------
+
+
+def _extreme(kind: Extreme) -> Rule:
+    def rule(at: Operation) -> Found:
+        pair = np.stack(np.broadcast_arrays(at.ids(0), at.ids(1)), -1)
+        return [at.record.combine(kind, pair, at.format, at.got)]
+
+    return rule
+
+
+def _clamp(at: Operation) -> Found:
+    low, x, high = np.broadcast_arrays(*(at.ids(i) for i in range(3)))
+    held = at.record.held
+    least = at.record.combine("maximum", np.stack([low, x], -1), at.format, np.maximum(held[low], held[x]))
+    return [at.record.combine("minimum", np.stack([least, high], -1), at.format, at.got)]
+
+
+def _select(at: Operation) -> Found:
+    which = np.asarray(at.operands[0].held)
+    cases = [at.ids(i) for i in range(1, len(at.operands))]
+    if which.dtype != np.bool_:
+        return [np.choose(which, np.broadcast_arrays(*cases)) if which.ndim else cases[int(which)]]
+    before = at.record.size
+    found = at.record.choose(which, at.operands[0].decided, cases[1], cases[0], at.format)
+    if found.size and found.min() >= before:
+        at.record.held[found] = at.got
+    return [found]
+
+
+# Factorizations -------------------------------------------------------------------------------------------------------
+
+
+def _cholesky(at: Operation) -> Found:
+    x, record = at.ids(0), at.record
+    with record.inside() as steps:
+        exactly = factorizations.cholesky(record, factorizations.symmetric_part(record, x, at.format), at.format)
+    with record.inside() as computed:
+        form = factorizations.cholesky(record, x, at.format)
+    lower = np.tril(np.ones(x.shape[-2:], dtype=bool))
+    definition = Form("of ½(x + xᵀ)", tuple(steps), exactly)
+    forms = [Form("of the lower triangle", tuple(computed), form)]
+    found = record.fused("cholesky", definition, forms, at.format, np.where(lower, at.got, 0.0))
+    return [np.where(lower, found, ZERO)]
+
+
+def _lu(at: Operation) -> Found:
+    with at.record.inside() as steps:
+        found = factorizations.lu(at.record, at.ids(0), np.asarray(at.held[2]), at.format)
+    definition = Form("elimination in the order of the run's pivots", tuple(steps), found)
+    return [at.record.fused("lu", definition, (), at.format, at.got), None, None]
+
+
+def _triangular_solve(at: Operation) -> Found:
+    p, a, b = at.parameters, at.ids(0), at.ids(1)
+    left = p["left_side"]
+    if not left:  # x·a = b is aᵀ·xᵀ = bᵀ
+        b = np.swapaxes(b, -1, -2)
+    transposed = p["transpose_a"] == left
+    if transposed:
+        a = np.swapaxes(a, -1, -2)
+    with at.record.inside() as steps:
+        found = factorizations.substitution(at.record, a, b, p["lower"] != transposed, p["unit_diagonal"], at.format)
+    found = found if left else np.swapaxes(found, -1, -2)
+    return [at.record.fused("triangular_solve", Form("substitution", tuple(steps), found), (), at.format, at.got)]
+
+
+#: By the names of the primitives.
+RULES: Mapping[str, Rule] = {
+    **SUMS,
+    **dict.fromkeys(FUNCTIONS, _function),
+    **dict.fromkeys(("floor", "ceil", "round"), _piecewise_constant),
+    "integer_pow": _integer_power,
+    "convert_element_type": _converted,
+    "reduce_precision": _reduced_precision,
+    "sign": _sign,
+    "rem": _remainder,
+    "max": _extreme("maximum"),
+    "min": _extreme("minimum"),
+    "clamp": _clamp,
+    "select_n": _select,
+    "cholesky": _cholesky,
+    "lu": _lu,
+    "triangular_solve": _triangular_solve,
+}

@@ -1,0 +1,244 @@
+"""The recorder for JAX: right programs conform, wrong rules are found, and what cannot be recorded says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import programs_jax
+import pytest
+from jax import lax
+
+from gradconform.adapters import jax_rules
+from gradconform.adapters.record_jax import record
+from gradconform.conformance.check_program import Gradient, gradients
+from gradconform.reference.profiles import profile
+from gradconform.reference.programs.functions import FUNCTIONS
+from gradconform.reference.programs.run import NotRecorded, Run
+
+RIGHT = {p.name: p for p in programs_jax.RIGHT}
+WRONG = {p.name: p for p in programs_jax.WRONG}
+BOTH = ("eager", "jit")
+
+
+def judged(f: Callable[..., Any], args: Sequence[Any], **how: Any) -> list[Gradient]:
+    return list(gradients(record(f, args, **how), profile("opencl")))
+
+
+def formulas(found: Sequence[Gradient]) -> set[str]:
+    return {g.judgement.formula or "" for g in found}
+
+
+def ones(*shape: int) -> Any:
+    return np.linspace(0.3, 1.7, int(np.prod(shape))).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("mlp", "float32"),
+        ("softmax", "bfloat16"),
+        ("convolution", "float64"),
+        ("grouped convolution", "float16"),
+        ("max pooling", "float32"),
+        ("average pooling", "float32"),
+        ("embedding", "float64"),
+        ("scatter add", "bfloat16"),
+        ("scatter multiply", "float32"),
+        ("cumsum", "float16"),
+        ("cumprod", "float32"),
+        ("sort", "bfloat16"),
+        ("maximum", "float32"),
+        ("gelu", "bfloat16"),
+        ("custom vjp", "float64"),
+        ("custom jvp", "float32"),
+        ("checkpoint", "float16"),
+        ("vmap", "float32"),
+        ("newton", "float64"),
+        ("cond", "float32"),
+        ("inverse", "float32"),
+        ("cholesky", "float64"),
+        ("gradient of gradient", "float32"),
+    ],
+)
+def test_a_right_program_conforms_eager_and_compiled(name: str, dtype: str) -> None:
+    found = judged(RIGHT[name].f, RIGHT[name].inputs(dtype), routes=BOTH)
+    assert {g.route for g in found} == set(BOTH)
+    assert {(g.judgement.formula, g.judgement.execution) for g in found} == {("right", "within")}
+
+
+def test_any_slope_at_a_tie_is_a_kink() -> None:
+    found = judged(RIGHT["tie"].f, RIGHT["tie"].inputs("float32"))
+    assert {(g.judgement.formula, g.judgement.execution) for g in found} == {("kink", "within")}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_rule_is_found(name: str) -> None:
+    found = judged(WRONG[name].f, WRONG[name].inputs("float32"))
+    assert "wrong" in formulas(found)
+    assert {g.judgement.execution for g in found} == {"within"}
+
+
+def test_a_rule_that_is_off_by_little_is_found_in_a_wide_format() -> None:
+    x = [ones(3)]
+    assert formulas(judged(programs_jax.off_by(2.0**-44), x)) == {"wrong"}
+    assert formulas(judged(programs_jax.off_by(0.0), x)) == {"right"}
+
+
+def test_a_gradient_that_its_program_does_not_return_is_outside() -> None:
+    run = record(lambda x: jnp.sin(x), [ones(3)])
+    run.returned["eager"][0][1] *= 1 + 1e-13
+    assert [g.judgement.execution for g in gradients(run, profile("opencl"))] == ["outside"]
+
+
+def test_a_literal_is_known_as_the_text_has_it_in_16_bits() -> None:
+    """A rule that holds 0.1 in bfloat16 is right; one that holds 0.105 is not."""
+    x = [ones(3).astype(jnp.bfloat16)]
+    right = programs_jax.ruled(lambda x: 0.1 * x, lambda g, x: (g * 0.1,))
+    wrong = programs_jax.ruled(lambda x: 0.1 * x, lambda g, x: (g * 0.105,))
+    assert formulas(judged(right, x)) == {"right"}
+    assert formulas(judged(wrong, x)) == {"wrong"}
+
+
+def test_a_custom_rule_is_run_alone_on_its_operands() -> None:
+    def f(x: Any) -> Any:
+        return jnp.sum(WRONG["missing factor"].f(2 * x) + jax.nn.relu(x))
+
+    run = record(f, [ones(2)])
+    alone = [(rule, rule.alone()) for rule in run.rules]
+    assert [rule.name for rule, _ in alone] == ["<lambda>", "relu"]
+    assert all("test_record_jax.py" in rule.line for rule, _ in alone)
+    verdicts = [formulas(list(gradients(r, profile("opencl")))) for _, r in alone]
+    assert verdicts == [{"wrong"}, {"right"}]
+
+
+def test_a_rule_inside_a_loop_is_listed_once() -> None:
+    rule = programs_jax.right_jvp
+    run = record(lambda x: lax.scan(lambda c, _: (rule(c), None), x, None, length=3)[0], [ones(2)])
+    assert [r.name for r in run.rules] == ["right_jvp"]
+
+
+def test_a_stopped_gradient_is_differentiated_unless_it_is_intended() -> None:
+    def f(x: Any) -> Any:
+        return x * lax.stop_gradient(jnp.sin(x))
+
+    run = record(f, [ones(2)])
+    assert "stop_gradient" in run.notes[0]
+    assert formulas(list(gradients(run, profile("opencl")))) == {"wrong"}
+    assert formulas(judged(f, [ones(2)], stop_gradient="intended")) == {"right"}
+
+
+def test_what_jax_stops_inside_of_its_own_functions_is_no_note() -> None:
+    for how in ("through", "intended"):
+        run = record(RIGHT["solve"].f, RIGHT["solve"].inputs("float64"), stop_gradient=how)  # type: ignore[arg-type]
+        assert not run.notes
+        assert formulas(list(gradients(run, profile("opencl")))) == {"right"}
+
+
+def test_arguments_are_named_by_their_place_in_the_tree() -> None:
+    def loss(params: Any, x: Any, labels: Any) -> Any:
+        return jnp.sum(params["dense"]["w"][labels] * x) + params["bias"]
+
+    tree = {"dense": {"w": ones(3, 2)}, "bias": ones()}
+    run = record(loss, [tree, ones(2, 2), np.array([2, 0])])
+    assert [a.name for a in run.arguments] == ["params['bias']", "params['dense']['w']", "x"]
+    assert [a.name for a in record(loss, [tree, ones(2, 2), np.array([2, 0])], wrt=1).arguments] == ["x"]
+
+
+def test_cotangents_are_distinct_and_can_be_given() -> None:
+    def f(x: Any) -> Any:
+        return x * 3, jnp.argmax(x)
+
+    run = record(f, [ones(4)])
+    assert len(set(run.backward.held[run.cotangents[0]].tolist())) == 4
+    given = record(f, [ones(4)], cotangents=(np.arange(4.0), np.zeros((), jax.dtypes.float0)))
+    assert given.backward.held[given.cotangents[0]].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert given.returned["eager"][0].tolist() == [0.0, 3.0, 6.0, 9.0]
+    with pytest.raises(ValueError, match=r"cotangents of shapes \[\(3,\)\]; the real outputs have \[\(4,\)\]"):
+        record(f, [ones(4)], cotangents=np.ones(3))
+
+
+def test_replays_are_elsewhere_and_at_eight_times_the_cotangents() -> None:
+    run = record(lambda x: jnp.sin(x), [ones(3).astype(jnp.bfloat16)])
+    elsewhere, scaled = run.replays
+    x = run.forward.held[run.arguments[0].ids]
+    assert (elsewhere.given[0] != x).all()
+    assert (abs(elsewhere.given[0] / x - 1) < 0.03).all()
+    assert (scaled.given[0] == x).all()
+    assert (scaled.gradients[0] == 8 * run.returned["eager"][0]).all()
+
+
+def test_64_bit_types_are_on_for_the_run_only() -> None:
+    run = record(lambda x: x * 2, [ones(2)])
+    assert run.arguments[0].format.name == "float64"
+    assert jnp.zeros(2).dtype == np.float32
+    narrow = record(lambda x: x + jnp.zeros(2), [ones(2).astype(np.float32)])
+    assert narrow.arguments[0].format.name == "float32"
+    assert narrow.backward.steps == []
+
+
+def test_steps_say_where_the_program_stands() -> None:
+    run = record(programs_jax.layer_norm, [ones(2, 3), ones(3), ones(3)])
+    lines = {s.line for s in run.forward.steps}
+    assert all("programs_jax.py:" in line and line.endswith("(layer_norm)") for line in lines)
+
+
+def test_numbers_of_a_callback_are_foreign() -> None:
+    def f(x: Any) -> Any:
+        scale = jax.pure_callback(lambda: np.float32(2.0), jax.ShapeDtypeStruct((), np.float32))
+        return x * scale
+
+    run = record(f, [ones(2).astype(np.float32)])
+    assert len(run.foreign) == 1
+    assert "test_record_jax.py" in run.foreign[0]
+    assert "pure_callback" in run.foreign[0]
+
+
+def test_random_numbers_are_data_of_the_run() -> None:
+    def f(x: Any, key: Any) -> Any:
+        return jnp.where(jax.random.bernoulli(key, 0.5, x.shape), x / 0.5, 0) + jax.random.normal(key, x.shape) * x
+
+    found = judged(f, [ones(4).astype(np.float32), jax.random.key(1)], routes=BOTH)
+    assert {(g.judgement.formula, g.judgement.execution) for g in found} == {("right", "within")}
+
+
+def refused(f: Callable[..., Any], *args: Any) -> str:
+    with pytest.raises(NotRecorded) as error:
+        record(f, args)
+    return str(error.value)
+
+
+def test_what_no_rule_records_is_refused_with_its_name_and_line() -> None:
+    message = refused(lambda x: jnp.linalg.qr(x)[1], ones(2, 2))
+    assert "householder" in message or "geqrf" in message or "qr" in message
+    assert "test_record_jax.py" in message
+    assert "complex numbers" in refused(lambda x: jnp.abs(jnp.fft.fft(x)), ones(2))
+    assert "jax.lax.cond" in refused(lambda x: x if x[0] > 0 else -x, ones(2))
+
+
+def test_bad_arguments_say_what_was_expected() -> None:
+    with pytest.raises(ValueError, match="routes: got compiled; expected some of eager, jit"):
+        record(jnp.sin, [ones(2)], routes=("compiled",))
+    with pytest.raises(ValueError, match="nothing to differentiate by"):
+        record(jnp.sin, [np.arange(3)])
+
+
+def test_a_product_of_matrices_keeps_no_more_than_its_factors() -> None:
+    run: Run = record(lambda a, b: a @ b, [ones(20, 30), ones(30, 40)])
+    (product,) = run.forward.steps
+    assert product.work() == 20 * 30 * 40
+    assert all(0 in operand.strides for operand in product.operands)
+
+
+def test_a_cumulative_sum_keeps_no_more_than_its_numbers() -> None:
+    (step,) = record(lambda x: jnp.cumsum(x), [ones(50)]).forward.steps
+    (operand,) = step.operands
+    assert operand.shape == (50, 50)
+    assert operand.strides == (8, 8)
+
+
+def test_every_function_that_is_named_is_in_the_table() -> None:
+    assert set(jax_rules.FUNCTIONS.values()) <= {*FUNCTIONS, "absolute"}
