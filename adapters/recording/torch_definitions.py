@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradconform.reference.programs.run import NotRecorded
+
 Program = Callable[..., Any]
 
 
@@ -114,7 +116,8 @@ def _linear_backward(
 ) -> Tensor:
     """The adjoint of linear interpolation: every output's share to each of its corners."""
     n = len(output_size)
-    along = [_corners(g, input_size[2 + a], output_size[a], align_corners, scales[a]) for a in range(n)]
+    factors = [*scales, *[None] * n][:n]
+    along = [_corners(g, input_size[2 + a], output_size[a], align_corners, factors[a]) for a in range(n)]
     lead = [torch.arange(input_size[a]).reshape(-1, *[1] * (1 + n - a)) for a in range(2)]
     places, shares = [], []
     for corner in itertools.product((0, 1), repeat=n):
@@ -130,6 +133,20 @@ def _linear_backward(
     return found.index_put(tuple(indices), torch.stack(shares), accumulate=True).to(g.dtype)
 
 
+def _linear(
+    x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None
+) -> Tensor:
+    """Linear interpolation by weights, axis by axis."""
+    found = wide(x)
+    factors = [*scales, *[None] * len(output_size)]
+    for a, out in reversed(list(enumerate(output_size))):
+        (low, high), (below, above) = _corners(x, x.shape[2 + a], out, align_corners, factors[a])
+        shape = [-1, *[1] * (x.ndim - 3 - a)]
+        both = found.index_select(2 + a, low) * below.reshape(shape), found.index_select(2 + a, high) * above.reshape(shape)
+        found = both[0] + both[1]
+    return found.to(x.dtype)
+
+
 def _corners(
     like: Tensor, size: int, out: int, align_corners: bool, scale: float | None
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -143,6 +160,125 @@ def _corners(
     weight = source - below
     low = below.long()
     return (low, (low + 1).clamp(max=size - 1)), (1 - weight, weight)
+
+
+def _shrink_backward(g: Tensor, x: Tensor, lambd: float) -> Tensor:
+    return torch.where((x > lambd) | (x < -lambd), g, torch.zeros((), dtype=g.dtype))
+
+
+def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    product = a.transpose(0, 1).reshape(a.shape[1], -1) @ b.reshape(-1, b.shape[-1])
+    return torch.add(x if beta == 1 else x * beta, product, alpha=alpha)
+
+
+def _remainder(x: Tensor, y: Any) -> Tensor:
+    return x - y * torch.floor(x / y)
+
+
+def _fmod(x: Tensor, y: Any) -> Tensor:
+    return x - y * torch.trunc(x / y)
+
+
+def _cdist(a: Tensor, b: Tensor, p: float, mode: int | None = None) -> Tensor:
+    return _norm((a.unsqueeze(-2) - b.unsqueeze(-3)), p, [-1])
+
+
+def _pdist(x: Tensor, p: float = 2.0) -> Tensor:
+    i, j = torch.triu_indices(x.shape[0], x.shape[0], 1)
+    return _norm(x[i] - x[j], p, [-1])
+
+
+def _distance_slope(off: Tensor, p: float, distance: Tensor) -> Tensor:
+    """By how much the p-norm of `off` grows with it; 0 where it is 0."""
+    if p == 1:
+        return off.sign()
+    if math.isinf(p):
+        return off.sign() * (off.abs() == distance)
+    power = off if p == 2 else off.sign() * off.abs().pow(p - 1)
+    found = power / (distance if p == 2 else distance.pow(p - 1))
+    return torch.where(distance == 0, torch.zeros((), dtype=off.dtype), found)
+
+
+def _cdist_backward(g: Tensor, a: Tensor, b: Tensor, p: float, distance: Tensor) -> Tensor:
+    off = a.unsqueeze(-2) - b.unsqueeze(-3)
+    return (g.unsqueeze(-1) * _distance_slope(off, p, distance.unsqueeze(-1))).sum(-2)
+
+
+def _pdist_backward(g: Tensor, x: Tensor, p: float, distance: Tensor) -> Tensor:
+    i, j = torch.triu_indices(x.shape[0], x.shape[0], 1)
+    by = g.unsqueeze(-1) * _distance_slope(x[i] - x[j], p, distance.unsqueeze(-1))
+    return torch.zeros_like(x).index_add(0, torch.cat([i, j]), torch.cat([by, -by]))
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    norms = _norm(v, 2, [d for d in range(v.ndim) if d != dim], True)
+    return v * (g / norms), norms
+
+
+def _weight_norm_backward(by_w: Tensor, v: Tensor, g: Tensor, norms: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    dims = [d for d in range(v.ndim) if d != dim]
+    along = (by_w * v).sum(dims, keepdim=True)
+    return g / norms * (by_w - v * (along / norms.square())), along / norms
+
+
+def _masked_scatter_backward(g: Tensor, mask: Tensor, sizes: list[int]) -> Tensor:
+    taken = g.masked_select(mask)
+    return torch.cat([taken, taken.new_zeros(math.prod(sizes) - taken.numel())]).reshape(sizes)
+
+
+# Recurrent layers -----------------------------------------------------------------------------------------------------
+
+
+def _lstm_gates(x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    w, u, b, d = weights
+    i, f, g, o = (torch.cat([x, h], 1) @ torch.cat([w, u], 1).t() + (b + d)).chunk(4, 1)
+    return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+
+
+def _lstm(
+    x: Tensor, w: Tensor, u: Tensor, b: Tensor, d: Tensor, h: Tensor, c: Tensor, reverse: bool, batch_sizes: list[int],
+    mode: int, *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    if mode != 2:
+        raise NotRecorded(f"a recurrent layer of oneDNN of mode {mode}: set torch.backends.mkldnn.enabled = False")
+    outs, (h, c) = [], (wide(h), wide(c))
+    steps = range(x.shape[0])
+    for t in reversed(steps) if reverse else steps:
+        i, f, g, o = _lstm_gates(wide(x[t]), h, c, (wide(w), wide(u), wide(b), wide(d)))
+        c = f * c + i * g
+        h = o * c.tanh()
+        outs.append(h)
+    return torch.stack(outs[::-1] if reverse else outs).to(x.dtype), h.to(x.dtype), c.to(x.dtype)
+
+
+def _lstm_backward(
+    x: Tensor, w: Tensor, u: Tensor, b: Tensor, d: Tensor, h: Tensor, c: Tensor, output: Tensor, hy: Tensor, cy: Tensor,
+    by_output: Tensor | None, by_h: Tensor | None, by_c: Tensor | None, reverse: bool, mode: int, *rest: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    dtype, weights = x.dtype, tuple(map(wide, (w, u, b, d)))
+    kept, (h, c) = [], (wide(h), wide(c))
+    steps = list(range(x.shape[0]))
+    for t in reversed(steps) if reverse else steps:
+        gates = _lstm_gates(wide(x[t]), h, c, weights)
+        now = gates[1] * c + gates[0] * gates[2]
+        kept.append((t, h, c, gates, now.tanh()))
+        h, c = gates[3] * now.tanh(), now
+    dh = torch.zeros_like(h) if by_h is None else wide(by_h)
+    dc = torch.zeros_like(c) if by_c is None else wide(by_c)
+    by_x: list[Any] = [None] * len(steps)
+    slopes, inputs = [], []
+    for t, before, cell, (i, f, g, o), squashed in reversed(kept):
+        dh = dh if by_output is None else dh + wide(by_output[t])
+        dc = dc + dh * o * (1 - squashed * squashed)
+        slope = torch.cat([dc * g * i * (1 - i), dc * cell * f * (1 - f), dc * i * (1 - g * g),
+                           dh * squashed * o * (1 - o)], 1)  # fmt: skip
+        by_x[t], dh, dc = slope @ weights[0], slope @ weights[1], dc * f
+        slopes.append(slope)
+        inputs.append((wide(x[t]), before))
+    stacked = torch.cat(slopes)
+    by_w, by_u = (stacked.t() @ torch.cat([pair[n] for pair in inputs]) for n in (0, 1))
+    by_b = stacked.sum(0)
+    return tuple(r.to(dtype) for r in (torch.stack(by_x), by_w, by_u, by_b, by_b, dh, dc))
 
 
 # Attention ------------------------------------------------------------------------------------------------------------
@@ -260,6 +396,21 @@ DEFINITIONS: Mapping[str, Program] = {
     "_logcumsumexp": _logcumsumexp,
     "linalg_vector_norm": _norm,
     "_trilinear": _trilinear,
+    "softshrink_backward": _shrink_backward,
+    "hardshrink_backward": _shrink_backward,
+    "addbmm": _addbmm,
+    "remainder": _remainder,
+    "fmod": _fmod,
+    "_cdist_forward": _cdist,
+    "_euclidean_dist": lambda a, b: _cdist(a, b, 2.0),
+    "_cdist_backward": _cdist_backward,
+    "_pdist_forward": _pdist,
+    "_pdist_backward": _pdist_backward,
+    "_weight_norm_interface": _weight_norm,
+    "_weight_norm_interface_backward": _weight_norm_backward,
+    "masked_scatter_backward": _masked_scatter_backward,
+    "mkldnn_rnn_layer": _lstm,
+    "mkldnn_rnn_layer_backward": _lstm_backward,
     "upsample_linear1d_backward": _linear_backward,
     "upsample_bilinear2d_backward": _linear_backward,
     "upsample_trilinear3d_backward": _linear_backward,
@@ -274,6 +425,9 @@ FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
     "_log_softmax": (("rounded in parts", _log_softmax, True),),
     "native_layer_norm_backward": (("by sums", _layer_norm_backward, False),),
     "_native_batch_norm_legit": (("by scale and offset", _batch_norm_legit, True),),
+    "upsample_linear1d": (("by weights", _linear, False),),
+    "upsample_bilinear2d": (("by weights", _linear, False),),
+    "upsample_trilinear3d": (("by weights", _linear, False),),
     "xlogy": (("logarithm rounded first", _xlogy, True),),
     "huber_loss_backward": (("factor rounded first", _huber_backward, True),),
 }

@@ -28,7 +28,7 @@ from gradconform.adapters.recording.torch_memory import (
     real,
 )
 from gradconform.reference.formats import FLOAT32, FLOAT64, Format
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, Step
+from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Form, Ids, Numbers, Record, Step
 
 Program = Callable[..., Any]
 
@@ -111,9 +111,11 @@ class Rules:
 class Recorder(TorchDispatchMode):
     """Records into `record` what runs under it; `memory` has the ids of every tensor."""
 
-    def __init__(self, rules: Rules, definitions: Mapping[str, Program] | None = None) -> None:
+    def __init__(
+        self, rules: Rules, definitions: Mapping[str, Program] | None = None, stops_intended: bool = False
+    ) -> None:
         super().__init__()
-        self.rules, self.own = rules, dict(definitions or {})
+        self.rules, self.own, self.stops_intended = rules, dict(definitions or {}), stops_intended
         self.record = Record()
         self.memory, self.dependence, self.lines = Memory(self.record), Dependence(self.record), Lines()
         self.foreign: list[str] = []
@@ -175,7 +177,13 @@ class Recorder(TorchDispatchMode):
                 if real(x):
                     self.leaves_record(".item()" if name != "equal" else "torch.equal", self.memory.ids(x))
             return func(*args, **kwargs)
-        return self._computed(func, name, args, kwargs, tensors)
+        out = self._computed(func, name, args, kwargs, tensors)
+        if self._no_grad():
+            for o in tree_leaves(out):
+                if real(o):
+                    self.note("torch.no_grad", self.memory.ids(o))
+                    self.stop(o)
+        return out
 
     def _named(self, name: str) -> bool:
         r = self.rules
@@ -216,15 +224,21 @@ class Recorder(TorchDispatchMode):
         before = {id(x): self.memory.ids(x) for x in tensors}
         values = {id(x): x.clone() if mutable else x for x in tensors}
         call = Call(self, base, _bound(func, args, kwargs), before, values)
-        if not (torch.is_grad_enabled() or self.backward or self.depth or self._rules_running):
-            for x in tensors:
-                if real(x):
-                    self.note("torch.no_grad", before[id(x)])
         out = func(*args, **kwargs)
         call.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
         self._refuse(func, call.outs)
         self._follow(func, call, args, kwargs)
         return out
+
+    def _no_grad(self) -> bool:
+        """Whether the program itself has switched gradients off."""
+        return not (torch.is_grad_enabled() or self.backward or self.depth or self._rules_running)
+
+    def stop(self, x: Tensor) -> None:
+        """The program means what this tensor holds now to be a constant of its derivative."""
+        ids = self.memory.ids(x)
+        if self.stops_intended and self.dependence.of(ids):
+            self.memory.put(x, self.record.map(STOPPED, [ids], format_of(x), numbers(x)))
 
     def _follow(self, func: OpOverload, call: Call, args: Any, kwargs: Any) -> None:
         """Put the ids of the results."""
@@ -280,10 +294,10 @@ class Recorder(TorchDispatchMode):
         def ids_of(x: Any) -> Any:
             if isinstance(x, Tensor):
                 if real(x):
-                    return torch.from_numpy(np.ascontiguousarray(call.before[id(x)]))
+                    return torch.from_numpy(call.before[id(x)].copy())
                 if moves_numbers or not call.before[id(x)].any():
                     return call.value(x).cpu()
-                return torch.from_numpy(np.ascontiguousarray(call.before[id(x)]))
+                return torch.from_numpy(call.before[id(x)].copy())
             if isinstance(x, torch.dtype):
                 return torch.int64
             return torch.device("cpu") if isinstance(x, torch.device) else x

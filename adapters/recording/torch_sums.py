@@ -130,7 +130,8 @@ def _picked(c: Call) -> Results:
     """The median of all: whichever of the numbers it is."""
     x = c.operand("self").ravel()
     place = np.flatnonzero(numbers(c.value(c["self"])).ravel() == float(c.held))
-    return x[place[0]] if place.size else None
+    _ordered(c, x, -1)
+    return np.asarray(x[place[0]]) if place.size else None
 
 
 # Products of matrices -------------------------------------------------------------------------------------------------
@@ -250,6 +251,15 @@ def _index_put(c: Call) -> Results:
     values = np.broadcast_to(c.operand("values"), places.shape)
     if c["accumulate"]:
         return _collect(c, x, places, values)
+    flat = x.ravel().copy()
+    flat[places.ravel()] = values.ravel()
+    return flat.reshape(x.shape)
+
+
+def _put(c: Call) -> Results:
+    x, places, values = c.operand("self"), c["index"].cpu().numpy(), c.operand("source")
+    if c["accumulate"]:
+        return _collect(c, x, places % max(x.size, 1), values.reshape(places.shape))
     flat = x.ravel().copy()
     flat[places.ravel()] = values.ravel()
     return flat.reshape(x.shape)
@@ -498,7 +508,7 @@ SUM_RULES: dict[str, Rule] = {
     "mm": _mm, "bmm": _mm, "mv": _mv, "dot": _dot, "vdot": _dot,
     "addmm": _added("mat1", "mat2"), "baddbmm": _added("batch1", "batch2"), "addmv": _added("mat", "vec"),
     "addr": _added("vec1", "vec2"),
-    "scatter_add": _scatter_add, "scatter_reduce": _scatter_reduce, "index_add": _index_add, "index_put": _index_put,
+    "scatter_add": _scatter_add, "scatter_reduce": _scatter_reduce, "index_add": _index_add, "index_put": _index_put, "put": _put,
     "_index_put_impl": _index_put, "_unsafe_index_put": _index_put, "embedding_dense_backward": _embedding_backward,
     **{f"upsample_nearest{n}d_backward": _nearest(n) for n in (1, 2, 3)},
     **{f"{kind}_pad{n}d_backward": _padding(f"{kind}_pad{n}d")
