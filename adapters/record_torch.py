@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
-from gradconform.adapters.recording.torch_mode import Program, Recorder
+from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
@@ -72,7 +73,7 @@ def record(
     """One run of f(*args) and of its backward pass.
 
     `args` are tensors, or containers of them. A gradient is asked for those that `wrt` names or numbers, else for those
-    that require one, else for all floating-point tensors. `names` are the arguments' names, in the order of the tensors.
+    that require one, else for all floating-point tensors. `names` are the tensors' names, in their order.
     `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
     `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
     "namespace::name". Routes are "eager" and "compile". With stop_gradient="intended" what the program detaches, or
@@ -244,7 +245,7 @@ def _again(
 def _compiled(f: Function, route: str) -> Function:
     if route != "compile":
         raise BadInput(f"routes: got {route!r}; expected 'eager' or 'compile'")
-    return torch.compile(f)  # type: ignore[no-any-return]
+    return torch.compile(f)
 
 
 def _replays(
@@ -294,12 +295,16 @@ def _significands(shape: tuple[int, ...], drawn: np.random.Generator) -> Numbers
     return np.asarray(drawn.choice([-1.0, 1.0], shape) * np.exp2(drawn.uniform(-1.0, 2.0, shape)))
 
 
+def _cuda_runs() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 class _RandomState:
     """Where the random number generators stand."""
 
     def __init__(self) -> None:
         self._torch, self._numpy, self._python = torch.get_rng_state(), np.random.get_state(), random.getstate()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        self._cuda = torch.cuda.get_rng_state_all() if _cuda_runs() else []
 
     def restore(self) -> None:
         torch.set_rng_state(self._torch)

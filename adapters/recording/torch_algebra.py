@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from gradconform.adapters.factorizations import cholesky, lu, substitution, symmetric_part
+from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import numbers
-from gradconform.adapters.recording.torch_mode import Call, Results, Rule
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers
 from gradconform.reference.programs.run import NotRecorded
 
@@ -119,7 +119,7 @@ def _lu_solve(c: Call) -> Results:
 
 def _inverse(c: Call) -> Results:
     a = c.operand("A")
-    factors, pivots = torch.linalg.lu_factor(c.value(c["A"]))
+    _, pivots = torch.linalg.lu_factor(c.value(c["A"]))
     order = _order(pivots, a.shape[-1])
 
     def definition() -> list[Ids]:
@@ -148,7 +148,9 @@ def _log_determinant(c: Call) -> Results:
     def definition() -> list[Ids]:
         factors = lu(c.record, a, order, c.format)
         diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
-        size = c.record.map("absolute", [diagonal], c.format, np.abs(np.diagonal(numbers(c.outs[1]), axis1=-2, axis2=-1)))
+        size = c.record.map(
+            "absolute", [diagonal], c.format, np.abs(np.diagonal(numbers(c.outs[1]), axis1=-2, axis2=-1))
+        )
         return [c.record.sop(c.record.map("log", [size], c.format), None, c.format), factors]
 
     sign, c.outs = c.outs[0], list(by_name.values()) + c.outs[3:]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gradconform.adapters.recording.torch_algebra import ALGEBRA_RULES
+from gradconform.adapters.recording.torch_call import Rules
 from gradconform.adapters.recording.torch_definitions import APPROXIMATED, DEFINITIONS, FORMS
-from gradconform.adapters.recording.torch_mode import Rules
+from gradconform.adapters.recording.torch_pooling import POOLING_RULES
 from gradconform.adapters.recording.torch_scalars import SCALAR_RULES
 from gradconform.adapters.recording.torch_sums import SUM_RULES
 
@@ -40,4 +41,12 @@ DATA = frozenset(
 """.split()
 )
 
-RULES = Rules({**SCALAR_RULES, **SUM_RULES, **ALGEBRA_RULES}, MOVES, CREATIONS, DATA, DEFINITIONS, FORMS, APPROXIMATED)
+RULES = Rules(
+    {**SCALAR_RULES, **SUM_RULES, **POOLING_RULES, **ALGEBRA_RULES},
+    MOVES,
+    CREATIONS,
+    DATA,
+    DEFINITIONS,
+    FORMS,
+    APPROXIMATED,
+)
