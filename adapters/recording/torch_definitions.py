@@ -17,6 +17,7 @@ from torch import Tensor
 from gradconform.adapters.recording.torch_layers import (
     attention,
     attention_backward,
+    batch_norm_in_use,
     batch_norm_legit,
     glu_backward,
     huber_backward,
@@ -274,7 +275,8 @@ FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
     "glu_backward": (("sigmoid rounded first", glu_backward, True),),
     "_log_softmax": (("rounded in parts", log_softmax, True),),
     "native_layer_norm_backward": (("by sums", layer_norm_backward, False),),
-    "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, True),),
+    "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, False),),
+    "_native_batch_norm_legit_no_training": (("by scale and offset", batch_norm_in_use, False),),
     "upsample_linear1d": (("by weights", _linear, False),),
     "upsample_bilinear2d": (("by weights", _linear, False),),
     "upsample_trilinear3d": (("by weights", _linear, False),),

@@ -151,23 +151,30 @@ def layer_norm_backward(
     return [found, by_weight, g.to(dtype).sum(outer) if wanted[2] else None]
 
 
-def _batch_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale and offset of a channel, from the mean and the deviation as they are given out."""
-    dims, shape = [d for d in range(x.ndim) if d != 1], [1, -1, *[1] * (x.ndim - 2)]
-    mean, deviation = wide(x).mean(dims), (wide(x).var(dims, correction=0) + eps).rsqrt()
-    mean, deviation = mean.to(x.dtype), deviation.to(x.dtype)
-    scale = wide(deviation) if weight is None else wide(deviation) * wide(weight)
-    offset = -wide(mean) * scale if bias is None else wide(bias) - wide(mean) * scale
-    return (wide(x) * scale.reshape(shape) + offset.reshape(shape)).to(x.dtype), mean, deviation
+def _scaled(x: Tensor, mean: Tensor, deviation: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """A channel times its scale, and its offset: both in the dtype or in float32, as mean and deviation are."""
+    shape = [1, -1, *[1] * (x.ndim - 2)]
+    scale = (wide(deviation) if weight is None else wide(deviation) * wide(weight)).to(x.dtype)
+    offset = -wide(mean) * wide(scale) if bias is None else wide(bias) - wide(mean) * wide(scale)
+    return (wide(x) * wide(scale).reshape(shape) + offset.reshape(shape)).to(x.dtype)
 
 
 def batch_norm_legit(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    training, momentum, eps = rest[-3:]
-    return _batch_norm(x, weight, bias, training, momentum, eps)
+    """By scale and offset of a channel, from the mean and the deviation as they are given out."""
+    dims, eps = [d for d in range(x.ndim) if d != 1], rest[-1]
+    mean, deviation = wide(x).mean(dims), (wide(x).var(dims, correction=0) + eps).rsqrt()
+    mean, deviation = mean.to(x.dtype), deviation.to(x.dtype)
+    return _scaled(x, mean, deviation, weight, bias), mean, deviation
+
+
+def batch_norm_in_use(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, from given statistics."""
+    found = _scaled(x, mean, (wide(var) + eps).sqrt().reciprocal().to(x.dtype), weight, bias)
+    return found, x.new_zeros(0), x.new_zeros(0)
 
 
 def xlogy(x: Tensor, y: Tensor) -> Tensor:

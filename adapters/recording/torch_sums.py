@@ -49,7 +49,7 @@ def _mean(c: Call) -> Results:
 
 def guarded(c: Call, best: Ids, rows: Ids, kind: str) -> None:
     """Which of the numbers was taken is a decision of the run: what picks by index follows it."""
-    c.record.decide("ge" if kind == "maximum" else "le", np.broadcast_to(best[..., None], rows.shape), rows)
+    c.record.decide("gt" if kind == "maximum" else "lt", np.broadcast_to(best[..., None], rows.shape), rows)
 
 
 def _reduced(kind: str) -> Rule:
@@ -114,7 +114,7 @@ def _ordered(c: Call, x: Ids, dim: int) -> None:
     """The order of the numbers is a decision of the run."""
     order = np.argsort(c.record.held[x], axis=dim, kind="stable")
     held = np.moveaxis(np.take_along_axis(x, order, dim), dim, -1)
-    c.record.decide("le", held[..., :-1], held[..., 1:])
+    c.record.decide("lt", held[..., :-1], held[..., 1:])
 
 
 def _picked(c: Call) -> Results:
