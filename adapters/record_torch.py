@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
-from gradconform.adapters.recording.torch_memory import FORMAT, NotRecorded, format_of, numbers, real
-from gradconform.adapters.recording.torch_mode import Program, Recorder
+from gradconform.adapters.recording.torch_memory import format_of, numbers, real
+from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
-from gradconform.reference.programs.run import Replay, Rule, Run
+from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run
 from gradconform.reference.programs.run import Tensor as Argument
 
 Function = Callable[..., Any]
 
-#: What the profiles call this framework.
-FRAMEWORK = "torch"
+#: Whether the derivative goes through what the program detaches.
+StopGradient = Literal["through", "intended"]
 
 
 @dataclass(frozen=True)
@@ -63,31 +63,28 @@ def record(
     *,
     wrt: Sequence[int | str] | None = None,
     names: Sequence[str] | None = None,
-    dtype: str | None = None,
     cotangents: Any = None,
     seed: int = 0,
     routes: Sequence[str] = ("eager",),
     definitions: Mapping[str, Program] | None = None,
     replays: bool = True,
+    stop_gradient: StopGradient = "through",
 ) -> Run:
     """One run of f(*args) and of its backward pass.
 
-    `args` are tensors, or containers of them, in `dtype` where that is given; the parameters of an f that is a module
-    are arguments too. A gradient is asked for those tensors that `wrt` names or numbers, else for those that require
-    one, else for all floating-point tensors. `names` are the arguments' names, in the order of the tensors.
+    `args` are tensors, or containers of them. A gradient is asked for those that `wrt` names or numbers, else for those
+    that require one, else for all floating-point tensors. `names` are the tensors' names, in their order.
     `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
     `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
-    "namespace::name". Routes are "eager" and "compile".
+    "namespace::name". Routes are "eager" and "compile". With stop_gradient="intended" what the program detaches, or
+    computes under `no_grad`, is a constant of its derivative.
 
     Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
     floating-point tensor, and for an f that raises or returns none.
     """
-    if isinstance(f, nn.Module):
-        f, parameters = module_function(f if dtype is None else copy.deepcopy(f).to(_dtype(dtype)))
-        args = (parameters, *args)
-    asked = _asked(f, args, wrt, names, dtype)
+    asked = _asked(f, args, wrt, names)
     state = _RandomState()
-    recorder = Recorder(RULES, definitions)
+    recorder = Recorder(RULES, definitions, stop_gradient == "intended")
     rules: list[Rule] = []
     tensors = asked.tensors()
     given = tuple(_argument(recorder, x) for x in tensors)
@@ -146,33 +143,20 @@ def _called(f: Function) -> str:
 # Arguments ------------------------------------------------------------------------------------------------------------
 
 
-def _asked(
-    f: Function,
-    args: Sequence[Any],
-    wrt: Sequence[int | str] | None,
-    names: Sequence[str] | None,
-    dtype: str | None,
-) -> _Asked:
+def _asked(f: Function, args: Sequence[Any], wrt: Sequence[int | str] | None, names: Sequence[str] | None) -> _Asked:
     if isinstance(args, Tensor) or not isinstance(args, Sequence):
         raise BadInput(f"args: got {type(args).__name__}; expected the list of f's arguments: args=[x]")
     paths, spec = pytree.tree_flatten_with_path(tuple(args))
-    leaves = tuple(leaf.to(_dtype(dtype)) if dtype and real(leaf) else leaf for _, leaf in paths)
+    leaves = tuple(leaf for _, leaf in paths)
     numbered = [i for i, x in enumerate(leaves) if real(x)]
     called = list(names) if names is not None else [_path(f, paths[i][0]) for i in numbered]
     if len(called) != len(numbered):
         raise BadInput(f"names: got {len(called)}; expected {len(numbered)}, one for each floating-point tensor")
-    requiring = [n for n, i in enumerate(numbered) if paths[i][1].requires_grad]
+    requiring = [n for n, i in enumerate(numbered) if leaves[i].requires_grad]
     chosen = [_which(w, called) for w in wrt] if wrt is not None else requiring or list(range(len(numbered)))
     if not chosen:
         raise BadInput("arguments: no floating-point tensor among them; expected at least one to differentiate by")
     return _Asked(f, leaves, spec, tuple(numbered[i] for i in chosen), tuple(called[i] for i in chosen))
-
-
-def _dtype(name: str) -> torch.dtype:
-    found = {f.name: d for d, f in FORMAT.items()}
-    if name not in found:
-        raise BadInput(f"dtype: got {name!r}; expected one of {', '.join(found)}")
-    return found[name]
 
 
 def _which(wanted: int | str, names: Sequence[str]) -> int:
@@ -261,7 +245,7 @@ def _again(
 def _compiled(f: Function, route: str) -> Function:
     if route != "compile":
         raise BadInput(f"routes: got {route!r}; expected 'eager' or 'compile'")
-    return torch.compile(f)  # type: ignore[no-any-return]
+    return torch.compile(f)
 
 
 def _replays(
@@ -311,12 +295,16 @@ def _significands(shape: tuple[int, ...], drawn: np.random.Generator) -> Numbers
     return np.asarray(drawn.choice([-1.0, 1.0], shape) * np.exp2(drawn.uniform(-1.0, 2.0, shape)))
 
 
+def _cuda_runs() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 class _RandomState:
     """Where the random number generators stand."""
 
     def __init__(self) -> None:
         self._torch, self._numpy, self._python = torch.get_rng_state(), np.random.get_state(), random.getstate()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        self._cuda = torch.cuda.get_rng_state_all() if _cuda_runs() else []
 
     def restore(self) -> None:
         torch.set_rng_state(self._torch)

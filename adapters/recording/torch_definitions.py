@@ -6,6 +6,7 @@ framework's decomposition is that form. `FORMS` are further ways in which kernel
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,12 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradconform.adapters.recording.torch_layers import (
+    attention,
+    attention_backward,
+    batch_norm_in_use,
+    batch_norm_legit,
+    glu_backward,
+    huber_backward,
+    layer_norm_backward,
+    log_softmax,
+    lstm,
+    lstm_backward,
+    wide,
+    xlogy,
+)
+
 Program = Callable[..., Any]
-
-
-def wide(x: Tensor) -> Tensor:
-    """In the format in which kernels compute inside: float32 for 16 bits."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 # Approximated by the framework ----------------------------------------------------------------------------------------
@@ -108,107 +119,120 @@ def _trilinear(
     return product.sum(sumdim) if sumdim else product
 
 
-# Attention ------------------------------------------------------------------------------------------------------------
+def _linear_backward(
+    g: Tensor, output_size: list[int], input_size: list[int], align_corners: bool, *scales: float | None
+) -> Tensor:
+    """The adjoint of linear interpolation: every output's share to each of its corners."""
+    n = len(output_size)
+    factors = [*scales, *[None] * n][:n]
+    along = [_corners(g, input_size[2 + a], output_size[a], align_corners, factors[a]) for a in range(n)]
+    lead = [torch.arange(input_size[a]).reshape(-1, *[1] * (1 + n - a)) for a in range(2)]
+    places, shares = [], []
+    for corner in itertools.product((0, 1), repeat=n):
+        share, at = wide(g), []
+        for a, side in enumerate(corner):
+            shape = [-1, *[1] * (n - 1 - a)]
+            at.append(along[a][0][side].reshape(shape))
+            share = share * along[a][1][side].reshape(shape)
+        places.append(torch.broadcast_tensors(*lead, *at))  # type: ignore[no-untyped-call]
+        shares.append(share)
+    indices = [torch.stack([p[i] for p in places]) for i in range(2 + n)]
+    found = torch.zeros(input_size, dtype=wide(g).dtype)
+    return found.index_put(tuple(indices), torch.stack(shares), accumulate=True).to(g.dtype)
 
 
-def _scores(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None, scale: float | None) -> Tensor:
-    found = (q @ k.transpose(-1, -2)) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
-    if causal:
-        seen = torch.ones(found.shape[-2:], dtype=torch.bool).tril()
-        found = torch.where(seen, found, torch.full((), -math.inf, dtype=found.dtype))
-    return found if mask is None else found + mask
+def _linear(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
+    """Linear interpolation by weights, axis by axis."""
+    found = wide(x)
+    factors = [*scales, *[None] * len(output_size)]
+    for a, out in reversed(list(enumerate(output_size))):
+        (low, high), (below, above) = _corners(x, x.shape[2 + a], out, align_corners, factors[a])
+        shape = [-1, *[1] * (x.ndim - 3 - a)]
+        both = (
+            found.index_select(2 + a, low) * below.reshape(shape),
+            found.index_select(2 + a, high) * above.reshape(shape),
+        )
+        found = both[0] + both[1]
+    return found.to(x.dtype)
 
 
-def _attention(
-    q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, causal: bool = False, *,
-    attn_mask: Tensor | None = None, scale: float | None = None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    scores = _scores(wide(q), wide(k), causal, attn_mask, scale)
-    most = scores.amax(-1, keepdim=True)
-    weights = torch.exp(scores - most)
-    total = weights.sum(-1, keepdim=True)
-    out = (wide(weights.to(q.dtype)) @ wide(v)) / total
-    return out.to(q.dtype), (most + torch.log(total))[..., 0]
+def _corners(
+    like: Tensor, size: int, out: int, align_corners: bool, scale: float | None
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Of every output along an axis, the two inputs beside it, and their weights."""
+    at = torch.arange(out, dtype=wide(like).dtype)
+    if align_corners:
+        source = at * ((size - 1) / (out - 1) if out > 1 else 0.0)
+    else:
+        source = ((at + 0.5) * (1 / scale if scale else size / out) - 0.5).clamp(min=0)
+    below = source.floor()
+    weight = source - below
+    low = below.long()
+    return (low, (low + 1).clamp(max=size - 1)), (1 - weight, weight)
 
 
-def _attention_backward(
-    g: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, dropout: float, causal: bool, *,
-    attn_mask: Tensor | None = None, scale: float | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    dtype = q.dtype
-    g, q, k, v, out = (wide(x) for x in (g, q, k, v, out))
-    weights = torch.exp(_scores(q, k, causal, attn_mask, scale) - logsumexp.unsqueeze(-1))
-    by_v = wide(weights.to(dtype)).transpose(-1, -2) @ g
-    by_weights = g @ v.transpose(-1, -2)
-    by_scores = weights * (by_weights - (g * out).sum(-1, keepdim=True))
-    by_scores = wide((by_scores * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)).to(dtype))
-    return (by_scores @ k).to(dtype), (by_scores.transpose(-1, -2) @ q).to(dtype), by_v.to(dtype)
+def _shrink_backward(g: Tensor, x: Tensor, lambd: float) -> Tensor:
+    return torch.where((x > lambd) | (x < -lambd), g, torch.zeros((), dtype=g.dtype))
 
 
-# Kernels that round elsewhere than their decompositions -----------------------------------------------------------------
+def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    product = a.transpose(0, 1).reshape(a.shape[1], -1) @ b.reshape(-1, b.shape[-1])
+    return torch.add(x if beta == 1 else x * beta, product, alpha=alpha)
 
 
-def _glu_backward(g: Tensor, x: Tensor, dim: int) -> Tensor:
-    a, b = x.chunk(2, dim)
-    gate = torch.sigmoid(b)
-    slope = (1 - wide(gate)) * wide(gate) * wide(a) * wide(g)
-    return torch.cat([gate * g, slope.to(x.dtype)], dim)
+def _remainder(x: Tensor, y: Tensor | float) -> Tensor:
+    return x - y * torch.floor(x / y)
 
 
-def _huber_backward(g: Tensor, x: Tensor, t: Tensor, reduction: int, delta: float) -> Tensor:
-    share = torch.full((), 1.0 / x.numel() if reduction == 1 else 1.0, dtype=wide(x).dtype).to(x.dtype)
-    by = wide(share) * wide(g)
-    off = wide(x) - wide(t)
-    inner = torch.where(off > delta, by * delta, off * by)
-    return torch.where(off < -delta, -by * delta, inner).to(x.dtype)
+def _fmod(x: Tensor, y: Tensor | float) -> Tensor:
+    return x - y * torch.trunc(x / y)
 
 
-def _log_softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
-    most = x.amax(dim, keepdim=True)
-    total = torch.exp(wide(x) - wide(most)).sum(dim, keepdim=True).to(x.dtype)
-    log = torch.log(wide(total)).to(x.dtype)
-    return (wide(x) - wide(most) - wide(log)).to(x.dtype)
+def _cdist(a: Tensor, b: Tensor, p: float, mode: int | None = None) -> Tensor:
+    return _norm((a.unsqueeze(-2) - b.unsqueeze(-3)), p, [-1])
 
 
-def _layer_norm_backward(
-    g: Tensor, x: Tensor, shape: list[int], mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None,
-    wanted: list[bool],
-) -> list[Tensor | None]:  # fmt: skip
-    dtype, dims = x.dtype, list(range(x.ndim - len(shape), x.ndim))
-    g, x, mean, rstd = wide(g), wide(x), wide(mean), wide(rstd)
-    scaled = g if weight is None else g * wide(weight)
-    share = 1.0 / math.prod(shape)
-    by_x, by_one = (scaled * x).sum(dims, keepdim=True), scaled.sum(dims, keepdim=True)
-    slope = (by_one * mean - by_x) * rstd * rstd * rstd * share
-    offset = -slope * mean - by_one * rstd * share
-    found = (rstd * scaled + slope * x + offset).to(dtype) if wanted[0] else None
-    outer = list(range(x.ndim - len(shape)))
-    # The rows are added up in the dtype itself.
-    by_weight = (g * (rstd * x - rstd * mean)).to(dtype).sum(outer) if wanted[1] else None
-    return [found, by_weight, g.to(dtype).sum(outer) if wanted[2] else None]
+def _pdist(x: Tensor, p: float = 2.0) -> Tensor:
+    i, j = torch.triu_indices(x.shape[0], x.shape[0], 1)
+    return _norm(x[i] - x[j], p, [-1])
 
 
-def _batch_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale and offset of a channel, from the mean and the deviation as they are given out."""
-    dims, shape = [d for d in range(x.ndim) if d != 1], [1, -1, *[1] * (x.ndim - 2)]
-    mean, deviation = wide(x).mean(dims), (_var(wide(x), dims, False) + eps).rsqrt()
-    mean, deviation = mean.to(x.dtype), deviation.to(x.dtype)
-    scale = wide(deviation) if weight is None else wide(deviation) * wide(weight)
-    offset = -wide(mean) * scale if bias is None else wide(bias) - wide(mean) * scale
-    return (wide(x) * scale.reshape(shape) + offset.reshape(shape)).to(x.dtype), mean, deviation
+def _distance_slope(off: Tensor, p: float, distance: Tensor) -> Tensor:
+    """By how much the p-norm of `off` grows with it; 0 where it is 0."""
+    if p == 1:
+        return off.sign()
+    if math.isinf(p):
+        return off.sign() * (off.abs() == distance)
+    power = off if p == 2 else off.sign() * off.abs().pow(p - 1)
+    found = power / (distance if p == 2 else distance.pow(p - 1))
+    return torch.where(distance == 0, torch.zeros((), dtype=off.dtype), found)
 
 
-def _batch_norm_legit(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    training, momentum, eps = rest[-3:]
-    return _batch_norm(x, weight, bias, training, momentum, eps)
+def _cdist_backward(g: Tensor, a: Tensor, b: Tensor, p: float, distance: Tensor) -> Tensor:
+    off = a.unsqueeze(-2) - b.unsqueeze(-3)
+    return (g.unsqueeze(-1) * _distance_slope(off, p, distance.unsqueeze(-1))).sum(-2)
 
 
-def _xlogy(x: Tensor, y: Tensor) -> Tensor:
-    return torch.where(x == 0, torch.zeros((), dtype=x.dtype), x * torch.log(y))
+def _pdist_backward(g: Tensor, x: Tensor, p: float, distance: Tensor) -> Tensor:
+    i, j = torch.triu_indices(x.shape[0], x.shape[0], 1)
+    by = g.unsqueeze(-1) * _distance_slope(x[i] - x[j], p, distance.unsqueeze(-1))
+    return torch.zeros_like(x).index_add(0, torch.cat([i, j]), torch.cat([by, -by]))
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    norms = _norm(v, 2, [d for d in range(v.ndim) if d != dim], True)
+    return v * (g / norms), norms
+
+
+def _weight_norm_backward(by_w: Tensor, v: Tensor, g: Tensor, norms: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    dims = [d for d in range(v.ndim) if d != dim]
+    along = (by_w * v).sum(dims, keepdim=True)
+    return g / norms * (by_w - v * (along / norms.square())), along / norms
+
+
+def _masked_scatter_backward(g: Tensor, mask: Tensor, sizes: list[int]) -> Tensor:
+    taken = g.masked_select(mask)
+    return torch.cat([taken, taken.new_zeros(math.prod(sizes) - taken.numel())]).reshape(sizes)
 
 
 DEFINITIONS: Mapping[str, Program] = {
@@ -223,17 +247,39 @@ DEFINITIONS: Mapping[str, Program] = {
     "_logcumsumexp": _logcumsumexp,
     "linalg_vector_norm": _norm,
     "_trilinear": _trilinear,
-    "_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
+    "softshrink_backward": _shrink_backward,
+    "hardshrink_backward": _shrink_backward,
+    "addbmm": _addbmm,
+    "remainder": _remainder,
+    "fmod": _fmod,
+    "_cdist_forward": _cdist,
+    "_euclidean_dist": lambda a, b: _cdist(a, b, 2.0),
+    "_cdist_backward": _cdist_backward,
+    "_pdist_forward": _pdist,
+    "_pdist_backward": _pdist_backward,
+    "_weight_norm_interface": _weight_norm,
+    "_weight_norm_interface_backward": _weight_norm_backward,
+    "masked_scatter_backward": _masked_scatter_backward,
+    "mkldnn_rnn_layer": lstm,
+    "mkldnn_rnn_layer_backward": lstm_backward,
+    "upsample_linear1d_backward": _linear_backward,
+    "upsample_bilinear2d_backward": _linear_backward,
+    "upsample_trilinear3d_backward": _linear_backward,
+    "_scaled_dot_product_flash_attention_for_cpu": attention,
+    "_scaled_dot_product_flash_attention_for_cpu_backward": attention_backward,
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward"})
 
 #: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
 FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
-    "glu_backward": (("sigmoid rounded first", _glu_backward, True),),
-    "_log_softmax": (("rounded in parts", _log_softmax, True),),
-    "native_layer_norm_backward": (("by sums", _layer_norm_backward, False),),
-    "_native_batch_norm_legit": (("by scale and offset", _batch_norm_legit, True),),
-    "xlogy": (("logarithm rounded first", _xlogy, True),),
-    "huber_loss_backward": (("factor rounded first", _huber_backward, True),),
+    "glu_backward": (("sigmoid rounded first", glu_backward, True),),
+    "_log_softmax": (("rounded in parts", log_softmax, True),),
+    "native_layer_norm_backward": (("by sums", layer_norm_backward, False),),
+    "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, False),),
+    "_native_batch_norm_legit_no_training": (("by scale and offset", batch_norm_in_use, False),),
+    "upsample_linear1d": (("by weights", _linear, False),),
+    "upsample_bilinear2d": (("by weights", _linear, False),),
+    "upsample_trilinear3d": (("by weights", _linear, False),),
+    "xlogy": (("logarithm rounded first", xlogy, True),),
+    "huber_loss_backward": (("factor rounded first", huber_backward, True),),
 }

@@ -44,7 +44,15 @@ class _Leaving(TorchFunctionMode):
                 self.recorder.leaves_record(_LEAVING[func], self.recorder.memory.ids(args[0]))
             if func in _STOPPING and not self.recorder.backward:
                 self.recorder.note(_STOPPING[func], self.recorder.memory.ids(args[0]))
+                if func is Tensor.detach and self.recorder.stops_intended:
+                    return self._stopped(func(*args, **(kwargs or {})))
         return func(*args, **(kwargs or {}))
+
+    def _stopped(self, x: Tensor) -> Tensor:
+        """A copy, whose numbers the derivative does not go through: the ids of an alias are those of its storage."""
+        copied = x.clone()
+        self.recorder.stop(copied)
+        return copied
 
 
 class Watch:

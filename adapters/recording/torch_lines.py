@@ -51,7 +51,7 @@ class Lines:
         line = here()
         if line:
             # The node of an operation is made just before the operation is dispatched.
-            self._of_node.setdefault(torch.autograd._get_sequence_nr() - 1, line)
+            self._of_node.setdefault(torch._C._autograd._get_sequence_nr() - 1, line)
             return line
         node = torch._C._current_autograd_node()
         if node is None:

@@ -87,7 +87,7 @@ class Memory:
             ids = np.zeros(count, np.int64)
             if real(x) and count:
                 # What no operation made is data: an argument of the closure, a parameter, a drawn number.
-                flat = torch.empty(0, dtype=x.dtype, device=x.device).set_(storage, 0, (count,), (1,))  # type: ignore[call-overload]
+                flat = torch.empty(0, dtype=x.dtype, device=x.device).set_(storage, 0, (count,), (1,))
                 ids = np.array(self.record.constants(numbers(flat)))
             shadow = self._shadows[storage._cdata] = _Shadow(ids, x.dtype, storage)
         return shadow.ids

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,104 +15,38 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from gradconform.adapters.recording.torch_call import (
+    Call,
+    Program,
+    Rules,
+    base_of,
+    bound,
+    is_view,
+    name_of,
+)
 from gradconform.adapters.recording.torch_lines import Lines, here
 from gradconform.adapters.recording.torch_memory import (
     FORMAT,
     Dependence,
     Memory,
-    NotRecorded,
     empty_zero,
     format_of,
     numbers,
     real,
 )
-from gradconform.reference.formats import FLOAT32, FLOAT64, Format
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, Step
-
-Program = Callable[..., Any]
-
-
-@dataclass
-class Call:
-    """One operation that was dispatched: its arguments by their names, and what they were before it ran."""
-
-    recorder: Recorder
-    name: str
-    given: dict[str, Any]
-    before: dict[int, Ids]
-    values: dict[int, Tensor]
-    outs: list[Tensor] = field(default_factory=list)
-
-    def __getitem__(self, argument: str) -> Any:
-        return self.given.get(argument)
-
-    @property
-    def record(self) -> Record:
-        return self.recorder.record
-
-    @property
-    def format(self) -> Format:
-        """The format of the first result."""
-        return format_of(self.outs[0])
-
-    @property
-    def held(self) -> Numbers:
-        """What the framework computed as its first result."""
-        return numbers(self.outs[0])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.outs[0].shape)
-
-    def value(self, x: Tensor) -> Tensor:
-        """A tensor as it was before the operation ran."""
-        return self.values[id(x)]
-
-    def ids(self, x: Any) -> Ids:
-        """The numbers of an operand: a tensor of any dtype, or a number of the program's text."""
-        if isinstance(x, Tensor):
-            if real(x):
-                return self.before[id(x)]
-            decided = self.before[id(x)]
-            if x.dtype == torch.bool and decided.any():
-                return self.record.choose(
-                    self.value(x).cpu().numpy(), decided, np.int64(ONE), np.int64(ZERO), self.format
-                )
-            return self.record.constants(numbers(self.value(x)))
-        return np.asarray(self.recorder.literal(x))
-
-    def operand(self, argument: str) -> Ids:
-        return self.ids(self.given[argument])
-
-    def decisions(self, x: Any) -> Ids:
-        """The decisions that a tensor of conditions holds; 0 where no number decided."""
-        return self.before[id(x)] if isinstance(x, Tensor) and not real(x) else np.zeros((), np.int64)
+from gradconform.reference.formats import FLOAT32, FLOAT64
+from gradconform.reference.programs.record import STOPPED, Form, Ids, Record, Step
+from gradconform.reference.programs.run import NotRecorded
 
 
-#: What a rule gives: the ids of each result, None where a result is no number.
-Results = Ids | Sequence[Ids | None] | None
-Rule = Callable[[Call], Results]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is known of operations, by their names in ATen."""
-
-    arithmetic: Mapping[str, Rule]
-    moves: frozenset[str]
-    creations: frozenset[str]
-    data: frozenset[str]
-    definitions: Mapping[str, Program]
-    forms: Mapping[str, Sequence[tuple[str, Program, bool]]]
-    approximated: frozenset[str]
-
-
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records into `record` what runs under it; `memory` has the ids of every tensor."""
 
-    def __init__(self, rules: Rules, definitions: Mapping[str, Program] | None = None) -> None:
-        super().__init__()
-        self.rules, self.own = rules, dict(definitions or {})
+    def __init__(
+        self, rules: Rules, definitions: Mapping[str, Program] | None = None, stops_intended: bool = False
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rules, self.own, self.stops_intended = rules, dict(definitions or {}), stops_intended
         self.record = Record()
         self.memory, self.dependence, self.lines = Memory(self.record), Dependence(self.record), Lines()
         self.foreign: list[str] = []
@@ -154,7 +87,7 @@ class Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = _name(func)
+        name = name_of(func)
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         self._refuse(func, tensors)
         if not self.depth:
@@ -165,17 +98,23 @@ class Recorder(TorchDispatchMode):
                 self.memory.drop(x)
         if name.startswith(("_has_same", "_assert", "_linalg_check", "is_", "sym_")):
             return func(*args, **kwargs)
-        if not self._named(_base(name)) and func._can_decompose():
+        if not self._named(base_of(name)) and func._can_decompose():
             with self:  # no kernel: a composition of others
                 return func.decompose(*args, **kwargs)
-        if _is_view(func):
+        if is_view(func):
             return self._viewed(func, name, args, kwargs, tensors)
         if name in ("_local_scalar_dense", "equal", "is_nonzero"):
             for x in tensors:
                 if real(x):
                     self.leaves_record(".item()" if name != "equal" else "torch.equal", self.memory.ids(x))
             return func(*args, **kwargs)
-        return self._computed(func, name, args, kwargs, tensors)
+        out = self._computed(func, name, args, kwargs, tensors)
+        if self._no_grad():
+            for o in tree_leaves(out):
+                if real(o):
+                    self.note("torch.no_grad", self.memory.ids(o))
+                    self.stop(o)
+        return out
 
     def _named(self, name: str) -> bool:
         r = self.rules
@@ -208,23 +147,29 @@ class Recorder(TorchDispatchMode):
 
     def _computed(self, func: OpOverload, name: str, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
         mutable = func._schema.is_mutable
-        base = _base(name)
+        base = base_of(name)
         rules = self.rules
         known = any(base in of for of in (rules.moves, rules.creations, rules.data, rules.arithmetic))
         if not known and any(real(x) for x in tensors):
             return self._kernel(func, base, args, kwargs)
         before = {id(x): self.memory.ids(x) for x in tensors}
         values = {id(x): x.clone() if mutable else x for x in tensors}
-        call = Call(self, base, _bound(func, args, kwargs), before, values)
-        if not (torch.is_grad_enabled() or self.backward or self.depth or self._rules_running):
-            for x in tensors:
-                if real(x):
-                    self.note("torch.no_grad", before[id(x)])
+        call = Call(self, base, bound(func, args, kwargs), before, values)
         out = func(*args, **kwargs)
         call.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
         self._refuse(func, call.outs)
         self._follow(func, call, args, kwargs)
         return out
+
+    def _no_grad(self) -> bool:
+        """Whether the program itself has switched gradients off."""
+        return not (torch.is_grad_enabled() or self.backward or self.depth or self._rules_running)
+
+    def stop(self, x: Tensor) -> None:
+        """The program means what this tensor holds now to be a constant of its derivative."""
+        ids = self.memory.ids(x)
+        if self.stops_intended and self.dependence.of(ids):
+            self.memory.put(x, self.record.map(STOPPED, [ids], format_of(x), numbers(x)))
 
     def _follow(self, func: OpOverload, call: Call, args: Any, kwargs: Any) -> None:
         """Put the ids of the results."""
@@ -280,10 +225,10 @@ class Recorder(TorchDispatchMode):
         def ids_of(x: Any) -> Any:
             if isinstance(x, Tensor):
                 if real(x):
-                    return torch.from_numpy(np.ascontiguousarray(call.before[id(x)]))
+                    return torch.from_numpy(call.before[id(x)].copy())
                 if moves_numbers or not call.before[id(x)].any():
                     return call.value(x).cpu()
-                return torch.from_numpy(np.ascontiguousarray(call.before[id(x)]))
+                return torch.from_numpy(call.before[id(x)].copy())
             if isinstance(x, torch.dtype):
                 return torch.int64
             return torch.device("cpu") if isinstance(x, torch.device) else x
@@ -350,7 +295,7 @@ class Recorder(TorchDispatchMode):
             if found is NotImplemented:
                 raise NotRecorded(
                     f"{func} at {self.record.line} has no definition: give one as definitions={{'{func.namespace}::"
-                    f"{_base(_name(func))}': f}}, where f computes the same from simpler operations"
+                    f"{base_of(name_of(func))}': f}}, where f computes the same from simpler operations"
                 )
         finally:
             self.depth -= 1
@@ -412,40 +357,3 @@ def _run_on_ids(func: OpOverload, args: Any, kwargs: Any) -> list[Any]:
 
         found = tree_leaves(func(*tree_map(to, args), **tree_map(to, kwargs)))
         return [x.long() if isinstance(x, Tensor) and x.is_floating_point() else x for x in found]
-
-
-def _name(func: OpOverload) -> str:
-    name = func.overloadpacket.__name__
-    if func.namespace == "prims":
-        return {"convert_element_type": "_to_copy", "concatenate": "cat"}.get(name, name)
-    return name
-
-
-#: Names that end in "_" and are operations of their own.
-_NOT_IN_PLACE = frozenset("bernoulli_ normal_ uniform_ random_ exponential_ cauchy_ log_normal_ geometric_".split())
-
-
-def _base(name: str) -> str:
-    """The name without the mark of writing in place."""
-    if name.endswith("__") or name in _NOT_IN_PLACE or not name.endswith("_"):
-        return name
-    return name[:-1]
-
-
-def _is_view(func: OpOverload) -> bool:
-    schema = func._schema
-    writes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
-    return not writes and any(r.alias_info is not None for r in schema.returns)
-
-
-def _bound(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by name, with their defaults."""
-    found = {}
-    for position, argument in enumerate(func._schema.arguments):
-        if position < len(args):
-            found[argument.name] = args[position]
-        elif argument.name in kwargs:
-            found[argument.name] = kwargs[argument.name]
-        elif argument.has_default_value():
-            found[argument.name] = argument.default_value
-    return found

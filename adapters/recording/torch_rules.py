@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gradconform.adapters.recording.torch_algebra import ALGEBRA_RULES
+from gradconform.adapters.recording.torch_call import Rules
 from gradconform.adapters.recording.torch_definitions import APPROXIMATED, DEFINITIONS, FORMS
-from gradconform.adapters.recording.torch_mode import Rules
+from gradconform.adapters.recording.torch_pooling import POOLING_RULES
 from gradconform.adapters.recording.torch_scalars import SCALAR_RULES
 from gradconform.adapters.recording.torch_sums import SUM_RULES
 
@@ -17,7 +19,7 @@ MOVES = frozenset(
     split_copy split_with_sizes_copy diagonal_copy _unsafe_index select_backward slice_backward diagonal_backward
     unsafe_split unsafe_chunk unsafe_split_with_sizes lift_fresh_copy pixel_shuffle pixel_unshuffle channel_shuffle
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d index_copy put trace_copy swapaxes
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d index_copy trace_copy swapaxes
     _chunk_cat block_diag
 """.split()
 )
@@ -39,4 +41,12 @@ DATA = frozenset(
 """.split()
 )
 
-RULES = Rules({**SCALAR_RULES, **SUM_RULES}, MOVES, CREATIONS, DATA, DEFINITIONS, FORMS, APPROXIMATED)
+RULES = Rules(
+    {**SCALAR_RULES, **SUM_RULES, **POOLING_RULES, **ALGEBRA_RULES},
+    MOVES,
+    CREATIONS,
+    DATA,
+    DEFINITIONS,
+    FORMS,
+    APPROXIMATED,
+)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
-from gradconform.adapters.recording.torch_mode import Call, Results, Rule
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Geometry:
 def of_axes(value: object, axes: int) -> Sizes:
     """One number for every spatial axis, or one for all."""
     sizes = tuple(value) if isinstance(value, Sequence) else (value,)
-    return sizes * axes if len(sizes) == 1 else sizes  # type: ignore[return-value]
+    return sizes * axes if len(sizes) == 1 else sizes
 
 
 def windows(x: Ids, kernel: Sizes, geometry: Geometry, fill: int = ZERO, ceiling: Sizes | None = None) -> Ids:
@@ -58,14 +59,20 @@ def _padded(x: Ids, pads: Sequence[tuple[int, int]], fill: int) -> Ids:
     lead = x.ndim - len(pads)
     x = np.pad(x, [(0, 0)] * lead + [(max(a, 0), max(b, 0)) for a, b in pads], constant_values=fill)
     cut = tuple(slice(max(-a, 0), x.shape[lead + i] - max(-b, 0)) for i, (a, b) in enumerate(pads))
-    return np.asarray(x[(..., *cut)])
+    return along_last(x, *cut)
+
+
+def along_last(x: Ids, *at: slice) -> Ids:
+    """A view, cut along the last axes."""
+    index: Any = (..., *at)
+    return x[index]  # type: ignore[no-any-return]
 
 
 def _strided(x: Ids, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Ids:
     axes = tuple(range(x.ndim - len(kernel), x.ndim))
     span = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
     seen = np.lib.stride_tricks.sliding_window_view(x, span, axis=axes)
-    return seen[(..., *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))]
+    return along_last(seen, *(slice(None, None, s) for s in (*stride, *dilation)))
 
 
 def convolution(x: Ids, w: Ids, geometry: Geometry) -> tuple[Ids, Ids]:
@@ -102,7 +109,7 @@ def by_weight(g_out: Ids, x: Ids, kernel: Sizes, geometry: Geometry) -> tuple[Id
     n, g = geometry.axes, geometry.groups
     batch, out = g_out.shape[:2]
     size = g_out.shape[2:]
-    seen = windows(x, kernel, geometry)[(slice(None), slice(None), *(slice(0, r) for r in size))]
+    seen = along_last(windows(x, kernel, geometry), *(slice(0, r) for r in size), *(slice(None),) * n)
     seen = seen.reshape(batch, g, x.shape[1] // g, *size, *kernel)
     order = (1, 2, *range(3 + n, 3 + 2 * n), 0, *range(3, 3 + n))
     seen = seen.transpose(order).reshape(g, 1, x.shape[1] // g, *kernel, -1)
@@ -115,7 +122,7 @@ def _spread(x: Ids, stride: Sizes) -> Ids:
     lead = x.ndim - len(stride)
     shape = (*x.shape[:lead], *((r - 1) * s + 1 if r else 0 for r, s in zip(x.shape[lead:], stride, strict=True)))
     spread = np.full(shape, ZERO, np.int64)
-    spread[(..., *(slice(None, None, s) for s in stride))] = x
+    along_last(spread, *(slice(None, None, s) for s in stride))[...] = x
     return spread
 
 

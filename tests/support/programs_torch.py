@@ -79,6 +79,11 @@ def cell(kind: type[nn.Module]) -> Callable[..., Tensor]:
     return f
 
 
+def lstm(x: Tensor, *weights: Tensor) -> Tensor:
+    h = torch.zeros(1, x.shape[1], 2, dtype=x.dtype)
+    return torch.lstm(x, (h, h), weights, True, 1, 0.0, False, False, False)[0]
+
+
 def batch_norm(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     return F.batch_norm(x, torch.zeros(3, dtype=x.dtype), torch.ones(3, dtype=x.dtype), w, b, training=True)
 
@@ -193,6 +198,7 @@ def masked(x: Tensor) -> Tensor:
 
 
 LABELS = torch.tensor([1, 3])
+ANSWERS = torch.tensor([0.0, 1.0, 1.0, 0.0])
 
 CORRECT: tuple[Program, ...] = (
     Program("mlp", mlp, ((2, 3), (3, 4), (4,), (4, 2))),
@@ -215,7 +221,8 @@ CORRECT: tuple[Program, ...] = (
     Program("causal attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
             ((1, 1, 3, 4),) * 3),
     Program("attention by hand", attention_by_hand, ((3, 4),) * 3),
-    Program("transformer block", transformer_block, ((3, 4), (4, 12), (4, 4), (4, 6), (6, 4), (4,), (4,)), only=DTYPES[:1]),
+    Program("transformer block", transformer_block, ((3, 4), (4, 12), (4, 4), (4, 6), (6, 4), (4,), (4,)),
+            only=DTYPES[:1]),
     Program("conv1d", lambda x, w, b: F.conv1d(x, w, b, padding=1), ((2, 2, 5), (3, 2, 3), (3,))),
     Program("conv2d", lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1), ((1, 2, 4, 5), (2, 2, 3, 3), (2,))),
     Program("dilated groups", lambda x, w: F.conv2d(x, w, dilation=2, groups=2), ((2, 2, 5, 5), (4, 1, 2, 2))),
@@ -227,6 +234,7 @@ CORRECT: tuple[Program, ...] = (
     Program("gru cell", cell(nn.GRUCell), ((2, 3), (2, 2), (6, 3), (6, 2), (6,), (6,))),
     Program("lstm cell", cell(nn.LSTMCell), ((2, 3), (2, 2), (8, 3), (8, 2), (8,), (8,))),
     Program("rnn cell", cell(nn.RNNCell), ((2, 3), (2, 2), (2, 3), (2, 2), (2,), (2,))),
+    Program("lstm layer", lstm, ((3, 2, 2), (8, 2), (8, 2), (8,), (8,)), only=DTYPES[:2]),
     Program("embedding", lambda w: F.embedding(torch.tensor([0, 2, 2, 1]), w) ** 2, ((3, 2),)),
     Program("gather", lambda x: x.gather(1, torch.tensor([[0, 0], [3, 1], [2, 2]])) ** 2, ((3, 4),)),
     Program("scatter add", scatter_add, ((3, 4),)),
@@ -260,7 +268,7 @@ CORRECT: tuple[Program, ...] = (
     Program("mish", F.mish, ((6,),)),
     Program("elu", lambda x: F.elu(x) + F.selu(x) + F.celu(x, 1.5), ((6,),)),
     Program("leaky", lambda x: F.leaky_relu(x, 0.1) + F.hardtanh(x) + F.relu6(3 * x), ((6,),)),
-    # In float64 PyTorch's derivative of these multiplies by 1.0f/6.0f: see INACCURATE.
+    # In float64 PyTorch's derivative of these multiplies by 1.0f/6.0f.
     Program("hard", lambda x: F.hardswish(3 * x) + F.hardsigmoid(3 * x), ((6,),), only=DTYPES[1:]),
     Program("sigmoid", lambda x: torch.sigmoid(x) + F.logsigmoid(x), ((6,),)),
     Program("glu", lambda x: F.glu(x), ((2, 4),)),
@@ -274,7 +282,7 @@ CORRECT: tuple[Program, ...] = (
     Program("exponentials", lambda x: torch.exp2(x) + torch.expm1(x) + torch.erf(x) + torch.erfc(x), ((5,),)),
     Program("two arguments", lambda x, y: torch.atan2(x, y) + torch.hypot(x, y) + torch.maximum(x, y), ((4,), (4,))),
     Program("binary cross entropy", lambda x, t: F.binary_cross_entropy(torch.sigmoid(x), t.sigmoid()), ((4,), (4,))),
-    Program("with logits", lambda x: F.binary_cross_entropy_with_logits(x, torch.tensor([0, 1, 1, 0.0]).to(x)), ((4,),)),
+    Program("with logits", lambda x: F.binary_cross_entropy_with_logits(x, ANSWERS.to(x)), ((4,),)),
     Program("mse", lambda x, y: F.mse_loss(x, y) + F.smooth_l1_loss(x, y), ((2, 3), (2, 3))),
     Program("huber", lambda x, y: F.huber_loss(x, y, delta=0.7), ((2, 3), (2, 3))),
     Program("divergence", lambda x, y: F.kl_div(F.log_softmax(x, -1), F.softmax(y, -1), reduction="batchmean"),
@@ -299,6 +307,13 @@ CORRECT: tuple[Program, ...] = (
     Program("forward mode", differentiated_forward, ((4,),)),
     Program("second backward", hessian_vector, ((3,),)),
     Program("mixed precision", lambda x, w: (x.half() @ w.half()).float().tanh(), ((2, 3), (3, 2)), only=("float32",)),
+    Program("linear systems", lambda x, b: torch.linalg.solve(x @ x.T + torch.eye(3).to(x), b) @ b.T @ x.inverse(),
+            ((3, 3), (3, 2)), only=DTYPES[:2]),
+    Program("determinants", lambda x: torch.linalg.det(x) + torch.linalg.slogdet(x)[1], ((3, 3),), only=DTYPES[:2]),
+    Program("cholesky", lambda x, b: torch.cholesky_solve(b, torch.linalg.cholesky(x @ x.T + torch.eye(3).to(x))),
+            ((3, 3), (3, 2)), only=DTYPES[:2]),
+    Program("distances", lambda x, y: torch.cdist(x, y) * torch.cdist(x, y, 3.0), ((3, 2), (2, 2)),
+            only=DTYPES[:2]),
     Program("max and min", lambda x: x.max() * x.min() + x.amax(0).sum() + x.amin(1).sum(), ((2, 3),)),
 )  # fmt: skip
 

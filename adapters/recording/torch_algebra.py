@@ -1,0 +1,201 @@
+"""Rules for factorizations and the solution of linear systems: kernels whose definitions are written out as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gradconform.adapters.factorizations import cholesky, lu, substitution, symmetric_part
+from gradconform.adapters.recording.torch_call import Call, Results, Rule
+from gradconform.adapters.recording.torch_memory import numbers
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers
+from gradconform.reference.programs.run import NotRecorded
+
+Order = NDArray[np.int64]
+
+
+def _kernel(c: Call, definition: Callable[[], Sequence[Ids]]) -> list[Ids]:
+    """One step for the first results, by a definition that gives their ids."""
+    with c.record.inside() as steps:
+        found = definition()
+    shapes = [tuple(c.outs[n].shape) for n in range(len(found))]
+    flat = np.concatenate([np.broadcast_to(f, s).ravel() for f, s in zip(found, shapes, strict=True)])
+    held = np.concatenate([numbers(c.outs[n]).ravel() for n in range(len(found))])
+    ids = c.record.fused(f"aten::{c.name}", Form("definition", tuple(steps), flat), (), c.format, held)
+    parts = np.split(ids, np.cumsum([f.size for f in (np.empty(s) for s in shapes)])[:-1])
+    return [p.reshape(s) for p, s in zip(parts, shapes, strict=True)]
+
+
+def _turned(x: Ids) -> Ids:
+    return np.swapaxes(x, -1, -2)
+
+
+def _identity(size: int, batch: Sequence[int]) -> Ids:
+    return np.broadcast_to(np.where(np.eye(size, dtype=bool), ONE, ZERO), (*batch, size, size)).copy()
+
+
+def _rows(x: Ids, order: Order) -> Ids:
+    return np.take_along_axis(x, np.broadcast_to(order[..., None], (*x.shape[:-1], 1)), -2)
+
+
+def _order(pivots: torch.Tensor, size: int) -> Order:
+    """The order of the rows that a list of exchanges leads to."""
+    exchanged = pivots.cpu().numpy()
+    found = np.broadcast_to(np.arange(size), (*exchanged.shape[:-1], size)).copy()
+    for at in np.ndindex(exchanged.shape[:-1]):
+        for i, p in enumerate(exchanged[at].tolist()):
+            found[at][[i, p - 1]] = found[at][[p - 1, i]]
+    return found
+
+
+def _transposed(a: Numbers, factors: Numbers, order: Order) -> bool:
+    """Whether these are the factors of Aᵀ: kernels take that where it is how A lies in memory."""
+    size = a.shape[-1]
+    product = (np.tril(factors, -1) + np.eye(size)) @ np.triu(factors)
+
+    def off(x: Numbers) -> float:
+        return float(np.abs(np.take_along_axis(x, order[..., None], -2) - product).max(initial=0.0))
+
+    return off(np.swapaxes(a, -1, -2)) < off(a)
+
+
+def _factored(c: Call, factors: torch.Tensor, pivots: torch.Tensor) -> tuple[Ids, Order, bool]:
+    """The matrix as it was factored, the order of its rows, and whether it is the transpose."""
+    a = c.operand("A")
+    order = _order(pivots, a.shape[-1])
+    turned = _transposed(numbers(c.value(c["A"])), numbers(factors), order)
+    return (_turned(a) if turned else a), order, turned
+
+
+def _solved(c: Call, factors: Ids, order: Order, b: Ids, adjoint: bool) -> Ids:
+    """A⁻¹·b by the factors of A, or of Aᵀ."""
+    if not adjoint:
+        y = substitution(c.record, factors, _rows(b, order), lower=True, unit=True, format=c.format)
+        return substitution(c.record, factors, y, lower=False, unit=False, format=c.format)
+    y = substitution(c.record, _turned(factors), b, lower=True, unit=False, format=c.format)
+    y = substitution(c.record, _turned(factors), y, lower=False, unit=True, format=c.format)
+    return _rows(y, np.argsort(order, -1))
+
+
+def _cholesky(c: Call) -> Results:
+    def definition() -> list[Ids]:
+        x = c.operand("self")
+        found = cholesky(c.record, symmetric_part(c.record, x, c.format), c.format)
+        return [_turned(found) if c["upper"] else found]
+
+    return [*_kernel(c, definition), None]
+
+
+def _solve(c: Call) -> Results:
+    if c["left"] is False:
+        raise NotRecorded("linalg.solve with left=False: solve the transposed system instead")
+    a, order, turned = _factored(c, c.outs[1], c.outs[2])
+    b = c.operand("B")
+    vector = b.ndim == a.ndim - 1
+
+    def definition() -> list[Ids]:
+        factors = lu(c.record, a, order, c.format)
+        right = b[..., None] if vector else b
+        found = _solved(c, factors, order, np.broadcast_to(right, (*a.shape[:-1], right.shape[-1])), turned)
+        return [found[..., 0] if vector else found, factors]
+
+    return [*_kernel(c, definition), None, None]
+
+
+def _lu_factor(c: Call) -> Results:
+    a, order, _ = _factored(c, c.outs[0], c.outs[1])
+    return [*_kernel(c, lambda: [lu(c.record, a, order, c.format)]), None, None]
+
+
+def _lu_solve(c: Call) -> Results:
+    if c["left"] is False:
+        raise NotRecorded("linalg.lu_solve with left=False: solve the transposed system instead")
+    order = _order(c["pivots"], c.operand("LU").shape[-1])
+    return _kernel(c, lambda: [_solved(c, c.operand("LU"), order, c.operand("B"), bool(c["adjoint"]))])
+
+
+def _inverse(c: Call) -> Results:
+    a = c.operand("A")
+    _, pivots = torch.linalg.lu_factor(c.value(c["A"]))
+    order = _order(pivots, a.shape[-1])
+
+    def definition() -> list[Ids]:
+        return [_solved(c, lu(c.record, a, order, c.format), order, _identity(a.shape[-1], a.shape[:-2]), False)]
+
+    return [*_kernel(c, definition), None]
+
+
+def _determinant(c: Call) -> Results:
+    a, order, _ = _factored(c, c.outs[1], c.outs[2])
+    sign = np.linalg.det(np.eye(a.shape[-1])[order])  # of a permutation: ±1
+
+    def definition() -> list[Ids]:
+        factors = lu(c.record, a, order, c.format)
+        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+        product = c.record.combine("product", diagonal, c.format)
+        return [c.record.map("multiply", [product, c.record.constants(np.rint(sign))], c.format), factors]
+
+    return [*_kernel(c, definition), None]
+
+
+def _log_determinant(c: Call) -> Results:
+    a, order, _ = _factored(c, c.outs[2], c.outs[3])
+    by_name = {"logabsdet": c.outs[1], "LU": c.outs[2]}
+
+    def definition() -> list[Ids]:
+        factors = lu(c.record, a, order, c.format)
+        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+        size = c.record.map(
+            "absolute", [diagonal], c.format, np.abs(np.diagonal(numbers(c.outs[1]), axis1=-2, axis2=-1))
+        )
+        return [c.record.sop(c.record.map("log", [size], c.format), None, c.format), factors]
+
+    sign, c.outs = c.outs[0], list(by_name.values()) + c.outs[3:]
+    found = _kernel(c, definition)
+    c.outs = [sign, *c.outs]
+    return [None, *found, None]
+
+
+def _triangular(c: Call) -> Results:
+    a, b = c.operand("self"), c.operand("B")
+    lower, unit = not c["upper"], bool(c["unitriangular"])
+
+    def definition() -> list[Ids]:
+        if c["left"] is False:
+            found = substitution(c.record, _turned(a), _turned(b), lower=not lower, unit=unit, format=c.format)
+            return [_turned(found)]
+        return [substitution(c.record, a, b, lower=lower, unit=unit, format=c.format)]
+
+    return _kernel(c, definition)
+
+
+def _by_cholesky(c: Call, b: Ids, factor: Ids) -> list[Ids]:
+    lower = _turned(factor) if c["upper"] else factor
+    y = substitution(c.record, lower, b, lower=True, unit=False, format=c.format)
+    return [substitution(c.record, _turned(lower), y, lower=False, unit=False, format=c.format)]
+
+
+def _cholesky_solve(c: Call) -> Results:
+    return _kernel(c, lambda: _by_cholesky(c, c.operand("self"), c.operand("input2")))
+
+
+def _cholesky_inverse(c: Call) -> Results:
+    factor = c.operand("self")
+    return _kernel(c, lambda: _by_cholesky(c, _identity(factor.shape[-1], factor.shape[:-2]), factor))
+
+
+ALGEBRA_RULES: dict[str, Rule] = {
+    "linalg_cholesky_ex": _cholesky,
+    "_linalg_solve_ex": _solve,
+    "linalg_lu_factor_ex": _lu_factor,
+    "linalg_lu_solve": _lu_solve,
+    "linalg_inv_ex": _inverse,
+    "_linalg_det": _determinant,
+    "_linalg_slogdet": _log_determinant,
+    "linalg_solve_triangular": _triangular,
+    "cholesky_solve": _cholesky_solve,
+    "cholesky_inverse": _cholesky_inverse,
+}

@@ -1,0 +1,133 @@
+"""One operation that was dispatched, as the rules see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+from gradconform.adapters.recording.torch_memory import format_of, numbers, real
+from gradconform.reference.formats import Format
+from gradconform.reference.programs.record import ONE, ZERO, Ids, Numbers, Record
+
+if TYPE_CHECKING:
+    from gradconform.adapters.recording.torch_mode import Recorder
+
+Program = Callable[..., Any]
+
+
+@dataclass
+class Call:
+    """One operation that was dispatched: its arguments by their names, and what they were before it ran."""
+
+    recorder: Recorder
+    name: str
+    given: dict[str, Any]
+    before: dict[int, Ids]
+    values: dict[int, Tensor]
+    outs: list[Tensor] = field(default_factory=list)
+
+    def __getitem__(self, argument: str) -> Any:
+        return self.given.get(argument)
+
+    @property
+    def record(self) -> Record:
+        return self.recorder.record
+
+    @property
+    def format(self) -> Format:
+        """The format of the first result."""
+        return format_of(self.outs[0])
+
+    @property
+    def held(self) -> Numbers:
+        """What the framework computed as its first result."""
+        return numbers(self.outs[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.outs[0].shape)
+
+    def value(self, x: Tensor) -> Tensor:
+        """A tensor as it was before the operation ran."""
+        return self.values[id(x)]
+
+    def ids(self, x: Any) -> Ids:
+        """The numbers of an operand: a tensor of any dtype, or a number of the program's text."""
+        if isinstance(x, Tensor):
+            if real(x):
+                return self.before[id(x)]
+            decided = self.before[id(x)]
+            if x.dtype == torch.bool and decided.any():
+                return self.record.choose(
+                    self.value(x).cpu().numpy(), decided, np.asarray(ONE), np.asarray(ZERO), self.format
+                )
+            return self.record.constants(numbers(self.value(x)))
+        return np.asarray(self.recorder.literal(x))
+
+    def operand(self, argument: str) -> Ids:
+        return self.ids(self.given[argument])
+
+    def decisions(self, x: Any) -> Ids:
+        """The decisions that a tensor of conditions holds; 0 where no number decided."""
+        return self.before[id(x)] if isinstance(x, Tensor) and not real(x) else np.zeros((), np.int64)
+
+
+#: What a rule gives: the ids of each result, None where a result is no number.
+Results = Ids | Sequence[Ids | None] | None
+Rule = Callable[[Call], Results]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is known of operations, by their names in ATen."""
+
+    arithmetic: Mapping[str, Rule]
+    moves: frozenset[str]
+    creations: frozenset[str]
+    data: frozenset[str]
+    definitions: Mapping[str, Program]
+    forms: Mapping[str, Sequence[tuple[str, Program, bool]]]
+    approximated: frozenset[str]
+
+
+def name_of(func: OpOverload) -> str:
+    name: str = func.overloadpacket.__name__
+    if func.namespace == "prims":
+        return {"convert_element_type": "_to_copy", "concatenate": "cat"}.get(name, name)
+    return name
+
+
+#: Names that end in "_" and are operations of their own.
+_NOT_IN_PLACE = frozenset("bernoulli_ normal_ uniform_ random_ exponential_ cauchy_ log_normal_ geometric_".split())
+
+
+def base_of(name: str) -> str:
+    """The name without the mark of writing in place."""
+    if name.endswith("__") or name in _NOT_IN_PLACE or not name.endswith("_"):
+        return name
+    return name[:-1]
+
+
+def is_view(func: OpOverload) -> bool:
+    schema = func._schema
+    writes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
+    return not writes and any(r.alias_info is not None for r in schema.returns)
+
+
+def bound(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by name, with their defaults."""
+    found = {}
+    for position, argument in enumerate(func._schema.arguments):
+        if position < len(args):
+            found[argument.name] = args[position]
+        elif argument.name in kwargs:
+            found[argument.name] = kwargs[argument.name]
+        elif argument.has_default_value():
+            found[argument.name] = argument.default_value
+    return found

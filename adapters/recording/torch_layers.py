@@ -1,0 +1,181 @@
+"""What the kernels of layers stand for: recurrent ones, attention, normalization, gates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradconform.reference.programs.run import NotRecorded
+
+
+def wide(x: Tensor) -> Tensor:
+    """In the format in which kernels compute inside: float32 for 16 bits."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+# Recurrent layers -----------------------------------------------------------------------------------------------------
+
+
+def _lstm_gates(x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    w, u, b, d = weights
+    i, f, g, o = (torch.cat([x, h], 1) @ torch.cat([w, u], 1).t() + (b + d)).chunk(4, 1)
+    return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+
+
+def lstm(
+    x: Tensor, w: Tensor, u: Tensor, b: Tensor, d: Tensor, h: Tensor, c: Tensor, reverse: bool, batch_sizes: list[int],
+    mode: int, *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    if mode != 2:
+        raise NotRecorded(f"a recurrent layer of oneDNN of mode {mode}: set torch.backends.mkldnn.enabled = False")
+    outs, (h, c) = [], (wide(h), wide(c))
+    steps = range(x.shape[0])
+    for t in reversed(steps) if reverse else steps:
+        i, f, g, o = _lstm_gates(wide(x[t]), h, c, (wide(w), wide(u), wide(b), wide(d)))
+        c = f * c + i * g
+        h = o * c.tanh()
+        outs.append(h)
+    return torch.stack(outs[::-1] if reverse else outs).to(x.dtype), h.to(x.dtype), c.to(x.dtype)
+
+
+def lstm_backward(
+    x: Tensor, w: Tensor, u: Tensor, b: Tensor, d: Tensor, h: Tensor, c: Tensor, output: Tensor, hy: Tensor, cy: Tensor,
+    by_output: Tensor | None, by_h: Tensor | None, by_c: Tensor | None, reverse: bool, mode: int, *rest: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    dtype, weights = x.dtype, tuple(map(wide, (w, u, b, d)))
+    kept, (h, c) = [], (wide(h), wide(c))
+    steps = list(range(x.shape[0]))
+    for t in reversed(steps) if reverse else steps:
+        gates = _lstm_gates(wide(x[t]), h, c, weights)
+        now = gates[1] * c + gates[0] * gates[2]
+        kept.append((t, h, c, gates, now.tanh()))
+        h, c = gates[3] * now.tanh(), now
+    dh = torch.zeros_like(h) if by_h is None else wide(by_h)
+    dc = torch.zeros_like(c) if by_c is None else wide(by_c)
+    by_x: list[Any] = [None] * len(steps)
+    slopes, inputs = [], []
+    for t, before, cell, (i, f, g, o), squashed in reversed(kept):
+        dh = dh if by_output is None else dh + wide(by_output[t])
+        dc = dc + dh * o * (1 - squashed * squashed)
+        slope = torch.cat([dc * g * i * (1 - i), dc * cell * f * (1 - f), dc * i * (1 - g * g),
+                           dh * squashed * o * (1 - o)], 1)  # fmt: skip
+        by_x[t], dh, dc = slope @ weights[0], slope @ weights[1], dc * f
+        slopes.append(slope)
+        inputs.append((wide(x[t]), before))
+    stacked = torch.cat(slopes)
+    by_w, by_u = (stacked.t() @ torch.cat([pair[n] for pair in inputs]) for n in (0, 1))
+    by_b = stacked.sum(0)
+    return tuple(r.to(dtype) for r in (torch.stack(by_x), by_w, by_u, by_b, by_b, dh, dc))
+
+
+# Attention ------------------------------------------------------------------------------------------------------------
+
+
+def _scores(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None, scale: float | None) -> Tensor:
+    found = (q @ k.transpose(-1, -2)) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    if causal:
+        seen = torch.ones(found.shape[-2:], dtype=torch.bool).tril()
+        found = torch.where(seen, found, torch.full((), -math.inf, dtype=found.dtype))
+    return found if mask is None else found + mask
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, causal: bool = False, *,
+    attn_mask: Tensor | None = None, scale: float | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    scores = _scores(wide(q), wide(k), causal, attn_mask, scale)
+    most = scores.amax(-1, keepdim=True)
+    weights = torch.exp(scores - most)
+    total = weights.sum(-1, keepdim=True)
+    out = (wide(weights.to(q.dtype)) @ wide(v)) / total
+    return out.to(q.dtype), (most + torch.log(total))[..., 0]
+
+
+def attention_backward(
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, dropout: float, causal: bool, *,
+    attn_mask: Tensor | None = None, scale: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    dtype = q.dtype
+    g, q, k, v, out = (wide(x) for x in (g, q, k, v, out))
+    weights = torch.exp(_scores(q, k, causal, attn_mask, scale) - logsumexp.unsqueeze(-1))
+    by_v = wide(weights.to(dtype)).transpose(-1, -2) @ g
+    by_weights = g @ v.transpose(-1, -2)
+    by_scores = weights * (by_weights - (g * out).sum(-1, keepdim=True))
+    by_scores = wide((by_scores * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)).to(dtype))
+    return (by_scores @ k).to(dtype), (by_scores.transpose(-1, -2) @ q).to(dtype), by_v.to(dtype)
+
+
+# Kernels that round elsewhere than their decompositions ---------------------------------------------------------------
+
+
+def glu_backward(g: Tensor, x: Tensor, dim: int) -> Tensor:
+    a, b = x.chunk(2, dim)
+    gate = torch.sigmoid(b)
+    slope = (1 - wide(gate)) * wide(gate) * wide(a) * wide(g)
+    return torch.cat([gate * g, slope.to(x.dtype)], dim)
+
+
+def huber_backward(g: Tensor, x: Tensor, t: Tensor, reduction: int, delta: float) -> Tensor:
+    share = torch.full((), 1.0 / x.numel() if reduction == 1 else 1.0, dtype=wide(x).dtype).to(x.dtype)
+    by = wide(share) * wide(g)
+    off = wide(x) - wide(t)
+    inner = torch.where(off > delta, by * delta, off * by)
+    return torch.where(off < -delta, -by * delta, inner).to(x.dtype)
+
+
+def log_softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
+    most = x.amax(dim, keepdim=True)
+    total = torch.exp(wide(x) - wide(most)).sum(dim, keepdim=True).to(x.dtype)
+    log = torch.log(wide(total)).to(x.dtype)
+    return (wide(x) - wide(most) - wide(log)).to(x.dtype)
+
+
+def layer_norm_backward(
+    g: Tensor, x: Tensor, shape: list[int], mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None,
+    wanted: list[bool],
+) -> list[Tensor | None]:  # fmt: skip
+    dtype, dims = x.dtype, list(range(x.ndim - len(shape), x.ndim))
+    g, x, mean, rstd = wide(g), wide(x), wide(mean), wide(rstd)
+    scaled = g if weight is None else g * wide(weight)
+    share = 1.0 / math.prod(shape)
+    by_x, by_one = (scaled * x).sum(dims, keepdim=True), scaled.sum(dims, keepdim=True)
+    slope = (by_one * mean - by_x) * rstd * rstd * rstd * share
+    offset = -slope * mean - by_one * rstd * share
+    found = (rstd * scaled + slope * x + offset).to(dtype) if wanted[0] else None
+    outer = list(range(x.ndim - len(shape)))
+    # The rows are added up in the dtype itself.
+    by_weight = (g * (rstd * x - rstd * mean)).to(dtype).sum(outer) if wanted[1] else None
+    return [found, by_weight, g.to(dtype).sum(outer) if wanted[2] else None]
+
+
+def _scaled(x: Tensor, mean: Tensor, deviation: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """A channel times its scale, and its offset: both in the dtype or in float32, as mean and deviation are."""
+    shape = [1, -1, *[1] * (x.ndim - 2)]
+    scale = (wide(deviation) if weight is None else wide(deviation) * wide(weight)).to(x.dtype)
+    offset = -wide(mean) * wide(scale) if bias is None else wide(bias) - wide(mean) * wide(scale)
+    return (wide(x) * wide(scale).reshape(shape) + offset.reshape(shape)).to(x.dtype)
+
+
+def batch_norm_legit(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """By scale and offset of a channel, from the mean and the deviation as they are given out."""
+    dims, eps = [d for d in range(x.ndim) if d != 1], rest[-1]
+    mean, deviation = wide(x).mean(dims), (wide(x).var(dims, correction=0) + eps).rsqrt()
+    mean, deviation = mean.to(x.dtype), deviation.to(x.dtype)
+    return _scaled(x, mean, deviation, weight, bias), mean, deviation
+
+
+def batch_norm_in_use(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, from given statistics."""
+    found = _scaled(x, mean, (wide(var) + eps).sqrt().reciprocal().to(x.dtype), weight, bias)
+    return found, x.new_zeros(0), x.new_zeros(0)
+
+
+def xlogy(x: Tensor, y: Tensor) -> Tensor:
+    return torch.where(x == 0, torch.zeros((), dtype=x.dtype), x * torch.log(y))
