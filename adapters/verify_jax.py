@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradconform.adapters.jax_literals import x64
+from gradconform.adapters.recording.jax_literals import x64
 from gradconform.adapters.record_jax import record
 
 FRAMEWORK = "jax"
