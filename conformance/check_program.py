@@ -15,7 +15,17 @@ from flint import arb
 
 from gradconform.reference.exact import power_of_two, precision, to_float
 from gradconform.reference.formats import Format
-from gradconform.reference.judge import FORMULA, PRECISION_CAP, Candidate, Formula, Judgement, judge, verdict_of
+from gradconform.reference.judge import (
+    FORMULA,
+    PRECISION_CAP,
+    Candidate,
+    Formula,
+    Judgement,
+    judge,
+    text_of,
+    ulp_error,
+    verdict_of,
+)
 from gradconform.reference.outcomes import Outcome, _Decisions
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import Allowed
@@ -202,6 +212,25 @@ def _judged(
         execution=execution,
         verdict=verdict_of(formula, execution, judgement.accuracy or "certified"),
     )
+    if execution == "within" and formula not in ("right", "kink"):
+        judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, centres, argument)
     index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
     at = ",".join(str(int(i)) for i in index)
     return Gradient(argument.name, route, judgement, bits, at, truth.ties)
+
+
+def _at(
+    judgement: Judgement, components: Sequence[int], got: Sequence[float], centres: Sequence[Rounded], argument: Tensor
+) -> Judgement:
+    """The judgement, shown at the component that is farthest off of those that the formula is worst at."""
+    errors = {c: ulp_error(got[c], centres[c], argument.format) for c in components}
+    worst = max(errors, key=lambda c: math.inf if math.isnan(errors[c]) else errors[c])
+    finite = math.isfinite(errors[worst])
+    return replace(
+        judgement,
+        worst_index=worst,
+        value=got[worst],
+        truth=text_of(centres[worst]),
+        error_ulp=errors[worst],
+        error_abs=to_float(centres[worst].distance(got[worst])) if finite else math.inf,
+    )
