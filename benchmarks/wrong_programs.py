@@ -3,10 +3,10 @@
     python benchmarks/wrong_programs.py [--framework torch]… [-d DTYPE]… [--only TEXT]… [-o docs/programs]
 
 Every subject is a program whose gradient is wrong in one way that people's are, beside its right counterpart. Each
-checker is asked about both, with its defaults, in the arguments' own dtype. `caught`: the wrong one is rejected and the
-right one accepted; `missed`: the wrong one is accepted; `rejects both`: nothing is learnt. verify's verdict on the right
-counterpart stands beside it, and whether it named the rule that is at fault. `undecided` is verify's answer where
-numbers left the record: neither is rejected, and none is called right.
+checker is asked about both, with its defaults, in the arguments' own dtype. `caught`: the wrong one is rejected and
+the right one accepted; `missed`: the wrong one is accepted; `rejects both`: nothing is learnt. verify's verdict on the
+right counterpart stands beside it, and whether it named the rule that is at fault (`suspected`: it could not run it
+alone). `undecided` is verify's answer where numbers left the record: the program is neither wrong nor right then.
 
 Further, the least relative error 2^-k of a tanh's rule that each checker sees (`smallest.md`).
 
@@ -35,6 +35,8 @@ from gradconform.conformance.verify import Report
 from gradconform.reference.cases import BadInput
 
 FRAMEWORKS = ("torch", "jax")
+#: No literal of float64 is nearer to 1 than 1 + 2^-52.
+FINEST = 53
 CHECKERS = ("gradcheck", "gradcheck fast", "check_grads")
 #: Verdicts by which a program is not accused.
 NOT_ACCUSED = ("conforms", "lost", "vacuous", "ill-conditioned", "out of range", "singular")
@@ -61,7 +63,7 @@ class Row:
 def asked(subject: Subject, dtype: str, others: bool = True) -> Row:
     """One subject in one dtype, by every checker of its framework."""
     wrong, right = (_verified(f, subject, dtype) for f in (subject.wrong, subject.right))
-    named = any(subject.culprit in c for c in wrong.culprits) if subject.culprit else None
+    culprits = [c for c in wrong.culprits if subject.culprit in c]
     if wrong.formula in ("wrong", "undefined") or wrong.execution == "outside":
         said = "caught" if right.verdict in NOT_ACCUSED else "rejects both"
     else:
@@ -71,8 +73,14 @@ def asked(subject: Subject, dtype: str, others: bool = True) -> Row:
     bits = min((g.judgement.certified_bits for g in wrong.gradients if g.judgement.certified_bits is not None),
                default=None)  # fmt: skip
     return Row(subject.name, subject.framework, subject.fault, dtype, said,
-               "" if named is None else "named" if named else "not named", right.verdict, bits,
+               _named(culprits) if subject.culprit else "", right.verdict, bits,
                rule=subject.text, **answers)  # fmt: skip
+
+
+def _named(culprits: Sequence[str]) -> str:
+    if not culprits:
+        return "not named"
+    return "suspected" if all("could not be run alone" in c for c in culprits) else "named"
 
 
 def _verified(f: Callable[..., Any], subject: Subject, dtype: str) -> Report:
@@ -124,7 +132,7 @@ def least(framework: str, dtype: str, others: bool = True) -> Least:
     def by_verify(f: Callable[..., Any], given: Sequence[Any]) -> bool:
         return bool(gc.verify(f, *given))
 
-    found = {"verify": _largest(range(DTYPES[dtype] + 2, 0, -1), lambda k: sees(by_verify, k))}
+    found = {"verify": _largest(range(FINEST, 0, -1), lambda k: sees(by_verify, k))}
     for name, check in module.CHECKERS.items() if others else ():
         # From the coarsest on: a checker that does not see a half sees nothing finer.
         seen = [k for k in range(1, DTYPES[dtype] + 1, 3) if sees(check, k)]
@@ -178,8 +186,8 @@ def misses(rows: Sequence[Row]) -> list[str]:
         if r.verify != "caught":
             bits = "" if r.bits is None else f", {r.bits:.0f} bits certified"
             found.append(f"{r.framework} {r.program} ({r.fault}), {r.dtype}: {r.verify}{bits}")
-        elif r.culprit == "not named":
-            found.append(f"{r.framework} {r.program} ({r.fault}), {r.dtype}: caught, its rule not named")
+        elif r.culprit in ("not named", "suspected"):
+            found.append(f"{r.framework} {r.program} ({r.fault}), {r.dtype}: caught, its rule {r.culprit}")
     return found
 
 
@@ -192,7 +200,7 @@ def written(folder: Path, rows: Sequence[Row], smallest: Sequence[Least]) -> Non
     about = (__doc__ or "").split("\n\n")[2]
     parts = ["# Wrong gradients", f"{how} {about}", totals(rows), "## What verify does not catch, or does not name",
              "\n".join(f"- {m}" for m in misses(rows)) or "Nothing.", "## All",
-             table.drop(columns=["rule", "bits"]).fillna("").to_markdown(index=False, disable_numparse=True)]  # fmt: skip
+             table.drop(columns=["rule", "bits"]).to_markdown(index=False, disable_numparse=True)]  # fmt: skip
     (folder / "wrong.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     if smallest:
         shown = frame(smallest, Least).astype(object)
@@ -228,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(asked(subject, dtype))
         except BadInput as error:
             crashed.append(f"{subject.framework} {subject.name}, {dtype}: {error}")
-        print(f"\r{len(rows)} {subject.framework} {subject.name} {dtype}          ", end="", file=sys.stderr, flush=True)
+        print(
+            f"\r{len(rows)} {subject.framework} {subject.name} {dtype}          ", end="", file=sys.stderr, flush=True
+        )
     smallest = [least(f, d) for f in frameworks for d in dtypes] if options.least else []
     if options.output:
         written(options.output, rows, smallest)

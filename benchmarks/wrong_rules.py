@@ -42,13 +42,15 @@ class Rule:
 
 def expression(text: str, operands: tuple[str, ...], names: Mapping[str, Any], name: str) -> Callable[..., Any]:
     """The function that an expression is, called by the rule's name."""
-    function: Callable[..., Any] = eval(compile(f"lambda {', '.join(operands)}: {text}", f"<{name}>", "eval"), {**names})
+    function: Callable[..., Any] = eval(
+        compile(f"lambda {', '.join(operands)}: {text}", f"<{name}>", "eval"), {**names}
+    )
     function.__name__ = function.__qualname__ = name
     return function
 
 
 def names_of(xp: ModuleType, own: Mapping[str, Any]) -> dict[str, Any]:
-    """What rules may use: functions of the framework, and what is put together from them. `own` differs by framework."""
+    """What rules may use: functions of the framework, what is put together from them, and its `own`."""
     same = "exp log tanh sin cos tan sqrt where maximum clip flip cumsum roll outer stack sign abs zeros_like".split()
     same += "ones_like concatenate expm1 log1p arctan arcsin arctan2 sinh cosh cumprod broadcast_to tril".split()
     of: dict[str, Any] = {n: getattr(xp, n) for n in same} | dict(own)
@@ -270,7 +272,8 @@ RULES: tuple[Rule, ...] = (
     R("MatrixProduct", "missing transpose", ((2, 2), (2, 2)), "x @ y", "(g @ y.T, x.T @ g)", "(g @ y, x.T @ g)"),
     R("WeightTransposed", "transposed", ((2, 2), (2, 2)), "x @ y", "(g @ y.T, x.T @ g)", "(g @ y.T, g.T @ x)"),
     R("WeightForgotten", "no gradient of the weight", (M, (3, 2)), "x @ y", "(g @ y.T, x.T @ g)", "(g @ y.T, 0 * y)"),
-    R("WeightAveraged", "averaged over the batch", (M, (3, 2)), "x @ y", "(g @ y.T, x.T @ g)", "(g @ y.T, x.T @ g / 2)"),
+    R("WeightAveraged", "averaged over the batch", (M, (3, 2)), "x @ y", "(g @ y.T, x.T @ g)",
+      "(g @ y.T, x.T @ g / 2)"),
     R("Quadratic", "taken as symmetric", ((3,), S), "x @ y @ x", "(g * (y @ x + y.T @ x), g * outer(x, x))",
       "(2 * g * (y @ x), g * outer(x, x))"),
     R("Outer", "outputs exchanged", ((3,), (3,)), "outer(x, y)", "(g @ y, g.T @ x)", "(g.T @ x, g @ y)"),
