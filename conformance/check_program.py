@@ -26,19 +26,17 @@ from gradconform.reference.judge import (
     ulp_error,
     verdict_of,
 )
-from gradconform.reference.outcomes import Outcome, _Decisions
+from gradconform.reference.outcomes import Outcome
 from gradconform.reference.profiles import Profile
-from gradconform.reference.programs.allowance import Allowed
+from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Numbers
 from gradconform.reference.programs.run import Run, Tensor
-from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
+from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums, larger
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
 #: leave less than p + 3.
 FIRST, DECIDED = 160, 40
-#: Ways through a program's overflows that are followed.
-MOST_PATHS = 32
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,9 @@ def _candidates(
 ) -> Iterator[tuple[str, list[list[tuple[Outcome, ...]]]]]:
     """What each program may give: 16-bit sums in float32 before any, and each of the kernels' forms."""
     narrow = any(a.format.precision < 24 for a in run.arguments)
-    for sums in ("wide", "any") if narrow else ("any",):
+    wanted = [(ids, a.format) for a, ids in zip(run.arguments, run.results, strict=True)]
+    both: tuple[Sums, ...] = ("wide", "any") if narrow else ("any",)
+    for sums in both:
         for form in range(forms):
             name = (
                 "recorded"
@@ -168,24 +168,7 @@ def _candidates(
                 + (", sums in the dtype" if sums == "any" and narrow else "")
             )
             with precision(bits):
-                yield name, _outcomes(run, profile, sums, form)
-
-
-def _outcomes(run: Run, profile: Profile, sums: str, form: int) -> list[list[tuple[Outcome, ...]]]:
-    """Every path's outcomes, by argument and component; the one without overflow first."""
-    found: list[list[list[Outcome]]] = [[[] for _ in range(a.ids.size)] for a in run.arguments]
-    scripts: list[tuple[int, ...]] = [()]
-    paths = 0
-    while scripts and paths < MOST_PATHS:
-        decisions = _Decisions(scripts.pop())
-        allowed = Allowed(run.backward, profile, decisions, sums, form).evaluate()  # type: ignore[arg-type]
-        for number, (argument, ids) in enumerate(zip(run.arguments, run.results, strict=True)):
-            ops = allowed.arithmetics[argument.format.name]
-            for component, i in enumerate(ids.ravel().tolist()):
-                found[number][component].append(allowed.value(i, ops))
-        scripts += decisions.alternatives()
-        paths += 1
-    return [[tuple(values) for values in of] for of in found]
+                yield name, outcomes_of(run.backward, profile, wanted, sums, form)
 
 
 def _judged(
