@@ -122,13 +122,14 @@ class Truth:
             return "undefined", math.inf
         if not truth.overlaps(program):
             return "wrong", math.inf
-        needed = format.precision + 3
-        if self._bits(number, component, at.rad() + point.rad()) < needed:
-            return "unknown", self._bits(number, component, at.rad() + point.rad())
-        known = self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad()))
-        if known < min(needed, DECIDED):
+        needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
+        if known < needed:
             return "unknown", known
-        return ("kink" if self.ties and not at.overlaps(point) else "right"), known
+        if not at.overlaps(point):  # the same by another slope of a tie, or by what a literal may have been
+            known = min(known, self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad())))
+            if known < min(needed, DECIDED):
+                return "unknown", known
+        return ("kink" if self.ties and _is_set(truth) else "right"), known
 
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
@@ -137,10 +138,9 @@ def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
     forms = max((len(s.forms) for s in run.backward.steps), default=1) or 1
     candidates = list(_candidates(run, profile, forms, truth.bits))
     for number, argument in enumerate(run.arguments):
-        centres = [_truth(x, argument.format, profile) for x in truth.set[number]] if truth.ties else [
-            _truth(x, argument.format, profile) for x in truth.point[number]]  # fmt: skip
+        sets = [_truth(x, argument.format, profile) for x in (truth.set if truth.ties else truth.point)[number]]
         for route, returned in run.returned.items():
-            yield _judged(run, truth, number, argument, route, returned[number], candidates, centres)
+            yield _judged(run, truth, number, argument, route, returned[number], candidates, sets)
 
 
 def _truth(x: arb, format: Format, profile: Profile) -> Rounded:
@@ -148,9 +148,12 @@ def _truth(x: arb, format: Format, profile: Profile) -> Rounded:
     ops = RoundedBalls(format, profile)
     if not x.is_finite():
         return Rounded(ops, ZERO, ZERO, ANYTHING)
-    if x.rel_accuracy_bits() > 40 or x.rad() == 0:
-        return Rounded(ops, x)
-    return Rounded(ops, x.mid(), ZERO, 0, x.rad())
+    return Rounded(ops, x.mid(), ZERO, 0, x.rad()) if _is_set(x) else Rounded(ops, x)
+
+
+def _is_set(x: arb) -> bool:
+    """Whether these are the slopes of a kink, and no number that is known well."""
+    return x.is_finite() and x.rad() > 0 and x.rel_accuracy_bits() <= 40
 
 
 def _candidates(
@@ -179,41 +182,46 @@ def _judged(
     route: str,
     returned: Numbers,
     candidates: Sequence[tuple[str, list[list[tuple[Outcome, ...]]]]],
-    centres: Sequence[Rounded],
+    sets: Sequence[Rounded],
 ) -> Gradient:
     got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
     of = [Candidate(name, outcomes[number]) for name, outcomes in candidates]
     with precision(truth.bits):
-        judgement = judge(got, of, argument.format, centres)
         formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
+        # Within the set of a kink nothing is off: what a program keeps is measured by the slope that it took.
+        centres = [
+            Rounded(s.arithmetic, truth.program_point[number][c]) if formulas[c][0] == "kink" else s
+            for c, s in enumerate(sets)
+        ]
+        judgement = judge(got, of, argument.format, centres)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
     execution = judgement.execution or "within"
-    judgement = replace(
-        judgement,
-        formula=formula,
-        execution=execution,
-        verdict=verdict_of(formula, execution, judgement.accuracy or "certified"),
-    )
+    verdict = verdict_of(formula, execution, judgement.accuracy or "certified")
+    if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
+        verdict = "singular"
+    judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
+    if formulas and formulas[judgement.worst_index][0] == "kink":
+        judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
     if execution == "within" and formula not in ("right", "kink"):
-        judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, centres, argument)
+        judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
     at = ",".join(str(int(i)) for i in index)
     return Gradient(argument.name, route, judgement, bits, at, truth.ties)
 
 
 def _at(
-    judgement: Judgement, components: Sequence[int], got: Sequence[float], centres: Sequence[Rounded], argument: Tensor
+    judgement: Judgement, components: Sequence[int], got: Sequence[float], sets: Sequence[Rounded], argument: Tensor
 ) -> Judgement:
     """The judgement, shown at the component that is farthest off of those that the formula is worst at."""
-    errors = {c: ulp_error(got[c], centres[c], argument.format) for c in components}
+    errors = {c: ulp_error(got[c], sets[c], argument.format) for c in components}
     worst = max(errors, key=lambda c: math.inf if math.isnan(errors[c]) else errors[c])
     finite = math.isfinite(errors[worst])
     return replace(
         judgement,
         worst_index=worst,
         value=got[worst],
-        truth=text_of(centres[worst]),
+        truth=text_of(sets[worst]),
         error_ulp=errors[worst],
-        error_abs=to_float(centres[worst].distance(got[worst])) if finite else math.inf,
+        error_abs=to_float(sets[worst].distance(got[worst])) if finite else math.inf,
     )

@@ -249,10 +249,18 @@ def _power(ops: BranchingBalls, x: Outcome, y: Outcome) -> Outcome:
     return general(ops, "power", [x, y])
 
 
+def _is_normal(x: arb, format: Format) -> bool:
+    """Whether x is 0 or a number of the format that no hardware flushes to 0."""
+    value = float(x.mid())
+    return bool(x == arb(value)) and format.holds(value) and (value == 0 or abs(value) >= 2.0**format.emin)
+
+
 def _converted(ops: BranchingBalls, x: Outcome) -> Outcome:
     if isinstance(x, Special):
         return x
     x = x.folded()
+    if x.radius.is_zero() and not x.specials and _is_normal(x.exact, ops.format):
+        return Rounded(ops, x.exact)  # a number of the format stays itself
     found = ops._round(x.exact, x.radius)
     return ops._settled("round", (x,), Rounded(ops, found.exact, found.radius, found.specials | x.specials))
 
