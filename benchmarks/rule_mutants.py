@@ -2,10 +2,10 @@
 
     python benchmarks/rule_mutants.py [--framework torch] [-d float64] [--only TEXT]… [-o docs/programs]
 
-The right backward of every rule of `wrong_rules` is changed in one place: an operator by another, a factor or a term left
-out, a constant by a relative 2^-20, a function by its neighbour, an axis, a comparison; and the whole by a factor
-1 + 2^-(p − 3). A mutant is noticed where its formula is wrong or undefined, or it raises; a survivor is listed with its
-text: it is equivalent on these operands, or it was missed.
+The right backward of every rule of `wrong_rules` is changed in one place: an operator by another, a factor or a term
+left out, a constant by a relative 2^-20, a function by its neighbour, a number by the next one, a comparison; and the
+whole by a factor 1 + 2^-(p − 3). A mutant is noticed where its formula is wrong or undefined; another may raise. A
+survivor is listed with its text: it is the same on these operands, or it was missed.
 
 Exit status 0; 3 if nothing was asked.
 """
@@ -32,8 +32,10 @@ from gradconform.reference.cases import BadInput
 OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
 }  # fmt: skip
-FUNCTIONS = {"sin": "cos", "cos": "sin", "tanh": "sin", "exp": "expm1", "sigmoid": "tanh", "log": "log1p", "sign": "abs",
-             "sinh": "cosh", "sqrt": "exp", "sum": "mean", "mean": "sum", "total": "mean", "expm1": "exp"}  # fmt: skip
+FUNCTIONS = {
+    "sin": "cos", "cos": "sin", "tanh": "sin", "exp": "expm1", "sigmoid": "tanh", "log": "log1p", "sign": "abs",
+    "sinh": "cosh", "sqrt": "exp", "sum": "mean", "mean": "sum", "total": "mean", "expm1": "exp",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

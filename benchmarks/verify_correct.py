@@ -91,10 +91,17 @@ def programs(frameworks: Sequence[str] = FRAMEWORKS, compiled: bool = False) -> 
 def arguments(of: Correct, dtype: str, seed: int = 0) -> list[Any]:
     if of.framework == "torch":
         return of.program.arguments(dtype, seed)  # type: ignore[no-any-return]
+    return _on_jax(of.program.inputs(dtype, seed))
+
+
+def _on_jax(given: Sequence[Any]) -> list[Any]:
+    import jax
+    import jax.numpy as jnp
+
     from gradconform.adapters.on_jax import pinned
 
     with pinned("cpu"):
-        return of.program.inputs(dtype, seed)  # type: ignore[no-any-return]
+        return list(jax.tree.map(jnp.asarray, list(given)))
 
 
 def asked(of: Correct, dtype: str, given: Sequence[Any] | None = None) -> list[Row]:
@@ -202,13 +209,11 @@ def _jax_arguments(of: Correct, dtype: str, draw: Draw, random: np.random.Genera
     """Of the program's own shapes: each new one would be compiled anew."""
     import jax
 
-    from gradconform.adapters.on_jax import pinned
-
     def other(x: Any) -> Any:
         return _rounded(draw, random, x.shape, dtype).astype(x.dtype) if x.dtype.kind != "i" else x
 
-    with pinned("cpu"), np.errstate(over="ignore", under="ignore"):
-        return tuple(jax.tree.map(other, of.program.inputs(dtype)))
+    with np.errstate(over="ignore", under="ignore"):
+        return tuple(_on_jax(jax.tree.map(other, of.program.inputs(dtype))))
 
 
 def soaked(components: int, seed: int, among: Sequence[Correct], dtypes: Sequence[str], draw: int | None = None,
@@ -293,11 +298,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"\rdraw {one.number}, {one.values}: {r}", flush=True)
     else:
         rows = []
-        for p in among:
-            for dtype in dtypes:
-                if dtype in p.dtypes:
-                    progress(f"{len(rows)} {p.framework} {p.name} {dtype}")
-                    rows += asked(p, dtype)
+        for p, dtype in ((p, d) for d in dtypes for p in among if d in p.dtypes):
+            progress(f"{len(rows)} {p.framework} {p.name} {dtype}")
+            rows += asked(p, dtype)
+            if options.output and len(rows) % 20 == 0:  # as far as it is: a long run may be cut off
+                written(options.output, rows)
         if options.output:
             written(options.output, rows)
         print("\n" + exceptions(rows))

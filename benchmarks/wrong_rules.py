@@ -301,9 +301,9 @@ RULES: tuple[Rule, ...] = (
       "(unslid(g, x, y, 2), kernel_gradient(g, x, y, 2))", "(unslid(g, x, y, 1), kernel_gradient(g, x, y, 2))"),
     R("KernelShift", "kernel's gradient shifted", ((5,), (3,)), "sliding(x, y)",
       "(unslid(g, x, y), kernel_gradient(g, x, y))", "(unslid(g, x, y), kernel_gradient(g, x, y, 1, 1))"),
-    R("MaxPool", "to the wrong index", (V,), "maximum(x[::2], x[1::2])",
+    R("MaxPool", "to the wrong index", ((8,),), "maximum(x[::2], x[1::2])",
       "unpooled(g * largest(x, 0), g * largest(x, 1))", "unpooled(g * largest(x, 1), g * largest(x, 0))"),
-    R("MaxPoolShared", "shared among the window", (V,), "maximum(x[::2], x[1::2])",
+    R("MaxPoolShared", "shared among the window", ((8,),), "maximum(x[::2], x[1::2])",
       "unpooled(g * largest(x, 0), g * largest(x, 1))", "unpooled(g / 2, g / 2)"),
     R("AveragePool", "not divided", (V,), "(x[::2] + x[1::2]) / 2", "unpooled(g / 2, g / 2)", "unpooled(g, g)"),
     # Loops

@@ -86,7 +86,15 @@ class Truth:
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
+        self.astray = self._decided_by_overflow(exact)
         return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
+
+    def _decided_by_overflow(self, exact: Exact) -> bool:
+        """Whether the run chose by an infinity or NaN where there is a number: it is then not the program's branch."""
+        record = self.run.backward
+        shown = {i for s in record.steps for i in s.out.ravel().tolist()}
+        decided = {i for d in record.decisions if d.relation for i in (d.left, d.right) if i in shown}
+        return any(not math.isfinite(record.held[i]) and exact[i].is_finite() for i in decided)
 
     def _accurate(self) -> bool:
         """Whether every number is known to p + 3 bits, or cannot be known better."""
@@ -119,9 +127,9 @@ class Truth:
         if not point.is_finite():
             return ("singular" if self.bits < PRECISION_CAP or point.is_nan() else "unknown"), math.inf
         if not at.is_finite():
-            return "undefined", math.inf
+            return ("unknown" if self.astray else "undefined"), math.inf
         if not truth.overlaps(program):
-            return "wrong", math.inf
+            return ("unknown" if self.astray else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
             return "unknown", known
