@@ -167,6 +167,14 @@ def depth(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def programs(session: nox.Session) -> None:
+    """What verify sees of wrong programs, and that it accuses no correct one: docs/programs (about half an hour)."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    for benchmark in ("wrong_programs", "verify_correct", "rule_mutants"):
+        session.run("python", f"benchmarks/{benchmark}.py", "-o", "docs/programs", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def docs(session: nox.Session) -> None:
     """The documentation site, in report/site; a warning is an error."""
     session.install(*CONSTRAINTS, "-e", ".[torch,jax,docs]")

@@ -15,20 +15,28 @@ from flint import arb
 
 from gradconform.reference.exact import power_of_two, precision, to_float
 from gradconform.reference.formats import Format
-from gradconform.reference.judge import FORMULA, PRECISION_CAP, Candidate, Formula, Judgement, judge, verdict_of
-from gradconform.reference.outcomes import Outcome, _Decisions
+from gradconform.reference.judge import (
+    FORMULA,
+    PRECISION_CAP,
+    Candidate,
+    Formula,
+    Judgement,
+    judge,
+    text_of,
+    ulp_error,
+    verdict_of,
+)
+from gradconform.reference.outcomes import Outcome
 from gradconform.reference.profiles import Profile
-from gradconform.reference.programs.allowance import Allowed
+from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Numbers
 from gradconform.reference.programs.run import Run, Tensor
-from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
+from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums, larger
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
 #: leave less than p + 3.
 FIRST, DECIDED = 160, 40
-#: Ways through a program's overflows that are followed.
-MOST_PATHS = 32
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,15 @@ class Truth:
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
+        self.astray = self._decided_by_overflow(exact)
         return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
+
+    def _decided_by_overflow(self, exact: Exact) -> bool:
+        """Whether the run chose by an infinity or NaN where there is a number: it is then not the program's branch."""
+        record = self.run.backward
+        shown = {i for s in record.steps for i in s.out.ravel().tolist()}
+        decided = {i for d in record.decisions if d.relation for i in (d.left, d.right) if i in shown}
+        return any(not math.isfinite(record.held[i]) and exact[i].is_finite() for i in decided)
 
     def _accurate(self) -> bool:
         """Whether every number is known to p + 3 bits, or cannot be known better."""
@@ -111,16 +127,17 @@ class Truth:
         if not point.is_finite():
             return ("singular" if self.bits < PRECISION_CAP or point.is_nan() else "unknown"), math.inf
         if not at.is_finite():
-            return "undefined", math.inf
+            return ("unknown" if self.astray else "undefined"), math.inf
         if not truth.overlaps(program):
-            return "wrong", math.inf
-        needed = format.precision + 3
-        if self._bits(number, component, at.rad() + point.rad()) < needed:
-            return "unknown", self._bits(number, component, at.rad() + point.rad())
-        known = self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad()))
-        if known < min(needed, DECIDED):
+            return ("unknown" if self.astray else "wrong"), math.inf
+        needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
+        if known < needed:
             return "unknown", known
-        return ("kink" if self.ties and not at.overlaps(point) else "right"), known
+        if not at.overlaps(point):  # the same by another slope of a tie, or by what a literal may have been
+            known = min(known, self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad())))
+            if known < min(needed, DECIDED):
+                return "unknown", known
+        return ("kink" if self.ties and _is_set(truth) else "right"), known
 
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
@@ -129,10 +146,9 @@ def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
     forms = max((len(s.forms) for s in run.backward.steps), default=1) or 1
     candidates = list(_candidates(run, profile, forms, truth.bits))
     for number, argument in enumerate(run.arguments):
-        centres = [_truth(x, argument.format, profile) for x in truth.set[number]] if truth.ties else [
-            _truth(x, argument.format, profile) for x in truth.point[number]]  # fmt: skip
+        sets = [_truth(x, argument.format, profile) for x in (truth.set if truth.ties else truth.point)[number]]
         for route, returned in run.returned.items():
-            yield _judged(run, truth, number, argument, route, returned[number], candidates, centres)
+            yield _judged(run, truth, number, argument, route, returned[number], candidates, sets)
 
 
 def _truth(x: arb, format: Format, profile: Profile) -> Rounded:
@@ -140,9 +156,12 @@ def _truth(x: arb, format: Format, profile: Profile) -> Rounded:
     ops = RoundedBalls(format, profile)
     if not x.is_finite():
         return Rounded(ops, ZERO, ZERO, ANYTHING)
-    if x.rel_accuracy_bits() > 40 or x.rad() == 0:
-        return Rounded(ops, x)
-    return Rounded(ops, x.mid(), ZERO, 0, x.rad())
+    return Rounded(ops, x.mid(), ZERO, 0, x.rad()) if _is_set(x) else Rounded(ops, x)
+
+
+def _is_set(x: arb) -> bool:
+    """Whether these are the slopes of a kink, and no number that is known well."""
+    return x.is_finite() and x.rad() > 0 and x.rel_accuracy_bits() <= 40
 
 
 def _candidates(
@@ -150,7 +169,9 @@ def _candidates(
 ) -> Iterator[tuple[str, list[list[tuple[Outcome, ...]]]]]:
     """What each program may give: 16-bit sums in float32 before any, and each of the kernels' forms."""
     narrow = any(a.format.precision < 24 for a in run.arguments)
-    for sums in ("wide", "any") if narrow else ("any",):
+    wanted = [(ids, a.format) for a, ids in zip(run.arguments, run.results, strict=True)]
+    both: tuple[Sums, ...] = ("wide", "any") if narrow else ("any",)
+    for sums in both:
         for form in range(forms):
             name = (
                 "recorded"
@@ -158,24 +179,7 @@ def _candidates(
                 + (", sums in the dtype" if sums == "any" and narrow else "")
             )
             with precision(bits):
-                yield name, _outcomes(run, profile, sums, form)
-
-
-def _outcomes(run: Run, profile: Profile, sums: str, form: int) -> list[list[tuple[Outcome, ...]]]:
-    """Every path's outcomes, by argument and component; the one without overflow first."""
-    found: list[list[list[Outcome]]] = [[[] for _ in range(a.ids.size)] for a in run.arguments]
-    scripts: list[tuple[int, ...]] = [()]
-    paths = 0
-    while scripts and paths < MOST_PATHS:
-        decisions = _Decisions(scripts.pop())
-        allowed = Allowed(run.backward, profile, decisions, sums, form).evaluate()  # type: ignore[arg-type]
-        for number, (argument, ids) in enumerate(zip(run.arguments, run.results, strict=True)):
-            ops = allowed.arithmetics[argument.format.name]
-            for component, i in enumerate(ids.ravel().tolist()):
-                found[number][component].append(allowed.value(i, ops))
-        scripts += decisions.alternatives()
-        paths += 1
-    return [[tuple(values) for values in of] for of in found]
+                yield name, outcomes_of(run.backward, profile, wanted, sums, form)
 
 
 def _judged(
@@ -186,22 +190,46 @@ def _judged(
     route: str,
     returned: Numbers,
     candidates: Sequence[tuple[str, list[list[tuple[Outcome, ...]]]]],
-    centres: Sequence[Rounded],
+    sets: Sequence[Rounded],
 ) -> Gradient:
     got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
     of = [Candidate(name, outcomes[number]) for name, outcomes in candidates]
     with precision(truth.bits):
-        judgement = judge(got, of, argument.format, centres)
         formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
+        # Within the set of a kink nothing is off: what a program keeps is measured by the slope that it took.
+        centres = [
+            Rounded(s.arithmetic, truth.program_point[number][c]) if formulas[c][0] == "kink" else s
+            for c, s in enumerate(sets)
+        ]
+        judgement = judge(got, of, argument.format, centres)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
     execution = judgement.execution or "within"
-    judgement = replace(
-        judgement,
-        formula=formula,
-        execution=execution,
-        verdict=verdict_of(formula, execution, judgement.accuracy or "certified"),
-    )
+    verdict = verdict_of(formula, execution, judgement.accuracy or "certified")
+    if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
+        verdict = "singular"
+    judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
+    if formulas and formulas[judgement.worst_index][0] == "kink":
+        judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
+    if execution == "within" and formula not in ("right", "kink"):
+        judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
     at = ",".join(str(int(i)) for i in index)
     return Gradient(argument.name, route, judgement, bits, at, truth.ties)
+
+
+def _at(
+    judgement: Judgement, components: Sequence[int], got: Sequence[float], sets: Sequence[Rounded], argument: Tensor
+) -> Judgement:
+    """The judgement, shown at the component that is farthest off of those that the formula is worst at."""
+    errors = {c: ulp_error(got[c], sets[c], argument.format) for c in components}
+    worst = max(errors, key=lambda c: math.inf if math.isnan(errors[c]) else errors[c])
+    finite = math.isfinite(errors[worst])
+    return replace(
+        judgement,
+        worst_index=worst,
+        value=got[worst],
+        truth=text_of(sets[worst]),
+        error_ulp=errors[worst],
+        error_abs=to_float(sets[worst].distance(got[worst])) if finite else math.inf,
+    )

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gradconform.reference.exact import precision
+from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import decision
+from gradconform.reference.outcomes import Outcome
 from gradconform.reference.profiles import Profile
-from gradconform.reference.programs.allowance import Allowed
+from gradconform.reference.programs.allowance import Allowed, outcomes_of
 from gradconform.reference.programs.exact import holds
 from gradconform.reference.programs.record import Ids, Numbers, Record
 from gradconform.reference.programs.run import Replay, Run
@@ -70,17 +72,17 @@ def _differs(
     record: Record, given: dict[int, float], ids: Sequence[Ids], got: Sequence[Numbers], profile: Profile
 ) -> bool:
     """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels."""
+    if any(of.shape != np.shape(numbers) for of, numbers in zip(ids, got, strict=True)):
+        return True
     forms = max((len(s.forms) for s in record.steps), default=1) or 1
-    return all(_outside(Allowed(record, profile, given=given, form=f).evaluate(), ids, got) for f in range(forms))
+    wanted = [(of, FORMATS["float64"]) for of in ids]
+    return all(_outside(outcomes_of(record, profile, wanted, form=f, given=given), got) for f in range(forms))
 
 
-def _outside(allowed: Allowed, ids: Sequence[Ids], got: Sequence[Numbers]) -> bool:
-    ops = allowed.arithmetics["float64"]
-    for of, numbers in zip(ids, got, strict=True):
-        if of.shape != np.shape(numbers):
-            return True
-        for i, x in zip(of.ravel().tolist(), np.asarray(numbers, dtype=np.float64).ravel().tolist(), strict=True):
-            # Of an overflow one path was followed, the one without: that another gives infinities tells nothing.
-            if math.isfinite(x) and decision(x, (allowed.value(i, ops),)) == "outside":
+def _outside(outcomes: Sequence[Sequence[tuple[Outcome, ...]]], got: Sequence[Numbers]) -> bool:
+    for of, numbers in zip(outcomes, got, strict=True):
+        for known, x in zip(of, np.asarray(numbers, dtype=np.float64).ravel().tolist(), strict=True):
+            # Paths through overflows that were not followed may give infinities: those tell nothing.
+            if math.isfinite(x) and decision(x, known) == "outside":
                 return True
     return False

@@ -263,7 +263,11 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
         if (rule.name, rule.line) in seen:
             continue
         seen.add((rule.name, rule.line))
-        alone = list(gradients(rule.alone(), profile))
+        try:
+            alone = list(gradients(rule.alone(), profile))
+        except Exception as error:  # what a framework raises for a rule outside of its program: it stays a suspect
+            yield f"{rule.name} ({rule.line}): its rule could not be run alone: {type(error).__name__}"
+            continue
         wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
         for g in wrong[:1]:
             yield f"{rule.name} ({rule.line}): its rule is {g.judgement.formula} by {g.argument}"

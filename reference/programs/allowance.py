@@ -7,6 +7,7 @@ overflow the run splits in two, as in `outcomes`: a program gives the infinities
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -19,7 +20,7 @@ from gradconform.reference.outcomes import BranchingBalls, Outcome, Special, _De
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.exact import pairs, rows
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
-from gradconform.reference.programs.record import STOPPED, Decision, Record, Step
+from gradconform.reference.programs.record import STOPPED, Decision, Ids, Record, Step
 from gradconform.reference.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums, larger
 
 
@@ -248,10 +249,18 @@ def _power(ops: BranchingBalls, x: Outcome, y: Outcome) -> Outcome:
     return general(ops, "power", [x, y])
 
 
+def _is_normal(x: arb, format: Format) -> bool:
+    """Whether x is 0 or a number of the format that no hardware flushes to 0."""
+    value = float(x.mid())
+    return bool(x == arb(value)) and format.holds(value) and (value == 0 or abs(value) >= 2.0**format.emin)
+
+
 def _converted(ops: BranchingBalls, x: Outcome) -> Outcome:
     if isinstance(x, Special):
         return x
     x = x.folded()
+    if x.radius.is_zero() and not x.specials and _is_normal(x.exact, ops.format):
+        return Rounded(ops, x.exact)  # a number of the format stays itself
     found = ops._round(x.exact, x.radius)
     return ops._settled("round", (x,), Rounded(ops, found.exact, found.radius, found.specials | x.specials))
 
@@ -319,3 +328,40 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outc
 
 
 __all__ = ["Allowed", "Format", "general", "larger", "with_table"]
+
+
+#: Ways through a program's overflows that are followed.
+MOST_WAYS = 32
+
+
+def outcomes_of(
+    record: Record,
+    profile: Profile,
+    wanted: Sequence[tuple[Ids, Format]],
+    sums: Sums = "any",
+    form: int = 0,
+    given: Mapping[int, float] | None = None,
+) -> list[list[tuple[Outcome, ...]]]:
+    """What a program may give for the numbers that are wanted, in their formats: of every way through its overflows.
+
+    The way without overflow comes first, then those that differ from it in one decision, and so on. Of a program with
+    more ways than are followed, one more outcome of which nothing is known.
+    """
+    found: list[list[list[Outcome]]] = [[[] for _ in range(ids.size)] for ids, _ in wanted]
+    scripts: deque[tuple[int, ...]] = deque([()])
+    for _ in range(MOST_WAYS):
+        decisions = _Decisions(scripts.popleft())
+        allowed = Allowed(record, profile, decisions, sums, form, given).evaluate()
+        for of, (ids, format) in zip(found, wanted, strict=True):
+            ops = allowed.arithmetics[format.name]
+            for component, i in zip(of, ids.ravel().tolist(), strict=True):
+                component.append(allowed.value(i, ops))
+        scripts += decisions.alternatives()
+        if not scripts:
+            break
+    if scripts:
+        for of, (_, format) in zip(found, wanted, strict=True):
+            nothing = Rounded(RoundedBalls(format, profile), ZERO, ZERO, ANYTHING | OVERFLOWED)
+            for component in of:
+                component.append(nothing)
+    return [[tuple(outcomes) for outcomes in of] for of in found]

@@ -1,0 +1,130 @@
+"""Small instances of the benchmarks of programs: what they count, and that they see what they are for."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests_support import BENCHMARKS, benchmark
+
+sys.path.insert(0, str(BENCHMARKS))
+
+correct = benchmark("verify_correct")
+wrong_rules = benchmark("wrong_rules")
+wrong_torch = benchmark("wrong_torch")
+wrong = benchmark("wrong_programs")
+rule_mutants = benchmark("rule_mutants")
+
+SUBJECTS = {s.name: s for s in wrong_torch.SUBJECTS}
+RULES = {r.name: r for r in wrong_rules.RULES}
+RUNNING = {p.name: p for p in correct.programs(["torch"])}
+
+
+@pytest.mark.parametrize("name", ["Square", "Clipped", "Relu", "BiasAxis", "LayerNorm", "Recurrence", "SecondRule"])
+def test_a_wrong_rule_is_caught_and_named_and_its_right_counterpart_is_not_accused(name: str) -> None:
+    row = wrong.asked(SUBJECTS[name], "float32", others=False)
+    assert (row.verify, row.culprit, row.right) == ("caught", "named", "conforms")
+    assert not wrong.accused(row)
+
+
+def test_a_rule_that_clips_its_adjoint_is_missed_by_gradcheck() -> None:
+    row = wrong.asked(SUBJECTS["Clipped"], "float64")
+    assert (row.verify, row.gradcheck, row.gradcheck_fast) == ("caught", "missed", "missed")
+    assert wrong.asked(SUBJECTS["Cosine"], "float32").gradcheck == "rejects both"
+
+
+def test_a_rule_with_a_state_leaves_its_record() -> None:
+    assert wrong.asked(SUBJECTS["Counting"], "float64", others=False).verify == "undecided"
+
+
+def test_a_right_program_that_is_accused_is_counted() -> None:
+    subject = SUBJECTS["Square"]
+    row = wrong.asked(replace(subject, right=subject.wrong), "float64", others=False)
+    assert wrong.accused(row)
+    assert row.verify == "rejects both"
+    assert "Square" in "\n".join(wrong.misses([row]))
+    assert "| 1 " in wrong.totals([row]).splitlines()[-1]
+
+
+def test_a_program_that_is_missed_is_listed_with_the_bits_that_it_keeps() -> None:
+    row = wrong.asked(SUBJECTS["NarrowHalf"], "float64", others=False)
+    assert wrong.misses([row]) == ["torch NarrowHalf (half precision inside), float64: missed, 9 bits certified"]
+
+
+def test_every_wrong_rule_of_the_table_is_of_another_text_than_the_right_one() -> None:
+    assert len({r.name for r in wrong_rules.RULES}) == len(wrong_rules.RULES) > 100
+    assert all(r.right != r.wrong for r in wrong_rules.RULES)
+
+
+def test_the_least_factor_that_is_seen_is_that_of_the_dtypes_last_bits() -> None:
+    found = wrong.least("torch", "float64", others=False)
+    assert found.verify in (51, 52)
+
+
+def test_the_tables_of_wrong_programs_are_written(tmp_path: Path) -> None:
+    rows = [wrong.asked(SUBJECTS[n], "float32", others=False) for n in ("Square", "Product")]
+    wrong.written(tmp_path, rows, [wrong.Least("torch", "float32", 23)])
+    assert (tmp_path / "wrong.csv").read_text().count("\n") == 3
+    assert "Square" in (tmp_path / "wrong.md").read_text()
+    assert "| torch" in (tmp_path / "smallest.md").read_text()
+
+
+def test_the_mutants_of_a_rule_are_changed_in_one_place_each_and_are_noticed() -> None:
+    found = list(rule_mutants.mutants(RULES["Cosine"], 53))
+    assert {m.text for m in found} == {
+        "g * sin(x)", "-g / sin(x)", "-g", "sin(x)", "-g * cos(x)", "(-g * sin(x)) * (1 + 2.0**-50)",
+    }  # fmt: skip
+    assert {rule_mutants.said(m, "torch", "float64") for m in found} == {"noticed"}
+
+
+def test_a_mutant_that_is_the_same_on_its_operands_survives() -> None:
+    mutant = rule_mutants.Mutant(RULES["Modulus"], "g / sign(x)", "operator")
+    assert rule_mutants.said(mutant, "torch", "float64") == "conforms"
+
+
+def test_a_correct_program_has_a_row_for_each_route_with_its_answers() -> None:
+    (row,) = correct.asked(RUNNING["rotary"], "bfloat16")
+    assert (row.verdict, row.formula, row.execution, row.components) == ("conforms", "right", "within", 18)
+    routes = [r for p in correct.programs(["jax"]) if p.name == "polynomial" for r in correct.asked(p, "float32")]
+    assert [(r.route, r.verdict) for r in routes] == [("eager", "conforms"), ("jit", "conforms")]
+
+
+def test_a_program_that_is_not_captured_says_why() -> None:
+    def unknown(x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.eigvalsh(x @ x.T)
+
+    program = replace(RUNNING["matrix exponential"].program, name="eigenvalues", f=unknown)
+    (row,) = correct.asked(replace(RUNNING["matrix exponential"], program=program), "float64")
+    assert row.verdict == "not captured"
+    assert "eigh" in row.why
+    assert row.why in correct.exceptions([row])
+
+
+def test_a_soak_draws_the_same_program_for_the_same_number_and_judges_so_many_components() -> None:
+    among = [RUNNING[n] for n in ("softmax by hand", "cumprod", "where")]
+    found = list(correct.soaked(60, 0, among, ("float32",)))
+    assert sum(r.components for _, rows in found for r in rows) >= 60
+    assert not [r for _, rows in found for r in rows if r.verdict in ("deviates", "undecided")]
+    (again,) = correct.soaked(1, 0, among, ("float32",), draw=found[-1][0].number)
+    assert again[1] == found[-1][1]
+
+
+def test_a_soak_finds_a_program_that_is_wrong_at_zeros_only() -> None:
+    class Zeros(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x)
+            return x * x + x
+
+        @staticmethod
+        def backward(ctx: torch.autograd.Function, g: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            (x,) = ctx.saved_tensors
+            return g * (2 * x + 1) * (x != 0)
+
+    program = replace(RUNNING["where"].program, f=lambda x: Zeros.apply(x))
+    found = list(correct.soaked(150, 0, [replace(RUNNING["where"], program=program)], ("float64",)))
+    assert {one.values for one, rows in found if rows[0].verdict == "deviates"} <= {"zeros", "ties"}
+    assert any(rows[0].verdict == "deviates" for _, rows in found)

@@ -1,0 +1,72 @@
+"""`verify` at the edges of a format and of its records: overflow, ties, literals, and what it shows of a wrong formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import gradconform as gc
+from gradconform.conformance.verify import Report
+
+
+def of(f: Callable[..., Any], *numbers: float, dtype: torch.dtype = torch.float32) -> Report:
+    return gc.verify(f, torch.tensor(numbers, dtype=dtype))
+
+
+def custom(backward: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """x² with this rule."""
+
+    class Rule(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+            return backward(g, ctx.saved_tensors[0])
+
+    return lambda x: Rule.apply(x)  # type: ignore[no-any-return]
+
+
+def test_a_nan_of_several_overflows_is_of_the_program_and_no_deviation() -> None:
+    report = of(lambda x: F.gelu(x, approximate="tanh"), 1e230, -3e191, 2e178, dtype=torch.float64)
+    assert (report.verdict, report.formula, report.execution) == ("out of range", "right", "overflow")
+    assert report.complete
+
+
+def test_a_program_that_overflows_where_it_is_run_again_has_not_left_its_record() -> None:
+    report = of(lambda x: x * x, 3e30, -2e35, dtype=torch.bfloat16)
+    assert report.complete
+    assert report.verdict == "conforms"
+
+
+def test_a_wrong_rule_is_wrong_among_overflows_too() -> None:
+    report = of(custom(lambda g, x: g * x), 3e30, -2e35)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+
+
+def test_a_branch_that_a_nan_took_proves_no_formula_wrong() -> None:
+    report = of(lambda x: (x[:1] * 1e10 - x[1:] * 1e10).clamp(min=0.0), 3e38, 2e38)
+    assert report.formula == "unknown"
+    assert report.verdict != "deviates"
+
+
+def test_the_component_that_is_shown_is_the_one_whose_formula_is_wrong() -> None:
+    report = of(custom(lambda g, x: 2 * g * x * torch.tensor([1.0, 1.0, 1.5])), 0.3, 0.7, 1.1)
+    (gradient,) = report.gradients
+    assert gradient.judgement.formula == "wrong"
+    assert gradient.index == "2"
+    assert gradient.judgement.value == pytest.approx(1.5 * float(gradient.judgement.truth or "nan"))
+
+
+def test_a_literal_is_no_reason_to_know_less_where_both_programs_agree_at_it() -> None:
+    # Half an ulp of π in the one and the other, apart, would be a relative 2^-3 of their difference.
+    report = of(lambda x: torch.sin(3.141592653589793 * x) / x - 3.141592653589793 * x.cos(), 2.0**-24,
+                dtype=torch.float64)  # fmt: skip
+    assert report.formula == "right"
