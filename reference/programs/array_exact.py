@@ -16,7 +16,7 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decision, Ids, Record, Step, every
-from gradconform.reference.programs.views import reading, repeated, without_repeats
+from gradconform.reference.programs.views import place, reading, repeated, without_repeats
 from gradconform.reference.programs.words import WORD_OPERATIONS, Words
 
 #: Two radii: on the numbers held, and over literals and ties too.
@@ -41,12 +41,9 @@ class Columns:
         return Words(DoubleArray(x.mid.hi.ravel(), x.mid.lo.ravel()), x.radius.reshape(LEVELS, -1))
 
     def put(self, ids: Ids, x: Words) -> None:
-        flat = ids.ravel()
-        where: Any = flat
-        if flat.size and flat[-1] - flat[0] == flat.size - 1:  # new ids are consecutive
-            where = slice(int(flat[0]), int(flat[-1]) + 1)
-        self.hi[where] = np.broadcast_to(x.mid.hi, ids.shape).ravel() if x.shape != flat.shape else x.mid.hi
-        self.lo[where] = np.broadcast_to(x.mid.lo, ids.shape).ravel() if x.shape != flat.shape else x.mid.lo
+        where, row = place(ids), (ids.size,)
+        self.hi[where] = np.broadcast_to(x.mid.hi, ids.shape).ravel() if x.shape != row else x.mid.hi
+        self.lo[where] = np.broadcast_to(x.mid.lo, ids.shape).ravel() if x.shape != row else x.mid.lo
         radius = x.radius if x.radius.ndim == 2 else x.radius.reshape(x.radius.shape[0], -1)
         self.radius[:, where] = radius
 

@@ -61,6 +61,14 @@ def _read(ids: Ids, flat: Ids, viewed: Ids) -> Reading:
     return Reading(ids, flat, strides, offset, int(flat[0]) if consecutive else None)
 
 
+def place(ids: Ids) -> Any:
+    """Where the results of a step lie in a column: a slice where the ids are consecutive, as new ones are."""
+    flat = ids.ravel()
+    if flat.size and flat[-1] - flat[0] == flat.size - 1 and bool((np.diff(flat) == 1).all()):
+        return slice(int(flat[0]), int(flat[-1]) + 1)
+    return flat
+
+
 def repeated(x: Column, lead: int = 0) -> tuple[int, ...]:
     """The axes, after the `lead` first, along which a view repeats its memory."""
     return tuple(a for a, (n, s) in enumerate(zip(x.shape[lead:], x.strides[lead:], strict=True)) if s == 0 and n > 1)
