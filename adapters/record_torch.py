@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +16,18 @@ from torch.utils import _pytree as pytree
 
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
-from gradconform.adapters.recording.torch_memory import NotRecorded, format_of, numbers, real
+from gradconform.adapters.recording.torch_memory import FORMAT, NotRecorded, format_of, numbers, real
 from gradconform.adapters.recording.torch_mode import Program, Recorder
 from gradconform.adapters.recording.torch_rules import RULES
+from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
 from gradconform.reference.programs.run import Replay, Rule, Run
 from gradconform.reference.programs.run import Tensor as Argument
 
 Function = Callable[..., Any]
+
+#: What the profiles call this framework.
+FRAMEWORK = "torch"
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class _Asked:
             leaves[i] = x
         with torch.enable_grad():
             found = self.f(*pytree.tree_unflatten(leaves, self.spec))
-        return [y for y in pytree.tree_leaves(found) if real(y) or (isinstance(y, Tensor) and y.is_complex())]
+        return [y for y in pytree.tree_leaves(found) if real(y) or isinstance(y, Tensor) and y.is_complex()]
 
 
 def record(
@@ -58,7 +63,8 @@ def record(
     *,
     wrt: Sequence[int | str] | None = None,
     names: Sequence[str] | None = None,
-    cotangents: Sequence[Any] | None = None,
+    dtype: str | None = None,
+    cotangents: Any = None,
     seed: int = 0,
     routes: Sequence[str] = ("eager",),
     definitions: Mapping[str, Program] | None = None,
@@ -66,14 +72,20 @@ def record(
 ) -> Run:
     """One run of f(*args) and of its backward pass.
 
-    `args` are tensors, or containers of them; a gradient is asked for every floating-point tensor among them, or for
-    those that `wrt` names or numbers. `names` are the arguments' names, in the order of the tensors. `cotangents` are the
-    outputs' adjoints; without them they are drawn from `seed`, with full significands. `definitions` say what operations
-    stand for that the recorder does not know: a function of the same arguments, by "namespace::name".
+    `args` are tensors, or containers of them, in `dtype` where that is given; the parameters of an f that is a module
+    are arguments too. A gradient is asked for those tensors that `wrt` names or numbers, else for those that require
+    one, else for all floating-point tensors. `names` are the arguments' names, in the order of the tensors.
+    `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
+    `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
+    "namespace::name". Routes are "eager" and "compile".
 
-    Raises NotRecorded where the program does what has no definition.
+    Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
+    floating-point tensor, and for an f that raises or returns none.
     """
-    asked = _asked(f, args, wrt, names)
+    if isinstance(f, nn.Module):
+        f, parameters = module_function(f if dtype is None else copy.deepcopy(f).to(_dtype(dtype)))
+        args = (parameters, *args)
+    asked = _asked(f, args, wrt, names, dtype)
     state = _RandomState()
     recorder = Recorder(RULES, definitions)
     rules: list[Rule] = []
@@ -94,7 +106,7 @@ def record(
             state.restore()
             returned[route] = _again(asked, _compiled(f, route), tensors, adjoints)[1]
     return Run(
-        name=getattr(f, "__name__", type(f).__name__),
+        name=_called(f),
         forward=recorder.record.until(steps),
         arguments=tuple(Argument(n, i, format_of(x)) for n, i, x in zip(asked.names, given, tensors, strict=True)),
         outputs=out_ids,
@@ -115,7 +127,7 @@ def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
 
     Its buffers are copied for every call, so that running it leaves the module as it was.
     """
-    parameters = {name: p.detach() for name, p in module.named_parameters()}
+    parameters = {name: p.detach().requires_grad_(p.requires_grad) for name, p in module.named_parameters()}
 
     def call(parameters: Mapping[str, Tensor], *inputs: Any) -> Any:
         buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
@@ -125,33 +137,51 @@ def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
     return call, parameters
 
 
+def _called(f: Function) -> str:
+    """The function's name; a custom rule's, of its `apply`."""
+    of = getattr(f, "__self__", None)
+    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
+
+
 # Arguments ------------------------------------------------------------------------------------------------------------
 
 
-def _asked(f: Function, args: Sequence[Any], wrt: Sequence[int | str] | None, names: Sequence[str] | None) -> _Asked:
+def _asked(
+    f: Function,
+    args: Sequence[Any],
+    wrt: Sequence[int | str] | None,
+    names: Sequence[str] | None,
+    dtype: str | None,
+) -> _Asked:
     if isinstance(args, Tensor) or not isinstance(args, Sequence):
-        raise TypeError(f"args: got {type(args).__name__}; expected the list of f's arguments: args=[x]")
+        raise BadInput(f"args: got {type(args).__name__}; expected the list of f's arguments: args=[x]")
     paths, spec = pytree.tree_flatten_with_path(tuple(args))
-    leaves = tuple(leaf for _, leaf in paths)
+    leaves = tuple(leaf.to(_dtype(dtype)) if dtype and real(leaf) else leaf for _, leaf in paths)
     numbered = [i for i, x in enumerate(leaves) if real(x)]
     called = list(names) if names is not None else [_path(f, paths[i][0]) for i in numbered]
     if len(called) != len(numbered):
-        raise ValueError(
-            f"names: got {len(called)} names; expected {len(numbered)}, one for each floating-point tensor"
-        )
-    chosen = range(len(numbered)) if wrt is None else [_which(w, called) for w in wrt]
+        raise BadInput(f"names: got {len(called)}; expected {len(numbered)}, one for each floating-point tensor")
+    requiring = [n for n, i in enumerate(numbered) if paths[i][1].requires_grad]
+    chosen = [_which(w, called) for w in wrt] if wrt is not None else requiring or list(range(len(numbered)))
     if not chosen:
-        raise ValueError("args: no floating-point tensor among them; nothing can be differentiated")
+        raise BadInput("arguments: no floating-point tensor among them; expected at least one to differentiate by")
     return _Asked(f, leaves, spec, tuple(numbered[i] for i in chosen), tuple(called[i] for i in chosen))
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = {f.name: d for d, f in FORMAT.items()}
+    if name not in found:
+        raise BadInput(f"dtype: got {name!r}; expected one of {', '.join(found)}")
+    return found[name]
 
 
 def _which(wanted: int | str, names: Sequence[str]) -> int:
     if isinstance(wanted, str):
         if wanted not in names:
-            raise ValueError(f"wrt: no argument is called {wanted!r}; there are {', '.join(names)}")
+            raise BadInput(f"wrt: no argument is called {wanted!r}; there are {', '.join(names)}")
         return names.index(wanted)
     if not -len(names) <= wanted < len(names):
-        raise ValueError(f"wrt: got {wanted}; expected a number below {len(names)}")
+        raise BadInput(f"wrt: got {wanted}; expected a number below {len(names)}")
     return wanted % len(names)
 
 
@@ -189,12 +219,17 @@ def _number(gradient: Tensor | None, of: Tensor) -> Numbers:
 
 
 def _forward(recorder: Recorder, asked: _Asked, tensors: Sequence[Tensor]) -> list[Tensor]:
-    with recorder:
-        outputs = asked.call(tensors)
+    try:
+        with recorder:
+            outputs = asked.call(tensors)
+    except (NotRecorded, BadInput):
+        raise
+    except Exception as error:
+        raise BadInput(f"f raised {type(error).__name__}: {said(error)}") from error
     for y in outputs:
         format_of(y)
     if not outputs:
-        raise NotRecorded("f returned no floating-point tensor: there is nothing to differentiate")
+        raise BadInput("f returned no floating-point tensor; expected one or more to differentiate")
     return outputs
 
 
@@ -205,7 +240,9 @@ def _backward(
         return _gradients(outputs, tensors, adjoints)
 
 
-def _gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor | None]:
+def _gradients(
+    outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
+) -> list[Tensor | None]:
     """The gradients; None where nothing depends on an argument."""
     live = [(y, c) for y, c in zip(outputs, adjoints, strict=True) if y.requires_grad]
     if not live:
@@ -225,7 +262,7 @@ def _again(
 
 def _compiled(f: Function, route: str) -> Function:
     if route != "compile":
-        raise ValueError(f"routes: got {route!r}; expected 'eager' or 'compile'")
+        raise BadInput(f"routes: got {route!r}; expected 'eager' or 'compile'")
     return torch.compile(f)  # type: ignore[no-any-return]
 
 
@@ -257,16 +294,17 @@ def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
 # Cotangents -----------------------------------------------------------------------------------------------------------
 
 
-def _cotangents(outputs: Sequence[Tensor], given: Sequence[Any] | None, seed: int) -> list[Tensor]:
+def _cotangents(outputs: Sequence[Tensor], cotangents: Any, seed: int) -> list[Tensor]:
     drawn = np.random.default_rng(seed)
-    if given is None:
+    if cotangents is None:
         return [torch.from_numpy(_significands(tuple(y.shape), drawn)).to(y.detach()) for y in outputs]
+    given = pytree.tree_leaves(cotangents)
     if len(given) != len(outputs):
-        raise ValueError(f"cotangents: got {len(given)}; expected {len(outputs)}, one for each output")
+        raise BadInput(f"cotangents: got {len(given)}; expected {len(outputs)}, one for each output")
     found = [torch.as_tensor(c).to(y.detach()).clone() for c, y in zip(given, outputs, strict=True)]
     for c, y in zip(found, outputs, strict=True):
         if c.shape != y.shape:
-            raise ValueError(f"cotangents: got the shape {tuple(c.shape)}; expected the output's, {tuple(y.shape)}")
+            raise BadInput(f"cotangents: got the shape {tuple(c.shape)}; expected the output's, {tuple(y.shape)}")
     return found
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradconform.adapters.jax_literals import x64
 from gradconform.adapters.record_jax import record
@@ -28,4 +30,27 @@ def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[.
         return f, tuple(jax.tree.map(cast, tuple(args)))
 
 
-__all__ = ["FRAMEWORK", "prepared", "record"]
+def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
+    """The gradient of f as a function of the same arguments, which can be differentiated once more.
+
+    Of an f with several numbers in its result, that of their sum with random weights, which are the same every time.
+    """
+
+    @wraps(f)
+    def gradient(*args: Any) -> list[Any]:
+        outputs, pull = jax.vjp(f, *args)
+        drawn = np.random.default_rng([seed, 2])
+
+        def weight(y: Any) -> Any:
+            if not jnp.issubdtype(y.dtype, jnp.floating):
+                return np.zeros(y.shape, jax.dtypes.float0)
+            return jnp.asarray(drawn.uniform(0.5, 2.0, y.shape), y.dtype)
+
+        found = jax.tree.leaves(pull(jax.tree.map(weight, outputs)))
+        return [g for g in found if g.dtype != jax.dtypes.float0]
+
+    gradient.__name__ = f"the gradient of {getattr(f, '__name__', type(f).__name__)}"
+    return gradient
+
+
+__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record"]

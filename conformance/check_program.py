@@ -43,6 +43,8 @@ class Gradient:
     #: Where the worst component is, as text; empty for a number.
     index: str = ""
     ties: int = 0
+    #: Of which row of the Jacobian, or of which function, where a report is about several; as text.
+    of: str = ""
 
 
 class Truth:

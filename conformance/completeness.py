@@ -68,7 +68,12 @@ def _other_branch(record: Record, given: dict[int, float], profile: Profile) -> 
 def _differs(
     record: Record, given: dict[int, float], ids: Sequence[Ids], got: Sequence[Numbers], profile: Profile
 ) -> bool:
-    allowed = Allowed(record, profile, given=given).evaluate()
+    """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels."""
+    forms = max((len(s.forms) for s in record.steps), default=1) or 1
+    return all(_outside(Allowed(record, profile, given=given, form=f).evaluate(), ids, got) for f in range(forms))
+
+
+def _outside(allowed: Allowed, ids: Sequence[Ids], got: Sequence[Numbers]) -> bool:
     ops = allowed.arithmetics["float64"]
     for of, numbers in zip(ids, got, strict=True):
         if of.shape != np.shape(numbers):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
@@ -118,6 +118,9 @@ def verify(
     dtype: str | None = None,
     cotangent: Any = None,
     routes: Sequence[str] | None = None,
+    order: int = 1,
+    rows: str | None = None,
+    forms: Mapping[str, Any] | None = None,
     accept: str | Iterable[str] = (),
     profile: str = "opencl",
     seed: int = 0,
@@ -129,6 +132,9 @@ def verify(
     floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first.
     `cotangent` is what the outputs' adjoints are, random numbers by default, where the output is no scalar. `routes`
     are "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true besides `conforms`.
+    `order=2` verifies the gradient's own gradient as well. `rows="all"` verifies every row of the Jacobian, one number
+    of the result at a time. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of
+    the same arguments for each "namespace::name".
 
     Raises BadInput for arguments without a floating-point number, and for an f that raises or whose output is none.
 
@@ -144,17 +150,61 @@ def verify(
             raise unknown("accepted verdict", word, ACCEPTED)
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
+    if order not in (1, 2):
+        raise BadInput(f"order is {order!r}; expected 1 or 2")
+    if rows not in (None, "all"):
+        raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
     recorder = import_module(RECORDERS[_framework(f, args)])
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name)
-    asked = tuple(routes or ("eager",))
+    options: dict[str, Any] = {"wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed}
+    if forms:
+        options["definitions"] = forms
+    runs = [_recorded(recorder, function, given, cotangent, options)]
+    if rows == "all":
+        runs = [_recorded(recorder, function, given, basis, options) for basis in _rows_of(runs[0])]
+    if order == 2:
+        runs.append(_recorded(recorder, recorder.gradient_of(function, seed), given, None, options))
+    constants = profile_of(profile, recorder.FRAMEWORK)
+    found = [report_of(run, constants, accepted) for run in runs]
+    return found[0] if len(found) == 1 else joined(found)
+
+
+def _recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, options: Mapping[str, Any]) -> Run:
     try:
-        run = recorder.record(function, given, wrt=wrt, cotangents=cotangent, routes=asked, seed=seed)
+        return recorder.record(f, args, cotangents=cotangent, **options)  # type: ignore[no-any-return]
+    except BadInput:
+        raise
     except NotRecorded as error:
         raise BadInput(f"not recorded: {error}") from error
     except Exception as error:
-        name = getattr(function, "__name__", type(function).__name__)
+        name = getattr(f, "__name__", type(f).__name__)
         raise BadInput(f"{name} cannot be verified here: {type(error).__name__}: {error}") from error
-    return report_of(run, profile_of(profile, recorder.FRAMEWORK), accepted)
+
+
+def _rows_of(run: Run) -> Iterator[list[Any]]:
+    """One cotangent for each number of the result: 1 there, 0 elsewhere."""
+    for number, output in enumerate(run.outputs):
+        for index in np.ndindex(output.shape):
+            basis = [np.zeros(o.shape) for o in run.outputs]
+            basis[number][index] = 1.0
+            yield basis
+
+
+def joined(reports: Sequence[Report]) -> Report:
+    """Several reports about one function as one: rows of its Jacobian, or its gradient and the gradient's."""
+    first = reports[0].name
+    of_first = sum(r.name == first for r in reports)
+    named = []
+    for row, report in enumerate(reports):
+        where = f", of {report.name}" if report.name != first else f", row {row}" if of_first > 1 else ""
+        named += [replace(g, of=where) for g in report.gradients]
+    return replace(
+        reports[0],
+        gradients=tuple(named),
+        culprits=tuple(dict.fromkeys(c for r in reports for c in r.culprits)),
+        missing=tuple(dict.fromkeys(m for r in reports for m in r.missing)),
+        notes=tuple(dict.fromkeys(n for r in reports for n in r.notes)),
+    )
 
 
 def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
@@ -225,8 +275,8 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
 def _row(g: Gradient) -> dict[str, Any]:
     j = g.judgement
     return {
-        "argument": g.argument, "route": g.route, "verdict": j.verdict, "formula": j.formula, "execution": j.execution,
-        "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp, "share": j.share,
+        "argument": g.argument + g.of, "route": g.route, "verdict": j.verdict, "formula": j.formula,
+        "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp, "share": j.share,
         "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,
     }  # fmt: skip
 
@@ -234,7 +284,7 @@ def _row(g: Gradient) -> dict[str, Any]:
 def _said_of(g: Gradient) -> str:
     j = g.judgement
     at = f"{g.argument}[{g.index}]" if g.index else g.argument
-    text = f"∂/∂{at} ({g.route}): {j.verdict}; formula {j.formula}, execution {j.execution}"
+    text = f"∂/∂{at}{g.of} ({g.route}): {j.verdict}; formula {j.formula}, execution {j.execution}"
     if j.accuracy:
         bits = (
             "" if j.certified_bits is None or not math.isfinite(j.certified_bits) else f" {j.certified_bits:.1f} bits"

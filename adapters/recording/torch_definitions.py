@@ -163,6 +163,54 @@ def _huber_backward(g: Tensor, x: Tensor, t: Tensor, reduction: int, delta: floa
     return torch.where(off < -delta, -by * delta, inner).to(x.dtype)
 
 
+def _log_softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
+    most = x.amax(dim, keepdim=True)
+    total = torch.exp(wide(x) - wide(most)).sum(dim, keepdim=True).to(x.dtype)
+    log = torch.log(wide(total)).to(x.dtype)
+    return (wide(x) - wide(most) - wide(log)).to(x.dtype)
+
+
+def _layer_norm_backward(
+    g: Tensor, x: Tensor, shape: list[int], mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None,
+    wanted: list[bool],
+) -> list[Tensor | None]:  # fmt: skip
+    dtype, dims = x.dtype, list(range(x.ndim - len(shape), x.ndim))
+    g, x, mean, rstd = wide(g), wide(x), wide(mean), wide(rstd)
+    scaled = g if weight is None else g * wide(weight)
+    share = 1.0 / math.prod(shape)
+    by_x, by_one = (scaled * x).sum(dims, keepdim=True), scaled.sum(dims, keepdim=True)
+    slope = (by_one * mean - by_x) * rstd * rstd * rstd * share
+    offset = -slope * mean - by_one * rstd * share
+    found = (rstd * scaled + slope * x + offset).to(dtype) if wanted[0] else None
+    outer = list(range(x.ndim - len(shape)))
+    # The rows are added up in the dtype itself.
+    by_weight = (g * (rstd * x - rstd * mean)).to(dtype).sum(outer) if wanted[1] else None
+    return [found, by_weight, g.to(dtype).sum(outer) if wanted[2] else None]
+
+
+def _batch_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scale and offset of a channel, from the mean and the deviation as they are given out."""
+    dims, shape = [d for d in range(x.ndim) if d != 1], [1, -1, *[1] * (x.ndim - 2)]
+    mean, deviation = wide(x).mean(dims), (_var(wide(x), dims, False) + eps).rsqrt()
+    mean, deviation = mean.to(x.dtype), deviation.to(x.dtype)
+    scale = wide(deviation) if weight is None else wide(deviation) * wide(weight)
+    offset = -wide(mean) * scale if bias is None else wide(bias) - wide(mean) * scale
+    return (wide(x) * scale.reshape(shape) + offset.reshape(shape)).to(x.dtype), mean, deviation
+
+
+def _batch_norm_legit(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    training, momentum, eps = rest[-3:]
+    return _batch_norm(x, weight, bias, training, momentum, eps)
+
+
+def _xlogy(x: Tensor, y: Tensor) -> Tensor:
+    return torch.where(x == 0, torch.zeros((), dtype=x.dtype), x * torch.log(y))
+
+
 DEFINITIONS: Mapping[str, Program] = {
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
@@ -180,7 +228,12 @@ DEFINITIONS: Mapping[str, Program] = {
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward"})
 
-FORMS: Mapping[str, Sequence[tuple[str, Program]]] = {
-    "glu_backward": (("sigmoid rounded first", _glu_backward),),
-    "huber_loss_backward": (("factor rounded first", _huber_backward),),
+#: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
+FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
+    "glu_backward": (("sigmoid rounded first", _glu_backward, True),),
+    "_log_softmax": (("rounded in parts", _log_softmax, True),),
+    "native_layer_norm_backward": (("by sums", _layer_norm_backward, False),),
+    "_native_batch_norm_legit": (("by scale and offset", _batch_norm_legit, True),),
+    "xlogy": (("logarithm rounded first", _xlogy, True),),
+    "huber_loss_backward": (("factor rounded first", _huber_backward, True),),
 }

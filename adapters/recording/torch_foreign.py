@@ -58,13 +58,16 @@ class Watch:
         self._stack.enter_context(_Leaving(self.recorder))
         for name in _COMING:
             self._stack.enter_context(mock.patch.object(torch, name, self._coming(name, getattr(torch, name))))
-        original = torch.autograd.Function.__dict__["apply"]
+        # `Function.apply` calls this by its name, also where somebody kept `apply` itself.
+        single = torch.autograd.function._SingleLevelFunction
+        original = torch._C._FunctionBase.__dict__["apply"]
 
         def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
             self._rule(cls, args)
-            return original.__get__(None, cls)(*args, **kwargs)
+            with self.recorder.within_rule():
+                return original.__get__(None, cls)(*args, **kwargs)
 
-        self._stack.enter_context(mock.patch.object(torch.autograd.Function, "apply", classmethod(apply)))
+        self._stack.enter_context(mock.patch.object(single, "apply", classmethod(apply)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -107,5 +110,5 @@ class Watch:
 
 @contextmanager
 def _unobserved() -> Iterator[None]:
-    with _disable_current_modes(), torch.no_grad():
+    with _disable_current_modes(), torch._C.DisableTorchFunction(), torch.no_grad():
         yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +27,7 @@ from gradconform.adapters.recording.torch_memory import (
     numbers,
     real,
 )
-from gradconform.reference.formats import FLOAT64, Format
+from gradconform.reference.formats import FLOAT32, FLOAT64, Format
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, Step
 
 Program = Callable[..., Any]
@@ -102,7 +104,7 @@ class Rules:
     creations: frozenset[str]
     data: frozenset[str]
     definitions: Mapping[str, Program]
-    forms: Mapping[str, Sequence[tuple[str, Program]]]
+    forms: Mapping[str, Sequence[tuple[str, Program, bool]]]
     approximated: frozenset[str]
 
 
@@ -118,6 +120,16 @@ class Recorder(TorchDispatchMode):
         self.notes: list[str] = []
         self.depth = 0
         self.backward = False
+        self._rules_running = 0
+
+    @contextmanager
+    def within_rule(self) -> Iterator[None]:
+        """While the forward part of a custom rule runs, where PyTorch records no gradient."""
+        self._rules_running += 1
+        try:
+            yield
+        finally:
+            self._rules_running -= 1
 
     def literal(self, x: Any) -> int:
         """A number of the program's text: Python has it in float64."""
@@ -204,6 +216,10 @@ class Recorder(TorchDispatchMode):
         before = {id(x): self.memory.ids(x) for x in tensors}
         values = {id(x): x.clone() if mutable else x for x in tensors}
         call = Call(self, base, _bound(func, args, kwargs), before, values)
+        if not (torch.is_grad_enabled() or self.backward or self.depth or self._rules_running):
+            for x in tensors:
+                if real(x):
+                    self.note("torch.no_grad", before[id(x)])
         out = func(*args, **kwargs)
         call.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
         self._refuse(func, call.outs)
@@ -293,7 +309,7 @@ class Recorder(TorchDispatchMode):
 
     def _kernel(self, func: OpOverload, name: str, args: Any, kwargs: Any) -> Any:
         """An operation with a definition of its own, or with the framework's decomposition."""
-        functional, decomposition = self._functional(func, name), None
+        functional = self._functional(func, name)
         key = f"{func.namespace}::{name}"
         definition = self.own.get(key) or self.own.get(name) or self.rules.definitions.get(name)
         decomposition = decomposition_table.get(functional)
@@ -302,7 +318,11 @@ class Recorder(TorchDispatchMode):
         forms = []
         if definition is not None and decomposition is not None and name in self.rules.approximated:
             forms.append(("the framework's decomposition", decomposition))
-        forms += self.rules.forms.get(name, [])
+        if _narrow(args):
+            inner = None if decomposition is None else inspect.unwrap(decomposition)
+            if inner is not decomposition and inner is not None:
+                forms.append(("each operation rounded", inner))
+        forms += [(text, f) for text, f, narrow in self.rules.forms.get(name, []) if _narrow(args) or not narrow]
         others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
         out = func(*args, **kwargs)
         outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
@@ -370,6 +390,11 @@ class Recorder(TorchDispatchMode):
 #: Operations whose results are decisions.
 DECIDING = frozenset("gt ge lt le eq ne logical_and logical_or logical_xor logical_not bitwise_and bitwise_or "
                      "bitwise_xor bitwise_not where masked_fill".split())  # fmt: skip
+
+
+def _narrow(args: Any) -> bool:
+    """Whether a kernel computes in 16 bits, where it may round what its decomposition keeps in float32."""
+    return any(real(x) and format_of(x).precision < FLOAT32.precision for x in tree_leaves(args))
 
 
 def _carries(call: Call, out: Tensor) -> bool:

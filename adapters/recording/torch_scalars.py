@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
 from gradconform.adapters.recording.torch_mode import Call, Results, Rule
-from gradconform.reference.formats import Format
-from gradconform.reference.programs.record import ONE, ZERO, Ids, Numbers, Record
+from gradconform.reference.formats import FLOAT32, Format
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
 
 #: Functions of one number, by their name in ATen, with that in the table.
 UNARY = {
@@ -72,6 +72,19 @@ def _pow(c: Call) -> Results:
     return c.record.map("power", [c.operand("self"), c.ids(exponent)], c.format, c.held)
 
 
+def _rsqrt(c: Call) -> Results:
+    """In 16 bits it may be two operations, each rounded."""
+    x = c.operand("self")
+    if c.format.precision >= FLOAT32.precision:
+        return c.record.map("rsqrt", [x], c.format, c.held)
+    with c.record.inside() as once:
+        whole = c.record.map("rsqrt", [x], c.format)
+    with c.record.inside() as twice:
+        parts = c.record.map("reciprocal", [c.record.map("sqrt", [x], c.format)], c.format)
+    forms = [Form("rsqrt", tuple(once), whole), Form("1/sqrt, each rounded", tuple(twice), parts)]
+    return c.record.fused("aten::rsqrt", forms[0], forms, c.format, c.held)
+
+
 def _convert(c: Call) -> Results:
     out, x = c.outs[0], c["self"] if "self" in c.given else c["a"]
     if not real(out):
@@ -129,12 +142,12 @@ def _where(c: Call) -> Results:
     a, b = (c["self"], c["other"]) if "self" in c.given else (c["a"], c["b"])
     first = c.value(condition).cpu().numpy().astype(bool)
     decided = c.decisions(condition)
-    return _chosen(c, first, decided, c.ids(a), c.ids(b))
+    return _chosen(c, first, decided, c.ids(a), c.ids(b), c.held)
 
 
-def _chosen(c: Call, first: object, decided: Ids, a: Ids, b: Ids) -> Ids:
+def _chosen(c: Call, first: object, decided: Ids, a: Ids, b: Ids, held: Numbers | None = None) -> Ids:
     first, decided, a, b = (np.broadcast_to(np.asarray(x), c.shape) for x in (first, decided, a, b))
-    return c.record.choose(first, decided, a, b, c.format)
+    return c.record.choose(first, decided, a, b, c.format, held)
 
 
 def _masked_fill(c: Call) -> Results:
@@ -142,7 +155,7 @@ def _masked_fill(c: Call) -> Results:
         return None
     mask = c["mask"]
     first = c.value(mask).cpu().numpy().astype(bool)
-    return _chosen(c, first, c.decisions(mask), c.ids(c["value"]), c.operand("self"))
+    return _chosen(c, first, c.decisions(mask), c.ids(c["value"]), c.operand("self"), c.held)
 
 
 def _extreme(c: Call, kind: str, operands: list[Ids], held: Numbers | None) -> Ids:
@@ -177,7 +190,7 @@ def _threshold_backward(c: Call) -> Results:
     x = c.operand("self")
     over = numbers(c.value(c["self"])) > float(c["threshold"])
     decided = c.record.decide("gt", x, np.asarray(c.record.number(float(c["threshold"]))))
-    return _chosen(c, over, decided, c.operand("grad_output"), np.asarray(ZERO))
+    return _chosen(c, over, decided, c.operand("grad_output"), np.asarray(ZERO), c.held)
 
 
 def _dropout(c: Call) -> Results:
@@ -218,6 +231,7 @@ SCALAR_RULES: dict[str, Rule] = {
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), _compare),
     **{f"{kind}_{name}": _logic for kind in ("logical", "bitwise") for name in ("and", "or", "xor", "not")},
     "add": _add,
+    "rsqrt": _rsqrt,
     "sub": _sub,
     "rsub": _rsub,
     "pow": _pow,

@@ -301,16 +301,15 @@ def _geometry(c: Call) -> Geometry:
 
 def _convolution(c: Call) -> Results:
     x, w, geometry = c.operand("input"), c.operand("weight"), _geometry(c)
-    batched = x if x.ndim == geometry.axes + 2 else x[None]
-    groups = geometry.groups
     if c["transposed"]:
-        left, right = by_input(batched, w, c.shape[-geometry.axes :], geometry)
+        factors = by_input(x, w, c.shape[-geometry.axes :], geometry)
+        stages: Stages = ((-1, math.prod(w.shape[2:])), -2)
     else:
-        left, right = convolution(batched, w, geometry)
+        factors, stages = convolution(x, w, geometry), ((1, -1), -1)
+    bias = None
     if c["bias"] is not None:
-        bias = c.operand("bias").reshape(1, groups, -1, *(1,) * geometry.axes)
-        left, right = _with_bias(left, right, bias)
-    return c.record.sop(left, right, c.format, c.held.reshape(np.broadcast_shapes(left.shape, right.shape)[:-1]))
+        bias = c.operand("bias").reshape(1, geometry.groups, -1, *(1,) * geometry.axes)
+    return _summed(c, factors, 0, stages, bias)
 
 
 def _convolution_backward(c: Call) -> Results:
@@ -318,9 +317,10 @@ def _convolution_backward(c: Call) -> Results:
     found: list[Ids | None] = []
     wanted = c["output_mask"]
     n = geometry.axes
+    by_taps: Stages = ((-1, math.prod(w.shape[2:])), -2)
     if wanted[0]:
         sums = convolution(g, w, geometry) if c["transposed"] else by_input(g, w, x.shape[-n:], geometry)
-        found.append(_summed(c, sums, len(found), ((-1, math.prod(w.shape[2:])), -2)))
+        found.append(_summed(c, sums, len(found), by_taps))
     if wanted[1]:
         pair = (x, g) if c["transposed"] else (g, x)
         found.append(_summed(c, by_weight(*pair, w.shape[2:], geometry), len(found), ((x.shape[0], -1), -1)))
@@ -330,19 +330,20 @@ def _convolution_backward(c: Call) -> Results:
     return found
 
 
-def _summed(c: Call, sums: tuple[Ids, Ids], number: int, stages: Stages) -> Ids:
-    """One of the gradients. In float16 PyTorch rounds the sums of a part of the terms, and adds these."""
-    a, b = sums
-    shape, format = np.broadcast_shapes(a.shape, b.shape)[:-1], c.format
+def _summed(c: Call, factors: tuple[Ids, Ids], number: int, stages: Stages, bias: Ids | None = None) -> Ids:
+    """A convolution's sums. In 16 bits PyTorch may round the sums of a part of the terms, and add these."""
+    whole = factors if bias is None else _with_bias(*factors, bias)
+    shape, format = np.broadcast_shapes(whole[0].shape, whole[1].shape)[:-1], c.format
     held = numbers(c.outs[number]).reshape(shape)
     if format.precision >= FLOAT32.precision:
-        return c.record.sop(a, b, format, held)
+        return c.record.sop(*whole, format, held)
     with c.record.inside() as steps:
-        total = c.record.sop(a, b, format)
+        total = c.record.sop(*whole, format)
     with c.record.inside() as in_stages:
-        parts = c.record.sop(
-            *(np.moveaxis(x.reshape(*x.shape[:-1], *stages[0]), stages[1], -1) for x in (a, b)), format
-        )
+        split = [np.moveaxis(x.reshape(*x.shape[:-1], *stages[0]), stages[1], -1) for x in factors]
+        parts = c.record.sop(*split, format)
+        if bias is not None:
+            parts = np.concatenate([parts, np.broadcast_to(bias, parts.shape[:-1])[..., None]], -1)
         twice = c.record.sop(parts, None, format)
     forms = [Form("one sum", tuple(steps), total), Form("sums of sums", tuple(in_stages), twice)]
     return c.record.fused(f"aten::{c.name}", forms[0], forms, format, held)
@@ -493,7 +494,7 @@ SUM_RULES: dict[str, Rule] = {
     "prod": _reduced("product"), "amax": _reduced("maximum"), "amin": _reduced("minimum"),
     "max": _reduced("maximum"), "min": _reduced("minimum"),
     "cumprod": _cumulative("product"), "cummax": _cumulative("maximum"), "cummin": _cumulative("minimum"),
-    **dict.fromkeys(("sort", "topk", "kthvalue", "median", "nanmedian", "mode"), _selected),
+    **{name: _selected for name in ("sort", "topk", "kthvalue", "median", "nanmedian", "mode")},
     "mm": _mm, "bmm": _mm, "mv": _mv, "dot": _dot, "vdot": _dot,
     "addmm": _added("mat1", "mat2"), "baddbmm": _added("batch1", "batch2"), "addmv": _added("mat", "vec"),
     "addr": _added("vec1", "vec2"),

@@ -175,13 +175,16 @@ class Record:
         """The product of the last axis, or its largest or smallest number."""
         return a[..., 0] if a.shape[-1] == 1 else self._emit(kind, "", a.shape[:-1], [a], format, held)
 
-    def choose(self, first: Any, decided: Ids | None, a: Ids, b: Ids, format: Format) -> Ids:
+    def choose(
+        self, first: Any, decided: Ids | None, a: Ids, b: Ids, format: Format, held: Any = None
+    ) -> Ids:
         """`a` where `first` is true, else `b`; no step but data movement where no number decided that."""
         first, decided, a, b = np.broadcast_arrays(first, 0 if decided is None else decided, a, b)
         taken = np.where(first, a, b)
         if not decided.any() or (a == b).all():
             return taken
-        return self._emit("choose", "", a.shape, [a, b], format, self.held[taken], first=first, decided=decided)
+        held = self.held[taken] if held is None else held
+        return self._emit("choose", "", a.shape, [a, b], format, held, first=first, decided=decided)
 
     def fused(self, kernel: str, definition: Form, forms: Sequence[Form], format: Format, held: Any) -> Ids:
         """A kernel with its definition and the forms it may be rounded by (the definition's own, if none is given)."""

@@ -8,9 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gradconform.adapters.jax_movement import bind
-from gradconform.adapters.jax_operations import operation
-from gradconform.adapters.jax_values import Call, Recorder, Value, line_of
+from gradconform.adapters.recording.jax_movement import bind
+from gradconform.adapters.recording.jax_operations import operation
+from gradconform.adapters.recording.jax_values import Call, Recorder, Value, line_of
 
 
 def run(to: Recorder, jaxpr: Any, constants: Sequence[Any], operands: Sequence[Value]) -> list[Value]:

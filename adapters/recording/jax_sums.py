@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from gradconform.adapters.jax_movement import (
+from gradconform.adapters.recording.jax_movement import (
     along,
     contraction,
     convolution,
@@ -16,7 +16,7 @@ from gradconform.adapters.jax_movement import (
     scatter_targets,
     windows,
 )
-from gradconform.adapters.jax_values import Found, Operation, Rule
+from gradconform.adapters.recording.jax_values import Found, Operation, Rule
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids
 from gradconform.reference.programs.run import NotRecorded
 

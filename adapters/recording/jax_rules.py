@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from gradconform.adapters import factorizations
-from gradconform.adapters.jax_sums import SUMS
-from gradconform.adapters.jax_values import Found, Operation, Rule, format_of
+from gradconform.adapters.recording import factorizations
+from gradconform.adapters.recording.jax_sums import SUMS
+from gradconform.adapters.recording.jax_values import Found, Operation, Rule, format_of
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.programs.record import ONE, ZERO, Form
 from gradconform.reference.programs.run import NotRecorded

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gradconform.adapters.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
-from gradconform.adapters.jax_rules import RULES
-from gradconform.adapters.jax_values import Operation, Recorder, Value, format_of, is_key, plain
+from gradconform.adapters.recording.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
+from gradconform.adapters.recording.jax_rules import RULES
+from gradconform.adapters.recording.jax_values import Operation, Recorder, Value, format_of, is_key, plain
 from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Relation
 from gradconform.reference.programs.run import NotRecorded
 

@@ -1,0 +1,272 @@
+"""PyTorch programs are recorded as they run: correct ones are not accused, wrong rules are caught."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from programs_torch import CORRECT, DTYPES, FOREIGN, WRONG, Program, off_by
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gradconform.adapters.record_torch import NotRecorded, module_function, record
+from gradconform.conformance.check_program import Gradient, gradients
+from gradconform.conformance.completeness import missing
+from gradconform.conformance.program_steps import check_steps
+from gradconform.reference.cases import BadInput
+from gradconform.reference.profiles import profile
+from gradconform.reference.programs.run import Run
+
+OPENCL = profile("opencl")
+#: Programs of which the allowance says nothing in a dtype: their gradients are right and within, and `vacuous`.
+VACUOUS = {("logcumsumexp", "float64")}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run_of(program: Program, dtype: str, **more: Any) -> Run:
+    return record(program.f, program.arguments(dtype), **more)
+
+
+def judged(run: Run) -> list[Gradient]:
+    return list(gradients(run, OPENCL))
+
+
+def formulas(run: Run) -> set[str | None]:
+    return {g.judgement.formula for g in judged(run)}
+
+
+def cases(programs: tuple[Program, ...]) -> list[Any]:
+    return [pytest.param(p, d, id=f"{p.name} {d}") for d in DTYPES for p in programs if d in p.only]
+
+
+def test_there_are_ninety_correct_programs_and_no_two_are_called_the_same() -> None:
+    assert len({p.name for p in CORRECT}) == len(CORRECT) > 90
+
+
+@pytest.mark.parametrize(("program", "dtype"), cases(CORRECT))
+def test_a_correct_program_conforms(program: Program, dtype: str) -> None:
+    verdict = "vacuous" if (program.name, dtype) in VACUOUS else "conforms"
+    found = {(g.argument, g.judgement.verdict) for g in judged(run_of(program, dtype, replays=False))}
+    assert found == {(name, verdict) for name, _ in found}
+
+
+@pytest.mark.parametrize("program", [pytest.param(p, id=p.name) for p in CORRECT if "float32" in p.only])
+def test_the_record_of_a_correct_program_is_complete_and_every_operation_is_within_its_rounding(
+    program: Program,
+) -> None:
+    run = run_of(program, "float32")
+    assert list(missing(run, OPENCL)) == []
+    assert {s.execution for s in check_steps(run.backward, OPENCL)} <= {"within"}
+
+
+@pytest.mark.parametrize(("program", "dtype"), cases(WRONG))
+def test_a_wrong_program_is_caught(program: Program, dtype: str) -> None:
+    run = run_of(program, dtype, replays=False)
+    assert "wrong" in formulas(run)
+    assert run.foreign == ()
+
+
+@pytest.mark.parametrize(("program", "dtype"), cases(FOREIGN))
+def test_numbers_that_leave_the_record_are_named_with_their_line(program: Program, dtype: str) -> None:
+    run = run_of(program, dtype)
+    assert run.foreign
+    assert all("programs_torch.py:" in entry for entry in run.foreign)
+    assert any("run again" in entry for entry in missing(run, OPENCL))
+
+
+# Custom rules ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_custom_rule_is_run_alone_on_its_operands_and_found_wrong() -> None:
+    rule = off_by(20)
+    (found,) = record(lambda x: rule(x * 2).sum(), [torch.tensor([0.5, -1.25])]).rules
+    assert found.name == "OffBy"
+    assert "test_record_torch.py:" in found.line
+    alone = found.alone()
+    assert alone.forward.held[alone.arguments[0].ids].tolist() == [1.0, -2.5]
+    assert formulas(alone) == {"wrong"}
+
+
+def test_a_right_custom_rule_alone_is_right() -> None:
+    program = next(p for p in CORRECT if p.name == "custom function")
+    (found,) = run_of(program, "float32").rules
+    assert formulas(found.alone()) == {"right"}
+
+
+# Lines ----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_step_has_the_users_line_also_in_the_backward_pass() -> None:
+    def f(x: Tensor) -> Tensor:
+        y = torch.sin(x)
+        return y * torch.exp(x)
+
+    run = record(f, [torch.tensor([0.5])])
+    lines = {s.name: s.line for s in run.backward.steps}
+    first = f.__code__.co_firstlineno
+    assert f"test_record_torch.py:{first + 1}, f" in lines["sin"]
+    assert f"test_record_torch.py:{first + 1}, f (backward: SinBackward0)" in lines["cos"]
+
+
+# What is returned -----------------------------------------------------------------------------------------------------
+
+
+def test_an_argument_that_nothing_depends_on_has_a_gradient_of_zeros() -> None:
+    run = record(lambda x, y: x * 2, [torch.tensor([0.5]), torch.tensor([[1.5]])])
+    assert [r.tolist() for r in run.returned["eager"]][1] == [[0.0]]
+    assert {g.judgement.verdict for g in judged(run)} == {"conforms"}
+
+
+def test_a_subset_of_the_arguments_can_be_asked_for_by_name_or_number() -> None:
+    def f(x: Tensor, others: dict[str, Tensor]) -> Tensor:
+        return x * others["y"]
+
+    args = [torch.tensor([0.5]), {"y": torch.tensor([1.5])}]
+    assert [a.name for a in record(f, args).arguments] == ["x", "others.y"]
+    assert [a.name for a in record(f, args, wrt=["others.y"]).arguments] == ["others.y"]
+    assert [a.name for a in record(f, args, wrt=[0]).arguments] == ["x"]
+    args[0].requires_grad_()  # type: ignore[attr-defined]
+    assert [a.name for a in record(f, args).arguments] == ["x"]
+
+
+def test_what_the_closure_holds_is_data() -> None:
+    w = torch.tensor([1.5, -0.3], requires_grad=True)
+    run = record(lambda x: (x * w).sum(), [torch.tensor([0.5, 0.25])])
+    assert [a.name for a in run.arguments] == ["x"]
+    assert {g.judgement.verdict for g in judged(run)} == {"conforms"}
+
+
+def test_a_module_is_a_function_of_its_parameters_by_name_and_stays_as_it_was() -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    f, parameters = module_function(module)
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    run = record(f, [parameters, x])
+    assert [a.name for a in run.arguments] == [f"parameters.{n}" for n, _ in module.named_parameters()]
+    assert "wrong" not in formulas(run)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert [a.name for a in record(module, [x]).arguments] == [a.name for a in run.arguments]
+
+
+def test_arguments_can_be_cast() -> None:
+    run = record(F.silu, [torch.tensor([0.3, -0.7])], dtype="bfloat16")
+    assert run.arguments[0].format.name == "bfloat16"
+    assert {g.judgement.verdict for g in judged(run)} == {"conforms"}
+
+
+def test_cotangents_have_full_significands_and_differ() -> None:
+    run = record(torch.sin, [torch.linspace(-1, 1, 50, dtype=torch.float64)])
+    (adjoints,) = (run.backward.held[c] for c in run.cotangents)
+    assert len(set(adjoints.tolist())) == 50
+    assert all(not math.ldexp(math.frexp(x)[0], 30).is_integer() for x in adjoints)
+
+
+def test_cotangents_can_be_given() -> None:
+    run = record(lambda x: x * 3, [torch.tensor([0.5, 1.0])], cotangents=torch.tensor([1.0, 2.0]))
+    assert run.returned["eager"][0].tolist() == [3.0, 6.0]
+
+
+def test_drawn_masks_are_the_same_in_every_run_and_the_generators_go_on_as_after_one_run() -> None:
+    def f(x: Tensor) -> Tensor:
+        return F.dropout(x, 0.5) * float(np.random.default_rng(1).random()) * random.choice([1.0, 2.0])
+
+    x = torch.linspace(1, 2, 40, dtype=torch.float64)
+    torch.manual_seed(3)
+    once = (f(x), torch.rand(2))[1]
+    torch.manual_seed(3)
+    run = record(f, [x])
+    assert list(missing(run, OPENCL)) == []
+    assert torch.equal(torch.rand(2), once)
+
+
+def test_replays_are_displaced_and_scaled() -> None:
+    x = torch.tensor([0.5, 0.5, -3.0])
+    elsewhere, scaled = record(torch.exp, [x]).replays
+    (moved,) = elsewhere.given
+    assert moved[0] == moved[1] != 0.5
+    assert np.abs(moved / x.numpy() - 1).max() < 2.0**-9
+    assert scaled.given[0].tolist() == x.tolist()
+
+
+def test_the_compiled_route_is_held_against_the_record() -> None:
+    calls = []
+
+    def compiled(f: Any) -> Any:
+        calls.append(f)
+        return lambda *args: f(*args) * 1.5
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", compiled)
+        run = record(torch.sin, [torch.tensor([0.5, 0.25])], routes=("eager", "compile"))
+    assert calls
+    assert {g.route: g.judgement.execution for g in judged(run)} == {"eager": "within", "compile": "outside"}
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_a_kernel_without_a_definition_is_named_with_what_to_do() -> None:
+    with pytest.raises(NotRecorded, match=r"_fft_r2c|complex"):
+        record(lambda x: torch.fft.rfft(x).abs(), [torch.tensor([0.5, 1.0, 2.0])])
+    with pytest.raises(NotRecorded, match=r"aten\._ctc_loss.*definitions=\{'aten::_ctc_loss': f\}"):
+        record(lambda x: F.ctc_loss(x.log_softmax(-1), torch.tensor([[1]]), [2], [1]), [torch.randn(2, 1, 3)])
+
+
+def test_a_definition_can_be_given_for_an_operation_of_ones_own() -> None:
+    @torch.library.custom_op("gradconform_tests::cubed", mutates_args=())
+    def cubed(x: Tensor) -> Tensor:
+        return x * x * x
+
+    cubed.register_autograd(
+        lambda ctx, g: g * ctx.saved_tensors[0] ** 2 * 3,
+        setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+    )
+    x = torch.tensor([0.5, -1.25])
+    with pytest.raises(NotRecorded, match="gradconform_tests::cubed"):
+        record(cubed, [x])
+    run = record(cubed, [x], definitions={"gradconform_tests::cubed": lambda x: x**3})
+    assert {g.judgement.verdict for g in judged(run)} == {"conforms"}
+
+
+@pytest.mark.parametrize(
+    ("args", "more", "message"),
+    [
+        ([torch.tensor([1])], {}, "no floating-point tensor"),
+        (torch.tensor([1.0]), {}, "expected the list"),
+        ([torch.tensor([1.0])], {"wrt": ["z"]}, "no argument is called 'z'; there are x"),
+        ([torch.tensor([1.0])], {"dtype": "float8"}, "got 'float8'"),
+        ([torch.tensor([1.0])], {"names": ["a", "b"]}, "got 2; expected 1"),
+        ([torch.tensor([1.0])], {"cotangents": torch.ones(3)}, r"got the shape \(3,\)"),
+        ([torch.tensor([1.0])], {"routes": ("jit",)}, "'eager' or 'compile'"),
+    ],
+)
+def test_bad_input_is_told_what_was_expected(args: Any, more: Any, message: str) -> None:
+    def f(x: Tensor) -> Tensor:
+        return x * 2
+
+    with pytest.raises(BadInput, match=message):
+        record(f, args, **more)
+
+
+def test_an_error_of_the_function_is_its_own() -> None:
+    with pytest.raises(BadInput, match="f raised RuntimeError"):
+        record(lambda x: x @ x, [torch.ones(2, 3)])
+
+
+def test_the_arguments_are_left_as_they_were() -> None:
+    x = torch.tensor([0.5, -1.0])
+    record(lambda y: y.mul(2).relu_(), [x])
+    assert x.tolist() == [0.5, -1.0]
+    assert not x.requires_grad

@@ -1,0 +1,189 @@
+"""`gc.verify`: the gradient of any function, from the outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import gradconform as gc
+
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+
+def rule(backward: Any) -> Any:
+    """A function sin with a custom backward: backward(g, x)."""
+
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return backward(g, *ctx.saved_tensors)
+
+    return Sine.apply
+
+
+def at(*numbers: float, dtype: str = "float64") -> Any:
+    return torch.tensor(numbers, dtype=getattr(torch, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_right_rule_is_true_in_every_dtype(dtype: str) -> None:
+    sine = rule(lambda g, x: g * x.cos())
+    report = gc.verify(lambda x: sine(x).exp(), at(0.3, -1.1, 2.5), dtype=dtype)
+    assert report, str(report)
+    assert (report.formula, report.execution, report.accuracy) == ("right", "within", "certified")
+    assert report.complete
+    assert report.culprits == ()
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [("float64", 2.0**-50), ("float32", 2.0**-22), ("bfloat16", 2.0**-6)])
+def test_a_rule_that_is_off_by_little_is_wrong_and_named_with_its_line(dtype: str, factor: float) -> None:
+    sine = rule(lambda g, x: g * x.cos() * (1 + factor))
+    report = gc.verify(lambda x: sine(x).exp(), at(0.3, -1.1, 2.5), dtype=dtype)
+    assert not report
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+    (culprit,) = report.culprits
+    assert "Sine" in culprit
+    assert "test_verify.py" in culprit
+    assert "its rule is wrong" in culprit
+
+
+def test_the_report_says_what_was_got_and_what_is_right() -> None:
+    sine = rule(lambda g, x: -g * x.cos())
+    text = str(gc.verify(lambda x: sine(x).sum(), at(0.25), cotangent=[torch.tensor(1.0, dtype=torch.float64)]))
+    assert "deviates" in text
+    assert "-0.968912421710644" in text
+    assert "0.968912421710644784144595" in text
+
+
+def test_a_corner_is_a_kink_and_any_of_its_slopes_conforms() -> None:
+    report = gc.verify(lambda x: x.relu().sum(), at(0.0, 1.0, -2.0))
+    assert report, str(report)
+    wrong = rule(lambda g, x: g * 3)  # not sin at all: a slope of 3 where |sin'| is at most 1
+    assert not gc.verify(lambda x: wrong(x).relu(), at(0.0))
+
+
+def test_what_leaves_the_record_is_no_proof_either_way() -> None:
+    def escaped(x: Any) -> Any:
+        return x * x.sum().item()
+
+    report = gc.verify(escaped, at(0.3, 0.4))
+    assert not report
+    assert not report.complete
+    assert (report.verdict, report.formula) == ("undecided", "unknown")
+    assert any(".item()" in m for m in report.missing)
+
+
+def test_a_modules_parameters_are_arguments_by_name() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    report = gc.verify(module, torch.randn(5, 3), dtype="float64")
+    assert report, str(report)
+    assert {"0.weight", "2.bias"} <= {a.removeprefix("parameters.") for a in report.table.argument}
+    assert module[0].weight.dtype == torch.float32, "what is cast are copies"
+
+
+def test_the_gradients_own_gradient_is_verified_where_it_is_asked_for() -> None:
+    report = gc.verify(lambda x: (x.exp() * x).sum(), at(0.5, -1.25), order=2)
+    assert report, str(report)
+    assert len(report.gradients) == 2
+    once = rule(lambda g, x: g * x.cos().detach())  # right once, and not differentiable any more
+    assert gc.verify(lambda x: once(x).sum(), at(0.5))
+    assert not gc.verify(lambda x: once(x).sum(), at(0.5), order=2)
+
+
+def test_all_rows_of_the_jacobian_are_verified_where_they_are_asked_for() -> None:
+    report = gc.verify(lambda x: x.flip(0) * x, at(0.5, -1.25, 3.0), rows="all")
+    assert report, str(report)
+    assert len(report.gradients) == 3
+
+
+def test_a_verdict_that_is_accepted_counts_as_true() -> None:
+    def lost(x: Any) -> Any:
+        return ((x + 1e17) - x).sum()  # its derivative is 0, and is; 1 − 1 is exact
+
+    def cancels(x: Any) -> Any:
+        return (x.exp().log() - x).sin().sum()
+
+    assert gc.verify(lost, at(1.0))
+    report = gc.verify(cancels, at(1.0))
+    assert report.verdict in ("vacuous", "ill-conditioned", "conforms")
+    assert gc.verify(cancels, at(1.0), accept=("vacuous", "ill-conditioned"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: gc.verify(lambda x: x, 3.0), "expected at least one PyTorch tensor or JAX array"),
+        (lambda: gc.verify(lambda x: x * 2, torch.ones(2, dtype=torch.int64)), "no floating-point tensor"),
+        (lambda: gc.verify(lambda x: x.long(), torch.ones(2)), "returned no floating-point tensor"),
+        (lambda: gc.verify(lambda x: 1 / 0, torch.ones(2)), "ZeroDivisionError"),
+        (lambda: gc.verify(lambda x: x, torch.ones(2), accept="fine"), "unknown accepted verdict 'fine'"),
+        (lambda: gc.verify(lambda x: x, torch.ones(2), order=3), "expected 1 or 2"),
+        (lambda: gc.verify(lambda x: x, torch.ones(2), rows="some"), "expected 'all'"),
+        (lambda: gc.verify(lambda x: x, torch.ones(2), cotangent=[torch.ones(3)]), "shape"),
+    ],
+)
+def test_bad_input_says_what_was_expected(call: Any, message: str) -> None:
+    with pytest.raises(gc.BadInput, match=message):
+        call()
+
+
+PROGRAM = """
+import torch
+
+def right(x):
+    return torch.tanh(x) * x
+
+class Off(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+    @staticmethod
+    def backward(ctx, g):
+        return ctx.saved_tensors[0] * g
+
+def wrong(x):
+    return Off.apply(x)
+
+def cases():
+    return [(torch.tensor([0.5, -2.0]),)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "status", "said"), [("right", 0, "conforms 2"), ("wrong", 1, "its rule is wrong")]
+)
+def test_the_command_verifies_a_function_of_a_module(tmp_path: Path, function: str, status: int, said: str) -> None:
+    (tmp_path / "mine.py").write_text(PROGRAM, encoding="utf-8")
+    command = [sys.executable, "-m", "gradconform", "verify", f"mine:{function}", "-d", "float32", "-d", "bfloat16"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert said in done.stdout
+
+
+def test_the_command_says_which_name_is_missing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gradconform", "verify", "mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "expected MODULE:FUNCTION" in done.stderr
+
+
+def test_a_failing_assert_shows_the_report(tmp_path: Path) -> None:
+    test = "\nimport gradconform as gc\n\ndef test_wrong():\n    assert gc.verify(wrong, *cases()[0])\n"
+    (tmp_path / "test_mine.py").write_text(PROGRAM + test, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "test_mine.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stdout
+    assert "culprit: Off" in done.stdout
+    assert "its rule is wrong" in done.stdout
