@@ -35,6 +35,11 @@ class Columns:
         at = reading(ids)
         return Words(DoubleArray(at.of(self.hi), at.of(self.lo)), at.of(self.radius))
 
+    def copied(self, ids: Ids) -> Words:
+        """The balls in arrays of their own."""
+        x = self.take(ids)
+        return Words(DoubleArray(np.array(x.mid.hi), np.array(x.mid.lo)), np.array(x.radius))
+
     def flat(self, ids: Ids) -> Words:
         """The same, as a row."""
         x = self.take(ids)
@@ -219,19 +224,26 @@ class ArrayExact:
 
     # Reverse mode -----------------------------------------------------------------------------------------------------
 
-    def pull(self, seeds: Sequence[tuple[Ids, Array]], wanted: Sequence[Ids]) -> list[Words]:
-        """The adjoints of the `wanted` numbers: of Σ seed·number, for the numbers that are seeded."""
-        reverse = _Reverse(self, seeds, wanted)
-        reverse.through(self.record.steps)
-        return [reverse.adjoints.take(ids) for ids in wanted]
+    def pull(
+        self, seeds: Sequence[tuple[Ids, Array]], wanted: Sequence[Ids], steps: Sequence[Step] | None = None
+    ) -> list[Words]:
+        """The adjoints of the `wanted` numbers through the steps: of Σ seed·number, for the numbers that are seeded."""
+        reverse = _Reverse(self, seeds, wanted, self.record.steps if steps is None else steps)
+        reverse.through(reverse.steps)
+        return [reverse.adjoints.copied(ids) for ids in wanted]
 
 
 class _Reverse:
-    def __init__(self, exact: ArrayExact, seeds: Sequence[tuple[Ids, Array]], wanted: Sequence[Ids]) -> None:
-        self.exact, self.values = exact, exact.values
+    def __init__(
+        self,
+        exact: ArrayExact,
+        seeds: Sequence[tuple[Ids, Array]],
+        wanted: Sequence[Ids],
+        steps: Sequence[Step],
+    ) -> None:
+        self.exact, self.values, self.steps = exact, exact.values, steps
         size = 2 + max(
-            (int(without_repeats(i).max(initial=0)) for s in every(exact.record.steps) for i in (s.out, *s.operands)),
-            default=0,
+            (int(without_repeats(i).max(initial=0)) for s in every(steps) for i in (s.out, *s.operands)), default=0
         )
         size = max([size, *(2 + int(i.max(initial=0)) for i in (*wanted, *(ids for ids, _ in seeds)))])
         self.adjoints = Columns(size)
@@ -239,7 +251,7 @@ class _Reverse:
         self.live, self.needed = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
         for ids in wanted:
             self.needed[ids] = True
-        self._mark(exact.record.steps)
+        self._mark(steps)
         for ids, numbers in seeds:
             flat = Words(Double.lift(np.asarray(numbers, dtype=np.float64).ravel()), np.zeros((LEVELS, ids.size)))
             self.give(ids.ravel(), flat)
