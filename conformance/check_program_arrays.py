@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from gradconform.reference.array_judge import Index, Screen, judge_array
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import Format
+from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FORMULA, Formula, Judgement
 from gradconform.reference.midpoints import Double
 from gradconform.reference.outcomes import BranchingBalls, Outcome, Special, _Decisions, apart
@@ -25,8 +24,7 @@ from gradconform.reference.profiles import Profile
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.record import Step
-from gradconform.reference.programs.run import Run, Tensor
+from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums
 
@@ -34,6 +32,8 @@ from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls,
 BITS = 160
 #: Of a truth that is known to so many bits what is left is no set.
 SHARP = 40
+#: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it.
+VANISHING = 16
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,18 @@ def work(run: Run) -> int:
     return sum(s.work() for s in run.backward.steps)
 
 
+def one_record(run: Run) -> bool:
+    """Whether the backward record goes on from the forward one."""
+    forward = run.forward.steps
+    return run.backward.steps[: len(forward)] == forward
+
+
 class Truths:
     """The derivative by reverse mode over the forward record, and the backward record without rounding, in arrays."""
 
     def __init__(self, run: Run, decided: int) -> None:
         self.run, self.decided = run, decided
-        forward = run.forward.steps
-        goes_on = run.backward.steps[: len(forward)] == forward
+        forward, goes_on = run.forward.steps, one_record(run)
         exact = ArrayExact(run.backward if goes_on else run.forward).evaluate()
         seeds = [(o, run.backward.held[c]) for o, c in zip(run.outputs, run.cotangents, strict=True)]
         self.truth = exact.pull(seeds, [a.ids for a in run.arguments], forward)
@@ -79,13 +84,15 @@ class Truths:
             known = np.isfinite(gap) & np.isfinite(off).all(axis=0)
             touch = gap <= off * words.ENLARGED + gap * 2.0**-50
             size = np.abs(truth.high)
-            largest = float(np.where(known, size, 0.0).max())
-            size = np.maximum(np.maximum(size, largest * 2.0**-format.precision), 2.0 ** (format.emin - format.precision + 1))
-            bits = np.where(off[0] > 0, np.log2(size) - np.log2(off[0]), np.inf)
-            wide = program.radius[1] + (0.0 if self.ties else truth.radius[1])
-            steady = np.where(wide > 0, np.log2(size) - np.log2(wide), np.inf)
-        needed = format.precision + 3
-        vague = ~known | (bits < needed) | (steady < min(needed, self.decided))
+            beside = float(np.where(known, size, 0.0).max()) * 2.0**-format.precision
+            needed = np.where(size < beside, VANISHING, format.precision + 3)
+            size = np.maximum(np.maximum(size, beside), 2.0 ** (format.emin - format.precision + 1))
+            bits = _bits(size, off[0])
+            # The program with the very literals that were read may be the derivative with these, to so many bits; or
+            # whatever the literals stand for.
+            steady = _bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1]))
+            steady = np.maximum(steady, _bits(size, gap + off[0]))
+        vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
         said = np.select(
             [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],
             [FORMULA.index(f) for f in ("unknown", "wrong", "unknown", "kink")],
@@ -109,6 +116,11 @@ class Truths:
             spread if spread.any() else None,
             None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8),
         )
+
+
+def _bits(size: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leading bits to which something that is `off` is known."""
+    return np.where(off > 0, np.log2(size) - np.log2(off), np.inf)
 
 
 @dataclass
@@ -135,9 +147,6 @@ class _Answers:
         exact = x.arithmetic.mids.ball(x.mid, index) + arb(0, radius * x.arithmetic.slack)
         specials = 0 if x.specials is None else int(x.specials[index])
         return apart(Rounded(ops, exact, arb(radius), specials))
-
-    def truth_at(self, index: Index) -> Rounded:
-        return self.truth_of(index)
 
     def truth_of(self, index: Index) -> Rounded:
         ops = RoundedBalls(self.format, self.profile)
@@ -168,11 +177,12 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     pairs = [(n, route) for n in range(len(run.arguments)) for route in run.returned]
     screens: dict[tuple[int, str], list[Screen]] = {p: [] for p in pairs}
     answers: dict[int, _Answers] = {}
+    wide = any(a.format.precision > FLOAT32.precision for a in run.arguments)
     for name, sums, form in programs(run):
         left = [p for p in pairs if not (screens[p] and screens[p][-1].settles)]
         if not left:
             break
-        allowed = ArrayAllowed(run.backward, profile, sums, form).evaluate()
+        allowed = ArrayAllowed(run.backward, profile, sums, form, wide=wide).evaluate()
         for number in dict.fromkeys(n for n, _ in left):
             argument = run.arguments[number]
             A = allowed.arithmetics[argument.format.name]
@@ -219,4 +229,3 @@ def result(allowed: ArrayAllowed, ids: NDArray[np.int64], A: RoundedArrays) -> t
     return RoundedArray(A, mid, radius, None, specials if specials.any() else None), exactly
 
 
-__all__ = ["BITS", "Found", "Step", "Tensor", "judged", "precision", "programs", "result", "work"]

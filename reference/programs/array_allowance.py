@@ -21,15 +21,18 @@ from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import general, with_table
 from gradconform.reference.programs.array_exact import Decisions
 from gradconform.reference.programs.contractions import blocks, contraction
-from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Record, Step, every
+from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Numbers, Record, Step
 from gradconform.reference.programs.views import place, reading, without_repeats
-from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, OVERFLOWED, POSITIVE, Rounded, Sums
+from gradconform.reference.rounded import ANYTHING, OVERFLOWED, Rounded, Sums
 
 _ENLARGED = 1 + 2.0**-30
 
 
 class ArrayAllowed:
-    """What a program may hold for each number of its record; arguments as of `Allowed`."""
+    """What a program may hold for each number of its record; arguments as of `Allowed`, `given` ids with their numbers.
+
+    `wide` holds midpoints in double words, for numbers of float64, also where no step is of that format.
+    """
 
     def __init__(
         self,
@@ -37,19 +40,21 @@ class ArrayAllowed:
         profile: Profile,
         sums: Sums = "any",
         form: int = 0,
-        given: Mapping[int, float] | None = None,
+        given: Sequence[tuple[Ids, Numbers]] = (),
+        wide: bool = False,
     ) -> None:
         self.record, self.form = record, form
         self.decisions = Decisions(record.decisions)
         steps = list(_inside(record.steps))
-        exact = any(s.format.precision > FLOAT32.precision for s in steps)
+        exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
         constants = with_table(profile)
         self.arithmetics = {n: RoundedArrays(f, constants, exact, sums) for n, f in FORMATS.items()}
-        self.mids: Any = next(iter(self.arithmetics.values())).mids if exact else self.arithmetics["float32"].mids
+        #: One of the arithmetics that read these numbers.
+        self.plain = self.arithmetics["float32"]
         size = record.size
         self.high, self.radius = np.array(record.held), np.zeros(size)
-        for i, x in (given or {}).items():
-            self.high[i] = x
+        for ids, numbers in given:
+            self.high[ids.ravel()] = np.asarray(numbers, dtype=np.float64).ravel()
         self.low = np.zeros(size) if exact else None
         self.specials = np.zeros(size, dtype=np.uint8)
         #: Numbers that are the same as another, as the largest of a row is: `x == max(x)` compares one with itself.
@@ -285,6 +290,19 @@ class ArrayAllowed:
         """Which decisions a program may take otherwise than the run did, as far as the rounding says."""
         return self.decisions.asked(numbers, lambda distinct: self._open(distinct, A))
 
+    def elsewhere(self) -> bool:
+        """Whether some decision comes out otherwise here than in the run, or may."""
+        d, A = self.decisions, self.plain
+        numbers = np.flatnonzero(d.relation)
+        if not numbers.size:
+            return False
+        left, right = d.left[numbers], d.right[numbers]
+        with np.errstate(all="ignore"):
+            before = d.holds(numbers, self.record.held[left] - self.record.held[right])
+            now = d.holds(numbers, self.high[left] - self.high[right])
+            finite = np.isfinite(self.high[left]) & np.isfinite(self.high[right])
+            return bool(((before != now) & finite).any() or self._open(numbers, A).any())
+
     def _open(self, numbers: Ids, A: RoundedArrays) -> Any:
         d = self.decisions
         left, right = d.left[numbers], d.right[numbers]
@@ -509,6 +527,3 @@ def _together(A: RoundedArrays, parts: Sequence[RoundedArray], join: Callable[..
     if any(p.specials is not None for p in parts):
         specials = join([np.zeros(p.shape, np.uint8) if p.specials is None else p.specials for p in parts])
     return RoundedArray(A, mid, join([p.radii() for p in parts]), None, specials, excess=max(p.excess for p in parts))
-
-
-__all__ = ["NAN", "NEGATIVE", "POSITIVE", "ArrayAllowed", "every", "mapped"]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
+from gradconform.reference.arrays import _exponential, _gaussian
 from gradconform.reference.exact import precision
 from gradconform.reference.midpoints import Array, Double, DoubleArray, product_and_bound
 from gradconform.reference.programs.functions import FUNCTIONS
@@ -269,15 +270,6 @@ def _root(x: Words) -> Words:
         radius = np.where(small, radius + np.sqrt(LOST), radius)
         radius = np.where(np.isfinite(hi) | infinite, radius, np.inf)
     return Words(DoubleArray(hi, lo), radius)
-
-
-def _exponential(v: Array, r: Array, f: Array) -> Array:
-    return np.asarray(np.exp(v + r + (np.abs(v) + r) * 2.0**-51) * -np.expm1(-r))
-
-
-def _gaussian(v: Array, r: Array, f: Array) -> Array:
-    nearest = np.maximum(np.abs(v) * (1 - 2.0**-51) - r, 0)
-    return np.asarray(1.13 * np.exp(-nearest * nearest * (1 - 2.0**-40)) * r)
 
 
 def _logarithm(shift: float) -> Callable[[Array, Array, Array], Array]:
