@@ -122,7 +122,10 @@ class Truth:
         needed = format.precision + 3
         if self._bits(number, component, at.rad() + point.rad()) < needed:
             return "unknown", self._bits(number, component, at.rad() + point.rad())
+        # The program with the very literals that were read may be the derivative with these, to so many bits; or
+        # whatever the literals stand for.
         known = self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad()))
+        known = max(known, self._bits(number, component, abs(at - point).upper()))
         if known < min(needed, DECIDED):
             return "unknown", known
         return ("kink" if self.ties and not at.overlaps(point) else "right"), known
@@ -229,9 +232,7 @@ def _judged(
     return _gradient(argument, route, judgement, formula, bits, truth.ties)
 
 
-def _gradient(
-    argument: Tensor, route: str, judgement: Judgement, formula: Formula, bits: float, ties: int
-) -> Gradient:
+def _gradient(argument: Tensor, route: str, judgement: Judgement, formula: Formula, bits: float, ties: int) -> Gradient:
     execution = judgement.execution or "within"
     judgement = replace(
         judgement,

@@ -227,5 +227,3 @@ def result(allowed: ArrayAllowed, ids: NDArray[np.int64], A: RoundedArrays) -> t
         bits = np.where(np.isnan(exactly), 4, np.where(exactly > 0, 1, 2))
         specials = np.where(odd, bits, specials).astype(np.uint8)
     return RoundedArray(A, mid, radius, None, specials if specials.any() else None), exactly
-
-
