@@ -18,6 +18,7 @@ from flint import arb
 from gradconform.reference.arrays import _exponential, _gaussian
 from gradconform.reference.exact import precision
 from gradconform.reference.midpoints import Array, Double, DoubleArray, product_and_bound
+from gradconform.reference.programs import taylor
 from gradconform.reference.programs.functions import FUNCTIONS
 
 #: What an operation errs by, relative to its result: of double words, and of a root by one step of Newton's method.
@@ -25,6 +26,8 @@ UNIT, OF_ROOT = 2.0**-102, 2.0**-98
 ENLARGED = 1 + 2.0**-30
 #: Below the first a product of double words may lose digits to float64's smallest numbers: at most the second.
 SMALL, LOST = 2.0**-900, 2.0**-1060
+#: Numbers from which a function's Taylor polynomials are worth to be made.
+MANY = 64
 #: Bits of the balls that functions are evaluated in.
 BITS = 140
 
@@ -394,10 +397,31 @@ def _reach(wide: arb, narrow: arb) -> float:
     return float(np.nextafter(float(off.upper()), np.inf)) if wide.is_finite() and narrow.is_finite() else np.inf
 
 
+def _by_series(name: str, x: Words) -> Words:
+    """A function of many numbers by its Taylor polynomials, and by balls where these do not know it."""
+    row = Words(DoubleArray(x.mid.hi.ravel(), x.mid.lo.ravel()), x.radius.reshape(x.radius.shape[0], -1))
+    mid, error, sure = taylor.evaluated(name, row.mid)
+    with np.errstate(all="ignore"):
+        moved = np.where(row.radius > 0, _MOVED[name](row.mid.hi, row.radius, mid.hi), 0.0)
+        radius = (error + moved) * ENLARGED
+        sure = sure & np.isfinite(radius).all(axis=0)
+    if not sure.all():
+        rest = _by_balls(name, (Words(Double.take(row.mid, ~sure), row.radius[:, ~sure]),))
+        Double.assign(mid, ~sure, rest.mid)
+        radius[:, ~sure] = rest.radius
+    return Words(
+        DoubleArray(mid.hi.reshape(x.shape), mid.lo.reshape(x.shape)), radius.reshape(x.radius.shape[0], *x.shape)
+    )
+
+
 def function(name: str, *arguments: Words) -> Words:
     """A function of the table."""
     own = _OWN.get(name)
-    return own(*arguments) if own is not None else _by_balls(name, arguments)
+    if own is not None:
+        return own(*arguments)
+    if name in taylor.FUNCTIONS and arguments[0].high.size >= MANY:
+        return _by_series(name, arguments[0])
+    return _by_balls(name, arguments)
 
 
 _OWN: Mapping[str, Callable[..., Words]] = {
