@@ -38,7 +38,7 @@ VANISHING = 16
 
 @dataclass(frozen=True)
 class Found:
-    """What is said of one argument's gradient by one route: the argument's number, and as in `check_program.Gradient`."""
+    """What is said of the gradient of the argument of this number by one route; as in `check_program.Gradient`."""
 
     number: int
     route: str
@@ -124,7 +124,7 @@ def _bits(size: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.flo
 
 
 @dataclass
-class _Answers:
+class Answers:
     """What the arrays say of one gradient's components, as balls: an adjudicator that knows no better."""
 
     format: Format
@@ -163,10 +163,10 @@ class _Answers:
         return self.centre.specials is not None and bool(self.centre.specials[index])
 
 
-class _Adjudicator:
+class Adjudicator:
     """The answers under the names that the judge of arrays asks for."""
 
-    def __init__(self, answers: _Answers) -> None:
+    def __init__(self, answers: Answers) -> None:
         self.outcomes, self.truth, self.broken = answers.outcomes, answers.truth_of, answers.broken
 
 
@@ -176,7 +176,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     formulas = [truths.formula(n) for n in range(len(run.arguments))]
     pairs = [(n, route) for n in range(len(run.arguments)) for route in run.returned]
     screens: dict[tuple[int, str], list[Screen]] = {p: [] for p in pairs}
-    answers: dict[int, _Answers] = {}
+    answers: dict[int, Answers] = {}
     wide = any(a.format.precision > FLOAT32.precision for a in run.arguments)
     for name, sums, form in programs(run):
         left = [p for p in pairs if not (screens[p] and screens[p][-1].settles)]
@@ -188,7 +188,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             A = allowed.arithmetics[argument.format.name]
             value, exactly = result(allowed, run.results[number], A)
             centre = truths.centre(number, A)
-            of = answers.setdefault(number, _Answers(argument.format, profile, truths.truth[number], centre))
+            of = answers.setdefault(number, Answers(argument.format, profile, truths.truth[number], centre))
             of.forms[name], of.exactly[name] = value, exactly
             for route in (r for n, r in left if n == number):
                 got = np.asarray(run.returned[route][number], dtype=np.float64)
@@ -200,7 +200,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     for number, route in pairs:
         got = np.asarray(run.returned[route][number], dtype=np.float64)
         argument = run.arguments[number]
-        found = judge_array(got, screens[number, route], argument.format, _Adjudicator(answers[number]), bits=BITS)
+        found = judge_array(got, screens[number, route], argument.format, Adjudicator(answers[number]), bits=BITS)
         yield Found(number, route, found, *formulas[number], truths.ties)
 
 

@@ -12,10 +12,13 @@ from flint import arb
 
 torch = pytest.importorskip("torch")
 
+from tests.support.programs_torch import CORRECT, WRONG, Program, ruled  # noqa: E402
+
 from gradconform.adapters.record_torch import record  # noqa: E402
 from gradconform.conformance.check_program import DECIDED, _in_balls, gradients  # noqa: E402
 from gradconform.conformance.check_program_arrays import Truths, judged  # noqa: E402
 from gradconform.conformance.completeness import missing  # noqa: E402
+from gradconform.conformance.program_steps import check_steps  # noqa: E402
 from gradconform.reference.exact import precision  # noqa: E402
 from gradconform.reference.formats import FLOAT32, FLOAT64, FORMATS  # noqa: E402
 from gradconform.reference.outcomes import Special  # noqa: E402
@@ -31,12 +34,11 @@ from gradconform.reference.programs.run import Run  # noqa: E402
 from gradconform.reference.programs.views import reading  # noqa: E402
 from gradconform.reference.programs.words import Words  # noqa: E402
 from gradconform.reference.rounded import ANYTHING  # noqa: E402
-from tests.support.programs_torch import CORRECT, WRONG, Program, ruled  # noqa: E402
 
 OPENCL = profile("opencl", "torch")
 #: Of each kind of step and of each way through them.
 NAMES = ("mlp", "layer norm", "causal attention", "transformer block", "conv2d", "max pool", "embedding", "prod",
-         "logcumsumexp", "clamp", "gelu by tanh", "powers", "trigonometry", "mixed precision", "max and min")  # fmt: skip
+         "logcumsumexp", "clamp", "gelu by tanh", "powers", "trigonometry", "mixed precision")  # fmt: skip
 PROGRAMS = {p.name: p for p in (*CORRECT, *WRONG)}
 
 
@@ -198,6 +200,15 @@ def test_what_is_returned_beyond_its_allowance_is_outside_in_a_large_product() -
     assert found[1].judgement.share > 1
 
 
+def test_the_operation_at_fault_is_found_among_large_ones() -> None:
+    run = product_of(64, 0.0)
+    assert all(s.execution == "within" for s in check_steps(run.backward, OPENCL))
+    last = run.backward.steps[-1]
+    run.backward.held[last.out.ravel()[130]] *= 1 + 2.0**-10
+    (wrong,) = (s for s in check_steps(run.backward, OPENCL) if s.execution != "within")
+    assert (wrong.number, wrong.execution, wrong.worst_index) == (len(run.backward.steps) - 1, "outside", "2,2")
+
+
 def test_a_large_product_is_complete_and_a_function_that_changes_is_not() -> None:
     run = product_of(64, 0.0)
     assert not list(missing(run, OPENCL))
@@ -245,7 +256,7 @@ def test_views_are_fetched_as_by_plain_indexing() -> None:
     column, base = np.random.default_rng(0).normal(size=(2, 60)), np.random.default_rng(1).permutation(60)
     ids = base.reshape(5, 12)
     views = [ids, ids[::-1, ::2], ids[:, :1], np.broadcast_to(ids[:, None], (5, 3, 12)), ids.T[3:], ids[2, 3],
-             np.lib.stride_tricks.sliding_window_view(ids, (2, 3))[::2, ::-1], np.arange(7, 19)[None, ::-1]]  # fmt: skip
+             np.lib.stride_tricks.sliding_window_view(ids, (2, 3))[::2, ::-1], np.arange(7, 19)[::-1]]  # fmt: skip
     for view in views:
         assert (reading(np.asarray(view)).of(column) == column[:, view]).all()
 

@@ -68,7 +68,7 @@ class ArrayAllowed:
     # Columns ----------------------------------------------------------------------------------------------------------
 
     def take(self, ids: Ids, A: RoundedArrays) -> tuple[RoundedArray, Any]:
-        """The numbers as a step's arithmetic reads them; and which are exactly an infinity or NaN, a 1 in their place."""
+        """The numbers as an arithmetic reads them; and which are exactly infinite or NaN, with a 1 in their place."""
         at = reading(ids)
         high, radius, specials = at.of(self.high), at.of(self.radius), at.of(self.specials)
         odd: Any = None
@@ -118,6 +118,15 @@ class ArrayAllowed:
         for column in (self.high, self.low, self.radius, self.specials):
             if column is not None:
                 column[place(ids)] = reading(source).of(column).ravel()
+
+    def forget(self, step: Step) -> None:
+        """Take the results of a step as the framework held them, whatever was computed for them."""
+        for inner in _inside([step]):
+            at = place(inner.out)
+            self.high[at], self.radius[at], self.specials[at] = self.record.held[at], 0.0, 0
+            self.same[at] = inner.out.ravel()
+            if self.low is not None:
+                self.low[at] = 0.0
 
     def evaluate(self, steps: Iterable[Step] | None = None) -> ArrayAllowed:
         for step in self.record.steps if steps is None else steps:

@@ -103,9 +103,9 @@ class Decisions:
         """`single` of each decision; of several together whether it is of any."""
         distinct, inverse = np.unique(numbers, return_inverse=True)
         found = single(distinct)
-        for place, number in enumerate(distinct.tolist()):
+        for at, number in enumerate(distinct.tolist()):
             if number in self.parts:
-                found[place] = bool(self.asked(np.array(self.parts[number], dtype=np.int64), single).any())
+                found[at] = bool(self.asked(np.array(self.parts[number], dtype=np.int64), single).any())
         return found[np.asarray(inverse).reshape(numbers.shape)]
 
     def holds(self, numbers: Ids, sign: Any) -> Any:

@@ -23,7 +23,7 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Contraction:
-    """Axes of a sum of products: `batch` of both factors, `rows` of the first, `columns` of the second, `idle` of none."""
+    """Axes of a sum of products: `batch` of both factors, `rows` of the first, `columns` of the second, or `idle`."""
 
     shape: tuple[int, ...]
     batch: tuple[int, ...]
@@ -88,7 +88,7 @@ def contraction(step: Step) -> Contraction:
 
 
 def blocks(shape: tuple[int, ...], terms: int) -> Iterator[tuple[slice, ...]]:
-    """Parts of an array, along its first axis, that have about a block of terms each; one whole where it has no axis."""
+    """Parts of an array, along its first axis, of about a block of terms each; one whole where it has no axis."""
     if not shape:
         yield ()
         return

@@ -1,7 +1,7 @@
 """Scalar functions in double words by Taylor polynomials: tables about evenly spaced nodes, made as they are needed.
 
-About a node x₀ the function is Σ c_k·h^k, h = x − x₀, |h| ≤ 1/32, of 20 terms: the first ten in double words, what is
-left of them in float64. Coefficients are arb's, and so is the bound on the remainder: the twentieth coefficient over all
+About a node x₀ the function is Σ c_k·h^k, h = x − x₀, |h| ≤ 1/32, of 20 terms: the first ten in double words, the rest
+in float64. Coefficients are arb's, and so is the bound on the remainder: the twentieth coefficient over all
 of the node's interval. Everything else that the sum errs by is bounded by the sizes of its terms.
 """
 
@@ -21,7 +21,7 @@ from gradconform.reference.midpoints import Array, Double, DoubleArray
 SPACING, FURTHEST = 2.0**-4, 64.0
 #: Coefficients of a polynomial, and how many of them are double words.
 TERMS, WORDS = 20, 10
-#: Of the balls that coefficients are taken from: the tails of some functions are far smaller than what they are made of.
+#: Of the balls that coefficients are taken from: some tails are far smaller than what they are made of.
 BITS = 400
 #: A value that errs by more, relative to itself, is not known here.
 SHARP = 2.0**-90

@@ -157,9 +157,7 @@ def _signed(operation: Callable[..., Array], x: Words) -> Array:
 
 def add(a: Words, b: Words) -> Words:
     with np.errstate(all="ignore"):
-        mid = Double.add(a.mid, b.mid)
-        found = _closed(mid, a.radius + b.radius, np.add, a, b)
-    return found
+        return _closed(Double.add(a.mid, b.mid), a.radius + b.radius, np.add, a, b)
 
 
 def multiply(a: Words, b: Words) -> Words:
@@ -219,7 +217,7 @@ def total(x: Words) -> Words:
 def matrix_product(a: Words, b: Words) -> Words:
     """A·B of two matrices. Of a row or a column with an infinity or NaN nothing is known."""
     (m, k), n = a.shape, b.shape[1]
-    fine = [np.isfinite(x.mid.hi) & np.isfinite(x.radius).all(axis=0) for x in (a, b)]
+    fine = [known(x) for x in (a, b)]
     lost: Any = None
     if not (fine[0].all() and fine[1].all()):
         lost = ~fine[0].all(axis=1)[:, None] | ~fine[1].all(axis=0)[None, :]
