@@ -66,7 +66,7 @@ def check_steps(record: Record, profile: Profile) -> Iterator[StepFinding]:
 
 
 def _in_arrays(number: int, step: Step, record: Record, allowed: list[ArrayAllowed], profile: Profile) -> StepFinding:
-    got = record.held[step.out]
+    got = np.asarray(record.held[step.out])
     screens: list[Screen] = []
     answers: Answers | None = None
     for form, of in enumerate(allowed[: max(1, len(step.forms))]):
