@@ -54,7 +54,7 @@ class _Asked:
             leaves[i] = x
         with torch.enable_grad():
             found = self.f(*pytree.tree_unflatten(leaves, self.spec))
-        return [y for y in pytree.tree_leaves(found) if real(y) or isinstance(y, Tensor) and y.is_complex()]
+        return [y for y in pytree.tree_leaves(found) if real(y) or (isinstance(y, Tensor) and y.is_complex())]
 
 
 def record(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from flint import arb
 
+from gradconform.conformance.check_program_arrays import judged, work
 from gradconform.reference.exact import power_of_two, precision, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import (
@@ -26,6 +27,7 @@ from gradconform.reference.judge import (
     ulp_error,
     verdict_of,
 )
+from gradconform.reference.midpoints import OutOfRange
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import outcomes_of
@@ -37,6 +39,9 @@ from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls,
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
 #: leave less than p + 3.
 FIRST, DECIDED = 160, 40
+#: Operations on single numbers from which a run is judged in arrays; and up to which balls are asked what these leave
+#: open.
+ARRAYS, AFFORDABLE = 1_500, 100_000
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,32 @@ class Truth:
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
     """One judgement for every argument and route."""
+    in_arrays = _in_arrays(run, profile) if work(run) >= ARRAYS else None
+    yield from _in_balls(run, profile) if in_arrays is None else in_arrays
+
+
+def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
+    """What the arrays say; None where they leave something open that balls can decide in some seconds."""
+    affordable = work(run) <= AFFORDABLE
+    try:
+        found = list(judged(run, profile, DECIDED))
+    except OutOfRange as error:
+        return None if affordable else [_left_open(a, route, error) for a in run.arguments for route in run.returned]
+    if affordable and any(f.formula == "unknown" or f.judgement.execution == "undecided" for f in found):
+        return None
+    return [_gradient(run.arguments[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
+
+
+def _left_open(argument: Tensor, route: str, error: OutOfRange) -> Gradient:
+    judgement = Judgement(
+        "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,
+        f"size: too large for balls, and array arithmetic does not hold {error}",
+        formula="unknown", execution="undecided",
+    )  # fmt: skip
+    return Gradient(argument.name, route, judgement, 0.0)
+
+
+def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
     truth = Truth(run)
     forms = max((len(s.forms) for s in run.backward.steps), default=1) or 1
     candidates = list(_candidates(run, profile, forms, truth.bits))
@@ -204,18 +235,22 @@ def _judged(
         judgement = judge(got, of, argument.format, centres)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
+    if formulas and formulas[judgement.worst_index][0] == "kink":
+        judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
+    if judgement.execution in (None, "within") and formula not in ("right", "kink"):
+        judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
+    return _gradient(argument, route, judgement, formula, bits, truth.ties)
+
+
+def _gradient(argument: Tensor, route: str, judgement: Judgement, formula: Formula, bits: float, ties: int) -> Gradient:
     execution = judgement.execution or "within"
     verdict = verdict_of(formula, execution, judgement.accuracy or "certified")
     if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
         verdict = "singular"
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
-    if formulas and formulas[judgement.worst_index][0] == "kink":
-        judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
-    if execution == "within" and formula not in ("right", "kink"):
-        judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
     at = ",".join(str(int(i)) for i in index)
-    return Gradient(argument.name, route, judgement, bits, at, truth.ties)
+    return Gradient(argument.name, route, judgement, bits, at, ties)
 
 
 def _at(

@@ -7,24 +7,31 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from gradconform.conformance.check_program_arrays import one_record, result, work
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import decision
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import Allowed, outcomes_of
+from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.exact import holds
 from gradconform.reference.programs.record import Ids, Numbers, Record
 from gradconform.reference.programs.run import Replay, Run
 
 BITS = 160
+#: Ids, and the numbers that they have.
+Given = Sequence[tuple[Ids, Numbers]]
+#: Operations on single numbers from which a run is evaluated in arrays.
+IN_ARRAYS = 1_500
 
 
 def missing(run: Run, profile: Profile) -> Iterator[str]:
     """What left the record or came from outside of it, in words; nothing where the record is complete."""
     yield from run.foreign
+    replayed = _replayed_in_arrays if work(run) >= IN_ARRAYS else _replayed
     for replay in run.replays:
-        yield from _replayed(run, replay, profile)
+        yield from replayed(run, replay, profile)
 
 
 def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
@@ -41,6 +48,45 @@ def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
             if _differs(record, values, ids, got, profile):
                 yield f"run again on other numbers, {what} is not what was recorded: a value left the record"
                 return
+
+
+def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
+    """The same in arrays; of a number that these do not hold nothing is said."""
+    given = list(zip([a.ids for a in run.arguments], replay.given, strict=True))
+    there = [*zip(run.given, replay.given, strict=True), *zip(run.cotangents, replay.cotangents, strict=True)]
+    outputs, gradients = (list(zip(*x, strict=True)) for x in (
+        (run.outputs, replay.outputs), (run.results, replay.gradients)))  # fmt: skip
+    parts = [(run.forward, given, outputs, "the function"), (run.backward, there, gradients, "its backward program")]
+    if one_record(run):
+        parts = [(run.backward, there, outputs + gradients, "the program")]
+    for record, values, got, what in parts:
+        if not _held(record, values, got, profile):
+            yield f"run again on other numbers, {what} is not what was recorded: a value left the record"
+            return
+
+
+def _held(record: Record, values: Given, got: Given, profile: Profile) -> bool:
+    """Whether what was got elsewhere is what some form of the record's kernels gives there."""
+    for form in range(max((len(s.forms) for s in record.steps), default=1) or 1):
+        allowed = ArrayAllowed(record, profile, form=form, given=values).evaluate()
+        if form == 0 and allowed.elsewhere():
+            return True  # elsewhere another branch is taken: the record is of this one
+        if not any(_beyond(allowed, ids, numbers) for ids, numbers in got):
+            return True
+    return False
+
+
+def _beyond(allowed: ArrayAllowed, ids: Ids, numbers: Numbers) -> bool:
+    """Whether some number is certainly not what the record gives."""
+    if ids.shape != np.shape(numbers):
+        return True
+    value, exactly = result(allowed, ids, allowed.plain)
+    with np.errstate(all="ignore"):
+        off = value.arithmetic.mids.distance(np.asarray(numbers, dtype=np.float64), value.mid)
+        outside = off > value.radii() * (1 + 4 * value.arithmetic.slack)
+    special = np.zeros(ids.shape, bool) if value.specials is None else value.specials != 0
+    same = (exactly == numbers) | (np.isnan(exactly) & np.isnan(numbers)) | np.isfinite(exactly)
+    return bool((outside & ~special).any() or not same.all())
 
 
 def _numbers(ids: Sequence[Ids], values: Sequence[Numbers]) -> dict[int, float]:

@@ -9,13 +9,19 @@ from itertools import chain
 
 import numpy as np
 
+from gradconform.conformance.check_program_arrays import Adjudicator, Answers, result
+from gradconform.reference.array_judge import Screen, judge_array
+from gradconform.reference.arrays import RoundedArray
 from gradconform.reference.exact import precision
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.judge import EXECUTION, Candidate, Execution, judge
+from gradconform.reference.formats import FLOAT32, FORMATS
+from gradconform.reference.judge import EXECUTION, Candidate, Execution, Judgement, judge
+from gradconform.reference.midpoints import Double, DoubleArray
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import Allowed
+from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.record import Record, Step, every
-from gradconform.reference.rounded import Rounded, RoundedBalls
+from gradconform.reference.programs.words import Words
+from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls
 
 BITS = 160
 
@@ -37,17 +43,54 @@ class StepFinding:
     worst_index: str
 
 
+#: Operations on single numbers from which a step is judged in arrays.
+IN_ARRAYS = 1_500
+
+
 def check_steps(record: Record, profile: Profile) -> Iterator[StepFinding]:
     """Every step whose operands and results the framework showed."""
-    allowed = [
-        Allowed(record, profile, sums="any", form=form)
-        for form in range(max((len(s.forms) for s in record.steps), default=1) or 1)
-    ]
+    forms = range(max((len(s.forms) for s in record.steps), default=1) or 1)
+    balls = [Allowed(record, profile, sums="any", form=form) for form in forms]
+    wide = any(s.format.precision > FLOAT32.precision for s in record.steps)
+    arrays: list[ArrayAllowed] = []
+    if any(s.work() >= IN_ARRAYS for s in record.steps):
+        arrays = [ArrayAllowed(record, profile, form=form, wide=wide) for form in forms]
     for number, step in enumerate(record.steps):
         if np.isnan(record.held[step.out]).all() and step.out.size:
             continue
         with precision(BITS):
-            yield _finding(number, step, record, allowed, profile)
+            if step.work() >= IN_ARRAYS:
+                yield _in_arrays(number, step, record, arrays, profile)
+            else:
+                yield _finding(number, step, record, balls, profile)
+
+
+def _in_arrays(number: int, step: Step, record: Record, allowed: list[ArrayAllowed], profile: Profile) -> StepFinding:
+    got = np.asarray(record.held[step.out])
+    screens: list[Screen] = []
+    answers: Answers | None = None
+    for form, of in enumerate(allowed[: max(1, len(step.forms))]):
+        of.evaluate([step])
+        value, exactly = result(of, step.out, of.arithmetics[step.format.name])
+        of.forget(step)
+        if answers is None:
+            answers = _answers(step, value, profile)
+        name = step.forms[form].name if step.forms else "recorded"
+        answers.forms[name], answers.exactly[name] = value, exactly
+        screens.append(Screen(name, step.format, got.shape))
+        screens[-1].add(got, value, 0, answers.centre)
+    assert answers is not None
+    return _found(number, step, judge_array(got, screens, step.format, Adjudicator(answers), bits=BITS))
+
+
+def _answers(step: Step, value: RoundedArray, profile: Profile) -> Answers:
+    """What there is to be said of a step, whose truth is the midpoint of its first form."""
+    A = value.arithmetic
+    unknown = None if value.specials is None else np.where(value.specials != 0, ANYTHING, 0).astype(np.uint8)
+    mid = value.mid if isinstance(value.mid, DoubleArray) else Double.lift(value.mid)
+    off = value.radii() * A.slack
+    truth = Words(mid, np.stack([off, off]))
+    return Answers(step.format, profile, truth, RoundedArray(A, value.mid, None, None, unknown))
 
 
 def _finding(number: int, step: Step, record: Record, allowed: list[Allowed], profile: Profile) -> StepFinding:
@@ -64,6 +107,10 @@ def _finding(number: int, step: Step, record: Record, allowed: list[Allowed], pr
             truths = [Rounded(plain, v.exact) if isinstance(v, Rounded) else plain.given(math.nan) for v in values]
         of.forget(chain(step.out.ravel().tolist(), _inner(step)))
     found = judge([float(x) for x in record.held[step.out].ravel()], candidates, step.format, truths)
+    return _found(number, step, found)
+
+
+def _found(number: int, step: Step, found: Judgement) -> StepFinding:
     index = np.unravel_index(found.worst_index, step.out.shape) if step.out.ndim else ()
     return StepFinding(
         number,

@@ -280,7 +280,8 @@ def _row(g: Gradient) -> dict[str, Any]:
     j = g.judgement
     return {
         "argument": g.argument + g.of, "route": g.route, "verdict": j.verdict, "formula": j.formula,
-        "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp, "share": j.share,
+        "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp,
+        "share": j.share,
         "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,
     }  # fmt: skip
 

@@ -1114,7 +1114,7 @@ def _exponential(v: Array, r: Array, f: Array) -> Array:
     e^v·(e^r − 1) is the same number, but for e^v too small or e^r too large for float64. The sum's last bit, and v's,
     are counted: the function makes of 2^−51 of the exponent so much of itself.
     """
-    return np.asarray(np.exp(v + r + (np.abs(v) + r) * 2.0**-51) * -np.expm1(-r))
+    return np.asarray(np.exp(v + r + (np.abs(v) * 2.0**-51 + r * 2.0**-51)) * -np.expm1(-r))
 
 
 def _gaussian(v: Array, r: Array, f: Array) -> Array:

@@ -373,28 +373,34 @@ class Double:
         Rows of A and columns of B are scaled by powers of two, so that it is their spread that counts and not their
         size; components smaller than their row's or column's largest by more than 2^−480 are left out, and counted.
         """
-        if not (np.isfinite(a.hi).all() and np.isfinite(b.hi).all()):
-            raise OutOfRange("a matrix product of numbers that float64 does not hold")
-        k = a.hi.shape[1]
-        (left, ea), (right, eb) = _scaled(a, 1), _scaled(b, 0)
-        scale = ea + eb
-        if k <= 4:
-            total = _outer(left, right, 0)
-            for i in range(1, k):
-                total = Double.add(total, _outer(left, right, i))
-            bound = np.full(total.shape, k * 2.0**-478)
-        else:
-            scaled = None if allowance is None else np.ldexp(allowance, -scale)
-            total, bound = _sliced_product(left.hi, right.hi, scaled)
-            low = left.hi @ right.lo + left.lo @ right.hi
-            total = Double.add(total, DoubleArray(low, np.zeros_like(low)))
-            bound = bound + k * 2.0**-478
-        result = DoubleArray(np.ldexp(total.hi, scale), np.ldexp(total.lo, scale))
+        result, bound = product_and_bound(a, b, allowance)
         if allowance is not None:
-            again = (np.ldexp(bound, scale) > _PART * allowance) & (allowance > 0)
+            again = (bound > _PART * allowance) & (allowance > 0)
             for i, j in zip(*np.nonzero(again), strict=True):
                 Double.put(result, (i, j), _exact_dot(Double.take(a, i), Double.take(b, (slice(None), j))))
         return result
+
+
+def product_and_bound(a: DoubleArray, b: DoubleArray, allowance: Array | None) -> tuple[DoubleArray, Array]:
+    """A matrix product, and what its slices leave out; more of them where that is not a part of the `allowance`."""
+    if not (np.isfinite(a.hi).all() and np.isfinite(b.hi).all()):
+        raise OutOfRange("a matrix product of numbers that float64 does not hold")
+    k = a.hi.shape[1]
+    (left, ea), (right, eb) = _scaled(a, 1), _scaled(b, 0)
+    scale = ea + eb
+    if k <= 4:
+        total = _outer(left, right, 0)
+        for i in range(1, k):
+            total = Double.add(total, _outer(left, right, i))
+        bound = np.full(total.shape, k * 2.0**-478)
+    else:
+        scaled = None if allowance is None else np.ldexp(allowance, -scale)
+        total, bound = _sliced_product(left.hi, right.hi, scaled)
+        low = left.hi @ right.lo + left.lo @ right.hi
+        total = Double.add(total, DoubleArray(low, np.zeros_like(low)))
+        bound = bound + k * 2.0**-478
+    result = DoubleArray(np.ldexp(total.hi, scale), np.ldexp(total.lo, scale))
+    return result, np.ldexp(bound, scale)
 
 
 def _scaled(x: DoubleArray, axis: int) -> tuple[DoubleArray, NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""`verify` at the edges of a format and of its records: overflow, ties, literals, and what it shows of a wrong formula."""
+"""`verify` at the edges of a format and of its records: overflow, ties, literals, and a wrong formula."""
 
 from __future__ import annotations
 

@@ -175,9 +175,7 @@ class Record:
         """The product of the last axis, or its largest or smallest number."""
         return a[..., 0] if a.shape[-1] == 1 else self._emit(kind, "", a.shape[:-1], [a], format, held)
 
-    def choose(
-        self, first: Any, decided: Ids | None, a: Ids, b: Ids, format: Format, held: Any = None
-    ) -> Ids:
+    def choose(self, first: Any, decided: Ids | None, a: Ids, b: Ids, format: Format, held: Any = None) -> Ids:
         """`a` where `first` is true, else `b`; no step but data movement where no number decided that."""
         first, decided, a, b = np.broadcast_arrays(first, 0 if decided is None else decided, a, b)
         taken = np.where(first, a, b)

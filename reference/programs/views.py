@@ -1,0 +1,79 @@
+"""Numbers fetched by arrays of ids: what the ids take of memory once, seen through the same strides.
+
+Operands are often views that repeat memory (a factor of a product of matrices, sliding windows). Their numbers are
+fetched for the memory that the view lies in, and viewed by the same strides: they take what the ids take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from gradconform.reference.programs.record import Ids
+
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the numbers of some ids are fetched from columns by id; the id is the last axis of a column."""
+
+    ids: Ids
+    #: The ids that lie in the view's memory, in its order; and the strides, in numbers, from `offset` on.
+    flat: Ids
+    strides: tuple[int, ...]
+    offset: int
+    #: The first id, where they are consecutive.
+    first: int | None
+
+    def of(self, column: Column) -> Column:
+        """The numbers, in the shape of the ids, leading axes of the column kept; not to be written to."""
+        if self.first is not None:
+            found = column[..., self.first : self.first + self.flat.size]
+        else:
+            found = np.take(column, self.flat, axis=-1, mode="clip")
+        if not self.flat.size:
+            return found.reshape(*column.shape[:-1], *self.ids.shape)
+        step = column.itemsize
+        strides = (*found.strides[:-1], *(s * step for s in self.strides))
+        return as_strided(found[..., self.offset :], (*found.shape[:-1], *self.ids.shape), strides, writeable=False)
+
+
+def reading(ids: Ids) -> Reading:
+    """The way to fetch the numbers of these ids."""
+    backwards = tuple(slice(None, None, -1) if s < 0 else slice(None) for s in ids.strides)
+    forwards = ids[backwards]
+    span = 1 + sum((n - 1) * s // ids.itemsize for n, s in zip(forwards.shape, forwards.strides, strict=True))
+    if not ids.size or span > ids.size:
+        dense = np.ascontiguousarray(ids)
+        return _read(ids, dense.reshape(-1), dense)
+    return _read(ids, as_strided(forwards, (span,), (ids.itemsize,)), ids)
+
+
+def _read(ids: Ids, flat: Ids, viewed: Ids) -> Reading:
+    strides = tuple(s // viewed.itemsize for s in viewed.strides)
+    offset = -sum((n - 1) * s for n, s in zip(viewed.shape, strides, strict=True) if s < 0)
+    consecutive = flat.size and flat[-1] - flat[0] == flat.size - 1 and bool((np.diff(flat) == 1).all())
+    return Reading(ids, flat, strides, offset, int(flat[0]) if consecutive else None)
+
+
+def place(ids: Ids) -> Any:
+    """Where the results of a step lie in a column: a slice where the ids are consecutive, as new ones are."""
+    flat = ids.ravel()
+    if flat.size and flat[-1] - flat[0] == flat.size - 1 and bool((np.diff(flat) == 1).all()):
+        return slice(int(flat[0]), int(flat[-1]) + 1)
+    return flat
+
+
+def repeated(x: Column, lead: int = 0) -> tuple[int, ...]:
+    """The axes, after the `lead` first, along which a view repeats its memory."""
+    return tuple(a for a, (n, s) in enumerate(zip(x.shape[lead:], x.strides[lead:], strict=True)) if s == 0 and n > 1)
+
+
+def without_repeats(x: Ids) -> Ids:
+    """A view with one element along each axis that repeats memory."""
+    return x[tuple(slice(0, 1) if s == 0 and n > 1 else slice(None) for n, s in zip(x.shape, x.strides, strict=True))]

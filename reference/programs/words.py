@@ -1,0 +1,461 @@
+"""Balls in double words, whole arrays at a time: a midpoint of about 102 bits, and rigorous radii in float64.
+
+A number is its midpoint (`reference.midpoints.Double`) and one or two radii: the first encloses it on the numbers that
+a record holds, the second also over what literals and ties leave open (see `array_exact`). Each operation of double
+words errs by less than 2^−102 of its result; radii move by the operands' radii in full and are enlarged by 2^−30 of
+themselves, which outweighs the rounding of their own computation. An infinity is a midpoint of radius 0; of what is not
+known the midpoint is NaN and the radius infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from flint import arb
+
+from gradconform.reference.arrays import _exponential, _gaussian
+from gradconform.reference.exact import precision
+from gradconform.reference.midpoints import Array, Double, DoubleArray, product_and_bound
+from gradconform.reference.programs import taylor
+from gradconform.reference.programs.functions import FUNCTIONS
+
+#: What an operation errs by, relative to its result: of double words, and of a root by one step of Newton's method.
+UNIT, OF_ROOT = 2.0**-102, 2.0**-98
+ENLARGED = 1 + 2.0**-30
+#: Below the first a product of double words may lose digits to float64's smallest numbers: at most the second.
+SMALL, LOST = 2.0**-900, 2.0**-1060
+#: Numbers from which a function's Taylor polynomials are worth to be made.
+MANY = 64
+#: Bits of the balls that functions are evaluated in.
+BITS = 140
+
+
+class Words:
+    """An array of balls: midpoints, and radii with one axis more, the first."""
+
+    __slots__ = ("mid", "radius")
+    __array_ufunc__ = None
+
+    def __init__(self, mid: DoubleArray, radius: Array) -> None:
+        self.mid, self.radius = mid, radius
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.mid.hi.shape
+
+    @property
+    def high(self) -> Array:
+        return self.mid.hi
+
+    def __neg__(self) -> Words:
+        return Words(Double.negative(self.mid), self.radius)
+
+    def __add__(self, other: Any) -> Words:
+        return add(self, coerced(other))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Words:
+        return add(self, -coerced(other))
+
+    def __rsub__(self, other: Any) -> Words:
+        return add(coerced(other), -self)
+
+    def __mul__(self, other: Any) -> Words:
+        return multiply(self, coerced(other))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Words:
+        return divide(self, coerced(other))
+
+    def __rtruediv__(self, other: Any) -> Words:
+        return divide(coerced(other), self)
+
+    def __pow__(self, power: int) -> Words:
+        if not isinstance(power, int):
+            raise TypeError(f"got the power {power!r}; expected an integer: write any other as power(x, y)")
+        found = number(1.0)
+        for _ in range(abs(power)):
+            found = found * self
+        return found if power >= 0 else 1 / found
+
+
+def number(x: float) -> Words:
+    """One number, exactly; beside arrays of any length."""
+    return Words(DoubleArray(np.array([x], dtype=np.float64), np.zeros(1)), np.zeros((1, 1)))
+
+
+def of_ball(x: arb) -> Words:
+    """A real number that is given as a ball."""
+    high = float(x.mid())
+    low = x - high
+    found = DoubleArray(np.array([high]), np.array([float(low.mid())]))
+    return Words(found, np.full((1, 1), abs(high) * UNIT + float(abs(low).upper()) * 2.0**-50))
+
+
+def coerced(x: Any) -> Words:
+    return x if isinstance(x, Words) else number(float(x))
+
+
+def known(x: Words) -> Array:
+    """Where anything is known: the number is finite, and so are its radii."""
+    return np.asarray(np.isfinite(x.mid.hi) & np.isfinite(x.radius).all(axis=0))
+
+
+def exactly_zero(x: Words) -> Array:
+    return np.asarray((x.mid.hi == 0) & (x.radius == 0).all(axis=0))
+
+
+# Arithmetic -----------------------------------------------------------------------------------------------------------
+
+
+def _closed(mid: DoubleArray, moved: Array, operation: Callable[..., Array], *operands: Words) -> Words:
+    """A result with its radius; what double words do not hold by the rules of IEEE 754 on the numbers themselves."""
+    with np.errstate(all="ignore"):
+        size = np.abs(mid.hi)
+        radius = (moved + size * UNIT) * ENLARGED
+        little = size < SMALL
+        if little.any():
+            whole = np.ones((), dtype=bool)
+            for x in operands:
+                whole = whole & (x.mid.hi != 0)
+            radius = np.where(little & whole, radius + LOST, radius)
+        bad = ~(np.isfinite(mid.hi) & np.isfinite(mid.lo) & np.isfinite(radius).all(axis=0))
+        if not bad.any():
+            return Words(mid, radius)
+        value = np.broadcast_to(operation(*[x.mid.hi for x in operands]), bad.shape)
+        infinite = np.zeros((), dtype=bool)
+        steady = np.ones((), dtype=bool)
+        for x in operands:
+            own = np.isinf(x.mid.hi)
+            infinite = infinite | own
+            # An infinity's sign, or 0, comes of the signs of the others.
+            steady = steady & np.isfinite(x.radius).all(axis=0) & (own | _signed(operation, x))
+        sound = bad & infinite & steady & ~np.isnan(value)
+        hi = np.where(sound, value, np.where(bad, np.nan, mid.hi))
+        lo = np.where(bad, 0.0, mid.lo)
+        radius = np.where(sound, 0.0, np.where(bad, np.inf, radius))
+        # Ordinary numbers that are too large for the product's parts.
+        plain = bad & ~infinite & np.isfinite(value) & np.isfinite(moved).all(axis=0)
+        if plain.any():
+            hi, radius = (
+                np.where(plain, value, hi),
+                np.where(plain, moved * ENLARGED + np.abs(value) * 2.0**-51, radius),
+            )
+    return Words(DoubleArray(hi, lo), radius)
+
+
+def _signed(operation: Callable[..., Array], x: Words) -> Array:
+    """Where a number's sign is known, if the operation asks for it."""
+    if operation is np.add:
+        return np.ones((), dtype=bool)
+    return np.asarray((np.abs(x.mid.hi) > x.radius).all(axis=0) | exactly_zero(x))
+
+
+def add(a: Words, b: Words) -> Words:
+    with np.errstate(all="ignore"):
+        return _closed(Double.add(a.mid, b.mid), a.radius + b.radius, np.add, a, b)
+
+
+def multiply(a: Words, b: Words) -> Words:
+    with np.errstate(all="ignore"):
+        moved = np.abs(a.mid.hi) * b.radius + a.radius * (np.abs(b.mid.hi) + b.radius)
+        return _closed(Double.multiply(a.mid, b.mid), moved, np.multiply, a, b)
+
+
+def divide(a: Words, b: Words) -> Words:
+    with np.errstate(all="ignore"):
+        mid = Double.divide(a.mid, b.mid)
+        least = np.abs(b.mid.hi) * (1 - 2.0**-51) - b.radius
+        moved = np.where(least > 0, (a.radius + np.abs(mid.hi) * b.radius) / least, np.inf)
+        return _closed(mid, moved, np.divide, a, b)
+
+
+def absolute(x: Words) -> Words:
+    below = x.mid.hi < 0
+    return Words(Double.where(below, Double.negative(x.mid), x.mid), x.radius)
+
+
+def where(condition: Any, a: Words, b: Words) -> Words:
+    return Words(Double.where(condition, a.mid, b.mid), np.where(condition, a.radius, b.radius))
+
+
+def apart(a: Words, b: Words) -> Array:
+    """a − b, to float64; NaN where one is not known."""
+    with np.errstate(all="ignore"):
+        found: Array = (a.mid.hi - b.mid.hi) + (a.mid.lo - b.mid.lo)
+        return np.where(np.isinf(a.mid.hi) | np.isinf(b.mid.hi), a.mid.hi - b.mid.hi, found)
+
+
+# Sums -----------------------------------------------------------------------------------------------------------------
+
+
+def total(x: Words) -> Words:
+    """Σ over the last axis."""
+    count = x.shape[-1]
+    if count == 0:
+        shape = x.shape[:-1]
+        return Words(DoubleArray(np.zeros(shape), np.zeros(shape)), np.zeros((x.radius.shape[0], *shape)))
+    with np.errstate(all="ignore"):
+        mid = Double.sum(x.mid, len(x.shape) - 1, False)
+        size = np.abs(x.mid.hi).sum(axis=-1)
+        depth = count.bit_length() + 1
+        grown = 1 + (count + 4) * 2.0**-52
+        radius = (x.radius.sum(axis=-1) + depth * UNIT * size) * (ENLARGED * grown)
+        bad = ~(np.isfinite(mid.hi) & np.isfinite(mid.lo) & np.isfinite(radius).all(axis=0))
+        if bad.any():
+            value = x.mid.hi.sum(axis=-1)
+            sound = bad & np.isinf(value) & np.isinf(x.mid.hi).any(axis=-1) & np.isfinite(x.radius).all(axis=(0, -1))
+            mid = DoubleArray(np.where(sound, value, np.where(bad, np.nan, mid.hi)), np.where(bad, 0.0, mid.lo))
+            radius = np.where(sound, 0.0, np.where(bad, np.inf, radius))
+    return Words(mid, radius)
+
+
+def matrix_product(a: Words, b: Words) -> Words:
+    """A·B of two matrices. Of a row or a column with an infinity or NaN nothing is known."""
+    (m, k), n = a.shape, b.shape[1]
+    fine = [known(x) for x in (a, b)]
+    lost: Any = None
+    if not (fine[0].all() and fine[1].all()):
+        lost = ~fine[0].all(axis=1)[:, None] | ~fine[1].all(axis=0)[None, :]
+        zero = DoubleArray(np.zeros(()), np.zeros(()))
+        a, b = (
+            Words(Double.where(f, x.mid, zero), np.where(f, x.radius, 0.0)) for f, x in zip(fine, (a, b), strict=True)
+        )
+    sizes = np.abs(a.mid.hi), np.abs(b.mid.hi)
+    size = sizes[0] @ sizes[1]
+    # A bound of 2^−90 of Σ|a·b| is enough for every format's digits.
+    mid, bound = product_and_bound(a.mid, b.mid, size * 2.0**-41)
+    empty: Any = size == 0
+    if empty.any():  # float64 may have lost what is not 0
+        empty = empty & ~((sizes[0] > 0).astype(np.float32) @ (sizes[1] > 0).astype(np.float32) > 0)
+        bound = bound + np.where((size == 0) & ~empty, LOST, 0.0)
+    radius = np.empty((max(a.radius.shape[0], b.radius.shape[0]), m, n))
+    for r in range(radius.shape[0]):
+        ra, rb = (x.radius[min(r, x.radius.shape[0] - 1)] for x in (a, b))
+        moved = np.zeros((m, n))
+        if rb.any():
+            moved = sizes[0] @ rb
+        if ra.any():
+            moved = moved + ra @ (sizes[1] + rb)
+        # Low words are multiplied in float64; slices are added in double words.
+        own = bound + (3 * k + 64) * 2.0**-104 * size
+        radius[r] = (moved + np.where(empty, 0.0, own)) * (ENLARGED + (k + 8) * 2.0**-52)
+    if lost is not None:
+        mid = DoubleArray(np.where(lost, np.nan, mid.hi), np.where(lost, 0.0, mid.lo))
+        radius = np.where(lost, np.inf, radius)
+    return Words(mid, radius)
+
+
+# Functions ------------------------------------------------------------------------------------------------------------
+
+
+def _root(x: Words) -> Words:
+    with np.errstate(all="ignore"):
+        high = np.sqrt(x.mid.hi)
+        square = Double.multiply(Double.lift(high), Double.lift(high))
+        rest = Double.subtract(x.mid, square)
+        step = rest.hi / (2 * high)
+        hi = high + step
+        lo = step - (hi - high)
+        least = np.abs(x.mid.hi) * (1 - 2.0**-51) - x.radius
+        moved = np.where(least > 0, x.radius / (high + np.sqrt(np.maximum(least, 0.0))), np.inf) + high * OF_ROOT
+        zero, infinite = exactly_zero(x), x.mid.hi == np.inf
+        plain = zero | infinite
+        hi, lo = np.where(plain, high, hi), np.where(plain, 0.0, lo)
+        radius = np.where(plain, 0.0, moved * ENLARGED)
+        small = (x.mid.hi < 2.0**-900) & ~plain
+        radius = np.where(small, radius + np.sqrt(LOST), radius)
+        radius = np.where(np.isfinite(hi) | infinite, radius, np.inf)
+    return Words(DoubleArray(hi, lo), radius)
+
+
+def _logarithm(shift: float) -> Callable[[Array, Array, Array], Array]:
+    def moved(v: Array, r: Array, f: Array) -> Array:
+        least = (v + shift) - np.abs(v) * 2.0**-51 - abs(shift) * 2.0**-51 - r
+        return np.asarray(np.where(least > 0, r / least, np.inf))
+
+    return moved
+
+
+def _decaying(most: float, rate: float) -> Callable[[Array, Array, Array], Array]:
+    """Of a function whose slope at y is at most min(most, 4·e^(−rate·|y|))."""
+
+    def moved(v: Array, r: Array, f: Array) -> Array:
+        nearest = np.maximum(np.abs(v) * (1 - 2.0**-51) - r, 0)
+        return np.asarray(np.minimum(most * r, 4 * r * np.exp(-rate * nearest * (1 - 2.0**-40))))
+
+    return moved
+
+
+def _one(v: Array, r: Array, f: Array) -> Array:
+    return r
+
+
+#: How far functions move over a ball of radius r about v: bounds from above. Of others the balls themselves say it.
+_MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
+    "exp": _exponential,
+    "expm1": _exponential,
+    "log": _logarithm(0.0),
+    "log1p": _logarithm(1.0),
+    "tanh": _decaying(1.0, 2.0),
+    "sigmoid": _decaying(0.25, 1.0),
+    "erf": _gaussian,
+    "erfc": _gaussian,
+    "sin": _one,
+    "cos": _one,
+    "atan": _one,
+    "softplus": _one,
+    "log_sigmoid": _one,
+}
+
+
+def _by_balls(name: str, arguments: tuple[Words, ...]) -> Words:
+    """A function of the table by balls, once for each of the numbers that differ."""
+    shape = np.broadcast_shapes(*[x.shape for x in arguments])
+    levels = max(x.radius.shape[0] for x in arguments)
+    moved = _MOVED.get(name) if len(arguments) == 1 else None
+    columns = [np.broadcast_to(c, shape).ravel() for x in arguments for c in (x.mid.hi, x.mid.lo)]
+    if moved is None:
+        columns += [
+            np.broadcast_to(x.radius, (x.radius.shape[0], *shape)).reshape(x.radius.shape[0], -1)[r]
+            for x in arguments
+            for r in range(x.radius.shape[0])
+        ]
+    first, same = _distinct(columns)
+    hi, lo = np.empty(len(first)), np.empty(len(first))
+    radius = np.zeros((levels, len(first)))
+    parts = [c[first].tolist() for c in columns]
+    value = FUNCTIONS[name].ball
+    count = len(arguments)
+    with precision(BITS):
+        for n in range(len(first)):
+            x = [_ball(parts[2 * i][n], parts[2 * i + 1][n]) for i in range(count)]
+            found = value(*x)
+            hi[n], lo[n], off = _split(found)
+            radius[:, n] = off
+            if moved is None:
+                at = 2 * count
+                for level in range(levels):
+                    wide, place = [], at
+                    for i, argument in enumerate(arguments):
+                        own = argument.radius.shape[0]
+                        r = parts[place + min(level, own - 1)][n]
+                        place += own
+                        wide.append(x[i] if r == 0 else x[i] + arb(0, r) if np.isfinite(r) else arb.nan())
+                    if any(w is not v for w, v in zip(wide, x, strict=True)):
+                        radius[level, n] = _reach(value(*wide), found)
+    mid = DoubleArray(hi[same].reshape(shape), lo[same].reshape(shape))
+    radius = radius[:, same].reshape(levels, *shape)
+    with np.errstate(all="ignore"):
+        if moved is not None:
+            over = arguments[0].radius
+            radius = radius + np.where(over > 0, moved(arguments[0].mid.hi, over, mid.hi) * ENLARGED, 0.0)
+        unknown = np.isnan(mid.hi) | ~np.isfinite(radius).all(axis=0)
+    if unknown.any():
+        mid = DoubleArray(np.where(unknown, np.nan, mid.hi), np.where(unknown, 0.0, mid.lo))
+        radius = np.where(unknown, np.inf, radius)
+    return Words(mid, radius)
+
+
+def _distinct(columns: list[Array]) -> tuple[Array, Any]:
+    """The first of each of the elements that differ in some column, and which of those each element is."""
+    size = columns[0].size
+    everything = np.arange(size)
+    if size < 64 or np.unique(columns[0]).size > size // 2:
+        return everything, everything
+    bits = np.ascontiguousarray(np.stack(columns, axis=1)).view(np.int64)
+    _, first, same = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+    return first, np.asarray(same).reshape(-1)
+
+
+def _ball(high: float, low: float) -> arb:
+    return arb(high) if low == 0 or not np.isfinite(high) else arb(high) + arb(low)
+
+
+def _split(x: arb) -> tuple[float, float, float]:
+    """A ball as a double word, and its radius."""
+    if x.is_finite():
+        high = float(x.mid())
+        if np.isfinite(high):
+            rest = x - high
+            low = float(rest.mid())
+            off = 0.0 if (rest - low).is_zero() else float(np.nextafter(float(abs(rest - low).upper()), np.inf))
+            return high, low, off
+    if not x.is_nan() and not x.rad() > 0:  # exactly an infinity
+        return (np.inf if x > 0 else -np.inf), 0.0, 0.0
+    return np.nan, 0.0, np.inf
+
+
+def _reach(wide: arb, narrow: arb) -> float:
+    off = abs(wide - narrow)
+    return float(np.nextafter(float(off.upper()), np.inf)) if wide.is_finite() and narrow.is_finite() else np.inf
+
+
+def _by_series(name: str, x: Words) -> Words:
+    """A function of many numbers by its Taylor polynomials, and by balls where these do not know it."""
+    row = Words(DoubleArray(x.mid.hi.ravel(), x.mid.lo.ravel()), x.radius.reshape(x.radius.shape[0], -1))
+    mid, error, sure = taylor.evaluated(name, row.mid)
+    with np.errstate(all="ignore"):
+        moved = np.where(row.radius > 0, _MOVED[name](row.mid.hi, row.radius, mid.hi), 0.0)
+        radius = (error + moved) * ENLARGED
+        sure = sure & np.isfinite(radius).all(axis=0)
+    if not sure.all():
+        rest = _by_balls(name, (Words(Double.take(row.mid, ~sure), row.radius[:, ~sure]),))
+        Double.assign(mid, ~sure, rest.mid)
+        radius[:, ~sure] = rest.radius
+    return Words(
+        DoubleArray(mid.hi.reshape(x.shape), mid.lo.reshape(x.shape)), radius.reshape(x.radius.shape[0], *x.shape)
+    )
+
+
+def function(name: str, *arguments: Words) -> Words:
+    """A function of the table."""
+    own = _OWN.get(name)
+    if own is not None:
+        return own(*arguments)
+    if name in taylor.FUNCTIONS and arguments[0].high.size >= MANY:
+        return _by_series(name, arguments[0])
+    return _by_balls(name, arguments)
+
+
+_OWN: Mapping[str, Callable[..., Words]] = {
+    "negative": lambda x: -x,
+    "add": add,
+    "subtract": lambda x, y: add(x, -y),
+    "multiply": multiply,
+    "divide": divide,
+    "square": lambda x: multiply(x, x),
+    "reciprocal": lambda x: divide(number(1.0), x),
+    "round": lambda x: x,
+    "absolute": absolute,
+    "sqrt": _root,
+    "rsqrt": lambda x: divide(number(1.0), _root(x)),
+}
+
+
+class WordOperations:
+    """The functions of the table on `Words`, for the partial derivatives that it gives."""
+
+    def __getattr__(self, name: str) -> Callable[..., Words]:
+        return lambda *arguments: function(name, *map(coerced, arguments))
+
+    @staticmethod
+    def pi() -> Words:
+        with precision(BITS):
+            return of_ball(arb.pi())
+
+    @staticmethod
+    def ln2() -> Words:
+        with precision(BITS):
+            return of_ball(arb.const_log2())
+
+    @staticmethod
+    def number(x: float) -> Words:
+        return number(x)
+
+
+WORD_OPERATIONS = WordOperations()
