@@ -7,7 +7,7 @@ asks for the fixture `gradconform_subject`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,7 +105,7 @@ def _subjects(config: pytest.Config) -> list[tuple[str, Case, str]]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """A failing `assert gc.verify(…)` shows the whole report: pytest itself cuts what it prints of a value."""
     result: Any = yield
     if (

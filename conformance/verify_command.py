@@ -48,7 +48,8 @@ def reports(
     function: Callable[..., Any], cases: Iterable[tuple[Any, ...]], dtypes: Sequence[str], **options: Any
 ) -> list[Report]:
     """One report for each case and dtype; the arguments' own dtype, where none is named."""
-    return [verify(function, *case, dtype=dtype, **options) for case in cases for dtype in (dtypes or [None])]
+    each: Sequence[str | None] = dtypes or [None]
+    return [verify(function, *case, dtype=dtype, **options) for case in cases for dtype in each]
 
 
 def closing_line(found: Sequence[Report]) -> str:

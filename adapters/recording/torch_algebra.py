@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from gradconform.adapters.factorizations import cholesky, lu, substitution, symmetric_part
 from numpy.typing import NDArray
 
+from gradconform.adapters.recording.factorizations import cholesky, lu, substitution, symmetric_part
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import numbers
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers

@@ -352,7 +352,8 @@ def polygamma(n: int, x: arb) -> arb:
         polynomial = [-a - b for a, b in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
     cotangent = x.cot_pi()
     reflected = sum((c * raised(cotangent, d) for d, c in enumerate(polynomial)), arb(0)) * arb.pi() ** (n + 1)
-    return (-1) ** n * monotone(of)(1 - x) - reflected
+    found: arb = (-1) ** n * monotone(of)(1 - x) - reflected
+    return found
 
 
 def beta(a: arb, b: arb) -> arb:

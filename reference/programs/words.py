@@ -217,7 +217,7 @@ def total(x: Words) -> Words:
 def matrix_product(a: Words, b: Words) -> Words:
     """A·B of two matrices. Of a row or a column with an infinity or NaN nothing is known."""
     (m, k), n = a.shape, b.shape[1]
-    fine = [known(x) for x in (a, b)]
+    fine = [np.asarray(known(x)) for x in (a, b)]
     lost: Any = None
     if not (fine[0].all() and fine[1].all()):
         lost = ~fine[0].all(axis=1)[:, None] | ~fine[1].all(axis=0)[None, :]
