@@ -224,7 +224,9 @@ def _backward(
         return _gradients(outputs, tensors, adjoints)
 
 
-def _gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor | None]:
+def _gradients(
+    outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
+) -> list[Tensor | None]:
     """The gradients; None where nothing depends on an argument."""
     live = [(y, c) for y, c in zip(outputs, adjoints, strict=True) if y.requires_grad]
     if not live:

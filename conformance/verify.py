@@ -172,6 +172,8 @@ def verify(
 def _recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, options: Mapping[str, Any]) -> Run:
     try:
         return recorder.record(f, args, cotangents=cotangent, **options)  # type: ignore[no-any-return]
+    except BadInput:
+        raise
     except NotRecorded as error:
         raise BadInput(f"not recorded: {error}") from error
     except Exception as error:

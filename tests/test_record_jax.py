@@ -12,9 +12,10 @@ import programs_jax
 import pytest
 from jax import lax
 
-from gradconform.adapters import jax_rules
 from gradconform.adapters.record_jax import record
+from gradconform.adapters.recording import jax_rules
 from gradconform.conformance.check_program import Gradient, gradients
+from gradconform.reference.cases import BadInput
 from gradconform.reference.profiles import profile
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.run import NotRecorded, Run
@@ -145,7 +146,14 @@ def test_arguments_are_named_by_their_place_in_the_tree() -> None:
     tree = {"dense": {"w": ones(3, 2)}, "bias": ones()}
     run = record(loss, [tree, ones(2, 2), np.array([2, 0])])
     assert [a.name for a in run.arguments] == ["params['bias']", "params['dense']['w']", "x"]
-    assert [a.name for a in record(loss, [tree, ones(2, 2), np.array([2, 0])], wrt=1).arguments] == ["x"]
+    for wrt, name in ((1, "x"), ("x", "x"), (["params['bias']"], "params['bias']")):
+        assert [a.name for a in record(loss, [tree, ones(2, 2), np.array([2, 0])], wrt=wrt).arguments] == [name]  # type: ignore[arg-type]
+
+
+def test_arguments_are_cast_where_they_are_real() -> None:
+    run = record(lambda x, i: x[i], [ones(3).astype(np.float32), np.array([1])], dtype="bfloat16", replays=False)
+    assert [a.format.name for a in run.arguments] == ["bfloat16"]
+    assert not run.replays
 
 
 def test_cotangents_are_distinct_and_can_be_given() -> None:
@@ -157,7 +165,7 @@ def test_cotangents_are_distinct_and_can_be_given() -> None:
     given = record(f, [ones(4)], cotangents=(np.arange(4.0), np.zeros((), jax.dtypes.float0)))
     assert given.backward.held[given.cotangents[0]].tolist() == [0.0, 1.0, 2.0, 3.0]
     assert given.returned["eager"][0].tolist() == [0.0, 3.0, 6.0, 9.0]
-    with pytest.raises(ValueError, match=r"cotangents of shapes \[\(3,\)\]; the real outputs have \[\(4,\)\]"):
+    with pytest.raises(BadInput, match=r"cotangents of shapes \[\(3,\)\]; the real outputs have \[\(4,\)\]"):
         record(f, [ones(4)], cotangents=np.ones(3))
 
 
@@ -220,10 +228,16 @@ def test_what_no_rule_records_is_refused_with_its_name_and_line() -> None:
 
 
 def test_bad_arguments_say_what_was_expected() -> None:
-    with pytest.raises(ValueError, match="routes: got compiled; expected some of eager, jit"):
+    with pytest.raises(BadInput, match="route"):
         record(jnp.sin, [ones(2)], routes=("compiled",))
-    with pytest.raises(ValueError, match="nothing to differentiate by"):
+    with pytest.raises(BadInput, match="nothing to differentiate by"):
         record(jnp.sin, [np.arange(3)])
+    with pytest.raises(BadInput, match="argument"):
+        record(lambda x: x, [ones(2)], wrt="y")
+    with pytest.raises(BadInput, match="wrt: got 1; expected the number of one of 1 arguments"):
+        record(lambda x: x, [ones(2)], wrt=1)
+    with pytest.raises(BadInput, match="<lambda> raised TypeError in JAX"):
+        record(lambda x: x @ jnp.ones(5), [ones(2)])
 
 
 def test_a_product_of_matrices_keeps_no_more_than_its_factors() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gradconform.adapters.factorizations import cholesky, lu, substitution, symmetric_part
+from gradconform.adapters.recording.factorizations import cholesky, lu, substitution, symmetric_part
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import numbers
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from gradconform.adapters import factorizations
-from gradconform.adapters.jax_sums import SUMS
-from gradconform.adapters.jax_values import Found, Operation, Rule, format_of
+from gradconform.adapters.recording import factorizations
+from gradconform.adapters.recording.jax_sums import SUMS
+from gradconform.adapters.recording.jax_values import Found, Operation, Parameters, Recorder, Rule, format_of
 from gradconform.reference.formats import FORMATS
-from gradconform.reference.programs.record import ONE, ZERO, Form
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids
 from gradconform.reference.programs.run import NotRecorded
 
 Extreme = Literal["maximum", "minimum"]
@@ -29,6 +29,15 @@ FUNCTIONS: Mapping[str, str] = {
     "mul": "multiply",
     "div": "divide",
     "pow": "power",
+    "rem": "fmod",
+    "erf_inv": "erfinv",
+    "bessel_i0e": "i0e",
+    "bessel_i1e": "i1e",
+    "zeta": "zeta",
+    "igamma": "gammainc",
+    "igammac": "gammaincc",
+    "igamma_grad_a": "gammainc_by_order",
+    "regularized_incomplete_beta": "betainc",
 }  # fmt: skip
 
 
@@ -55,6 +64,7 @@ def _converted(at: Operation) -> Found:
     operand = at.operands[0]
     if operand.ids is None:
         if operand.decided is None or np.asarray(operand.held).dtype != np.bool_:
+            at.to.settle(operand.decided)
             return [at.record.constants(at.got)]
         one, zero = np.array(ONE), np.array(ZERO)
         return [at.record.choose(np.asarray(operand.held), operand.decided, one, zero, at.format)]
@@ -75,10 +85,29 @@ def _reduced_precision(at: Operation) -> Found:
     return [at.record.map("round", [at.ids(0)], formats[0], at.got)]
 
 
+def settle_places(to: Recorder, name: str, p: Parameters, x: Ids, result: Any) -> None:
+    """The comparisons by which a discrete result of real numbers is what it is."""
+    if name in ("argmax", "argmin"):
+        (axis,) = p["axes"]
+        chosen = np.take_along_axis(x, np.expand_dims(result.astype(np.int64), axis), axis)
+        to.compared("ge" if name == "argmax" else "le", chosen, x)
+        return
+    whole, cut = result.astype(np.float64), name == "convert_element_type"
+    if name == "round":
+        low, high = whole - 0.5, whole + 0.5
+    else:
+        low = whole - ((name == "ceil") | (cut & (whole <= 0)))
+        high = whole + ((name == "floor") | (cut & (whole >= 0)))
+    to.compared("ge", x, to.record.constants(low))
+    to.compared("le", x, to.record.constants(high))
+
+
 def _piecewise_constant(at: Operation) -> Found:
     """Numbers that do not change with their operand: data, whose derivative is 0."""
-    if at.operands[0].depends:
-        at.to.note(f"{at.record.line}: {at.equation.primitive.name}: taken as constant, as it is around this operand")
+    name, operand = at.equation.primitive.name, at.operands[0]
+    if operand.depends:
+        at.to.note(f"{at.record.line}: {name}: taken as constant, as it is around this operand")
+        settle_places(at.to, name, at.parameters, at.ids(0), at.got)
     return [at.record.new(at.got.shape, at.got)]
 
 
@@ -89,20 +118,6 @@ def _sign(at: Operation) -> Found:
     minus = np.array(at.record.number(-1.0))
     negative = at.record.choose(held < 0, below, minus, zero, at.format)
     return [at.record.choose(held > 0, above, np.array(ONE), negative, at.format)]
-
-
-def _remainder(at: Operation) -> Found:
-    """x − y·trunc(x/y), exactly: the whole quotient is data."""
-    x, y = np.broadcast_arrays(at.ids(0), at.ids(1))
-    held = at.record.held
-    with np.errstate(divide="ignore", invalid="ignore"):
-        whole = np.rint((held[x] - at.got) / held[y])
-    with at.record.inside() as steps:
-        minus = at.record.constants(-whole)
-        terms = np.stack([x, y], -1), np.stack([np.full(x.shape, ONE), minus], -1)
-        result = at.record.sop(*terms, at.format)
-    definition = Form("x − y·trunc(x/y)", tuple(steps), result)
-    return [at.record.fused("remainder", definition, (), at.format, at.got)]
 
 
 # Choices --------------------------------------------------------------------------------------------------------------
@@ -127,6 +142,7 @@ def _select(at: Operation) -> Found:
     which = np.asarray(at.operands[0].held)
     cases = [at.ids(i) for i in range(1, len(at.operands))]
     if which.dtype != np.bool_:
+        at.to.settle(at.operands[0].decided)
         return [np.choose(which, np.broadcast_arrays(*cases)) if which.ndim else cases[int(which)]]
     before = at.record.size
     found = at.record.choose(which, at.operands[0].decided, cases[1], cases[0], at.format)
@@ -181,7 +197,6 @@ RULES: Mapping[str, Rule] = {
     "convert_element_type": _converted,
     "reduce_precision": _reduced_precision,
     "sign": _sign,
-    "rem": _remainder,
     "max": _extreme("maximum"),
     "min": _extreme("minimum"),
     "clamp": _clamp,

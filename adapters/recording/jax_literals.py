@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradconform.adapters.jax_values import format_of, is_key
+from gradconform.adapters.recording.jax_values import format_of, is_key
 from gradconform.reference.formats import FLOAT64, FORMATS
 
 Texts = Mapping[tuple[str, float], float]

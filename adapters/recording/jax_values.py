@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,21 +14,25 @@ import numpy as np
 from jax.extend import source_info_util
 
 from gradconform.reference.formats import FLOAT64, FORMATS, Format
-from gradconform.reference.programs.record import Ids, Record
+from gradconform.reference.programs.record import Ids, Record, Relation
 from gradconform.reference.programs.run import NotRecorded
+
+#: Irrational constants of JAX's derivative rules, which are not in the functions: of erf, its inverse, exp2 and cbrt.
+OF_RULES = (2 / math.sqrt(math.pi), -2 / math.sqrt(math.pi), math.sqrt(math.pi) / 2, math.log(2), 1 / 3)
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
     """A value of the program: what JAX holds, the ids of its numbers, and the decisions it came by if it is discrete.
 
-    `depends` says whether it depends on the program's arguments.
+    `depends` says whether it depends on the program's arguments, `drawn` whether it is random: data of this run.
     """
 
     held: Any
     ids: Ids | None = None
     decided: Ids | None = None
     depends: bool = False
+    drawn: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,32 +55,42 @@ class Recorder:
     calls: list[Call] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    #: Decisions that no step holds: by them numbers have their places, and the program its way.
+    settled: list[Ids] = field(default_factory=list)
 
     # Values -----------------------------------------------------------------------------------------------------------
 
-    def constant(self, x: Any, literal: bool = False) -> Value:
-        """A constant of the program: data, or a literal of its text."""
-        format = format_of(x)
-        x = plain(x)
+    def constant(self, x: Any) -> Value:
+        """A constant of the program: data."""
+        format, x = format_of(x), plain(x)
+        return Value(x) if format is None else Value(x, self.record.constants(x.astype(np.float64)))
+
+    def literal(self, x: Any, dtype: Any) -> Value:
+        """A number of the program's text, which the program holds in this dtype."""
+        held = np.asarray(x).astype(dtype)
+        format = format_of(held)
         if format is None:
-            return Value(x)
-        if not literal:
-            return Value(x, self.record.constants(x.astype(np.float64)))
-        seen, format_seen = self.seen(float(x), format)
-        return Value(x, np.array(self.record.number(seen, format_seen), dtype=np.int64))
+            return Value(held)
+        rounded = float(held)
+        # JAX keeps some as the Python floats that they were.
+        seen = (float(x), FLOAT64) if float(x) != rounded and math.isfinite(rounded) else self.seen(rounded, format)
+        return Value(held, np.array(self.record.number(*seen), dtype=np.int64))
 
     def seen(self, x: float, format: Format) -> tuple[float, Format | None]:
         """A literal as the program's text has it, and the format in which that was seen; None if it is meant exactly.
 
         A Python float becomes a literal of the operation's dtype. The same program traced in float64 shows it there;
-        where it does not, an ulp of float32 is the most that is allowed for, since one of 16 bits would hide a fault.
+        where it does not, as after a cast to 16 bits, an ulp of float32 is the most that is allowed for, since one of
+        16 bits would hide a fault; the constants that JAX's own rules have are known.
         """
         if format is FLOAT64:
             return x, FLOAT64
         text = self.texts.get((format.name, x))
         if text is not None:
             return text, FLOAT64
-        return x, format if format.precision >= 24 else None
+        if format.precision >= 24:
+            return x, format
+        return next(((c, FLOAT64) for c in OF_RULES if float(format.round(c)) == x), (x, None))
 
     def argument(self, x: Any) -> Value:
         """An argument of the program: numbers of their own."""
@@ -83,6 +98,15 @@ class Recorder:
         if format is None:
             return Value(x)
         return Value(x, self.record.new(x.shape, x.astype(np.float64)), depends=True)
+
+    def settle(self, decided: Ids | None) -> None:
+        """Decisions that were taken for good: elsewhere they may come out otherwise, and the record is of these."""
+        if decided is not None and decided.any():
+            self.settled.append(decided)
+
+    def compared(self, relation: Relation, a: Ids, b: Ids) -> None:
+        """Comparisons that held, and that settled something."""
+        self.settle(self.record.decide(relation, a, b))
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -126,7 +150,8 @@ class Operation:
 def line_of(equation: Any) -> str:
     """Where in the user's program an equation stands, as "file:line (function)"; empty where JAX does not say."""
     text = source_info_util.summarize(equation.source_info)
-    return "" if text == "unknown" else re.sub(r":(\d+):\d+ \(", r":\1 (", text)
+    ours = "gradconform/adapters/record" in text.replace("\\", "/")  # the function itself is the operation
+    return "" if text == "unknown" or ours else re.sub(r":(\d+):\d+ \(", r":\1 (", text)
 
 
 def is_key(x: Any) -> bool:
@@ -157,4 +182,5 @@ def format_of(x: Any) -> Format | None:
 
 #: What a rule finds: the ids of each result, None for a discrete one.
 Found = Sequence[Ids | None]
+Parameters = Mapping[str, Any]
 Rule = Callable[[Operation], Found]

@@ -8,9 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gradconform.adapters.jax_movement import bind
-from gradconform.adapters.jax_operations import operation
-from gradconform.adapters.jax_values import Call, Recorder, Value, line_of
+from gradconform.adapters.recording.jax_movement import bind
+from gradconform.adapters.recording.jax_operations import operation
+from gradconform.adapters.recording.jax_values import Call, Recorder, Value, is_key, line_of
 
 
 def run(to: Recorder, jaxpr: Any, constants: Sequence[Any], operands: Sequence[Value]) -> list[Value]:
@@ -19,7 +19,8 @@ def run(to: Recorder, jaxpr: Any, constants: Sequence[Any], operands: Sequence[V
 
     def read(variable: Any) -> Value:
         if hasattr(variable, "val"):
-            return to.constant(variable.val, literal=np.ndim(variable.val) == 0)
+            scalar = np.ndim(variable.val) == 0 and not is_key(variable.aval)
+            return to.literal(variable.val, variable.aval.dtype) if scalar else to.constant(variable.val)
         return held[variable]
 
     for variable, constant in zip(jaxpr.constvars, constants, strict=True):
@@ -59,15 +60,17 @@ def _call(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]
 
 def _custom(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     if not any(call.equation is equation for call in to.calls):
-        info = getattr(equation.params.get("call_jaxpr"), "jaxpr", None)
-        name = getattr(getattr(info, "debug_info", None), "func_name", "") or equation.primitive.name
-        held = tuple(o.held for o in operands)
-        to.calls.append(Call(equation, name.split(" at ")[0], to.record.line, held))
+        inner = equation.params.get("call_jaxpr") or equation.params.get("fun_jaxpr")
+        source = getattr(getattr(getattr(inner, "jaxpr", inner), "debug_info", None), "func_src_info", None) or ""
+        name, _, defined = source.partition(" at ")
+        where = to.record.line or defined
+        to.calls.append(Call(equation, name or equation.primitive.name, where, tuple(o.held for o in operands)))
     return _call(to, equation, operands)
 
 
 def _cond(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     branches = equation.params["branches"]
+    to.settle(operands[0].decided)
     return closed(to, branches[min(max(int(operands[0].held), 0), len(branches) - 1)], operands[1:])
 
 
@@ -75,9 +78,12 @@ def _while(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value
     p = equation.params
     first, second = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
     of_condition, of_body, state = operands[:first], operands[first:second], list(operands[second:])
-    while bool(closed(to, p["cond_jaxpr"], [*of_condition, *state])[0].held):
+    while True:
+        (goes_on,) = closed(to, p["cond_jaxpr"], [*of_condition, *state])
+        to.settle(goes_on.decided)
+        if not bool(goes_on.held):
+            return state
         state = closed(to, p["body_jaxpr"], [*of_body, *state])
-    return state
 
 
 def _scan(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:

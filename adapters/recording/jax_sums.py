@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from gradconform.adapters.jax_movement import (
+from gradconform.adapters.recording.jax_movement import (
     along,
     contraction,
     convolution,
@@ -16,7 +16,7 @@ from gradconform.adapters.jax_movement import (
     scatter_targets,
     windows,
 )
-from gradconform.adapters.jax_values import Found, Operation, Rule
+from gradconform.adapters.recording.jax_values import Found, Operation, Rule
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids
 from gradconform.reference.programs.run import NotRecorded
 
@@ -115,7 +115,12 @@ def _chosen_of_windows(at: Operation, operand: int) -> Ids:
     largest = at.parameters["select_prim"].name == "ge"
     values = np.where(positions < 0, -np.inf if largest else np.inf, held.ravel()[positions])
     best = values.argmax(-1) if largest else values.argmin(-1)
-    return np.take_along_axis(positions, best[..., None], -1)[..., 0]
+    chosen = np.take_along_axis(positions, best[..., None], -1)
+    if at.operands[operand].depends:
+        ids = at.ids(operand).ravel()
+        in_window = np.where(positions < 0, ids[chosen], ids[positions])
+        at.to.compared("ge" if largest else "le", ids[chosen], in_window)
+    return chosen[..., 0]
 
 
 def _select_and_scatter(at: Operation) -> Found:
@@ -177,12 +182,24 @@ def _scatter(at: Operation) -> Found:
 def _sorted(at: Operation) -> Found:
     order = np.asarray(at.held[-1]).astype(np.int64)
     axis = at.parameters["dimension"]
-    return [None if o.ids is None else np.take_along_axis(o.ids, order, axis) for o in at.operands]
+    found = [None if o.ids is None else np.take_along_axis(o.ids, order, axis) for o in at.operands]
+    if found[0] is not None and at.operands[0].depends:
+        rows = np.moveaxis(found[0], axis, -1)
+        at.to.compared("le", rows[..., :-1], rows[..., 1:])
+    return found
 
 
 def _top(at: Operation) -> Found:
-    order = np.asarray(at.held[1]).astype(np.int64)
-    return [np.take_along_axis(at.ids(0), order, at.parameters.get("axis", at.ids(0).ndim - 1)), None]
+    order, x = np.asarray(at.held[1]).astype(np.int64), at.ids(0)
+    axis = at.parameters.get("axis", x.ndim - 1)
+    found = np.take_along_axis(x, order, axis)
+    if at.operands[0].depends and found.size:
+        rows, all_of = np.moveaxis(found, axis, -1), np.moveaxis(x, axis, -1)
+        others = np.ones(all_of.shape, dtype=np.bool_)
+        np.put_along_axis(others, np.moveaxis(order, axis, -1), False, -1)
+        at.to.compared("ge", rows[..., :-1], rows[..., 1:])
+        at.to.compared("ge", rows[..., -1:], np.where(others, all_of, rows[..., -1:]))
+    return [found, None]
 
 
 SUMS: Mapping[str, Rule] = {

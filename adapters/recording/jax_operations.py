@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from gradconform.adapters.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
-from gradconform.adapters.jax_rules import RULES
-from gradconform.adapters.jax_values import Operation, Recorder, Value, format_of, is_key, plain
+from gradconform.adapters.recording.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
+from gradconform.adapters.recording.jax_rules import RULES, settle_places
+from gradconform.adapters.recording.jax_values import Operation, Recorder, Value, format_of, is_key, plain
 from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Relation
 from gradconform.reference.programs.run import NotRecorded
 
 RELATIONS: Mapping[str, Relation] = {name: name for name in ("gt", "ge", "lt", "le", "eq", "ne")}
-#: Discrete results that depend on the same decisions as their operands.
+#: Discrete results that depend on the same decisions as their operands; any other operation settles those.
 LOGICAL = {"and", "or", "not", "xor", "convert_element_type", "eq", "ne", "select_n", "mul", "add", "sub", "max", "min"}
+#: Operations that keep their operands' decisions, or a step's.
+_KEEPING = {*LOGICAL, *RELATIONS}
+#: Operations that draw random bits from keys that are plain integers.
+_DRAWS = {"threefry2x32", "random_seed", "random_wrap", "random_bits", "rng_bit_generator"}
+#: Operations that are exact on small whole numbers.
+_WHOLE = {"add", "sub", "mul", "neg"}
 
 
 def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     """One equation of a jaxpr: what JAX computes for it, and its step."""
     name = equation.primitive.name
     depends = any(o.depends for o in operands)
+    if not depends and (name in _DRAWS or any(o.drawn or is_key(o.held) for o in operands)):
+        drawn = _computed(equation, operands)[: len(equation.outvars)]
+        return [replace(to.constant(x), drawn=True) for x in drawn]
     if name in _MOVED and all(o.ids is not None or o.held is None for o in operands[: _MOVED[name]]):
         return _moved(to, equation, operands, depends)
     if name in MOVES and not any(is_key(o.held) for o in operands):
         return [Value(x, None, d, depends) for x, d in zip(*_discrete_moves(equation, operands), strict=True)]
     if name == "stop_gradient":
         return [_stopped(to, equation, operands[0])]
+    if name not in _KEEPING:
+        for o in operands:
+            to.settle(o.decided)
     computed = _computed(equation, operands)
     held = computed[: len(equation.outvars)]
     formats = [None if is_key(x) else format_of(x) for x in held]
     real = [f for f in formats if f is not None]
     if not real:
-        decided = _decided(to, name, operands, held[0])
+        decided = _decided(to, equation, operands, held[0])
         return [Value(plain(x), None, decided if i == 0 else None, depends) for i, x in enumerate(held)]
+    if not depends and name in _WHOLE and _whole(operands, held):
+        return [to.constant(held[0])]
     rule = RULES.get(name)
     if rule is None or (name == "bitcast_convert_type" and not depends):
         if depends:
@@ -48,6 +63,12 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
         Value(plain(x), None if f is None else np.asarray(i).reshape(np.shape(x)), None, depends)
         for x, f, i in zip(held, formats, found, strict=True)
     ]
+
+
+def _whole(operands: Sequence[Value], held: Sequence[Any]) -> bool:
+    """Whether all are small whole numbers, whose sums and products are exact, such as the order of a function."""
+    numbers = [np.asarray(x, dtype=np.float64) for x in (*(o.held for o in operands), held[0])]
+    return all((np.abs(x) < 256).all() and (x == np.rint(x)).all() for x in numbers)
 
 
 def _computed(equation: Any, operands: Sequence[Value]) -> list[Any]:
@@ -77,6 +98,8 @@ def _moved(to: Recorder, equation: Any, operands: Sequence[Value], depends: bool
     name, p = equation.primitive.name, equation.params
     ids = [o.ids for o in operands if o.ids is not None]
     where = [o.held for o in operands[_MOVED[name] :]]
+    for o in operands[_MOVED[name] :]:
+        to.settle(o.decided)
     if name in MOVES:
         found = MOVES[name](p, *ids)
     elif name == "dynamic_slice":
@@ -129,14 +152,17 @@ def _internal(equation: Any) -> bool:
 # Decisions ------------------------------------------------------------------------------------------------------------
 
 
-def _decided(to: Recorder, name: str, operands: Sequence[Value], held: Any) -> Ids | None:
+def _decided(to: Recorder, equation: Any, operands: Sequence[Value], held: Any) -> Ids | None:
     """The decisions that a discrete result depends on."""
+    name = equation.primitive.name
     if name in RELATIONS and operands[0].ids is not None and operands[1].ids is not None:
         if not (operands[0].depends or operands[1].depends):
             return None
         return to.record.decide(RELATIONS[name], operands[0].ids, operands[1].ids)
     if name == "convert_element_type" and operands[0].ids is not None and np.asarray(held).dtype == np.bool_:
         return to.record.decide("ne", operands[0].ids, np.array(ZERO)) if operands[0].depends else None
+    if name in ("argmax", "argmin", "convert_element_type") and operands[0].ids is not None and operands[0].depends:
+        settle_places(to, name, equation.params, operands[0].ids, np.asarray(held))
     marks = [o.decided for o in operands if o.decided is not None]
     if name not in LOGICAL or not marks:
         return None

@@ -1,0 +1,123 @@
+"""What of a JAX function is differentiated: its arrays by name, of which the others and what is no array stay fixed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradconform.adapters.recording.jax_literals import x64
+from gradconform.adapters.recording.jax_values import format_of, is_key
+from gradconform.reference.cases import BadInput, unknown
+from gradconform.reference.formats import FORMATS
+
+Asked = int | str | Sequence[int | str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A function of arrays: `f` on `arrays`, of which those at `wrt` are differentiated; its outputs are flat."""
+
+    f: Callable[..., tuple[Any, ...]]
+    arrays: tuple[Any, ...]
+    wrt: tuple[int, ...]
+    names: tuple[str, ...]
+    name: str
+
+    def vjp(self, cotangents: Sequence[Any], *arrays: Any) -> tuple[Any, ...]:
+        """The gradients by the arrays at `wrt`, for cotangents of the real outputs."""
+
+        def of(*chosen: Any) -> tuple[Any, ...]:
+            given = dict(zip(self.wrt, chosen, strict=True))
+            return self.real(self.f(*(given.get(i, a) for i, a in enumerate(arrays))))
+
+        return tuple(jax.vjp(of, *(arrays[i] for i in self.wrt))[1](tuple(cotangents)))
+
+    @staticmethod
+    def real(outputs: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(x for x in outputs if not is_key(x) and format_of(x) is not None)
+
+
+@contextmanager
+def types_for(args: Sequence[Any], dtype: str | None) -> Iterator[None]:
+    """64-bit types for this block where an argument has one or shall have, as `jax.config` has them else."""
+    if dtype is not None and dtype not in FORMATS:
+        raise unknown("dtype", dtype, FORMATS)
+    given = any(getattr(x, "dtype", None) == np.float64 for x in jax.tree.leaves(args))
+    if dtype == "float64" or (given and dtype is None):
+        with x64():
+            yield
+    else:
+        yield
+
+
+def program_of(
+    f: Callable[..., Any], args: Sequence[Any], wrt: Asked, names: Sequence[str] | None, dtype: str | None
+) -> Program:
+    """The function over the arrays of its arguments; every other leaf, such as a name or a function, stays fixed."""
+    titles = list(names) if names is not None else _signature(f, len(args))
+    if len(titles) != len(args):
+        raise BadInput(f"names: got {len(titles)} ({', '.join(titles)}) for {len(args)} arguments; give one for each")
+    fixed: list[Any] = []
+    arrays: list[Any] = []
+    where: list[int] = []
+    real: list[tuple[int, int, str]] = []  # the array's number, its argument's, its name
+    trees = [jax.tree_util.tree_flatten_with_path(a) for a in args]
+    for position, (leaves, _) in enumerate(trees):
+        for path, leaf in leaves:
+            fixed.append(leaf)
+            # A Python float inside of a tree is a setting of a model; alone it is a number that is given.
+            if not (isinstance(leaf, jax.Array | np.ndarray | np.generic) or (isinstance(leaf, float) and not path)):
+                continue
+            array: Any = leaf if hasattr(leaf, "dtype") and is_key(leaf) else jnp.asarray(leaf)
+            if not is_key(array) and format_of(array) is not None:
+                array = array if dtype is None else array.astype(dtype)
+                real.append((len(arrays), position, titles[position] + jax.tree_util.keystr(path)))
+            where.append(len(fixed) - 1)
+            arrays.append(array)
+    chosen = _chosen(real, wrt, titles)
+
+    def flat(*given: Any) -> tuple[Any, ...]:
+        leaves = list(fixed)
+        for i, x in zip(where, given, strict=True):
+            leaves[i] = x
+        rest = iter(leaves)
+        rebuilt = [jax.tree.unflatten(tree, [next(rest) for _ in found]) for found, tree in trees]
+        return tuple(x for x in jax.tree.leaves(f(*rebuilt)) if isinstance(x, jax.Array | np.ndarray | np.generic))
+
+    name = getattr(f, "__name__", type(f).__name__)
+    return Program(flat, tuple(arrays), tuple(i for i, _, _ in chosen), tuple(n for _, _, n in chosen), name)
+
+
+def _chosen(real: Sequence[tuple[int, int, str]], wrt: Asked, titles: Sequence[str]) -> list[tuple[int, int, str]]:
+    """The arrays that a gradient is asked for: those of an argument, by its number or name, or one by its own name."""
+    asked = [wrt] if isinstance(wrt, int | str) else wrt
+    if asked is None:
+        found = list(real)
+    else:
+        names = {*titles, *(name for _, _, name in real)}
+        for each in asked:
+            if isinstance(each, str) and each not in names:
+                raise unknown("argument", each, names)
+            if isinstance(each, int) and not 0 <= each < len(titles):
+                raise BadInput(f"wrt: got {each}; expected the number of one of {len(titles)} arguments, from 0")
+        found = [r for r in real if r[1] in asked or titles[r[1]] in asked or r[2] in asked]
+    if not found:
+        raise BadInput("no argument is an array of real numbers: there is nothing to differentiate by")
+    return found
+
+
+def _signature(f: Callable[..., Any], count: int) -> list[str]:
+    """The names of the positional parameters; numbered where the function does not say."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [plain[i] if i < len(plain) else f"argument {i}" for i in range(count)]
