@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradconform.adapters.jax_literals import x64
 from gradconform.adapters.record_jax import record
+from gradconform.adapters.recording.jax_literals import x64
 
 FRAMEWORK = "jax"
 
