@@ -220,7 +220,7 @@ def matrix_product(a: Words, b: Words) -> Words:
     fine = [np.asarray(known(x)) for x in (a, b)]
     lost: Any = None
     if not (fine[0].all() and fine[1].all()):
-        lost = ~fine[0].all(axis=1)[:, None] | ~fine[1].all(axis=0)[None, :]
+        lost = ~np.asarray(fine[0].all(axis=1))[:, None] | ~np.asarray(fine[1].all(axis=0))[None, :]
         zero = DoubleArray(np.zeros(()), np.zeros(()))
         a, b = (
             Words(Double.where(f, x.mid, zero), np.where(f, x.radius, 0.0)) for f, x in zip(fine, (a, b), strict=True)
