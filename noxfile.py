@@ -175,6 +175,13 @@ def programs(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def functions(session: nox.Session) -> None:
+    """How far PyTorch's, JAX's and SciPy's scalar functions are from the table's, over every binade of every dtype."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/functions.py", "-o", "docs/functions", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def docs(session: nox.Session) -> None:
     """The documentation site, in report/site; a warning is an error."""
     session.install(*CONSTRAINTS, "-e", ".[torch,jax,docs]")
