@@ -139,7 +139,9 @@ class Truth:
         if known < needed:
             return "unknown", known
         if not at.overlaps(point):  # the same by another slope of a tie, or by what a literal may have been
-            known = min(known, self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad())))
+            by_any = self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad()))
+            # With the very literals that were read they agree to so many bits; whatever these stand for, to those.
+            known = min(known, max(by_any, self._bits(number, component, abs(at - point).upper())))
             if known < min(needed, DECIDED):
                 return "unknown", known
         return ("kink" if self.ties and _is_set(truth) else "right"), known
