@@ -49,8 +49,9 @@ class Terminal(Console):
     """
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Lines are wrapped on a terminal and nowhere else: a command that is piped stays whole."""
-        super().print(*objects, **{"soft_wrap": not self.is_terminal, **options})
+        """Lines are wrapped on a terminal, or to COLUMNS where that is set: a command that is piped stays whole."""
+        whole = not self.is_terminal and "COLUMNS" not in os.environ
+        super().print(*objects, **{"soft_wrap": whole, **options})
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})

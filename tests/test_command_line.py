@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +44,16 @@ def test_output_fits_a_terminal_of_80_columns(cli: Cli) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
     for command in ("run", "report", "explain", "list"):
         assert max(map(len, cli(command, "-h").stdout.splitlines())) <= 80
+
+
+def test_what_is_piped_is_not_wrapped_where_no_width_is_asked_for(cli: Cli, tmp_path: Path) -> None:
+    name = "/".join(["a" * 60, "b" * 60, "nothing.jsonl"])
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    command = [sys.executable, "-m", "gradconform", "report", name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", env=environment, timeout=60)
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert name not in cli("report", name).stderr
 
 
 def test_the_run_file_defaults_to_the_utc_time_in_runs(cli: Cli, tmp_path: Path) -> None:

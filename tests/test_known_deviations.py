@@ -478,7 +478,7 @@ def test_a_run_takes_files_of_one_s_own(cli: Cli, flipped: Path, tmp_path: Path)
 def test_a_bad_file_ends_a_run_before_it_begins(cli: Cli, tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "bad.toml").write_text(content, encoding="utf-8")
-    done = cli(*RUN, "--known", "bad.toml", "-o", "run.jsonl", env=WRONG_ADAPTERS)
+    done = cli(*RUN, "--known", "bad.toml", "-o", "run.jsonl", env={**WRONG_ADAPTERS, "COLUMNS": "400"})
     assert done.returncode == 2
     assert "bad.toml" in " ".join(done.stderr.split())
     assert message in " ".join(done.stderr.split())
