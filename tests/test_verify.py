@@ -122,6 +122,20 @@ def test_a_verdict_that_is_accepted_counts_as_true() -> None:
 
 
 @pytest.mark.parametrize(
+    "function", [torch.erfinv, torch.special.erfcx, torch.special.ndtri, torch.special.i0, torch.special.i0e,
+                 torch.special.i1, torch.special.i1e, torch.special.entr], ids=lambda f: f.__name__,
+)  # fmt: skip
+def test_special_functions_are_rows_of_the_table(function: Any) -> None:
+    report = gc.verify(lambda x: function(x).sum(), at(0.2, 0.7))
+    assert report, str(report)
+
+
+def test_a_kernel_without_a_definition_is_named_with_what_to_do() -> None:
+    with pytest.raises(gc.BadInput, match=r"has no definition: give one as forms="):
+        gc.verify(lambda x: torch.special.airy_ai(x).sum(), at(0.2, 0.7))
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: gc.verify(lambda x: x, 3.0), "expected at least one PyTorch tensor or JAX array"),

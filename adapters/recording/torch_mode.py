@@ -294,7 +294,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 found = program(*args, **kwargs)
             if found is NotImplemented:
                 raise NotRecorded(
-                    f"{func} at {self.record.line} has no definition: give one as definitions={{'{func.namespace}::"
+                    f"{func} at {self.record.line} has no definition: give one as forms={{'{func.namespace}::"
                     f"{base_of(name_of(func))}': f}}, where f computes the same from simpler operations"
                 )
         finally:

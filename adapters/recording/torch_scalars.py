@@ -17,6 +17,9 @@ UNARY = {
     "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh",
     "cosh": "cosh", "tanh": "tanh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "sqrt": "sqrt",
     "rsqrt": "rsqrt", "erf": "erf", "erfc": "erfc", "lgamma": "lgamma", "digamma": "digamma", "sinc": "sinc",
+    # As PyTorch's own decompositions of torch.special call them.
+    "erf_inv": "erfinv", "erfcx": "erfcx", "ndtri": "ndtri", "bessel_i0": "i0", "bessel_i0e": "i0e", "bessel_i1": "i1",
+    "bessel_i1e": "i1e", "bessel_j0": "j0", "bessel_j1": "j1",
 }  # fmt: skip
 BINARY = {"mul": "multiply", "multiply": "multiply", "div": "divide", "divide": "divide", "atan2": "atan2",
           "hypot": "hypot"}  # fmt: skip
