@@ -119,8 +119,8 @@ def asked(of: Correct, dtype: str, given: Sequence[Any] | None = None) -> list[R
         reasons = [g.judgement.reason for g in worst.gradients if g.judgement.reason]
         why = "; ".join(dict.fromkeys([*report.missing, *reasons, *report.notes] if not worst else []))
         found.append(Row(of.name, of.framework, dtype, route, worst.verdict, worst.formula, worst.execution,
-                         worst.accuracy or "", min(bits, default=None), sum(a.ids.size for a in report.run.arguments),
-                         why))  # fmt: skip
+                         worst.accuracy or "", min(bits, default=None),
+                         sum(a.ids.size for a in report.runs[0].arguments), why))  # fmt: skip
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from flint import arb
 
-from gradconform.conformance.check_program_arrays import judged, work
+from gradconform.conformance.check_program_arrays import IN_ARRAYS, judged, programs, work
 from gradconform.reference.exact import power_of_two, precision, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import (
@@ -34,14 +34,13 @@ from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Numbers
 from gradconform.reference.programs.run import Run, Tensor
-from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums, larger
+from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
 #: leave less than p + 3.
 FIRST, DECIDED = 160, 40
-#: Operations on single numbers from which a run is judged in arrays; and up to which balls are asked what these leave
-#: open.
-ARRAYS, AFFORDABLE = 1_500, 100_000
+#: Operations on single numbers up to which balls are asked what the arrays leave open.
+AFFORDABLE = 100_000
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,15 @@ class Truth:
         while True:
             with precision(bits):
                 self.bits = bits
+                self.vague = self.beyond = False
                 self.point, self.ties = self._derivative(ties=False, literals=False)
                 self.program_point = self._program(literals=False)
+                poles = not (self.vague or self.beyond)
             if bits >= PRECISION_CAP or self._accurate():
                 break
             bits *= 2
+        #: Whether what is not finite is a pole that was met exactly, or comes of one.
+        self.poles = poles
         with precision(bits):
             literals = bool(run.forward.literals or run.backward.literals)
             self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
@@ -87,12 +90,17 @@ class Truth:
             for i, c in zip(outputs.ravel().tolist(), run.backward.held[cotangents].ravel().tolist(), strict=True):
                 seeds[i] = seeds[i] + arb(c) if i in seeds else arb(c)
         adjoints = exact.pull(seeds, ties)
+        self._note(exact)
         return [[adjoints.get(i, ZERO) for i in a.ids.ravel().tolist()] for a in run.arguments], len(exact.ties)
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
         self.astray = self._decided_by_overflow(exact)
+        self._note(exact)
         return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
+
+    def _note(self, exact: Exact) -> None:
+        self.vague, self.beyond = self.vague or exact.vague, self.beyond or exact.beyond
 
     def _decided_by_overflow(self, exact: Exact) -> bool:
         """Whether the run chose by an infinity or NaN where there is a number: it is then not the program's branch."""
@@ -107,6 +115,8 @@ class Truth:
             for component in range(argument.ids.size):
                 x, y = self.point[number][component], self.program_point[number][component]
                 off = x.rad() + y.rad()
+                if self.vague and not (x.is_finite() and y.is_finite()):
+                    return False
                 if off.is_finite() and self._bits(number, component, off) < argument.format.precision + 3:
                     return False
         return True
@@ -130,9 +140,9 @@ class Truth:
         truth, program = self.set[number][component], self.program[number][component]
         point, at = self.point[number][component], self.program_point[number][component]
         if not point.is_finite():
-            return ("singular" if self.bits < PRECISION_CAP or point.is_nan() else "unknown"), math.inf
+            return ("singular" if self.poles else "unknown"), math.inf
         if not at.is_finite():
-            return ("unknown" if self.astray else "undefined"), math.inf
+            return ("undefined" if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
             return ("unknown" if self.astray else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
@@ -149,7 +159,7 @@ class Truth:
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
     """One judgement for every argument and route."""
-    in_arrays = _in_arrays(run, profile) if work(run) >= ARRAYS else None
+    in_arrays = _in_arrays(run, profile) if work(run) >= IN_ARRAYS else None
     yield from _in_balls(run, profile) if in_arrays is None else in_arrays
 
 
@@ -176,43 +186,29 @@ def _left_open(argument: Tensor, route: str, error: OutOfRange) -> Gradient:
 
 def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
     truth = Truth(run)
-    forms = max((len(s.forms) for s in run.backward.steps), default=1) or 1
-    candidates = list(_candidates(run, profile, forms, truth.bits))
+    wanted = [(ids, a.format) for a, ids in zip(run.arguments, run.results, strict=True)]
+    with precision(truth.bits):
+        candidates = [
+            (name, outcomes_of(run.backward, profile, wanted, sums, form)) for name, sums, form in programs(run)
+        ]
     for number, argument in enumerate(run.arguments):
-        sets = [_truth(x, argument.format, profile) for x in (truth.set if truth.ties else truth.point)[number]]
+        known = truth.set if truth.ties else truth.point
+        sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]
         for route, returned in run.returned.items():
             yield _judged(run, truth, number, argument, route, returned[number], candidates, sets)
 
 
-def _truth(x: arb, format: Format, profile: Profile) -> Rounded:
-    """A truth as the judge reads it: a ball whose radius is no rounding, or the middle and half width of a set."""
+def _truth(x: arb, format: Format, profile: Profile, ties: bool) -> Rounded:
+    """A truth as the judge reads it: a ball whose radius is no rounding, or of `ties` a set's middle and half width."""
     ops = RoundedBalls(format, profile)
     if not x.is_finite():
         return Rounded(ops, ZERO, ZERO, ANYTHING)
-    return Rounded(ops, x.mid(), ZERO, 0, x.rad()) if _is_set(x) else Rounded(ops, x)
+    return Rounded(ops, x.mid(), ZERO, 0, x.rad()) if ties and _is_set(x) else Rounded(ops, x)
 
 
 def _is_set(x: arb) -> bool:
     """Whether these are the slopes of a kink, and no number that is known well."""
     return x.is_finite() and x.rad() > 0 and x.rel_accuracy_bits() <= 40
-
-
-def _candidates(
-    run: Run, profile: Profile, forms: int, bits: int
-) -> Iterator[tuple[str, list[list[tuple[Outcome, ...]]]]]:
-    """What each program may give: 16-bit sums in float32 before any, and each of the kernels' forms."""
-    narrow = any(a.format.precision < 24 for a in run.arguments)
-    wanted = [(ids, a.format) for a, ids in zip(run.arguments, run.results, strict=True)]
-    both: tuple[Sums, ...] = ("wide", "any") if narrow else ("any",)
-    for sums in both:
-        for form in range(forms):
-            name = (
-                "recorded"
-                + (f", form {form + 1}" if forms > 1 else "")
-                + (", sums in the dtype" if sums == "any" and narrow else "")
-            )
-            with precision(bits):
-                yield name, outcomes_of(run.backward, profile, wanted, sums, form)
 
 
 def _judged(

@@ -19,17 +19,19 @@ from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FORMULA, Formula, Judgement
 from gradconform.reference.midpoints import Double
-from gradconform.reference.outcomes import BranchingBalls, Outcome, Special, _Decisions, apart
+from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special, apart
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
-from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums
+from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls, Sums
 
 #: Precision in which what the arrays hold is read as balls.
 BITS = 160
+#: Operations on single numbers from which arrays are faster than balls (they break even at about 1,700).
+IN_ARRAYS = 1_500
 #: Of a truth that is known to so many bits what is left is no set.
 SHARP = 40
 #: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it.
@@ -139,7 +141,7 @@ class Answers:
         again = self.balls[form](index) if form in self.balls else None
         if again is not None:
             return again
-        x, ops = self.forms[form], BranchingBalls(RoundedBalls(self.format, self.profile), _Decisions())
+        x, ops = self.forms[form], BranchingBalls(RoundedBalls(self.format, self.profile), Choices())
         odd = float(self.exactly[form][index])
         if not math.isfinite(odd):
             return (Special(ops, odd),)
@@ -207,7 +209,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
 def programs(run: Run) -> Iterator[tuple[str, Sums, int]]:
     """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms."""
     narrow = any(a.format.precision < 24 for a in run.arguments)
-    forms = max((len(s.forms) for s in run.backward.steps), default=1) or 1
+    forms = run.backward.forms
     ways: Sequence[Sums] = ("wide", "any") if narrow else ("any",)
     for sums in ways:
         for form in range(forms):
@@ -224,6 +226,6 @@ def result(allowed: ArrayAllowed, ids: NDArray[np.int64], A: RoundedArrays) -> t
     if odd is not None:
         exactly = np.where(odd, allowed.high[ids], 0.0)
         mid = A.mids.where(odd, A.mids.lift(np.zeros(())), mid)
-        bits = np.where(np.isnan(exactly), 4, np.where(exactly > 0, 1, 2))
+        bits = np.where(np.isnan(exactly), NAN, np.where(exactly > 0, POSITIVE, NEGATIVE))
         specials = np.where(odd, bits, specials).astype(np.uint8)
     return RoundedArray(A, mid, radius, None, specials if specials.any() else None), exactly

@@ -570,7 +570,7 @@ def verify(
     chosen = [named_format(d).name for d in dtypes]
     found = reports(of, arguments, chosen, routes=routes or None, accept=accept, profile=profile)
     for report_ in found:
-        console.print(report_.explain() if every else str(report_), soft_wrap=not console.is_terminal)
+        console.print(report_.explain() if every else str(report_))
     console.print(closing_line(found), style="bold")
     sys.exit(exit_status(found))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gradconform.conformance.check_program_arrays import one_record, result, work
+from gradconform.conformance.check_program_arrays import IN_ARRAYS, one_record, result, work
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import decision
@@ -18,12 +18,11 @@ from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.exact import holds
 from gradconform.reference.programs.record import Ids, Numbers, Record
 from gradconform.reference.programs.run import Replay, Run
+from gradconform.reference.rounded import Rounded
 
 BITS = 160
 #: Ids, and the numbers that they have.
 Given = Sequence[tuple[Ids, Numbers]]
-#: Operations on single numbers from which a run is evaluated in arrays.
-IN_ARRAYS = 1_500
 
 
 def missing(run: Run, profile: Profile) -> Iterator[str]:
@@ -67,7 +66,7 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
 
 def _held(record: Record, values: Given, got: Given, profile: Profile) -> bool:
     """Whether what was got elsewhere is what some form of the record's kernels gives there."""
-    for form in range(max((len(s.forms) for s in record.steps), default=1) or 1):
+    for form in range(record.forms):
         allowed = ArrayAllowed(record, profile, form=form, given=values).evaluate()
         if form == 0 and allowed.elsewhere():
             return True  # elsewhere another branch is taken: the record is of this one
@@ -107,9 +106,9 @@ def _other_branch(record: Record, given: dict[int, float], profile: Profile) -> 
             continue
         x, y = allowed.value(d.left, ops), allowed.value(d.right, ops)
         before = holds(d.relation, float(record.held[d.left] - record.held[d.right]))
-        if not (hasattr(x, "exact") and hasattr(y, "exact")):
+        if not (isinstance(x, Rounded) and isinstance(y, Rounded)):
             continue
-        if allowed._may_differ(number, ops) or holds(d.relation, float((x.exact - y.exact).mid())) != before:
+        if allowed.may_differ(number, ops) or holds(d.relation, float((x.exact - y.exact).mid())) != before:
             return True
     return False
 
@@ -120,9 +119,8 @@ def _differs(
     """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels."""
     if any(of.shape != np.shape(numbers) for of, numbers in zip(ids, got, strict=True)):
         return True
-    forms = max((len(s.forms) for s in record.steps), default=1) or 1
     wanted = [(of, FORMATS["float64"]) for of in ids]
-    return all(_outside(outcomes_of(record, profile, wanted, form=f, given=given), got) for f in range(forms))
+    return all(_outside(outcomes_of(record, profile, wanted, form=f, given=given), got) for f in range(record.forms))
 
 
 def _outside(outcomes: Sequence[Sequence[tuple[Outcome, ...]]], got: Sequence[Numbers]) -> bool:

@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from gradconform.conformance.check_program_arrays import Adjudicator, Answers, result
+from gradconform.conformance.check_program_arrays import IN_ARRAYS, Adjudicator, Answers, result
 from gradconform.reference.array_judge import Screen, judge_array
 from gradconform.reference.arrays import RoundedArray
 from gradconform.reference.exact import precision
@@ -43,13 +43,9 @@ class StepFinding:
     worst_index: str
 
 
-#: Operations on single numbers from which a step is judged in arrays.
-IN_ARRAYS = 1_500
-
-
 def check_steps(record: Record, profile: Profile) -> Iterator[StepFinding]:
     """Every step whose operands and results the framework showed."""
-    forms = range(max((len(s.forms) for s in record.steps), default=1) or 1)
+    forms = range(record.forms)
     balls = [Allowed(record, profile, sums="any", form=form) for form in forms]
     wide = any(s.format.precision > FLOAT32.precision for s in record.steps)
     arrays: list[ArrayAllowed] = []

@@ -48,7 +48,7 @@ class Report:
     missing: tuple[str, ...]
     notes: tuple[str, ...]
     accept: tuple[str, ...]
-    run: Run
+    runs: tuple[Run, ...]
     profile: Profile
 
     @property
@@ -89,13 +89,15 @@ class Report:
         """One row for each operation of the function and of its backward program, on the operands that it had."""
         import pandas as pd
 
-        return pd.DataFrame([vars(s) for s in check_steps(self.run.backward, self.profile)])
+        return pd.DataFrame([vars(s) for s in self._findings])
+
+    @cached_property
+    def _findings(self) -> list[StepFinding]:
+        return [s for run in self.runs for s in check_steps(run.backward, self.profile)]
 
     def explain(self) -> str:
         """The report, and every operation that is not within the rounding that is allowed."""
-        outside = [
-            s for s in worst_first(list(check_steps(self.run.backward, self.profile))) if s.execution != "within"
-        ]
+        outside = [s for s in worst_first(self._findings) if s.execution != "within"]
         return "\n".join([str(self), *(_said_of_step(s) for s in outside)])
 
     def __repr__(self) -> str:
@@ -130,8 +132,9 @@ def verify(
     `f` is a function of PyTorch tensors or JAX arrays, or of trees of them, or a `torch.nn.Module`, whose parameters
     are arguments too. `wrt` names the arguments, by number or name, whose gradients are asked for: by default all of a
     floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first.
-    `cotangent` is what the outputs' adjoints are, random numbers by default, where the output is no scalar. `routes`
-    are "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true besides `conforms`.
+    `cotangent` is what the outputs' adjoints are, a list with one for each output; by default random numbers, of a
+    scalar, too. `routes` are "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true
+    besides `conforms`.
     `order=2` verifies the gradient's own gradient as well. `rows="all"` verifies every row of the Jacobian, one number
     of the result at a time. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of
     the same arguments for each "namespace::name".
@@ -160,7 +163,7 @@ def verify(
     if forms:
         options["definitions"] = forms
     runs = [_recorded(recorder, function, given, cotangent, options)]
-    if rows == "all":
+    if rows == "all" and any(o.size for o in runs[0].outputs):
         runs = [_recorded(recorder, function, given, basis, options) for basis in _rows_of(runs[0])]
     if order == 2:
         runs.append(_recorded(recorder, recorder.gradient_of(function, seed), given, None, options))
@@ -204,6 +207,7 @@ def joined(reports: Sequence[Report]) -> Report:
         culprits=tuple(dict.fromkeys(c for r in reports for c in r.culprits)),
         missing=tuple(dict.fromkeys(m for r in reports for m in r.missing)),
         notes=tuple(dict.fromkeys(n for r in reports for n in r.notes)),
+        runs=tuple(run for r in reports for run in r.runs),
     )
 
 
@@ -211,7 +215,8 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
     """The report of a recorded run. A formula is called wrong only where nothing left the record."""
     gone = tuple(missing(run, profile))
     found = [_of_incomplete(g) if gone else g for g in gradients(run, profile)]
-    return Report(run.name, tuple(found), tuple(_culprits(run, found, profile)), gone, run.notes, accept, run, profile)
+    culprits = tuple(_culprits(run, found, profile))
+    return Report(run.name, tuple(found), culprits, gone, run.notes, accept, (run,), profile)
 
 
 def _of_incomplete(g: Gradient) -> Gradient:

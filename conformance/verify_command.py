@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradconform.conformance.verify import Report, verify
-from gradconform.reference.cases import BadInput
+from gradconform.reference.cases import BadInput, said
 from gradconform.reference.judge import VERDICTS
 
 
@@ -27,11 +27,14 @@ def arguments_of(name: str, cases: str) -> tuple[Callable[..., Any], list[tuple[
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = import_module(module_name)
-    except ImportError as error:
-        raise BadInput(f"module {module_name!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever a module does when it is imported
+        raise BadInput(f"module {module_name!r} cannot be imported: {said(error)}") from error
     function = _attribute(module, attribute, "the function to verify")
-    given = _attribute(module, cases, "the function that gives the arguments (--cases names another)")()
-    found = [tuple(c) if isinstance(c, list | tuple) else (c,) for c in given]
+    arguments = _attribute(module, cases, "the function that gives the arguments (--cases names another)")
+    try:
+        found = [tuple(c) if isinstance(c, list | tuple) else (c,) for c in arguments()]
+    except Exception as error:
+        raise BadInput(f"{module_name}:{cases} gives no sequence of arguments: {said(error)}") from error
     if not found:
         raise BadInput(f"{module_name}:{cases} gives no arguments; expected one or more, a tuple for each call")
     return function, found

@@ -91,7 +91,7 @@ class Special:
 Outcome = Any
 
 
-class _Decisions:
+class Choices:
     """The decisions of one run: those of the script first, then always the first choice."""
 
     def __init__(self, script: Sequence[int] = ()) -> None:
@@ -127,7 +127,7 @@ def outcomes(formula: Callable[[BranchingBalls], Any], balls: RoundedBalls, most
             nothing = Rounded(balls, ZERO, ZERO, ANYTHING | OVERFLOWED)
             first = found[0]
             return (*found, np.full(first.shape, nothing, dtype=object) if isinstance(first, np.ndarray) else nothing)
-        decisions = _Decisions(scripts.pop())
+        decisions = Choices(scripts.pop())
         found.append(formula(BranchingBalls(balls, decisions)))
         scripts += decisions.alternatives()
     return tuple(found)
@@ -145,7 +145,7 @@ def apart(value: Rounded) -> tuple[Outcome, ...]:
 class BranchingBalls(RoundedBalls):
     """`RoundedBalls` in which no value is both a ball and a special."""
 
-    def __init__(self, balls: RoundedBalls, decisions: _Decisions) -> None:
+    def __init__(self, balls: RoundedBalls, decisions: Choices) -> None:
         super().__init__(balls.format, balls.profile, balls.sums)
         self.decisions = decisions
 

@@ -159,7 +159,7 @@ def test_the_allowance_of_a_random_record_is_that_of_balls(seed: int, format_nam
 @pytest.mark.parametrize(("name", "dtype"), [*cases()])
 def test_the_allowance_of_a_program_is_that_of_balls(name: str, dtype: str) -> None:
     run = run_of(PROGRAMS[name], dtype)
-    for form in range(max((len(s.forms) for s in run.backward.steps), default=1) or 1):
+    for form in range(run.backward.forms):
         compare(run.backward, "wide" if FORMATS[dtype].precision < 24 else "any", form)
 
 

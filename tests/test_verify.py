@@ -194,6 +194,24 @@ def test_the_command_says_which_name_is_missing(tmp_path: Path) -> None:
     assert "expected MODULE:FUNCTION" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("raise RuntimeError('broken')", "cannot be imported: broken"),
+        ("def f(x):", "cannot be imported"),
+        ("def f(x): return x\ndef cases(): raise RuntimeError('no data')", "gives no sequence of arguments: no data"),
+        ("def f(x): return x\ndef cases(): return 7", "gives no sequence of arguments"),
+        ("def f(x): return x\ndef cases(): return []", "gives no arguments"),
+    ],
+)
+def test_a_module_that_raises_is_bad_input_and_no_deviation(tmp_path: Path, program: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(program, encoding="utf-8")
+    command = [sys.executable, "-m", "gradconform", "verify", "mine:f"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert message in " ".join(done.stderr.split())
+
+
 def test_a_failing_assert_shows_the_report(tmp_path: Path) -> None:
     test = "\nimport gradconform as gc\n\ndef test_wrong():\n    assert gc.verify(wrong, *cases()[0])\n"
     (tmp_path / "test_mine.py").write_text(PROGRAM + test, encoding="utf-8")

@@ -70,3 +70,48 @@ def test_a_literal_is_no_reason_to_know_less_where_both_programs_agree_at_it() -
     report = of(lambda x: torch.sin(3.141592653589793 * x) / x - 3.141592653589793 * x.cos(), 2.0**-24,
                 dtype=torch.float64)  # fmt: skip
     assert report.formula == "right"
+
+
+@pytest.mark.parametrize("x", [1e-60, 1e-100, 1e-300])
+def test_what_more_precision_tells_from_0_is_no_pole(x: float) -> None:
+    """e^x − 1 is x there, and 0 in float64: that overflows, and has a derivative."""
+    report = of(lambda x: (1 / (x.exp() - 1)).sum(), x, dtype=torch.float64)
+    assert (report.verdict, report.formula, report.execution) == ("out of range", "right", "overflow")
+    assert report.gradients[0].judgement.truth is not None
+
+
+def test_a_right_rule_whose_divisor_needs_more_precision_is_not_accused() -> None:
+    class LogExpm1(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return torch.expm1(x).log()
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:
+            (x,) = ctx.saved_tensors
+            return g * x.exp() / (x.exp() - 1)
+
+    report = of(lambda x: LogExpm1.apply(x).sum(), 1e-60, dtype=torch.float64)
+    assert (report.verdict, report.formula) == ("out of range", "right"), str(report)
+
+
+@pytest.mark.parametrize("f", [torch.sqrt, torch.log, torch.Tensor.norm], ids=["sqrt", "log", "norm"])
+def test_a_pole_that_is_met_exactly_is_singular(f: Callable[..., Any]) -> None:
+    assert of(lambda x: f(x).sum(), 0.0).verdict == "singular"
+
+
+def test_what_is_beyond_balls_is_of_unknown_formula() -> None:
+    report = of(lambda x: x.exp().sum(), 1e300, dtype=torch.float64)
+    assert (report.verdict, report.formula) == ("out of range", "unknown")
+
+
+def test_a_truth_without_a_tie_is_a_number_however_small() -> None:
+    report = of(lambda x: torch.sigmoid(x).sum(), -1e300, dtype=torch.float64)
+    assert not str(report.gradients[0].judgement.truth).startswith("[")
+
+
+def test_the_operations_of_every_run_of_a_report_are_its_steps() -> None:
+    x = torch.tensor([0.5, -1.25])
+    one, rows = gc.verify(torch.tanh, x), gc.verify(torch.tanh, x, rows="all")
+    assert len(rows.steps) == 2 * len(one.steps)

@@ -16,12 +16,12 @@ from types import MappingProxyType
 from flint import arb
 
 from gradconform.reference.formats import FORMATS, Format
-from gradconform.reference.outcomes import BranchingBalls, Outcome, Special, _Decisions
+from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.exact import pairs, rows
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
 from gradconform.reference.programs.record import STOPPED, Decision, Ids, Record, Step
-from gradconform.reference.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums, larger
+from gradconform.reference.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums
 
 
 @cache
@@ -47,13 +47,13 @@ class Allowed:
         self,
         record: Record,
         profile: Profile,
-        decisions: _Decisions | None = None,
+        decisions: Choices | None = None,
         sums: Sums = "any",
         form: int = 0,
         given: Mapping[int, float] | None = None,
     ) -> None:
         self.record, self.form = record, form
-        self.decisions = decisions or _Decisions()
+        self.decisions = decisions or Choices()
         constants = with_table(profile)
         self.arithmetics = {
             name: BranchingBalls(RoundedBalls(format, constants, sums), self.decisions)
@@ -100,7 +100,7 @@ class Allowed:
 
     def _map(self, step: Step, ops: BranchingBalls) -> None:
         operands = [o.ravel().tolist() for o in step.operands]
-        function = _OPERATIONS.get(step.function)
+        function = OPERATIONS.get(step.function)
 
         def of(ids: tuple[int, ...]) -> Outcome:
             if step.function == "multiply" and ids[0] == ids[1]:
@@ -180,7 +180,7 @@ class Allowed:
         def of(first: bool, decision: int, i: int, j: int) -> Outcome:
             taken, other = (i, j) if first else (j, i)
             chosen = self.value(taken, ops)
-            if taken == other or not decision or not self._may_differ(decision, ops):
+            if taken == other or not decision or not self.may_differ(decision, ops):
                 return chosen
             self.open.add(decision)
             beside = self.value(other, ops)
@@ -191,11 +191,11 @@ class Allowed:
         given = zip(step.first.ravel().tolist(), step.decided.ravel().tolist(), a, b, strict=True)
         self._store(step, (of(*each) for each in given))
 
-    def _may_differ(self, number: int, ops: BranchingBalls) -> bool:
+    def may_differ(self, number: int, ops: BranchingBalls) -> bool:
         """Whether the program may decide otherwise than the run did, as far as the rounding says."""
         decision = self.record.decisions[number]
         if decision.parts:
-            return any(self._may_differ(part, ops) for part in decision.parts)
+            return any(self.may_differ(part, ops) for part in decision.parts)
         return self._open(decision, ops)
 
     def _open(self, decision: Decision, ops: BranchingBalls) -> bool:
@@ -265,7 +265,7 @@ def _converted(ops: BranchingBalls, x: Outcome) -> Outcome:
     return ops._settled("round", (x,), Rounded(ops, found.exact, found.radius, found.specials | x.specials))
 
 
-_OPERATIONS: dict[str, Callable[..., Outcome]] = {
+OPERATIONS: dict[str, Callable[..., Outcome]] = {
     "negative": lambda ops, x: -x,
     "add": lambda ops, x, y: ops.add(x, y),
     "subtract": lambda ops, x, y: ops.add(x, ops.negative(y)),
@@ -327,9 +327,6 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outc
     return ops._settled(name, x, ops._elementary(name, exact, moved))
 
 
-__all__ = ["Allowed", "Format", "general", "larger", "with_table"]
-
-
 #: Ways through a program's overflows that are followed.
 MOST_WAYS = 32
 
@@ -350,7 +347,7 @@ def outcomes_of(
     found: list[list[list[Outcome]]] = [[[] for _ in range(ids.size)] for ids, _ in wanted]
     scripts: deque[tuple[int, ...]] = deque([()])
     for _ in range(MOST_WAYS):
-        decisions = _Decisions(scripts.popleft())
+        decisions = Choices(scripts.popleft())
         allowed = Allowed(record, profile, decisions, sums, form, given).evaluate()
         for of, (ids, format) in zip(found, wanted, strict=True):
             ops = allowed.arithmetics[format.name]

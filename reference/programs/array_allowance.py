@@ -16,9 +16,9 @@ from flint import arb
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.formats import FLOAT32, FORMATS
 from gradconform.reference.midpoints import Array, Double, DoubleArray
-from gradconform.reference.outcomes import BranchingBalls, Special, _Decisions
+from gradconform.reference.outcomes import BranchingBalls, Choices, Special
 from gradconform.reference.profiles import Profile
-from gradconform.reference.programs.allowance import _OPERATIONS as SCALAR
+from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
 from gradconform.reference.programs.allowance import general, with_table
 from gradconform.reference.programs.array_exact import Decisions
 from gradconform.reference.programs.contractions import blocks, contraction
@@ -459,12 +459,12 @@ def _general(A: RoundedArrays, name: str, x: Sequence[RoundedArray]) -> RoundedA
 
 def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> RoundedArray:
     """A function by the scalar arithmetic, once for each of the operands that differ."""
-    balls, scalar = BranchingBalls(A.balls, _Decisions()), SCALAR.get(name)
+    balls, scalar = BranchingBalls(A.balls, Choices()), SCALAR.get(name)
 
     def operation(*operands: Rounded) -> Rounded:
         if any(o.specials for o in operands):
             return Rounded(A.balls, arb(0), arb(0), ANYTHING | OVERFLOWED)
-        balls.decisions = _Decisions()
+        balls.decisions = Choices()
         at = [o.under(balls) for o in operands]
         found = scalar(balls, *at) if scalar is not None else general(balls, name, at)
         if isinstance(found, Special):

@@ -16,7 +16,8 @@ from flint import arb
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
 from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decision, Ids, Record, Relation, Step
 
-NOTHING, WHOLE = arb(0), arb(1)
+#: Functions without a pole: where one is not finite it is beyond what a ball holds.
+ENTIRE = frozenset({"exp", "exp2", "exp10", "expm1", "sinh", "cosh"})
 
 
 class Exact:
@@ -31,6 +32,9 @@ class Exact:
         self.values: list[arb | None] = [None] * record.size
         #: Decisions that are ties, or are taken otherwise without rounding; and the rows of equal largest numbers.
         self.ties: set[Any] = set()
+        #: Whether something is not finite since a ball is too wide, which more precision may mend; and whether
+        #: something is beyond what balls hold. Elsewhere what is not finite is a pole, met exactly, or comes of one.
+        self.vague = self.beyond = False
         self._undecided: dict[int, bool] = {}
         for i, x in (given or {}).items():
             self.values[i] = arb(x)
@@ -66,7 +70,19 @@ class Exact:
             self._store(step, (self[i] for i in operands[0]))
             return
         value = FUNCTIONS[step.function].ball
-        self._store(step, (value(*[self[i] for i in ids]) for ids in zip(*operands, strict=True)))
+
+        def of(ids: tuple[int, ...]) -> arb:
+            x = [self[i] for i in ids]
+            return self.noted(step.function, value(*x), x)
+
+        self._store(step, map(of, zip(*operands, strict=True)))
+
+    def noted(self, function: str, found: arb, operands: Sequence[arb]) -> arb:
+        """A value or slope of a function, after noting why it is not finite where its operands are."""
+        if not found.is_finite() and all(x.is_finite() for x in operands):
+            self.beyond |= function in ENTIRE
+            self.vague |= not all(x.is_exact() for x in operands)
+        return found
 
     def _sop(self, step: Step) -> None:
         self._store(step, (self._sum(terms) for terms in pairs(step)))
@@ -186,6 +202,7 @@ class _Reverse:
             else:
                 partials = FUNCTIONS[step.function].partials(BALL_OPERATIONS, *x, self.exact[int(outs[n])])
             for i, slope in zip(ids, partials, strict=True):
+                self.exact.noted(step.function, slope, x)
                 if not slope.is_zero():
                     self.give(i, slope * w)
                 elif not w.is_finite():

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.formats import FLOAT64, FORMATS, Format
+from gradconform.reference.formats import Format
 
 Ids = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -111,6 +111,11 @@ class Record:
         self._into = self.steps
         for x in (0.0, 1.0):
             self.number(x)
+
+    @property
+    def forms(self) -> int:
+        """How many programs of forms there are: the first form of every kernel, the second, …"""
+        return max((len(step.forms) for step in self.steps), default=0) or 1
 
     @property
     def held(self) -> Numbers:
@@ -244,19 +249,3 @@ def every(steps: Iterable[Step]) -> Iterator[Step]:
         if step.definition is not None:
             yield from every(step.definition.steps)
         yield step
-
-
-__all__ = [
-    "FLOAT64",
-    "FORMATS",
-    "ONE",
-    "STOPPED",
-    "ZERO",
-    "Decision",
-    "Form",
-    "Ids",
-    "Record",
-    "Step",
-    "every",
-    "looks_rounded",
-]
