@@ -1,6 +1,6 @@
 """What is caught: planted faults against this suite, torch.autograd.gradcheck and jax.test_util.check_grads.
 
-    python benchmarks/detection.py [--draws 4] [--checker-draws 2] [-o docs/faults]
+    python benchmarks/detection.py [--draws 4] [--checker-draws 2] [--jobs 2] [-o docs/faults]
 
 For every fault × dtype × weight scale, over the same random draws of the document's network and of a layered one. A
 fault is *active* in a draw where it changes some bit of the answer, its trace included, or breaks the contract. A draw
@@ -355,17 +355,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--draws", type=int, default=4, help="of each network")
     parser.add_argument("--checker-draws", type=int, default=2, help="of each network, for gradcheck and check_grads")
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/faults"))
     options = parser.parse_args()
     import pandas as pd
 
     started = time.perf_counter()
     rows: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    options.output.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         blocks = [(d, s) for s in SCALES for d in FORMATS]
         futures = {b: pool.submit(block, *b, options.draws, options.checker_draws) for b in blocks}
         for (dtype, scale), future in futures.items():
             rows += future.result()
+            pd.DataFrame(rows).to_csv(
+                options.output / "faults.csv", index=False
+            )  # a long run that is cut keeps what it has
             print(f"{dtype} scale {scale}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     return written(pd.DataFrame(rows), options.output, time.perf_counter() - started)
 

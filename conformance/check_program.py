@@ -22,7 +22,9 @@ from gradconform.reference.judge import (
     Candidate,
     Formula,
     Judgement,
+    ball_of,
     judge,
+    noted,
     text_of,
     ulp_error,
     verdict_of,
@@ -30,6 +32,7 @@ from gradconform.reference.judge import (
 from gradconform.reference.midpoints import OutOfRange
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.profiles import Profile
+from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Numbers
@@ -95,6 +98,8 @@ class Truth:
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
+        if not literals:
+            self.backward = exact
         self.astray = self._decided_by_overflow(exact)
         self._note(exact)
         return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
@@ -195,7 +200,7 @@ def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
         known = truth.set if truth.ties else truth.point
         sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]
         for route, returned in run.returned.items():
-            yield _judged(run, truth, number, argument, route, returned[number], candidates, sets)
+            yield _judged(run, truth, number, argument, route, returned[number], candidates, sets, profile)
 
 
 def _truth(x: arb, format: Format, profile: Profile, ties: bool) -> Rounded:
@@ -220,6 +225,7 @@ def _judged(
     returned: Numbers,
     candidates: Sequence[tuple[str, list[list[tuple[Outcome, ...]]]]],
     sets: Sequence[Rounded],
+    profile: Profile,
 ) -> Gradient:
     got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
     of = [Candidate(name, outcomes[number]) for name, outcomes in candidates]
@@ -230,7 +236,9 @@ def _judged(
             Rounded(s.arithmetic, truth.program_point[number][c]) if formulas[c][0] == "kink" else s
             for c, s in enumerate(sets)
         ]
-        judgement = judge(got, of, argument.format, centres)
+        digits = _Keeping(run, truth, number, of[0], profile)
+        judgement = judge(got, of, argument.format, centres, condition=digits.condition, exhibited=digits.exhibited)
+        judgement = digits.said(judgement)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
     if formulas and formulas[judgement.worst_index][0] == "kink":
@@ -238,6 +246,45 @@ def _judged(
     if judgement.execution in (None, "within") and formula not in ("right", "kink"):
         judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     return _gradient(argument, route, judgement, formula, bits, truth.ties)
+
+
+@dataclass(frozen=True)
+class _Keeping:
+    """What there is to be said of the digits of one gradient, where it is asked."""
+
+    run: Run
+    truth: Truth
+    number: int
+    candidate: Candidate
+    profile: Profile
+
+    @property
+    def ids(self) -> list[int]:
+        return [int(i) for i in self.run.results[self.number].ravel()]
+
+    def condition(self) -> arb:
+        balls = zip(self.ids, self.candidate.components, strict=True)
+        off = {i: to_float(b.radius) for i, outcomes in balls if (b := ball_of(outcomes)) is not None}
+        return arb(keeping.condition(self.truth.backward, self.run.given, off) or 0.0)
+
+    def exhibited(self) -> list[Candidate]:
+        run = self.run
+        seeds = [run.backward.held[c].ravel().tolist() for c in run.cotangents]
+        arguments = [a.ids for a in run.arguments]
+        found = keeping.by_table(run.forward, self.profile, list(zip(run.outputs, seeds, strict=True)), arguments)
+        return [Candidate(keeping.BY_TABLE, [(x,) for x in found[self.number]])]
+
+    def said(self, judgement: Judgement) -> Judgement:
+        """The judgement, with the operation that the digits go at."""
+        if judgement.accuracy in (None, "certified") or not self.ids:
+            return judgement
+        found = keeping.loser(self.truth.backward, self.ids[judgement.worst_index])
+        if found is None:
+            return judgement
+        step, moved = found
+        much = f"moves it by {moved:.2g} of itself" if math.isfinite(moved) else "is all of it"
+        where = f"digits go at {step.name} ({step.line or 'no line'}): one rounding there {much}"
+        return replace(judgement, reason=noted(judgement.reason, where))
 
 
 def _gradient(argument: Tensor, route: str, judgement: Judgement, formula: Formula, bits: float, ties: int) -> Gradient:

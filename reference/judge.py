@@ -8,7 +8,7 @@ them. Precision is raised by the caller until nothing is undecided.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key, reduce
 from typing import Any, Literal
@@ -192,11 +192,11 @@ ILL_CONDITIONED = 16
 
 
 def accuracy_of(
-    bits: float | None, unstable: bool, others: Sequence[tuple[str, float]], ill_conditioned: Callable[[], bool]
+    bits: float | None, unstable: bool, others: Iterable[tuple[str, float]], ill_conditioned: Callable[[], bool]
 ) -> tuple[Accuracy, str | None]:
     """How many digits a program keeps, given the certified `bits` (None: all) and what `others` keep; and why.
 
-    `ill_conditioned` is asked last: it may take long.
+    `others` are asked only where it keeps few, and `ill_conditioned` last: it may take long.
     """
     if unstable:
         return "lost", None
@@ -240,12 +240,14 @@ def judge(
     against: Sequence[arb] | None = None,
     condition: Callable[[], arb] | None = None,
     nested: bool = False,
+    exhibited: Callable[[], Sequence[Candidate]] | None = None,
 ) -> Judgement:
     """Judge the components `got`: one form for all of them, or where it is not known, those that are.
 
     Of `nested` candidates each holds what those before it do: of what one does not know they know nothing either.
     `against` holds the magnitudes that certified bits are measured by, the truth itself by default; `condition` gives
-    the norm of the condition numbers κ. A form of which nothing is known excuses nothing where another is known.
+    the norm of the condition numbers κ; `exhibited` are programs that accept nothing and are only shown for the digits
+    that they keep. A form of which nothing is known excuses nothing where another is known.
     """
     decided = [[decision(value, c.components[i]) for i, value in enumerate(got)] for c in candidates]
 
@@ -292,10 +294,16 @@ def judge(
     elif standings[named] == "unknown" and ball is None:
         return _unknown(value, candidate.form, worst)
     else:
-        keeping = ((candidates[n].form, certified(measured[n], scale)) for n in order if n != named)
-        others = [(form, b if b is not None else math.inf) for form, b in keeping]
+
+        def others() -> Iterator[tuple[str, float]]:
+            keeping = [(candidates[n].form, measured[n]) for n in order if n != named]
+            shown = exhibited() if exhibited else ()
+            for form, radius in (*keeping, *((c.form, _measured(got, c, truths)) for c in shown)):
+                kept = certified(radius, scale)
+                yield form, kept if kept is not None else math.inf
+
         ill = _ill_conditioned(measured[named], condition, target)
-        accuracy, why = accuracy_of(bits, bool(candidate.instead), others, ill)
+        accuracy, why = accuracy_of(bits, bool(candidate.instead), others(), ill)
         reason = noted(note_of(candidate.form, candidate.instead, candidate.approximates), why)
     finite = math.isfinite(value)
     admitted = bool(accepted) and (not finite or bool(truth.specials & ANYTHING))

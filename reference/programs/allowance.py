@@ -238,6 +238,16 @@ def _divide(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
     return Rounded(ops, found.exact, found.radius + more, 0, found.spread)
 
 
+def _multiply(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
+    """a·b, which is exact where one is a power of two."""
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, Rounded) and one.radius.is_zero() and one.spread.is_zero() and not one.specials:
+            x = float(one.exact.mid())
+            if x > 0 and math.frexp(x)[0] == 0.5 and one.exact == x:
+                return ops.scale(other, x)
+    return ops.multiply(a, b)
+
+
 def _power(ops: BranchingBalls, x: Outcome, y: Outcome) -> Outcome:
     """x^y; of small whole exponents by products."""
     if isinstance(y, Rounded) and y.radius.is_zero() and y.exact.is_integer() and 0 < abs(y.exact) <= 16:
@@ -269,7 +279,7 @@ OPERATIONS: dict[str, Callable[..., Outcome]] = {
     "negative": lambda ops, x: -x,
     "add": lambda ops, x, y: ops.add(x, y),
     "subtract": lambda ops, x, y: ops.add(x, ops.negative(y)),
-    "multiply": lambda ops, x, y: ops.multiply(x, y),
+    "multiply": _multiply,
     "divide": _divide,
     "square": lambda ops, x: ops.square(x),
     "reciprocal": lambda ops, x: ops.divide(ops.given(1.0), x),

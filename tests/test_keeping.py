@@ -1,0 +1,83 @@
+"""What a program's digits go to: lost beside a program that keeps them, ill-conditioned, or neither shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from flint import arb
+from torch import Tensor
+
+import gradconform as gc
+from gradconform.conformance.verify import Report
+from gradconform.reference.exact import precision
+from gradconform.reference.formats import FLOAT64
+from gradconform.reference.profiles import profile
+from gradconform.reference.programs.exact import Exact
+from gradconform.reference.programs.keeping import by_table, condition, loser
+from gradconform.reference.programs.record import Record
+
+
+def of(f: Callable[[Tensor], Tensor], *numbers: float, dtype: str = "float32") -> Report:
+    x = torch.tensor(numbers, dtype=getattr(torch, dtype))
+    return gc.verify(f, x, cotangent=torch.ones_like(f(x)))
+
+
+@pytest.mark.parametrize(("f", "at"), [(torch.expm1, -40.0), (torch.tanh, 20.0), (torch.sigmoid, 40.0)])
+def test_digits_that_reverse_mode_by_the_table_keeps_are_lost(f: Callable[[Tensor], Tensor], at: float) -> None:
+    report = of(f, at, dtype="float64")
+    (gradient,) = report.gradients
+    assert (report.verdict, report.formula, report.execution) == ("lost", "right", "within")
+    assert "reverse mode by the table of functions keeps" in (gradient.judgement.reason or "")
+    assert f"digits go at {f.__name__}" in (gradient.judgement.reason or "")
+
+
+def test_a_sum_that_cancels_is_ill_conditioned() -> None:
+    report = of(lambda x: x.sum() ** 2, 1.0, -1.0000001, 2.3e-9)
+    assert report.verdict == "ill-conditioned"
+    assert of(lambda x: x.sum() ** 2, 1.0, 1.0000001, 2.3e-9)
+
+
+def test_digits_that_go_at_one_step_are_not_laid_on_the_arguments() -> None:
+    # log(exp x)' is 1 whatever x: the reciprocal of e^88 is subnormal, and may be flushed to 0.
+    report = of(lambda x: torch.log(torch.exp(x)), 88.0)
+    assert (report.verdict, report.formula) == ("vacuous", "right")
+    report = of(lambda x: torch.sin(x + 1e8), 0.3)
+    assert (report.verdict, report.formula) == ("vacuous", "right")
+    assert "digits go at add" in (report.gradients[0].judgement.reason or "")
+
+
+def test_the_condition_is_that_of_the_results_by_the_arguments() -> None:
+    record = Record()
+    x, y = (record.new((1,), v) for v in (3.0, -2.0))
+    total = record.map("add", [x, y], FLOAT64, 1.0)
+    result = record.map("multiply", [total, total], FLOAT64, 1.0)
+    with precision(100):
+        exact = Exact(record).evaluate()
+        assert condition(exact, [x, y], {int(result[0]): 1.0}) == pytest.approx(10.0)  # 2|x + y|(|x| + |y|)
+        step, moved = loser(exact, int(result[0])) or (None, 0.0)
+    assert step is None, moved
+
+
+def test_a_stopped_number_hides_the_condition() -> None:
+    record = Record()
+    x = record.new((1,), 3.0)
+    result = record.map("multiply", [x, record.map("stopped", [x], FLOAT64, 3.0)], FLOAT64, 9.0)
+    with precision(100):
+        assert condition(Exact(record).evaluate(), [x], {int(result[0]): 1.0}) is None
+
+
+def test_what_the_table_keeps_holds_the_derivative() -> None:
+    record = Record()
+    x = record.new((2,), [0.5, -3.0])
+    found = record.map("tanh", [record.map("exp", [x], FLOAT64)], FLOAT64)
+    with precision(200):
+        exact = Exact(record).evaluate()
+        ids = found.ravel().tolist()
+        truth = exact.pull({ids[0]: arb(1), ids[1]: arb(-2)})
+        (kept,) = by_table(record, profile("opencl", "torch"), [(found, [1.0, -2.0])], [x])
+        for i, ball in zip(x.ravel().tolist(), kept, strict=True):
+            off = abs(truth[i] - ball.exact)
+            assert off <= ball.radius
+            assert ball.radius < abs(truth[i]) * 2.0**-45
