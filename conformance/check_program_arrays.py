@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 from flint import arb
@@ -24,6 +25,7 @@ from gradconform.reference.profiles import Profile
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
+from gradconform.reference.programs.record import STOPPED, every
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, ZERO, Rounded, RoundedBalls, Sums
@@ -34,6 +36,8 @@ BITS = 160
 IN_ARRAYS = 1_500
 #: Of a truth that is known to so many bits what is left is no set.
 SHARP = 40
+#: Operations on single numbers up to which the condition of what has lost its digits is computed.
+CONDITIONED = 3_000_000
 #: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it.
 VANISHING = 16
 
@@ -172,6 +176,42 @@ class Adjudicator:
         self.outcomes, self.truth, self.broken = answers.outcomes, answers.truth_of, answers.broken
 
 
+class Condition:
+    """A lower bound of the norm of a gradient's condition numbers, as `keeping.condition` has it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @cached_property
+    def _exact(self) -> ArrayExact | None:
+        steps = self.run.backward.steps
+        if work(self.run) > CONDITIONED or any(step.function == STOPPED for step in every(steps)):
+            return None
+        return ArrayExact(self.run.backward).evaluate()
+
+    def of(self, number: int, radii: NDArray[np.float64]) -> float | None:
+        """Of the gradient of this number, whose components may be so far off."""
+        exact, flat = self._exact, radii.ravel()
+        length = float(np.sqrt((flat * flat).sum()))
+        if exact is None or not 0 < length < math.inf:
+            return None
+        largest = np.zeros(flat.size)
+        largest[flat.argmax()] = 1.0
+        return max(self._moved(exact, number, seeds) for seeds in (largest, flat / length))
+
+    def _moved(self, exact: ArrayExact, number: int, seeds: NDArray[np.float64]) -> float:
+        given = self.run.given
+        adjoints = exact.pull([(self.run.results[number], seeds)], given)
+        found = 0.0
+        with np.errstate(all="ignore"):
+            for ids, adjoint in zip(given, adjoints, strict=True):
+                least = np.maximum(np.abs(adjoint.high) - adjoint.radius[0], 0.0) * np.abs(
+                    exact.values.copied(ids).high
+                )
+                found += float(np.where(np.isfinite(least), least, 0.0).sum())
+        return found
+
+
 def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     """What is said of every argument's gradient by every route. Raises OutOfRange where arrays do not hold a number."""
     truths = Truths(run, decided)
@@ -199,10 +239,12 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
                     screen.add(got, value, 0, centre)
                 screens[number, route].append(screen)
         del allowed
+    condition = Condition(run)
     for number, route in pairs:
         got = np.asarray(run.returned[route][number], dtype=np.float64)
-        argument = run.arguments[number]
-        found = judge_array(got, screens[number, route], argument.format, Adjudicator(answers[number]), bits=BITS)
+        argument, said = run.arguments[number], answers[number]
+        kappa = partial(condition.of, number, next(iter(said.forms.values())).radii())
+        found = judge_array(got, screens[number, route], argument.format, Adjudicator(said), kappa, BITS)
         yield Found(number, route, found, *formulas[number], truths.ties)
 
 

@@ -81,3 +81,15 @@ def test_what_the_table_keeps_holds_the_derivative() -> None:
             off = abs(truth[i] - ball.exact)
             assert off <= ball.radius
             assert ball.radius < abs(truth[i]) * 2.0**-45
+
+
+def test_a_program_in_arrays_is_ill_conditioned_by_its_arguments() -> None:
+    half = torch.linspace(0.5, 1.5, 300 * 3).reshape(300, 3)
+    weights, x = torch.cat([half, -half], dim=1), torch.linspace(0.5, 1.5, 3)
+
+    def energy(x: Tensor) -> Tensor:
+        return ((weights @ x) ** 2).sum()
+
+    assert gc.verify(energy, torch.cat([x, -x]))
+    report = gc.verify(energy, torch.cat([x, x * (1 + 2.0**-22)]))
+    assert (report.verdict, report.formula) == ("ill-conditioned", "right"), str(report)
