@@ -172,6 +172,8 @@ def programs(session: nox.Session) -> None:
     session.install(*CONSTRAINTS, "-e", ".[all]")
     for benchmark in ("wrong_programs", "verify_correct", "rule_mutants"):
         session.run("python", f"benchmarks/{benchmark}.py", "-o", "docs/programs", *session.posargs)
+    for what in ([], ["--models"]):
+        session.run("python", "benchmarks/program_costs.py", *what, "-o", "docs/programs")
 
 
 @nox.session(default=False, reuse_venv=True)

@@ -128,3 +128,20 @@ def test_a_soak_finds_a_program_that_is_wrong_at_zeros_only() -> None:
     found = list(correct.soaked(150, 0, [replace(RUNNING["where"], program=program)], ("float64",)))
     assert {one.values for one, rows in found if rows[0].verdict == "deviates"} <= {"zeros", "ties"}
     assert any(rows[0].verdict == "deviates" for _, rows in found)
+
+
+costs = benchmark("program_costs")
+
+
+@pytest.mark.parametrize("checker", ["verify, PyTorch", "gradcheck, fast"])
+def test_a_check_has_its_time_and_its_memory(checker: str) -> None:
+    found = costs.cost(checker, "layers", 20)
+    assert found.accepted
+    assert 0 < found.seconds < 20
+    assert found.mib >= 0
+
+
+def test_a_table_of_costs_has_an_exponent() -> None:
+    rows = [vars(costs.Cost("a", "layers", n, s, 1.0, True)) for n, s in ((10, 0.1), (100, 0.1), (1000, 1.0))]
+    (line,) = costs.table(rows).to_dict("records")
+    assert (line["exponent"], line["1,000"]) == ("1.00", "1 s, 1 MiB")
