@@ -5,9 +5,10 @@
 One function for each family, of n numbers, in float64: "elementwise", Σ x·σ(x) of n numbers; "layers", the summed
 squares of a perceptron with one hidden layer of tanh and n weights. Each checker has a process of its own: it checks a
 small instance first, and then the function itself, so that imports and compilers are warm; its time is measured after
-that, and the memory that the process took beyond the small instance. gradcheck's slow mode takes n evaluations, its fast mode one perturbation; check_grads (JAX, order 1,
-reverse mode) two. What takes longer than the limit is left out, and so are the sizes above it. The exponent is that of
-the time between the two largest sizes. With `--models`: the models of users' code, every gradient, in float32.
+that, and the memory that the process took beyond the small instance. gradcheck's slow mode takes n evaluations, its
+fast mode one perturbation; check_grads (JAX, order 1, reverse mode) two. What takes longer than the limit is left out,
+and so are the sizes above it. The exponent is that of the time between the two largest sizes. With `--models`: the
+models of users' code, every gradient, in float32.
 Exit status 1 if a checker rejects a function; all of them are right.
 """
 

@@ -15,7 +15,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.array_judge import Index, Screen, judge_array
+from gradconform.reference.array_judge import Index, Screen, judge_array, norm
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FORMULA, Formula, Judgement
@@ -192,7 +192,7 @@ class Condition:
     def of(self, number: int, radii: NDArray[np.float64]) -> float | None:
         """Of the gradient of this number, whose components may be so far off."""
         exact, flat = self._exact, radii.ravel()
-        length = float(np.sqrt((flat * flat).sum()))
+        length = norm(flat)
         if exact is None or not 0 < length < math.inf:
             return None
         largest = np.zeros(flat.size)
