@@ -204,7 +204,7 @@ def accuracy_of(
         return "certified", None
     form, most = max(others, key=lambda other: other[1], default=("", 0.0))
     if most >= max(bits, 0.0) + LOST_BITS:
-        return "lost", f"lost: {form} keeps {most:.0f} bits"
+        return "lost", f"lost: {form} keeps {'every bit' if most == math.inf else f'{most:.0f} bits'}"
     if bits > 0:
         return "certified", None
     return ("ill-conditioned" if ill_conditioned() else "vacuous"), None

@@ -76,8 +76,15 @@ def loser(exact: Exact, result: int) -> tuple[Step, float] | None:
 def by_table(
     record: Record, profile: Profile, outputs: Sequence[tuple[Ids, Sequence[float]]], arguments: Sequence[Ids]
 ) -> list[list[Outcome]]:
-    """What reverse mode by the table's rules may give for each argument: one way through it, that without overflow."""
-    allowed = Allowed(record, profile, sums="wide").evaluate()
+    """What reverse mode by the table's rules may give for each argument: one way through it, that without overflow.
+
+    A kernel is what its definition says.
+    """
+    allowed = Allowed(record, profile, sums="wide")
+    for step in record.steps:
+        allowed.evaluate([step])
+        if step.definition is not None:
+            allowed.evaluate(step.definition.steps)
     reverse = _Rounded(allowed)
     last = record.steps[-1].format.name if record.steps else next(iter(allowed.arithmetics))
     ops = allowed.arithmetics[last]
@@ -180,11 +187,11 @@ class _Rounded:
             self.give(ops, int(a[n] if step.first.ravel()[n] else b[n]), w)
 
     def _fused(self, ops: BranchingBalls, step: Step, live: Sequence[tuple[int, Outcome]]) -> None:
-        form = step.forms[0]
-        results = form.results.ravel()
+        assert step.definition is not None
+        results = step.definition.results.ravel()
         for n, w in live:
             self.give(ops, int(results[n]), w)
-        self.through(form.steps)
+        self.through(step.definition.steps)
 
 
 def _read(ops: BranchingBalls, x: Outcome) -> Outcome:
