@@ -145,3 +145,14 @@ def test_a_table_of_costs_has_an_exponent() -> None:
     rows = [vars(costs.Cost("a", "layers", n, s, 1.0, True)) for n, s in ((10, 0.1), (100, 0.1), (1000, 1.0))]
     (line,) = costs.table(rows).to_dict("records")
     assert (line["exponent"], line["1,000"]) == ("1.00", "1 s, 1 MiB")
+
+
+findings = benchmark("program_findings")
+
+
+def test_a_finding_has_what_was_returned_beside_what_is_right() -> None:
+    found = {f.text: f for f in findings.FINDINGS["torch"]()}
+    row = findings.row(found["expm1"])
+    assert (row["returned"], row["verdict"], row["beside"]) == ("0.0", "lost", "conforms")
+    assert row["right"].startswith("4.24835425529158")
+    assert findings.row(found["hardsigmoid"])["execution"] == "outside"
