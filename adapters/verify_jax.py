@@ -8,12 +8,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 
 from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording.jax_literals import x64
 
 FRAMEWORK = "jax"
+
+
+def versions() -> dict[str, str]:
+    """The framework's own versions."""
+    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
 
 
 def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -53,4 +59,4 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     return gradient
 
 
-__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record"]
+__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record", "versions"]

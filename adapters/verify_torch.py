@@ -17,6 +17,11 @@ from gradconform.adapters.record_torch import module_function, record
 FRAMEWORK = "torch"
 
 
+def versions() -> dict[str, str]:
+    """The framework's own versions."""
+    return {"torch": torch.__version__}
+
+
 def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """A function and its arguments: of a module its parameters, by name, before its inputs; cast, where asked for.
 
@@ -54,4 +59,4 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     return gradient
 
 
-__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record"]
+__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record", "versions"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -27,8 +28,10 @@ REASONS = (
     "dtype", "device", "derivation", "operation", "exception", "output", "operands", "traced", "known",
     "died", "timeout", "inputs", "state", "nondeterminism", "noise", "unstable", "approximates", "unreported",
     "convention",
-    "lost",
+    "lost", "record", "note",
 )  # fmt: skip
+#: How the case of a program begins that `verify` judged, and its quantities: a gradient by an argument.
+PROGRAM, BY = "program/", "d/d"
 
 
 @dataclass(frozen=True)
@@ -130,3 +133,28 @@ def kept_by(reason: str | None) -> str | None:
     parts = reason.split("; ") if reason else []
     found = [part.partition(": ")[2] for part in parts if part.startswith(("lost: ", "unstable: "))]
     return found[0] if found else None
+
+
+def is_program(case: str) -> bool:
+    """Whether a case is a user's function that `verify` judged, and none of the catalogue's derivations."""
+    return case.startswith(PROGRAM)
+
+
+def told(m: Measurement) -> str:
+    """What is said of a program's gradient: a line where it conforms, else what was got and what is right below it.
+
+    >>> told(Measurement("program/f/1", "torch", "eager", "float32", "whole", "d/dx", 1, verdict="conforms"))
+    '∂/∂x (eager): conforms, exactly'
+    """
+    if m.quantity == "*":  # all of a function, which was not judged
+        return f"{m.case.removeprefix(PROGRAM)}: {m.verdict}: {m.reason}"
+    argument, comma, of = m.quantity.removeprefix(BY).partition(", ")
+    at = f"{argument}[{m.worst_index}]" if m.worst_index else argument
+    bits = "" if m.certified_bits is None or not math.isfinite(m.certified_bits) else f" {m.certified_bits:.1f} bits"
+    off = f", at most {m.max_ulp:.3g} ulp off" if m.max_ulp is not None and math.isfinite(m.max_ulp) else ""
+    head = f"∂/∂{at}{comma}{of} ({m.route}): {m.verdict}"
+    if m.verdict == "conforms":
+        return f"{head},{bits or ' exactly'}{off}"
+    answers = f"formula {m.formula}, execution {m.execution}" + (f", {m.accuracy}{bits}" if m.accuracy else "")
+    lines = [head, answers, f"got {m.value!r}{off}", f"the derivative is {m.truth}", *([m.reason] if m.reason else [])]
+    return "\n      ".join(lines)

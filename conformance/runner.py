@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,16 +142,23 @@ def provenance(chosen: Sequence[registry.Chosen], known: Files = ()) -> dict[str
 
     `known_brought` says where adapters keep those that they bring themselves.
     """
-    from importlib.metadata import version
-
     adapters = {c.adapter.name: c.adapter for c in chosen}
     brought = {name: file.path for name, a in adapters.items() if (file := brought_by(a)) is not None}
+    return made_with({n: registry.versions(a) for n, a in adapters.items()}, known_files(known), brought)
+
+
+def made_with(
+    frameworks: Mapping[str, Mapping[str, str]], known: Sequence[KnownFile], brought: Mapping[str, str]
+) -> dict[str, Any]:
+    """The suite, the frameworks' versions by adapter, the files of known deviations, the machine: for a header."""
+    from importlib.metadata import version
+
     return {
         "suite": "gradconform",
         "suite_version": SUITE_VERSION,
-        "known": [file.path for file in known_files(known)],
+        "known": [file.path for file in known],
         "known_brought": brought,
-        "frameworks": {n: registry.versions(a) for n, a in adapters.items()},
+        "frameworks": frameworks,
         "python": sys.version.split()[0],
         "packages": {n: version(n) for n in ("numpy", "python-flint", "scipy")},
         "platform": platform.platform(),

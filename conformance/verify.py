@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradconform.conformance import program_rows
 from gradconform.conformance.check_program import Gradient, gradients
 from gradconform.conformance.completeness import missing
+from gradconform.conformance.measurement import told
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
+from gradconform.conformance.run_file import RunWriter
 from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
@@ -23,9 +26,6 @@ from gradconform.reference.programs.run import NotRecorded, Rule, Run
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The module that records a framework's programs, by the root of its arrays' module.
-RECORDERS = {"torch": "gradconform.adapters.verify_torch", "jax": "gradconform.adapters.verify_jax",
-             "jaxlib": "gradconform.adapters.verify_jax"}  # fmt: skip
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 #: What may be said of a report as a whole, worst first.
@@ -50,6 +50,9 @@ class Report:
     accept: tuple[str, ...]
     runs: tuple[Run, ...]
     profile: Profile
+    #: The framework, and a digest of the arguments' shapes, by which a run file knows this run again.
+    adapter: str = ""
+    digest: str = ""
 
     @property
     def complete(self) -> bool:
@@ -89,16 +92,26 @@ class Report:
         """One row for each operation of the function and of its backward program, on the operands that it had."""
         import pandas as pd
 
-        return pd.DataFrame([vars(s) for s in self._findings])
+        return pd.DataFrame([vars(s) for s in self.findings])
 
     @cached_property
-    def _findings(self) -> list[StepFinding]:
+    def findings(self) -> list[StepFinding]:
         return [s for run in self.runs for s in check_steps(run.backward, self.profile)]
 
     def explain(self) -> str:
         """The report, and every operation that is not within the rounding that is allowed."""
-        outside = [s for s in worst_first(self._findings) if s.execution != "within"]
+        outside = [s for s in worst_first(self.findings) if s.execution != "within"]
         return "\n".join([str(self), *(_said_of_step(s) for s in outside)])
+
+    def save(self, path: str | Path, steps: bool = False) -> None:
+        """Write a run file, for `gradconform report` and `diff`; with `steps` every operation has a row, too.
+
+        Raises BadInput where the file exists or cannot be made.
+        """
+        header = program_rows.header({self.adapter}, self.profile.name, cases=1)
+        with RunWriter(Path(path), header) as writer:
+            writer.write(program_rows.rows(self, steps=steps))
+            writer.finish()
 
     def __repr__(self) -> str:
         return str(self)
@@ -106,7 +119,7 @@ class Report:
     def __str__(self) -> str:
         head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
         head += f" · accuracy {self.accuracy}" if self.accuracy else ""
-        lines = [head, *(f"  {_said_of(g)}" for g in self.gradients)]
+        lines = [head, *(f"  {told(m)}" for m in program_rows.judged_gradients(self))]
         lines += [f"  culprit: {c}" for c in self.culprits]
         lines += [f"  left the record: {m}" for m in self.missing]
         lines += [f"  note: {n}" for n in self.notes]
@@ -157,7 +170,7 @@ def verify(
         raise BadInput(f"order is {order!r}; expected 1 or 2")
     if rows not in (None, "all"):
         raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
-    recorder = import_module(RECORDERS[_framework(f, args)])
+    recorder = import_module(program_rows.RECORDERS[framework_of(f, args)])
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name)
     options: dict[str, Any] = {"wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed}
     if forms:
@@ -169,7 +182,8 @@ def verify(
         runs.append(_recorded(recorder, recorder.gradient_of(function, seed), given, None, options))
     constants = profile_of(profile, recorder.FRAMEWORK)
     found = [report_of(run, constants, accepted) for run in runs]
-    return found[0] if len(found) == 1 else joined(found)
+    report = found[0] if len(found) == 1 else joined(found)
+    return replace(report, adapter=recorder.FRAMEWORK, digest=program_rows.digest_of(leaves(args)))
 
 
 def _recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, options: Mapping[str, Any]) -> Run:
@@ -225,26 +239,28 @@ def _of_incomplete(g: Gradient) -> Gradient:
     return replace(g, judgement=replace(g.judgement, formula="unknown", verdict=verdict))
 
 
-def _framework(f: Any, args: Iterable[Any]) -> str:
+def framework_of(f: Any, args: Iterable[Any]) -> str:
     """The framework whose arrays are among the arguments, or whose module f is."""
-    roots = [type(x).__module__.split(".")[0] for x in _leaves(args)]
+    roots = [type(x).__module__.split(".")[0] for x in leaves(args)]
     roots += [c.__module__.split(".")[0] for c in type(f).__mro__]
     for root in roots:
-        if root in RECORDERS:
-            return root
+        framework = "jax" if root == "jaxlib" else root
+        if framework in program_rows.RECORDERS:
+            return framework
     raise BadInput(
-        f"arguments of {', '.join(sorted({type(x).__name__ for x in _leaves(args)})) or 'no kind'}: expected at least "
+        f"arguments of {', '.join(sorted({type(x).__name__ for x in leaves(args)})) or 'no kind'}: expected at least "
         "one PyTorch tensor or JAX array; give torch.tensor(…) or jnp.asarray(…)"
     )
 
 
-def _leaves(x: Any) -> Iterable[Any]:
+def leaves(x: Any) -> Iterable[Any]:
+    """The arrays and whatever else containers hold, one by one."""
     if isinstance(x, Mapping):
         for value in x.values():
-            yield from _leaves(value)
+            yield from leaves(value)
     elif isinstance(x, list | tuple):
         for value in x:
-            yield from _leaves(value)
+            yield from leaves(value)
     elif x is not None:
         yield x
 
@@ -289,20 +305,6 @@ def _row(g: Gradient) -> dict[str, Any]:
         "share": j.share,
         "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,
     }  # fmt: skip
-
-
-def _said_of(g: Gradient) -> str:
-    """One line of what conforms; of what does not, what was got and what is right below it."""
-    j = g.judgement
-    at = f"{g.argument}[{g.index}]" if g.index else g.argument
-    bits = "" if j.certified_bits is None or not math.isfinite(j.certified_bits) else f" {j.certified_bits:.1f} bits"
-    off = f", at most {j.max_ulp:.3g} ulp off" if j.max_ulp is not None and np.isfinite(j.max_ulp) else ""
-    head = f"∂/∂{at}{g.of} ({g.route}): {j.verdict}"
-    if j.verdict == "conforms":
-        return f"{head},{bits or ' exactly'}{off}"
-    answers = f"formula {j.formula}, execution {j.execution}" + (f", {j.accuracy}{bits}" if j.accuracy else "")
-    lines = [head, answers, f"got {j.value!r}{off}", f"the derivative is {j.truth}", *([j.reason] if j.reason else [])]
-    return "\n      ".join(lines)
 
 
 def _said_of_step(s: StepFinding) -> str:
