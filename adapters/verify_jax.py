@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from importlib import metadata
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 
 from gradconform.adapters.record_jax import record
@@ -19,7 +19,7 @@ FRAMEWORK = "jax"
 
 def versions() -> dict[str, str]:
     """The framework's own versions."""
-    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+    return {name: metadata.version(name) for name in ("jax", "jaxlib")}
 
 
 def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:

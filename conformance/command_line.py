@@ -522,57 +522,81 @@ def _answers(m: Measurement) -> str:
 
 def _style(m: Measurement) -> str:
     """Green for a pass, red for a failure or no verdict, yellow for what is neither."""
-    return "green" if m.verdict == "conforms" else "red" if m.verdict in _RED else "yellow"
+    return _VERDICT_STYLE.get(m.verdict, "yellow")
 
 
 _RED = ("deviates", "undecided", "crashed", "unsupported")
+_VERDICT_STYLE = {"conforms": "green", **dict.fromkeys(_RED, "red")}
 
 
 @main.command()
-@click.argument("function", metavar="MODULE:FUNCTION")
-@click.option(
-    "--cases",
-    default="cases",
-    show_default=True,
-    metavar="NAME",
-    help="The module's function that gives the arguments: a sequence of tuples, one for each call.",
-)
+@click.argument("functions", metavar="MODULE[:FUNCTION]...", nargs=-1, required=True)
+@click.option("--cases", default="cases", show_default=True, metavar="NAME",
+              help="The module's function that gives the arguments: a sequence with a tuple for each call, or such "
+                   "sequences by the functions' names.")  # fmt: skip
 @click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="Casts the arguments. Repeat for more.")
-@click.option(
-    "-r",
-    "--route",
-    "routes",
-    multiple=True,
-    metavar="ROUTE",
-    help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.",
-)
-@click.option("--accept", multiple=True, metavar="VERDICT", help="A verdict that counts as right, besides conforms.")
+@click.option("-r", "--route", "routes", multiple=True, metavar="ROUTE",
+              help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.")  # fmt: skip
 @_profile
 @click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="A run file to write, for report and diff. Never written over.")  # fmt: skip
+@click.option("--steps", is_flag=True, help="In the run file also a row for each operation.")
+@click.option("--junit", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="A JUnit file to write: a test for each gradient and route.")  # fmt: skip
+@click.option("--known", multiple=True, metavar="FILE",
+              help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
+@_fail_on
 @refused
 def verify(
-    function: str,
+    functions: tuple[str, ...],
     cases: str,
     dtypes: tuple[str, ...],
     routes: tuple[str, ...],
-    accept: tuple[str, ...],
     profile: str,
     every: bool,
-) -> NoReturn:  # fmt: skip
-    """Verify the gradient of a function of PyTorch tensors or JAX arrays.
+    output: Path | None,
+    steps: bool,
+    junit: Path | None,
+    known: tuple[str, ...],
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Verify gradients of functions of PyTorch tensors or JAX arrays.
 
-    Exit status 0 if no gradient deviates, 1 if one does, 2 for bad input, 3 if
-    something is undecided or left the record.
+    Of a MODULE alone every public function that it defines, or those that its
+    cases name. A function that cannot be verified does not keep the others
+    from it.
+
+    Exit status: 0 no gradient deviates but what is known to, 1 one does, or is
+    what --fail-on names, 2 bad input, 3 something is undecided or left the
+    record.
     """
-    from gradconform.conformance.verify_command import arguments_of, closing_line, exit_status, reports
+    from gradconform.conformance import verify_command as command
 
-    of, arguments = arguments_of(function, cases)
-    chosen = [named_format(d).name for d in dtypes]
-    found = reports(of, arguments, chosen, routes=routes or None, accept=accept, profile=profile)
-    for report_ in found:
-        console.print(report_.explain() if every else str(report_))
-    console.print(closing_line(found), style="bold")
-    sys.exit(exit_status(found))
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    names = tuple(named_format(d).name for d in dict.fromkeys(dtypes))
+    files = known_files(known)
+    entries = entries_for([], files)
+    targets = [t for f in dict.fromkeys(functions) for t in command.targets(f, cases)]
+    found = []
+    with command.run_file(output, targets, profile, files) as write:
+        for one in command.verified(targets, names, entries, steps, routes=routes or None, profile=profile):
+            if one.report is None:
+                errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
+            else:
+                head, _, rest = command.text_of(one, every).partition("\n")
+                console.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
+                console.print(rest, markup=False)
+            write(one.rows)
+            found.append(one)
+    if junit is not None:
+        command.write_junit(junit, found, [run_summary.FAIL_ON[f] for f in fail_on])
+    for path in (output, junit):
+        if path is not None:
+            console.print(f"written: {path}", markup=False, soft_wrap=True)
+    console.print(command.closing_line(found), style="bold", markup=False)
+    sys.exit(command.exit_status(found, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
 @main.command(name="list")

@@ -94,9 +94,7 @@ def not_judged(name: str, leaves: Sequence[Any], dtype: str | None, number: int,
     return Measurement(case, adapter, "eager", dtype or own, None, "*", 1, reason=f"exception: {_line(why)}")
 
 
-def header(
-    frameworks: Iterable[str], profile: str, known: Sequence[KnownFile] = (), **more: Any
-) -> dict[str, Any]:
+def header(frameworks: Iterable[str], profile: str, known: Sequence[KnownFile] = (), **more: Any) -> dict[str, Any]:
     """The header of a run file of functions that were verified."""
     return {
         **made_with({f: versions_of(f) for f in sorted(frameworks)}, known, {}), "device": "cpu", "profile": profile,

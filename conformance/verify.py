@@ -227,7 +227,7 @@ def joined(reports: Sequence[Report]) -> Report:
 
 def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
     """The report of a recorded run. A formula is called wrong only where nothing left the record."""
-    gone = tuple(missing(run, profile))
+    gone = tuple(dict.fromkeys(missing(run, profile)))
     found = [_of_incomplete(g) if gone else g for g in gradients(run, profile)]
     culprits = tuple(_culprits(run, found, profile))
     return Report(run.name, tuple(found), culprits, gone, run.notes, accept, (run,), profile)

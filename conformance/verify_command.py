@@ -1,71 +1,206 @@
-"""`gradconform verify module:function`: a function's gradients, verified from a terminal."""
+"""`gradconform verify module:function …`: functions' gradients, verified from a terminal."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gradconform.conformance.verify import Report, verify
-from gradconform.reference.cases import BadInput, said
+from gradconform.conformance import program_rows
+from gradconform.conformance.known import KnownDeviation, KnownFile, is_known, marked
+from gradconform.conformance.measurement import JUDGED, Measurement
+from gradconform.conformance.run_file import RunWriter, frame
+from gradconform.conformance.verify import Report, framework_of, leaves, verify
+from gradconform.reference.cases import BadInput, said, unknown
 from gradconform.reference.judge import VERDICTS
 
 
-def arguments_of(name: str, cases: str) -> tuple[Callable[..., Any], list[tuple[Any, ...]]]:
-    """The function called MODULE:FUNCTION, and the arguments to try it on, from the module's function `cases`.
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A function, called MODULE:FUNCTION, and the arguments to try it on."""
 
-    The module may stand in the working directory. Raises BadInput for what is not there, and for cases that are no
-    sequence of arguments.
+    name: str
+    function: Callable[..., Any]
+    cases: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Verified:
+    """A function at some arguments in a dtype: its report, or why there is none, and what a run file says of it."""
+
+    title: str
+    report: Report | None
+    problem: str
+    rows: tuple[Measurement, ...]
+
+
+def targets(name: str, cases: str) -> list[Target]:
+    """The function called MODULE:FUNCTION, or every public one of MODULE, with the arguments that the module gives.
+
+    Those are what its function `cases` returns: a sequence with a tuple for each call, for every function alike, or
+    such sequences by the functions' names. The module may stand in the working directory. Raises BadInput for what is
+    not there, and for cases that are no sequence of arguments.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise BadInput(f"{name!r} names no function; expected MODULE:FUNCTION, such as losses:focal")
+    module_name, colon, attribute = name.partition(":")
+    if not module_name or (colon and not attribute):
+        raise BadInput(f"{name!r} names no function; expected MODULE:FUNCTION, such as losses:focal, or MODULE")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = import_module(module_name)
-    except Exception as error:  # whatever a module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         raise BadInput(f"module {module_name!r} cannot be imported: {said(error)}") from error
-    function = _attribute(module, attribute, "the function to verify")
-    arguments = _attribute(module, cases, "the function that gives the arguments (--cases names another)")
     try:
-        found = [tuple(c) if isinstance(c, list | tuple) else (c,) for c in arguments()]
-    except Exception as error:
+        given = _attribute(module, cases, "the function that gives the arguments (--cases names another)")()
+        by_name = {k: _calls(v) for k, v in given.items()} if isinstance(given, Mapping) else {}
+        alike = () if isinstance(given, Mapping) else _calls(given)
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:
         raise BadInput(f"{module_name}:{cases} gives no sequence of arguments: {said(error)}") from error
-    if not found:
-        raise BadInput(f"{module_name}:{cases} gives no arguments; expected one or more, a tuple for each call")
-    return function, found
+    wanted = [attribute] if attribute else list(by_name) or _public(module, cases)
+    if not wanted:
+        raise BadInput(f"{module_name} has no public function to verify")
+    found = [
+        Target(f"{module_name}:{n}", _attribute(module, n, "the function to verify"), by_name.get(n, alike))
+        for n in wanted
+    ]
+    for target in found:
+        if not target.cases:
+            raise BadInput(
+                f"{module_name}:{cases} gives no arguments of {target.name}; expected one or more, a tuple for each "
+                "call"
+            )
+    return found
+
+
+def _calls(given: Any) -> tuple[tuple[Any, ...], ...]:
+    return tuple(tuple(c) if isinstance(c, list | tuple) else (c,) for c in given)
+
+
+def _public(module: Any, cases: str) -> list[str]:
+    """The functions that a module itself defines, in its order."""
+    return [
+        name for name, value in vars(module).items()
+        if callable(value) and not isinstance(value, type) and not name.startswith("_") and name != cases
+        and getattr(value, "__module__", None) == module.__name__
+    ]  # fmt: skip
 
 
 def _attribute(module: Any, name: str, what: str) -> Callable[..., Any]:
     found = getattr(module, name, None)
+    if found is None:
+        callables = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        raise unknown(f"function of {module.__name__}", name, callables, f"({what})")
     if not callable(found):
-        raise BadInput(f"{module.__name__} has no callable {name!r}, {what}")
+        raise BadInput(f"{module.__name__}:{name} is a {type(found).__name__}; expected {what}")
     return found  # type: ignore[no-any-return]
 
 
-def reports(
-    function: Callable[..., Any], cases: Iterable[tuple[Any, ...]], dtypes: Sequence[str], **options: Any
-) -> list[Report]:
-    """One report for each case and dtype; the arguments' own dtype, where none is named."""
+def verified(
+    chosen: Sequence[Target],
+    dtypes: Sequence[str],
+    entries: tuple[KnownDeviation, ...] = (),
+    steps: bool = False,
+    **options: Any,
+) -> Iterator[Verified]:
+    """Each function at each of its arguments in each dtype; in the arguments' own where none is named."""
+    times: Counter[tuple[str, str | None]] = Counter()
     each: Sequence[str | None] = dtypes or [None]
-    return [verify(function, *case, dtype=dtype, **options) for case in cases for dtype in each]
+    for target in chosen:
+        for position, arguments in enumerate(target.cases, 1):
+            case = program_rows.case_of(target.name, program_rows.digest_of(leaves(arguments)))
+            for dtype in each:
+                number = times[case, dtype]
+                times[case, dtype] += 1
+                title = target.name + (f" in {dtype}" if dtype else "")
+                title += f" (arguments {position} of {len(target.cases)})" if len(target.cases) > 1 else ""
+                yield _verified(target, title, arguments, dtype, number, entries, steps, options)
 
 
-def closing_line(found: Sequence[Report]) -> str:
-    counts = Counter(g.judgement.verdict for r in found for g in r.gradients)
-    said = ", ".join(f"{v} {counts[v]}" for v in VERDICTS if counts[v])
-    incomplete = sum(not r.complete for r in found)
-    return f"{sum(counts.values())} gradients of {len(found)} runs: {said}" + (
-        f"; {incomplete} runs of which something left the record" if incomplete else ""
-    )
+def _verified(
+    target: Target,
+    title: str,
+    arguments: tuple[Any, ...],
+    dtype: str | None,
+    number: int,
+    entries: tuple[KnownDeviation, ...],
+    steps: bool,
+    options: Mapping[str, Any],
+) -> Verified:
+    framework = framework_of(target.function, arguments)
+    try:
+        report = verify(target.function, *arguments, dtype=dtype, **options)
+    except BadInput as error:
+        given = list(leaves(arguments))
+        row = program_rows.not_judged(target.name, given, dtype, number, framework, str(error))
+        return Verified(title, None, str(error), (row,))
+    rows = program_rows.rows(report, target.name, number, steps)
+    rows = marked(rows, program_rows.versions_of(framework), "cpu", entries)
+    return Verified(title, replace(report, name=title), "", tuple(rows))
 
 
-def exit_status(found: Sequence[Report]) -> int:
-    """1 where a gradient deviates, 3 where something is undecided or left the record, else 0."""
-    if any(r.verdict == "deviates" for r in found):
+@contextmanager
+def run_file(
+    path: Path | None, chosen: Sequence[Target], profile: str, known: Sequence[KnownFile]
+) -> Iterator[Callable[[Sequence[Measurement]], None]]:
+    """What writes measurements into a run file, which is whole when all were given; into none without a path."""
+    frameworks = {framework_of(t.function, arguments) for t in chosen for arguments in t.cases}
+    if path is None:
+        yield lambda rows: None
+        return
+    header = program_rows.header(frameworks, profile, known, functions=[t.name for t in chosen])
+    with RunWriter(path, header) as writer:
+        yield writer.write
+        writer.finish()
+
+
+def write_junit(path: Path, found: Sequence[Verified], fail_on: Collection[str]) -> None:
+    from gradconform.reports.continuous import junit
+    from gradconform.reports.export import replaced
+    from gradconform.reports.tables import checked
+
+    try:
+        replaced(path, junit(checked(frame([m.row() for v in found for m in v.rows])), fail_on))
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}; give another --junit") from error
+
+
+def text_of(found: Verified, every: bool) -> str:
+    """The report of what was verified, with the deviations of it that are known; with `every` the operations, too."""
+    assert found.report is not None
+    known = dict.fromkeys((m.reason or "").partition(";")[0] for m in found.rows if is_known(m))
+    return "\n".join([found.report.explain() if every else str(found.report), *(f"  {k}" for k in known)])
+
+
+def closing_line(found: Sequence[Verified]) -> str:
+    rows = [m for v in found for m in v.rows if m.level != "step"]
+    known = sum(map(is_known, rows))
+    counts = Counter(m.verdict for m in rows)
+    verdicts = ", ".join(f"{v} {counts[v]}" for v in VERDICTS if counts[v] and v != "crashed")
+    incomplete = sum(v.report is not None and not v.report.complete for v in found)
+    failed = sum(v.report is None for v in found)
+    said = [
+        f"{sum(counts[v] for v in JUDGED)} gradients of {len(found)} runs: {verdicts or 'none judged'}"
+        + (f" (known {known})" if known else ""),
+        *([f"{incomplete} runs of which something left the record"] if incomplete else []),
+        *([f"{failed} that could not be verified"] if failed else []),
+    ]
+    return "; ".join(said)
+
+
+def exit_status(found: Sequence[Verified], fail_on: Collection[str] = ()) -> int:
+    """1 where something deviates that is not known or has a verdict of `fail_on`; 2 where a function could not be
+    verified; 3 where something is undecided or left the record; else 0."""
+    rows = [m for v in found for m in v.rows]
+    if any((m.verdict == "deviates" and not is_known(m)) or m.verdict in fail_on for m in rows):
         return 1
-    return 3 if any(r.verdict == "undecided" or not r.complete for r in found) else 0
+    if any(v.report is None for v in found):
+        return 2
+    incomplete = any(v.report is not None and not v.report.complete for v in found)
+    return 3 if incomplete or any(m.verdict == "undecided" for m in rows) else 0

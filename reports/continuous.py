@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as xml
 
+import numpy as np
 import pandas as pd
 
-from gradconform.conformance.measurement import JUDGED, UNCERTIFIED
+from gradconform.conformance.measurement import COLUMNS, JUDGED, UNCERTIFIED, Measurement, is_program, told
 from gradconform.reports import tables
 from gradconform.reports.export import case_folder, replaced
 from gradconform.reports.publish import pull_request
+from gradconform.reports.tables import label
 
 #: Where GitHub Actions, and what follows its convention, wants a step's summary in Markdown appended.
 SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
@@ -72,17 +75,18 @@ def badge(adapter: str, rows: pd.DataFrame) -> dict[str, Any]:
 def junit(m: pd.DataFrame, fail_on: Collection[str] = ()) -> str:
     """One test suite an adapter's route and dtype, one test a case, as Jenkins' and GitLab's readers take them.
 
-    A test fails with what deviates or has a verdict of `fail_on`, passes with a note where digits are lost, is an
-    error where there was no verdict, and is skipped with the reason where all that deviates is known or the route does
-    not run. The format: https://github.com/testmoapp/junitxml.
+    Of a function that was verified each gradient is a test. A test fails with what deviates or has a verdict of
+    `fail_on`, passes with a note where digits are lost (of a verified function: where there is more to say than that
+    it conforms), is an error where there was no verdict, and is skipped with the reason where all that deviates is
+    known or the route does not run. The format: https://github.com/testmoapp/junitxml.
     """
     root = xml.Element("testsuites", name="gradconform")
     totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for (adapter, route, dtype), rows in m.groupby(["adapter", "route", "dtype"], sort=False):
         suite = xml.SubElement(root, "testsuite", name=_text(f"{adapter}/{route} {dtype}"))
         counts = dict.fromkeys(totals, 0)
-        for case, of in rows.groupby("case", sort=False):
-            test = xml.SubElement(suite, "testcase", classname=_text(f"{adapter}.{route}.{dtype}"), name=_text(case))
+        for named, of in rows.groupby(np.array(_tests(rows), dtype=object), sort=False):
+            test = xml.SubElement(suite, "testcase", classname=_text(f"{adapter}.{route}.{dtype}"), name=_text(named))
             counts["tests"] += 1
             outcome = _outcome(test, of, fail_on)
             if outcome:
@@ -94,6 +98,15 @@ def junit(m: pd.DataFrame, fail_on: Collection[str] = ()) -> str:
         root.set(name, str(count))
     xml.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"
+
+
+def _tests(rows: pd.DataFrame) -> list[str]:
+    """The name of the test that each measurement belongs to."""
+    found = []
+    for case, level, quantity in rows[["case", "level", "quantity"]].itertuples(index=False, name=None):
+        of = "" if not is_program(case) or quantity == "*" else "operations" if level == "step" else label(quantity)
+        found.append(f"{case} {of}".rstrip())
+    return found
 
 
 def _outcome(test: xml.Element, rows: pd.DataFrame, fail_on: Collection[str]) -> str | None:
@@ -113,9 +126,11 @@ def _outcome(test: xml.Element, rows: pd.DataFrame, fail_on: Collection[str]) ->
         left = rows[rows["known"] | (rows["verdict"] == "unsupported")]
         _note(test, "skipped", "; ".join(dict.fromkeys(str(r) for r in left["reason"])), None)
         return "skipped"
-    lost = rows[rows["verdict"] == "lost"]
-    if len(lost):
-        xml.SubElement(test, "system-out").text = _lines(lost)
+    verified = np.array([is_program(case) for case in rows["case"]], dtype=bool)
+    more = (rows["verdict"] != "conforms") | rows["reason"].notna()
+    noted = rows[(rows["verdict"] == "lost") | (verified & more)]
+    if len(noted):
+        xml.SubElement(test, "system-out").text = _lines(noted)
     return None
 
 
@@ -129,6 +144,9 @@ def _lines(rows: pd.DataFrame) -> str:
     """A line for each measurement, the first LINES of them."""
     lines = []
     for r in rows.head(LINES).itertuples():
+        if is_program(str(r.case)) and r.level != "step":
+            lines.append(_told(r))
+            continue
         why = [text for text in (r.cause, r.reason) if isinstance(text, str)]
         if r.quantity == "*":  # all of the case
             lines.append(f"{r.verdict}: {r.reason}")
@@ -137,6 +155,16 @@ def _lines(rows: pd.DataFrame) -> str:
             lines.append(", ".join([said, *why]))
     more = [f"… and {len(rows) - LINES:,} more"] if len(rows) > LINES else []
     return _text("\n".join([*lines, *more]))
+
+
+def _told(r: Any) -> str:
+    """What the report of a verified function says of a gradient."""
+    values: dict[str, Any] = {c: getattr(r, c) for c in COLUMNS}
+    for column, value in values.items():
+        if column != "value" and isinstance(value, float) and math.isnan(value):
+            values[column] = None
+    said = told(Measurement(**values))
+    return f"{said}\n  culprit: {r.cause}" if isinstance(r.cause, str) else said
 
 
 def _text(value: Any) -> str:

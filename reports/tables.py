@@ -285,7 +285,7 @@ def _comparison(rows: pd.DataFrame, name: str) -> pd.DataFrame:
             if list(key[:-1]) == of and shown["verdict"][i, column_of[by]] is None:
                 shown["verdict"][i, column_of[by]] = verdict
 
-    labels = [[key[i] for key in keys] for i in range(len(index) - 1)] + [[_label(key[-1]) for key in keys]]
+    labels = [[key[i] for key in keys] for i in range(len(index) - 1)] + [[label(key[-1]) for key in keys]]
     rows_of = pd.MultiIndex.from_arrays([pd.Index(level, dtype=object) for level in labels], names=[*index[:-1], name])
     truth: dict[Any, str] = {}
     for p, t in zip(points, cells["truth"], strict=True):
@@ -316,8 +316,8 @@ def _is_gradient(quantity: str) -> bool:
     return quantity.startswith("d") and "/" in quantity
 
 
-def _label(quantity: str) -> str:
+def label(quantity: str) -> str:
     """∂E_total/∂w1 for dE_total/dw1; w1 for w1_new."""
     if "/" in quantity:
-        return "/".join("∂" + part.removeprefix("d") for part in quantity.split("/"))
+        return "/".join("∂" + part.removeprefix("d") for part in quantity.split("/", 1))
     return quantity.removesuffix("_new")
