@@ -17,7 +17,7 @@ from gradconform.conformance.completeness import missing
 from gradconform.conformance.measurement import told
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.run_file import RunWriter
-from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.cases import BadInput, named_format, said, unknown
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
 from gradconform.reference.profiles import profile as profile_of
@@ -193,9 +193,15 @@ def _recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, option
         raise
     except NotRecorded as error:
         raise BadInput(f"not recorded: {error}") from error
-    except Exception as error:
-        name = getattr(f, "__name__", type(f).__name__)
-        raise BadInput(f"{name} cannot be verified here: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        where = f"{called(f)} cannot be verified here: {type(error).__name__}: {said(error)}"
+        raise BadInput(where) from error
+
+
+def called(f: Any) -> str:
+    """A function's name; of the `apply` of a custom rule, the rule's."""
+    of = getattr(f, "__self__", None)
+    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
 
 
 def _rows_of(run: Run) -> Iterator[list[Any]]:

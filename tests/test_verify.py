@@ -188,7 +188,7 @@ def test_the_command_verifies_a_function_of_a_module(tmp_path: Path, function: s
 
 
 def test_the_command_says_which_name_is_missing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gradconform", "verify", "mine"]
+    command = [sys.executable, "-m", "gradconform", "verify", "mine:"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "expected MODULE:FUNCTION" in done.stderr
