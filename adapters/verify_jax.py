@@ -10,11 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording.jax_literals import x64
 
 FRAMEWORK = "jax"
+#: Numbers of a shape for a dtype.
+Numbers = Callable[[tuple[int, ...], str], NDArray[np.float64]]
 
 
 def versions() -> dict[str, str]:
@@ -34,6 +37,28 @@ def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[.
         return f, tuple(jax.tree.map(cast, tuple(args)))
     with x64():
         return f, tuple(jax.tree.map(cast, tuple(args)))
+
+
+def array(numbers: NDArray[np.float64], dtype: str) -> Any:
+    """These numbers as an array of that dtype; rounded by NumPy, since XLA flushes subnormal numbers."""
+    rounded = np.asarray(numbers).astype(jnp.dtype(dtype))
+    if dtype != "float64":
+        return jnp.asarray(rounded)
+    with x64():
+        return jnp.asarray(rounded)
+
+
+def filled(args: Sequence[Any], numbers: Numbers, dtype: str | None) -> tuple[Any, ...]:
+    """The arguments with other numbers in their floating-point arrays, which keep their shapes, and without `dtype`
+    their dtypes."""
+
+    def other(x: Any) -> Any:
+        if not (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)):
+            return x
+        of = dtype or str(x.dtype)
+        return array(numbers(tuple(x.shape), of), of)
+
+    return tuple(jax.tree.map(other, tuple(args)))
 
 
 def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
@@ -59,4 +84,4 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     return gradient
 
 
-__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record", "versions"]
+__all__ = ["FRAMEWORK", "array", "filled", "gradient_of", "prepared", "record", "versions"]

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from gradconform.adapters.record_torch import module_function, record
 
 FRAMEWORK = "torch"
+#: Numbers of a shape for a dtype.
+Numbers = Callable[[tuple[int, ...], str], NDArray[np.float64]]
 
 
 def versions() -> dict[str, str]:
@@ -39,6 +42,24 @@ def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[.
     return f, tuple(args) if to is None else tuple(pytree.tree_map(cast, tuple(args)))
 
 
+def array(numbers: NDArray[np.float64], dtype: str) -> Tensor:
+    """These numbers as a tensor of that dtype."""
+    return torch.from_numpy(np.array(numbers)).to(getattr(torch, dtype))
+
+
+def filled(args: Sequence[Any], numbers: Numbers, dtype: str | None) -> tuple[Any, ...]:
+    """The arguments with other numbers in their floating-point tensors, which keep their shapes, and without `dtype`
+    their dtypes."""
+
+    def other(x: Any) -> Any:
+        if not (isinstance(x, Tensor) and x.is_floating_point()):
+            return x
+        of = dtype or str(x.dtype).rpartition(".")[2]
+        return array(numbers(tuple(x.shape), of), of).requires_grad_(x.requires_grad)
+
+    return tuple(pytree.tree_map(other, tuple(args)))
+
+
 def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     """The gradient of f as a function of the same arguments, which can be differentiated once more.
 
@@ -59,4 +80,4 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     return gradient
 
 
-__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record", "versions"]
+__all__ = ["FRAMEWORK", "array", "filled", "gradient_of", "prepared", "record", "versions"]

@@ -1,7 +1,7 @@
 """The pytest plugin: options, the parametrized subject of the suite, and the export at the end.
 
-It is loaded into every pytest of an environment that has gradconform, so it imports nothing but pytest until a test
-asks for the fixture `gradconform_subject`.
+It is loaded into every pytest of an environment that has gradconform, so it imports nothing heavy until a test asks
+for the fixture `gradconform_subject` or `gradconform_verify`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradconform.conformance import marker
+
 if TYPE_CHECKING:
     from gradconform.adapters.registry import Chosen
     from gradconform.conformance.known import KnownDeviation, KnownFile
     from gradconform.conformance.measurement import Measurement
     from gradconform.conformance.stale import Evidence
+    from gradconform.conformance.verify import Report
     from gradconform.reference.cases import Case
 
 FIXTURE = "gradconform_subject"
@@ -65,10 +68,14 @@ _known = pytest.StashKey["tuple[KnownFile, ...]"]()
 #: What each worker found out about them.
 _found = pytest.StashKey["list[Evidence]"]()
 _collected = pytest.StashKey[list[tuple[int, list[Any]]]]()
+#: What `gradconform_verify` found, for the export: it is evidence for no known deviation of the suite.
+_verified = pytest.StashKey["list[Measurement]"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", marker.DESCRIPTION)
     config.stash[_collected] = []
+    config.stash[_verified] = []
     config.stash[_found] = []
     config.stash[_stale] = []
     config.stash[_known] = ()
@@ -116,11 +123,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         from gradconform.conformance.verify import Report
 
         held = call.excinfo.traceback[-1].frame.f_locals.values()
-        result.sections += [("gradconform", str(r)) for r in held if isinstance(r, Report) and not r]
+        told = str(call.excinfo.value)  # by `gradconform_verify` all of it
+        reports = [str(r) for r in held if isinstance(r, Report) and not r]
+        result.sections += [("gradconform", text) for text in reports if text not in told]
     return result
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if marker.FIXTURE in metafunc.fixturenames:
+        marker.parametrized(metafunc)
     if FIXTURE not in metafunc.fixturenames:
         return
     subjects = _subjects(metafunc.config)
@@ -140,8 +151,30 @@ def gradconform_subject(request: pytest.FixtureRequest) -> Subject:
     return Subject(spec, case, dtype, stash[_collected], number, stash[_known])
 
 
+@pytest.fixture
+def gradconform_verify(request: pytest.FixtureRequest) -> marker.Verifier:
+    """`gc.verify` as the marker `gradconform` asks: it fails the test with the report where that is not true."""
+    test: Any = request.node
+    found = request.config.stash[_verified]
+
+    def keep(report: Report, passed_by: str) -> None:
+        from gradconform.conformance.program_rows import rows
+
+        name = f"{test.module.__name__}:{test.name}"
+        found.extend(rows(report, name, len({m.case for m in found if m.case.startswith(f"program/{name}/")})))
+        if passed_by:
+            test.user_properties.append(("gradconform", f"{report.name}: {passed_by}"))
+            test.add_report_section("call", "gradconform", str(report))
+
+    return marker.Verifier(request.param, keep)
+
+
 def _parts(folder: Path) -> Path:
     return folder / ".parts"
+
+
+#: The place of what was verified in an export: after the suite's own subjects.
+_LAST = sys.maxsize
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -151,6 +184,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     collected = config.stash[_collected]
     if collected:
         config.stash[_found] += _evidence(collected, config)
+    collected = collected + ([(_LAST, config.stash[_verified])] if config.stash[_verified] else [])
     if hasattr(config, "workerinput"):
         output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
         output["gradconform"] = [(e.entry, sorted(e.asked), e.judged, e.deviates) for e in config.stash[_found]]

@@ -102,6 +102,11 @@ def header(frameworks: Iterable[str], profile: str, known: Sequence[KnownFile] =
     }  # fmt: skip
 
 
+def recorder_of(framework: str) -> Any:
+    """What `verify` needs of a framework: the module of that name in RECORDERS."""
+    return import_module(RECORDERS[framework])
+
+
 def versions_of(framework: str) -> dict[str, str]:
-    found: dict[str, str] = import_module(RECORDERS[framework]).versions()
+    found: dict[str, str] = recorder_of(framework).versions()
     return found

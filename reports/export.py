@@ -12,7 +12,7 @@ import math
 import os
 import re
 import shutil
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -209,9 +209,14 @@ def _six_digits(decimal: str) -> str:
     if not _NUMBER.fullmatch(decimal):
         return decimal
     near = float(decimal)
-    if (near and math.isfinite(near)) or not Decimal(decimal):
+    try:
+        exact = Decimal(decimal)
+    except InvalidOperation:  # an exponent of more digits than decimals have
+        digits, e, exponent = decimal.partition("e")
+        return f"{float(digits):.6g}{e}{exponent}"
+    if (near and math.isfinite(near)) or not exact:
         return f"{near:.6g}"
-    return f"{Decimal(decimal).normalize():.5e}"
+    return f"{exact.normalize():.5e}"
 
 
 def _marked(text: str) -> str:
