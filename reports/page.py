@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradconform.conformance.measurement import COLUMNS, JUDGED, UNCERTIFIED
+from gradconform.conformance.measurement import COLUMNS, JUDGED, PROGRAM, QUESTIONS, UNCERTIFIED, is_program
 from gradconform.reports import tables
 from gradconform.reports.export import replaced
-from gradconform.reports.words import MARKS, WORDS
+from gradconform.reports.words import MARKS, REMEDIES, WORDS
 
 #: The columns that hold text: each is embedded as its distinct values and one code a row.
 TEXT = ("run", "case", "who", "dtype", "level", "quantity", "operator", "truth", "accepted_form", "worst_index",
@@ -77,7 +77,8 @@ def page(
     text = environment.from_string(_source("page.html.jinja")).render(
         style=_trusted(style), script=_trusted(script), style_digest=_digest(style), script_digest=_digest(script),
         data=_trusted(embedded(data)), matrix=matrix(m), dtypes=_dtypes(m), totals=totals, runs=runs,
-        noted=tables.COUNTED, answers=tables.answers(measurements), lost=_lost(measurements),
+        programs=programs(m), remedies=REMEDIES, noted=tables.COUNTED,
+        answers=tables.answers(measurements), lost=_lost(measurements),
         marks=MARKS, words=WORDS, files=files_beside, spelled=_spelled,
     )  # fmt: skip
     return text.encode("utf-8", "backslashreplace").decode()
@@ -168,6 +169,43 @@ def _lost(measurements: pd.DataFrame) -> list[dict[str, Any]]:
     """What is lost, for a table: the largest counts first."""
     table = tables.lost(measurements).reset_index().sort_values("lost", ascending=False, kind="stable")
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+#: So many gradients of verified functions are shown; the table of measurements has all.
+_SHOWN = 500
+_WORST_FIRST = ("deviates", "crashed", "undecided", "lost", "vacuous", "ill-conditioned", "out of range", "singular")
+
+
+def programs(m: pd.DataFrame) -> list[dict[str, Any]]:
+    """The gradients of functions that were verified, each with its answers, culprits and what to do, the worst first.
+
+    Known deviations stand after what is not known, and what conforms last.
+    """
+    verified = np.array([is_program(case) for case in m["case"]], dtype=bool)
+    rows = m[verified & (m["level"] != "step").to_numpy()]
+    ranks = {v: i for i, v in enumerate(_WORST_FIRST)}
+    order = [(ranks.get(v, len(ranks)), k) for v, k in zip(rows["verdict"], rows["known"], strict=True)]
+    worst = sorted(range(len(rows)), key=lambda i: order[i])[:_SHOWN]
+    return [_program(row) for row in rows.iloc[worst].to_dict("records")]
+
+
+def _program(row: Mapping[Any, Any]) -> dict[str, Any]:
+    answers = {q: row[q] if isinstance(row[q], str) else "" for q in QUESTIONS}
+    bits = row["certified_bits"]
+    if answers["accuracy"] and math.isfinite(bits):
+        answers["accuracy"] += f" ({bits:.1f} bits)" if answers["accuracy"] == "certified" else ""
+    remedy = row["verdict"]
+    if remedy == "deviates":
+        remedy = answers["formula"] if answers["formula"] in ("wrong", "undefined") else "outside"
+    said = [text for text in (row["cause"], row["reason"]) if isinstance(text, str)]
+    function, _, arguments = str(row["case"]).removeprefix(PROGRAM).rpartition("/")
+    return {
+        "run": row.get("run", ""), "function": function, "arguments": arguments, "who": row["who"],
+        "dtype": row["dtype"], "quantity": "" if row["quantity"] == "*" else tables.label(row["quantity"]),
+        "verdict": "known" if row["known"] else row["verdict"],
+        "state": "known" if row["known"] else row["verdict"].replace(" ", "-"), **answers, "said": "; ".join(said),
+        "remedy": "" if row["known"] or remedy not in REMEDIES else remedy,
+    }  # fmt: skip
 
 
 def _dtypes(m: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ MARKS = {
     "ill-conditioned": ("≈", "ill-conditioned", "one rounding of the inputs takes the digits"),
     "out-of-range": ("∞", "out of range", "the program overflows"),
     "singular": ("∄", "singular", "there is no derivative"),
-    "undecided": ("?", "undecided", "4096 bits did not do"),
+    "undecided": ("?", "undecided", "4096 bits did not do, or a number left the record"),
     "crashed": ("!", "crashed", "there is no answer"),
     "unsupported": ("–", "unsupported", "the route does not run it"),
 }
@@ -22,7 +22,8 @@ MARKS = {
 WORDS = {
     "adapter/route": "The framework, and the way in which it was asked for the gradient: torch/eager is PyTorch by "
     "loss.backward().",
-    "case": "A network with its inputs, targets, weights and learning rate, judged in each dtype.",
+    "case": "A network with its inputs, targets, weights and learning rate, judged in each dtype; or a function that "
+    "was verified, at arguments of some shapes.",
     "truth": "The exact value of the formula for the numbers of the case, computed with bounds on its own error. At a "
     "kink, such as relu at 0, it is the set [lo, hi] of the slopes between the one-sided ones; the error is the "
     "distance from that set, 0 inside it.",
@@ -58,4 +59,27 @@ WORDS = {
     "fewer), and neither lost nor ill-conditioned is proved. Not counted as a pass.",
     "out of range": "The program overflows here, and gave what it gives then.",
     "singular": "The derivative does not exist at these inputs.",
+}
+
+#: What to do about a gradient of a function that was verified, by what is to be said of it.
+REMEDIES = {
+    "wrong": "The backward program, without any rounding, is not the derivative of the function as it ran. Mend the "
+    "rule that is named, at its line, and verify it alone: gc.verify(Rule.apply, …). Where no rule is named the notes "
+    "say where a value was detached.",
+    "undefined": "The backward program meets 0·∞ or 0/0 where there is a derivative, as behind a where() whose other "
+    "branch has a pole. Choose the operand before the pole and not the result after it.",
+    "outside": "The formula is not at fault: an operation returned what no rounding of its operands gives. It is named "
+    "with its line where it is a single one. Compare the routes, and report it to the framework with those operands.",
+    "undecided": "Numbers left the record at the line that is named (.item(), NumPy, a callback), or the function does "
+    "not answer the same twice. Keep them in arrays, give what changes as an argument, or give a kernel’s definition "
+    "by forms=; then verify again.",
+    "lost": "Another program keeps the digits; the reason names it where it is known.",
+    "vacuous": "No digit is certified. Verify in a wider dtype, at other arguments or in parts, to see whether it is "
+    "the program that loses them.",
+    "ill-conditioned": "One rounding of the arguments changes the result as much: another program would not help. A "
+    "wider dtype does.",
+    "out of range": "The program overflows at these arguments. Scale them, use a program that does not, or a wider "
+    "dtype.",
+    "singular": "There is no derivative at these arguments. Verify beside them.",
+    "crashed": "It could not be verified; the reason says what was got and what was expected.",
 }

@@ -28,7 +28,7 @@ from gradconform.reference.cases import Case, document_case, network_case, point
 from gradconform.reference.document import NETWORK
 from gradconform.reference.judge import VERDICTS
 from gradconform.reports.page import embedded, page, write_page
-from gradconform.reports.words import MARKS, WORDS
+from gradconform.reports.words import MARKS, REMEDIES, WORDS
 
 CASE = "document/worked-example"
 HEADER = {"run": "", "device": "cpu", "profile": "opencl", "seed": 0, "frameworks": {"numpy": {"numpy": "2"}}}
@@ -184,6 +184,62 @@ def test_the_answers_to_the_three_questions_head_the_page() -> None:
     said = re.sub(r"<[^>]*>", " ", answers).split()
     assert said == ["formula", "2", "right", "1", "wrong", "execution", "3", "within"]
     assert '<dl class="answers">' not in page(framed(DEVIATING), [HEADER]), "a run of schema 1 may have none"
+
+
+VERIFIED = Measurement(
+    "program/losses:focal/5cbda64e", "torch", "jit", "float32", "whole", "d/dx", 3, value=0.5, truth="0.25",
+    max_ulp=9e6, share=0.5, certified_bits=11.0, worst_index="2", formula="wrong", execution="within", accuracy="certified",
+    verdict="deviates", cause="Focal (losses.py:16): its rule is wrong by argument 0",
+)  # fmt: skip
+
+
+def section(text: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}".*?</section>', text, re.DOTALL)
+    return found[0] if found else ""
+
+
+def test_a_verified_function_has_its_answers_its_culprit_and_a_link_to_what_to_do() -> None:
+    right = replace(VERIFIED, quantity="d/dw", verdict="conforms", formula="right", cause=None, reason="note: detach")
+    lost = replace(right, quantity="d/db", verdict="out of range", accuracy=None, execution="overflow")
+    shown = section(page(framed(right, lost, VERIFIED), [HEADER]), "programs")
+    rows = re.findall(r"<tr>(.*?)</tr>", shown, re.DOTALL)[1:]
+    assert ["∂/∂x" in rows[0], "∂/∂b" in rows[1], "∂/∂w" in rows[2]] == [True] * 3, "the worst first"
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", rows[0])
+    assert cells[1:4] == ["∂/∂x", "torch/jit", "float32"]
+    assert cells[5:] == [
+        "wrong",
+        "within",
+        "certified (11.0 bits)",
+        "Focal (losses.py:16): its rule is wrong by argument 0",
+    ]
+    links = re.findall(r'href="#(do-[^"]*)"', shown)
+    assert links == ["do-wrong", "do-out-of-range"]
+    assert re.findall(r'id="(do-[^"]*)"', shown) == links
+    assert "note: detach" in rows[2]
+
+
+def test_a_known_deviation_of_a_verified_function_is_no_failure_to_mend() -> None:
+    shown = section(page(framed(replace(VERIFIED, reason="known:mine; why")), [HEADER]), "programs")
+    assert 'class="known"' in shown
+    assert "what to do" not in shown
+
+
+def test_a_run_without_verified_functions_says_nothing_of_them(measurements: pd.DataFrame) -> None:
+    text = page(measurements, [HEADER])
+    assert section(text, "programs") == ""
+    assert 'href="#programs"' not in text
+
+
+def test_a_hostile_function_is_text() -> None:
+    row = replace(VERIFIED, case=f"program/{HOSTILE}/1", quantity=f"d/d{HOSTILE}", cause=HOSTILE, reason=HOSTILE)
+    text = page(framed(row), [HEADER])
+    assert "<img" not in text
+    assert text.count("<script") == text.count("</script>") == 2
+
+
+def test_everything_that_may_be_said_of_a_verified_function_has_a_remedy() -> None:
+    said = {v for v in VERDICTS if v not in ("conforms", "deviates", "unsupported")}
+    assert set(REMEDIES) == said | {"wrong", "undefined", "outside"}
 
 
 def test_lost_digits_have_a_table_with_the_program_that_keeps_them() -> None:

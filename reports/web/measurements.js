@@ -173,10 +173,15 @@ function markdown(rows, names) {
   return line(names) + rule + rows.map((row) => line(names.map((name) => shown(name, row)))).join("");
 }
 
-// The command that reproduces a row, each word quoted for a shell; none for names with control characters.
+// The command that reproduces a row, each word quoted for a shell; none for names with control characters, nor for a
+// function that was not verified from a command line.
 function command(row) {
+  const program = text("case", row).startsWith("program/") ? text("case", row).slice("program/".length).replace(/\/[^/]*$/, "") : null;
+  if (program !== null && !/^[\w.]+:[\w.]+$/.test(program)) return "";
   const run = DATA.runs.find((r) => r.run === text("run", row)) || DATA.runs[0] || { device: "cpu", profile: "opencl", seed: "0" };
-  const words = ["gradconform", "explain", text("case", row), "-a", text("who", row), "-d", text("dtype", row)];
+  const route = text("who", row).split("/").pop();
+  const words = program !== null ? ["gradconform", "verify", program, "-r", route, "-d", text("dtype", row)] :
+    ["gradconform", "explain", text("case", row), "-a", text("who", row), "-d", text("dtype", row)];
   for (const [name, usual] of [["device", "cpu"], ["profile", "opencl"], ["seed", "0"]]) if (run[name] !== usual) words.push(`--${name}`, run[name]);
   if (words.some((word) => /[\u0000-\u001f\u007f-\u009f]/.test(word)) || words[2].startsWith("-")) return "";
   return words.map((word) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, "'\\''")}'`)).join(" ");
