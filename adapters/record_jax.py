@@ -22,6 +22,7 @@ from gradconform.adapters.recording.jax_literals import texts
 from gradconform.adapters.recording.jax_movement import bind
 from gradconform.adapters.recording.jax_program import closed
 from gradconform.adapters.recording.jax_values import Call, Recorder, Value, format_of, is_key
+from gradconform.adapters.recording.random_state import DRAWS, RandomState
 from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.programs.record import Ids, Numbers, Record, Step
@@ -65,7 +66,8 @@ def record(
         if route not in ROUTES:
             raise unknown("route", route, ROUTES)
     with types_for(args, dtype):
-        program = program_of(f, args, wrt, names, dtype)
+        state = RandomState()
+        program = _seeded(program_of(f, args, wrt, names, dtype), state)
         forward, shapes = _traced(program)
         random = np.random.default_rng(seed)
         given = _cotangents(shapes, cotangents, random)
@@ -73,9 +75,20 @@ def record(
         run = _recorded(program, forward, backward, given, stop_gradient, seed)
         return replace(
             run,
+            notes=(*run.notes, *([DRAWS] if state.moved() else [])),
             returned={route: _gradients(program, route, given, program.arrays) for route in routes},
             replays=tuple(_replays(program, given, random)) if replays else (),
         )
+
+
+def _seeded(program: Program, state: RandomState) -> Program:
+    """The program, which draws the same numbers of NumPy and Python whenever it is run."""
+
+    def f(*arrays: Any) -> tuple[Any, ...]:
+        state.restore()
+        return program.f(*arrays)
+
+    return replace(program, f=f)
 
 
 # What is run ----------------------------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from gradconform.adapters.recording.random_state import DRAWS, RandomState
 from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
@@ -39,6 +40,8 @@ class _Asked:
     spec: Any
     wanted: tuple[int, ...]
     names: tuple[str, ...]
+    #: What every leaf is called, also those that no gradient is asked for.
+    titles: tuple[str, ...] = ()
 
     def tensors(self, given: Sequence[Numbers] | None = None) -> list[Tensor]:
         """Fresh arguments that a gradient is asked for, as they are or with other numbers."""
@@ -47,14 +50,33 @@ class _Asked:
             x.copy_(torch.from_numpy(np.array(value, dtype=np.float64)))
         return [x.requires_grad_() for x in found]
 
-    def call(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The function's results that are numbers."""
-        leaves = [x.detach().clone() if isinstance(x, Tensor) else x for x in self.leaves]
+    def call(self, tensors: Sequence[Tensor], changed: list[str] | None = None) -> list[Tensor]:
+        """The function's results that are numbers; into `changed` goes what it calls the arguments that it changes."""
+        leaves = [_copied(x) for x in self.leaves]
         for i, x in zip(self.wanted, tensors, strict=True):
             leaves[i] = x
+        before = [] if changed is None else [_copied(x) for x in leaves]
         with torch.enable_grad():
-            found = self.f(*pytree.tree_unflatten(leaves, self.spec))
+            given = pytree.tree_unflatten(leaves, self.spec)
+            found = self.f(*given)
+        if changed is not None:
+            pairs = zip(self.titles, before, leaves, strict=True)
+            changed += [name for name, x, now in pairs if not _same(x, now)]
+            if pytree.tree_structure(given) != self.spec:
+                changed.append("list or mapping")
         return [y for y in pytree.tree_leaves(found) if real(y) or (isinstance(y, Tensor) and y.is_complex())]
+
+
+def _copied(x: Any) -> Any:
+    return x.detach().clone() if isinstance(x, Tensor) else x.copy() if isinstance(x, np.ndarray) else x
+
+
+def _same(x: Any, y: Any) -> bool:
+    """Whether an argument holds what it held; of what is no array that is not asked."""
+    if isinstance(x, Tensor):
+        x, y = x.detach(), y.detach()
+        return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
+    return not isinstance(x, np.ndarray) or np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
 
 
 def record(
@@ -98,6 +120,8 @@ def record(
     results = tuple(_ids(recorder, g, x) for g, x in zip(gradients, tensors, strict=True))
     returned = {"eager": [_number(g, x) for g, x in zip(gradients, tensors, strict=True)]}
     after = _RandomState()
+    if state.moved():
+        recorder.notes.append(DRAWS)
     for route in routes:
         if route != "eager":
             state.restore()
@@ -113,7 +137,7 @@ def record(
         results=results,
         returned=returned,
         rules=tuple(rules),
-        replays=list(_replays(asked, state, after, adjoints, seed)) if replays else (),
+        replays=list(_replays(asked, state, after, adjoints, seed, recorder.foreign)) if replays else (),
         notes=tuple(recorder.notes),
         foreign=tuple(recorder.foreign),
     )
@@ -156,7 +180,8 @@ def _asked(f: Function, args: Sequence[Any], wrt: Sequence[int | str] | None, na
     chosen = [_which(w, called) for w in wrt] if wrt is not None else requiring or list(range(len(numbered)))
     if not chosen:
         raise BadInput("arguments: no floating-point tensor among them; expected at least one to differentiate by")
-    return _Asked(f, leaves, spec, tuple(numbered[i] for i in chosen), tuple(called[i] for i in chosen))
+    titles = tuple(_path(f, path) for path, _ in paths)
+    return _Asked(f, leaves, spec, tuple(numbered[i] for i in chosen), tuple(called[i] for i in chosen), titles)
 
 
 def _which(wanted: int | str, names: Sequence[str]) -> int:
@@ -203,13 +228,8 @@ def _number(gradient: Tensor | None, of: Tensor) -> Numbers:
 
 
 def _forward(recorder: Recorder, asked: _Asked, tensors: Sequence[Tensor]) -> list[Tensor]:
-    try:
-        with recorder:
-            outputs = asked.call(tensors)
-    except (NotRecorded, BadInput):
-        raise
-    except Exception as error:
-        raise BadInput(f"f raised {type(error).__name__}: {said(error)}") from error
+    with _of_the_user("f"), recorder:
+        outputs = asked.call(tensors)
     for y in outputs:
         format_of(y)
     if not outputs:
@@ -220,8 +240,19 @@ def _forward(recorder: Recorder, asked: _Asked, tensors: Sequence[Tensor]) -> li
 def _backward(
     recorder: Recorder, outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
 ) -> list[Tensor | None]:
-    with recorder:
+    with _of_the_user("its backward pass"), recorder:
         return _gradients(outputs, tensors, adjoints)
+
+
+@contextmanager
+def _of_the_user(what: str) -> Iterator[None]:
+    """What the user's program raises, in words."""
+    try:
+        yield
+    except (NotRecorded, BadInput):
+        raise
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
 
 
 def _gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor | None]:
@@ -233,11 +264,15 @@ def _gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: S
 
 
 def _again(
-    asked: _Asked, f: Function, tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
+    asked: _Asked,
+    f: Function,
+    tensors: Sequence[Tensor],
+    adjoints: Sequence[Tensor],
+    changed: list[str] | None = None,
 ) -> tuple[list[Numbers], list[Numbers]]:
     """The outputs and the gradients once more, unobserved."""
     fresh = [x.detach().clone().requires_grad_() for x in tensors]
-    outputs = _Asked(f, asked.leaves, asked.spec, asked.wanted, asked.names).call(fresh)
+    outputs = replace(asked, f=f).call(fresh, changed)
     gradients = _gradients(outputs, fresh, adjoints)
     return [numbers(y) for y in outputs], [_number(g, x) for g, x in zip(gradients, fresh, strict=True)]
 
@@ -249,9 +284,18 @@ def _compiled(f: Function, route: str) -> Function:
 
 
 def _replays(
-    asked: _Asked, state: _RandomState, after: _RandomState, adjoints: Sequence[Tensor], seed: int
+    asked: _Asked,
+    state: _RandomState,
+    after: _RandomState,
+    adjoints: Sequence[Tensor],
+    seed: int,
+    foreign: list[str],
 ) -> Iterator[Replay]:
-    """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two."""
+    """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two.
+
+    Into `foreign` goes that the function raised there, or changes its arguments.
+    """
+    changed: list[str] = []
     drawn = np.random.default_rng([seed, 1])
     displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
     other = [torch.from_numpy(_significands(tuple(c.shape), drawn)).to(c) for c in adjoints]
@@ -259,10 +303,14 @@ def _replays(
     for tensors, cotangents in ((displaced, other), (asked.tensors(), scaled)):
         state.restore()
         try:
-            outputs, gradients = _again(asked, asked.f, tensors, cotangents)
+            outputs, gradients = _again(asked, asked.f, tensors, cotangents, changed)
+        except (Exception, SystemExit) as error:  # whatever the user's function raises, which it did not before
+            foreign.append(f"run again on other numbers, it raised {type(error).__name__}: {said(error)}")
+            continue
         finally:
             after.restore()
         yield Replay([numbers(x) for x in tensors], [numbers(c) for c in cotangents], outputs, gradients)
+    foreign += [f"it changes its argument {name}" for name in dict.fromkeys(changed)]
 
 
 def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
@@ -283,7 +331,10 @@ def _cotangents(outputs: Sequence[Tensor], cotangents: Any, seed: int) -> list[T
     given = pytree.tree_leaves(cotangents)
     if len(given) != len(outputs):
         raise BadInput(f"cotangents: got {len(given)}; expected {len(outputs)}, one for each output")
-    found = [torch.as_tensor(c).to(y.detach()).clone() for c, y in zip(given, outputs, strict=True)]
+    try:
+        found = [torch.as_tensor(c).to(y.detach()).clone() for c, y in zip(given, outputs, strict=True)]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"cotangents: {said(error)}; expected a tensor of each output's shape") from error
     for c, y in zip(found, outputs, strict=True):
         if c.shape != y.shape:
             raise BadInput(f"cotangents: got the shape {tuple(c.shape)}; expected the output's, {tuple(y.shape)}")
@@ -299,19 +350,27 @@ def _cuda_runs() -> bool:
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
-class _RandomState:
-    """Where the random number generators stand."""
+class _RandomState(RandomState):
+    """Where PyTorch's generators stand, too."""
 
     def __init__(self) -> None:
-        self._torch, self._numpy, self._python = torch.get_rng_state(), np.random.get_state(), random.getstate()
+        super().__init__()
+        self._torch = torch.get_rng_state()
         self._cuda = torch.cuda.get_rng_state_all() if _cuda_runs() else []
 
     def restore(self) -> None:
+        super().restore()
         torch.set_rng_state(self._torch)
-        np.random.set_state(self._numpy)
-        random.setstate(self._python)
         if self._cuda:
             torch.cuda.set_rng_state_all(self._cuda)
+
+    def moved(self) -> bool:
+        now = torch.cuda.get_rng_state_all() if self._cuda else []
+        return (
+            super().moved()
+            or not torch.equal(self._torch, torch.get_rng_state())
+            or any(not torch.equal(a, b) for a, b in zip(self._cuda, now, strict=True))
+        )
 
 
 CALLERS |= {record.__code__, _forward.__code__, _backward.__code__, _again.__code__, _Asked.call.__code__}

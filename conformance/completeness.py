@@ -16,11 +16,13 @@ from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import Allowed, outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.exact import holds
-from gradconform.reference.programs.record import Ids, Numbers, Record
+from gradconform.reference.programs.record import Ids, Numbers, Record, every
 from gradconform.reference.programs.run import Replay, Run
 from gradconform.reference.rounded import Rounded
 
 BITS = 160
+#: What is said of a function that is not its record when it is run again.
+OTHER = "is not what was recorded: a value left the record, or it does not answer the same twice"
 #: Ids, and the numbers that they have.
 Given = Sequence[tuple[Ids, Numbers]]
 
@@ -31,6 +33,25 @@ def missing(run: Run, profile: Profile) -> Iterator[str]:
     replayed = _replayed_in_arrays if work(run) >= IN_ARRAYS else _replayed
     for replay in run.replays:
         yield from replayed(run, replay, profile)
+
+
+def unused(run: Run) -> list[str]:
+    """The arguments that no output is computed from; a comparison is no such computation."""
+    record = run.forward
+    live = np.zeros(record.size, dtype=np.bool_)
+    for ids in run.outputs:
+        live[ids] = True
+    for step in reversed(record.steps):
+        if live[_once(step.out)].any():
+            for inner in every([step]):
+                for ids in inner.operands:
+                    live[_once(ids)] = True
+    return [a.name for a in run.arguments if a.ids.size and not live[a.ids].any()]
+
+
+def _once(ids: Ids) -> Ids:
+    """The ids of a view without those that a broadcast repeats."""
+    return ids[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in ids.strides)]
 
 
 def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
@@ -45,7 +66,7 @@ def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
             if _other_branch(record, values, profile):
                 continue  # elsewhere another branch is taken: the record is of this one
             if _differs(record, values, ids, got, profile):
-                yield f"run again on other numbers, {what} is not what was recorded: a value left the record"
+                yield f"run again on other numbers, {what} {OTHER}"
                 return
 
 
@@ -60,7 +81,7 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
         parts = [(run.backward, there, outputs + gradients, "the program")]
     for record, values, got, what in parts:
         if not _held(record, values, got, profile):
-            yield f"run again on other numbers, {what} is not what was recorded: a value left the record"
+            yield f"run again on other numbers, {what} {OTHER}"
             return
 
 

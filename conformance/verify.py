@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 
 from gradconform.conformance import program_rows
 from gradconform.conformance.check_program import Gradient, gradients
-from gradconform.conformance.completeness import missing
+from gradconform.conformance.completeness import missing, unused
 from gradconform.conformance.measurement import told
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.run_file import RunWriter
@@ -20,6 +22,7 @@ from gradconform.reference.cases import BadInput, named_format, said, unknown
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
 from gradconform.reference.profiles import profile as profile_of
+from gradconform.reference.programs.record import affordable
 from gradconform.reference.programs.run import NotRecorded, Rule, Run
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
+#: What is noted of a function that prints.
+PRINTS = "it prints, and was run several times"
 #: What may be said of a report as a whole, worst first.
 _WORST: tuple[Verdict, ...] = ("deviates", "undecided", "out of range", "singular", "lost", "vacuous",
                                "ill-conditioned", "conforms")  # fmt: skip
@@ -169,25 +174,35 @@ def verify(
         raise BadInput(f"order is {order!r}; expected 1 or 2")
     if rows not in (None, "all"):
         raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
+    if not callable(f):
+        raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")
     recorder = program_rows.recorder_of(framework_of(f, args))
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name)
     options: dict[str, Any] = {"wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed}
     if forms:
+        if recorder.FRAMEWORK == "jax":
+            raise BadInput("forms: expected none for JAX; a primitive without a rule is to be replaced in the function")
         options["definitions"] = forms
-    runs = [_recorded(recorder, function, given, cotangent, options)]
+    runs = [_usable(_recorded(recorder, function, given, cotangent, options))]
     if rows == "all" and any(o.size for o in runs[0].outputs):
         runs = [_recorded(recorder, function, given, basis, options) for basis in _rows_of(runs[0])]
     if order == 2:
         runs.append(_recorded(recorder, recorder.gradient_of(function, seed), given, None, options))
     constants = profile_of(profile, recorder.FRAMEWORK)
-    found = [report_of(run, constants, accepted) for run in runs]
+    try:
+        found = [report_of(run, constants, accepted) for run in runs]
+    except MemoryError as error:
+        raise BadInput(f"{called(f)}: memory ran out; verify at smaller arguments, or the parts one by one") from error
     report = found[0] if len(found) == 1 else joined(found)
     return replace(report, adapter=recorder.FRAMEWORK, digest=program_rows.digest_of(leaves(args)))
 
 
 def _recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, options: Mapping[str, Any]) -> Run:
+    heard = _Heard(sys.stdout)
     try:
-        return recorder.record(f, args, cotangents=cotangent, **options)  # type: ignore[no-any-return]
+        with redirect_stdout(heard):
+            run: Run = recorder.record(f, args, cotangents=cotangent, **options)
+        return replace(run, notes=(*run.notes, PRINTS)) if heard.anything else run
     except BadInput:
         raise
     except NotRecorded as error:
@@ -195,6 +210,46 @@ def _recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, option
     except (Exception, SystemExit) as error:
         where = f"{called(f)} cannot be verified here: {type(error).__name__}: {said(error)}"
         raise BadInput(where) from error
+
+
+class _Heard:
+    """Standard output while a function runs, which knows whether anything was written to it."""
+
+    def __init__(self, to: Any) -> None:
+        self.to, self.anything = to, False
+
+    def write(self, text: str) -> int:
+        self.anything = True
+        return self.to.write(text)  # type: ignore[no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.to, name)
+
+
+def _usable(run: Run) -> Run:
+    """The run, with a note of arguments that say nothing. Raises BadInput where there is nothing to verify in it."""
+    affordable(run.backward.size)
+    empty = [a.name for a in run.arguments if not a.ids.size]
+    if empty:
+        raise BadInput(
+            f"{', '.join(empty)}: no numbers in it, its shape has a 0; expected one or more, or wrt= without it"
+        )
+    for argument in run.arguments:
+        values = run.forward.held[argument.ids]
+        if np.isnan(values).any():
+            at = ",".join(str(int(i)) for i in np.argwhere(np.isnan(values))[0])
+            raise BadInput(
+                f"{argument.name}{f'[{at}]' if at else ''} is NaN, where nothing has a derivative; give a number"
+            )
+    if not all(np.isfinite(run.backward.held[c]).all() for c in run.cotangents):
+        raise BadInput("cotangent: it holds NaN or an infinity; expected finite numbers")
+    idle = [] if run.foreign else unused(run)
+    if len(idle) == len(run.arguments):
+        raise BadInput(
+            f"no output of {run.name} is computed from {', '.join(idle)} by floating-point operations: there is no "
+            "gradient to verify"
+        )
+    return replace(run, notes=(*run.notes, *(f"no output is computed from {a}: its gradient is 0" for a in idle)))
 
 
 def called(f: Any) -> str:
@@ -233,15 +288,21 @@ def joined(reports: Sequence[Report]) -> Report:
 def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
     """The report of a recorded run. A formula is called wrong only where nothing left the record."""
     gone = tuple(dict.fromkeys(missing(run, profile)))
-    found = [_of_incomplete(g) if gone else g for g in gradients(run, profile)]
+    other = any(m not in run.foreign for m in gone)
+    found = [_of_incomplete(g, other) if gone else g for g in gradients(run, profile)]
     culprits = tuple(_culprits(run, found, profile))
     return Report(run.name, tuple(found), culprits, gone, run.notes, accept, (run,), profile)
 
 
-def _of_incomplete(g: Gradient) -> Gradient:
-    """A judgement of what left the record: of its formula nothing is known, and no gradient conforms by it."""
-    verdict: Verdict = "deviates" if g.judgement.execution == "outside" else "undecided"
-    return replace(g, judgement=replace(g.judgement, formula="unknown", verdict=verdict))
+def _of_incomplete(g: Gradient, other: bool) -> Gradient:
+    """A judgement of what left the record: of its formula nothing is known, and no gradient conforms by it.
+
+    Where the function is an `other` one when it is run again, what was returned may be of another run than the record,
+    and being outside of it is no proof.
+    """
+    execution = "undecided" if other and g.judgement.execution == "outside" else g.judgement.execution
+    verdict: Verdict = "deviates" if execution == "outside" else "undecided"
+    return replace(g, judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict))
 
 
 def framework_of(f: Any, args: Iterable[Any]) -> str:

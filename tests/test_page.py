@@ -188,7 +188,8 @@ def test_the_answers_to_the_three_questions_head_the_page() -> None:
 
 VERIFIED = Measurement(
     "program/losses:focal/5cbda64e", "torch", "jit", "float32", "whole", "d/dx", 3, value=0.5, truth="0.25",
-    max_ulp=9e6, share=0.5, certified_bits=11.0, worst_index="2", formula="wrong", execution="within", accuracy="certified",
+    max_ulp=9e6, share=0.5, certified_bits=11.0, worst_index="2", formula="wrong", execution="within",
+    accuracy="certified",
     verdict="deviates", cause="Focal (losses.py:16): its rule is wrong by argument 0",
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.reference.cases import BadInput, available_memory
 from gradconform.reference.formats import Format
 
 Ids = NDArray[np.int64]
@@ -35,6 +36,9 @@ Relation = Literal["gt", "ge", "lt", "le", "eq", "ne"]
 
 #: Numbers that every record holds: 0, which adds nothing and makes every product 0, and 1.
 ZERO, ONE = 0, 1
+#: Memory that a number of a record takes until it is judged, in bytes (10^6 numbers of one float32 argument: 146); and
+#: so many bytes that every machine has.
+BYTES, _ANY = 150, 2**28
 #: The name of a map that is the number itself, and whose derivative is 0 by the program's intention.
 STOPPED = "stopped"
 
@@ -127,6 +131,7 @@ class Record:
         """New ids, with what the framework holds for them, or without where it does not show that."""
         count = math.prod(shape)
         if self.size + count > self._held.size:
+            affordable(self.size + count)
             grown = np.full(max(2 * self._held.size, self.size + count), np.nan)
             grown[: self.size] = self._held[: self.size]
             self._held = grown
@@ -233,6 +238,16 @@ class Record:
         part.__dict__.update(self.__dict__)
         part.steps = self.steps[:steps]
         return part
+
+
+def affordable(numbers: int) -> None:
+    """Raise BadInput where judging a record of so many numbers takes more memory than there is."""
+    needed = BYTES * numbers
+    if needed > _ANY and needed > (there := available_memory()):
+        raise BadInput(
+            f"a record of {numbers:,} numbers takes about {needed / 2**30:,.1f} GiB to judge, and "
+            f"{there / 2**30:,.1f} GiB of memory are available; verify at smaller arguments, or the parts one by one"
+        )
 
 
 def looks_rounded(x: float, seen_in: Format) -> bool:
