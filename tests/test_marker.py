@@ -20,7 +20,7 @@ from gradconform.reference.formats import FORMATS
 
 pytest_plugins = ["pytester"]
 
-SITE = Path(__file__).parents[1] / "docs" / "site" / "pytest.md"
+ROOT = Path(__file__).parents[1]
 
 WRONG = """
 import pytest, torch
@@ -46,12 +46,19 @@ def run(pytester: pytest.Pytester, program: str, *options: str) -> pytest.RunRes
     return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-v", *options)
 
 
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
 def test_the_examples_of_the_documentation_pass(pytester: pytest.Pytester) -> None:
-    text = SITE.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    done = run(pytester, "\n".join(blocks))
+    done = run(pytester, "\n".join(blocks("docs/site/pytest.md")))
     done.assert_outcomes(passed=1 + 42 + 6)
     done.stdout.fnmatch_lines(["*test_silu?bfloat16-2x2-zeros? PASSED*", "*test_cross_entropy?float32-ties? PASSED*"])
+
+
+def test_the_example_of_the_readme_is_that_of_the_documentation() -> None:
+    (shown,) = [block for block in blocks("README.md") if "gradconform_verify" in block]
+    assert shown in blocks("docs/site/pytest.md")
 
 
 def test_a_wrong_rule_fails_each_test_that_shows_it_with_the_report(pytester: pytest.Pytester) -> None:

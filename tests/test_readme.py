@@ -38,7 +38,7 @@ def test_the_network_shown_conforms() -> None:
     pytest.importorskip("torch")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(blocks("python")[2], {})
+        exec(blocks("python")[3], {})
     assert "dE/dW1" in printed.getvalue()
     assert "deviates" not in printed.getvalue()
 
@@ -88,7 +88,7 @@ def test_the_two_commands_are_sessions_of_the_noxfile() -> None:
 
 def test_the_adapter_shown_is_the_one_that_is_tested() -> None:
     duals = (ROOT / "docs/template/duals.py").read_text(encoding="utf-8")
-    assert blocks("python")[3].strip() in duals
+    assert blocks("python")[4].strip() in duals
     pyproject = (ROOT / "docs/template/pyproject.toml").read_text(encoding="utf-8")
     assert blocks("toml")[0].strip() in pyproject
 
@@ -99,7 +99,7 @@ def test_every_link_leads_to_a_file() -> None:
 
 
 def test_the_name_of_every_option_in_the_readme_exists(cli: Cli) -> None:
-    known = "".join(cli(command, "-h").stdout for command in ("run", "report", "diff", "explain"))
+    known = "".join(cli(command, "-h").stdout for command in ("run", "report", "diff", "explain", "verify"))
     known += (ROOT / "conformance/plugin.py").read_text(encoding="utf-8")
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
         assert option in known or option in ("--pyargs",), option

@@ -20,12 +20,18 @@ from gradconform.reference.text import formula, symbol
 
 #: What a column holds. A column without an entry here, or an entry without a column, is an error.
 COLUMN = {
-    "case": "the case's id, such as `document/worked-example`",
+    "case": (
+        "the case's id, such as `document/worked-example`; of a verified function `program/`, its name and a digest of "
+        "its arguments' shapes"
+    ),
     "adapter": "the framework, such as `torch`",
     "route": "how the gradient was got, such as `eager`",
     "dtype": "the format that everything was rounded to",
     "level": "`whole`: from the case's inputs. `step`: on the operands that the framework reported",
-    "quantity": "the name of the equation, with d for ∂; `*` where there was nothing to judge",
+    "quantity": (
+        "the name of the equation, with d for ∂, of a verified function `d/d` and the argument; `*` where there was "
+        "nothing to judge"
+    ),
     "elements": "components of the tensor; 1 for a number",
     "value": "what the framework gave (of a tensor: its worst component, as all the numbers below)",
     "truth": "the exact value to 25 digits, as text; at a kink the set between the one-sided slopes, as [lo, hi]",
@@ -48,7 +54,10 @@ COLUMN = {
     "execution": "the answer to the second",
     "accuracy": "the answer to the third",
     "verdict": "what the three come to",
-    "cause": "what is at fault where it deviates, such as a convention that was not asked for",
+    "cause": (
+        "what is at fault where it deviates: a convention that was not asked for, or the rule or operation, with its "
+        "line"
+    ),
     "reason": "why, its first word from the list below",
 }
 #: Each question as it is asked, and how it is decided.
