@@ -15,6 +15,7 @@ from gradconform.conformance import program_rows
 from gradconform.conformance.known import KnownDeviation, KnownFile, is_known, marked
 from gradconform.conformance.measurement import JUDGED, Measurement
 from gradconform.conformance.run_file import RunWriter, frame
+from gradconform.conformance.run_summary import counted
 from gradconform.conformance.verify import Report, framework_of, leaves, verify
 from gradconform.reference.cases import BadInput, said, unknown
 from gradconform.reference.judge import VERDICTS
@@ -31,12 +32,16 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Verified:
-    """A function at some arguments in a dtype: its report, or why there is none, and what a run file says of it."""
+    """A function at some arguments in a dtype: its report, or why there is none, and what a run file says of it.
+
+    `broken` says that there is none because the suite itself failed.
+    """
 
     title: str
     report: Report | None
     problem: str
     rows: tuple[Measurement, ...]
+    broken: bool = False
 
 
 def targets(name: str, cases: str) -> list[Target]:
@@ -134,15 +139,20 @@ def _verified(
     options: Mapping[str, Any],
 ) -> Verified:
     framework = framework_of(target.function, arguments)
+    broken = False
     try:
         report = verify(target.function, *arguments, dtype=dtype, **options)
     except BadInput as error:
-        given = list(leaves(arguments))
-        row = program_rows.not_judged(target.name, given, dtype, number, framework, str(error))
-        return Verified(title, None, str(error), (row,))
-    rows = program_rows.rows(report, target.name, number, steps)
-    rows = marked(rows, program_rows.versions_of(framework), "cpu", entries)
-    return Verified(title, replace(report, name=title), "", tuple(rows))
+        problem = str(error)
+    except Exception as error:  # a mistake of the suite: no deviation, and no reason to leave the others out
+        broken, problem = True, f"gradconform itself failed: {type(error).__name__}: {said(error)}"
+    else:
+        rows = program_rows.rows(report, target.name, number, steps)
+        rows = marked(rows, program_rows.versions_of(framework), "cpu", entries)
+        return Verified(title, replace(report, name=title), "", tuple(rows))
+    given = list(leaves(arguments))
+    row = program_rows.not_judged(target.name, given, dtype, number, framework, problem)
+    return Verified(title, None, problem, (row,), broken)
 
 
 @contextmanager
@@ -186,9 +196,10 @@ def closing_line(found: Sequence[Verified]) -> str:
     incomplete = sum(v.report is not None and not v.report.complete for v in found)
     failed = sum(v.report is None for v in found)
     said = [
-        f"{sum(counts[v] for v in JUDGED)} gradients of {len(found)} runs: {verdicts or 'none judged'}"
+        f"{counted(sum(counts[v] for v in JUDGED), 'gradient')} of {counted(len(found), 'run')}: "
+        + (verdicts or "none judged")
         + (f" (known {known})" if known else ""),
-        *([f"{incomplete} runs of which something left the record"] if incomplete else []),
+        *([f"{counted(incomplete, 'run')} of which something left the record"] if incomplete else []),
         *([f"{failed} that could not be verified"] if failed else []),
     ]
     return "; ".join(said)
@@ -196,11 +207,11 @@ def closing_line(found: Sequence[Verified]) -> str:
 
 def exit_status(found: Sequence[Verified], fail_on: Collection[str] = ()) -> int:
     """1 where something deviates that is not known or has a verdict of `fail_on`; 2 where a function could not be
-    verified; 3 where something is undecided or left the record; else 0."""
+    verified; 3 where something is undecided, left the record, or made the suite itself fail; else 0."""
     rows = [m for v in found for m in v.rows]
     if any((m.verdict == "deviates" and not is_known(m)) or m.verdict in fail_on for m in rows):
         return 1
-    if any(v.report is None for v in found):
+    if any(v.report is None and not v.broken for v in found):
         return 2
-    incomplete = any(v.report is not None and not v.report.complete for v in found)
+    incomplete = any(v.report is None or not v.report.complete for v in found)
     return 3 if incomplete or any(m.verdict == "undecided" for m in rows) else 0

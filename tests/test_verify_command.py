@@ -102,10 +102,25 @@ def test_a_module_that_exits_is_bad_input_and_no_pass(command: Command) -> None:
     assert (done.exit_code, "cannot be imported" in done.stderr) == (2, True), done.output
 
 
+def test_a_failure_of_the_suite_is_no_deviation_and_keeps_no_other_function_from_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(f: object, *args: object, **options: object) -> object:
+        if getattr(f, "__name__", "") == "square":
+            raise ZeroDivisionError("within")
+        return gc.verify(f, *args, **options)
+
+    monkeypatch.setattr("gradconform.conformance.verify_command.verify", fails)
+    done = command("mine:square", "mine:right")
+    assert done.exit_code == 3
+    assert "gradconform itself failed: ZeroDivisionError: within" in done.stderr
+    assert "1 gradient of 2 runs: conforms 1" in done.stdout
+
+
 def test_what_left_the_record_is_undecided(command: Command) -> None:
     done = command("mine:escapes", "mine:right")
     assert done.exit_code == 3
-    assert "1 runs of which something left the record" in done.stdout
+    assert "1 run of which something left the record" in done.stdout
 
 
 def test_of_a_module_alone_its_public_functions_are_verified_and_no_imported_ones(command: Command) -> None:
