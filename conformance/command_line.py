@@ -575,6 +575,8 @@ def verify(
 
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
+    if junit is not None and not junit.parent.is_dir():
+        raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
     names = tuple(named_format(d).name for d in dict.fromkeys(dtypes))
     files = known_files(known)
     entries = entries_for([], files)

@@ -239,6 +239,11 @@ def test_junit_has_a_test_for_each_gradient_that_fails_with_what_the_report_says
     assert [e.tag for e in found["raises"]] == ["error"]
 
 
+def test_a_junit_file_that_cannot_be_is_said_before_anything_is_verified(command: Command) -> None:
+    done = command("mine:right", "--junit", "no/out.xml")
+    assert (done.exit_code, done.stdout, "there is no folder no" in done.stderr) == (2, "", True)
+
+
 KNOWN = """
 [[deviation]]
 id = "square"

@@ -5,7 +5,7 @@ function showCase() {
   const rows = COLUMN.case.values.includes(name) ? filtered("", { case: name, dtype }) : [];
   if (!at) {
     by("network").replaceChildren();
-    by("derivation").replaceChildren(element("p", {}, rows.length ? "This case is not the catalogue’s here, so that its derivation is not shown; its measurements are in the table." : "No measurement of this case at this dtype."));
+    by("derivation").replaceChildren(element("p", {}, rows.length && verified(rows[0]) !== null ? "A function that was verified has no derivation; its gradients are above." : rows.length ? "This case is not the catalogue’s here, so that its derivation is not shown; its measurements are in the table." : "No measurement of this case at this dtype."));
     return;
   }
   const derivation = DATA.derivations[of.derivation];

@@ -10,17 +10,17 @@ function element(tag, attributes = {}, ...children) {
 const by = (id) => document.getElementById(id);
 
 // The document's network and layered ones have quantities of their own, and so tables of their own: in one table a route
-// that runs only the others would be a row without a number.
+// that runs only the others would be a row without a number. Of functions each is a column, with all of its gradients.
 function heat() {
   const metric = by("metric").value, dtype = by("accuracy-dtype").value, level = by("accuracy-level").value;
   const documents = new Set(filtered("", { quantity: "E_total" }).map((row) => text("case", row)));
-  const kinds = new Map([["The document’s network", []], ["Layered networks", []]]), all = new Map();
+  const kinds = new Map([["The document’s network", []], ["Layered networks", []], ["Functions that were verified", []]]), all = new Map();
   for (const row of filtered("", { dtype, level })) {
     const value = measured(metric, row);
     if (value === null || Number.isNaN(value)) continue;
     // As in the matrix: of lost digits an error in ulps says nothing.
     if (metric !== "share" && !["conforms", "deviates"].includes(text("verdict", row))) continue;
-    kinds.get(documents.has(text("case", row)) ? "The document’s network" : "Layered networks").push([row, value]);
+    kinds.get(verified(row) !== null ? "Functions that were verified" : documents.has(text("case", row)) ? "The document’s network" : "Layered networks").push([row, value]);
     const who = text("who", row);
     (all.get(who) || all.set(who, []).get(who)).push(value);
   }
@@ -51,7 +51,7 @@ function shades(metric) {
 function heatOf(kind, rows, metric) {
   const groups = new Map(), quantities = new Map();
   for (const [row, value] of rows) {
-    const who = text("who", row), quantity = text("quantity", row);
+    const who = text("who", row), quantity = verified(row) ?? text("quantity", row);
     quantities.set(quantity, (quantities.get(quantity) || 0) + 1);
     const of = groups.get(who) || groups.set(who, new Map()).get(who);
     (of.get(quantity) || of.set(quantity, []).get(quantity)).push(value);

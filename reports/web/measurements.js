@@ -173,10 +173,16 @@ function markdown(rows, names) {
   return line(names) + rule + rows.map((row) => line(names.map((name) => shown(name, row)))).join("");
 }
 
+// The function of a row that verify judged; null for another's.
+function verified(row) {
+  const name = text("case", row);
+  return name.startsWith("program/") ? name.slice("program/".length).replace(/\/[^/]*$/, "") : null;
+}
+
 // The command that reproduces a row, each word quoted for a shell; none for names with control characters, nor for a
 // function that was not verified from a command line.
 function command(row) {
-  const program = text("case", row).startsWith("program/") ? text("case", row).slice("program/".length).replace(/\/[^/]*$/, "") : null;
+  const program = verified(row);
   if (program !== null && !/^[\w.]+:[\w.]+$/.test(program)) return "";
   const run = DATA.runs.find((r) => r.run === text("run", row)) || DATA.runs[0] || { device: "cpu", profile: "opencl", seed: "0" };
   const route = text("who", row).split("/").pop();

@@ -120,7 +120,7 @@ function start() {
   by("f-run-label").hidden = COLUMN.run.values.length < 2;
   by("case-who").append(element("option", { value: "" }, "the truth"), ...COLUMN.who.values.map((v) => element("option", {}, v)));
   by("case-names").append(...COLUMN.case.values.slice(0, 2000).map((v) => element("option", { value: v })));
-  by("case-name").value = COLUMN.case.values[0];
+  by("case-name").value = COLUMN.case.values.find((name) => !name.startsWith("program/")) ?? COLUMN.case.values[0];
   heads(); choose(); heat(); showCase(); deviations(); follow();
   let waiting = 0;
   by("search").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(choose, 120); });
