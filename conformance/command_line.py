@@ -28,7 +28,7 @@ from gradconform.conformance import run_summary, runner, supervisor
 from gradconform.conformance.catalogue import catalogue, select
 from gradconform.conformance.explain import explain as explained
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
-from gradconform.conformance.measurement import JUDGED, QUESTIONS, Measurement, shown_truth
+from gradconform.conformance.measurement import JUDGED, PROGRAM, QUESTIONS, Measurement, is_program, shown_truth
 from gradconform.conformance.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.stale import evidence, stale
 from gradconform.conformance.supervisor import WorkerFailure
@@ -466,6 +466,12 @@ def explain(
     """
     _check_timeout(timeout)
     registry.keep_working_folder((case, adapter or ""))
+    if is_program(case):
+        function = case.removeprefix(PROGRAM).rpartition("/")[0]
+        raise BadInput(
+            f"{case!r} is a function that was verified, and has no derivation; its operations: gradconform verify "
+            f"{function} --explain"
+        )
     found = select((case,), seed)
     if len(found) > 1:
         raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")

@@ -176,6 +176,10 @@ def verify(
         raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
     if not callable(f):
         raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")
+    if isinstance(f, type):
+        raise BadInput(
+            f"f is the class {f.__name__}; expected a function: an instance, or of a rule {f.__name__}.apply"
+        )
     recorder = program_rows.recorder_of(framework_of(f, args))
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name)
     options: dict[str, Any] = {"wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed}

@@ -94,6 +94,13 @@ def test_what_is_no_function_is_said_to_be_none() -> None:
         gc.verify(torch.ones(2), torch.sin)
 
 
+def test_a_class_is_no_function_and_what_to_give_is_said() -> None:
+    with pytest.raises(
+        gc.BadInput, match=r"f is the class Tanh; expected a function: an instance, or of a rule Tanh.apply"
+    ):
+        gc.verify(torch.nn.Tanh, torch.ones(2))
+
+
 @both
 @pytest.mark.parametrize("error", [RuntimeError("no data\nof this kind"), SystemExit("no data")])
 def test_a_function_that_raises_or_exits_is_bad_input_with_what_it_said(name: str, error: BaseException) -> None:

@@ -218,6 +218,12 @@ def test_diff_says_that_a_function_newly_deviates_and_is_no_longer_judged(comman
     assert found == {("newly deviating", "d/dx"), ("no longer judged", "*")}
 
 
+def test_explain_of_a_verified_function_says_where_its_operations_are() -> None:
+    done = CliRunner().invoke(main, ["explain", "program/losses:focal/8dde432d"])
+    assert done.exit_code == 2
+    assert "its operations: gradconform verify losses:focal --explain" in " ".join(done.stderr.split())
+
+
 # JUnit, known deviations, what fails ----------------------------------------------------------------------------------
 
 
