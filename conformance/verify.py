@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,24 +12,22 @@ import numpy as np
 
 from gradconform.conformance import program_rows
 from gradconform.conformance.check_program import Gradient, gradients
-from gradconform.conformance.completeness import missing, unused
+from gradconform.conformance.completeness import missing
 from gradconform.conformance.measurement import told
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
+from gradconform.conformance.recording import called, recorded, usable
 from gradconform.conformance.run_file import RunWriter
-from gradconform.reference.cases import BadInput, named_format, said, unknown
+from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
 from gradconform.reference.profiles import profile as profile_of
-from gradconform.reference.programs.record import affordable
-from gradconform.reference.programs.run import NotRecorded, Rule, Run
+from gradconform.reference.programs.run import Rule, Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
-#: What is noted of a function that prints.
-PRINTS = "it prints, and was run several times"
 #: What may be said of a report as a whole, worst first.
 _WORST: tuple[Verdict, ...] = ("deviates", "undecided", "out of range", "singular", "lost", "vacuous",
                                "ill-conditioned", "conforms")  # fmt: skip
@@ -156,7 +152,8 @@ def verify(
     of the result at a time. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of
     the same arguments for each "namespace::name".
 
-    Raises BadInput for arguments without a floating-point number, and for an f that raises or whose output is none.
+    Raises BadInput for arguments without a floating-point number, and for an f that raises or whose output is none, or
+    is not computed from an argument. What changes its arguments or answers otherwise when it is run again is undecided.
 
     >>> import gradconform as gc
     >>> import torch
@@ -187,11 +184,11 @@ def verify(
         if recorder.FRAMEWORK == "jax":
             raise BadInput("forms: expected none for JAX; a primitive without a rule is to be replaced in the function")
         options["definitions"] = forms
-    runs = [_usable(_recorded(recorder, function, given, cotangent, options))]
+    runs = [usable(recorded(recorder, function, given, cotangent, options))]
     if rows == "all" and any(o.size for o in runs[0].outputs):
-        runs = [_recorded(recorder, function, given, basis, options) for basis in _rows_of(runs[0])]
+        runs = [recorded(recorder, function, given, basis, options) for basis in _rows_of(runs[0])]
     if order == 2:
-        runs.append(_recorded(recorder, recorder.gradient_of(function, seed), given, None, options))
+        runs.append(recorded(recorder, recorder.gradient_of(function, seed), given, None, options))
     constants = profile_of(profile, recorder.FRAMEWORK)
     try:
         found = [report_of(run, constants, accepted) for run in runs]
@@ -199,67 +196,6 @@ def verify(
         raise BadInput(f"{called(f)}: memory ran out; verify at smaller arguments, or the parts one by one") from error
     report = found[0] if len(found) == 1 else joined(found)
     return replace(report, adapter=recorder.FRAMEWORK, digest=program_rows.digest_of(leaves(args)))
-
-
-def _recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, options: Mapping[str, Any]) -> Run:
-    heard = _Heard(sys.stdout)
-    try:
-        with redirect_stdout(heard):
-            run: Run = recorder.record(f, args, cotangents=cotangent, **options)
-        return replace(run, notes=(*run.notes, PRINTS)) if heard.anything else run
-    except BadInput:
-        raise
-    except NotRecorded as error:
-        raise BadInput(f"not recorded: {error}") from error
-    except (Exception, SystemExit) as error:
-        where = f"{called(f)} cannot be verified here: {type(error).__name__}: {said(error)}"
-        raise BadInput(where) from error
-
-
-class _Heard:
-    """Standard output while a function runs, which knows whether anything was written to it."""
-
-    def __init__(self, to: Any) -> None:
-        self.to, self.anything = to, False
-
-    def write(self, text: str) -> int:
-        self.anything = True
-        return self.to.write(text)  # type: ignore[no-any-return]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.to, name)
-
-
-def _usable(run: Run) -> Run:
-    """The run, with a note of arguments that say nothing. Raises BadInput where there is nothing to verify in it."""
-    affordable(run.backward.size)
-    empty = [a.name for a in run.arguments if not a.ids.size]
-    if empty:
-        raise BadInput(
-            f"{', '.join(empty)}: no numbers in it, its shape has a 0; expected one or more, or wrt= without it"
-        )
-    for argument in run.arguments:
-        values = run.forward.held[argument.ids]
-        if np.isnan(values).any():
-            at = ",".join(str(int(i)) for i in np.argwhere(np.isnan(values))[0])
-            raise BadInput(
-                f"{argument.name}{f'[{at}]' if at else ''} is NaN, where nothing has a derivative; give a number"
-            )
-    if not all(np.isfinite(run.backward.held[c]).all() for c in run.cotangents):
-        raise BadInput("cotangent: it holds NaN or an infinity; expected finite numbers")
-    idle = [] if run.foreign else unused(run)
-    if len(idle) == len(run.arguments):
-        raise BadInput(
-            f"no output of {run.name} is computed from {', '.join(idle)} by floating-point operations: there is no "
-            "gradient to verify"
-        )
-    return replace(run, notes=(*run.notes, *(f"no output is computed from {a}: its gradient is 0" for a in idle)))
-
-
-def called(f: Any) -> str:
-    """A function's name; of the `apply` of a custom rule, the rule's."""
-    of = getattr(f, "__self__", None)
-    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
 
 
 def _rows_of(run: Run) -> Iterator[list[Any]]:

@@ -14,6 +14,7 @@ import torch
 
 import gradconform as gc
 from gradconform.conformance import verify as judge
+from gradconform.conformance.recording import PRINTS
 
 Array = Any
 FRAMEWORKS: dict[str, tuple[Callable[[Any], Array], Any]] = {"torch": (torch.tensor, torch), "jax": (jnp.asarray, jnp)}
@@ -219,9 +220,9 @@ def test_a_function_that_prints_is_heard_and_noted(name: str, capsys: pytest.Cap
 
     report = gc.verify(prints, at(name, 0.5, 1.0))
     assert report, str(report)
-    assert judge.PRINTS in report.notes
+    assert PRINTS in report.notes
     assert "step" in capsys.readouterr().out
-    assert judge.PRINTS not in gc.verify(lambda x: x * 2, at(name, 0.5)).notes
+    assert PRINTS not in gc.verify(lambda x: x * 2, at(name, 0.5)).notes
 
 
 def test_forms_are_for_pytorch() -> None:
