@@ -427,6 +427,22 @@ def test_a_heat_map_has_no_row_without_a_number(driver: Any, tmp_path: Path) -> 
 
 
 @in_a_browser
+def test_verified_functions_have_a_column_each_and_the_command_that_verifies_them(driver: Any, tmp_path: Path) -> None:
+    """A function that was verified from Python, whose module is not known, has no command."""
+    other = replace(VERIFIED, case="program/<lambda>/5cbda64e", quantity="d/dw")
+    write_page(framed(replace(DEVIATING, level="whole"), VERIFIED, other), [HEADER], tmp_path)
+    driver.get((tmp_path / "index.html").as_uri())
+    ready(driver)
+    table = driver.find_elements("css selector", "#heat table")[-1]
+    assert table.find_element("tag name", "caption").text.startswith("Functions that were verified:")
+    assert [th.text for th in table.find_elements("css selector", "thead th")[1:]] == ["losses:focal", "<lambda>"]
+    commands = driver.execute_script("return [0, 1, 2].map(command)")
+    assert commands[1:] == ["gradconform verify losses:focal -r jit -d float32", ""]
+    assert commands[0].startswith("gradconform explain ")
+    assert driver.execute_script("return by('case-name').value") == CASE
+
+
+@in_a_browser
 def test_the_heat_map_has_the_largest_errors_in_the_derivation_s_order_and_says_what_its_shades_mean(
     driver: Any, tmp_path: Path
 ) -> None:
