@@ -405,7 +405,8 @@ class RoundedArrays(HandWritten):
             error = np.where(zero, 0.0, self.unit * (size if propagated is None else size + propagated))
         return self._round(mid, propagated, (a, b), self.balls.add, error)
 
-    def multiply(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
+    def multiply(self, a: RoundedArray, b: RoundedArray, unrounded: Any = None) -> RoundedArray:
+        """a·b; `unrounded` says where one is a power of two, so that the product is exact."""
         if a.spread is not None or b.spread is not None:
             return self._multiply_set(a, b)
         ra, rb = self._operand(a), self._operand(b)
@@ -417,7 +418,11 @@ class RoundedArrays(HandWritten):
                 right = np.abs(b.high) if rb is None else np.abs(b.high) + rb
                 propagated = ra * right if propagated is None else propagated + ra * right
             mid = self.mids.multiply(a.mid, b.mid)
-            return self._round(mid, propagated, (a, b), self.balls.multiply, ranged=True, factors=True)
+            error: Any = None
+            if unrounded is not None:
+                size = np.abs(self.mids.high(mid))
+                error = np.where(unrounded, 0.0, self.unit * (size if propagated is None else size + propagated))
+            return self._round(mid, propagated, (a, b), self.balls.multiply, error, ranged=True, factors=True)
 
     def _set(self, whole: RoundedArray, spread: Any) -> RoundedArray:
         """The set of the results, each rounded, of a `whole` that counts the set's half width as an error.

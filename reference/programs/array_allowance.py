@@ -416,6 +416,20 @@ def _reciprocal(A: RoundedArrays, x: RoundedArray) -> RoundedArray:
     return A.divide(RoundedArray(A, A.mids.lift(np.ones(x.shape))), x)
 
 
+def _multiply(A: RoundedArrays, x: RoundedArray, y: RoundedArray) -> RoundedArray:
+    """x·y, which is exact where one is a power of two."""
+    exactly = _powers_of_two(x) | _powers_of_two(y)
+    return A.multiply(x, y, exactly if exactly.any() else None)
+
+
+def _powers_of_two(x: RoundedArray) -> Any:
+    """Where a number is known exactly, and is a power of two."""
+    low = x.mid.lo if isinstance(x.mid, DoubleArray) else 0.0
+    with np.errstate(all="ignore"):
+        found = (np.frexp(x.high)[0] == 0.5) & (low == 0.0) & (x.radii() == 0.0)
+    return found if x.specials is None else found & (x.specials == 0)
+
+
 def _power(A: RoundedArrays, x: RoundedArray, y: RoundedArray) -> RoundedArray:
     """As `allowance._power`, for one whole exponent; others number by number."""
     n = float(y.high.flat[0]) if y.high.size else 0.0
@@ -449,7 +463,7 @@ _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
     "negative": lambda A, x: -x,
     "add": lambda A, x, y: A.add(x, y),
     "subtract": lambda A, x, y: A.add(x, -y),
-    "multiply": lambda A, x, y: A.multiply(x, y),
+    "multiply": _multiply,
     "divide": _divide,
     "square": lambda A, x: A.square(x),
     "reciprocal": _reciprocal,
