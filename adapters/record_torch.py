@@ -276,17 +276,20 @@ def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
 # Cotangents -----------------------------------------------------------------------------------------------------------
 
 
-def _cotangents(outputs: Sequence[Tensor], cotangents: Any, seed: int) -> list[Tensor]:
+def _cotangents(
+    outputs: Sequence[Tensor], cotangents: Any, seed: int, what: str = "cotangents", of: str = "output"
+) -> list[Tensor]:
+    """Cotangents of the outputs, or tangents of the arguments: those given, or random ones."""
     drawn = np.random.default_rng(seed)
     if cotangents is None:
         return [torch.from_numpy(_significands(tuple(y.shape), drawn)).to(y.detach()) for y in outputs]
     given = pytree.tree_leaves(cotangents)
     if len(given) != len(outputs):
-        raise BadInput(f"cotangents: got {len(given)}; expected {len(outputs)}, one for each output")
+        raise BadInput(f"{what}: got {len(given)}; expected {len(outputs)}, one for each {of}")
     found = [torch.as_tensor(c).to(y.detach()).clone() for c, y in zip(given, outputs, strict=True)]
     for c, y in zip(found, outputs, strict=True):
         if c.shape != y.shape:
-            raise BadInput(f"cotangents: got the shape {tuple(c.shape)}; expected the output's, {tuple(y.shape)}")
+            raise BadInput(f"{what}: got the shape {tuple(c.shape)}; expected the {of}'s, {tuple(y.shape)}")
     return found
 
 

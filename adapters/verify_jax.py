@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording.jax_literals import x64
 
 FRAMEWORK = "jax"
+record_forward = partial(record, mode="forward")
 
 
 def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -53,4 +54,4 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     return gradient
 
 
-__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record"]
+__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record", "record_forward"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from gradconform.adapters.record_torch import module_function, record
+from gradconform.adapters.record_torch_forward import record_forward
 
 FRAMEWORK = "torch"
 
@@ -54,4 +55,4 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     return gradient
 
 
-__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record"]
+__all__ = ["FRAMEWORK", "gradient_of", "prepared", "record", "record_forward"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,11 @@ from gradconform.conformance.check_program import Gradient, gradients
 from gradconform.conformance.completeness import missing
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
 from gradconform.reference.cases import BadInput, named_format, unknown
-from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
+from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
 from gradconform.reference.profiles import profile as profile_of
-from gradconform.reference.programs.run import NotRecorded, Rule, Run
+from gradconform.reference.programs.record import Ids
+from gradconform.reference.programs.run import Mode, NotRecorded, Rule, Run, Unsupported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
 #: The module that records a framework's programs, by the root of its arrays' module.
 RECORDERS = {"torch": "gradconform.adapters.verify_torch", "jax": "gradconform.adapters.verify_jax",
              "jaxlib": "gradconform.adapters.verify_jax"}  # fmt: skip
+#: The modes that each word asks for.
+MODES: Mapping[str, tuple[Mode, ...]] = {
+    "reverse": ("reverse",), "forward": ("forward",), "both": ("reverse", "forward"),
+}  # fmt: skip
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 #: What may be said of a report as a whole, worst first.
-_WORST: tuple[Verdict, ...] = ("deviates", "undecided", "out of range", "singular", "lost", "vacuous",
+_WORST: tuple[Verdict, ...] = ("deviates", "undecided", "unsupported", "out of range", "singular", "lost", "vacuous",
                                "ill-conditioned", "conforms")  # fmt: skip
 
 
@@ -50,6 +55,11 @@ class Report:
     accept: tuple[str, ...]
     runs: tuple[Run, ...]
     profile: Profile
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of the first gradient: all have the same, unless both were asked for."""
+        return self.gradients[0].mode
 
     @property
     def complete(self) -> bool:
@@ -120,6 +130,8 @@ def verify(
     dtype: str | None = None,
     cotangent: Any = None,
     routes: Sequence[str] | None = None,
+    mode: str = "reverse",
+    tangent: Any = None,
     order: int = 1,
     rows: str | None = None,
     forms: Mapping[str, Any] | None = None,
@@ -157,49 +169,81 @@ def verify(
         raise BadInput(f"order is {order!r}; expected 1 or 2")
     if rows not in (None, "all"):
         raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
+    if mode not in MODES:
+        raise unknown("mode", mode, MODES)
     recorder = import_module(RECORDERS[_framework(f, args)])
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name)
     options: dict[str, Any] = {"wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed}
     if forms:
         options["definitions"] = forms
-    runs = [_recorded(recorder, function, given, cotangent, options)]
-    if rows == "all" and any(o.size for o in runs[0].outputs):
-        runs = [_recorded(recorder, function, given, basis, options) for basis in _rows_of(runs[0])]
-    if order == 2:
-        runs.append(_recorded(recorder, recorder.gradient_of(function, seed), given, None, options))
     constants = profile_of(profile, recorder.FRAMEWORK)
-    found = [report_of(run, constants, accepted) for run in runs]
+    along = {"reverse": cotangent, "forward": tangent}
+    functions = [function] if order == 1 else [function, recorder.gradient_of(function, seed)]
+    found = []
+    for of, each in ((of, m) for m in MODES[mode] for of in functions):
+        record = partial(_recorded, recorder, each, of, given, options)
+        try:
+            run = record(along[each] if of is function else None)
+            every = rows == "all" and of is function and any(x.size for x in _seeded(run))
+            runs = [record(basis) for basis in _rows_of(run)] if every else [run]
+            found += [report_of(run, constants, accepted) for run in runs]
+        except Unsupported as error:
+            found.append(_without(_called(of), each, str(error), accepted, constants))
     return found[0] if len(found) == 1 else joined(found)
 
 
-def _recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, options: Mapping[str, Any]) -> Run:
+def _recorded(recorder: Any, mode: Mode, f: Any, args: Sequence[Any], options: Mapping[str, Any], along: Any) -> Run:
+    """One run; `along` are the cotangents, or in forward mode the tangents."""
     try:
-        return recorder.record(f, args, cotangents=cotangent, **options)  # type: ignore[no-any-return]
-    except BadInput:
+        if mode == "forward":
+            return recorder.record_forward(f, args, tangents=along, **options)  # type: ignore[no-any-return]
+        return recorder.record(f, args, cotangents=along, **options)  # type: ignore[no-any-return]
+    except (BadInput, Unsupported):
         raise
     except NotRecorded as error:
         raise BadInput(f"not recorded: {error}") from error
     except Exception as error:
-        name = getattr(f, "__name__", type(f).__name__)
-        raise BadInput(f"{name} cannot be verified here: {type(error).__name__}: {error}") from error
+        raise BadInput(f"{_called(f)} cannot be verified here: {type(error).__name__}: {error}") from error
+
+
+def _called(f: Any) -> str:
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def _seeded(run: Run) -> Sequence[Ids]:
+    """The numbers whose adjoints are given: the outputs; in forward mode whose tangents are: the arguments."""
+    return run.outputs if run.mode == "reverse" else [a.ids for a in run.arguments]
 
 
 def _rows_of(run: Run) -> Iterator[list[Any]]:
-    """One cotangent for each number of the result: 1 there, 0 elsewhere."""
-    for number, output in enumerate(run.outputs):
-        for index in np.ndindex(output.shape):
-            basis = [np.zeros(o.shape) for o in run.outputs]
+    """One cotangent for each number of the result: 1 there, 0 elsewhere. In forward mode a tangent of the arguments."""
+    seeded = _seeded(run)
+    for number, of in enumerate(seeded):
+        for index in np.ndindex(of.shape):
+            basis = [np.zeros(o.shape) for o in seeded]
             basis[number][index] = 1.0
             yield basis
+
+
+def _without(name: str, mode: Mode, reason: str, accept: tuple[str, ...], profile: Profile) -> Report:
+    """The report about a derivative that the framework does not have."""
+    judgement = Judgement(
+        "unsupported", math.nan, None, None, None, None, None, None, None, None, None, None, 0, reason,
+        formula="unknown", execution="undecided",
+    )  # fmt: skip
+    what = {"reverse": "every argument", "forward": "every output"}[mode]
+    return Report(name, (Gradient(what, "eager", judgement, 0.0, mode=mode),), (), (), (), accept, (), profile)
 
 
 def joined(reports: Sequence[Report]) -> Report:
     """Several reports about one function as one: rows of its Jacobian, or its gradient and the gradient's."""
     first = reports[0].name
-    of_first = sum(r.name == first for r in reports)
     named = []
-    for row, report in enumerate(reports):
-        where = f", of {report.name}" if report.name != first else f", row {row}" if of_first > 1 else ""
+    for report in reports:
+        rows = [r for r in reports if (r.name, r.mode) == (report.name, report.mode)]
+        where = f", of {report.name}" if report.name != first else ""
+        if len(rows) > 1:
+            where += f", {'row' if report.mode == 'reverse' else 'column'} {rows.index(report)}"
         named += [replace(g, of=where) for g in report.gradients]
     return replace(
         reports[0],
@@ -275,7 +319,8 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
             continue
         wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
         for g in wrong[:1]:
-            yield f"{rule.name} ({rule.line}): its rule is {g.judgement.formula} by {g.argument}"
+            which = f"rule is {g.judgement.formula} by" if g.mode == "reverse" else f"jvp is {g.judgement.formula}: the"
+            yield f"{rule.name} ({rule.line}): its {which} {g.argument}"
 
 
 # Text -----------------------------------------------------------------------------------------------------------------
@@ -284,7 +329,7 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
 def _row(g: Gradient) -> dict[str, Any]:
     j = g.judgement
     return {
-        "argument": g.argument + g.of, "route": g.route, "verdict": j.verdict, "formula": j.formula,
+        "argument": g.argument + g.of, "mode": g.mode, "route": g.route, "verdict": j.verdict, "formula": j.formula,
         "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp,
         "share": j.share,
         "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,
@@ -297,7 +342,9 @@ def _said_of(g: Gradient) -> str:
     at = f"{g.argument}[{g.index}]" if g.index else g.argument
     bits = "" if j.certified_bits is None or not math.isfinite(j.certified_bits) else f" {j.certified_bits:.1f} bits"
     off = f", at most {j.max_ulp:.3g} ulp off" if j.max_ulp is not None and np.isfinite(j.max_ulp) else ""
-    head = f"∂/∂{at}{g.of} ({g.route}): {j.verdict}"
+    head = f"{'∂/∂' if g.mode == 'reverse' else 'tangent of '}{at}{g.of} ({g.route}): {j.verdict}"
+    if j.verdict == "unsupported":
+        return f"{head}: {j.reason}"
     if j.verdict == "conforms":
         return f"{head},{bits or ' exactly'}{off}"
     answers = f"formula {j.formula}, execution {j.execution}" + (f", {j.accuracy}{bits}" if j.accuracy else "")

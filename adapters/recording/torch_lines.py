@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +34,13 @@ def here() -> str:
             return f"{_short(name)}:{frame.f_lineno}, {code.co_name}"
         frame = frame.f_back
     return ""
+
+
+def written(frame: traceback.FrameSummary) -> str:
+    """A frame of a traceback as `here` has it; "" of one that is PyTorch's or the recorder's."""
+    if frame.filename.startswith((_TORCH, _OWN)) or any(p in frame.filename for p in _PASSED):
+        return ""
+    return f"{_short(frame.filename)}:{frame.lineno}, {frame.name}"
 
 
 def _short(name: str) -> str:

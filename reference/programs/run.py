@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gradconform.reference.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record
+
+#: How a derivative is formed: gradients for the outputs' adjoints, or the outputs' tangents for the arguments'.
+Mode = Literal["reverse", "forward"]
 
 
 class NotRecorded(Exception):
     """An operation of a program that the record cannot follow: its name, where it stands and what to do."""
 
 
+class Unsupported(Exception):
+    """A derivative that the framework does not have, such as forward mode through an operation without it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """An argument that a gradient is asked for: its name, the ids of its numbers, and the format of the gradient."""
+    """An argument that a gradient is asked for: its name, the ids of its numbers, and the format of the gradient.
+
+    In forward mode also an output, whose tangent is asked for.
+    """
 
     name: str
     ids: Ids
     format: Format
+
+
+def numbered(outputs: Sequence[Ids], formats: Sequence[Format]) -> tuple[Tensor, ...]:
+    """A function's outputs, by number where there are several, as tensors whose tangents are asked for."""
+    names = ["output"] if len(outputs) == 1 else [f"output {n}" for n in range(len(outputs))]
+    return tuple(map(Tensor, names, outputs, formats))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +55,8 @@ class Rule:
 class Replay:
     """The function and its backward program once more, elsewhere: what it was given and what it returned.
 
-    `given` are the arguments' numbers, in the order of the run's arguments, `cotangents` those of its outputs.
+    `given` are the arguments' numbers, in the order of the run's arguments, `cotangents` those of its outputs; in
+    forward mode these are the arguments' tangents, and `gradients` the outputs'.
     """
 
     given: Sequence[Numbers]
@@ -55,6 +73,10 @@ class Run:
     were computed in; it may go on from the forward one. `given` are the arguments' ids there, `cotangents` those of the
     outputs' adjoints, `results` those of the gradients, one array for each argument. `returned` are the gradients that
     each route gave, by its name.
+
+    In forward mode `tangents` are the outputs, as tensors whose tangents are asked for. Then `backward` is the record
+    in which they were computed, `cotangents` are the ids of the arguments' tangents, and `results` and `returned` the
+    outputs' tangents.
     """
 
     name: str
@@ -71,3 +93,13 @@ class Run:
     notes: tuple[str, ...] = ()
     #: Values that left the record or came from outside of it, each with its line.
     foreign: tuple[str, ...] = field(default=())
+    tangents: tuple[Tensor, ...] = ()
+
+    @property
+    def mode(self) -> Mode:
+        return "forward" if self.tangents else "reverse"
+
+    @property
+    def judged(self) -> tuple[Tensor, ...]:
+        """What results are asked for: the arguments, for their gradients, or in forward mode the outputs."""
+        return self.tangents or self.arguments

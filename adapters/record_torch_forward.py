@@ -1,0 +1,152 @@
+"""PyTorch programs in forward mode: one run of a function, and one of it on dual numbers, both recorded."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from gradconform.adapters.record_torch import (
+    Function,
+    StopGradient,
+    _argument,
+    _Asked,
+    _asked,
+    _called,
+    _compiled,
+    _cotangents,
+    _displaced,
+    _forward,
+    _ids,
+    _number,
+    _RandomState,
+    _significands,
+)
+from gradconform.adapters.recording.torch_call import Program
+from gradconform.adapters.recording.torch_foreign import Watch
+from gradconform.adapters.recording.torch_lines import CALLERS, written
+from gradconform.adapters.recording.torch_memory import format_of, numbers
+from gradconform.adapters.recording.torch_mode import Recorder
+from gradconform.adapters.recording.torch_rules import RULES
+from gradconform.reference.cases import BadInput, said
+from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, Unsupported, numbered
+from gradconform.reference.programs.run import Tensor as Argument
+
+#: What PyTorch says of an operation, or a custom rule, that has no forward mode.
+_LACKING = ("forward AD", "forward mode AD", "Forward AD", "forward-mode AD")
+
+
+def record_forward(
+    f: Function,
+    args: Sequence[Any],
+    *,
+    wrt: Sequence[int | str] | None = None,
+    names: Sequence[str] | None = None,
+    tangents: Any = None,
+    seed: int = 0,
+    routes: Sequence[str] = ("eager",),
+    definitions: Mapping[str, Program] | None = None,
+    replays: bool = True,
+    stop_gradient: StopGradient = "through",
+) -> Run:
+    """One run of f(*args) for the derivative, and one on dual numbers (`torch.autograd.forward_ad`) for the tangents.
+
+    As `record_torch.record`; `tangents` are those of the arguments that `wrt` says, else drawn from `seed`. Raises
+    Unsupported where an operation or a custom rule of f has no forward mode.
+    """
+    asked = _asked(f, args, wrt, names)
+    state = _RandomState()
+    forward = Recorder(RULES, definitions, stop_gradient == "intended")
+    tensors = asked.tensors()
+    arguments = [_argument(forward, x) for x in tensors]
+    with Watch(forward, [], record_forward):
+        outputs = _forward(forward, asked, tensors)
+    after = _RandomState()
+    given = _cotangents(tensors, tangents, seed, "tangents", "argument")
+
+    state.restore()
+    recorder, rules = Recorder(RULES, definitions), list[Rule]()
+    tensors = asked.tensors()
+    there = tuple(_argument(recorder, x) for x in tensors)
+    with Watch(recorder, rules, record_forward), forward_ad.dual_level():
+        duals = [forward_ad.make_dual(x, t) for x, t in zip(tensors, given, strict=True)]
+        moved = tuple(_argument(recorder, _tangent(x)) for x in duals)
+        with recorder:
+            results = [_tangent(y) for y in _dual(asked, duals)]
+        ids = tuple(_ids(recorder, t, y) for t, y in zip(results, outputs, strict=True))
+        returned = {"eager": [_number(t, y) for t, y in zip(results, outputs, strict=True)]}
+    for route in routes:
+        if route != "eager":
+            state.restore()
+            compiled = _Asked(_compiled(f, route), asked.leaves, asked.spec, asked.wanted, asked.names)
+            returned[route] = _again(compiled, asked.tensors(), given)[1]
+    after.restore()
+    out_ids = tuple(forward.memory.ids(y) for y in outputs)
+    return Run(
+        name=_called(f),
+        forward=forward.record,
+        arguments=tuple(Argument(n, i, format_of(x)) for n, i, x in zip(asked.names, arguments, tensors, strict=True)),
+        outputs=out_ids,
+        backward=recorder.record,
+        given=there,
+        cotangents=moved,
+        results=ids,
+        returned=returned,
+        rules=tuple(rules),
+        replays=list(_replays(asked, state, after, given, seed)) if replays else (),
+        notes=tuple(dict.fromkeys([*forward.notes, *recorder.notes])),
+        foreign=tuple(dict.fromkeys([*forward.foreign, *recorder.foreign])),
+        tangents=numbered(out_ids, [format_of(y) for y in outputs]),
+    )
+
+
+def _dual(asked: _Asked, duals: Sequence[Tensor]) -> list[Tensor]:
+    """The function's results on dual numbers."""
+    try:
+        return asked.call(duals)
+    except (NotRecorded, BadInput):
+        raise
+    except Exception as error:
+        if any(text in str(error) for text in _LACKING):
+            at = next((line for line in map(written, reversed(traceback.extract_tb(error.__traceback__))) if line), "")
+            raise Unsupported(
+                f"PyTorch has no forward mode here: {said(error)}" + (f" ({at})" if at else "")
+            ) from error
+        raise BadInput(f"f raised {type(error).__name__} in forward mode: {said(error)}") from error
+
+
+def _tangent(x: Tensor) -> Tensor | None:
+    """The tangent of a dual number; None where it does not depend on the arguments."""
+    found = forward_ad.unpack_dual(x).tangent
+    return None if found is None else found.detach()
+
+
+def _again(asked: _Asked, tensors: Sequence[Tensor], tangents: Sequence[Tensor]) -> Any:
+    """The outputs and their tangents once more, unobserved."""
+    with forward_ad.dual_level():
+        outputs = _dual(asked, [forward_ad.make_dual(x, t) for x, t in zip(tensors, tangents, strict=True)])
+        return [numbers(y) for y in outputs], [_number(_tangent(y), y) for y in outputs]
+
+
+def _replays(
+    asked: _Asked, state: _RandomState, after: _RandomState, tangents: Sequence[Tensor], seed: int
+) -> Iterator[Replay]:
+    """The run once more: elsewhere along another direction; and along the same one times a power of two."""
+    drawn = np.random.default_rng([seed, 1])
+    displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
+    other = [torch.from_numpy(_significands(tuple(t.shape), drawn)).to(t) for t in tangents]
+    for tensors, along in ((displaced, other), (asked.tensors(), [t * 4 for t in tangents])):
+        state.restore()
+        try:
+            outputs, found = _again(asked, tensors, along)
+        finally:
+            after.restore()
+        yield Replay([numbers(x) for x in tensors], [numbers(t) for t in along], outputs, found)
+
+
+CALLERS |= {record_forward.__code__, _dual.__code__}
