@@ -22,8 +22,6 @@ from gradconform.adapters.record_torch import (
     _cotangents,
     _displaced,
     _forward,
-    _ids,
-    _number,
     _RandomState,
     _significands,
 )
@@ -37,8 +35,8 @@ from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, Unsupported, numbered
 from gradconform.reference.programs.run import Tensor as Argument
 
-#: What PyTorch says of an operation, or a custom rule, that has no forward mode.
-_LACKING = ("forward AD", "forward mode AD", "Forward AD", "forward-mode AD")
+#: What PyTorch says of an operation, or a custom rule, that has no forward mode, where that is no NotImplementedError.
+_LACKING = ("forward AD", "forward mode AD")
 
 
 def record_forward(
@@ -74,12 +72,12 @@ def record_forward(
     tensors = asked.tensors()
     there = tuple(_argument(recorder, x) for x in tensors)
     with Watch(recorder, rules, record_forward), forward_ad.dual_level():
-        duals = [forward_ad.make_dual(x, t) for x, t in zip(tensors, given, strict=True)]
+        duals = [_made(x, t) for x, t in zip(tensors, given, strict=True)]
         moved = tuple(_argument(recorder, _tangent(x)) for x in duals)
         with recorder:
             results = [_tangent(y) for y in _dual(asked, duals)]
-        ids = tuple(_ids(recorder, t, y) for t, y in zip(results, outputs, strict=True))
-        returned = {"eager": [_number(t, y) for t, y in zip(results, outputs, strict=True)]}
+        ids = tuple(recorder.memory.ids(t) for t in results)
+        returned = {"eager": [numbers(t) for t in results]}
     for route in routes:
         if route != "eager":
             state.restore()
@@ -112,7 +110,7 @@ def _dual(asked: _Asked, duals: Sequence[Tensor]) -> list[Tensor]:
     except (NotRecorded, BadInput):
         raise
     except Exception as error:
-        if any(text in str(error) for text in _LACKING):
+        if isinstance(error, NotImplementedError) or any(text in str(error) for text in _LACKING):
             at = next((line for line in map(written, reversed(traceback.extract_tb(error.__traceback__))) if line), "")
             raise Unsupported(
                 f"PyTorch has no forward mode here: {said(error)}" + (f" ({at})" if at else "")
@@ -120,17 +118,21 @@ def _dual(asked: _Asked, duals: Sequence[Tensor]) -> list[Tensor]:
         raise BadInput(f"f raised {type(error).__name__} in forward mode: {said(error)}") from error
 
 
-def _tangent(x: Tensor) -> Tensor | None:
-    """The tangent of a dual number; None where it does not depend on the arguments."""
-    found = forward_ad.unpack_dual(x).tangent
-    return None if found is None else found.detach()
+def _made(x: Tensor, tangent: Tensor) -> Tensor:
+    return forward_ad.make_dual(x, tangent)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _tangent(x: Tensor) -> Tensor:
+    """The tangent of a dual number; 0 where it does not depend on the arguments."""
+    found = forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]
+    return torch._efficientzerotensor(x.shape, dtype=x.dtype) if found is None else found.detach()
 
 
 def _again(asked: _Asked, tensors: Sequence[Tensor], tangents: Sequence[Tensor]) -> Any:
     """The outputs and their tangents once more, unobserved."""
     with forward_ad.dual_level():
-        outputs = _dual(asked, [forward_ad.make_dual(x, t) for x, t in zip(tensors, tangents, strict=True)])
-        return [numbers(y) for y in outputs], [_number(_tangent(y), y) for y in outputs]
+        outputs = _dual(asked, [_made(x, t) for x, t in zip(tensors, tangents, strict=True)])
+        return [numbers(y) for y in outputs], [numbers(_tangent(y)) for y in outputs]
 
 
 def _replays(

@@ -546,6 +546,7 @@ _RED = ("deviates", "undecided", "crashed", "unsupported")
     metavar="ROUTE",
     help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.",
 )
+@click.option("--mode", default="reverse", metavar="MODE", help="reverse (default), forward or both.")
 @click.option("--accept", multiple=True, metavar="VERDICT", help="A verdict that counts as right, besides conforms.")
 @_profile
 @click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
@@ -555,6 +556,7 @@ def verify(
     cases: str,
     dtypes: tuple[str, ...],
     routes: tuple[str, ...],
+    mode: str,
     accept: tuple[str, ...],
     profile: str,
     every: bool,
@@ -562,13 +564,13 @@ def verify(
     """Verify the gradient of a function of PyTorch tensors or JAX arrays.
 
     Exit status 0 if no gradient deviates, 1 if one does, 2 for bad input, 3 if
-    something is undecided or left the record.
+    something is undecided, unsupported or left the record.
     """
     from gradconform.conformance.verify_command import arguments_of, closing_line, exit_status, reports
 
     of, arguments = arguments_of(function, cases)
     chosen = [named_format(d).name for d in dtypes]
-    found = reports(of, arguments, chosen, routes=routes or None, accept=accept, profile=profile)
+    found = reports(of, arguments, chosen, routes=routes or None, mode=mode, accept=accept, profile=profile)
     for report_ in found:
         console.print(report_.explain() if every else str(report_))
     console.print(closing_line(found), style="bold")

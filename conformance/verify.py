@@ -319,7 +319,9 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
             continue
         wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
         for g in wrong[:1]:
-            which = f"rule is {g.judgement.formula} by" if g.mode == "reverse" else f"jvp is {g.judgement.formula}: the"
+            which = (
+                f"rule is {g.judgement.formula} by" if g.mode == "reverse" else f"jvp is {g.judgement.formula} for its"
+            )
             yield f"{rule.name} ({rule.line}): its {which} {g.argument}"
 
 

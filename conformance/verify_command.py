@@ -65,7 +65,8 @@ def closing_line(found: Sequence[Report]) -> str:
 
 
 def exit_status(found: Sequence[Report]) -> int:
-    """1 where a gradient deviates, 3 where something is undecided or left the record, else 0."""
+    """1 where a gradient deviates, 3 where something is undecided, unsupported or left the record, else 0."""
     if any(r.verdict == "deviates" for r in found):
         return 1
-    return 3 if any(r.verdict == "undecided" or not r.complete for r in found) else 0
+    words = {g.judgement.verdict for r in found for g in r.gradients}
+    return 3 if words & {"undecided", "unsupported"} or not all(r.complete for r in found) else 0
