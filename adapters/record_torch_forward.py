@@ -97,7 +97,7 @@ def record_forward(
         returned=returned,
         rules=tuple(rules),
         replays=list(_replays(asked, state, after, given, seed)) if replays else (),
-        notes=tuple(dict.fromkeys([*forward.notes, *recorder.notes])),
+        notes=tuple(forward.notes),
         foreign=tuple(dict.fromkeys([*forward.foreign, *recorder.foreign])),
         tangents=numbered(out_ids, [format_of(y) for y in outputs]),
     )

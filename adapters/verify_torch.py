@@ -14,25 +14,50 @@ from torch.utils import _pytree as pytree
 
 from gradconform.adapters.record_torch import module_function, record
 from gradconform.adapters.record_torch_forward import record_forward
+from gradconform.reference.cases import BadInput, said
 
 FRAMEWORK = "torch"
 
 
-def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """A function and its arguments: of a module its parameters, by name, before its inputs; cast, where asked for.
+def prepared(
+    f: Any, args: Sequence[Any], dtype: str | None, device: str | None = None
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A function and its arguments: of a module its parameters, by name, before its inputs; cast or moved where asked.
 
-    What is cast are copies: the module and the tensors stay as they are.
+    What is cast or moved are copies: the module and the tensors stay as they are.
     """
     to = None if dtype is None else getattr(torch, dtype)
+    there = None if device is None else _device(device)
     if isinstance(f, nn.Module):
-        function, parameters = module_function(f if to is None else copy.deepcopy(f).to(to))
+        moved = f if to is None and there is None else copy.deepcopy(f).to(device=there, dtype=to)
+        function, parameters = module_function(moved)
         args = (parameters, *args)
         f = function
 
     def cast(x: Any) -> Any:
-        return x.to(to) if isinstance(x, Tensor) and x.is_floating_point() else x
+        if not isinstance(x, Tensor):
+            return x
+        return x.to(device=there, dtype=to if x.is_floating_point() else None)
 
-    return f, tuple(args) if to is None else tuple(pytree.tree_map(cast, tuple(args)))
+    return f, tuple(pytree.tree_map(cast, tuple(args)))
+
+
+def _device(name: str) -> torch.device:
+    """The device of this name, after trying that it holds numbers."""
+    try:
+        found = torch.device(name)
+        torch.zeros(1, device=found).tolist()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BadInput(
+            f"device: got {name!r}, which PyTorch {torch.__version__} cannot use here ({said(error)}); expected 'cpu', "
+            f"or a device that this machine has: {', '.join(_accelerators()) or 'no other'}"
+        ) from error
+    return found
+
+
+def _accelerators() -> list[str]:
+    cuda = [f"cuda:{n}" for n in range(torch.cuda.device_count())]
+    return cuda + (["mps"] if torch.backends.mps.is_available() else [])
 
 
 def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:

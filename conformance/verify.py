@@ -31,6 +31,8 @@ RECORDERS = {"torch": "gradconform.adapters.verify_torch", "jax": "gradconform.a
 MODES: Mapping[str, tuple[Mode, ...]] = {
     "reverse": ("reverse",), "forward": ("forward",), "both": ("reverse", "forward"),
 }  # fmt: skip
+#: What may be done about what a program stops: take the derivative through it all the same, or hold it constant.
+STOPS = ("through", "intended")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 #: What may be said of a report as a whole, worst first.
@@ -134,6 +136,8 @@ def verify(
     tangent: Any = None,
     order: int = 1,
     rows: str | None = None,
+    device: str | None = None,
+    stop_gradient: str = "through",
     forms: Mapping[str, Any] | None = None,
     accept: str | Iterable[str] = (),
     profile: str = "opencl",
@@ -169,11 +173,15 @@ def verify(
         raise BadInput(f"order is {order!r}; expected 1 or 2")
     if rows not in (None, "all"):
         raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
+    if stop_gradient not in STOPS:
+        raise unknown("stop_gradient", stop_gradient, STOPS)
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
     recorder = import_module(RECORDERS[_framework(f, args)])
-    function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name)
-    options: dict[str, Any] = {"wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed}
+    function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
+    options: dict[str, Any] = {
+        "wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed, "stop_gradient": stop_gradient,
+    }  # fmt: skip
     if forms:
         options["definitions"] = forms
     constants = profile_of(profile, recorder.FRAMEWORK)
