@@ -48,6 +48,7 @@ def record(
     replays: bool = True,
     mode: Mode = "reverse",
     tangents: Any = None,
+    batched: bool = False,
 ) -> Run:
     """One run of `f(*args)` and of its vjp or jvp, as the program that JAX runs operation by operation.
 
@@ -58,6 +59,7 @@ def record(
     mode="forward" the outputs' tangents are asked for, and `tangents` are those of the arguments that `wrt` says.
     `routes` are "eager" and "jit", whose gradients are `returned`. 64-bit types are on where an argument is float64,
     else as JAX has them. With stop_gradient="intended" what the program stops is constant for the derivative too.
+    `batched` asks for the gradients under `vmap` as well.
 
     Raises NotRecorded where an operation is met that no rule records, Unsupported where JAX has no derivative in this
     mode, and BadInput for arguments that cannot be used or a function that JAX cannot run or differentiate.
@@ -85,6 +87,7 @@ def record(
             run,
             returned={route: _returned(program, route, given, program.arrays) for route in routes},
             replays=tuple(_replays(program, given, random)) if replays else (),
+            varied={"batched backward": _batched(program, given)} if batched else {},
         )
 
 
@@ -204,6 +207,13 @@ def _returned(program: Program, route: str, cotangents: Sequence[Any], arrays: S
     """What JAX returns by a route."""
     run = jax.jit(program.derivative) if route == "jit" else program.derivative
     return [_numbers(x) for x in run(tuple(cotangents), *arrays)]
+
+
+def _batched(program: Program, cotangents: Sequence[Any]) -> list[Numbers]:
+    """The same by `vmap` over cotangents, of which they are the second."""
+    both = [jnp.stack([c * 2, c]) for c in cotangents]
+    with _of_the_user(program):
+        return [_numbers(g[1]) for g in jax.vmap(lambda *c: program.derivative(c, *program.arrays))(*both)]
 
 
 def _replays(program: Program, cotangents: Sequence[Any], random: np.random.Generator) -> Iterator[Replay]:

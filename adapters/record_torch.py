@@ -19,6 +19,7 @@ from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES
+from gradconform.adapters.recording.torch_variations import gradients_of, variations
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
 from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run
@@ -69,6 +70,7 @@ def record(
     definitions: Mapping[str, Program] | None = None,
     replays: bool = True,
     stop_gradient: StopGradient = "through",
+    batched: bool = False,
 ) -> Run:
     """One run of f(*args) and of its backward pass.
 
@@ -77,7 +79,8 @@ def record(
     `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
     `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
     "namespace::name". Routes are "eager" and "compile". With stop_gradient="intended" what the program detaches, or
-    computes under `no_grad`, is a constant of its derivative.
+    computes under `no_grad`, is a constant of its derivative. With `replays` the run is repeated elsewhere, and its
+    backward pass in other ways that must give the same, with `batched` under vmap too.
 
     Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
     floating-point tensor, and for an f that raises or returns none.
@@ -102,6 +105,9 @@ def record(
         if route != "eager":
             state.restore()
             returned[route] = _again(asked, _compiled(f, route), tensors, adjoints)[1]
+    varied: dict[str, list[Numbers]] = {}
+    if replays:
+        varied = _varied(asked, state, after, adjoints, batched, recorder.foreign)
     return Run(
         name=_called(f),
         forward=recorder.record.until(steps),
@@ -113,9 +119,10 @@ def record(
         results=results,
         returned=returned,
         rules=tuple(rules),
-        replays=list(_replays(asked, state, after, adjoints, seed)) if replays else (),
+        replays=list(_replays(asked, state, after, adjoints, seed, recorder.foreign, bool(rules))) if replays else (),
         notes=tuple(recorder.notes),
         foreign=tuple(recorder.foreign),
+        varied={name: found for name, found in varied.items() if not _same(found, returned["eager"])},
     )
 
 
@@ -221,24 +228,16 @@ def _backward(
     recorder: Recorder, outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
 ) -> list[Tensor | None]:
     with recorder:
-        return _gradients(outputs, tensors, adjoints)
-
-
-def _gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor | None]:
-    """The gradients; None where nothing depends on an argument."""
-    live = [(y, c) for y, c in zip(outputs, adjoints, strict=True) if y.requires_grad]
-    if not live:
-        return [None] * len(tensors)
-    return list(torch.autograd.grad([y for y, _ in live], list(tensors), [c for _, c in live], allow_unused=True))
+        return gradients_of(outputs, tensors, adjoints)
 
 
 def _again(
-    asked: _Asked, f: Function, tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
+    asked: _Asked, f: Function, tensors: Sequence[Tensor], adjoints: Sequence[Tensor | None]
 ) -> tuple[list[Numbers], list[Numbers]]:
     """The outputs and the gradients once more, unobserved."""
     fresh = [x.detach().clone().requires_grad_() for x in tensors]
     outputs = _Asked(f, asked.leaves, asked.spec, asked.wanted, asked.names).call(fresh)
-    gradients = _gradients(outputs, fresh, adjoints)
+    gradients = gradients_of(outputs, fresh, adjoints)
     return [numbers(y) for y in outputs], [_number(g, x) for g, x in zip(gradients, fresh, strict=True)]
 
 
@@ -248,21 +247,76 @@ def _compiled(f: Function, route: str) -> Function:
     return torch.compile(f)
 
 
+def _varied(
+    asked: _Asked,
+    state: _RandomState,
+    after: _RandomState,
+    adjoints: Sequence[Tensor],
+    batched: bool,
+    foreign: list[str],
+) -> dict[str, list[Numbers]]:
+    """The gradients by other ways through the backward pass; one that raises is told as `foreign`."""
+
+    def forward() -> tuple[list[Tensor], list[Tensor]]:
+        state.restore()
+        fresh = asked.tensors()
+        return asked.call(fresh), fresh
+
+    found = {}
+    for way, gradients in variations(forward, adjoints, batched):
+        try:
+            found[way] = gradients()
+        except Exception as error:  # whatever a backward program raises
+            foreign.append(f"{way}: raised {type(error).__name__}: {said(error)}")
+        finally:
+            after.restore()
+    return found
+
+
+def _same(a: Sequence[Numbers], b: Sequence[Numbers]) -> bool:
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
+
+
 def _replays(
-    asked: _Asked, state: _RandomState, after: _RandomState, adjoints: Sequence[Tensor], seed: int
+    asked: _Asked,
+    state: _RandomState,
+    after: _RandomState,
+    adjoints: Sequence[Tensor],
+    seed: int,
+    foreign: list[str],
+    custom: bool,
 ) -> Iterator[Replay]:
-    """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two."""
+    """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two.
+
+    Where there are `custom` rules also with cotangents of stride 0, and with that of each of several outputs undefined.
+    A run that raises is told as `foreign`.
+    """
     drawn = np.random.default_rng([seed, 1])
     displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
     other = [torch.from_numpy(_significands(tuple(c.shape), drawn)).to(c) for c in adjoints]
-    scaled = [c * 4 for c in adjoints]
-    for tensors, cotangents in ((displaced, other), (asked.tensors(), scaled)):
+    runs: list[tuple[Sequence[Tensor], Sequence[Tensor | None], str]] = [
+        (displaced, other, ""), (asked.tensors(), [c * 4 for c in adjoints], "")]  # fmt: skip
+    if custom:
+        if any(c.numel() > 1 for c in adjoints):
+            flat = [c.reshape(-1)[:1].expand(c.numel()).reshape(c.shape) for c in adjoints]
+            runs.append((asked.tensors(), flat, "with cotangents of stride 0"))
+        for n in range(len(adjoints) if len(adjoints) > 1 else 0):
+            some = [None if i == n else c for i, c in enumerate(adjoints)]
+            runs.append((asked.tensors(), some, f"with the gradient of output {n} undefined"))
+    for tensors, cotangents, how in runs:
         state.restore()
         try:
             outputs, gradients = _again(asked, asked.f, tensors, cotangents)
+        except Exception as error:
+            if not how:
+                raise
+            foreign.append(f"run again {how}, the function or its backward program raised {type(error).__name__}: "
+                           f"{said(error)}")  # fmt: skip
+            continue
         finally:
             after.restore()
-        yield Replay([numbers(x) for x in tensors], [numbers(c) for c in cotangents], outputs, gradients)
+        held = [np.zeros(y.shape) if c is None else numbers(c) for c, y in zip(cotangents, outputs, strict=True)]
+        yield Replay([numbers(x) for x in tensors], held, outputs, gradients, how)
 
 
 def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:

@@ -178,9 +178,7 @@ def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
     try:
         found = list(judged(run, profile, DECIDED))
     except OutOfRange as error:
-        return (
-            None if affordable else [_left_open(run, of, route, error) for of in run.judged for route in run.returned]
-        )
+        return None if affordable else [_left_open(run, of, route, error) for of in run.judged for route in run.answers]
     if affordable and any(f.formula == "unknown" or f.judgement.execution == "undecided" for f in found):
         return None
     return [_gradient(run, run.judged[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
@@ -205,7 +203,7 @@ def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
     for number, argument in enumerate(run.judged):
         known = truth.set if truth.ties else truth.point
         sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]
-        for route, returned in run.returned.items():
+        for route, returned in run.answers.items():
             yield _judged(run, truth, number, argument, route, returned[number], candidates, sets, profile)
 
 

@@ -222,7 +222,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     """What is said of every argument's gradient by every route. Raises OutOfRange where arrays do not hold a number."""
     truths = Truths(run, decided)
     formulas = [truths.formula(n) for n in range(len(run.judged))]
-    pairs = [(n, route) for n in range(len(run.judged)) for route in run.returned]
+    pairs = [(n, route) for n in range(len(run.judged)) for route in run.answers]
     screens: dict[tuple[int, str], list[Screen]] = {p: [] for p in pairs}
     answers: dict[int, Answers] = {}
     wide = any(a.format.precision > FLOAT32.precision for a in run.judged)
@@ -239,7 +239,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             of = answers.setdefault(number, Answers(argument.format, profile, truths.truth[number], centre))
             of.forms[name], of.exactly[name] = value, exactly
             for route in (r for n, r in left if n == number):
-                got = np.asarray(run.returned[route][number], dtype=np.float64)
+                got = np.asarray(run.answers[route][number], dtype=np.float64)
                 screen = Screen(name, argument.format, got.shape)
                 if got.size:
                     screen.add(got, value, 0, centre)
@@ -247,7 +247,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         del allowed
     condition = Condition(run)
     for number, route in pairs:
-        got = np.asarray(run.returned[route][number], dtype=np.float64)
+        got = np.asarray(run.answers[route][number], dtype=np.float64)
         argument, said = run.judged[number], answers[number]
         kappa = partial(condition.of, number, next(iter(said.forms.values())).radii())
         found = judge_array(got, screens[number, route], argument.format, Adjudicator(said), kappa, BITS)

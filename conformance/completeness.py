@@ -45,8 +45,14 @@ def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
             if _other_branch(record, values, profile):
                 continue  # elsewhere another branch is taken: the record is of this one
             if _differs(record, values, ids, got, profile):
-                yield f"run again on other numbers, {what} is not what was recorded: a value left the record"
+                yield _said(replay, what)
                 return
+
+
+def _said(replay: Replay, what: str) -> str:
+    if replay.how:
+        return f"run again {replay.how}, {what} is not what was recorded"
+    return f"run again on other numbers, {what} is not what was recorded: a value left the record"
 
 
 def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
@@ -60,7 +66,7 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
         parts = [(run.backward, there, outputs + gradients, "the program")]
     for record, values, got, what in parts:
         if not _held(record, values, got, profile):
-            yield f"run again on other numbers, {what} is not what was recorded: a value left the record"
+            yield _said(replay, what)
             return
 
 

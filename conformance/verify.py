@@ -135,6 +135,7 @@ def verify(
     mode: str = "reverse",
     tangent: Any = None,
     order: int = 1,
+    batched: bool = False,
     rows: str | None = None,
     device: str | None = None,
     stop_gradient: str = "through",
@@ -189,7 +190,8 @@ def verify(
     functions = [function] if order == 1 else [function, recorder.gradient_of(function, seed)]
     found = []
     for of, each in ((of, m) for m in MODES[mode] for of in functions):
-        record = partial(_recorded, recorder, each, of, given, options)
+        more = {"batched": batched} if each == "reverse" else {}
+        record = partial(_recorded, recorder, each, of, given, {**options, **more})
         try:
             run = record(along[each] if of is function else None)
             every = rows == "all" and of is function and any(x.size for x in _seeded(run))
@@ -267,6 +269,8 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
     """The report of a recorded run. A formula is called wrong only where nothing left the record."""
     gone = tuple(missing(run, profile))
     found = [_of_incomplete(g) if gone else g for g in gradients(run, profile)]
+    # The same by another way through the backward pass is not told twice.
+    found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
     culprits = tuple(_culprits(run, found, profile))
     return Report(run.name, tuple(found), culprits, gone, run.notes, accept, (run,), profile)
 
@@ -305,7 +309,7 @@ def _leaves(x: Any) -> Iterable[Any]:
 
 
 def _culprits(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
-    if any(g.judgement.formula in ("wrong", "undefined") for g in found):
+    if any(g.judgement.formula in ("wrong", "undefined") or g.route in run.varied for g in found):
         yield from _rules(run.rules, profile)
     if any(g.judgement.execution == "outside" for g in found):
         for step in worst_first(list(check_steps(run.backward, profile)))[:3]:
@@ -326,6 +330,9 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
             yield f"{rule.name} ({rule.line}): its rule could not be run alone: {type(error).__name__}"
             continue
         wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
+        for g in (g for g in alone if not wrong and g.route not in ("eager", "jit")):
+            if g.judgement.execution == "outside":
+                yield f"{rule.name} ({rule.line}): its rule gives something else: {g.route}"
         for g in wrong[:1]:
             which = (
                 f"rule is {g.judgement.formula} by" if g.mode == "reverse" else f"jvp is {g.judgement.formula} for its"

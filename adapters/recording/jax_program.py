@@ -55,7 +55,7 @@ def perform(to: Recorder, equation: Any, operands: Sequence[Value]) -> Sequence[
 
 def _call(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     p = equation.params
-    inner = next(p[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in p)
+    inner = next(p[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr", "call") if name in p)
     return closed(to, inner, operands)
 
 
@@ -140,7 +140,9 @@ def _nothing(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Val
 
 
 CONTROL: Mapping[str, Callable[[Recorder, Any, Sequence[Value]], Sequence[Value]]] = {
-    **dict.fromkeys(("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"), _call),
+    **dict.fromkeys(
+        ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_vmap_call"), _call
+    ),
     "custom_lin": _without_jvp,
     **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"), _custom),
     **dict.fromkeys(("pure_callback", "io_callback"), _callback),

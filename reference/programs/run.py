@@ -63,6 +63,8 @@ class Replay:
     cotangents: Sequence[Numbers]
     outputs: Sequence[Numbers]
     gradients: Sequence[Numbers]
+    #: How it was run, if not only on other numbers.
+    how: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,13 @@ class Run:
     #: Values that left the record or came from outside of it, each with its line.
     foreign: tuple[str, ...] = field(default=())
     tangents: tuple[Tensor, ...] = ()
+    #: What was returned, too, where the backward pass was run again in another way that must give the same: by the way.
+    varied: Mapping[str, Sequence[Numbers]] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> Mapping[str, Sequence[Numbers]]:
+        """All that was returned, by route or way."""
+        return {**self.returned, **self.varied}
 
     @property
     def mode(self) -> Mode:
