@@ -79,8 +79,8 @@ def record(
     `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
     `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
     "namespace::name". Routes are "eager" and "compile". With stop_gradient="intended" what the program detaches, or
-    computes under `no_grad`, is a constant of its derivative. With `replays` the run is repeated elsewhere, and its
-    backward pass in other ways that must give the same, with `batched` under vmap too.
+    computes under `no_grad`, is a constant of its derivative. With `replays` the run is repeated elsewhere; where
+    it has custom rules its backward pass also in other ways that must give the same; with `batched` under vmap.
 
     Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
     floating-point tensor, and for an f that raises or returns none.
@@ -107,7 +107,7 @@ def record(
             returned[route] = _again(asked, _compiled(f, route), tensors, adjoints)[1]
     varied: dict[str, list[Numbers]] = {}
     if replays:
-        varied = _varied(asked, state, after, adjoints, batched, recorder.foreign)
+        varied = _varied(asked, state, after, adjoints, bool(rules), batched, recorder.foreign)
     return Run(
         name=_called(f),
         forward=recorder.record.until(steps),
@@ -252,6 +252,7 @@ def _varied(
     state: _RandomState,
     after: _RandomState,
     adjoints: Sequence[Tensor],
+    custom: bool,
     batched: bool,
     foreign: list[str],
 ) -> dict[str, list[Numbers]]:
@@ -263,7 +264,7 @@ def _varied(
         return asked.call(fresh), fresh
 
     found = {}
-    for way, gradients in variations(forward, adjoints, batched):
+    for way, gradients in variations(forward, adjoints, custom, batched):
         try:
             found[way] = gradients()
         except Exception as error:  # whatever a backward program raises
