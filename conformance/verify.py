@@ -146,23 +146,34 @@ def verify(
 ) -> Report:
     """Verify the gradient of f at these arguments: a proof about this run, in the arguments' own dtype.
 
+    In forward mode the same of the outputs' tangents.
+
     `f` is a function of PyTorch tensors or JAX arrays, or of trees of them, or a `torch.nn.Module`, whose parameters
     are arguments too. `wrt` names the arguments, by number or name, whose gradients are asked for: by default all of a
-    floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first.
+    floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first, and
+    `device` is where they, and a copy of a module, are moved.
     `cotangent` is what the outputs' adjoints are, a list with one for each output; by default random numbers, of a
     scalar, too. `routes` are "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true
     besides `conforms`.
-    `order=2` verifies the gradient's own gradient as well. `rows="all"` verifies every row of the Jacobian, one number
-    of the result at a time. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of
-    the same arguments for each "namespace::name".
+    `mode="forward"` verifies tangents instead, along a random direction of the arguments or `tangent`, a list with one
+    for each argument that is asked for, and `mode="both"` both; what the framework has no derivative of in a mode is
+    `unsupported`. `order=2` verifies the gradient's own gradient as well. `rows="all"` verifies every row of the
+    Jacobian, one number of the result at a time. `batched` asks for the gradients once more under `vmap`.
+    The truth goes through what the program detaches or stops, unless `stop_gradient="intended"` says that this is meant
+    to be constant. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of the same
+    arguments for each "namespace::name".
 
-    Raises BadInput for arguments without a floating-point number, and for an f that raises or whose output is none.
+    Raises BadInput for arguments without a floating-point number, for an f that raises or whose output is none, and for
+    a device that is not there.
 
     >>> import gradconform as gc
     >>> import torch
     >>> report = gc.verify(lambda x: (x * x.exp()).sum(), torch.tensor([0.5, -1.25]))
     >>> bool(report), report.formula, report.execution, report.accuracy
     (True, 'right', 'within', 'certified')
+    >>> both = gc.verify(torch.sin, torch.tensor([0.5]), mode="both")
+    >>> list(both.table["mode"]), bool(both)
+    (['reverse', 'forward'], True)
     """
     accepted = (accept,) if isinstance(accept, str) else tuple(accept)
     for word in accepted:

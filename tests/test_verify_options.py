@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +24,13 @@ def straight_through(x: Tensor) -> Tensor:
 
 def stopped_target(x: Any) -> Any:
     return jnp.sum((jnp.sin(x) - jax.lax.stop_gradient(x)) ** 2)
+
+
+def test_the_examples_of_the_page_run() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "site" / "programs.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    exec("\n".join(blocks), {})
 
 
 # Stopped gradients ----------------------------------------------------------------------------------------------------
