@@ -25,7 +25,17 @@ from gradconform.adapters.recording.jax_values import Call, Recorder, Value, for
 from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.programs.record import Ids, Numbers, Record, Step
-from gradconform.reference.programs.run import Mode, NotRecorded, Replay, Rule, Run, Tensor, Unsupported, numbered
+from gradconform.reference.programs.run import (
+    BATCHED,
+    Mode,
+    NotRecorded,
+    Replay,
+    Rule,
+    Run,
+    Tensor,
+    Unsupported,
+    numbered,
+)
 
 StopGradient = Literal["through", "intended"]
 FRAMEWORK = "jax"
@@ -87,7 +97,7 @@ def record(
             run,
             returned={route: _returned(program, route, given, program.arrays) for route in routes},
             replays=tuple(_replays(program, given, random)) if replays else (),
-            varied={"batched backward": _batched(program, given)} if batched else {},
+            varied={BATCHED: _batched(program, given)} if batched else {},
         )
 
 

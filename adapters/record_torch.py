@@ -22,7 +22,7 @@ from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.adapters.recording.torch_variations import gradients_of, variations
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
-from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run
+from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, called
 from gradconform.reference.programs.run import Tensor as Argument
 
 Function = Callable[..., Any]
@@ -109,7 +109,7 @@ def record(
     if replays:
         varied = _varied(asked, state, after, adjoints, bool(rules), batched, recorder.foreign)
     return Run(
-        name=_called(f),
+        name=called(f),
         forward=recorder.record.until(steps),
         arguments=tuple(Argument(n, i, format_of(x)) for n, i, x in zip(asked.names, given, tensors, strict=True)),
         outputs=out_ids,
@@ -139,12 +139,6 @@ def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
 
     call.__name__ = type(module).__name__
     return call, parameters
-
-
-def _called(f: Function) -> str:
-    """The function's name; a custom rule's, of its `apply`."""
-    of = getattr(f, "__self__", None)
-    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
 
 
 # Arguments ------------------------------------------------------------------------------------------------------------
@@ -289,35 +283,43 @@ def _replays(
 ) -> Iterator[Replay]:
     """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two.
 
-    Where there are `custom` rules also with cotangents of stride 0, and with that of each of several outputs undefined.
-    A run that raises is told as `foreign`.
+    Where there are `custom` rules also with cotangents of stride 0, and with that of each of several outputs undefined,
+    if that gives other bits than the same numbers in plain tensors. A run that raises is told as `foreign`.
     """
-    drawn = np.random.default_rng([seed, 1])
-    displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
-    other = [torch.from_numpy(_significands(tuple(c.shape), drawn)).to(c) for c in adjoints]
-    runs: list[tuple[Sequence[Tensor], Sequence[Tensor | None], str]] = [
-        (displaced, other, ""), (asked.tensors(), [c * 4 for c in adjoints], "")]  # fmt: skip
-    if custom:
-        if any(c.numel() > 1 for c in adjoints):
-            flat = [c.reshape(-1)[:1].expand(c.numel()).reshape(c.shape) for c in adjoints]
-            runs.append((asked.tensors(), flat, "with cotangents of stride 0"))
-        for n in range(len(adjoints) if len(adjoints) > 1 else 0):
-            some = [None if i == n else c for i, c in enumerate(adjoints)]
-            runs.append((asked.tensors(), some, f"with the gradient of output {n} undefined"))
-    for tensors, cotangents, how in runs:
+
+    def again(tensors: Sequence[Tensor], cotangents: Sequence[Tensor | None], how: str = "") -> Replay:
         state.restore()
         try:
             outputs, gradients = _again(asked, asked.f, tensors, cotangents)
-        except Exception as error:
-            if not how:
-                raise
-            foreign.append(f"run again {how}, the function or its backward program raised {type(error).__name__}: "
-                           f"{said(error)}")  # fmt: skip
-            continue
         finally:
             after.restore()
         held = [np.zeros(y.shape) if c is None else numbers(c) for c, y in zip(cotangents, outputs, strict=True)]
-        yield Replay([numbers(x) for x in tensors], held, outputs, gradients, how)
+        return Replay([numbers(x) for x in tensors], held, outputs, gradients, how)
+
+    drawn = np.random.default_rng([seed, 1])
+    displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
+    yield again(displaced, [torch.from_numpy(_significands(tuple(c.shape), drawn)).to(c) for c in adjoints])
+    yield again(asked.tensors(), [c * 4 for c in adjoints])
+    for how, cotangents in _odd(adjoints) if custom else ():
+        plain = [
+            torch.zeros_like(a) if c is None else c.contiguous() for c, a in zip(cotangents, adjoints, strict=True)
+        ]
+        try:
+            found = again(asked.tensors(), cotangents, how)
+        except Exception as error:  # whatever a backward program raises
+            foreign.append(f"run again {how}, the backward program raised {type(error).__name__}: {said(error)}")
+            continue
+        if not _same(found.gradients, again(asked.tensors(), plain).gradients):
+            yield found
+
+
+def _odd(adjoints: Sequence[Tensor]) -> Iterator[tuple[str, Sequence[Tensor | None]]]:
+    """Cotangents as sums and unused outputs make them."""
+    if any(c.numel() > 1 for c in adjoints):
+        flat = [c[(slice(0, 1),) * c.ndim].expand_as(c) if c.numel() else c for c in adjoints]
+        yield "with cotangents of stride 0", flat
+    for n in range(len(adjoints) if len(adjoints) > 1 else 0):
+        yield f"with the gradient of output {n} undefined", [None if i == n else c for i, c in enumerate(adjoints)]
 
 
 def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:

@@ -17,7 +17,6 @@ from gradconform.adapters.record_torch import (
     _argument,
     _Asked,
     _asked,
-    _called,
     _compiled,
     _cotangents,
     _displaced,
@@ -32,7 +31,7 @@ from gradconform.adapters.recording.torch_memory import format_of, numbers
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.reference.cases import BadInput, said
-from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, Unsupported, numbered
+from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, Unsupported, called, numbered
 from gradconform.reference.programs.run import Tensor as Argument
 
 #: What PyTorch says of an operation, or a custom rule, that has no forward mode, where that is no NotImplementedError.
@@ -86,7 +85,7 @@ def record_forward(
     after.restore()
     out_ids = tuple(forward.memory.ids(y) for y in outputs)
     return Run(
-        name=_called(f),
+        name=called(f),
         forward=forward.record,
         arguments=tuple(Argument(n, i, format_of(x)) for n, i, x in zip(asked.names, arguments, tensors, strict=True)),
         outputs=out_ids,

@@ -28,8 +28,17 @@ Given = Sequence[tuple[Ids, Numbers]]
 def missing(run: Run, profile: Profile) -> Iterator[str]:
     """What left the record or came from outside of it, in words; nothing where the record is complete."""
     yield from run.foreign
+    yield from _found(run, [r for r in run.replays if not r.how], profile)
+
+
+def otherwise(run: Run, profile: Profile) -> Iterator[str]:
+    """Where the backward program gives something else since a cotangent has stride 0, or is undefined; in words."""
+    yield from _found(run, [r for r in run.replays if r.how], profile)
+
+
+def _found(run: Run, replays: Sequence[Replay], profile: Profile) -> Iterator[str]:
     replayed = _replayed_in_arrays if work(run) >= IN_ARRAYS else _replayed
-    for replay in run.replays:
+    for replay in replays:
         yield from replayed(run, replay, profile)
 
 

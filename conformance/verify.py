@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradconform.conformance.check_program import Gradient, gradients
-from gradconform.conformance.completeness import missing
+from gradconform.conformance.completeness import missing, otherwise
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
 from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
 from gradconform.reference.profiles import profile as profile_of
 from gradconform.reference.programs.record import Ids
-from gradconform.reference.programs.run import Mode, NotRecorded, Rule, Run, Unsupported
+from gradconform.reference.programs.run import BATCHED, Mode, NotRecorded, Rule, Run, Unsupported, called
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,7 +209,7 @@ def verify(
             runs = [record(basis) for basis in _rows_of(run)] if every else [run]
             found += [report_of(run, constants, accepted) for run in runs]
         except Unsupported as error:
-            found.append(_without(_called(of), each, str(error), accepted, constants))
+            found.append(_without(called(of), each, str(error), accepted, constants))
     return found[0] if len(found) == 1 else joined(found)
 
 
@@ -224,11 +224,7 @@ def _recorded(recorder: Any, mode: Mode, f: Any, args: Sequence[Any], options: M
     except NotRecorded as error:
         raise BadInput(f"not recorded: {error}") from error
     except Exception as error:
-        raise BadInput(f"{_called(f)} cannot be verified here: {type(error).__name__}: {error}") from error
-
-
-def _called(f: Any) -> str:
-    return getattr(f, "__name__", type(f).__name__)
+        raise BadInput(f"{called(f)} cannot be verified here: {type(error).__name__}: {error}") from error
 
 
 def _seeded(run: Run) -> Sequence[Ids]:
@@ -278,12 +274,23 @@ def joined(reports: Sequence[Report]) -> Report:
 
 def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
     """The report of a recorded run. A formula is called wrong only where nothing left the record."""
-    gone = tuple(missing(run, profile))
+    gone, notes = tuple(missing(run, profile)), run.notes
+    # What no custom rule does by itself, a kernel of the framework does, which may round otherwise in another layout.
+    differing = tuple(otherwise(run, profile))
+    if differing and any(_differs_alone(rule, profile) for rule in run.rules):
+        gone += differing
+    else:
+        notes += tuple(f"{d}; no custom rule does so by itself" for d in differing)
     found = [_of_incomplete(g) if gone else g for g in gradients(run, profile)]
     # The same by another way through the backward pass is not told twice.
     found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
-    culprits = tuple(_culprits(run, found, profile))
-    return Report(run.name, tuple(found), culprits, gone, run.notes, accept, (run,), profile)
+    at_fault = tuple(_rules_at_fault(run, found, profile))
+    if not at_fault:
+        ways = dict.fromkeys(g.route for g in found if g.route in run.varied and g.route != BATCHED)
+        found = [g for g in found if g.route not in ways]
+        notes += tuple(f"{way}: gives what the record does not; no custom rule does so by itself" for way in ways)
+    culprits = (*at_fault, *_operations_at_fault(run, found, profile))
+    return Report(run.name, tuple(found), culprits, gone, notes, accept, (run,), profile)
 
 
 def _of_incomplete(g: Gradient) -> Gradient:
@@ -319,9 +326,20 @@ def _leaves(x: Any) -> Iterable[Any]:
 # Culprits -------------------------------------------------------------------------------------------------------------
 
 
-def _culprits(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
+def _rules_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
     if any(g.judgement.formula in ("wrong", "undefined") or g.route in run.varied for g in found):
         yield from _rules(run.rules, profile)
+
+
+def _differs_alone(rule: Rule, profile: Profile) -> bool:
+    """Whether a rule by itself gives something else for odd cotangents, or cannot be run alone: a suspect then."""
+    try:
+        return any(True for _ in otherwise(rule.alone(), profile))
+    except Exception:  # whatever a rule raises outside of its program
+        return True
+
+
+def _operations_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
     if any(g.judgement.execution == "outside" for g in found):
         for step in worst_first(list(check_steps(run.backward, profile)))[:3]:
             if step.execution == "outside":
@@ -341,7 +359,7 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
             yield f"{rule.name} ({rule.line}): its rule could not be run alone: {type(error).__name__}"
             continue
         wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
-        for g in (g for g in alone if not wrong and g.route not in ("eager", "jit")):
+        for g in (g for g in alone if not wrong and g.route != "eager"):
             if g.judgement.execution == "outside":
                 yield f"{rule.name} ({rule.line}): its rule gives something else: {g.route}"
         for g in wrong[:1]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from programs_torch import CORRECT
 from torch import Tensor
 
 import gradconform as gc
@@ -77,6 +78,25 @@ def test_a_backward_that_reads_its_cotangents_memory_is_caught_by_its_layout() -
     assert report.verdict == "deviates"
     assert "cotangent not contiguous" in list(report.table.route)
     assert any("Cube" in c for c in report.culprits)
+
+
+class Same(torch.autograd.Function):
+    """The number itself, by a rule that is right."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        return g * 1
+
+
+def test_a_kernel_that_rounds_otherwise_in_another_layout_is_noted_and_accused_of_nothing() -> None:
+    (program,) = (p for p in CORRECT if p.name == "batch norm")
+    report = gc.verify(lambda x, w, b: program.f(Same.apply(x), w, b), *program.arguments("float16"))
+    assert report, str(report)
+    assert any("cotangent not contiguous" in n for n in report.notes)
 
 
 def test_a_backward_that_asks_for_a_contiguous_cotangent_is_caught() -> None:

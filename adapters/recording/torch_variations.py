@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gradconform.adapters.recording.torch_memory import numbers
 from gradconform.reference.programs.record import Numbers
+from gradconform.reference.programs.run import BATCHED
 
 #: Runs the function: its outputs and the arguments that gradients are asked for.
 Forward = Callable[[], tuple[Sequence[Tensor], Sequence[Tensor]]]
@@ -29,7 +30,7 @@ def variations(
         yield "second backward", lambda: _second(forward, cotangents)
         yield "cotangent not contiguous", lambda: _passed(forward, [_scattered(c) for c in cotangents])
     if batched:
-        yield "batched backward", lambda: _batched(forward, cotangents)
+        yield BATCHED, lambda: _batched(forward, cotangents)
 
 
 def _second(forward: Forward, cotangents: Sequence[Tensor]) -> list[Numbers]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from gradconform.reference.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
 #: How a derivative is formed: gradients for the outputs' adjoints, or the outputs' tangents for the arguments'.
 Mode = Literal["reverse", "forward"]
+
+
+#: The name of the way through a backward pass that takes a batch of cotangents.
+BATCHED = "batched backward"
 
 
 class NotRecorded(Exception):
@@ -37,6 +41,12 @@ def numbered(outputs: Sequence[Ids], formats: Sequence[Format]) -> tuple[Tensor,
     """A function's outputs, by number where there are several, as tensors whose tangents are asked for."""
     names = ["output"] if len(outputs) == 1 else [f"output {n}" for n in range(len(outputs))]
     return tuple(map(Tensor, names, outputs, formats))
+
+
+def called(f: Any) -> str:
+    """A function's name; a custom rule's, of its `apply`."""
+    of = getattr(f, "__self__", None)
+    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
 
 
 @dataclass(frozen=True, eq=False)
