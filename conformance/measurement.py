@@ -33,6 +33,8 @@ REASONS = (
 #: How the case of a program begins that `verify` judged, and its quantities: a gradient by an argument, or in forward
 #: mode the tangent of an output.
 PROGRAM, BY, TANGENT = "program/", "d/d", "tangent of "
+#: What is called so by which the framework has no derivative, in each mode.
+EVERY = {"reverse": "every argument", "forward": "every output"}
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,16 @@ def kept_by(reason: str | None) -> str | None:
     parts = reason.split("; ") if reason else []
     found = [part.partition(": ")[2] for part in parts if part.startswith(("lost: ", "unstable: "))]
     return found[0] if found else None
+
+
+def stands_for(quantity: str) -> str | None:
+    """How the quantities begin that a row says of, all at once, why they were not judged; None for a row of one.
+
+    >>> stands_for("*"), stands_for("tangent of every output"), stands_for("tangent of output")
+    ('', 'tangent of ', None)
+    """
+    every = {BY + EVERY["reverse"]: BY, TANGENT + EVERY["forward"]: TANGENT, "*": ""}
+    return every.get(quantity.partition(", ")[0])
 
 
 def is_program(case: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from gradconform.conformance import program_rows
 from gradconform.conformance.check_program import Gradient, gradients
 from gradconform.conformance.completeness import missing, otherwise
-from gradconform.conformance.measurement import told
+from gradconform.conformance.measurement import EVERY, told
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.recording import recorded, usable
 from gradconform.conformance.run_file import RunWriter
@@ -204,6 +204,10 @@ def verify(
         raise unknown("stop_gradient", stop_gradient, STOPS)
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
+    along: Mapping[Mode, Any] = {"reverse": cotangent, "forward": tangent}
+    for of_mode, what in (("reverse", "cotangent"), ("forward", "tangent")):
+        if of_mode not in MODES[mode] and along[of_mode] is not None:
+            raise BadInput(f"{what}: it is of {of_mode} mode, and mode is {mode!r}; leave it out, or ask for 'both'")
     if not callable(f):
         raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")
     if isinstance(f, type):
@@ -220,7 +224,6 @@ def verify(
             raise BadInput("forms: expected none for JAX; a primitive without a rule is to be replaced in the function")
         options["definitions"] = forms
     constants = profile_of(profile, recorder.FRAMEWORK)
-    along = {"reverse": cotangent, "forward": tangent}
     functions = [function] if order == 1 else [function, recorder.gradient_of(function, seed)]
     found = []
     for of, each in ((of, m) for m in MODES[mode] for of in functions):
@@ -261,8 +264,7 @@ def _without(f: Any, mode: Mode, reason: str, accept: tuple[str, ...], profile: 
         "unsupported", math.nan, None, None, None, None, None, None, None, None, None, None, 0, reason,
         formula="unknown", execution="undecided",
     )  # fmt: skip
-    what = {"reverse": "every argument", "forward": "every output"}[mode]
-    gradient = Gradient(what, "eager", judgement, 0.0, mode=mode, dtype=dtype)
+    gradient = Gradient(EVERY[mode], "eager", judgement, 0.0, mode=mode, dtype=dtype)
     return Report(called(f), (gradient,), (), (), (), accept, (), profile)
 
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gradconform.conformance.measurement import CERTIFIED, UNCERTIFIED
+from gradconform.conformance.measurement import CERTIFIED, UNCERTIFIED, stands_for
 from gradconform.reports.tables import checked
 
 #: Less (more) accurate: over at least CASES measurements the median error grew (shrank) by FACTOR, one bit, or more,
@@ -68,7 +68,8 @@ WORSE = (*REGRESSIONS, "less accurate")
 class Change:
     """A measurement with another verdict in NEW, or a known deviation with a larger share.
 
-    `old` is None where only "*" says what became of a case, `new` where an answer that NEW has too lacks the step.
+    `old` is None where only a row for all quantities at once says what became of a case, `new` where an answer that NEW
+    has too lacks the step.
     """
 
     kind: Kind
@@ -228,10 +229,18 @@ def _by_answer(run: pd.DataFrame) -> dict[tuple[str, ...], tuple[set[str], set[s
 
 
 def _crashes(before: pd.DataFrame, added: pd.DataFrame) -> Iterator[Change]:
-    """Cases that a route answered in OLD and of which NEW says only, for all quantities at once, why it has none."""
-    answered = set(before.loc[before["quantity"] != "*", _ANSWER].itertuples(index=False, name=None))
-    for row in _records(added[added["quantity"] == "*"]):
-        if tuple(row[name] for name in _ANSWER) in answered:
+    """What a route answered in OLD and of which NEW says only, for all quantities at once, why it has none.
+
+    Those are all of a case, or of a user's function all in one mode.
+    """
+    answered: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for *of, quantity in before[[*_ANSWER, "quantity"]].itertuples(index=False, name=None):
+        if stands_for(quantity) is None:
+            answered[tuple(of)].add(quantity)
+    for row in _records(added):
+        begins = stands_for(row["quantity"])
+        old = answered.get(tuple(row[name] for name in _ANSWER), ())
+        if begins is not None and any(q.startswith(begins) for q in old):
             yield _change(row, "no longer judged", None, row["verdict"], row["reason"])
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as xml
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from flint import arb
 from torch import Tensor
 
 import gradconform as gc
 from gradconform.adapters.record_torch import record
+from gradconform.conformance.command_line import main
+from gradconform.conformance.run_file import load
 from gradconform.reference.cases import BadInput
 from gradconform.reference.exact import precision
 from gradconform.reference.midpoints import Double
@@ -25,6 +28,9 @@ from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push as pushed
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.tangents import push
+from gradconform.reports.continuous import junit
+from gradconform.reports.diff import compare
+from gradconform.reports.tables import checked
 
 
 def at(*numbers: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -240,12 +246,110 @@ def test_another_mode_and_tangents_of_another_shape_are_bad_input() -> None:
         gc.verify(lambda x: x, jnp.ones(2), mode="forward", tangent=[np.ones(3)])
 
 
-def test_the_command_verifies_both_modes_and_an_unsupported_one_is_no_success(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
+@pytest.mark.parametrize(("mode", "given"), [("reverse", "tangent"), ("forward", "cotangent")])
+def test_what_is_given_along_for_the_other_mode_is_bad_input(mode: str, given: str) -> None:
+    along: dict[str, Any] = {given: [1.0]}
+    with pytest.raises(BadInput, match=f"{given}: it is of .* mode, and mode is '{mode}'"):
+        gc.verify(lambda x: x, at(1.0), mode=mode, **along)
+
+
+def test_a_tangent_that_is_no_finite_number_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="tangent: it holds NaN or an infinity"):
+        gc.verify(torch.sin, at(1.0), mode="forward", tangent=[at(math.nan)])
+
+
+def test_a_function_that_is_another_one_when_it_is_run_again_does_not_conform_in_forward_mode() -> None:
+    calls: list[int] = []
+
+    def f(x: Tensor) -> Tensor:
+        calls.append(1)
+        return x * len(calls)
+
+    report = gc.verify(f, at(1.5), mode="forward")
+    assert report.verdict == "undecided"
+    assert report.missing
+
+
+def test_a_function_that_changes_its_argument_says_so_in_forward_mode() -> None:
+    def f(x: Tensor, data: Tensor) -> Tensor:
+        data.zero_()
+        return x * 2
+
+    report = gc.verify(f, at(1.5), torch.ones(1), wrt=["x"], mode="forward")
+    assert "it changes its argument data" in report.missing
+    assert not report
+
+
+# Rows of a run file ---------------------------------------------------------------------------------------------------
+
+
+def saved(report: gc.Report, path: Path) -> Any:
+    report.save(path)
+    return load([path])[1]
+
+
+def test_a_tangent_is_a_row_of_its_own_beside_the_gradient(tmp_path: Path) -> None:
+    run = saved(gc.verify(torch.sin, at(0.5), mode="both"), tmp_path / "a.jsonl")
+    assert list(run["quantity"]) == ["d/dargument 0", "tangent of output"]
+    assert list(run["verdict"]) == ["conforms", "conforms"]
+    names = [str(t.get("name")) for t in xml.fromstring(junit(checked(run))).iter("testcase")]
+    assert [n.partition(" ")[2] for n in names] == ["∂/∂argument 0", "tangent of output"]
+
+
+def test_diff_says_of_tangents_that_were_judged_and_are_unsupported_now(tmp_path: Path) -> None:
+    def distances(x: Tensor) -> Tensor:
+        return (x.unsqueeze(0) - x.unsqueeze(1)).square()
+
+    def fused(x: Tensor) -> Tensor:
+        return torch.cdist(x.unsqueeze(1), x.unsqueeze(1) + 1)
+
+    distances.__name__ = fused.__name__ = "distances"
+    reverse, old, new = (
+        saved(gc.verify(f, at(0.5, 1.25), mode=mode), tmp_path / f"{n}.jsonl")
+        for n, (f, mode) in enumerate([(distances, "reverse"), (distances, "both"), (fused, "both")])
+    )
+    gone = {(c.kind, c.quantity) for c in compare(old, new).changes}
+    assert ("no longer judged", "tangent of every output") in gone
+    assert not any(c.kind == "no longer judged" for c in compare(reverse, new).changes)
+
+
+# Complex numbers ------------------------------------------------------------------------------------------------------
+
+
+def test_a_tangent_of_complex_numbers_is_by_z_in_either_framework() -> None:
+    z = np.array([0.5 + 1j, -0.25 + 2j], dtype=np.complex64)
+    along = [np.array([1 - 2j, 0.5 + 0.25j], dtype=np.complex64)]
+    expected = 2j * (z.conj() * along[0] + z * along[0].conj())
+    for report in (
+        gc.verify(lambda z: z * z.conj() * 2j, torch.tensor(z), mode="forward", tangent=along),
+        gc.verify(lambda z: z * jnp.conj(z) * 2j, jnp.asarray(z), mode="forward", tangent=along),
+    ):
+        assert report.verdict == "conforms"
+        (got,) = report.runs[0].returned["eager"]
+        assert np.allclose(got, np.stack([expected.real, expected.imag], -1))
+
+
+def test_a_jvp_that_conjugates_a_complex_tangent_is_wrong() -> None:
+    @jax.custom_jvp
+    def square(z: jax.Array) -> jax.Array:
+        return z * z
+
+    square.defjvp(lambda primals, tangents: (square(primals[0]), 2 * primals[0] * jnp.conj(tangents[0])))
+    report = gc.verify(square, jnp.array([0.5 + 1j, -0.25 + 2j]), mode="forward")
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_verifies_both_modes_and_an_unsupported_one_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "without_forward.py").write_text(
         "import torch\n\n\ndef f(x):\n    return torch.cdist(x, x + 1)\n\n\ndef cases():\n    return [torch.eye(2)]\n",
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "gradconform", "verify", "mine:f", "--mode", "both"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 3, done.stdout + done.stderr
-    assert "2 gradients of 1 runs: conforms 1, unsupported 1" in done.stdout
+    monkeypatch.syspath_prepend(str(tmp_path))
+    done = CliRunner().invoke(main, ["verify", "without_forward:f", "--mode", "both"])
+    assert done.exit_code == 3, done.output
+    assert "2 gradients of 1 run: conforms 1, unsupported 1" in done.stdout
