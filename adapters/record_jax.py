@@ -17,20 +17,33 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.adapters.recording.complexes import Complexes
 from gradconform.adapters.recording.jax_arguments import Program, program_of, types_for
 from gradconform.adapters.recording.jax_literals import texts
 from gradconform.adapters.recording.jax_movement import bind
 from gradconform.adapters.recording.jax_program import closed
-from gradconform.adapters.recording.jax_values import Call, Recorder, Value, format_of, is_key
+from gradconform.adapters.recording.jax_values import (
+    Call,
+    Recorder,
+    Value,
+    array_of,
+    format_of,
+    is_complex,
+    is_key,
+    numbers,
+    shape_of,
+)
 from gradconform.adapters.recording.random_state import DRAWS, RandomState
 from gradconform.reference.cases import BadInput, unknown
-from gradconform.reference.formats import FORMATS, Format
+from gradconform.reference.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, Tensor
 
 StopGradient = Literal["through", "intended"]
 FRAMEWORK = "jax"
 ROUTES = ("eager", "jit")
+#: What the gradient by complex numbers is.
+CONVENTION = "complex z = x + iy: JAX's gradient of a real L is ∂L/∂x − i·∂L/∂y"
 
 
 def record(
@@ -133,36 +146,56 @@ def _recorded(
 ) -> Run:
     """Both records, without what JAX returned."""
     forward = Recorder(texts=texts(program.f, program.arrays), intended=stop_gradient == "intended")
-    arguments = [_operand(forward, a, i in program.wrt) for i, a in enumerate(program.arrays)]
-    outputs = [_ids(o) for o in closed(forward, forward_jaxpr, arguments)]
+    arguments, given_ids = _operands(forward, program)
+    outputs = [_conjugated(forward, _ids(o), o.held) for o in closed(forward, forward_jaxpr, arguments)]
 
     backward = Recorder(texts=texts(program.vjp, [tuple(given), *program.arrays]))
     incoming = [backward.argument(c) for c in given]
-    again = [_operand(backward, a, i in program.wrt) for i, a in enumerate(program.arrays)]
+    again, given_again = _operands(backward, program)
     results = [_ids(r) for r in closed(backward, backward_jaxpr, [*incoming, *again])]
     return Run(
         name=program.name,
         forward=_needed(forward, outputs),
         arguments=tuple(
-            Tensor(name, _ids(arguments[i]), _format(program.arrays[i]))
+            Tensor(name, given_ids[i], _format(program.arrays[i]), is_complex(program.arrays[i]))
             for name, i in zip(program.names, program.wrt, strict=True)
         ),
         outputs=tuple(outputs),
         backward=_needed(backward, results),
-        given=tuple(_ids(again[i]) for i in program.wrt),
+        given=tuple(given_again[i] for i in program.wrt),
         cotangents=tuple(_ids(c) for c in incoming),
         results=tuple(results),
         returned={},
         rules=tuple(Rule(c.name, c.line, partial(_alone, c, seed)) for c in forward.calls),
-        notes=tuple(dict.fromkeys([*forward.notes, *backward.notes])),
+        notes=tuple(dict.fromkeys([*forward.notes, *backward.notes, *_convention(program)])),
         foreign=tuple(dict.fromkeys([*forward.foreign, *backward.foreign])),
     )
 
 
-def _operand(to: Recorder, x: Any, asked: bool) -> Value:
-    """An array argument; one that no gradient is asked for is data, but its numbers are its own."""
-    value = to.argument(x)
-    return value if asked else Value(value.held, value.ids)
+def _operands(to: Recorder, program: Program) -> tuple[list[Value], dict[int, Ids]]:
+    """The array arguments, and the ids of what they are functions of.
+
+    One that no gradient is asked for is data, but its numbers are its own. Of complex numbers z JAX's gradient is, part
+    by part, that by their conjugates: these are what is given, and z is computed from them, which rounds nothing.
+    """
+    values, given = [], {}
+    for i, x in enumerate(program.arrays):
+        value = to.argument(jnp.conj(x) if is_complex(x) else x)
+        ids = value.ids
+        if ids is not None:
+            given[i] = ids
+            ids = _conjugated(to, ids, x)
+        values.append(Value(np.asarray(x) if is_complex(x) else value.held, ids, None, i in program.wrt))
+    return values, given
+
+
+def _conjugated(to: Recorder, ids: Ids, x: Any) -> Ids:
+    """Complex numbers with the other sign of their imaginary part: an output's cotangent is by these, as JAX has it."""
+    return Complexes(to.record, _format(x)).conjugate(ids) if is_complex(x) else ids
+
+
+def _convention(program: Program) -> tuple[str, ...]:
+    return (CONVENTION,) if any(is_complex(program.arrays[i]) for i in program.wrt) else ()
 
 
 def _ids(value: Value) -> Ids:
@@ -171,7 +204,9 @@ def _ids(value: Value) -> Ids:
 
 
 def _format(x: Any) -> Format:
-    return FORMATS[str(x.dtype)]
+    found = format_of(x)
+    assert found is not None
+    return found
 
 
 def _cotangents(shapes: Sequence[Any], given: Any, random: np.random.Generator) -> tuple[Any, ...]:
@@ -179,6 +214,9 @@ def _cotangents(shapes: Sequence[Any], given: Any, random: np.random.Generator) 
     if given is None:
         return tuple(_random(s.shape, s.dtype, random) for s in shapes)
     leaves = [x for x in jax.tree.leaves(given) if getattr(x, "dtype", None) != jax.dtypes.float0]
+    if len(leaves) == len(shapes):  # both parts of complex numbers may be given along a last axis
+        leaves = [array_of(x, s) if is_complex(s) and np.isrealobj(x) and np.shape(x) == (*s.shape, 2) else x
+                  for x, s in zip(leaves, shapes, strict=True)]  # fmt: skip
     if [np.shape(x) for x in leaves] != [s.shape for s in shapes]:
         raise BadInput(
             f"cotangents of shapes {[np.shape(x) for x in leaves]}; the real outputs have {[s.shape for s in shapes]}"
@@ -187,18 +225,15 @@ def _cotangents(shapes: Sequence[Any], given: Any, random: np.random.Generator) 
 
 
 def _random(shape: tuple[int, ...], dtype: Any, random: np.random.Generator) -> Any:
-    return jnp.asarray(random.uniform(1.0, 2.0, shape) * random.choice([-1.0, 1.0], shape), dtype=dtype)
-
-
-def _numbers(x: Any) -> Numbers:
-    found: Numbers = np.asarray(x).astype(np.float64)
-    return found
+    like = jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
+    shape = (*shape, 2) if is_complex(like) else shape
+    return array_of(random.uniform(1.0, 2.0, shape) * random.choice([-1.0, 1.0], shape), like)
 
 
 def _gradients(program: Program, route: str, cotangents: Sequence[Any], arrays: Sequence[Any]) -> list[Numbers]:
     """What JAX returns by a route."""
     run = jax.jit(program.vjp) if route == "jit" else program.vjp
-    return [_numbers(x) for x in run(tuple(cotangents), *arrays)]
+    return [numbers(x) for x in run(tuple(cotangents), *arrays)]
 
 
 def _replays(program: Program, cotangents: Sequence[Any], random: np.random.Generator) -> Iterator[Replay]:
@@ -207,14 +242,15 @@ def _replays(program: Program, cotangents: Sequence[Any], random: np.random.Gene
     for i in program.wrt:
         x = program.arrays[i]
         step = max(2.0**-10, 4 * 2.0 ** -_format(x).precision)
-        by = 1 + step * random.uniform(0.5, 1.0, x.shape) * random.choice([-1.0, 1.0], x.shape)
-        elsewhere[i] = jnp.asarray(_numbers(x) * by, dtype=x.dtype)
+        shape = shape_of(x)
+        by = 1 + step * random.uniform(0.5, 1.0, shape) * random.choice([-1.0, 1.0], shape)
+        elsewhere[i] = array_of(numbers(x) * by, x)
     others = [_random(c.shape, c.dtype, random) for c in cotangents]
     for arrays, given in ((elsewhere, others), (program.arrays, [c * 8 for c in cotangents])):
         yield Replay(
-            [_numbers(arrays[i]) for i in program.wrt],
-            [_numbers(c) for c in given],
-            [_numbers(x) for x in program.real(program.f(*arrays))],
+            [numbers(jnp.conj(arrays[i])) for i in program.wrt],
+            [numbers(c) for c in given],
+            [numbers(jnp.conj(x)) for x in program.real(program.f(*arrays))],
             _gradients(program, "eager", given, arrays),
         )
 
@@ -251,10 +287,10 @@ def _needed(of: Recorder, results: Sequence[Ids]) -> Record:
         if not live[step.out].any():
             continue
         kept.append(step)
-        if step.decided is not None:
-            _keep(record, step.decided, live)
         forms = [step.definition, *step.forms] if step.definition is not None else []
         for part in [step, *(s for form in forms for s in form.steps)]:
+            if part.decided is not None:
+                _keep(record, part.decided, live)
             for ids in part.operands:
                 live[ids] = True
         for form in forms:

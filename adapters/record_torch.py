@@ -17,7 +17,7 @@ from gradconform.adapters.recording.random_state import DRAWS, RandomState
 from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
-from gradconform.adapters.recording.torch_memory import format_of, numbers, real
+from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded, shape_of, tensor_of
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.reference.cases import BadInput, said
@@ -26,6 +26,9 @@ from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run
 from gradconform.reference.programs.run import Tensor as Argument
 
 Function = Callable[..., Any]
+
+#: What the gradient by complex numbers is.
+CONVENTION = "complex z = x + iy: PyTorch's gradient of a real L is ∂L/∂x + i·∂L/∂y"
 
 #: Whether the derivative goes through what the program detaches.
 StopGradient = Literal["through", "intended"]
@@ -47,7 +50,7 @@ class _Asked:
         """Fresh arguments that a gradient is asked for, as they are or with other numbers."""
         found = [self.leaves[i].detach().clone() for i in self.wanted]
         for x, value in zip(found, given or (), strict=False):
-            x.copy_(torch.from_numpy(np.array(value, dtype=np.float64)))
+            x.copy_(tensor_of(value, x))
         return [x.requires_grad_() for x in found]
 
     def call(self, tensors: Sequence[Tensor], changed: list[str] | None = None) -> list[Tensor]:
@@ -64,7 +67,7 @@ class _Asked:
             changed += [name for name, x, now in pairs if not _same(x, now)]
             if pytree.tree_structure(given) != self.spec:
                 changed.append("list or mapping")
-        return [y for y in pytree.tree_leaves(found) if real(y) or (isinstance(y, Tensor) and y.is_complex())]
+        return [y for y in pytree.tree_leaves(found) if rounded(y)]
 
 
 def _copied(x: Any) -> Any:
@@ -112,7 +115,8 @@ def record(
     given = tuple(_argument(recorder, x) for x in tensors)
     with Watch(recorder, rules, record):
         outputs = _forward(recorder, asked, tensors)
-        steps, out_ids = len(recorder.record.steps), tuple(recorder.memory.ids(y) for y in outputs)
+        out_ids = tuple(recorder.memory.ids(y) for y in outputs)  # steps of their own, where they are conjugated
+        steps = len(recorder.record.steps)
         adjoints = _cotangents(outputs, cotangents, seed)
         seeds = tuple(_argument(recorder, c) for c in adjoints)
         recorder.backward = True
@@ -129,7 +133,9 @@ def record(
     return Run(
         name=_called(f),
         forward=recorder.record.until(steps),
-        arguments=tuple(Argument(n, i, format_of(x)) for n, i, x in zip(asked.names, given, tensors, strict=True)),
+        arguments=tuple(
+            Argument(n, i, format_of(x), x.is_complex()) for n, i, x in zip(asked.names, given, tensors, strict=True)
+        ),
         outputs=out_ids,
         backward=recorder.record,
         given=given,
@@ -138,7 +144,7 @@ def record(
         returned=returned,
         rules=tuple(rules),
         replays=list(_replays(asked, state, after, adjoints, seed, recorder.foreign)) if replays else (),
-        notes=tuple(recorder.notes),
+        notes=(*recorder.notes, *([CONVENTION] if any(x.is_complex() for x in tensors) else [])),
         foreign=tuple(recorder.foreign),
     )
 
@@ -172,7 +178,7 @@ def _asked(f: Function, args: Sequence[Any], wrt: Sequence[int | str] | None, na
         raise BadInput(f"args: got {type(args).__name__}; expected the list of f's arguments: args=[x]")
     paths, spec = pytree.tree_flatten_with_path(tuple(args))
     leaves = tuple(leaf for _, leaf in paths)
-    numbered = [i for i, x in enumerate(leaves) if real(x)]
+    numbered = [i for i, x in enumerate(leaves) if rounded(x)]
     called = list(names) if names is not None else [_path(f, paths[i][0]) for i in numbered]
     if len(called) != len(numbered):
         raise BadInput(f"names: got {len(called)}; expected {len(numbered)}, one for each floating-point tensor")
@@ -210,18 +216,18 @@ def _path(f: Function, path: Sequence[Any]) -> str:
 def _argument(recorder: Recorder, x: Tensor) -> Ids:
     """New ids for a tensor that the run is given."""
     format_of(x)
-    ids = recorder.record.new(tuple(x.shape), numbers(x))
+    ids = recorder.record.new(shape_of(x), numbers(x))
     recorder.memory.put(x.detach(), ids)
     recorder.dependence.begin(ids)
     return ids
 
 
 def _ids(recorder: Recorder, gradient: Tensor | None, of: Tensor) -> Ids:
-    return np.full(tuple(of.shape), ZERO, np.int64) if gradient is None else recorder.memory.ids(gradient)
+    return np.full(shape_of(of), ZERO, np.int64) if gradient is None else recorder.memory.ids(gradient)
 
 
 def _number(gradient: Tensor | None, of: Tensor) -> Numbers:
-    return np.zeros(tuple(of.shape)) if gradient is None else numbers(gradient)
+    return np.zeros(shape_of(of)) if gradient is None else numbers(gradient)
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
@@ -298,7 +304,7 @@ def _replays(
     changed: list[str] = []
     drawn = np.random.default_rng([seed, 1])
     displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
-    other = [torch.from_numpy(_significands(tuple(c.shape), drawn)).to(c) for c in adjoints]
+    other = [tensor_of(_significands(shape_of(c), drawn), c) for c in adjoints]
     scaled = [c * 4 for c in adjoints]
     for tensors, cotangents in ((displaced, other), (asked.tensors(), scaled)):
         state.restore()
@@ -318,7 +324,7 @@ def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
     values, inverse = np.unique(np.abs(numbers(x)), return_inverse=True)
     step = max(2.0**-10, 2.0 ** (3 - format_of(x).precision))
     factors = 1 + step * drawn.choice([-1.0, 1.0], values.shape) * drawn.uniform(0.5, 1.0, values.shape)
-    return np.asarray(numbers(x) * factors[inverse.reshape(tuple(x.shape))])
+    return np.asarray(numbers(x) * factors[inverse.reshape(shape_of(x))])
 
 
 # Cotangents -----------------------------------------------------------------------------------------------------------
@@ -327,18 +333,25 @@ def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
 def _cotangents(outputs: Sequence[Tensor], cotangents: Any, seed: int) -> list[Tensor]:
     drawn = np.random.default_rng(seed)
     if cotangents is None:
-        return [torch.from_numpy(_significands(tuple(y.shape), drawn)).to(y.detach()) for y in outputs]
+        return [tensor_of(_significands(shape_of(y), drawn), y) for y in outputs]
     given = pytree.tree_leaves(cotangents)
     if len(given) != len(outputs):
         raise BadInput(f"cotangents: got {len(given)}; expected {len(outputs)}, one for each output")
     try:
-        found = [torch.as_tensor(c).to(y.detach()).clone() for c, y in zip(given, outputs, strict=True)]
+        found = [_cotangent(torch.as_tensor(c), y) for c, y in zip(given, outputs, strict=True)]
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"cotangents: {said(error)}; expected a tensor of each output's shape") from error
     for c, y in zip(found, outputs, strict=True):
         if c.shape != y.shape:
             raise BadInput(f"cotangents: got the shape {tuple(c.shape)}; expected the output's, {tuple(y.shape)}")
     return found
+
+
+def _cotangent(given: Tensor, of: Tensor) -> Tensor:
+    """A cotangent that was given; of a complex output it may be both parts along a last axis."""
+    if of.is_complex() and not given.is_complex() and tuple(given.shape) == shape_of(of):
+        return tensor_of(given.double().numpy(), of)
+    return given.to(of.detach()).clone()
 
 
 def _significands(shape: tuple[int, ...], drawn: np.random.Generator) -> Numbers:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording.jax_literals import x64
+from gradconform.adapters.recording.jax_values import in_dtype
 
 FRAMEWORK = "jax"
 #: Numbers of a shape for a dtype.
@@ -31,7 +32,7 @@ def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[.
         return f, tuple(args)
 
     def cast(x: Any) -> Any:
-        return x.astype(dtype) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
+        return in_dtype(x, dtype) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact) else x
 
     if dtype != "float64":
         return f, tuple(jax.tree.map(cast, tuple(args)))
@@ -73,7 +74,7 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
         drawn = np.random.default_rng([seed, 2])
 
         def weight(y: Any) -> Any:
-            if not jnp.issubdtype(y.dtype, jnp.floating):
+            if not jnp.issubdtype(y.dtype, jnp.inexact):
                 return np.zeros(y.shape, jax.dtypes.float0)
             return jnp.asarray(drawn.uniform(0.5, 2.0, y.shape), y.dtype)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from gradconform.adapters.record_torch import module_function, record
+from gradconform.reference.cases import BadInput
 
 FRAMEWORK = "torch"
 #: Numbers of a shape for a dtype.
@@ -31,14 +32,22 @@ def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[.
     What is cast are copies: the module and the tensors stay as they are.
     """
     to = None if dtype is None else getattr(torch, dtype)
-    if isinstance(f, nn.Module):
-        function, parameters = module_function(f if to is None else copy.deepcopy(f).to(to))
-        args = (parameters, *args)
-        f = function
 
     def cast(x: Any) -> Any:
-        return x.to(to) if isinstance(x, Tensor) and x.is_floating_point() else x
+        if to is None or not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()):
+            return x
+        if x.is_complex() and to not in (torch.float64, torch.float32):
+            raise BadInput(
+                f"complex numbers in {dtype}: expected float64 or float32, of which complex128 and complex64 are"
+            )
+        return x.to(to.to_complex() if x.is_complex() else to)
 
+    if isinstance(f, nn.Module):
+        # `Module.to` would keep the real parts of complex parameters only.
+        cast_module = f if to is None else copy.deepcopy(f)._apply(cast)  # type: ignore[no-untyped-call]
+        function, parameters = module_function(cast_module)
+        args = (parameters, *args)
+        f = function
     return f, tuple(args) if to is None else tuple(pytree.tree_map(cast, tuple(args)))
 
 

@@ -77,6 +77,9 @@ def _jax() -> list[Finding]:
                 "0·∞ of the branch that is not taken", (4.0,),
                 lambda x: jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)),
         Finding("jax", "sqrt(x)·x", lambda x: jnp.sqrt(x) * x, (0.0,), "float32", "0·∞", (4.0,)),
+        Finding("jax", "Re sign(x + 2i)", lambda x: jnp.sign(x + 2j).real, (1.0,), "float32",
+                "the derivative of sign is taken to be 0, of complex numbers too", (),
+                lambda x: ((x + 2j) / jnp.abs(x + 2j)).real),
         Finding("jax", "log(exp(x))", lambda x: jnp.log(jnp.exp(x)), (89.0,), "float32", "e^x overflows", (1.0,)),
     ]  # fmt: skip
 

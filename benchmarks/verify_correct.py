@@ -4,10 +4,10 @@
     python benchmarks/verify_correct.py --soak 5000 [--seed 0] …
 
 The programs are those of tests/support: norms, attention, convolutions, pooling, recurrent cells, losses, cumulative
-and sorted things, gather and scatter, einsum, linear algebra, Newton's steps and while, differential equations, custom
-rules, checkpoint, second derivatives, vmap; JAX's eager and by `jit`, PyTorch's eager (`--compile`: by torch.compile
-too). The table has one row for a program, dtype and route: the three answers, the certified bits, and, where a program
-was not captured or left its record, why.
+and sorted things, gather and scatter, einsum, linear algebra, complex numbers, Fourier transforms, Newton's steps and
+while, differential equations, custom rules, checkpoint, second derivatives, vmap; JAX's eager and by `jit`, PyTorch's
+eager (`--compile`: by torch.compile too). The table has one row for a program, dtype and route: the three answers, the
+certified bits, and, where a program was not captured or left its record, why.
 
 A soak asks for at least so many components of gradients, by programs, dtypes, shapes and numbers that are drawn: normal
 ones, integers with ties, zeros, numbers of every binade, subnormal ones, the largest, infinities. `--seed` goes on
@@ -75,16 +75,18 @@ class Row:
 def programs(frameworks: Sequence[str] = FRAMEWORKS, compiled: bool = False) -> Iterator[Correct]:
     if "torch" in frameworks:
         import programs_torch
+        from programs_complex import COMPLEX_TORCH
         from programs_further import FURTHER_TORCH
 
         routes = ("eager", "compile") if compiled else ("eager",)
-        for p in (*programs_torch.CORRECT, *FURTHER_TORCH):
+        for p in (*programs_torch.CORRECT, *FURTHER_TORCH, *COMPLEX_TORCH):
             yield Correct(p.name, "torch", p, tuple(p.only), routes)
     if "jax" in frameworks:
         import programs_jax
+        from programs_complex import COMPLEX_JAX
         from programs_further import FURTHER_JAX
 
-        for q in (*programs_jax.RIGHT, *FURTHER_JAX):
+        for q in (*programs_jax.RIGHT, *FURTHER_JAX, *COMPLEX_JAX):
             yield Correct(q.name, "jax", q, tuple(q.dtypes), ("eager", "jit"))
 
 
@@ -189,13 +191,10 @@ def _rounded(draw: Draw, random: np.random.Generator, shape: tuple[int, ...], dt
 
 def _torch_arguments(of: Correct, dtype: str, draw: Draw, random: np.random.Generator) -> tuple[Any, ...]:
     """Of other shapes too, where the program runs with these: every length becomes another one, the same everywhere."""
-    import torch
-
     lengths = {n: int(random.integers(1, 6)) for n in sorted({n for s in of.program.shapes for n in s})}
 
     def tensors(shapes: Sequence[tuple[int, ...]]) -> tuple[Any, ...]:
-        found = (np.asarray(of.program.numbers(_rounded(draw, random, s, dtype))) for s in shapes)
-        return tuple(torch.from_numpy(x).to(getattr(torch, dtype)) for x in found)
+        return tuple(of.program.tensors(dtype, lambda s: _rounded(draw, random, s, dtype), tuple(shapes)))
 
     other = tensors([tuple(lengths[n] for n in s) for s in of.program.shapes])
     try:
@@ -210,6 +209,9 @@ def _jax_arguments(of: Correct, dtype: str, draw: Draw, random: np.random.Genera
     import jax
 
     def other(x: Any) -> Any:
+        if x.dtype.kind == "c":
+            parts = _rounded(draw, random, (*x.shape, 2), dtype)
+            return parts.view(np.complex128)[..., 0].astype(x.dtype)
         return _rounded(draw, random, x.shape, dtype).astype(x.dtype) if x.dtype.kind != "i" else x
 
     with np.errstate(over="ignore", under="ignore"):

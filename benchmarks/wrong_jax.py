@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import jax
 import jax.numpy as jnp
 from jax import lax, test_util
+from wrong_complex import COMPLEX_RULES
 from wrong_rules import DTYPES, RULES, Rule, Shape, expression, names_of
 from wrong_subjects import Subject, drawn
 
@@ -20,9 +21,13 @@ from gradconform.adapters.on_jax import pinned
 FRAMEWORK = "jax"
 
 
-def arrays(shapes: tuple[Shape, ...], numbers: str, dtype: str, seed: int = 0) -> list[Any]:
+def arrays(
+    shapes: tuple[Shape, ...], numbers: str, dtype: str, seed: int = 0, complex: Sequence[bool] = ()
+) -> list[Any]:
+    of = {"float64": "complex128", "float32": "complex64"}
     with pinned("cpu"):
-        return [jnp.asarray(x).astype(dtype) for x in drawn(shapes, numbers, seed)]
+        found = (jnp.asarray(x) for x in drawn(shapes, numbers, seed, complex))
+        return [x.astype(of[dtype] if jnp.iscomplexobj(x) else dtype) for x in found]
 
 
 def custom_vjp(name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,14 +66,24 @@ NAMES = names_of(jnp, {
 
 
 def ruled(rule: Rule, backward: str) -> Callable[..., Any]:
-    """A rule as a custom_vjp, with this backward."""
+    """A rule as a custom_vjp, with this backward.
+
+    Those of complex numbers are written by PyTorch's convention; JAX's adjoints are the conjugates of PyTorch's.
+    """
     back = expression(backward, ("g", *rule.operands), NAMES, rule.name)
+    if rule.complex:
+        by_torch = back
+
+        def back(g: Any, *operands: Any) -> Any:
+            return jax.tree.map(jnp.conj, by_torch(jnp.conj(g), *operands))
+
     return custom_vjp(rule.name, expression(rule.forward, rule.operands, NAMES, rule.name), back)
 
 
 def of_rule(rule: Rule) -> Subject:
     return Subject(rule.name, FRAMEWORK, rule.fault, ruled(rule, rule.wrong), ruled(rule, rule.right),
-                   lambda dtype, seed: arrays(rule.shapes, rule.numbers, dtype, seed), rule.dtypes,
+                   lambda dtype, seed: arrays(rule.shapes, rule.numbers, dtype, seed,
+                                              [n in rule.complex for n in rule.operands]), rule.dtypes,
                    rule.name, f"{rule.right} → {rule.wrong}")  # fmt: skip
 
 
@@ -132,7 +147,7 @@ OWN: tuple[Subject, ...] = (
     _own("NarrowSingle", "single precision inside", narrow(jnp.float32), narrow(None), (4,), dtypes=("float64",)),
 )  # fmt: skip
 
-SUBJECTS: tuple[Subject, ...] = (*map(of_rule, RULES), *OWN)
+SUBJECTS: tuple[Subject, ...] = (*map(of_rule, (*RULES, *COMPLEX_RULES)), *OWN)
 
 
 # Another checker ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ DTYPES = {"float64": 53, "float32": 24, "bfloat16": 8, "float16": 11}
 class Rule:
     """A function with its right backward and a wrong one; `numbers` is what its operands are drawn from.
 
-    A fault of a relative 2^-bits is none in a dtype that does not hold 1 + 2^-bits.
+    A fault of a relative 2^-bits is none in a dtype that does not hold 1 + 2^-bits. `complex` are the operands, and g,
+    whose numbers are complex with parts of the dtype; such a rule is written by PyTorch's convention.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Rule:
     wrong: str
     numbers: str = "normal"
     bits: int = 0
+    complex: str = ""
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -37,7 +39,8 @@ class Rule:
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        return tuple(d for d, precision in DTYPES.items() if precision > self.bits)
+        least = 24 if self.complex else 0
+        return tuple(d for d, precision in DTYPES.items() if precision > self.bits and precision >= least)
 
 
 def expression(text: str, operands: tuple[str, ...], names: Mapping[str, Any], name: str) -> Callable[..., Any]:
@@ -52,8 +55,10 @@ def expression(text: str, operands: tuple[str, ...], names: Mapping[str, Any], n
 def names_of(xp: ModuleType, own: Mapping[str, Any]) -> dict[str, Any]:
     """What rules may use: functions of the framework, what is put together from them, and its `own`."""
     same = "exp log tanh sin cos tan sqrt where maximum clip flip cumsum roll outer stack sign abs zeros_like".split()
+    same += "conj real imag angle".split()
     same += "ones_like concatenate expm1 log1p arctan arcsin arctan2 sinh cosh cumprod broadcast_to tril".split()
     of: dict[str, Any] = {n: getattr(xp, n) for n in same} | dict(own)
+    of |= {n: getattr(xp.fft, n) for n in ("fft", "ifft", "rfft", "irfft")}
 
     def sigmoid(x: Any) -> Any:
         return 1 / (1 + xp.exp(-x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,13 @@ class Subject:
     text: str = ""
 
 
-def drawn(shapes: Sequence[tuple[int, ...]], numbers: str, seed: int) -> list[NDArray[np.float64]]:
+def drawn(shapes: Sequence[tuple[int, ...]], numbers: str, seed: int, complex: Sequence[bool] = ()) -> list[Any]:
+    """Arrays of float64, or of complex128 where that is asked for."""
     random = np.random.default_rng(seed)
-    return [np.asarray(NUMBERS[numbers](random.normal(size=s)), dtype=np.float64).reshape(s) for s in shapes]
+
+    def of(shape: tuple[int, ...]) -> NDArray[np.float64]:
+        return np.asarray(NUMBERS[numbers](random.normal(size=shape)), dtype=np.float64).reshape(shape)
+
+    found: list[Any] = [of(s) for s in shapes]
+    return [x + 1j * of(x.shape) if both else x
+            for x, both in itertools.zip_longest(found, complex[: len(found)], fillvalue=False)]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from wrong_complex import COMPLEX_RULES
 from wrong_rules import DTYPES, RULES, Rule, Shape, expression, names_of
 from wrong_subjects import Subject, drawn
 
 FRAMEWORK = "torch"
 
 
-def tensors(shapes: tuple[Shape, ...], numbers: str, dtype: str, seed: int = 0) -> list[Tensor]:
-    return [torch.from_numpy(np.asarray(x)).to(getattr(torch, dtype)) for x in drawn(shapes, numbers, seed)]
+def tensors(
+    shapes: tuple[Shape, ...], numbers: str, dtype: str, seed: int = 0, complex: Sequence[bool] = ()
+) -> list[Tensor]:
+    to = getattr(torch, dtype)
+    found = (torch.from_numpy(np.asarray(x)) for x in drawn(shapes, numbers, seed, complex))
+    return [x.to(to.to_complex() if x.is_complex() else to) for x in found]
 
 
 def function(name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +70,8 @@ def ruled(rule: Rule, backward: str) -> Callable[..., Any]:
 
 def of_rule(rule: Rule) -> Subject:
     return Subject(rule.name, FRAMEWORK, rule.fault, ruled(rule, rule.wrong), ruled(rule, rule.right),
-                   lambda dtype, seed: tensors(rule.shapes, rule.numbers, dtype, seed), rule.dtypes,
+                   lambda dtype, seed: tensors(rule.shapes, rule.numbers, dtype, seed,
+                                               [n in rule.complex for n in rule.operands]), rule.dtypes,
                    rule.name, f"{rule.right} → {rule.wrong}")  # fmt: skip
 
 
@@ -218,7 +224,7 @@ def hooked(x: Tensor, factor: float) -> Tensor:
     return y * x
 
 
-SUBJECTS: tuple[Subject, ...] = (*map(of_rule, RULES), *OWN)
+SUBJECTS: tuple[Subject, ...] = (*map(of_rule, (*RULES, *COMPLEX_RULES)), *OWN)
 
 
 # Other checkers -------------------------------------------------------------------------------------------------------

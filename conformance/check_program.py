@@ -295,6 +295,9 @@ def _gradient(argument: Tensor, route: str, judgement: Judgement, formula: Formu
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
     index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
     at = ",".join(str(int(i)) for i in index)
+    if argument.complex:  # the last axis is that of the parts
+        *rest, part = (int(i) for i in index)
+        at = ",".join([*map(str, rest), ("real part", "imaginary part")[part]])
     return Gradient(argument.name, route, judgement, bits, at, ties)
 
 

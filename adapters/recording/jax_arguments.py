@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradconform.adapters.recording.jax_literals import x64
-from gradconform.adapters.recording.jax_values import format_of, is_key
+from gradconform.adapters.recording.jax_values import format_of, in_dtype, is_key
 from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.formats import FORMATS
 
@@ -49,7 +49,7 @@ def types_for(args: Sequence[Any], dtype: str | None) -> Iterator[None]:
     """64-bit types for this block where an argument has one or shall have, as `jax.config` has them else."""
     if dtype is not None and dtype not in FORMATS:
         raise unknown("dtype", dtype, FORMATS)
-    given = any(getattr(x, "dtype", None) == np.float64 for x in jax.tree.leaves(args))
+    given = any(getattr(x, "dtype", None) in (np.float64, np.complex128) for x in jax.tree.leaves(args))
     if dtype == "float64" or (given and dtype is None):
         with x64():
             yield
@@ -77,7 +77,7 @@ def program_of(
                 continue
             array: Any = leaf if hasattr(leaf, "dtype") and is_key(leaf) else jnp.asarray(leaf)
             if not is_key(array) and format_of(array) is not None:
-                array = array if dtype is None else array.astype(dtype)
+                array = array if dtype is None else in_dtype(array, dtype)
                 real.append((len(arrays), position, titles[position] + jax.tree_util.keystr(path)))
             where.append(len(fixed) - 1)
             arrays.append(array)

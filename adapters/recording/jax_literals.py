@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradconform.adapters.recording.jax_values import format_of, is_key
+from gradconform.adapters.recording.jax_values import format_of, is_complex, is_key
 from gradconform.reference.formats import FLOAT64, FORMATS
 
 Texts = Mapping[tuple[str, float], float]
@@ -32,7 +32,8 @@ def texts(of: Callable[..., Any], operands: Sequence[Any]) -> Texts:
 
     def widened(x: Any) -> Any:
         real = not is_key(x) and format_of(x) is not None
-        return jax.ShapeDtypeStruct(x.shape, np.float64 if real else x.dtype)  # type: ignore[no-untyped-call]
+        wide = (np.complex128 if is_complex(x) else np.float64) if real else x.dtype
+        return jax.ShapeDtypeStruct(x.shape, wide)  # type: ignore[no-untyped-call]
 
     try:
         with x64():
@@ -53,8 +54,8 @@ def _literals(jaxpr: Any) -> set[float]:
     found: set[float] = set()
     for equation in jaxpr.eqns:
         for v in equation.invars:
-            if hasattr(v, "val") and np.ndim(v.val) == 0 and v.aval.dtype == np.float64:
-                found.add(float(v.val))
+            if hasattr(v, "val") and np.ndim(v.val) == 0 and v.aval.dtype in (np.float64, np.complex128):
+                found |= {float(np.real(v.val)), float(np.imag(v.val))}
         for parameter in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
             inner = getattr(parameter, "jaxpr", parameter)
             if hasattr(inner, "eqns"):

@@ -8,9 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from gradconform.adapters.recording.complexes import Complexes
+from gradconform.adapters.recording.jax_complex import COMPLEX_RULES
 from gradconform.adapters.recording.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
 from gradconform.adapters.recording.jax_rules import RULES, settle_places
-from gradconform.adapters.recording.jax_values import Operation, Recorder, Value, format_of, is_key, plain
+from gradconform.adapters.recording.jax_values import (
+    Operation,
+    Recorder,
+    Value,
+    array_of,
+    format_of,
+    is_complex,
+    is_key,
+    plain,
+    shape_of,
+)
 from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Relation
 from gradconform.reference.programs.run import NotRecorded
 
@@ -48,19 +60,21 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
     if not real:
         decided = _decided(to, equation, operands, held[0])
         return [Value(plain(x), None, decided if i == 0 else None, depends) for i, x in enumerate(held)]
-    if not depends and name in _WHOLE and _whole(operands, held):
+    if not depends and name in _WHOLE and not is_complex(held[0]) and _whole(operands, held):
         return [to.constant(held[0])]
-    rule = RULES.get(name)
+    pairs = any(is_complex(x) for x in (*(o.held for o in operands), *held))
+    rule = (COMPLEX_RULES if pairs else RULES).get(name)
+    called = f"{name} of complex numbers" if pairs else name
     if rule is None or (name == "bitcast_convert_type" and not depends):
         if depends:
             raise NotRecorded(
-                f"{name} at {to.record.line or 'an unknown line'}: no rule records this operation of JAX; "
+                f"{called} at {to.record.line or 'an unknown line'}: no rule records this operation of JAX; "
                 "write it with recorded operations, or give a function of it as a definition"
             )
         return [to.constant(x) for x in held]  # data of this run, such as random numbers
     found = rule(Operation(to, equation, operands, [plain(x) for x in computed], real[0]))
     return [
-        Value(plain(x), None if f is None else np.asarray(i).reshape(np.shape(x)), None, depends)
+        Value(plain(x), None if f is None else np.asarray(i).reshape(shape_of(x)), None, depends)
         for x, f, i in zip(held, formats, found, strict=True)
     ]
 
@@ -95,24 +109,33 @@ _MOVED: Mapping[str, int] = {
 
 def _moved(to: Recorder, equation: Any, operands: Sequence[Value], depends: bool) -> list[Value]:
     """Real numbers where they went: the ids are moved, and JAX's numbers are those of the ids."""
-    name, p = equation.primitive.name, equation.params
-    ids = [o.ids for o in operands if o.ids is not None]
-    where = [o.held for o in operands[_MOVED[name] :]]
-    for o in operands[_MOVED[name] :]:
+    others = operands[_MOVED[equation.primitive.name] :]
+    for o in others:
         to.settle(o.decided)
-    if name in MOVES:
-        found = MOVES[name](p, *ids)
-    elif name == "dynamic_slice":
-        found = [dynamic_slice(p, ids[0], *where)]
-    elif name == "dynamic_update_slice":
-        found = [dynamic_update_slice(*ids, *where)]
+    ids, where = [o.ids for o in operands if o.ids is not None], [o.held for o in others]
+    if any(is_complex(v.aval) for v in equation.outvars):
+        parts = [_ids_moved(to, equation, [i[..., n] for i in ids], where) for n in (0, 1)]
+        found = [np.stack(both, -1) for both in zip(*parts, strict=True)]
     else:
-        fill = p["fill_value"]
-        found = [gathered(equation, ids[0], where[0], to.record.number(float("nan") if fill is None else float(fill)))]
-    dtypes = [v.aval.dtype for v in equation.outvars]
+        found = _ids_moved(to, equation, ids, where)
     return [
-        Value(to.record.held[i].astype(d), np.asarray(i), None, depends) for i, d in zip(found, dtypes, strict=True)
+        Value(np.asarray(array_of(to.record.held[i], v.aval)), np.asarray(i), None, depends)
+        if is_complex(v.aval)
+        else Value(to.record.held[i].astype(v.aval.dtype), np.asarray(i), None, depends)
+        for i, v in zip(found, equation.outvars, strict=True)
     ]
+
+
+def _ids_moved(to: Recorder, equation: Any, ids: Sequence[Ids], where: Sequence[Any]) -> list[Any]:
+    name, p = equation.primitive.name, equation.params
+    if name in MOVES:
+        return MOVES[name](p, *ids)
+    if name == "dynamic_slice":
+        return [dynamic_slice(p, ids[0], *where)]
+    if name == "dynamic_update_slice":
+        return [dynamic_update_slice(*ids, *where)]
+    fill = p["fill_value"]
+    return [gathered(equation, ids[0], where[0], to.record.number(float("nan") if fill is None else float(fill)))]
 
 
 def _discrete_moves(equation: Any, operands: Sequence[Value]) -> tuple[list[Any], list[Ids | None]]:
@@ -158,6 +181,10 @@ def _decided(to: Recorder, equation: Any, operands: Sequence[Value], held: Any) 
     if name in RELATIONS and operands[0].ids is not None and operands[1].ids is not None:
         if not (operands[0].depends or operands[1].depends):
             return None
+        if is_complex(operands[0].held):
+            format = format_of(operands[0].held)
+            assert format is not None
+            return Complexes(to.record, format).equal(operands[0].ids, operands[1].ids)
         return to.record.decide(RELATIONS[name], operands[0].ids, operands[1].ids)
     if name == "convert_element_type" and operands[0].ids is not None and np.asarray(held).dtype == np.bool_:
         return to.record.decide("ne", operands[0].ids, np.array(ZERO)) if operands[0].depends else None

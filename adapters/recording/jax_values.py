@@ -13,17 +13,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import source_info_util
 
+from gradconform.adapters.recording.complexes import complex_of, joined, parts_of
+from gradconform.reference.cases import BadInput
 from gradconform.reference.formats import FLOAT64, FORMATS, Format
-from gradconform.reference.programs.record import Ids, Record, Relation
+from gradconform.reference.programs.record import ZERO, Ids, Numbers, Record, Relation
 from gradconform.reference.programs.run import NotRecorded
 
 #: Irrational constants of JAX's derivative rules, which are not in the functions: of erf, its inverse, exp2 and cbrt.
 OF_RULES = (2 / math.sqrt(math.pi), -2 / math.sqrt(math.pi), math.sqrt(math.pi) / 2, math.log(2), 1 / 3)
 
 
+#: Complex dtypes, with that of their parts.
+PARTS: Mapping[str, str] = {"complex128": "float64", "complex64": "float32"}
+
+
 @dataclass(frozen=True, eq=False)
 class Value:
     """A value of the program: what JAX holds, the ids of its numbers, and the decisions it came by if it is discrete.
+
+    The ids of complex numbers have one axis more, of the real and the imaginary part.
 
     `depends` says whether it depends on the program's arguments, `drawn` whether it is random: data of this run.
     """
@@ -63,7 +71,7 @@ class Recorder:
     def constant(self, x: Any) -> Value:
         """A constant of the program: data."""
         format, x = format_of(x), plain(x)
-        return Value(x) if format is None else Value(x, self.record.constants(x.astype(np.float64)))
+        return Value(x) if format is None else Value(x, self.record.constants(numbers(x)))
 
     def literal(self, x: Any, dtype: Any) -> Value:
         """A number of the program's text, which the program holds in this dtype."""
@@ -71,6 +79,9 @@ class Recorder:
         format = format_of(held)
         if format is None:
             return Value(held)
+        if is_complex(held):
+            parts = [self.literal(part, PARTS[str(held.dtype)]).ids for part in (np.real(x), np.imag(x))]
+            return Value(held, np.stack([np.asarray(p) for p in parts]))
         rounded = float(held)
         # JAX keeps some as the Python floats that they were.
         seen = (float(x), FLOAT64) if float(x) != rounded and math.isfinite(rounded) else self.seen(rounded, format)
@@ -97,7 +108,7 @@ class Recorder:
         x, format = plain(x), format_of(x)
         if format is None:
             return Value(x)
-        return Value(x, self.record.new(x.shape, x.astype(np.float64)), depends=True)
+        return Value(x, self.record.new(shape_of(x), numbers(x)), depends=True)
 
     def settle(self, decided: Ids | None) -> None:
         """Decisions that were taken for good: elsewhere they may come out otherwise, and the record is of these."""
@@ -134,7 +145,7 @@ class Operation:
 
     @property
     def got(self) -> Any:
-        return np.asarray(self.held[0]).astype(np.float64)
+        return numbers(self.held[0])
 
     def ids(self, number: int) -> Ids:
         """The ids of an operand; of integers, which are exact, those of constants."""
@@ -142,6 +153,11 @@ class Operation:
         if operand.ids is None:
             return self.record.constants(np.asarray(operand.held).astype(np.float64))
         return operand.ids
+
+    def pair(self, number: int) -> Ids:
+        """Both parts of an operand of a complex operation; a real one has no imaginary part."""
+        ids = self.ids(number)
+        return ids if is_complex(self.operands[number].held) else joined(ids, np.full(ids.shape, ZERO))
 
 
 # Reading JAX ----------------------------------------------------------------------------------------------------------
@@ -166,13 +182,45 @@ def plain(x: Any) -> Any:
     return x if is_key(x) else np.asarray(x)
 
 
+def is_complex(x: Any) -> bool:
+    """Whether it is an array of complex numbers."""
+    return str(getattr(x, "dtype", None)) in PARTS
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an array's ids: complex numbers have one axis more, of two parts."""
+    return (*np.shape(x), 2) if is_complex(x) else tuple(np.shape(x))
+
+
+def numbers(x: Any) -> Numbers:
+    """What an array holds, in float64; of complex numbers both parts, along a last axis."""
+    x = np.asarray(x)
+    return parts_of(x) if is_complex(x) else x.astype(np.float64)
+
+
+def array_of(values: Numbers, like: Any) -> Any:
+    """These numbers as an array of the dtype of another one; of complex numbers, both parts along a last axis."""
+    return jnp.asarray(complex_of(values) if is_complex(like) else values, dtype=like.dtype)
+
+
+def in_dtype(x: Any, dtype: str) -> Any:
+    """An array of numbers in another dtype; of complex ones, with parts of that."""
+    if not is_complex(x):
+        return x.astype(dtype)
+    found = {part: name for name, part in PARTS.items()}.get(dtype)
+    if found is None:
+        raise BadInput(
+            f"complex numbers in {dtype}: expected float64 or float32, of which complex128 and complex64 are"
+        )
+    return x.astype(found)
+
+
 def format_of(x: Any) -> Format | None:
-    """The format of an array's real numbers; None if it is discrete."""
+    """The format of an array's numbers, of complex ones that of their parts; None if it is discrete."""
     dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
     if jnp.issubdtype(dtype, jax.dtypes.extended):
         return None
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        raise NotRecorded("complex numbers: the record holds real ones; split the function in real and imaginary parts")
+    dtype = PARTS.get(str(dtype), dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
         return None
     if str(dtype) not in FORMATS:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from gradconform.adapters.recording.torch_memory import format_of, numbers, real
+from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded
 from gradconform.reference.formats import Format
 from gradconform.reference.programs.record import ONE, ZERO, Ids, Numbers, Record
 
@@ -46,7 +46,7 @@ class Call:
 
     @property
     def held(self) -> Numbers:
-        """What the framework computed as its first result."""
+        """What the framework computed as its first result; of complex numbers both parts."""
         return numbers(self.outs[0])
 
     @property
@@ -60,8 +60,8 @@ class Call:
     def ids(self, x: Any) -> Ids:
         """The numbers of an operand: a tensor of any dtype, or a number of the program's text."""
         if isinstance(x, Tensor):
-            if real(x):
-                return self.before[id(x)]
+            if rounded(x):
+                return self.before[id(x)]  # of complex numbers both parts
             decided = self.before[id(x)]
             if x.dtype == torch.bool and decided.any():
                 return self.record.choose(
@@ -75,7 +75,16 @@ class Call:
 
     def decisions(self, x: Any) -> Ids:
         """The decisions that a tensor of conditions holds; 0 where no number decided."""
-        return self.before[id(x)] if isinstance(x, Tensor) and not real(x) else np.zeros((), np.int64)
+        return self.before[id(x)] if isinstance(x, Tensor) and not rounded(x) else np.zeros((), np.int64)
+
+
+def pair(c: Call, x: Any) -> Ids:
+    """Both parts of an operand of a complex operation: a tensor of any dtype, or a number of the program's text."""
+    if isinstance(x, Tensor):
+        ids = c.ids(x)
+        return ids if x.is_complex() else np.stack([ids, np.full(ids.shape, ZERO)], -1)
+    x = complex(x)
+    return np.array([c.recorder.literal(part) if part else ZERO for part in (x.real, x.imag)])
 
 
 #: What a rule gives: the ids of each result, None where a result is no number.
@@ -94,6 +103,8 @@ class Rules:
     definitions: Mapping[str, Program]
     forms: Mapping[str, Sequence[tuple[str, Program, bool]]]
     approximated: frozenset[str]
+    #: Of operations that complex numbers go into or come out of.
+    complex: Mapping[str, Rule]
 
 
 def name_of(func: OpOverload) -> str:

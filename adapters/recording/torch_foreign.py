@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from gradconform.adapters.recording.torch_lines import here
-from gradconform.adapters.recording.torch_memory import real
+from gradconform.adapters.recording.torch_memory import rounded
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.reference.programs.run import Rule, Run
 
@@ -39,7 +39,7 @@ class _Leaving(TorchFunctionMode):
         self.recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if args and real(args[0]) and not self.recorder.depth and here():
+        if args and rounded(args[0]) and not self.recorder.depth and here():
             if func in _LEAVING:
                 self.recorder.leaves_record(_LEAVING[func], self.recorder.memory.ids(args[0]))
             if func in _STOPPING and not self.recorder.backward:
@@ -84,7 +84,7 @@ class Watch:
     def _coming(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def coming(*args: Any, **kwargs: Any) -> Any:
             found = original(*args, **kwargs)
-            if here() and real(found):
+            if here() and rounded(found):
                 self.recorder.leaves_record(f"torch.{name}")
             return found
 
@@ -92,7 +92,7 @@ class Watch:
 
     def _rule(self, function: Any, args: Sequence[Any]) -> None:
         tensors = [x for x in args if isinstance(x, Tensor)]
-        if self.recorder.backward or not any(real(x) and x.requires_grad for x in tensors):
+        if self.recorder.backward or not any(rounded(x) and x.requires_grad for x in tensors):
             return
         if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors):
             return  # inside of a transform: a rule on batches or duals cannot be run alone on them
@@ -100,7 +100,7 @@ class Watch:
             return
         with _unobserved():
             held = [x.detach().clone() if isinstance(x, Tensor) else x for x in args]
-        moving = [n for n, x in enumerate(args) if real(x) and x.requires_grad]
+        moving = [n for n, x in enumerate(args) if rounded(x) and x.requires_grad]
 
         def alone() -> Run:
             def rule(*tensors: Tensor) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,16 +24,17 @@ from gradconform.adapters.recording.torch_call import (
     bound,
     is_view,
     name_of,
+    pair,
 )
 from gradconform.adapters.recording.torch_lines import Lines, here
 from gradconform.adapters.recording.torch_memory import (
-    FORMAT,
     Dependence,
     Memory,
     empty_zero,
     format_of,
     numbers,
-    real,
+    rounded,
+    shape_of,
 )
 from gradconform.reference.formats import FLOAT32, FLOAT64
 from gradconform.reference.programs.record import STOPPED, Form, Ids, Record, Step
@@ -101,17 +103,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._named(base_of(name)) and func._can_decompose():
             with self:  # no kernel: a composition of others
                 return func.decompose(*args, **kwargs)
+        if torch.Tag.inplace_view in func.tags and base_of(name) not in (*self.rules.creations, "set"):
+            return func(*args, **kwargs)  # only how the numbers are looked at
         if is_view(func):
             return self._viewed(func, name, args, kwargs, tensors)
         if name in ("_local_scalar_dense", "equal", "is_nonzero"):
             for x in tensors:
-                if real(x):
+                if rounded(x):
                     self.leaves_record(".item()" if name != "equal" else "torch.equal", self.memory.ids(x))
             return func(*args, **kwargs)
         out = self._computed(func, name, args, kwargs, tensors)
         if self._no_grad():
             for o in tree_leaves(out):
-                if real(o):
+                if rounded(o):
                     self.note("torch.no_grad", self.memory.ids(o))
                     self.stop(o)
         return out
@@ -122,12 +126,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _refuse(self, func: OpOverload, tensors: Sequence[Tensor]) -> None:
         for x in tensors:
-            if x.dtype.is_complex:
-                raise NotRecorded(f"{func} on complex numbers at {self.lines.of(str(func))}: the record holds real "
-                                  f"numbers only; write the program on real and imaginary parts")  # fmt: skip
             if x.is_quantized or x.layout != torch.strided:
                 raise NotRecorded(f"{func} on a {x.layout} tensor of {x.dtype}; expected a dense one: use to_dense()")
-            if x.dtype.is_floating_point and x.dtype not in FORMAT:
+            if rounded(x):
                 format_of(x)
 
     def _viewed(self, func: OpOverload, name: str, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
@@ -142,15 +143,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.leaves_record(f"{name} as {o.dtype}")
                 self.memory.drop(o)
             elif not self.memory.known(o) and before is not None and o.dtype == source.dtype:
-                self.memory.put(o, before.reshape(tuple(o.shape)))  # a copy after all
+                self.memory.put(o, before.reshape(shape_of(o)))  # a copy after all
         return out
 
     def _computed(self, func: OpOverload, name: str, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
         mutable = func._schema.is_mutable
         base = base_of(name)
         rules = self.rules
-        known = any(base in of for of in (rules.moves, rules.creations, rules.data, rules.arithmetic))
-        if not known and any(real(x) for x in tensors):
+        arithmetic = rules.complex if any(x.is_complex() for x in tensors) else rules.arithmetic
+        known = any(base in of for of in (rules.moves, rules.creations, rules.data, arithmetic))
+        if not known and any(rounded(x) for x in tensors):
             return self._kernel(func, base, args, kwargs)
         before = {id(x): self.memory.ids(x) for x in tensors}
         values = {id(x): x.clone() if mutable else x for x in tensors}
@@ -175,8 +177,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Put the ids of the results."""
         rules, name = self.rules, call.name
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        inputs = any(real(x) or call.before[id(x)].any() for x in tensors)
-        outputs = any(real(o) for o in call.outs)
+        inputs = any(rounded(x) or call.before[id(x)].any() for x in tensors)
+        outputs = any(rounded(o) for o in call.outs)
         if name in rules.moves and inputs:
             self._moved(func, call, args, kwargs)
         elif name in rules.creations:
@@ -184,14 +186,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name in rules.data or not inputs or not (outputs or name in DECIDING):
             self._as_data(call)
         else:
-            results = rules.arithmetic[name](call)
+            pairs = any(x.is_complex() for x in (*tensors, *call.outs))
+            results = (rules.complex if pairs else rules.arithmetic)[name](call)
             self._put(call.outs, [results] if isinstance(results, np.ndarray) or results is None else results)
 
     def _put(self, outs: Sequence[Tensor], results: Sequence[Ids | None]) -> None:
         for o, ids in zip(outs, results, strict=False):
             if ids is not None:
                 self.memory.put(o, ids)
-            elif real(o):
+            elif rounded(o):
                 self.memory.put(o, self.record.constants(numbers(o)))
             else:
                 self.memory.put(o, np.zeros(tuple(o.shape), np.int64))
@@ -206,13 +209,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             call["fill_value"] if "fill_value" in call.given else call["value"] if "value" in call.given else call["s"]
         )
         for o in call.outs:
-            if not real(o):
+            if not rounded(o):
                 self.memory.put(o, np.zeros(tuple(o.shape), np.int64))
             elif call.name.startswith(("empty", "new_empty", "resize")):
                 if not self.memory.known(o):
                     self.memory.forget(o)
             elif filled is not None:
-                self.memory.put(o, np.broadcast_to(call.ids(filled), tuple(o.shape)))
+                ids = pair(call, filled) if o.is_complex() else call.ids(filled)
+                self.memory.put(o, np.broadcast_to(ids, shape_of(o)))
             else:
                 self.memory.put(o, self.record.constants(numbers(o)))
 
@@ -220,12 +224,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _moved(self, func: OpOverload, call: Call, args: Any, kwargs: Any) -> None:
         """The operation itself, on ids in place of numbers, says where they went."""
-        moves_numbers = any(real(o) for o in call.outs)
+        pairs = any(o.is_complex() for o in call.outs)
+        parts = [self._moved_part(func, call, args, kwargs, part if pairs else None) for part in range(1 + pairs)]
+        results = [np.stack(found, -1) if o.is_complex() else found[0]
+                   for o, found in zip(call.outs, zip(*parts, strict=True), strict=True)]  # fmt: skip
+        self._put(call.outs, [r if rounded(o) or _carries(call, o) else None
+                              for o, r in zip(call.outs, results, strict=True)])  # fmt: skip
+
+    def _moved_part(self, func: OpOverload, call: Call, args: Any, kwargs: Any, part: int | None) -> list[Any]:
+        """Where the ids go; of one part, where the numbers are complex."""
+        moves_numbers = any(rounded(o) for o in call.outs)
 
         def ids_of(x: Any) -> Any:
             if isinstance(x, Tensor):
-                if real(x):
-                    return torch.from_numpy(call.before[id(x)].copy())
+                if rounded(x):
+                    return torch.from_numpy((call.before[id(x)] if part is None else pair(call, x)[..., part]).copy())
                 if moves_numbers or not call.before[id(x)].any():
                     return call.value(x).cpu()
                 return torch.from_numpy(call.before[id(x)].copy())
@@ -241,14 +254,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 and moves_numbers
                 and str(argument.type) in ("number", "float", "Optional[float]")
             ):
+                value = args[position] if position < len(args) else kwargs.get("value", 0)
+                filled = self.literal(value) if part is None else int(pair(call, value)[part])
                 if position < len(args):
-                    given = (*given[:position], self.literal(args[position]), *given[position + 1 :])
+                    given = (*given[:position], filled, *given[position + 1 :])
                 elif "value" in named:
-                    named["value"] = self.literal(kwargs["value"])
+                    named["value"] = filled
         moved = _run_on_ids(func, given, named)
-        results = [x.numpy() if isinstance(x, Tensor) and x.dtype == torch.int64 else None for x in moved]
-        self._put(call.outs, [r if real(o) or _carries(call, o) else None
-                              for o, r in zip(call.outs, results, strict=True)])  # fmt: skip
+        return [x.numpy() if isinstance(x, Tensor) and x.dtype == torch.int64 else None for x in moved]
 
     # Kernels ----------------------------------------------------------------------------------------------------------
 
@@ -256,7 +269,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """An operation with a definition of its own, or with the framework's decomposition."""
         functional = self._functional(func, name)
         key = f"{func.namespace}::{name}"
-        definition = self.own.get(key) or self.own.get(name) or self.rules.definitions.get(name)
+        definition = self.own.get(key) or self.own.get(name)
+        if not any(isinstance(x, Tensor) and x.is_complex() for x in tree_leaves((args, kwargs))):
+            definition = definition or self.rules.definitions.get(name)
         decomposition = decomposition_table.get(functional)
         program = definition or decomposition or functional.decompose
         steps, results = self._inside(program, func, args, kwargs)
@@ -299,7 +314,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 )
         finally:
             self.depth -= 1
-        return steps, [self.memory.ids(x) if real(x) else None for x in tree_leaves(found) if isinstance(x, Tensor)]
+        return steps, [self.memory.ids(x) if rounded(x) else None for x in tree_leaves(found) if isinstance(x, Tensor)]
 
     def _fuse(
         self,
@@ -310,8 +325,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         approximated: bool,
     ) -> None:
         """One step for all results of a kernel."""
-        kept = [n for n, o in enumerate(outs) if real(o) and n < len(definition[2]) and definition[2][n] is not None
-                and definition[2][n].size == o.numel()]  # fmt: skip
+        kept = [n for n, o in enumerate(outs) if rounded(o) and n < len(definition[2]) and definition[2][n] is not None
+                and definition[2][n].size == math.prod(shape_of(o))]  # fmt: skip
         self._put([o for n, o in enumerate(outs) if n not in kept], [None] * (len(outs) - len(kept)))
         if not kept:
             return
@@ -328,8 +343,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         accepted = [form(o) for o in others] if approximated else [meant, *(form(o) for o in others)]
         ids = self.record.fused(kernel, meant, accepted, widest, held)
         for n in kept:
-            self.memory.put(outs[n], ids[: outs[n].numel()])
-            ids = ids[outs[n].numel() :]
+            count = math.prod(shape_of(outs[n]))
+            self.memory.put(outs[n], ids[:count])
+            ids = ids[count:]
 
 
 #: Operations whose results are decisions.
@@ -339,7 +355,7 @@ DECIDING = frozenset("gt ge lt le eq ne logical_and logical_or logical_xor logic
 
 def _narrow(args: Any) -> bool:
     """Whether a kernel computes in 16 bits, where it may round what its decomposition keeps in float32."""
-    return any(real(x) and format_of(x).precision < FLOAT32.precision for x in tree_leaves(args))
+    return any(rounded(x) and format_of(x).precision < FLOAT32.precision for x in tree_leaves(args))
 
 
 def _carries(call: Call, out: Tensor) -> bool:

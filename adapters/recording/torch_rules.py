@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradconform.adapters.recording.torch_algebra import ALGEBRA_RULES
 from gradconform.adapters.recording.torch_call import Rules
+from gradconform.adapters.recording.torch_complex import COMPLEX_RULES, TO_COMPLEX
 from gradconform.adapters.recording.torch_definitions import APPROXIMATED, DEFINITIONS, FORMS
 from gradconform.adapters.recording.torch_pooling import POOLING_RULES
 from gradconform.adapters.recording.torch_scalars import SCALAR_RULES
@@ -42,11 +43,12 @@ DATA = frozenset(
 )
 
 RULES = Rules(
-    {**SCALAR_RULES, **SUM_RULES, **POOLING_RULES, **ALGEBRA_RULES},
+    {**SCALAR_RULES, **SUM_RULES, **POOLING_RULES, **ALGEBRA_RULES, **{n: COMPLEX_RULES[n] for n in TO_COMPLEX}},
     MOVES,
     CREATIONS,
     DATA,
     DEFINITIONS,
     FORMS,
     APPROXIMATED,
+    COMPLEX_RULES,
 )

@@ -17,7 +17,7 @@ from gradconform.reference.programs.run import NotRecorded
 # Reductions -----------------------------------------------------------------------------------------------------------
 
 
-def _rows(x: Ids, dim: object) -> Ids:
+def reduced_rows(x: Ids, dim: object) -> Ids:
     """The reduced axes as one, the last."""
     axes = list(range(x.ndim)) if dim is None or dim == [] else [dim] if isinstance(dim, int) else list(dim)  # type: ignore[call-overload]
     if not x.ndim:
@@ -30,7 +30,7 @@ def _rows(x: Ids, dim: object) -> Ids:
 def _sum(c: Call) -> Results:
     if not real(c.outs[0]):
         return None
-    rows = _rows(c.operand("self"), c["dim"])
+    rows = reduced_rows(c.operand("self"), c["dim"])
     return c.record.sop(rows, None, c.format, _flat_held(c, rows))
 
 
@@ -40,7 +40,7 @@ def _flat_held(c: Call, rows: Ids) -> Numbers:
 
 def _mean(c: Call) -> Results:
     """Σ x, divided by how many there are; a 16-bit kernel keeps the sum in float32."""
-    rows = _rows(c.operand("self"), c["dim"])
+    rows = reduced_rows(c.operand("self"), c["dim"])
     with c.record.inside() as steps:
         total = c.record.sop(rows, None, c.format)
         mean = c.record.map("divide", [total, np.asarray(c.record.number(float(rows.shape[-1])))], c.format)
@@ -59,7 +59,7 @@ def _reduced(kind: str) -> Rule:
         if isinstance(c["other"], Tensor):
             both = [np.broadcast_to(c.operand(a), c.shape) for a in ("self", "other")]
             return c.record.combine(kind, np.stack(both, -1), c.format, c.held)  # type: ignore[arg-type]
-        rows = _rows(c.operand("self"), c["dim"])
+        rows = reduced_rows(c.operand("self"), c["dim"])
         found = c.record.combine(kind, rows, c.format, _flat_held(c, rows))  # type: ignore[arg-type]
         if len(c.outs) > 1 or c.name in ("max", "min"):
             guarded(c, found, rows, kind)

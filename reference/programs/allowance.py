@@ -275,7 +275,17 @@ def _converted(ops: BranchingBalls, x: Outcome) -> Outcome:
     return ops._settled("round", (x,), Rounded(ops, found.exact, found.radius, found.specials | x.specials))
 
 
+def _within(ops: BranchingBalls, x: Outcome, off: Outcome) -> Outcome:
+    """x as it is computed with an error of at most |off|, whatever that is by."""
+    if isinstance(x, Special) or isinstance(off, Special) or (x.specials | off.specials) & ANYTHING:
+        return Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)
+    x, off = x.folded(), off.folded()
+    found = ops._round(x.exact, x.radius + (abs(off.exact) + off.radius).upper())
+    return ops._settled("within", (x, off), Rounded(ops, found.exact, found.radius, found.specials | x.specials))
+
+
 OPERATIONS: dict[str, Callable[..., Outcome]] = {
+    "within": _within,
     "negative": lambda ops, x: -x,
     "add": lambda ops, x, y: ops.add(x, y),
     "subtract": lambda ops, x, y: ops.add(x, ops.negative(y)),
@@ -316,7 +326,7 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outc
     x = [o.folded() for o in operands]
     exact = row.ball(*[v.exact for v in x])
     if any(v.specials & ANYTHING for v in x) or not exact.is_finite():
-        return Rounded(ops, exact, ZERO, ANYTHING | OVERFLOWED)
+        return Rounded(ops, exact if exact.is_finite() else ZERO, ZERO, ANYTHING | OVERFLOWED)
     radii = [ops._operand(v) for v in x]
     moved = ZERO
     if not all(r.is_zero() for r in radii):

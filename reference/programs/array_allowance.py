@@ -379,7 +379,8 @@ def dots(A: RoundedArrays, a: RoundedArray, b: RoundedArray, terms: Any, matrice
     else:
         mid = A.mids.sum(A.mids.multiply(a.mid, b.mid), len(a.shape) - 1, False)
         outside = A.mids.outside(a.mid, b.mid)
-    bits = [np.zeros(1, np.uint8) if x.specials is None else np.bitwise_or.reduce(x.specials, axis=-1) for x in (a, b)]
+    none = np.zeros(1 if matrices else (), np.uint8)
+    bits = [none if x.specials is None else np.bitwise_or.reduce(x.specials, axis=-1) for x in (a, b)]
     found = bits[0][:, None] | bits[1] if matrices else bits[0] | bits[1]
     found = np.where(found & OVERFLOWED, found | OVERFLOWED, found)
     reach = FLOAT32.largest * (1 - 2.0**-20) if A.narrow else A.overflow
@@ -448,7 +449,17 @@ def _converted(A: RoundedArrays, x: RoundedArray) -> RoundedArray:
     return RoundedArray(A, found.mid, found.radii(), None, bits)
 
 
+def _within(A: RoundedArrays, x: RoundedArray, off: RoundedArray) -> RoundedArray:
+    """As `allowance._within`."""
+    most = (np.abs(off.high) + off.radii()) * _ENLARGED
+    found = A._round(x.mid, x.radii() + most, (), None)
+    specials = [s for s in (found.specials, x.specials, off.specials) if s is not None]
+    bits = None if not specials else np.bitwise_or.reduce(np.broadcast_arrays(*specials)).astype(np.uint8)
+    return RoundedArray(A, found.mid, found.radii(), None, bits)
+
+
 _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
+    "within": _within,
     "negative": lambda A, x: -x,
     "add": lambda A, x, y: A.add(x, y),
     "subtract": lambda A, x, y: A.add(x, -y),

@@ -121,6 +121,9 @@ _ARITHMETIC = (
     _f("square", lambda x: x * x, lambda o, x, v: (2 * x,), lambda s, x: x * x, None, EXACTLY),
     _f("reciprocal", lambda x: 1 / x, lambda o, x, v: (-v * v,), lambda s, x: 1 / x, None, EXACTLY),
     _f("round", lambda x: x, lambda o, x, v: (o.number(1.0),), lambda s, x: x, None, EXACTLY),
+    # What a kernel with a known bound gives: x, off by at most |y|.
+    _f("within", lambda x, y: x, lambda o, x, y, v: (o.number(1.0), o.number(0.0)), lambda s, x, y: x, None, EXACTLY,
+       domain=_TWO),
     _f("sign", special.sign, lambda o, x, v: (o.number(0.0),), lambda s, x: s.sign(x), 0.0, half=0.0),
     # (v − x)/y is −trunc(x/y), or −floor(x/y).
     _f("fmod", special.fmod, lambda o, x, y, v: (o.number(1.0), (v - x) / y),
@@ -152,6 +155,9 @@ _EXPONENTIALS = (
     _f("exp10", special.exp10, lambda o, x, v: (v * o.log(o.number(10.0)),), lambda s, x: 10**x, 3.0),
     _f("expm1", lambda x: x.expm1(), lambda o, x, v: (o.exp(x),), lambda s, x: s.exp(x) - 1, 3.0),
     _f("log", lambda x: x.log(), lambda o, x, v: (1 / x,), lambda s, x: s.log(x), 3.0, domain=(POSITIVE,)),
+    # Of the modulus of a complex number: glibc's clog errs by at most 3 ulp there (its manual, known maximum errors).
+    _f("log_hypot", special.log_hypot, lambda o, x, y, v: (x / (x * x + y * y), y / (x * x + y * y)),
+       lambda s, x, y: s.log(x * x + y * y) / 2, 4.0, ASSUMED, domain=_TWO),
     _f("log2", lambda x: x.log() / arb.const_log2(), lambda o, x, v: (1 / (x * o.ln2()),),
        lambda s, x: s.log(x, 2), 3.0, domain=(POSITIVE,)),
     _f("log10", lambda x: x.log() / arb.const_log10(), lambda o, x, v: (1 / (x * o.log(o.number(10.0))),),

@@ -15,11 +15,15 @@ class NotRecorded(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """An argument that a gradient is asked for: its name, the ids of its numbers, and the format of the gradient."""
+    """An argument that a gradient is asked for: its name, the ids of its numbers, and the format of the gradient.
+
+    Where it is `complex` the last axis of the ids has the real and the imaginary part.
+    """
 
     name: str
     ids: Ids
     format: Format
+    complex: bool = False
 
 
 @dataclass(frozen=True, eq=False)

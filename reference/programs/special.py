@@ -122,6 +122,11 @@ def logaddexp2(x: arb, y: arb) -> arb:
     return logaddexp(x * ln2, y * ln2) / ln2
 
 
+def log_hypot(x: arb, y: arb) -> arb:
+    """log √(x² + y²)."""
+    return (x * x + y * y).log() / 2
+
+
 @monotone
 def logit(x: arb) -> arb:
     """log(x/(1−x))."""

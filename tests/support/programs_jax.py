@@ -14,16 +14,21 @@ from jax import lax
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 WIDE = DTYPES[:2]
+COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
 
 @dataclass(frozen=True)
 class Program:
-    """A function of arrays, and its arguments: shapes of random normal numbers, or arrays as they are."""
+    """A function of arrays, and its arguments: shapes of random normal numbers, or arrays as they are.
+
+    Numbers that are `complex` have parts of the dtype.
+    """
 
     name: str
     f: Callable[..., Any]
     arguments: tuple[Any, ...]
     dtypes: tuple[str, ...] = DTYPES
+    complex: bool = False
 
     def inputs(self, dtype: str, seed: int = 0) -> list[Any]:
         """The arguments in this dtype; integers stay what they are."""
@@ -33,6 +38,8 @@ class Program:
             if isinstance(argument, dict):
                 return {k: of(v) for k, v in argument.items()}
             real = random.normal(size=argument) if isinstance(argument, tuple) else np.asarray(argument)
+            if self.complex and isinstance(argument, tuple):
+                return (real + 1j * random.normal(size=argument)).astype(COMPLEX[dtype])
             return real.astype(jnp.dtype(dtype)) if real.dtype.kind == "f" else real.astype(np.int32)
 
         return [of(a) for a in self.arguments]

@@ -21,6 +21,7 @@ class Program:
     """A function, the shapes of its arguments, and what their numbers are like.
 
     `numbers` makes an argument from standard normal numbers. `only` names the dtypes in which PyTorch has the program.
+    Arguments that are `complex` have parts of that dtype.
     """
 
     name: str
@@ -28,11 +29,26 @@ class Program:
     shapes: tuple[tuple[int, ...], ...]
     numbers: Callable[[np.ndarray], np.ndarray] = lambda x: x  # type: ignore[type-arg]
     only: tuple[str, ...] = DTYPES
+    complex: bool = False
 
     def arguments(self, dtype: str, seed: int = 0) -> list[Tensor]:
         drawn = np.random.default_rng([seed, len(self.name)])
-        return [torch.from_numpy(np.asarray(self.numbers(drawn.normal(size=s)))).to(getattr(torch, dtype))
-                for s in self.shapes]  # fmt: skip
+        return self.tensors(dtype, lambda s: drawn.normal(size=s))
+
+    def tensors(
+        self,
+        dtype: str,
+        draw: Callable[[tuple[int, ...]], np.ndarray],
+        shapes: tuple[tuple[int, ...], ...] = (),  # type: ignore[type-arg]
+    ) -> list[Tensor]:
+        """Arguments of what is drawn, of other shapes where these are given."""
+        to, found = getattr(torch, dtype), []
+        for shape in shapes or self.shapes:
+            x = torch.from_numpy(np.asarray(self.numbers(draw(shape))))
+            if self.complex:
+                x = torch.complex(x, torch.from_numpy(np.asarray(self.numbers(draw(shape)))))
+            found.append(x.to(to.to_complex() if self.complex else to))
+        return found
 
 
 def positive(x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
