@@ -18,7 +18,7 @@ from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded, shape_of, tensor_of
-from gradconform.adapters.recording.torch_mode import Recorder
+from gradconform.adapters.recording.torch_mode import Observed, Recorder
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
@@ -143,7 +143,7 @@ def record(
         results=results,
         returned=returned,
         rules=tuple(rules),
-        replays=list(_replays(asked, state, after, adjoints, seed, recorder.foreign)) if replays else (),
+        replays=list(_replays(asked, recorder, steps, state, after, adjoints, seed)) if replays else (),
         notes=(*recorder.notes, *([CONVENTION] if any(x.is_complex() for x in tensors) else [])),
         foreign=tuple(recorder.foreign),
     )
@@ -291,16 +291,19 @@ def _compiled(f: Function, route: str) -> Function:
 
 def _replays(
     asked: _Asked,
+    recorder: Recorder,
+    steps: int,
     state: _RandomState,
     after: _RandomState,
     adjoints: Sequence[Tensor],
     seed: int,
-    foreign: list[str],
 ) -> Iterator[Replay]:
     """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two.
 
-    Into `foreign` goes that the function raised there, or changes its arguments.
+    Into the recorder's `foreign` goes that the function raised there, or changes its arguments. The forward record has
+    `steps`.
     """
+    record, foreign = recorder.record, recorder.foreign
     changed: list[str] = []
     drawn = np.random.default_rng([seed, 1])
     displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
@@ -309,13 +312,16 @@ def _replays(
     for tensors, cotangents in ((displaced, other), (asked.tensors(), scaled)):
         state.restore()
         try:
-            outputs, gradients = _again(asked, asked.f, tensors, cotangents, changed)
+            with Observed(record) as observed:
+                outputs, gradients = _again(asked, asked.f, tensors, cotangents, changed)
         except (Exception, SystemExit) as error:  # whatever the user's function raises, which it did not before
             foreign.append(f"run again on other numbers, it raised {type(error).__name__}: {said(error)}")
             continue
         finally:
             after.restore()
-        yield Replay([numbers(x) for x in tensors], [numbers(c) for c in cotangents], outputs, gradients)
+        forward = observed.solved[: sum(s.implicit for s in record.steps[:steps])]
+        yield Replay([numbers(x) for x in tensors], [numbers(c) for c in cotangents], outputs, gradients,
+                     (forward, observed.solved))  # fmt: skip
     foreign += [f"it changes its argument {name}" for name in dict.fromkeys(changed)]
 
 

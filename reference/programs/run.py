@@ -43,12 +43,15 @@ class Replay:
     """The function and its backward program once more, elsewhere: what it was given and what it returned.
 
     `given` are the arguments' numbers, in the order of the run's arguments, `cotangents` those of its outputs.
+    `solved` is what kernels that solve equations found there, in the order of the forward and of the backward record:
+    the sign of an eigenvector is theirs to choose.
     """
 
     given: Sequence[Numbers]
     cotangents: Sequence[Numbers]
     outputs: Sequence[Numbers]
     gradients: Sequence[Numbers]
+    solved: tuple[Sequence[Numbers], Sequence[Numbers]] = ((), ())
 
 
 @dataclass(frozen=True, eq=False)
