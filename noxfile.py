@@ -177,6 +177,13 @@ def programs(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def compiled(session: nox.Session) -> None:
+    """Forty programs through torch.compile against what they do eagerly: docs/programs/compiled.md (half an hour)."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/compiled.py", "-o", "docs/programs", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def functions(session: nox.Session) -> None:
     """How far PyTorch's, JAX's and SciPy's scalar functions are from the table's, over every binade of every dtype."""
     session.install(*CONSTRAINTS, "-e", ".[all]")

@@ -37,13 +37,25 @@ from gradconform.adapters.recording.random_state import DRAWS, RandomState
 from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record, Step
-from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, Tensor
+from gradconform.reference.programs.run import (
+    BATCHED,
+    Mode,
+    NotRecorded,
+    Replay,
+    Rule,
+    Run,
+    Tensor,
+    Unsupported,
+    numbered,
+)
 
 StopGradient = Literal["through", "intended"]
 FRAMEWORK = "jax"
 ROUTES = ("eager", "jit")
 #: What the gradient by complex numbers is.
 CONVENTION = "complex z = x + iy: JAX's gradient of a real L is ∂L/∂x − i·∂L/∂y"
+#: What JAX says where there is no derivative in the mode that is asked for.
+_LACKING = ("forward-mode differentiation", "everse-mode differentiation", "ifferentiation rule for", "support JVP")
 
 
 def record(
@@ -58,18 +70,23 @@ def record(
     routes: Sequence[str] = ("eager",),
     stop_gradient: StopGradient = "through",
     replays: bool = True,
+    mode: Mode = "reverse",
+    tangents: Any = None,
+    batched: bool = False,
 ) -> Run:
-    """One run of `f(*args)` and of its vjp, as the program that JAX runs operation by operation.
+    """One run of `f(*args)` and of its vjp or jvp, as the program that JAX runs operation by operation.
 
     `args` are arrays or pytrees of them, cast to `dtype` where they are real; integers, and what is no array, are
     constants. `wrt` says which arguments a gradient is asked for, by number or name: by default all real ones. `names`
     name the arguments, as the function's signature does by default; a leaf of a tree is named by its path.
-    `cotangents`, a tree like the outputs, are random with full significands by default, also for a scalar. `routes` are
-    "eager" and "jit", whose gradients are `returned`. 64-bit types are on where an argument is float64, else as JAX has
-    them. With stop_gradient="intended" what the program stops is constant for the derivative too.
+    `cotangents`, a tree like the outputs, are random with full significands by default, also for a scalar. With
+    mode="forward" the outputs' tangents are asked for, and `tangents` are those of the arguments that `wrt` says.
+    `routes` are "eager" and "jit", whose gradients are `returned`. 64-bit types are on where an argument is float64,
+    else as JAX has them. With stop_gradient="intended" what the program stops is constant for the derivative too.
+    `batched` asks for the gradients under `vmap` as well.
 
-    Raises NotRecorded where an operation is met that no rule records, and BadInput for arguments that cannot be used or
-    a function that JAX cannot run or differentiate.
+    Raises NotRecorded where an operation is met that no rule records, Unsupported where JAX has no derivative in this
+    mode, and BadInput for arguments that cannot be used or a function that JAX cannot run or differentiate.
 
         >>> run = record(lambda x: jnp.sum(jnp.sin(x)), [jnp.ones(3)], routes=("eager", "jit"))
         >>> [a.name for a in run.arguments], [s.name for s in run.forward.steps]
@@ -80,17 +97,23 @@ def record(
             raise unknown("route", route, ROUTES)
     with types_for(args, dtype):
         state = RandomState()
-        program = _seeded(program_of(f, args, wrt, names, dtype), state)
+        program = _seeded(program_of(f, args, wrt, names, dtype, mode), state)
         forward, shapes = _traced(program)
         random = np.random.default_rng(seed)
-        given = _cotangents(shapes, cotangents, random)
-        backward = _traced_vjp(program, given)
+        if mode == "reverse":
+            given = _given(shapes, cotangents, random, "cotangents", "real outputs")
+        else:
+            given = _given(
+                [program.arrays[i] for i in program.wrt], tangents, random, "tangents", "arguments asked for"
+            )
+        backward = _traced_derivative(program, given)
         run = _recorded(program, forward, backward, given, stop_gradient, seed)
         return replace(
             run,
             notes=(*run.notes, *([DRAWS] if state.moved() else [])),
-            returned={route: _gradients(program, route, given, program.arrays) for route in routes},
+            returned={route: _returned(program, route, given, program.arrays) for route in routes},
             replays=tuple(_replays(program, run, (forward, backward), given, random)) if replays else (),
+            varied={BATCHED: _batched(program, given)} if batched else {},
         )
 
 
@@ -116,10 +139,15 @@ def _traced(program: Program) -> tuple[Any, Any]:
     return jaxpr, shapes
 
 
-def _traced_vjp(program: Program, cotangents: Sequence[Any]) -> Any:
-    """The jaxpr of the function's vjp."""
+def _traced_derivative(program: Program, given: Sequence[Any]) -> Any:
+    """The jaxpr of the function's vjp or jvp."""
     with _of_the_user(program):
-        return jax.make_jaxpr(program.vjp)(cotangents, *program.arrays)
+        try:
+            return jax.make_jaxpr(program.derivative)(given, *program.arrays)
+        except Exception as error:
+            if any(text in str(error) for text in _LACKING):
+                raise Unsupported(f"JAX has no {program.mode} mode here: {str(error).splitlines()[0]}") from error
+            raise
 
 
 @contextmanager
@@ -132,7 +160,7 @@ def _of_the_user(program: Program) -> Iterator[None]:
             f"{program.name}: the function reads a number in Python, so that JAX has no program of it "
             f"({str(error).splitlines()[0]}); use jax.lax.cond, jnp.where or a static argument"
         ) from error
-    except (NotRecorded, BadInput):
+    except (NotRecorded, Unsupported, BadInput):
         raise
     except Exception as error:  # whatever the user's function raises
         raise BadInput(f"{program.name} raised {type(error).__name__} in JAX: {str(error).splitlines()[0]}") from error
@@ -147,9 +175,10 @@ def _recorded(
     """Both records, without what JAX returned."""
     forward = Recorder(texts=texts(program.f, program.arrays), intended=stop_gradient == "intended")
     arguments, given_ids = _operands(forward, program)
-    outputs = [_conjugated(forward, _ids(o), o.held) for o in closed(forward, forward_jaxpr, arguments)]
+    outputs = [_ids(o) if program.mode == "forward" else _conjugated(forward, _ids(o), o.held)
+               for o in closed(forward, forward_jaxpr, arguments)]  # fmt: skip
 
-    backward = Recorder(texts=texts(program.vjp, [tuple(given), *program.arrays]))
+    backward = Recorder(texts=texts(program.derivative, [tuple(given), *program.arrays]))
     incoming = [backward.argument(c) for c in given]
     again, given_again = _operands(backward, program)
     results = [_ids(r) for r in closed(backward, backward_jaxpr, [*incoming, *again])]
@@ -166,25 +195,33 @@ def _recorded(
         cotangents=tuple(_ids(c) for c in incoming),
         results=tuple(results),
         returned={},
-        rules=tuple(Rule(c.name, c.line, partial(_alone, c, seed)) for c in forward.calls),
+        rules=tuple(Rule(c.name, c.line, partial(_alone, c, seed, program.mode)) for c in forward.calls),
         notes=tuple(dict.fromkeys([*forward.notes, *backward.notes, *_convention(program)])),
         foreign=tuple(dict.fromkeys([*forward.foreign, *backward.foreign])),
+        tangents=_tangents(forward_jaxpr, outputs) if program.mode == "forward" else (),
     )
+
+
+def _tangents(jaxpr: Any, outputs: Sequence[Ids]) -> tuple[Tensor, ...]:
+    of = [v.aval for v in jaxpr.jaxpr.outvars]
+    return numbered(outputs, [_format(x) for x in of], [is_complex(x) for x in of])
 
 
 def _operands(to: Recorder, program: Program) -> tuple[list[Value], dict[int, Ids]]:
     """The array arguments, and the ids of what they are functions of.
 
     One that no gradient is asked for is data, but its numbers are its own. Of complex numbers z JAX's gradient is, part
-    by part, that by their conjugates: these are what is given, and z is computed from them, which rounds nothing.
+    by part, that by their conjugates: these are what is given, and z is computed from them, which rounds nothing. A
+    tangent is by z.
     """
     values, given = [], {}
     for i, x in enumerate(program.arrays):
-        value = to.argument(jnp.conj(x) if is_complex(x) else x)
+        turned = is_complex(x) and program.mode == "reverse"
+        value = to.argument(jnp.conj(x) if turned else x)
         ids = value.ids
         if ids is not None:
             given[i] = ids
-            ids = _conjugated(to, ids, x)
+            ids = _conjugated(to, ids, x) if turned else ids
         values.append(Value(np.asarray(x) if is_complex(x) else value.held, ids, None, i in program.wrt))
     return values, given
 
@@ -195,7 +232,8 @@ def _conjugated(to: Recorder, ids: Ids, x: Any) -> Ids:
 
 
 def _convention(program: Program) -> tuple[str, ...]:
-    return (CONVENTION,) if any(is_complex(program.arrays[i]) for i in program.wrt) else ()
+    asked = program.mode == "reverse" and any(is_complex(program.arrays[i]) for i in program.wrt)
+    return (CONVENTION,) if asked else ()
 
 
 def _ids(value: Value) -> Ids:
@@ -209,8 +247,8 @@ def _format(x: Any) -> Format:
     return found
 
 
-def _cotangents(shapes: Sequence[Any], given: Any, random: np.random.Generator) -> tuple[Any, ...]:
-    """The outputs' cotangents: those given, or random ones of either sign with full significands in ±[1, 2)."""
+def _given(shapes: Sequence[Any], given: Any, random: np.random.Generator, what: str, of: str) -> tuple[Any, ...]:
+    """Cotangents or tangents: those given, or random ones of either sign with full significands in ±[1, 2)."""
     if given is None:
         return tuple(_random(s.shape, s.dtype, random) for s in shapes)
     leaves = [x for x in jax.tree.leaves(given) if getattr(x, "dtype", None) != jax.dtypes.float0]
@@ -218,9 +256,7 @@ def _cotangents(shapes: Sequence[Any], given: Any, random: np.random.Generator) 
         leaves = [array_of(x, s) if is_complex(s) and np.isrealobj(x) and np.shape(x) == (*s.shape, 2) else x
                   for x, s in zip(leaves, shapes, strict=True)]  # fmt: skip
     if [np.shape(x) for x in leaves] != [s.shape for s in shapes]:
-        raise BadInput(
-            f"cotangents of shapes {[np.shape(x) for x in leaves]}; the real outputs have {[s.shape for s in shapes]}"
-        )
+        raise BadInput(f"{what} of shapes {[np.shape(x) for x in leaves]}; the {of} have {[s.shape for s in shapes]}")
     return tuple(jnp.asarray(x, dtype=s.dtype) for x, s in zip(leaves, shapes, strict=True))
 
 
@@ -230,10 +266,17 @@ def _random(shape: tuple[int, ...], dtype: Any, random: np.random.Generator) -> 
     return array_of(random.uniform(1.0, 2.0, shape) * random.choice([-1.0, 1.0], shape), like)
 
 
-def _gradients(program: Program, route: str, cotangents: Sequence[Any], arrays: Sequence[Any]) -> list[Numbers]:
+def _returned(program: Program, route: str, cotangents: Sequence[Any], arrays: Sequence[Any]) -> list[Numbers]:
     """What JAX returns by a route."""
-    run = jax.jit(program.vjp) if route == "jit" else program.vjp
+    run = jax.jit(program.derivative) if route == "jit" else program.derivative
     return [numbers(x) for x in run(tuple(cotangents), *arrays)]
+
+
+def _batched(program: Program, cotangents: Sequence[Any]) -> list[Numbers]:
+    """The same by `vmap` over cotangents, of which they are the second."""
+    both = [jnp.stack([c * 2, c]) for c in cotangents]
+    with _of_the_user(program):
+        return [numbers(g[1]) for g in jax.vmap(lambda *c: program.derivative(c, *program.arrays))(*both)]
 
 
 def _replays(
@@ -248,12 +291,13 @@ def _replays(
         by = 1 + step * random.uniform(0.5, 1.0, shape) * random.choice([-1.0, 1.0], shape)
         elsewhere[i] = array_of(numbers(x) * by, x)
     others = [_random(c.shape, c.dtype, random) for c in cotangents]
+    turned = jnp.conj if program.mode == "reverse" else jnp.asarray
     for arrays, given in ((elsewhere, others), (program.arrays, [c * 8 for c in cotangents])):
         yield Replay(
-            [numbers(jnp.conj(arrays[i])) for i in program.wrt],
+            [numbers(turned(arrays[i])) for i in program.wrt],
             [numbers(c) for c in given],
-            [numbers(jnp.conj(x)) for x in program.real(program.f(*arrays))],
-            _gradients(program, "eager", given, arrays),
+            [numbers(turned(x)) for x in program.real(program.f(*arrays))],
+            _returned(program, "eager", given, arrays),
             (_solved(run.forward, jaxprs[0], arrays), _solved(run.backward, jaxprs[1], [*given, *arrays])),
         )
 
@@ -268,7 +312,7 @@ def _solved(record: Record, jaxpr: Any, operands: Sequence[Any]) -> list[Numbers
     return [there.held[s.out] for s in there.steps if s.implicit]
 
 
-def _alone(call: Call, seed: int) -> Run:
+def _alone(call: Call, seed: int, mode: Mode) -> Run:
     """A custom rule as a function of its own, of the real operands that it had."""
     real = [i for i, x in enumerate(call.operands) if not is_key(x) and format_of(x) is not None]
 
@@ -280,7 +324,7 @@ def _alone(call: Call, seed: int) -> Run:
 
     rule.__name__ = call.name
     names = [f"{call.name}, operand {i}" for i in real]
-    return record(rule, [call.operands[i] for i in real], names=names, seed=seed)
+    return record(rule, [call.operands[i] for i in real], names=names, seed=seed, mode=mode)
 
 
 # What of a record decides its results ---------------------------------------------------------------------------------

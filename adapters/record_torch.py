@@ -20,9 +20,10 @@ from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded, shape_of, tensor_of
 from gradconform.adapters.recording.torch_mode import Observed, Recorder
 from gradconform.adapters.recording.torch_rules import RULES
+from gradconform.adapters.recording.torch_variations import gradients_of, variations
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
-from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run
+from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, called
 from gradconform.reference.programs.run import Tensor as Argument
 
 Function = Callable[..., Any]
@@ -94,6 +95,7 @@ def record(
     definitions: Mapping[str, Program] | None = None,
     replays: bool = True,
     stop_gradient: StopGradient = "through",
+    batched: bool = False,
 ) -> Run:
     """One run of f(*args) and of its backward pass.
 
@@ -102,7 +104,8 @@ def record(
     `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
     `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
     "namespace::name". Routes are "eager" and "compile". With stop_gradient="intended" what the program detaches, or
-    computes under `no_grad`, is a constant of its derivative.
+    computes under `no_grad`, is a constant of its derivative. With `replays` the run is repeated elsewhere; where
+    it has custom rules its backward pass also in other ways that must give the same; with `batched` under vmap.
 
     Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
     floating-point tensor, and for an f that raises or returns none.
@@ -130,8 +133,11 @@ def record(
         if route != "eager":
             state.restore()
             returned[route] = _again(asked, _compiled(f, route), tensors, adjoints)[1]
+    varied: dict[str, list[Numbers]] = {}
+    if replays:
+        varied = _varied(asked, state, after, adjoints, bool(rules), batched, recorder.foreign)
     return Run(
-        name=_called(f),
+        name=called(f),
         forward=recorder.record.until(steps),
         arguments=tuple(
             Argument(n, i, format_of(x), x.is_complex()) for n, i, x in zip(asked.names, given, tensors, strict=True)
@@ -143,9 +149,10 @@ def record(
         results=results,
         returned=returned,
         rules=tuple(rules),
-        replays=list(_replays(asked, recorder, steps, state, after, adjoints, seed)) if replays else (),
+        replays=list(_replays(asked, recorder, steps, state, after, adjoints, seed, bool(rules))) if replays else (),
         notes=(*recorder.notes, *([CONVENTION] if any(x.is_complex() for x in tensors) else [])),
         foreign=tuple(recorder.foreign),
+        varied={name: found for name, found in varied.items() if not _identical(found, returned["eager"])},
     )
 
 
@@ -162,12 +169,6 @@ def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
 
     call.__name__ = type(module).__name__
     return call, parameters
-
-
-def _called(f: Function) -> str:
-    """The function's name; a custom rule's, of its `apply`."""
-    of = getattr(f, "__self__", None)
-    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
 
 
 # Arguments ------------------------------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ def _backward(
     recorder: Recorder, outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
 ) -> list[Tensor | None]:
     with _of_the_user("its backward pass"), recorder:
-        return _gradients(outputs, tensors, adjoints)
+        return gradients_of(outputs, tensors, adjoints)
 
 
 @contextmanager
@@ -261,25 +262,17 @@ def _of_the_user(what: str) -> Iterator[None]:
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
 
 
-def _gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor | None]:
-    """The gradients; None where nothing depends on an argument."""
-    live = [(y, c) for y, c in zip(outputs, adjoints, strict=True) if y.requires_grad]
-    if not live:
-        return [None] * len(tensors)
-    return list(torch.autograd.grad([y for y, _ in live], list(tensors), [c for _, c in live], allow_unused=True))
-
-
 def _again(
     asked: _Asked,
     f: Function,
     tensors: Sequence[Tensor],
-    adjoints: Sequence[Tensor],
+    adjoints: Sequence[Tensor | None],
     changed: list[str] | None = None,
 ) -> tuple[list[Numbers], list[Numbers]]:
     """The outputs and the gradients once more, unobserved."""
     fresh = [x.detach().clone().requires_grad_() for x in tensors]
     outputs = replace(asked, f=f).call(fresh, changed)
-    gradients = _gradients(outputs, fresh, adjoints)
+    gradients = gradients_of(outputs, fresh, adjoints)
     return [numbers(y) for y in outputs], [_number(g, x) for g, x in zip(gradients, fresh, strict=True)]
 
 
@@ -287,6 +280,37 @@ def _compiled(f: Function, route: str) -> Function:
     if route != "compile":
         raise BadInput(f"routes: got {route!r}; expected 'eager' or 'compile'")
     return torch.compile(f)
+
+
+def _varied(
+    asked: _Asked,
+    state: _RandomState,
+    after: _RandomState,
+    adjoints: Sequence[Tensor],
+    custom: bool,
+    batched: bool,
+    foreign: list[str],
+) -> dict[str, list[Numbers]]:
+    """The gradients by other ways through the backward pass; one that raises is told as `foreign`."""
+
+    def forward() -> tuple[list[Tensor], list[Tensor]]:
+        state.restore()
+        fresh = asked.tensors()
+        return asked.call(fresh), fresh
+
+    found = {}
+    for way, gradients in variations(forward, adjoints, custom, batched):
+        try:
+            found[way] = gradients()
+        except (Exception, SystemExit) as error:  # whatever a backward program raises
+            foreign.append(f"{way}: raised {type(error).__name__}: {said(error)}")
+        finally:
+            after.restore()
+    return found
+
+
+def _identical(a: Sequence[Numbers], b: Sequence[Numbers]) -> bool:
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
 
 
 def _replays(
@@ -297,32 +321,53 @@ def _replays(
     after: _RandomState,
     adjoints: Sequence[Tensor],
     seed: int,
+    custom: bool,
 ) -> Iterator[Replay]:
     """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two.
 
-    Into the recorder's `foreign` goes that the function raised there, or changes its arguments. The forward record has
-    `steps`.
+    Where there are `custom` rules also with cotangents of stride 0, and with that of each of several outputs undefined,
+    if that gives other bits than the same numbers in plain tensors. Into the recorder's `foreign` goes that a run
+    raised, or that the function changes its arguments. The forward record has `steps`.
     """
     record, foreign = recorder.record, recorder.foreign
     changed: list[str] = []
-    drawn = np.random.default_rng([seed, 1])
-    displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
-    other = [tensor_of(_significands(shape_of(c), drawn), c) for c in adjoints]
-    scaled = [c * 4 for c in adjoints]
-    for tensors, cotangents in ((displaced, other), (asked.tensors(), scaled)):
+
+    def again(tensors: Sequence[Tensor], cotangents: Sequence[Tensor | None], how: str = "") -> Iterator[Replay]:
         state.restore()
         try:
             with Observed(record) as observed:
                 outputs, gradients = _again(asked, asked.f, tensors, cotangents, changed)
         except (Exception, SystemExit) as error:  # whatever the user's function raises, which it did not before
-            foreign.append(f"run again on other numbers, it raised {type(error).__name__}: {said(error)}")
-            continue
+            what = f"{how}, the backward program" if how else "on other numbers, it"
+            foreign.append(f"run again {what} raised {type(error).__name__}: {said(error)}")
+            return
         finally:
             after.restore()
+        held = [np.zeros(y.shape) if c is None else numbers(c) for c, y in zip(cotangents, outputs, strict=True)]
         forward = observed.solved[: sum(s.implicit for s in record.steps[:steps])]
-        yield Replay([numbers(x) for x in tensors], [numbers(c) for c in cotangents], outputs, gradients,
-                     (forward, observed.solved))  # fmt: skip
+        yield Replay([numbers(x) for x in tensors], held, outputs, gradients, (forward, observed.solved), how)
+
+    drawn = np.random.default_rng([seed, 1])
+    displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
+    yield from again(displaced, [tensor_of(_significands(shape_of(c), drawn), c) for c in adjoints])
+    yield from again(asked.tensors(), [c * 4 for c in adjoints])
+    for how, cotangents in _odd(adjoints) if custom else ():
+        plain = [
+            torch.zeros_like(a) if c is None else c.contiguous() for c, a in zip(cotangents, adjoints, strict=True)
+        ]
+        for found in again(asked.tensors(), cotangents, how):
+            if not all(_identical(found.gradients, p.gradients) for p in again(asked.tensors(), plain)):
+                yield found
     foreign += [f"it changes its argument {name}" for name in dict.fromkeys(changed)]
+
+
+def _odd(adjoints: Sequence[Tensor]) -> Iterator[tuple[str, Sequence[Tensor | None]]]:
+    """Cotangents as sums and unused outputs make them."""
+    if any(c.numel() > 1 for c in adjoints):
+        flat = [c[(slice(0, 1),) * c.ndim].expand_as(c) if c.numel() else c for c in adjoints]
+        yield "with cotangents of stride 0", flat
+    for n in range(len(adjoints) if len(adjoints) > 1 else 0):
+        yield f"with the gradient of output {n} undefined", [None if i == n else c for i, c in enumerate(adjoints)]
 
 
 def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
@@ -336,20 +381,23 @@ def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
 # Cotangents -----------------------------------------------------------------------------------------------------------
 
 
-def _cotangents(outputs: Sequence[Tensor], cotangents: Any, seed: int) -> list[Tensor]:
+def _cotangents(
+    outputs: Sequence[Tensor], cotangents: Any, seed: int, what: str = "cotangents", of: str = "output"
+) -> list[Tensor]:
+    """Cotangents of the outputs, or tangents of the arguments: those given, or random ones."""
     drawn = np.random.default_rng(seed)
     if cotangents is None:
         return [tensor_of(_significands(shape_of(y), drawn), y) for y in outputs]
     given = pytree.tree_leaves(cotangents)
     if len(given) != len(outputs):
-        raise BadInput(f"cotangents: got {len(given)}; expected {len(outputs)}, one for each output")
+        raise BadInput(f"{what}: got {len(given)}; expected {len(outputs)}, one for each {of}")
     try:
         found = [_cotangent(torch.as_tensor(c), y) for c, y in zip(given, outputs, strict=True)]
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BadInput(f"cotangents: {said(error)}; expected a tensor of each output's shape") from error
+        raise BadInput(f"{what}: {said(error)}; expected a tensor of each {of}'s shape") from error
     for c, y in zip(found, outputs, strict=True):
         if c.shape != y.shape:
-            raise BadInput(f"cotangents: got the shape {tuple(c.shape)}; expected the output's, {tuple(y.shape)}")
+            raise BadInput(f"{what}: got the shape {tuple(c.shape)}; expected the {of}'s, {tuple(y.shape)}")
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from contextlib import nullcontext
+from functools import partial, wraps
 from importlib import metadata
 from typing import Any
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording.jax_literals import x64
 from gradconform.adapters.recording.jax_values import in_dtype
+from gradconform.reference.cases import BadInput
 
 FRAMEWORK = "jax"
+record_forward = partial(record, mode="forward")
 #: Numbers of a shape for a dtype.
 Numbers = Callable[[tuple[int, ...], str], NDArray[np.float64]]
 
@@ -26,8 +29,20 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("jax", "jaxlib")}
 
 
-def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """A function and its arguments, cast where that is asked for."""
+def prepared(
+    f: Any, args: Sequence[Any], dtype: str | None, device: str | None = None
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A function and its arguments, cast and moved where that is asked for."""
+    if device is not None:
+        there = _device(device)
+
+        def moved(x: Any) -> Any:
+            if not isinstance(x, jax.Array | np.ndarray):
+                return x
+            with x64() if x.dtype in (np.float64, np.complex128) else nullcontext():
+                return jax.device_put(x, there)
+
+        args = jax.tree.map(moved, tuple(args))
     if dtype is None:
         return f, tuple(args)
 
@@ -38,6 +53,18 @@ def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[.
         return f, tuple(jax.tree.map(cast, tuple(args)))
     with x64():
         return f, tuple(jax.tree.map(cast, tuple(args)))
+
+
+def _device(name: str) -> Any:
+    """The device of this name: a platform, or "platform:number"."""
+    platform, _, number = name.partition(":")
+    try:
+        return jax.devices(platform)[int(number or 0)]
+    except (RuntimeError, IndexError, ValueError) as error:
+        there = dict.fromkeys(f"{d.platform}:{d.id}" for d in [*jax.devices(), *jax.devices("cpu")])
+        raise BadInput(
+            f"device: got {name!r}, which JAX {jax.__version__} does not have here; expected one of {', '.join(there)}"
+        ) from error
 
 
 def array(numbers: NDArray[np.float64], dtype: str) -> Any:
@@ -85,4 +112,4 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     return gradient
 
 
-__all__ = ["FRAMEWORK", "array", "filled", "gradient_of", "prepared", "record", "versions"]
+__all__ = ["FRAMEWORK", "array", "filled", "gradient_of", "prepared", "record", "record_forward", "versions"]

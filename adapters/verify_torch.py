@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from gradconform.adapters.record_torch import module_function, record
-from gradconform.reference.cases import BadInput
+from gradconform.adapters.record_torch_forward import record_forward
+from gradconform.reference.cases import BadInput, said
 
 FRAMEWORK = "torch"
 #: Numbers of a shape for a dtype.
@@ -26,29 +27,53 @@ def versions() -> dict[str, str]:
     return {"torch": torch.__version__}
 
 
-def prepared(f: Any, args: Sequence[Any], dtype: str | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """A function and its arguments: of a module its parameters, by name, before its inputs; cast, where asked for.
+def prepared(
+    f: Any, args: Sequence[Any], dtype: str | None, device: str | None = None
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A function and its arguments: of a module its parameters, by name, before its inputs; cast or moved where asked.
 
-    What is cast are copies: the module and the tensors stay as they are.
+    What is cast or moved are copies: the module and the tensors stay as they are.
     """
     to = None if dtype is None else getattr(torch, dtype)
+    there = None if device is None else _device(device)
 
     def cast(x: Any) -> Any:
-        if to is None or not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()):
+        if not isinstance(x, Tensor):
             return x
+        if to is None or not (x.is_floating_point() or x.is_complex()):
+            return x.to(device=there)
         if x.is_complex() and to not in (torch.float64, torch.float32):
             raise BadInput(
                 f"complex numbers in {dtype}: expected float64 or float32, of which complex128 and complex64 are"
             )
-        return x.to(to.to_complex() if x.is_complex() else to)
+        return x.to(device=there, dtype=to.to_complex() if x.is_complex() else to)
 
+    as_given = to is None and there is None
     if isinstance(f, nn.Module):
         # `Module.to` would keep the real parts of complex parameters only.
-        cast_module = f if to is None else copy.deepcopy(f)._apply(cast)  # type: ignore[no-untyped-call]
-        function, parameters = module_function(cast_module)
+        of = f if as_given else copy.deepcopy(f)._apply(cast)  # type: ignore[no-untyped-call]
+        function, parameters = module_function(of)
         args = (parameters, *args)
         f = function
-    return f, tuple(args) if to is None else tuple(pytree.tree_map(cast, tuple(args)))
+    return f, tuple(args) if as_given else tuple(pytree.tree_map(cast, tuple(args)))
+
+
+def _device(name: str) -> torch.device:
+    """The device of this name, after trying that it holds numbers."""
+    try:
+        found = torch.device(name)
+        torch.zeros(1, device=found).tolist()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BadInput(
+            f"device: got {name!r}, which PyTorch {torch.__version__} cannot use here ({said(error)}); expected 'cpu', "
+            f"or a device that this machine has: {', '.join(_accelerators()) or 'no other'}"
+        ) from error
+    return found
+
+
+def _accelerators() -> list[str]:
+    cuda = [f"cuda:{n}" for n in range(torch.cuda.device_count())]
+    return cuda + (["mps"] if torch.backends.mps.is_available() else [])
 
 
 def array(numbers: NDArray[np.float64], dtype: str) -> Tensor:
@@ -89,4 +114,4 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     return gradient
 
 
-__all__ = ["FRAMEWORK", "array", "filled", "gradient_of", "prepared", "record", "versions"]
+__all__ = ["FRAMEWORK", "array", "filled", "gradient_of", "prepared", "record", "record_forward", "versions"]

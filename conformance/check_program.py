@@ -1,7 +1,8 @@
 """A recorded run before the judge: formula, execution and accuracy of every gradient.
 
 The formula is the backward record without rounding, held against the derivative of the forward record by reverse mode,
-both over exact balls; the execution is what was returned, held against the backward record in rounded balls.
+both over exact balls; the execution is what was returned, held against the backward record in rounded balls. Where
+tangents are asked for the record is that of the tangents, and the derivative by forward mode.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Numbers
-from gradconform.reference.programs.run import Run, Tensor
+from gradconform.reference.programs.run import Mode, Run, Tensor
+from gradconform.reference.programs.tangents import push
 from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
@@ -49,7 +51,7 @@ AFFORDABLE = 100_000
 
 @dataclass(frozen=True)
 class Gradient:
-    """What is said of one argument's gradient by one route."""
+    """What is said of one argument's gradient by one route; in forward mode of one output's tangent."""
 
     argument: str
     route: str
@@ -61,10 +63,14 @@ class Gradient:
     ties: int = 0
     #: Of which row of the Jacobian, or of which function, where a report is about several; as text.
     of: str = ""
+    mode: Mode = "reverse"
+    dtype: str = ""
+    #: How many numbers it has; 0 where it could not be asked for.
+    elements: int = 0
 
 
 class Truth:
-    """The derivative by reverse mode over the forward record, and what the backward record is without rounding."""
+    """The derivative over the forward record, in the run's mode, and what the backward record is without rounding."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -91,12 +97,13 @@ class Truth:
         run = self.run
         exact = Exact(run.forward, literals=literals).evaluate()
         seeds: dict[int, arb] = {}
-        for outputs, cotangents in zip(run.outputs, run.cotangents, strict=True):
-            for i, c in zip(outputs.ravel().tolist(), run.backward.held[cotangents].ravel().tolist(), strict=True):
+        seeded = run.outputs if run.mode == "reverse" else [a.ids for a in run.arguments]
+        for ids, numbers in zip(seeded, run.cotangents, strict=True):
+            for i, c in zip(ids.ravel().tolist(), run.backward.held[numbers].ravel().tolist(), strict=True):
                 seeds[i] = seeds[i] + arb(c) if i in seeds else arb(c)
-        adjoints = exact.pull(seeds, ties)
+        found = exact.pull(seeds, ties) if run.mode == "reverse" else push(exact, seeds, ties)
         self._note(exact)
-        return [[adjoints.get(i, ZERO) for i in a.ids.ravel().tolist()] for a in run.arguments], len(exact.ties)
+        return [[found.get(i, ZERO) for i in of.ids.ravel().tolist()] for of in run.judged], len(exact.ties)
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
@@ -118,7 +125,7 @@ class Truth:
 
     def _accurate(self) -> bool:
         """Whether every number is known to p + 3 bits, or cannot be known better."""
-        for number, argument in enumerate(self.run.arguments):
+        for number, argument in enumerate(self.run.judged):
             for component in range(argument.ids.size):
                 x, y = self.point[number][component], self.program_point[number][component]
                 off = x.rad() + y.rad()
@@ -136,7 +143,7 @@ class Truth:
         """
         if not off > 0:
             return math.inf
-        format = self.run.arguments[number].format
+        format = self.run.judged[number].format
         largest = max((abs(x).upper() for x in self.point[number] if x.is_finite()), default=ZERO)
         size = larger(abs(self.point[number][component]).upper(), largest * power_of_two(-format.precision))
         size = larger(size, power_of_two(format.emin - format.precision + 1))
@@ -185,32 +192,34 @@ def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
     try:
         found = list(judged(run, profile, DECIDED))
     except OutOfRange as error:
-        return None if affordable else [_left_open(a, route, error) for a in run.arguments for route in run.returned]
+        return None if affordable else [_left_open(run, of, route, error) for of in run.judged for route in run.answers]
     if affordable and any(f.formula == "unknown" or f.judgement.execution == "undecided" for f in found):
         return None
-    return [_gradient(run.arguments[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
+    return [_gradient(run, run.judged[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
 
 
-def _left_open(argument: Tensor, route: str, error: OutOfRange) -> Gradient:
+def _left_open(run: Run, argument: Tensor, route: str, error: OutOfRange) -> Gradient:
     judgement = Judgement(
         "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,
         f"size: too large for balls, and array arithmetic does not hold {error}",
         formula="unknown", execution="undecided",
     )  # fmt: skip
-    return Gradient(argument.name, route, judgement, 0.0)
+    return Gradient(
+        argument.name, route, judgement, 0.0, mode=run.mode, dtype=argument.format.name, elements=argument.ids.size
+    )
 
 
 def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
     truth = Truth(run)
-    wanted = [(ids, a.format) for a, ids in zip(run.arguments, run.results, strict=True)]
+    wanted = [(ids, a.format) for a, ids in zip(run.judged, run.results, strict=True)]
     with precision(truth.bits):
         candidates = [
             (name, outcomes_of(run.backward, profile, wanted, sums, form)) for name, sums, form in programs(run)
         ]
-    for number, argument in enumerate(run.arguments):
+    for number, argument in enumerate(run.judged):
         known = truth.set if truth.ties else truth.point
         sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]
-        for route, returned in run.returned.items():
+        for route, returned in run.answers.items():
             yield _judged(run, truth, number, argument, route, returned[number], candidates, sets, profile)
 
 
@@ -258,7 +267,7 @@ def _judged(
         judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
     if judgement.execution in (None, "within") and formula not in ("right", "kink"):
         judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
-    return _gradient(argument, route, judgement, formula, bits, truth.ties)
+    return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
 
 
 @dataclass(frozen=True)
@@ -281,8 +290,9 @@ class _Keeping:
         return arb(keeping.condition(self.truth.backward, self.run.given, off) or 0.0)
 
     def exhibited(self) -> list[Candidate]:
+        """Another program that may keep the digits; of tangents none is tried."""
         run = self.run
-        if any(step.implicit for step in run.forward.steps):
+        if run.mode == "forward" or any(step.implicit for step in run.forward.steps):
             return []  # there is no row of the table for what solves equations
         seeds = [run.backward.held[c].ravel().tolist() for c in run.cotangents]
         arguments = [a.ids for a in run.arguments]
@@ -302,7 +312,9 @@ class _Keeping:
         return replace(judgement, reason=noted(judgement.reason, where))
 
 
-def _gradient(argument: Tensor, route: str, judgement: Judgement, formula: Formula, bits: float, ties: int) -> Gradient:
+def _gradient(
+    run: Run, argument: Tensor, route: str, judgement: Judgement, formula: Formula, bits: float, ties: int
+) -> Gradient:
     execution = judgement.execution or "within"
     verdict = verdict_of(formula, execution, judgement.accuracy or "certified")
     if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
@@ -313,7 +325,10 @@ def _gradient(argument: Tensor, route: str, judgement: Judgement, formula: Formu
     if argument.complex:  # the last axis is that of the parts
         *rest, part = (int(i) for i in index)
         at = ",".join([*map(str, rest), ("real part", "imaginary part")[part]])
-    return Gradient(argument.name, route, judgement, bits, at, ties)
+    return Gradient(
+        argument.name, route, judgement, bits, at, ties,
+        mode=run.mode, dtype=argument.format.name, elements=argument.ids.size,
+    )  # fmt: skip
 
 
 def _at(

@@ -25,6 +25,7 @@ from gradconform.reference.profiles import Profile
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
+from gradconform.reference.programs.array_tangents import push
 from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.record import STOPPED, every
 from gradconform.reference.programs.run import Run
@@ -72,14 +73,19 @@ def one_record(run: Run) -> bool:
 
 
 class Truths:
-    """The derivative by reverse mode over the forward record, and the backward record without rounding, in arrays."""
+    """The derivative over the forward record, in the run's mode; and the backward record without rounding."""
 
     def __init__(self, run: Run, decided: int) -> None:
         self.run, self.decided = run, decided
         forward, goes_on = run.forward.steps, one_record(run)
         exact = ArrayExact(run.backward if goes_on else run.forward).evaluate()
-        seeds = [(o, run.backward.held[c]) for o, c in zip(run.outputs, run.cotangents, strict=True)]
-        self.truth = exact.pull(seeds, [a.ids for a in run.arguments], forward)
+        arguments, of = [a.ids for a in run.arguments], run.backward.held
+        if run.mode == "reverse":
+            seeds = [(ids, of[c]) for ids, c in zip(run.outputs, run.cotangents, strict=True)]
+            self.truth = exact.pull(seeds, arguments, forward)
+        else:
+            seeds = [(ids, of[c]) for ids, c in zip(arguments, run.cotangents, strict=True)]
+            self.truth = push(exact, seeds, run.outputs, forward)
         self.ties = exact.ties
         program = exact if goes_on else ArrayExact(run.backward).evaluate()
         self.program = [program.values.copied(ids) for ids in run.results]
@@ -87,7 +93,7 @@ class Truths:
     def formula(self, number: int) -> tuple[Formula, float]:
         """The worst that is to be said of a gradient's components, and to how many bits; see `check_program.Truth`."""
         truth, program = self.truth[number], self.program[number]
-        format = self.run.arguments[number].format
+        format = self.run.judged[number].format
         if not truth.high.size:
             return "right", math.inf
         with np.errstate(all="ignore"):
@@ -225,25 +231,25 @@ class Condition:
 def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     """What is said of every argument's gradient by every route. Raises OutOfRange where arrays do not hold a number."""
     truths = Truths(run, decided)
-    formulas = [truths.formula(n) for n in range(len(run.arguments))]
-    pairs = [(n, route) for n in range(len(run.arguments)) for route in run.returned]
+    formulas = [truths.formula(n) for n in range(len(run.judged))]
+    pairs = [(n, route) for n in range(len(run.judged)) for route in run.answers]
     screens: dict[tuple[int, str], list[Screen]] = {p: [] for p in pairs}
     answers: dict[int, Answers] = {}
-    wide = any(a.format.precision > FLOAT32.precision for a in run.arguments)
+    wide = any(a.format.precision > FLOAT32.precision for a in run.judged)
     for name, sums, form in programs(run):
         left = [p for p in pairs if not (screens[p] and screens[p][-1].settles)]
         if not left:
             break
         allowed = ArrayAllowed(run.backward, profile, sums, form, wide=wide).evaluate()
         for number in dict.fromkeys(n for n, _ in left):
-            argument = run.arguments[number]
+            argument = run.judged[number]
             A = allowed.arithmetics[argument.format.name]
             value, exactly = result(allowed, run.results[number], A)
             centre = truths.centre(number, A)
             of = answers.setdefault(number, Answers(argument.format, profile, truths.truth[number], centre))
             of.forms[name], of.exactly[name] = value, exactly
             for route in (r for n, r in left if n == number):
-                got = np.asarray(run.returned[route][number], dtype=np.float64)
+                got = np.asarray(run.answers[route][number], dtype=np.float64)
                 screen = Screen(name, argument.format, got.shape)
                 if got.size:
                     screen.add(got, value, 0, centre)
@@ -251,8 +257,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         del allowed
     condition = Condition(run)
     for number, route in pairs:
-        got = np.asarray(run.returned[route][number], dtype=np.float64)
-        argument, said = run.arguments[number], answers[number]
+        got = np.asarray(run.answers[route][number], dtype=np.float64)
+        argument, said = run.judged[number], answers[number]
         kappa = partial(condition.of, number, next(iter(said.forms.values())).radii())
         found = judge_array(got, screens[number, route], argument.format, Adjudicator(said), kappa, BITS)
         yield Found(number, route, found, *formulas[number], truths.ties)
@@ -260,7 +266,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
 
 def programs(run: Run) -> Iterator[tuple[str, Sums, int]]:
     """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms."""
-    narrow = any(a.format.precision < 24 for a in run.arguments)
+    narrow = any(a.format.precision < 24 for a in (*run.arguments, *run.tangents))
     forms = run.backward.forms
     ways: Sequence[Sums] = ("wide", "any") if narrow else ("any",)
     for sums in ways:

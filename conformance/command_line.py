@@ -543,6 +543,7 @@ _VERDICT_STYLE = {"conforms": "green", **dict.fromkeys(_RED, "red")}
 @click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="Casts the arguments. Repeat for more.")
 @click.option("-r", "--route", "routes", multiple=True, metavar="ROUTE",
               help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.")  # fmt: skip
+@click.option("--mode", default="reverse", metavar="MODE", help="reverse (default), forward or both.")
 @_profile
 @click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
@@ -559,6 +560,7 @@ def verify(
     cases: str,
     dtypes: tuple[str, ...],
     routes: tuple[str, ...],
+    mode: str,
     profile: str,
     every: bool,
     output: Path | None,
@@ -574,13 +576,16 @@ def verify(
     from it.
 
     Exit status: 0 no gradient deviates but what is known to, 1 one does, or is
-    what --fail-on names, 2 bad input, 3 something is undecided or left the
-    record.
+    what --fail-on names, 2 bad input, 3 something is undecided, unsupported or
+    left the record.
     """
     from gradconform.conformance import verify_command as command
+    from gradconform.conformance.verify import MODES
 
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
+    if mode not in MODES:
+        raise unknown("mode", mode, MODES)
     if junit is not None and not junit.parent.is_dir():
         raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
     names = tuple(named_format(d).name for d in dict.fromkeys(dtypes))
@@ -589,7 +594,8 @@ def verify(
     targets = [t for f in dict.fromkeys(functions) for t in command.targets(f, cases)]
     found = []
     with command.run_file(output, targets, profile, files) as write:
-        for one in command.verified(targets, names, entries, steps, routes=routes or None, profile=profile):
+        options = {"routes": routes or None, "mode": mode, "profile": profile}
+        for one in command.verified(targets, names, entries, steps, **options):
             if one.report is None:
                 errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
             else:

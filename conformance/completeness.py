@@ -31,8 +31,17 @@ Given = Sequence[tuple[Ids, Numbers]]
 def missing(run: Run, profile: Profile) -> Iterator[str]:
     """What left the record or came from outside of it, in words; nothing where the record is complete."""
     yield from run.foreign
+    yield from _found(run, [r for r in run.replays if not r.how], profile)
+
+
+def otherwise(run: Run, profile: Profile) -> Iterator[str]:
+    """Where the backward program gives something else since a cotangent has stride 0, or is undefined; in words."""
+    yield from _found(run, [r for r in run.replays if r.how], profile)
+
+
+def _found(run: Run, replays: Sequence[Replay], profile: Profile) -> Iterator[str]:
     replayed = _replayed_in_arrays if fits(run) else _replayed
-    for replay in run.replays:
+    for replay in replays:
         yield from replayed(run, replay, profile)
 
 
@@ -68,8 +77,14 @@ def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
             if _other_branch(record, values, near, profile):
                 continue  # elsewhere another branch is taken: the record is of this one
             if _differs(record, values, near, ids, got, profile):
-                yield f"run again on other numbers, {what} {OTHER}"
+                yield _said(replay, what)
                 return
+
+
+def _said(replay: Replay, what: str) -> str:
+    if replay.how:
+        return f"run again {replay.how}, {what} is not what was recorded"
+    return f"run again on other numbers, {what} {OTHER}"
 
 
 def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
@@ -87,7 +102,7 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
         except OutOfRange:
             return
         if not held:
-            yield f"run again on other numbers, {what} {OTHER}"
+            yield _said(replay, what)
             return
 
 

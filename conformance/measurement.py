@@ -30,8 +30,9 @@ REASONS = (
     "convention",
     "lost", "record", "note",
 )  # fmt: skip
-#: How the case of a program begins that `verify` judged, and its quantities: a gradient by an argument.
-PROGRAM, BY = "program/", "d/d"
+#: How the case of a program begins that `verify` judged, and its quantities: a gradient by an argument, or in forward
+#: mode the tangent of an output.
+PROGRAM, BY, TANGENT = "program/", "d/d", "tangent of "
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,14 @@ def told(m: Measurement) -> str:
     """
     if m.quantity == "*":  # all of a function, which was not judged
         return f"{m.case.removeprefix(PROGRAM)}: {m.verdict}: {m.reason}"
-    argument, comma, of = m.quantity.removeprefix(BY).partition(", ")
+    what = TANGENT if m.quantity.startswith(TANGENT) else "∂/∂"
+    argument, comma, of = m.quantity.removeprefix(TANGENT).removeprefix(BY).partition(", ")
     at = f"{argument}[{m.worst_index}]" if m.worst_index else argument
     bits = "" if m.certified_bits is None or not math.isfinite(m.certified_bits) else f" {m.certified_bits:.1f} bits"
     off = f", at most {m.max_ulp:.3g} ulp off" if m.max_ulp is not None and math.isfinite(m.max_ulp) else ""
-    head = f"∂/∂{at}{comma}{of} ({m.route}): {m.verdict}"
+    head = f"{what}{at}{comma}{of} ({m.route}): {m.verdict}"
+    if m.verdict == "unsupported":
+        return f"{head}: {m.reason}"
     if m.verdict == "conforms":
         return f"{head},{bits or ' exactly'}{off}"
     answers = f"formula {m.formula}, execution {m.execution}" + (f", {m.accuracy}{bits}" if m.accuracy else "")

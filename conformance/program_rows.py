@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gradconform.conformance.known import KnownFile
-from gradconform.conformance.measurement import BY, PROGRAM, Measurement, judged
+from gradconform.conformance.measurement import BY, PROGRAM, TANGENT, Measurement, judged
 from gradconform.conformance.runner import made_with
 from gradconform.reference.judge import Execution, Verdict
 
@@ -37,19 +37,28 @@ def digest_of(leaves: Iterable[Any]) -> str:
     return hashlib.sha256(repr(shapes).encode()).hexdigest()[:8]
 
 
+def dtype_of(leaves: Iterable[Any]) -> str:
+    """The dtype of the first array."""
+    return next((str(x.dtype).rpartition(".")[2] for x in leaves if hasattr(x, "dtype")), "float64")
+
+
 def case_of(name: str, digest: str, number: int = 0) -> str:
     """The case that a function's run is; `number` counts earlier arguments of the same shapes."""
     return f"{PROGRAM}{name}/{digest}" + (f"-{number + 1}" if number else "")
 
 
 def judged_gradients(report: Report, case: str = "") -> Iterator[Measurement]:
-    """One measurement for each gradient and route, as it was judged."""
-    arguments = {a.name: a for run in report.runs for a in run.arguments}
+    """One measurement for each gradient, or in forward mode tangent, and route, as it was judged."""
     for g in report.gradients:
-        of = arguments[g.argument]
-        key = {"case": case, "adapter": report.adapter, "route": g.route, "dtype": of.format.name, "level": "whole",
-               "quantity": f"{BY}{g.argument}{g.of}"}  # fmt: skip
-        yield replace(judged(key, g.judgement, of.ids.size), worst_index=g.index or None)
+        key: dict[str, Any] = {
+            "case": case, "adapter": report.adapter, "route": g.route, "dtype": g.dtype, "level": "whole",
+            "quantity": f"{BY if g.mode == 'reverse' else TANGENT}{g.argument}{g.of}",
+        }  # fmt: skip
+        if g.judgement.verdict == "unsupported":
+            key |= {"level": None, "elements": 0, "verdict": "unsupported"}
+            yield Measurement(**key, reason=f"operation: {g.judgement.reason}")
+        else:
+            yield replace(judged(key, g.judgement, g.elements), worst_index=g.index or None)
 
 
 def rows(report: Report, name: str = "", number: int = 0, steps: bool = False) -> list[Measurement]:
@@ -89,9 +98,9 @@ def _step_row(s: StepFinding, quantity: str, adapter: str, case: str) -> Measure
 
 def not_judged(name: str, leaves: Sequence[Any], dtype: str | None, number: int, adapter: str, why: str) -> Measurement:
     """The row of a function that could not be verified, for all of its gradients at once."""
-    own = next((str(x.dtype).rpartition(".")[2] for x in leaves if hasattr(x, "dtype")), "float64")
     case = case_of(name, digest_of(leaves), number)
-    return Measurement(case, adapter, "eager", dtype or own, None, "*", 1, reason=f"exception: {_line(why)}")
+    of = dtype or dtype_of(leaves)
+    return Measurement(case, adapter, "eager", of, None, "*", 1, reason=f"exception: {_line(why)}")
 
 
 def header(frameworks: Iterable[str], profile: str, known: Sequence[KnownFile] = (), **more: Any) -> dict[str, Any]:

@@ -13,20 +13,27 @@ import numpy as np
 from gradconform.conformance.completeness import unused
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import affordable
-from gradconform.reference.programs.run import NotRecorded, Run
+from gradconform.reference.programs.run import Mode, NotRecorded, Run, Unsupported, called
 
 #: What is noted of a function that prints.
 PRINTS = "it prints, and was run several times"
 
 
-def recorded(recorder: Any, f: Any, args: Sequence[Any], cotangent: Any, options: Mapping[str, Any]) -> Run:
-    """One run of f by a framework's recorder. Raises BadInput for what cannot be recorded, with what to do."""
+def recorded(recorder: Any, mode: Mode, f: Any, args: Sequence[Any], options: Mapping[str, Any], along: Any) -> Run:
+    """One run of f by a framework's recorder; `along` are the cotangents, or in forward mode the tangents.
+
+    Raises Unsupported where the framework has no derivative in this mode, and BadInput for what cannot be recorded,
+    with what to do.
+    """
     heard = _Heard(sys.stdout)
     try:
         with redirect_stdout(heard):
-            run: Run = recorder.record(f, args, cotangents=cotangent, **options)
+            if mode == "reverse":
+                run: Run = recorder.record(f, args, cotangents=along, **options)
+            else:
+                run = recorder.record_forward(f, args, tangents=along, **options)
         return replace(run, notes=(*run.notes, PRINTS)) if heard.anything else run
-    except BadInput:
+    except (BadInput, Unsupported):
         raise
     except NotRecorded as error:
         raise BadInput(f"not recorded: {error}") from error
@@ -65,17 +72,13 @@ def usable(run: Run) -> Run:
                 f"{argument.name}{f'[{at}]' if at else ''} is NaN, where nothing has a derivative; give a number"
             )
     if not all(np.isfinite(run.backward.held[c]).all() for c in run.cotangents):
-        raise BadInput("cotangent: it holds NaN or an infinity; expected finite numbers")
+        given = "cotangent" if run.mode == "reverse" else "tangent"
+        raise BadInput(f"{given}: it holds NaN or an infinity; expected finite numbers")
     idle = [] if run.foreign else unused(run)
     if len(idle) == len(run.arguments):
         raise BadInput(
             f"no output of {run.name} is computed from {', '.join(idle)} by floating-point operations: there is no "
-            "gradient to verify"
+            "derivative to verify"
         )
-    return replace(run, notes=(*run.notes, *(f"no output is computed from {a}: its gradient is 0" for a in idle)))
-
-
-def called(f: Any) -> str:
-    """A function's name; of the `apply` of a custom rule, the rule's."""
-    of = getattr(f, "__self__", None)
-    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
+    comes = "its gradient is 0" if run.mode == "reverse" else "its tangent counts for nothing"
+    return replace(run, notes=(*run.notes, *(f"no output is computed from {a}: {comes}" for a in idle)))

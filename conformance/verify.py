@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +13,31 @@ import numpy as np
 
 from gradconform.conformance import program_rows
 from gradconform.conformance.check_program import Gradient, gradients
-from gradconform.conformance.completeness import missing
+from gradconform.conformance.completeness import missing, otherwise
 from gradconform.conformance.measurement import told
 from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
-from gradconform.conformance.recording import called, recorded, usable
+from gradconform.conformance.recording import recorded, usable
 from gradconform.conformance.run_file import RunWriter
 from gradconform.reference.cases import BadInput, named_format, unknown
-from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
+from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
 from gradconform.reference.profiles import profile as profile_of
-from gradconform.reference.programs.run import Rule, Run
+from gradconform.reference.programs.record import Ids
+from gradconform.reference.programs.run import BATCHED, Mode, Rule, Run, Unsupported, called
 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: The modes that each word asks for.
+MODES: Mapping[str, tuple[Mode, ...]] = {
+    "reverse": ("reverse",), "forward": ("forward",), "both": ("reverse", "forward"),
+}  # fmt: skip
+#: What may be done about what a program stops: take the derivative through it all the same, or hold it constant.
+STOPS = ("through", "intended")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 #: What may be said of a report as a whole, worst first.
-_WORST: tuple[Verdict, ...] = ("deviates", "undecided", "out of range", "singular", "lost", "vacuous",
+_WORST: tuple[Verdict, ...] = ("deviates", "undecided", "unsupported", "out of range", "singular", "lost", "vacuous",
                                "ill-conditioned", "conforms")  # fmt: skip
 
 
@@ -53,6 +61,11 @@ class Report:
     #: The framework, and a digest of the arguments' shapes, by which a run file knows this run again.
     adapter: str = ""
     digest: str = ""
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of the first gradient: all have the same, unless both were asked for."""
+        return self.gradients[0].mode
 
     @property
     def complete(self) -> bool:
@@ -133,8 +146,13 @@ def verify(
     dtype: str | None = None,
     cotangent: Any = None,
     routes: Sequence[str] | None = None,
+    mode: str = "reverse",
+    tangent: Any = None,
     order: int = 1,
+    batched: bool = False,
     rows: str | None = None,
+    device: str | None = None,
+    stop_gradient: str = "through",
     forms: Mapping[str, Any] | None = None,
     accept: str | Iterable[str] = (),
     profile: str = "opencl",
@@ -142,24 +160,35 @@ def verify(
 ) -> Report:
     """Verify the gradient of f at these arguments: a proof about this run, in the arguments' own dtype.
 
+    In forward mode the same of the outputs' tangents.
+
     `f` is a function of PyTorch tensors or JAX arrays, or of trees of them, or a `torch.nn.Module`, whose parameters
     are arguments too. `wrt` names the arguments, by number or name, whose gradients are asked for: by default all of a
-    floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first.
+    floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first, and
+    `device` is where they, and a copy of a module, are moved.
     `cotangent` is what the outputs' adjoints are, a list with one for each output; by default random numbers, of a
     scalar, too. `routes` are "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true
     besides `conforms`.
-    `order=2` verifies the gradient's own gradient as well. `rows="all"` verifies every row of the Jacobian, one number
-    of the result at a time. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of
-    the same arguments for each "namespace::name".
+    `mode="forward"` verifies tangents instead, along a random direction of the arguments or `tangent`, a list with one
+    for each argument that is asked for, and `mode="both"` both; what the framework has no derivative of in a mode is
+    `unsupported`. `order=2` verifies the gradient's own gradient as well. `rows="all"` verifies every row of the
+    Jacobian, one number of the result at a time. `batched` asks for the gradients once more under `vmap`.
+    The truth goes through what the program detaches or stops, unless `stop_gradient="intended"` says that this is meant
+    to be constant. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of the same
+    arguments for each "namespace::name".
 
-    Raises BadInput for arguments without a floating-point number, and for an f that raises or whose output is none, or
-    is not computed from an argument. What changes its arguments or answers otherwise when it is run again is undecided.
+    Raises BadInput for arguments without a floating-point number, for an f that raises or whose output is none, or is
+    not computed from an argument, and for a device that is not there. What changes its arguments or answers otherwise
+    when it is run again is undecided.
 
     >>> import gradconform as gc
     >>> import torch
     >>> report = gc.verify(lambda x: (x * x.exp()).sum(), torch.tensor([0.5, -1.25]))
     >>> bool(report), report.formula, report.execution, report.accuracy
     (True, 'right', 'within', 'certified')
+    >>> both = gc.verify(torch.sin, torch.tensor([0.5]), mode="both")
+    >>> list(both.table["mode"]), bool(both)
+    (['reverse', 'forward'], True)
     """
     accepted = (accept,) if isinstance(accept, str) else tuple(accept)
     for word in accepted:
@@ -171,6 +200,10 @@ def verify(
         raise BadInput(f"order is {order!r}; expected 1 or 2")
     if rows not in (None, "all"):
         raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
+    if stop_gradient not in STOPS:
+        raise unknown("stop_gradient", stop_gradient, STOPS)
+    if mode not in MODES:
+        raise unknown("mode", mode, MODES)
     if not callable(f):
         raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")
     if isinstance(f, type):
@@ -178,42 +211,70 @@ def verify(
             f"f is the class {f.__name__}; expected a function: an instance, or of a rule {f.__name__}.apply"
         )
     recorder = program_rows.recorder_of(framework_of(f, args))
-    function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name)
-    options: dict[str, Any] = {"wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed}
+    function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
+    options: dict[str, Any] = {
+        "wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed, "stop_gradient": stop_gradient,
+    }  # fmt: skip
     if forms:
         if recorder.FRAMEWORK == "jax":
             raise BadInput("forms: expected none for JAX; a primitive without a rule is to be replaced in the function")
         options["definitions"] = forms
-    runs = [usable(recorded(recorder, function, given, cotangent, options))]
-    if rows == "all" and any(o.size for o in runs[0].outputs):
-        runs = [recorded(recorder, function, given, basis, options) for basis in _rows_of(runs[0])]
-    if order == 2:
-        runs.append(recorded(recorder, recorder.gradient_of(function, seed), given, None, options))
     constants = profile_of(profile, recorder.FRAMEWORK)
-    try:
-        found = [report_of(run, constants, accepted) for run in runs]
-    except MemoryError as error:
-        raise BadInput(f"{called(f)}: memory ran out; verify at smaller arguments, or the parts one by one") from error
+    along = {"reverse": cotangent, "forward": tangent}
+    functions = [function] if order == 1 else [function, recorder.gradient_of(function, seed)]
+    found = []
+    for of, each in ((of, m) for m in MODES[mode] for of in functions):
+        more = {"batched": batched} if each == "reverse" else {}
+        record = partial(recorded, recorder, each, of, given, {**options, **more})
+        try:
+            runs = [usable(record(along[each]))] if of is function else [record(None)]
+            if rows == "all" and of is function and any(x.size for x in _seeded(runs[0])):
+                runs = [record(basis) for basis in _rows_of(runs[0])]
+            found += [report_of(run, constants, accepted) for run in runs]
+        except Unsupported as error:
+            found.append(_without(of, each, str(error), accepted, constants, program_rows.dtype_of(leaves(given))))
+        except MemoryError as error:
+            what = f"{called(f)}: memory ran out; verify at smaller arguments, or the parts one by one"
+            raise BadInput(what) from error
     report = found[0] if len(found) == 1 else joined(found)
     return replace(report, adapter=recorder.FRAMEWORK, digest=program_rows.digest_of(leaves(args)))
 
 
+def _seeded(run: Run) -> Sequence[Ids]:
+    """The numbers whose adjoints are given: the outputs; in forward mode whose tangents are: the arguments."""
+    return run.outputs if run.mode == "reverse" else [a.ids for a in run.arguments]
+
+
 def _rows_of(run: Run) -> Iterator[list[Any]]:
-    """One cotangent for each number of the result: 1 there, 0 elsewhere."""
-    for number, output in enumerate(run.outputs):
-        for index in np.ndindex(output.shape):
-            basis = [np.zeros(o.shape) for o in run.outputs]
+    """One cotangent for each number of the result: 1 there, 0 elsewhere. In forward mode a tangent of the arguments."""
+    seeded = _seeded(run)
+    for number, of in enumerate(seeded):
+        for index in np.ndindex(of.shape):
+            basis = [np.zeros(o.shape) for o in seeded]
             basis[number][index] = 1.0
             yield basis
+
+
+def _without(f: Any, mode: Mode, reason: str, accept: tuple[str, ...], profile: Profile, dtype: str) -> Report:
+    """The report about a derivative that the framework does not have."""
+    judgement = Judgement(
+        "unsupported", math.nan, None, None, None, None, None, None, None, None, None, None, 0, reason,
+        formula="unknown", execution="undecided",
+    )  # fmt: skip
+    what = {"reverse": "every argument", "forward": "every output"}[mode]
+    gradient = Gradient(what, "eager", judgement, 0.0, mode=mode, dtype=dtype)
+    return Report(called(f), (gradient,), (), (), (), accept, (), profile)
 
 
 def joined(reports: Sequence[Report]) -> Report:
     """Several reports about one function as one: rows of its Jacobian, or its gradient and the gradient's."""
     first = reports[0].name
-    of_first = sum(r.name == first for r in reports)
     named = []
-    for row, report in enumerate(reports):
-        where = f", of {report.name}" if report.name != first else f", row {row}" if of_first > 1 else ""
+    for report in reports:
+        rows = [r for r in reports if (r.name, r.mode) == (report.name, report.mode)]
+        where = f", of {report.name}" if report.name != first else ""
+        if len(rows) > 1:
+            where += f", {'row' if report.mode == 'reverse' else 'column'} {rows.index(report)}"
         named += [replace(g, of=where) for g in report.gradients]
     return replace(
         reports[0],
@@ -227,11 +288,24 @@ def joined(reports: Sequence[Report]) -> Report:
 
 def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
     """The report of a recorded run. A formula is called wrong only where nothing left the record."""
-    gone = tuple(dict.fromkeys(missing(run, profile)))
+    gone, notes = tuple(dict.fromkeys(missing(run, profile))), run.notes
     other = any(m not in run.foreign for m in gone)
+    # What no custom rule does by itself, a kernel of the framework does, which may round otherwise in another layout.
+    differing = tuple(otherwise(run, profile))
+    if differing and any(_differs_alone(rule, profile) for rule in run.rules):
+        gone += differing
+    else:
+        notes += tuple(f"{d}; no custom rule does so by itself" for d in differing)
     found = [_of_incomplete(g, other) if gone else g for g in gradients(run, profile)]
-    culprits = tuple(_culprits(run, found, profile))
-    return Report(run.name, tuple(found), culprits, gone, run.notes, accept, (run,), profile)
+    # The same by another way through the backward pass is not told twice.
+    found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
+    at_fault = tuple(_rules_at_fault(run, found, profile))
+    if not at_fault:
+        ways = dict.fromkeys(g.route for g in found if g.route in run.varied and g.route != BATCHED)
+        found = [g for g in found if g.route not in ways]
+        notes += tuple(f"{way}: gives what the record does not; no custom rule does so by itself" for way in ways)
+    culprits = (*at_fault, *_operations_at_fault(run, found, profile))
+    return Report(run.name, tuple(found), culprits, gone, notes, accept, (run,), profile)
 
 
 def _of_incomplete(g: Gradient, other: bool) -> Gradient:
@@ -274,9 +348,20 @@ def leaves(x: Any) -> Iterable[Any]:
 # Culprits -------------------------------------------------------------------------------------------------------------
 
 
-def _culprits(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
-    if any(g.judgement.formula in ("wrong", "undefined") for g in found):
+def _rules_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
+    if any(g.judgement.formula in ("wrong", "undefined") or g.route in run.varied for g in found):
         yield from _rules(run.rules, profile)
+
+
+def _differs_alone(rule: Rule, profile: Profile) -> bool:
+    """Whether a rule by itself gives something else for odd cotangents, or cannot be run alone: a suspect then."""
+    try:
+        return any(True for _ in otherwise(rule.alone(), profile))
+    except Exception:  # whatever a rule raises outside of its program
+        return True
+
+
+def _operations_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
     if any(g.judgement.execution == "outside" for g in found):
         for step in worst_first(list(check_steps(run.backward, profile)))[:3]:
             if step.execution == "outside":
@@ -296,8 +381,14 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
             yield f"{rule.name} ({rule.line}): its rule could not be run alone: {type(error).__name__}"
             continue
         wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
+        for g in (g for g in alone if not wrong and g.route != "eager"):
+            if g.judgement.execution == "outside":
+                yield f"{rule.name} ({rule.line}): its rule gives something else: {g.route}"
         for g in wrong[:1]:
-            yield f"{rule.name} ({rule.line}): its rule is {g.judgement.formula} by {g.argument}"
+            which = (
+                f"rule is {g.judgement.formula} by" if g.mode == "reverse" else f"jvp is {g.judgement.formula} for its"
+            )
+            yield f"{rule.name} ({rule.line}): its {which} {g.argument}"
 
 
 # Text -----------------------------------------------------------------------------------------------------------------
@@ -306,7 +397,7 @@ def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
 def _row(g: Gradient) -> dict[str, Any]:
     j = g.judgement
     return {
-        "argument": g.argument + g.of, "route": g.route, "verdict": j.verdict, "formula": j.formula,
+        "argument": g.argument + g.of, "mode": g.mode, "route": g.route, "verdict": j.verdict, "formula": j.formula,
         "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp,
         "share": j.share,
         "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,

@@ -196,7 +196,7 @@ def closing_line(found: Sequence[Verified]) -> str:
     incomplete = sum(v.report is not None and not v.report.complete for v in found)
     failed = sum(v.report is None for v in found)
     said = [
-        f"{counted(sum(counts[v] for v in JUDGED), 'gradient')} of {counted(len(found), 'run')}: "
+        f"{counted(sum(counts[v] for v in (*JUDGED, 'unsupported')), 'gradient')} of {counted(len(found), 'run')}: "
         + (verdicts or "none judged")
         + (f" (known {known})" if known else ""),
         *([f"{counted(incomplete, 'run')} of which something left the record"] if incomplete else []),
@@ -207,11 +207,11 @@ def closing_line(found: Sequence[Verified]) -> str:
 
 def exit_status(found: Sequence[Verified], fail_on: Collection[str] = ()) -> int:
     """1 where something deviates that is not known or has a verdict of `fail_on`; 2 where a function could not be
-    verified; 3 where something is undecided, left the record, or made the suite itself fail; else 0."""
+    verified; 3 where something is undecided, unsupported, left the record, or made the suite itself fail; else 0."""
     rows = [m for v in found for m in v.rows]
     if any((m.verdict == "deviates" and not is_known(m)) or m.verdict in fail_on for m in rows):
         return 1
     if any(v.report is None and not v.broken for v in found):
         return 2
     incomplete = any(v.report is None or not v.report.complete for v in found)
-    return 3 if incomplete or any(m.verdict == "undecided" for m in rows) else 0
+    return 3 if incomplete or any(m.verdict in ("undecided", "unsupported") for m in rows) else 0

@@ -17,6 +17,7 @@ wrong_rules = benchmark("wrong_rules")
 wrong_torch = benchmark("wrong_torch")
 wrong = benchmark("wrong_programs")
 rule_mutants = benchmark("rule_mutants")
+compiled = benchmark("compiled")
 
 SUBJECTS = {s.name: s for s in wrong_torch.SUBJECTS}
 RULES = {r.name: r for r in wrong_rules.RULES}
@@ -156,3 +157,24 @@ def test_a_finding_has_what_was_returned_beside_what_is_right() -> None:
     assert (row["returned"], row["verdict"], row["beside"]) == ("0.0", "lost", "conforms")
     assert row["right"].startswith("4.24835425529158")
     assert findings.row(found["hardsigmoid"])["execution"] == "outside"
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("log softmax", "float32"), ("average pool", "bfloat16")])
+def test_a_compiled_program_conforms(name: str, dtype: str) -> None:
+    row = compiled.judged(RUNNING[name], dtype)
+    assert row.verdict == "conforms", row
+    assert 0 < row.compiled_share <= 1
+
+
+def test_what_a_compiler_makes_wrong_deviates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda f: lambda *x: f(*x) * (1 + 2.0**-16))
+    row = compiled.judged(RUNNING["log softmax"], "float32")
+    assert row.verdict == "deviates"
+    assert row.compiled_share > 1 > row.eager_share
+
+
+def test_the_programs_that_are_compiled_are_spread_over_all(tmp_path: Path) -> None:
+    chosen = [p.name for p in compiled.chosen(40)]
+    assert len(set(chosen)) == 40
+    compiled.written(tmp_path, [compiled.Row("one", "float32", "conforms", 0.5, 0.25, 1.0, 2.0)], 60.0)
+    assert "| one" in (tmp_path / "compiled.md").read_text(encoding="utf-8")

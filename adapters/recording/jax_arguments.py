@@ -16,6 +16,7 @@ from gradconform.adapters.recording.jax_literals import x64
 from gradconform.adapters.recording.jax_values import format_of, in_dtype, is_key
 from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.formats import FORMATS
+from gradconform.reference.programs.run import Mode
 
 Asked = int | str | Sequence[int | str] | None
 
@@ -29,15 +30,26 @@ class Program:
     wrt: tuple[int, ...]
     names: tuple[str, ...]
     name: str
+    mode: Mode = "reverse"
+
+    def derivative(self, given: Sequence[Any], *arrays: Any) -> tuple[Any, ...]:
+        """The gradients for cotangents of the real outputs, or these outputs' tangents for those of the arrays."""
+        return self.vjp(given, *arrays) if self.mode == "reverse" else self.jvp(given, *arrays)
 
     def vjp(self, cotangents: Sequence[Any], *arrays: Any) -> tuple[Any, ...]:
         """The gradients by the arrays at `wrt`, for cotangents of the real outputs."""
+        return tuple(jax.vjp(self._of_chosen(arrays), *(arrays[i] for i in self.wrt))[1](tuple(cotangents)))
 
+    def jvp(self, tangents: Sequence[Any], *arrays: Any) -> tuple[Any, ...]:
+        """The tangents of the real outputs, for those of the arrays at `wrt`."""
+        return tuple(jax.jvp(self._of_chosen(arrays), [arrays[i] for i in self.wrt], list(tangents))[1])
+
+    def _of_chosen(self, arrays: Sequence[Any]) -> Callable[..., tuple[Any, ...]]:
         def of(*chosen: Any) -> tuple[Any, ...]:
             given = dict(zip(self.wrt, chosen, strict=True))
             return self.real(self.f(*(given.get(i, a) for i, a in enumerate(arrays))))
 
-        return tuple(jax.vjp(of, *(arrays[i] for i in self.wrt))[1](tuple(cotangents)))
+        return of
 
     @staticmethod
     def real(outputs: Sequence[Any]) -> tuple[Any, ...]:
@@ -58,7 +70,12 @@ def types_for(args: Sequence[Any], dtype: str | None) -> Iterator[None]:
 
 
 def program_of(
-    f: Callable[..., Any], args: Sequence[Any], wrt: Asked, names: Sequence[str] | None, dtype: str | None
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    wrt: Asked,
+    names: Sequence[str] | None,
+    dtype: str | None,
+    mode: Mode = "reverse",
 ) -> Program:
     """The function over the arrays of its arguments; every other leaf, such as a name or a function, stays fixed."""
     titles = list(names) if names is not None else _signature(f, len(args))
@@ -92,7 +109,7 @@ def program_of(
         return tuple(x for x in jax.tree.leaves(f(*rebuilt)) if isinstance(x, jax.Array | np.ndarray | np.generic))
 
     name = getattr(f, "__name__", type(f).__name__)
-    return Program(flat, tuple(arrays), tuple(i for i, _, _ in chosen), tuple(n for _, _, n in chosen), name)
+    return Program(flat, tuple(arrays), tuple(i for i, _, _ in chosen), tuple(n for _, _, n in chosen), name, mode)
 
 
 def _chosen(real: Sequence[tuple[int, int, str]], wrt: Asked, titles: Sequence[str]) -> list[tuple[int, int, str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from gradconform.adapters.recording.jax_movement import bind
 from gradconform.adapters.recording.jax_operations import operation
 from gradconform.adapters.recording.jax_values import Call, Recorder, Value, is_key, line_of
+from gradconform.reference.programs.run import Unsupported
 
 
 def run(to: Recorder, jaxpr: Any, constants: Sequence[Any], operands: Sequence[Value]) -> list[Value]:
@@ -54,7 +55,7 @@ def perform(to: Recorder, equation: Any, operands: Sequence[Value]) -> Sequence[
 
 def _call(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     p = equation.params
-    inner = next(p[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in p)
+    inner = next(p[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr", "call") if name in p)
     return closed(to, inner, operands)
 
 
@@ -66,6 +67,11 @@ def _custom(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Valu
         where = to.record.line or defined
         to.calls.append(Call(equation, name or equation.primitive.name, where, tuple(o.held for o in operands)))
     return _call(to, equation, operands)
+
+
+def _without_jvp(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    """What a jvp makes of a custom_vjp: JAX can transpose it, and not run it."""
+    raise Unsupported(f"JAX has no forward mode of a custom_vjp: give it as a custom_jvp ({to.record.line})")
 
 
 def _cond(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
@@ -134,7 +140,10 @@ def _nothing(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Val
 
 
 CONTROL: Mapping[str, Callable[[Recorder, Any, Sequence[Value]], Sequence[Value]]] = {
-    **dict.fromkeys(("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_lin"), _call),
+    **dict.fromkeys(
+        ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_vmap_call"), _call
+    ),
+    "custom_lin": _without_jvp,
     **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"), _custom),
     **dict.fromkeys(("pure_callback", "io_callback"), _callback),
     **dict.fromkeys(("debug_callback", "debug_print"), _nothing),

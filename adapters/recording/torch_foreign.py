@@ -42,8 +42,8 @@ class _Leaving(TorchFunctionMode):
         if args and rounded(args[0]) and not self.recorder.depth and here():
             if func in _LEAVING:
                 self.recorder.leaves_record(_LEAVING[func], self.recorder.memory.ids(args[0]))
-            if func in _STOPPING and not self.recorder.backward:
-                self.recorder.note(_STOPPING[func], self.recorder.memory.ids(args[0]))
+            if func in _STOPPING and not (self.recorder.backward or self.recorder.in_rule):
+                self.recorder.note_stop(_STOPPING[func], self.recorder.memory.ids(args[0]))
                 if func is Tensor.detach and self.recorder.stops_intended:
                     return self._stopped(func(*args, **(kwargs or {})))
         return func(*args, **(kwargs or {}))

@@ -118,6 +118,12 @@ def glu_backward(g: Tensor, x: Tensor, dim: int) -> Tensor:
     return torch.cat([gate * g, slope.to(x.dtype)], dim)
 
 
+def glu_jvp(glu: Tensor, x: Tensor, dx: Tensor, dim: int) -> Tensor:
+    (_, b), (by_a, by_b) = x.chunk(2, dim), dx.chunk(2, dim)
+    gate = torch.sigmoid(wide(b))
+    return (by_a * gate + wide(glu) * (by_b - gate * by_b)).to(x.dtype)
+
+
 def huber_backward(g: Tensor, x: Tensor, t: Tensor, reduction: int, delta: float) -> Tensor:
     share = torch.full((), 1.0 / x.numel() if reduction == 1 else 1.0, dtype=wide(x).dtype).to(x.dtype)
     by = wide(share) * wide(g)

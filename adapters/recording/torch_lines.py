@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -12,7 +13,7 @@ import torch
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 #: Frames of the recorder itself, by the name under which the interpreter has them.
 _OWN = str(Path(__file__).parent.parent) + os.sep
-_PASSED = ("contextlib.py", "functools.py", "<frozen", "<string>")
+_PASSED = ("contextlib.py", "functools.py", "<frozen")
 
 #: The functions of the entry that call what is recorded: no frame beyond them is the program's.
 CALLERS: set[object] = set()
@@ -29,10 +30,23 @@ def here() -> str:
         if code in CALLERS:
             return ""
         name = code.co_filename
-        if not name.startswith((_TORCH, _OWN)) and not any(p in name for p in _PASSED):
+        if not _passed(name, code.co_name):
             return f"{_short(name)}:{frame.f_lineno}, {code.co_name}"
         frame = frame.f_back
     return ""
+
+
+def written(frame: traceback.FrameSummary) -> str:
+    """A frame of a traceback as `here` has it; "" of one that is PyTorch's or the recorder's."""
+    if _passed(frame.filename, frame.name):
+        return ""
+    return f"{_short(frame.filename)}:{frame.lineno}, {frame.name}"
+
+
+def _passed(name: str, function: str) -> bool:
+    """Whether a file's function is PyTorch's, the recorder's, or what Python makes for a dataclass."""
+    made = name == "<string>" and function.startswith("__")
+    return made or name.startswith((_TORCH, _OWN)) or any(p in name for p in _PASSED)
 
 
 def _short(name: str) -> str:

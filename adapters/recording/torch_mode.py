@@ -57,6 +57,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.backward = False
         self._rules_running = 0
 
+    @property
+    def in_rule(self) -> bool:
+        """Whether the forward part of a custom rule runs: what it detaches is no stop, since its rule is its own."""
+        return self._rules_running > 0
+
     @contextmanager
     def within_rule(self) -> Iterator[None]:
         """While the forward part of a custom rule runs, where PyTorch records no gradient."""
@@ -77,9 +82,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if entry not in self.foreign:
                 self.foreign.append(entry)
 
-    def note(self, what: str, ids: Ids) -> None:
-        """Something that a reader should know of numbers that depend on the arguments."""
+    def note_stop(self, what: str, ids: Ids) -> None:
+        """What ends differentiation of numbers that depend on the arguments, and what is made of it."""
         entry = f"{what} at {here()}"
+        if not self.stops_intended:
+            entry += ': the derivative is taken through it; stop_gradient="intended" is not to'
         if entry not in self.notes and self.dependence.of(ids):
             self.notes.append(entry)
 
@@ -118,7 +125,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._no_grad():
             for o in tree_leaves(out):
                 if rounded(o):
-                    self.note("torch.no_grad", self.memory.ids(o))
+                    self.note_stop("torch.no_grad", self.memory.ids(o))
                     self.stop(o)
         return out
 
@@ -167,7 +174,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _no_grad(self) -> bool:
         """Whether the program itself has switched gradients off."""
-        return not (torch.is_grad_enabled() or self.backward or self.depth or self._rules_running)
+        return not (torch.is_grad_enabled() or self.backward or self.depth or self.in_rule)
 
     def stop(self, x: Tensor) -> None:
         """The program means what this tensor holds now to be a constant of its derivative."""

@@ -29,6 +29,7 @@ CREATIONS = frozenset(
     """
     new_zeros zeros_like zeros zero new_ones ones_like ones full full_like new_full fill scalar_tensor empty empty_like
     empty_strided new_empty new_empty_strided empty_permuted resize _efficientzerotensor
+    _new_zeros_with_same_feature_meta
 """.split()
 )
 #: Operations whose results are numbers of this run that do not move with their operands.

@@ -149,8 +149,9 @@ class ArrayExact:
     def _sop(self, step: Step) -> None:
         self.values.put(step.out, self.sum_of_products(step))
 
-    def sum_of_products(self, step: Step) -> Words:
-        x = [self.values.take(o) for o in step.operands]
+    def sum_of_products(self, step: Step, columns: Sequence[Columns] = ()) -> Words:
+        """Σ of the operands' products; each operand's numbers from `columns` of its own, where these are given."""
+        x = [c.take(o) for c, o in zip(columns or [self.values] * 2, step.operands, strict=False)]
         if len(x) == 1:
             return words.total(x[0])
         how = contraction(step)
@@ -172,10 +173,10 @@ class ArrayExact:
         self.values.put(step.out, found)
 
     def _extreme(self, step: Step) -> None:
-        best, _ = self._largest(step)
+        best, _ = self.largest(step)
         self.values.put(step.out, self.values.flat(best.ravel()))
 
-    def _largest(self, step: Step) -> tuple[Ids, Any]:
+    def largest(self, step: Step) -> tuple[Ids, Any]:
         """The number that is taken of each row, and which others may be as large (as small)."""
         ids = np.ascontiguousarray(step.operands[0])
         x, sign = self.values.take(ids), 1.0 if step.kind == "maximum" else -1.0
@@ -221,6 +222,18 @@ class ArrayExact:
             other = d.holds(numbers, np.sign(off)) != taken
         asked = (d.relation[numbers] >= 1) & (d.relation[numbers] <= 4) & (left != right)
         return asked & np.isfinite(x.high) & np.isfinite(y.high) & (~certain | other)
+
+    # Slopes -----------------------------------------------------------------------------------------------------------
+
+    def sign(self, x: Words, held: Array) -> Words:
+        """The slopes of |x|: 0 at a corner, and there all of them."""
+        with np.errstate(all="ignore"):
+            beyond = np.abs(x.high) > x.radius.max(axis=0)
+        certain = beyond & ~((x.high > 0) & (held <= 0)) & ~((x.high < 0) & (held >= 0))
+        self.ties += int((~certain).sum())
+        radius = np.zeros((LEVELS, x.high.size))
+        radius[1] = np.where(certain, 0.0, 1.0)
+        return Words(Double.lift(np.where(certain, np.sign(x.high), 0.0)), radius)
 
     # Reverse mode -----------------------------------------------------------------------------------------------------
 
@@ -288,7 +301,7 @@ class _Reverse:
         w, live = self.adjoints.flat(step.out), self.live[step.out].ravel()
         partials: Sequence[Any]
         if step.function == "absolute":
-            partials = (self._sign(x[0], self.exact.record.held[step.operands[0]].ravel()),)
+            partials = (self.exact.sign(x[0], self.exact.record.held[step.operands[0]].ravel()),)
         else:
             needed = [bool(self.needed[without_repeats(o)].any()) for o in step.operands]
             value = self.values.flat(step.out)
@@ -321,15 +334,6 @@ class _Reverse:
         self.give(
             np.atleast_1d(kept).ravel(), _transformed(lambda x: x.reshape(*x.shape[: x.ndim - kept.ndim], -1), summed)
         )
-
-    def _sign(self, x: Words, held: Array) -> Words:
-        with np.errstate(all="ignore"):
-            beyond = np.abs(x.high) > x.radius.max(axis=0)
-        certain = beyond & ~((x.high > 0) & (held <= 0)) & ~((x.high < 0) & (held >= 0))
-        self.exact.ties += int((~certain).sum())
-        radius = np.zeros((LEVELS, x.high.size))
-        radius[1] = np.where(certain, 0.0, 1.0)
-        return Words(Double.lift(np.where(certain, np.sign(x.high), 0.0)), radius)
 
     def _sop(self, step: Step) -> None:
         w, live = self.adjoints.take(step.out), self.live[step.out]
@@ -379,11 +383,11 @@ class _Reverse:
             after = words.multiply(after, _row(_part(x, (..., k))))
 
     def _extreme(self, step: Step) -> None:
-        best, tied = self.exact._largest(step)
+        best, tied = self.exact.largest(step)
         w, live = self.adjoints.flat(step.out), self.live[step.out].ravel()
         ids = np.ascontiguousarray(step.operands[0])
         # The same number at several places of a row is one.
-        tied = tied & _first_of_each(ids)
+        tied = tied & first_of_each(ids)
         count = 1 + tied.sum(axis=-1).ravel()
         self.exact.ties += int((count > 1).sum())
         share = _share(count)
@@ -426,7 +430,7 @@ def _share(count: Any) -> Words:
     return Words(part, radius)
 
 
-def _first_of_each(ids: Ids) -> Any:
+def first_of_each(ids: Ids) -> Any:
     """Where an id stands for the first time in its row."""
     order = np.argsort(ids, axis=-1, kind="stable")
     ordered = np.take_along_axis(ids, order, -1)

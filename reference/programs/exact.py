@@ -114,9 +114,9 @@ class Exact:
         self._store(step, map(product, rows(step.operands[0])))
 
     def _extreme(self, step: Step) -> None:
-        self._store(step, (self[self._largest(step, row)[0]] for row in rows(step.operands[0])))
+        self._store(step, (self[self.largest(step, row)[0]] for row in rows(step.operands[0])))
 
-    def _largest(self, step: Step, row: Sequence[int]) -> list[int]:
+    def largest(self, step: Step, row: Sequence[int]) -> list[int]:
         """The number that is taken, and all those that may be as large (as small), itself among them."""
         ids = list(dict.fromkeys(row))
         sign = 1 if step.kind == "maximum" else -1
@@ -191,6 +191,16 @@ class Exact:
                 return True
         return False
 
+    # Slopes -----------------------------------------------------------------------------------------------------------
+
+    def sign(self, i: int, ties: bool) -> arb:
+        """The slope of |x|; at the corner all of them, or 0."""
+        x, held = self[i], self.record.held[i]
+        if (x > 0 and not held <= 0) or (x < 0 and not held >= 0):  # the run may have rounded it to 0, or beyond
+            return arb(1) if x > 0 else arb(-1)
+        self.ties.add(("absolute", i))
+        return arb(0, 1) if ties else arb(0)
+
     # Reverse mode -----------------------------------------------------------------------------------------------------
 
     def pull(self, seeds: Mapping[int, arb], ties: bool = True) -> dict[int, arb]:
@@ -227,7 +237,7 @@ class _Reverse:
             ids = [int(o[n]) for o in operands]
             x = [self.exact[i] for i in ids]
             if step.function == "absolute":
-                partials: tuple[Any, ...] = (self._sign(ids[0]),)
+                partials: tuple[Any, ...] = (self.exact.sign(ids[0], self.ties),)
             else:
                 partials = FUNCTIONS[step.function].partials(BALL_OPERATIONS, *x, self.exact[int(outs[n])])
             for i, slope in zip(ids, partials, strict=True):
@@ -236,13 +246,6 @@ class _Reverse:
                     self.give(i, slope * w)
                 elif not w.is_finite() or i in self.exact.poles:
                     self.give(i, arb.nan())  # 0·∞: there is no derivative, unless nothing depends on it
-
-    def _sign(self, i: int) -> arb:
-        x, held = self.exact[i], self.exact.record.held[i]
-        if (x > 0 and not held <= 0) or (x < 0 and not held >= 0):  # the run may have rounded it to 0, or beyond
-            return arb(1) if x > 0 else arb(-1)
-        self.exact.ties.add(("absolute", i))
-        return arb(0, 1) if self.ties else arb(0)
 
     def _sop(self, step: Step, live: list[tuple[int, arb]]) -> None:
         terms = list(pairs(step))
@@ -268,7 +271,7 @@ class _Reverse:
     def _extreme(self, step: Step, live: list[tuple[int, arb]]) -> None:
         every = list(rows(step.operands[0]))
         for n, w in live:
-            tied = self.exact._largest(step, every[n])
+            tied = self.exact.largest(step, every[n])
             for i in tied:
                 self.give(i, w if len(tied) == 1 else w * self.share(len(tied)))
 

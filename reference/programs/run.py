@@ -4,26 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from gradconform.reference.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record
+
+#: How a derivative is formed: gradients for the outputs' adjoints, or the outputs' tangents for the arguments'.
+Mode = Literal["reverse", "forward"]
+
+
+#: The name of the way through a backward pass that takes a batch of cotangents.
+BATCHED = "batched backward"
 
 
 class NotRecorded(Exception):
     """An operation of a program that the record cannot follow: its name, where it stands and what to do."""
 
 
+class Unsupported(Exception):
+    """A derivative that the framework does not have, such as forward mode through an operation without it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """An argument that a gradient is asked for: its name, the ids of its numbers, and the format of the gradient.
 
-    Where it is `complex` the last axis of the ids has the real and the imaginary part.
+    Where it is `complex` the last axis of the ids has the real and the imaginary part. In forward mode also an output,
+    whose tangent is asked for.
     """
 
     name: str
     ids: Ids
     format: Format
     complex: bool = False
+
+
+def numbered(outputs: Sequence[Ids], formats: Sequence[Format], complex: Sequence[bool]) -> tuple[Tensor, ...]:
+    """A function's outputs, by number where there are several, as tensors whose tangents are asked for."""
+    names = ["output"] if len(outputs) == 1 else [f"output {n}" for n in range(len(outputs))]
+    return tuple(map(Tensor, names, outputs, formats, complex))
+
+
+def called(f: Any) -> str:
+    """A function's name; of the `apply` of a custom rule, the rule's."""
+    of = getattr(f, "__self__", None)
+    return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +67,10 @@ class Rule:
 class Replay:
     """The function and its backward program once more, elsewhere: what it was given and what it returned.
 
-    `given` are the arguments' numbers, in the order of the run's arguments, `cotangents` those of its outputs.
-    `solved` is what kernels that solve equations found there, in the order of the forward and of the backward record:
-    the sign of an eigenvector is theirs to choose.
+    `given` are the arguments' numbers, in the order of the run's arguments, `cotangents` those of its outputs; in
+    forward mode these are the arguments' tangents, and `gradients` the outputs'. `solved` is what kernels that solve
+    equations found there, in the order of the forward and of the backward record: the sign of an eigenvector is theirs
+    to choose.
     """
 
     given: Sequence[Numbers]
@@ -52,6 +78,8 @@ class Replay:
     outputs: Sequence[Numbers]
     gradients: Sequence[Numbers]
     solved: tuple[Sequence[Numbers], Sequence[Numbers]] = ((), ())
+    #: How it was run, if not only on other numbers.
+    how: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +90,10 @@ class Run:
     were computed in; it may go on from the forward one. `given` are the arguments' ids there, `cotangents` those of the
     outputs' adjoints, `results` those of the gradients, one array for each argument. `returned` are the gradients that
     each route gave, by its name.
+
+    In forward mode `tangents` are the outputs, as tensors whose tangents are asked for. Then `backward` is the record
+    in which they were computed, `cotangents` are the ids of the arguments' tangents, and `results` and `returned` the
+    outputs' tangents.
     """
 
     name: str
@@ -78,3 +110,20 @@ class Run:
     notes: tuple[str, ...] = ()
     #: Values that left the record or came from outside of it, each with its line.
     foreign: tuple[str, ...] = field(default=())
+    tangents: tuple[Tensor, ...] = ()
+    #: What was returned, too, where the backward pass was run again in another way that must give the same: by the way.
+    varied: Mapping[str, Sequence[Numbers]] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> Mapping[str, Sequence[Numbers]]:
+        """All that was returned, by route or way."""
+        return {**self.returned, **self.varied}
+
+    @property
+    def mode(self) -> Mode:
+        return "forward" if self.tangents else "reverse"
+
+    @property
+    def judged(self) -> tuple[Tensor, ...]:
+        """What results are asked for: the arguments, for their gradients, or in forward mode the outputs."""
+        return self.tangents or self.arguments

@@ -1,0 +1,72 @@
+"""The backward pass once more, in ways that must give the same numbers.
+
+A second time through a graph that was kept; for cotangents that lie in memory otherwise; for a batch of cotangents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradconform.adapters.recording.torch_memory import numbers
+from gradconform.reference.programs.record import Numbers
+from gradconform.reference.programs.run import BATCHED
+
+#: Runs the function: its outputs and the arguments that gradients are asked for.
+Forward = Callable[[], tuple[Sequence[Tensor], Sequence[Tensor]]]
+
+
+def variations(
+    forward: Forward, cotangents: Sequence[Tensor], custom: bool, batched: bool
+) -> Iterator[tuple[str, Callable[[], list[Numbers]]]]:
+    """Each of these ways by its name, and what gives the gradients by it.
+
+    Other layouts and a second pass are for `custom` rules: PyTorch's own kernels may round otherwise in another layout.
+    """
+    if custom:
+        yield "second backward", lambda: _second(forward, cotangents)
+        yield "cotangent not contiguous", lambda: _passed(forward, [_scattered(c) for c in cotangents])
+    if batched:
+        yield BATCHED, lambda: _batched(forward, cotangents)
+
+
+def _second(forward: Forward, cotangents: Sequence[Tensor]) -> list[Numbers]:
+    outputs, tensors = forward()
+    gradients_of(outputs, tensors, cotangents, retain_graph=True)
+    return _held(gradients_of(outputs, tensors, cotangents), tensors)
+
+
+def _passed(forward: Forward, cotangents: Sequence[Tensor]) -> list[Numbers]:
+    outputs, tensors = forward()
+    return _held(gradients_of(outputs, tensors, cotangents), tensors)
+
+
+def _batched(forward: Forward, cotangents: Sequence[Tensor]) -> list[Numbers]:
+    outputs, tensors = forward()
+    found = gradients_of(outputs, tensors, [torch.stack([c * 2, c]) for c in cotangents], is_grads_batched=True)
+    return _held([None if g is None else g[1] for g in found], tensors)
+
+
+def gradients_of(
+    outputs: Sequence[Tensor], tensors: Sequence[Tensor], cotangents: Sequence[Tensor | None], **how: Any
+) -> list[Tensor | None]:
+    """The gradients; None where nothing depends on an argument. Of an output without a cotangent it is undefined."""
+    live = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if y.requires_grad and c is not None]
+    if not live:
+        return [None] * len(tensors)
+    of, given = zip(*live, strict=True)
+    return list(torch.autograd.grad(of, list(tensors), given, allow_unused=True, **how))
+
+
+def _held(gradients: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> list[Numbers]:
+    return [numbers(torch.zeros_like(x) if g is None else g) for g, x in zip(gradients, tensors, strict=True)]
+
+
+def _scattered(x: Tensor) -> Tensor:
+    """The same numbers, the last axis first in memory, each number apart from the next."""
+    axes = tuple(reversed(range(x.ndim)))
+    turned = x.permute(axes)
+    return torch.stack([turned, torch.full_like(turned, torch.nan)], -1)[..., 0].permute(axes)

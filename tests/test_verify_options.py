@@ -1,0 +1,140 @@
+"""Options of `verify`: where it runs, and what is made of what a program stops on purpose."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+from torch import Tensor
+
+import gradconform as gc
+from gradconform.reference.cases import BadInput
+
+
+def straight_through(x: Tensor) -> Tensor:
+    """What quantizes by a function of its own: sin, with the slope of x."""
+    return x + (x.sin() - x).detach()
+
+
+def stopped_target(x: Any) -> Any:
+    return jnp.sum((jnp.sin(x) - jax.lax.stop_gradient(x)) ** 2)
+
+
+def test_the_examples_of_the_page_run() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "site" / "programs.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    exec("\n".join(blocks), {})
+
+
+# Stopped gradients ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_a_detach_is_a_wrong_formula_and_named_unless_it_is_intended(mode: str) -> None:
+    x = torch.tensor([0.5, -1.25])
+    report = gc.verify(straight_through, x, mode=mode)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+    (note,) = report.notes
+    assert "detach at" in note
+    assert "test_verify_options.py" in note
+    assert 'stop_gradient="intended"' in note
+    intended = gc.verify(straight_through, x, mode=mode, stop_gradient="intended")
+    assert intended, str(intended)
+    assert "is not to" not in str(intended)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_a_stopped_gradient_in_jax_is_a_wrong_formula_and_named_unless_it_is_intended(mode: str) -> None:
+    x = jnp.array([0.5, -1.25])
+    report = gc.verify(stopped_target, x, mode=mode)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+    assert any("stop_gradient" in n and "test_verify_options.py" in n for n in report.notes)
+    assert gc.verify(stopped_target, x, mode=mode, stop_gradient="intended")
+
+
+def test_no_grad_is_constant_where_that_is_intended() -> None:
+    def f(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            scale = x.abs().amax()
+        return (x / scale).sin()
+
+    x = torch.tensor([0.5, -1.25])
+    assert gc.verify(f, x).formula == "wrong"
+    assert gc.verify(f, x, stop_gradient="intended")
+
+
+def test_an_intended_stop_excuses_no_other_mistake() -> None:
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x.detach().sin()
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+            return -g * ctx.saved_tensors[0].cos()
+
+    report = gc.verify(lambda x: Sine.apply(x) * x.detach(), torch.tensor([0.5]), stop_gradient="intended")
+    assert report.formula == "wrong"
+    assert any("Sine" in c for c in report.culprits)
+
+
+def test_what_a_rule_detaches_in_its_forward_part_is_no_stop() -> None:
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x.detach().sin()
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+            return g * ctx.saved_tensors[0].cos()
+
+    for how in ("through", "intended"):
+        report = gc.verify(lambda x: Sine.apply(x), torch.tensor([0.5]), stop_gradient=how)
+        assert report, str(report)
+        assert report.notes == ()
+
+
+# Devices --------------------------------------------------------------------------------------------------------------
+
+
+def test_arguments_and_a_copy_of_the_module_are_moved_to_the_device() -> None:
+    seen: list[torch.device] = []
+
+    class Where(torch.nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.extend((x.device, self.weight.device))
+            return super().forward(x)
+
+    module = Where(2, 2)
+    assert gc.verify(module, torch.ones(1, 2), device="cpu")
+    assert {d.type for d in seen} == {"cpu"}
+    assert gc.verify(stopped_target, jnp.ones(2), device="cpu:0", stop_gradient="intended")
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "device"),
+    [
+        (torch.sin, torch.ones(2), "abacus"),
+        (torch.sin, torch.ones(2), "cuda:99"),
+        (torch.sin, torch.ones(2), "meta"),
+        (jnp.sin, jnp.ones(2), "abacus"),
+        (jnp.sin, jnp.ones(2), "cpu:99"),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_with_what_is(f: Callable[..., Any], x: Any, device: str) -> None:
+    with pytest.raises(BadInput, match=f"device: got '{device}'.*cpu"):
+        gc.verify(f, x, device=device)
+
+
+def test_another_word_for_stops_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="stop_gradient"):
+        gc.verify(torch.sin, torch.ones(2), stop_gradient="yes")
