@@ -205,3 +205,37 @@ def test_all_columns_of_a_basis_are_refused_with_what_to_do() -> None:
 def test_a_matrix_whose_equations_are_too_many_is_refused() -> None:
     with pytest.raises(BadInput, match="more than the 200 that are solved exactly"):
         gc.verify(lambda a: torch.linalg.svd(a)[1], torch.eye(12) + torch.arange(144.0).reshape(12, 12))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a: torch.linalg.eigvalsh(a + a.T).pow(2).sum(),
+        lambda a: torch.linalg.svd(a)[0].pow(3).sum(),
+        lambda a: torch.linalg.qr(a)[1].pow(3).sum(),
+        lambda a: torch.matrix_exp(a / 4).sum(),
+    ],
+)
+def test_tangents_of_what_solves_equations_conform(f: Any) -> None:
+    assert gc.verify(f, MATRIX, mode="forward")
+
+
+def test_a_wrong_tangent_of_eigenvalues_is_named() -> None:
+    class Eigenvalues(torch.autograd.Function):
+        @staticmethod
+        def forward(a: Tensor) -> Any:
+            return torch.linalg.eigvalsh(a + a.T)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def jvp(ctx: Any, t: Tensor) -> Tensor:
+            (a,) = ctx.saved_tensors
+            vectors = torch.linalg.eigh(a + a.T)[1]
+            return ((vectors.T @ (t + t.T)) * vectors.T).sum(1) * (1 + 1e-9)
+
+    report = gc.verify(lambda a: Eigenvalues.apply(a).sum(), MATRIX, mode="forward")
+    assert report.formula == "wrong"
+    assert "Eigenvalues" in report.culprits[0]

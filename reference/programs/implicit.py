@@ -79,6 +79,15 @@ class Equations:
         found = self._slopes(of, self.operands).transpose() * weights
         return [-found[i, 0] for i in range(len(self.operands))]
 
+    def push(self, of: Number, tangents: Sequence[arb]) -> list[arb] | None:
+        """The unknowns' tangents: −(∂G/∂y)⁻¹·∂G/∂x·tangent; None where ∂G/∂y is not proved to be regular."""
+        moved = self._slopes(of, self.operands) * arb_mat([[t] for t in tangents])
+        try:
+            found = self._slopes(of, self.unknowns).solve(moved)
+        except ZeroDivisionError:
+            return None
+        return [-found[i, 0] for i in range(len(self.unknowns))]
+
     def degenerate(self, of: Number) -> bool:
         """Whether, for certain, the matrix is one of those that have no derivative."""
         rows = [[of(i) for i in row] for row in self.matrix]
@@ -216,16 +225,23 @@ class Exponential:
         return [x + arb(0, (error * s).upper()) for x, s in zip(a.exp().entries(), sizes.exp().entries(), strict=True)]
 
     def pull(self, of: Number, adjoints: Sequence[arb]) -> list[arb] | None:
-        """The upper right block of exp [[Aᵀ, G], [0, Aᵀ]] (N. J. Higham, *Functions of Matrices*, 3.2)."""
-        if not all(w.is_finite() for w in adjoints):
+        """The derivative of the exponential at Aᵀ along the adjoints."""
+        return self._along(self._balls(of).transpose(), adjoints)
+
+    def push(self, of: Number, tangents: Sequence[arb]) -> list[arb] | None:
+        """The derivative of the exponential at A along the tangents."""
+        return self._along(self._balls(of), tangents)
+
+    def _along(self, a: arb_mat, direction: Sequence[arb]) -> list[arb] | None:
+        """The upper right block of exp [[A, E], [0, A]] (N. J. Higham, *Functions of Matrices*, 3.2)."""
+        if not all(e.is_finite() for e in direction):
             return None
         n = len(self.matrix)
-        a = self._balls(of).transpose()
         block = arb_mat(2 * n, 2 * n)
         for i in range(n):
             for j in range(n):
                 block[i, j] = block[n + i, n + j] = a[i, j]
-                block[i, n + j] = adjoints[n * i + j]
+                block[i, n + j] = direction[n * i + j]
         found = block.exp()
         return [found[i, n + j] for i in range(n) for j in range(n)]
 
