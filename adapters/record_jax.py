@@ -112,7 +112,7 @@ def record(
             run,
             notes=(*run.notes, *([DRAWS] if state.moved() else [])),
             returned={route: _returned(program, route, given, program.arrays) for route in routes},
-            replays=tuple(_replays(program, given, random)) if replays else (),
+            replays=tuple(_replays(program, run, (forward, backward), given, random)) if replays else (),
             varied={BATCHED: _batched(program, given)} if batched else {},
         )
 
@@ -279,7 +279,9 @@ def _batched(program: Program, cotangents: Sequence[Any]) -> list[Numbers]:
         return [numbers(g[1]) for g in jax.vmap(lambda *c: program.derivative(c, *program.arrays))(*both)]
 
 
-def _replays(program: Program, cotangents: Sequence[Any], random: np.random.Generator) -> Iterator[Replay]:
+def _replays(
+    program: Program, run: Run, jaxprs: tuple[Any, Any], cotangents: Sequence[Any], random: np.random.Generator
+) -> Iterator[Replay]:
     """The run once more at displaced arguments with other cotangents, and where it was with eight times its own."""
     elsewhere = list(program.arrays)
     for i in program.wrt:
@@ -296,7 +298,18 @@ def _replays(program: Program, cotangents: Sequence[Any], random: np.random.Gene
             [numbers(c) for c in given],
             [numbers(turned(x)) for x in program.real(program.f(*arrays))],
             _returned(program, "eager", given, arrays),
+            (_solved(run.forward, jaxprs[0], arrays), _solved(run.backward, jaxprs[1], [*given, *arrays])),
         )
+
+
+def _solved(record: Record, jaxpr: Any, operands: Sequence[Any]) -> list[Numbers]:
+    """What the record's kernels that solve equations find for other operands."""
+    if not any(s.implicit for s in record.steps):
+        return []
+    again = Recorder()
+    results = closed(again, jaxpr, [again.argument(x) for x in operands])
+    there = _needed(again, [r.ids for r in results if r.ids is not None])
+    return [there.held[s.out] for s in there.steps if s.implicit]
 
 
 def _alone(call: Call, seed: int, mode: Mode) -> Run:
@@ -337,6 +350,8 @@ def _needed(of: Recorder, results: Sequence[Ids]) -> Record:
                 _keep(record, part.decided, live)
             for ids in part.operands:
                 live[ids] = True
+        for ids in (ids for form in forms for ids in form.reads()):
+            live[ids] = True
         for form in forms:
             live[form.results] = True
     record.steps[:] = kept[::-1]

@@ -18,7 +18,7 @@ from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded, shape_of, tensor_of
-from gradconform.adapters.recording.torch_mode import Recorder
+from gradconform.adapters.recording.torch_mode import Observed, Recorder
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.adapters.recording.torch_variations import gradients_of, variations
 from gradconform.reference.cases import BadInput, said
@@ -149,7 +149,7 @@ def record(
         results=results,
         returned=returned,
         rules=tuple(rules),
-        replays=list(_replays(asked, state, after, adjoints, seed, recorder.foreign, bool(rules))) if replays else (),
+        replays=list(_replays(asked, recorder, steps, state, after, adjoints, seed, bool(rules))) if replays else (),
         notes=(*recorder.notes, *([CONVENTION] if any(x.is_complex() for x in tensors) else [])),
         foreign=tuple(recorder.foreign),
         varied={name: found for name, found in varied.items() if not _identical(found, returned["eager"])},
@@ -315,25 +315,28 @@ def _identical(a: Sequence[Numbers], b: Sequence[Numbers]) -> bool:
 
 def _replays(
     asked: _Asked,
+    recorder: Recorder,
+    steps: int,
     state: _RandomState,
     after: _RandomState,
     adjoints: Sequence[Tensor],
     seed: int,
-    foreign: list[str],
     custom: bool,
 ) -> Iterator[Replay]:
     """The run once more: at displaced arguments with other cotangents; and with the same ones times a power of two.
 
     Where there are `custom` rules also with cotangents of stride 0, and with that of each of several outputs undefined,
-    if that gives other bits than the same numbers in plain tensors. Into `foreign` goes that a run raised, or that the
-    function changes its arguments.
+    if that gives other bits than the same numbers in plain tensors. Into the recorder's `foreign` goes that a run
+    raised, or that the function changes its arguments. The forward record has `steps`.
     """
+    record, foreign = recorder.record, recorder.foreign
     changed: list[str] = []
 
     def again(tensors: Sequence[Tensor], cotangents: Sequence[Tensor | None], how: str = "") -> Iterator[Replay]:
         state.restore()
         try:
-            outputs, gradients = _again(asked, asked.f, tensors, cotangents, changed)
+            with Observed(record) as observed:
+                outputs, gradients = _again(asked, asked.f, tensors, cotangents, changed)
         except (Exception, SystemExit) as error:  # whatever the user's function raises, which it did not before
             what = f"{how}, the backward program" if how else "on other numbers, it"
             foreign.append(f"run again {what} raised {type(error).__name__}: {said(error)}")
@@ -341,7 +344,8 @@ def _replays(
         finally:
             after.restore()
         held = [np.zeros(y.shape) if c is None else numbers(c) for c, y in zip(cotangents, outputs, strict=True)]
-        yield Replay([numbers(x) for x in tensors], held, outputs, gradients, how)
+        forward = observed.solved[: sum(s.implicit for s in record.steps[:steps])]
+        yield Replay([numbers(x) for x in tensors], held, outputs, gradients, (forward, observed.solved), how)
 
     drawn = np.random.default_rng([seed, 1])
     displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])

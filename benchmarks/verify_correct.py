@@ -75,18 +75,20 @@ class Row:
 def programs(frameworks: Sequence[str] = FRAMEWORKS, compiled: bool = False) -> Iterator[Correct]:
     if "torch" in frameworks:
         import programs_torch
+        from programs_algebra import ALGEBRA_TORCH
         from programs_complex import COMPLEX_TORCH
         from programs_further import FURTHER_TORCH
 
         routes = ("eager", "compile") if compiled else ("eager",)
-        for p in (*programs_torch.CORRECT, *FURTHER_TORCH, *COMPLEX_TORCH):
+        for p in (*programs_torch.CORRECT, *FURTHER_TORCH, *COMPLEX_TORCH, *ALGEBRA_TORCH):
             yield Correct(p.name, "torch", p, tuple(p.only), routes)
     if "jax" in frameworks:
         import programs_jax
+        from programs_algebra import ALGEBRA_JAX
         from programs_complex import COMPLEX_JAX
         from programs_further import FURTHER_JAX
 
-        for q in (*programs_jax.RIGHT, *FURTHER_JAX, *COMPLEX_JAX):
+        for q in (*programs_jax.RIGHT, *FURTHER_JAX, *COMPLEX_JAX, *ALGEBRA_JAX):
             yield Correct(q.name, "jax", q, tuple(q.dtypes), ("eager", "jit"))
 
 

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import jax
 import jax.numpy as jnp
 from jax import lax, test_util
+from wrong_algebra import ALGEBRA_RULES, algebra_of
 from wrong_complex import COMPLEX_RULES
 from wrong_rules import DTYPES, RULES, Rule, Shape, expression, names_of
 from wrong_subjects import Subject, drawn
@@ -62,6 +63,7 @@ NAMES = names_of(jnp, {
     "take": lambda x, index: x[jnp.array(index)],
     "added": lambda x, index, g: jnp.zeros_like(x).at[jnp.array(index)].add(g),
     "put": lambda x, index, g: jnp.zeros_like(x).at[jnp.array(index)].set(g),
+    **algebra_of(jnp),
 })  # fmt: skip
 
 
@@ -147,7 +149,7 @@ OWN: tuple[Subject, ...] = (
     _own("NarrowSingle", "single precision inside", narrow(jnp.float32), narrow(None), (4,), dtypes=("float64",)),
 )  # fmt: skip
 
-SUBJECTS: tuple[Subject, ...] = (*map(of_rule, (*RULES, *COMPLEX_RULES)), *OWN)
+SUBJECTS: tuple[Subject, ...] = (*map(of_rule, (*RULES, *COMPLEX_RULES, *ALGEBRA_RULES)), *OWN)
 
 
 # Another checker ------------------------------------------------------------------------------------------------------

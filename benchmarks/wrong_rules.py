@@ -21,6 +21,7 @@ class Rule:
 
     A fault of a relative 2^-bits is none in a dtype that does not hold 1 + 2^-bits. `complex` are the operands, and g,
     whose numbers are complex with parts of the dtype; such a rule is written by PyTorch's convention.
+    What frameworks have in float64 and float32 alone is `wide`.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Rule:
     numbers: str = "normal"
     bits: int = 0
     complex: str = ""
+    wide: bool = False
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -39,7 +41,7 @@ class Rule:
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        least = 24 if self.complex else 0
+        least = 24 if self.complex or self.wide else 0
         return tuple(d for d, precision in DTYPES.items() if precision > self.bits and precision >= least)
 
 

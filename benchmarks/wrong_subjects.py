@@ -14,6 +14,7 @@ NUMBERS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "normal": lambda x: x,
     "positive": lambda x: np.abs(x) + 0.5,
     "inside": lambda x: 0.9 * np.tanh(x),
+    "near": lambda x: x / 4 + 3 * np.eye(*x.shape) if x.ndim == 2 else x,
     # Whatever is drawn, numbers of both signs, on either side of ±½ and ±1.
     "spread": lambda x: np.resize([1.6, -0.3, 0.3, -1.6], x.shape) * (1 + 0.1 * np.tanh(x)),
 }  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from wrong_algebra import ALGEBRA_RULES, EXPONENTIAL, algebra_of
 from wrong_complex import COMPLEX_RULES
 from wrong_rules import DTYPES, RULES, Rule, Shape, expression, names_of
 from wrong_subjects import Subject, drawn
@@ -55,10 +56,17 @@ def put(x: Tensor, index: list[int], g: Tensor) -> Tensor:
     return torch.zeros_like(x).index_copy(0, torch.tensor(index), g)
 
 
+def block(x: Tensor, g: Tensor) -> Tensor:
+    """The adjoint of an exponential, from the exponential of [[xᵀ, g], [0, xᵀ]]."""
+    n = x.shape[0]
+    return torch.matrix_exp(torch.cat([torch.cat([x.T, g], 1), torch.cat([0 * x, x.T], 1)]))[:n, n:]
+
+
 NAMES = names_of(torch, {
     "row": lambda values, x: torch.tensor(values, dtype=x.dtype),
     "table": lambda values, x: torch.tensor(values, dtype=x.dtype),
-    "take": take, "added": added, "put": put,
+    "take": take, "added": added, "put": put, **algebra_of(torch),
+    "expm": torch.matrix_exp, "block": block,
 })  # fmt: skip
 
 
@@ -224,7 +232,7 @@ def hooked(x: Tensor, factor: float) -> Tensor:
     return y * x
 
 
-SUBJECTS: tuple[Subject, ...] = (*map(of_rule, (*RULES, *COMPLEX_RULES)), *OWN)
+SUBJECTS: tuple[Subject, ...] = (*map(of_rule, (*RULES, *COMPLEX_RULES, *ALGEBRA_RULES, EXPONENTIAL)), *OWN)
 
 
 # Other checkers -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from flint import arb
 
-from gradconform.conformance.check_program_arrays import IN_ARRAYS, judged, programs, work
+from gradconform.conformance.check_program_arrays import fits, judged, programs, work
 from gradconform.reference.exact import power_of_two, precision, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import (
@@ -35,6 +35,7 @@ from gradconform.reference.outcomes import Outcome
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
+from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Numbers
 from gradconform.reference.programs.run import Mode, Run, Tensor
@@ -73,6 +74,7 @@ class Truth:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._sizes: dict[int, Sequence[float]] = {}
         bits = FIRST
         while True:
             with precision(bits):
@@ -136,8 +138,8 @@ class Truth:
     def _bits(self, number: int, component: int, off: arb) -> float:
         """Leading bits to which something that is `off` is known: of the number, or of what is lost beside its tensor.
 
-        A derivative that is 0 by cancellation has no leading bits: it is known to u of the tensor's largest number, or
-        to the format's smallest.
+        A derivative that is 0 by cancellation has no leading bits: it is known to u of the tensor's largest number, to
+        the format's smallest, or as a part of what cancels.
         """
         if not off > 0:
             return math.inf
@@ -145,7 +147,16 @@ class Truth:
         largest = max((abs(x).upper() for x in self.point[number] if x.is_finite()), default=ZERO)
         size = larger(abs(self.point[number][component]).upper(), largest * power_of_two(-format.precision))
         size = larger(size, power_of_two(format.emin - format.precision + 1))
+        if self.point[number][component].contains(0):
+            size = larger(size, arb(self._cancelled(number)[component]))
         return to_float((size / off).log() / arb.const_log2())
+
+    def _cancelled(self, number: int) -> Sequence[float]:
+        """What cancels in the components of this gradient that are 0."""
+        if number not in self._sizes:
+            zero = [c for c, x in enumerate(self.point[number]) if x.contains(0) and not x.is_zero()]
+            self._sizes[number] = cancelled(self.run.backward, self.run.results[number], zero).ravel().tolist()
+        return self._sizes[number]
 
     def formula(self, number: int, component: int, format: Format) -> tuple[Formula, float]:
         """What is to be said of one component's formula, and to how many bits."""
@@ -171,7 +182,7 @@ class Truth:
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
     """One judgement for every argument and route."""
-    in_arrays = _in_arrays(run, profile) if work(run) >= IN_ARRAYS else None
+    in_arrays = _in_arrays(run, profile) if fits(run) else None
     yield from _in_balls(run, profile) if in_arrays is None else in_arrays
 
 
@@ -252,6 +263,8 @@ def _judged(
     bits = min((b for _, b in formulas), default=math.inf)
     if formulas and formulas[judgement.worst_index][0] == "kink":
         judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
+    if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
+        judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
     if judgement.execution in (None, "within") and formula not in ("right", "kink"):
         judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
@@ -279,8 +292,8 @@ class _Keeping:
     def exhibited(self) -> list[Candidate]:
         """Another program that may keep the digits; of tangents none is tried."""
         run = self.run
-        if run.mode == "forward":
-            return []
+        if run.mode == "forward" or any(step.implicit for step in run.forward.steps):
+            return []  # there is no row of the table for what solves equations
         seeds = [run.backward.held[c].ravel().tolist() for c in run.cotangents]
         arguments = [a.ids for a in run.arguments]
         found = keeping.by_table(run.forward, self.profile, list(zip(run.outputs, seeds, strict=True)), arguments)

@@ -26,6 +26,7 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push
+from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.record import STOPPED, every
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
@@ -58,6 +59,11 @@ class Found:
 def work(run: Run) -> int:
     """How many operations on single numbers a run takes, forward and backward."""
     return sum(s.work() for s in run.backward.steps)
+
+
+def fits(run: Run) -> bool:
+    """Whether a run is one for arrays: large enough, and without equations to be solved."""
+    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.forward.steps, *run.backward.steps))
 
 
 def one_record(run: Run) -> bool:
@@ -99,6 +105,10 @@ class Truths:
             beside = float(np.where(known, size, 0.0).max()) * 2.0**-format.precision
             needed = np.where(size < beside, VANISHING, format.precision + 3)
             size = np.maximum(np.maximum(size, beside), 2.0 ** (format.emin - format.precision + 1))
+            zero = known & (np.abs(truth.high) <= truth.radius[0]) & (off[0] > 0)
+            terms = cancelled(self.run.backward, self.run.results[number], np.flatnonzero(zero).tolist())
+            needed = np.where(terms > size, format.precision + 3, needed)
+            size = np.maximum(size, terms)
             bits = _bits(size, off[0])
             # The program with the very literals that were read may be the derivative with these, to so many bits; or
             # whatever the literals stand for.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gradconform.conformance.check_program_arrays import IN_ARRAYS, one_record, result, work
+from gradconform.conformance.check_program_arrays import fits, one_record, result
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import decision
@@ -40,7 +40,7 @@ def otherwise(run: Run, profile: Profile) -> Iterator[str]:
 
 
 def _found(run: Run, replays: Sequence[Replay], profile: Profile) -> Iterator[str]:
-    replayed = _replayed_in_arrays if work(run) >= IN_ARRAYS else _replayed
+    replayed = _replayed_in_arrays if fits(run) else _replayed
     for replay in replays:
         yield from replayed(run, replay, profile)
 
@@ -54,7 +54,7 @@ def unused(run: Run) -> list[str]:
     for step in reversed(record.steps):
         if live[_once(step.out)].any():
             for inner in every([step]):
-                for ids in inner.operands:
+                for ids in (*inner.operands, *(inner.definition.reads() if inner.definition else ())):
                     live[_once(ids)] = True
     return [a.name for a in run.arguments if a.ids.size and not live[a.ids].any()]
 
@@ -68,14 +68,15 @@ def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
     given = _numbers([a.ids for a in run.arguments], replay.given)
     cotangents = _numbers(run.cotangents, replay.cotangents)
     there = {**_numbers(run.given, replay.given), **cotangents}
-    for record, values, ids, got, what in (
-        (run.forward, given, run.outputs, replay.outputs, "the function"),
-        (run.backward, there, run.results, replay.gradients, "its backward program"),
+    for record, values, ids, got, found, what in (
+        (run.forward, given, run.outputs, replay.outputs, replay.solved[0], "the function"),
+        (run.backward, there, run.results, replay.gradients, replay.solved[1], "its backward program"),
     ):
+        near = _solved(record, found)
         with precision(BITS):
-            if _other_branch(record, values, profile):
+            if _other_branch(record, values, near, profile):
                 continue  # elsewhere another branch is taken: the record is of this one
-            if _differs(record, values, ids, got, profile):
+            if _differs(record, values, near, ids, got, profile):
                 yield _said(replay, what)
                 return
 
@@ -136,11 +137,19 @@ def _numbers(ids: Sequence[Ids], values: Sequence[Numbers]) -> dict[int, float]:
     return found
 
 
-def _other_branch(record: Record, given: dict[int, float], profile: Profile) -> bool:
+def _solved(record: Record, found: Sequence[Numbers]) -> dict[int, float]:
+    """By their ids, what the kernels that solve equations found; the record's own numbers where they are others."""
+    results = [s.definition.results for s in record.steps if s.definition is not None and s.implicit]
+    if [r.size for r in results] != [np.size(x) for x in found]:
+        return {}
+    return _numbers(results, found)
+
+
+def _other_branch(record: Record, given: dict[int, float], near: dict[int, float], profile: Profile) -> bool:
     """Whether a comparison of the record comes out otherwise, or may."""
     if len(record.decisions) == 1:
         return False
-    allowed = Allowed(record, profile, given=given).evaluate()
+    allowed = Allowed(record, profile, given=given, near=near).evaluate()
     ops = allowed.arithmetics["float64"]
     for number, d in enumerate(record.decisions):
         if d.relation is None:
@@ -155,13 +164,24 @@ def _other_branch(record: Record, given: dict[int, float], profile: Profile) -> 
 
 
 def _differs(
-    record: Record, given: dict[int, float], ids: Sequence[Ids], got: Sequence[Numbers], profile: Profile
+    record: Record,
+    given: dict[int, float],
+    near: dict[int, float],
+    ids: Sequence[Ids],
+    got: Sequence[Numbers],
+    profile: Profile,
 ) -> bool:
-    """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels."""
+    """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels.
+
+    A function that errs more there than was assumed of it is no value that left the record.
+    """
     if any(of.shape != np.shape(numbers) for of, numbers in zip(ids, got, strict=True)):
         return True
     wanted = [(of, FORMATS["float64"]) for of in ids]
-    return all(_outside(outcomes_of(record, profile, wanted, form=f, given=given), got) for f in range(record.forms))
+    return all(
+        _outside(outcomes_of(record, profile, wanted, form=f, given=given, near=near, lenient=True), got)
+        for f in range(record.forms)
+    )
 
 
 def _outside(outcomes: Sequence[Sequence[tuple[Outcome, ...]]], got: Sequence[Numbers]) -> bool:

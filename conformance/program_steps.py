@@ -49,16 +49,21 @@ def check_steps(record: Record, profile: Profile) -> Iterator[StepFinding]:
     balls = [Allowed(record, profile, sums="any", form=form) for form in forms]
     wide = any(s.format.precision > FLOAT32.precision for s in record.steps)
     arrays: list[ArrayAllowed] = []
-    if any(s.work() >= IN_ARRAYS for s in record.steps):
+    if any(in_arrays(s) for s in record.steps):
         arrays = [ArrayAllowed(record, profile, form=form, wide=wide) for form in forms]
     for number, step in enumerate(record.steps):
         if np.isnan(record.held[step.out]).all() and step.out.size:
             continue
         with precision(BITS):
-            if step.work() >= IN_ARRAYS:
+            if in_arrays(step):
                 yield _in_arrays(number, step, record, arrays, profile)
             else:
                 yield _finding(number, step, record, balls, profile)
+
+
+def in_arrays(step: Step) -> bool:
+    """Whether a step is judged by whole arrays."""
+    return step.work() >= IN_ARRAYS and not step.implicit
 
 
 def _in_arrays(number: int, step: Step, record: Record, allowed: list[ArrayAllowed], profile: Profile) -> StepFinding:
@@ -124,8 +129,10 @@ def _found(number: int, step: Step, found: Judgement) -> StepFinding:
 
 
 def _inner(step: Step) -> Iterator[int]:
-    inside = [s for form in (*step.forms, *([step.definition] if step.definition else [])) for s in every(form.steps)]
-    return (i for s in inside for i in s.out.ravel().tolist())
+    forms = (*step.forms, *([step.definition] if step.definition else []))
+    for form in forms:
+        yield from (i for s in every(form.steps) for i in s.out.ravel().tolist())
+        yield from (i for solution in form.solutions for i in solution.unknowns)
 
 
 def worst_first(findings: list[StepFinding]) -> list[StepFinding]:

@@ -291,7 +291,7 @@ def joined(reports: Sequence[Report]) -> Report:
 def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
     """The report of a recorded run. A formula is called wrong only where nothing left the record."""
     gone, notes = tuple(dict.fromkeys(missing(run, profile))), run.notes
-    other = any(m not in run.foreign for m in gone)
+    other = any(m not in run.foreign for m in gone) and not _proved_outside(run, profile)
     # What no custom rule does by itself, a kernel of the framework does, which may round otherwise in another layout.
     differing = tuple(otherwise(run, profile))
     if differing and any(_differs_alone(rule, profile) for rule in run.rules):
@@ -308,6 +308,14 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
         notes += tuple(f"{way}: gives what the record does not; no custom rule does so by itself" for way in ways)
     culprits = (*at_fault, *_operations_at_fault(run, found, profile))
     return Report(run.name, tuple(found), culprits, gone, notes, accept, (run,), profile)
+
+
+def _proved_outside(run: Run, profile: Profile) -> bool:
+    """Whether an operation, on the operands that the framework was seen to give it, is outside of its own rounding.
+
+    That is why a rerun differs, too: nothing left the record.
+    """
+    return any(s.execution == "outside" for s in check_steps(run.backward, profile))
 
 
 def _of_incomplete(g: Gradient, other: bool) -> Gradient:

@@ -248,8 +248,8 @@ def refused(f: Callable[..., Any], *args: Any) -> str:
 
 
 def test_what_no_rule_records_is_refused_with_its_name_and_line() -> None:
-    message = refused(lambda x: jnp.linalg.qr(x)[1], ones(2, 2))
-    assert "householder" in message or "geqrf" in message or "qr" in message
+    message = refused(lambda x: jax.lax.linalg.tridiagonal_solve(x[0], x[1], x[2], x[:, :1]), ones(3, 3))
+    assert "tridiagonal" in message
     assert "test_record_jax.py" in message
     assert "expm1 of complex numbers" in refused(lambda x: jnp.abs(jnp.expm1(x * 1j)), ones(2))
     assert "jax.lax.cond" in refused(lambda x: x if x[0] > 0 else -x, ones(2))

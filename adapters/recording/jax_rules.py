@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from gradconform.adapters.recording import factorizations
 from gradconform.adapters.recording.jax_sums import SUMS
 from gradconform.adapters.recording.jax_values import Found, Operation, Parameters, Recorder, Rule, format_of
 from gradconform.reference.formats import FORMATS
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Step
 from gradconform.reference.programs.run import NotRecorded
 
 Extreme = Literal["maximum", "minimum"]
@@ -188,6 +188,64 @@ def _triangular_solve(at: Operation) -> Found:
     return [at.record.fused("triangular_solve", Form("substitution", tuple(steps), found), (), at.format, at.got)]
 
 
+def _fused(at: Operation, solved: factorizations.Solved, results: Sequence[Ids], steps: Sequence[Step],
+           held: Sequence[Any]) -> list[Ids]:  # fmt: skip
+    """One step for all results, as what solves equations."""
+    name = at.equation.primitive.name
+    definition = Form(
+        "definition", tuple(steps), np.concatenate([r.ravel() for r in results]), solutions=tuple(solved.solutions)
+    )
+    numbers = np.concatenate([np.asarray(h, dtype=np.float64).ravel() for h in held])
+    found = at.record.fused(name, definition, (), at.format, numbers)
+    parts = np.split(found, np.cumsum([r.size for r in results])[:-1])
+    return [p.reshape(r.shape) for p, r in zip(parts, results, strict=True)]
+
+
+def _numbers(x: Any) -> Numbers:
+    return np.asarray(x).astype(np.float64)
+
+
+def _eigenvectors(at: Operation) -> Found:
+    if at.parameters["subset_by_index"] is not None:
+        raise NotRecorded("eigh with subset_by_index: ask for all eigenvalues, and take some of them")
+    solved, a = factorizations.Solved(at.record), at.ids(0)
+    factorizations.check_symmetric(at.record.held[a], at.format)
+    vectors, values = _numbers(at.held[0]), _numbers(at.held[1])
+    with at.record.inside() as steps:
+        symmetric = factorizations.symmetric_part(at.record, a, at.format)
+        found = solved.eigenvectors(symmetric, values, vectors)
+    return _fused(at, solved, found[::-1], steps, [vectors, values])
+
+
+def _singular_vectors(at: Operation) -> Found:
+    if at.parameters["subset_by_index"] is not None:
+        raise NotRecorded("svd with subset_by_index: ask for all singular values, and take some of them")
+    solved, a = factorizations.Solved(at.record), at.ids(0)
+    shown = at.parameters["compute_uv"]
+    if shown and at.parameters["full_matrices"] and a.shape[-1] != a.shape[-2]:
+        raise NotRecorded(factorizations.WHOLE_BASES.format(name="svd"))
+    values = _numbers(at.held[0])
+    if shown:
+        u, v = _numbers(at.held[1]), _numbers(at.held[2])
+    else:
+        u, _, v = np.linalg.svd(at.record.held[a], full_matrices=False)
+    left, middle, right = solved.singular_vectors(a, u, values, np.swapaxes(v, -1, -2))
+    if not shown:
+        return _fused(at, solved, [middle], [], [values])
+    return _fused(at, solved, [middle, left, np.swapaxes(right, -1, -2)], [], [values, u, v])
+
+
+def _orthogonal_factor(at: Operation) -> Found:
+    p, a = at.parameters, at.ids(0)
+    if p["pivoting"]:
+        raise NotRecorded("qr with pivoting: order the columns first")
+    if p["full_matrices"] and a.shape[-2] > a.shape[-1]:
+        raise NotRecorded(factorizations.WHOLE_BASES.format(name="qr"))
+    solved = factorizations.Solved(at.record)
+    q, r = _numbers(at.held[0]), _numbers(at.held[1])
+    return _fused(at, solved, solved.orthogonal_factor(a, q, r), [], [q, r])
+
+
 #: By the names of the primitives.
 RULES: Mapping[str, Rule] = {
     **SUMS,
@@ -204,4 +262,7 @@ RULES: Mapping[str, Rule] = {
     "cholesky": _cholesky,
     "lu": _lu,
     "triangular_solve": _triangular_solve,
+    "eigh": _eigenvectors,
+    "svd": _singular_vectors,
+    "qr": _orthogonal_factor,
 }

@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gradconform.adapters.recording.factorizations import cholesky, lu, substitution, symmetric_part
+from gradconform.adapters.recording.factorizations import (
+    WHOLE_BASES,
+    Solved,
+    check_symmetric,
+    cholesky,
+    lu,
+    substitution,
+    symmetric_part,
+)
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import numbers
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers
@@ -17,19 +25,25 @@ from gradconform.reference.programs.run import NotRecorded
 Order = NDArray[np.int64]
 
 
-def _kernel(c: Call, definition: Callable[[], Sequence[Ids]]) -> list[Ids]:
-    """One step for the first results, by a definition that gives their ids."""
+def _kernel(c: Call, definition: Callable[[], Sequence[Ids]], solved: Solved | None = None) -> list[Ids]:
+    """One step for the first results, by a definition that gives their ids, maybe as what solves equations."""
     with c.record.inside() as steps:
         found = definition()
+    solutions = () if solved is None else tuple(solved.solutions)
     shapes = [tuple(c.outs[n].shape) for n in range(len(found))]
     flat = np.concatenate([np.broadcast_to(f, s).ravel() for f, s in zip(found, shapes, strict=True)])
     held = np.concatenate([numbers(c.outs[n]).ravel() for n in range(len(found))])
-    ids = c.record.fused(f"aten::{c.name}", Form("definition", tuple(steps), flat), (), c.format, held)
+    ids = c.record.fused(f"aten::{c.name}", Form("definition", tuple(steps), flat, solutions=solutions), (),
+                         c.format, held)  # fmt: skip
     parts = np.split(ids, np.cumsum([f.size for f in (np.empty(s) for s in shapes)])[:-1])
     return [p.reshape(s) for p, s in zip(parts, shapes, strict=True)]
 
 
 def _turned(x: Ids) -> Ids:
+    return np.swapaxes(x, -1, -2)
+
+
+def _back(x: Numbers) -> Numbers:
     return np.swapaxes(x, -1, -2)
 
 
@@ -187,6 +201,76 @@ def _cholesky_inverse(c: Call) -> Results:
     return _kernel(c, lambda: _by_cholesky(c, _identity(factor.shape[-1], factor.shape[:-2]), factor))
 
 
+# What solves equations ------------------------------------------------------------------------------------------------
+
+
+def _eigenvectors(c: Call) -> Results:
+    solved, a = Solved(c.record), c.operand("A")
+    check_symmetric(c.record.held[a], c.format)
+    shown = bool(c["compute_v"])
+    values, vectors = (numbers(o) for o in c.outs) if shown else np.linalg.eigh(c.record.held[a])
+
+    def definition() -> list[Ids]:
+        found = solved.eigenvectors(symmetric_part(c.record, a, c.format), values, vectors)
+        return list(found) if shown else [found[0]]
+
+    return [*_kernel(c, definition, solved), *([] if shown else [None])]
+
+
+def _singular_vectors(c: Call) -> Results:
+    solved, a = Solved(c.record), c.operand("A")
+    shown = bool(c["compute_uv"])
+    if shown and c["full_matrices"] and a.shape[-1] != a.shape[-2]:
+        raise NotRecorded(WHOLE_BASES.format(name="linalg.svd"))
+    u, values, v = (numbers(o) for o in c.outs) if shown else np.linalg.svd(c.record.held[a], full_matrices=False)
+    if not shown:
+        c.outs = [c.outs[1], c.outs[0], c.outs[2]]  # a kernel's results are the first ones
+
+    def definition() -> list[Ids]:
+        left, middle, right = solved.singular_vectors(a, u, values, _back(v))
+        return [left, middle, _turned(right)] if shown else [middle]
+
+    found = _kernel(c, definition, solved)
+    if not shown:
+        c.outs = [c.outs[1], c.outs[0], c.outs[2]]
+    return found if shown else [None, found[0], None]
+
+
+def _orthogonal_factor(c: Call) -> Results:
+    solved, a = Solved(c.record), c.operand("A")
+    if c["mode"] == "complete" and a.shape[-2] > a.shape[-1]:
+        raise NotRecorded(WHOLE_BASES.format(name="linalg.qr"))
+    if c["mode"] == "r":
+        raise NotRecorded("linalg.qr with mode='r': PyTorch has no derivative of it; use mode='reduced'")
+    q, r = (numbers(o) for o in c.outs)
+    return _kernel(c, lambda: solved.orthogonal_factor(a, q, r), solved)
+
+
+def _pseudoinverse(c: Call) -> Results:
+    solved, a = Solved(c.record), c.operand("self")
+    if c["hermitian"]:
+        raise NotRecorded("linalg.pinv with hermitian=True: leave it out, the pseudoinverse is the same")
+    return _kernel(c, lambda: [solved.least_squares(a, _identity(a.shape[-2], a.shape[:-2]), c.held)[0]], solved)
+
+
+def _least_squares(c: Call) -> Results:
+    solved, a, b = Solved(c.record), c.operand("self"), c.operand("b")
+    vector = b.ndim == a.ndim - 1
+    squares = c.outs[1].numel() > 0
+
+    def definition() -> list[Ids]:
+        right = b[..., None] if vector else b
+        x, total = solved.least_squares(a, right, c.held[..., None] if vector else c.held, squares)
+        return [x[..., 0] if vector else x, *([total[..., 0] if vector else total] if squares else [])]
+
+    return [*_kernel(c, definition, solved), *([] if squares else [None]), None, None]
+
+
+def _exponential(c: Call) -> Results:
+    solved = Solved(c.record)
+    return _kernel(c, lambda: [solved.exponential(c.operand("self"), c.held)], solved)
+
+
 ALGEBRA_RULES: dict[str, Rule] = {
     "linalg_cholesky_ex": _cholesky,
     "_linalg_solve_ex": _solve,
@@ -198,4 +282,10 @@ ALGEBRA_RULES: dict[str, Rule] = {
     "linalg_solve_triangular": _triangular,
     "cholesky_solve": _cholesky_solve,
     "cholesky_inverse": _cholesky_inverse,
+    "_linalg_eigh": _eigenvectors,
+    "_linalg_svd": _singular_vectors,
+    "linalg_qr": _orthogonal_factor,
+    "linalg_pinv": _pseudoinverse,
+    "linalg_lstsq": _least_squares,
+    "linalg_matrix_exp": _exponential,
 }

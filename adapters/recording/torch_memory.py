@@ -186,7 +186,7 @@ class Dependence:
         for step in self.record.steps[self._read :]:
             inputs = list(step.operands)
             if step.definition is not None:
-                inputs += [o for inner in step.definition.steps for o in inner.operands]
+                inputs += step.definition.reads()
             if any(bool(self._from[o].any()) for o in inputs):
                 self._from[step.out.ravel()] = True
         self._read = len(self.record.steps)

@@ -37,7 +37,7 @@ from gradconform.adapters.recording.torch_memory import (
     shape_of,
 )
 from gradconform.reference.formats import FLOAT32, FLOAT64
-from gradconform.reference.programs.record import STOPPED, Form, Ids, Record, Step
+from gradconform.reference.programs.record import STOPPED, Form, Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import NotRecorded
 
 
@@ -107,6 +107,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.memory.drop(x)
         if name.startswith(("_has_same", "_assert", "_linalg_check", "is_", "sym_")):
             return func(*args, **kwargs)
+        if torch.Tag.inplace_view in func.tags and not name.startswith(("resize", "set")):
+            return func(*args, **kwargs)  # another view of the same memory
         if not self._named(base_of(name)) and func._can_decompose():
             with self:  # no kernel: a composition of others
                 return func.decompose(*args, **kwargs)
@@ -353,6 +355,27 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             count = math.prod(shape_of(outs[n]))
             self.memory.put(outs[n], ids[:count])
             ids = ids[count:]
+
+
+class Observed(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Runs what runs under it, and records nothing but what kernels that solve equations found.
+
+    PyTorch's own derivatives, of a product or a determinant, take other ways where somebody observes them: a run that
+    is held against a record must take the record's.
+    """
+
+    def __init__(self, record: Record) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._kernels = {s.function for s in record.steps if s.implicit}
+        self.solved: list[Numbers] = []
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if f"{func.namespace}::{name_of(func)}" in self._kernels:
+            self.solved.append(np.concatenate([numbers(o).ravel() for o in tree_leaves(out) if rounded(o)]))
+        return out
 
 
 #: Operations whose results are decisions.

@@ -19,7 +19,8 @@ from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.exact import pairs, rows
-from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
+from gradconform.reference.programs.functions import ASSUMED, BALL_OPERATIONS, FUNCTIONS
+from gradconform.reference.programs.implicit import Implicit
 from gradconform.reference.programs.record import STOPPED, Decision, Ids, Record, Step
 from gradconform.reference.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums
 
@@ -40,7 +41,8 @@ class Allowed:
     """What a program may hold for each number of its record, by id.
 
     `given` numbers, those of `held` by default, are known exactly. `form` says which of a kernel's accepted forms is
-    followed: the number-th, or its last where it has fewer. `sums` is as in `RoundedBalls`.
+    followed: the number-th, or its last where it has fewer. `sums` is as in `RoundedBalls`. What solves equations is
+    the solution beside the numbers `near`, where they are given. `lenient` allows functions more whose K is assumed.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Allowed:
         sums: Sums = "any",
         form: int = 0,
         given: Mapping[int, float] | None = None,
+        near: Mapping[int, float] | None = None,
+        lenient: bool = False,
     ) -> None:
-        self.record, self.form = record, form
+        self.record, self.form, self.near, self.lenient = record, form, near or {}, lenient
         self.decisions = decisions or Choices()
         constants = with_table(profile)
         self.arithmetics = {
@@ -106,7 +110,9 @@ class Allowed:
             if step.function == "multiply" and ids[0] == ids[1]:
                 return ops.square(self.value(ids[0], ops))
             x = [self.value(i, ops) for i in ids]
-            return function(ops, *x) if function else general(ops, step.function, x)
+            if step.function == "subtract" and ids[0] == ids[1] and isinstance(x[0], Rounded) and not x[0].specials:
+                return ops.given(0.0)  # whatever it was rounded to
+            return function(ops, *x) if function else general(ops, step.function, x, self.lenient)
 
         self._store(step, map(of, zip(*operands, strict=True)))
 
@@ -212,7 +218,37 @@ class Allowed:
     def _fused(self, step: Step, ops: BranchingBalls) -> None:
         form = step.forms[min(self.form, len(step.forms) - 1)]
         self.evaluate(form.steps)
+        for solution in form.solutions:
+            for i, known in zip(solution.unknowns, self._solved(solution, ops), strict=True):
+                self.values[i] = known
         self._store(step, (self.value(i, ops) for i in form.results.ravel().tolist()))
+
+    def _solved(self, solution: Implicit, ops: BranchingBalls) -> list[Outcome]:
+        """What solves equations up to the residuals of a program that rounds."""
+        nothing: list[Outcome] = [Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)] * len(solution.unknowns)
+        operands: dict[int, Rounded] = {}
+        for i in solution.operands:
+            x = self.value(i, ops)
+            if isinstance(x, Special) or x.specials & ANYTHING:
+                return nothing
+            operands[i] = x.folded()
+        near = [self.near.get(i, float(self.record.held[i])) for i in solution.unknowns]
+
+        def exact(i: int) -> arb:
+            return operands[i].exact if i in operands else arb(float(self.record.held[i]))
+
+        centre = solution.values(exact, near)
+        if centre is None:
+            return nothing
+        at = dict(zip(solution.unknowns, centre, strict=True))
+
+        def ball(i: int) -> arb:
+            return at[i] if i in at else exact(i) + arb(0, operands[i].radius.upper()) if i in operands else exact(i)
+
+        found = solution.allowed(ball, [float(x.mid()) for x in centre], ops.unit)
+        if found is None:
+            return nothing
+        return [ops._round(c, abs(x - c).upper()) for c, x in zip(centre, found, strict=True)]
 
 
 _RULES: dict[str, Callable[[Allowed, Step, BranchingBalls], None]] = {
@@ -318,7 +354,11 @@ OPERATIONS: dict[str, Callable[..., Outcome]] = {
 }
 
 
-def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outcome:
+#: Times its K, in ulp of its value and of its operands, that a function with an assumed K is leniently allowed.
+LENIENT = 16
+
+
+def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome], lenient: bool = False) -> Outcome:
     """A function of the table: it moves by its partial derivatives over the operands' balls, and errs by K ulp."""
     row = FUNCTIONS[name]
     if any(isinstance(x, Special) for x in operands):
@@ -327,7 +367,8 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outc
     exact = row.ball(*[v.exact for v in x])
     if any(v.specials & ANYTHING for v in x) or not exact.is_finite():
         return Rounded(ops, exact if exact.is_finite() else ZERO, ZERO, ANYTHING | OVERFLOWED)
-    radii = [ops._operand(v) for v in x]
+    more = LENIENT * (row.ulps or 0.0) * ops.unit if lenient and row.source == ASSUMED else ZERO
+    radii = [ops._operand(v) + more * abs(v.exact) for v in x]
     moved = ZERO
     if not all(r.is_zero() for r in radii):
         balls = [
@@ -344,7 +385,7 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outc
             moved = direct
     if not moved.is_finite():
         return Rounded(ops, exact, ZERO, ANYTHING | OVERFLOWED)
-    return ops._settled(name, x, ops._elementary(name, exact, moved))
+    return ops._settled(name, x, ops._elementary(name, exact, moved + more * abs(exact)))
 
 
 #: Ways through a program's overflows that are followed.
@@ -358,6 +399,8 @@ def outcomes_of(
     sums: Sums = "any",
     form: int = 0,
     given: Mapping[int, float] | None = None,
+    near: Mapping[int, float] | None = None,
+    lenient: bool = False,
 ) -> list[list[tuple[Outcome, ...]]]:
     """What a program may give for the numbers that are wanted, in their formats: of every way through its overflows.
 
@@ -368,7 +411,7 @@ def outcomes_of(
     scripts: deque[tuple[int, ...]] = deque([()])
     for _ in range(MOST_WAYS):
         decisions = Choices(scripts.popleft())
-        allowed = Allowed(record, profile, decisions, sums, form, given).evaluate()
+        allowed = Allowed(record, profile, decisions, sums, form, given, near, lenient).evaluate()
         for of, (ids, format) in zip(found, wanted, strict=True):
             ops = allowed.arithmetics[format.name]
             for component, i in zip(of, ids.ravel().tolist(), strict=True):

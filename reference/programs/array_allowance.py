@@ -140,20 +140,21 @@ class ArrayAllowed:
     def _map(self, step: Step, A: RoundedArrays) -> None:
         taken = [self.take(o, A) for o in step.operands]
         x = [_flat(v) for v, _ in taken]
-        found = mapped(A, step.function, x)
+        found = _shaped(mapped(A, step.function, x), step.out.shape)
+        if step.function == "subtract":
+            found = _without_itself(found, np.asarray(step.operands[0] == step.operands[1]))
         odds = [o for _, o in taken if o is not None]
         if not odds:
-            self.put(step.out, _shaped(found, step.out.shape))
+            self.put(step.out, found)
             return
         odd: Any = np.zeros(step.out.shape, dtype=bool)
         for o in odds:
             odd = odd | o
         values = self._beyond(step, odd)
         unknown = odd & np.isnan(values)  # NaN for certain, or not known: no path is followed
-        known = _shaped(found, step.out.shape)
-        bits = np.zeros(step.out.shape, np.uint8) if known.specials is None else known.specials
+        bits = np.zeros(step.out.shape, np.uint8) if found.specials is None else found.specials
         known = RoundedArray(
-            A, known.mid, known.radii(), None, np.where(unknown, ANYTHING | OVERFLOWED, bits).astype(np.uint8)
+            A, found.mid, found.radii(), None, np.where(unknown, ANYTHING | OVERFLOWED, bits).astype(np.uint8)
         )
         self.put(step.out, known, odd & ~unknown, values)
 
@@ -395,6 +396,16 @@ def dots(A: RoundedArrays, a: RoundedArray, b: RoundedArray, terms: Any, matrice
 
 
 # Scalar functions -----------------------------------------------------------------------------------------------------
+
+
+def _without_itself(x: RoundedArray, same: Any) -> RoundedArray:
+    """A difference that is exactly 0 where both numbers are one, whatever that was rounded to."""
+    same = same if x.specials is None else same & (x.specials == 0)
+    if not same.any():
+        return x
+    A = x.arithmetic
+    mid = A.mids.where(same, A.mids.lift(np.zeros(())), x.mid)
+    return RoundedArray(A, mid, np.where(same, 0.0, x.radii()), None, x.specials)
 
 
 def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray]) -> RoundedArray:

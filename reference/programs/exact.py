@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from flint import arb
+from flint import arb, ctx
 
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
+from gradconform.reference.programs.implicit import Implicit
 from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decision, Ids, Record, Relation, Step
 
 #: Functions without a pole: where one is not finite it is beyond what a ball holds.
 ENTIRE = frozenset({"exp", "exp2", "exp10", "expm1", "sinh", "cosh"})
+
+#: Bits from which on equations that could not be solved will not be with more.
+ENOUGH = 640
 
 
 class Exact:
@@ -35,6 +39,8 @@ class Exact:
         #: Whether something is not finite since a ball is too wide, which more precision may mend; and whether
         #: something is beyond what balls hold. Elsewhere what is not finite is a pole, met exactly, or comes of one.
         self.vague = self.beyond = False
+        #: Numbers that are infinite since a function has a pole there, such as log 0: no derivative goes through them.
+        self.poles: set[int] = set()
         self._undecided: dict[int, bool] = {}
         for i, x in (given or {}).items():
             self.values[i] = arb(x)
@@ -58,8 +64,13 @@ class Exact:
     # Forward ----------------------------------------------------------------------------------------------------------
 
     def _store(self, step: Step, values: Iterable[arb]) -> None:
-        for i, value in zip(step.out.ravel().tolist(), values, strict=True):
+        for n, (i, value) in enumerate(zip(step.out.ravel().tolist(), values, strict=True)):
             self.values[i] = value
+            if not value.is_finite() and step.kind in ("map", "sop"):
+                at = np.unravel_index(n, step.out.shape)
+                operands = {int(j) for o in step.operands for j in np.ravel(o[at])}
+                if operands & self.poles or (step.kind == "map" and all(self[j].is_finite() for j in operands)):
+                    self.poles.add(i)
 
     def _map(self, step: Step) -> None:
         operands = [o.ravel().tolist() for o in step.operands]
@@ -134,7 +145,25 @@ class Exact:
     def _fused(self, step: Step) -> None:
         assert step.definition is not None
         self.evaluate(step.definition.steps)
+        for solution in step.definition.solutions:
+            near = self.record.held[list(solution.unknowns)].tolist()
+            found = solution.values(self.__getitem__, near)
+            if found is None:
+                degenerate = self.degenerate(solution)
+                found = solution.repeated(near) if degenerate else [arb.nan()] * len(near)
+            for i, x in zip(solution.unknowns, found, strict=True):
+                self.values[i] = x
         self._store(step, (self[i] for i in step.definition.results.ravel().tolist()))
+
+    def degenerate(self, solution: Implicit) -> bool:
+        """Whether equations that could not be solved certainly have no derivative, and not for want of precision."""
+        found = solution.degenerate(self.__getitem__)
+        if not found and all(self[i].is_finite() for i in solution.operands):
+            if ctx.prec < ENOUGH:
+                self.vague = True
+            else:
+                self.beyond = True
+        return found
 
     # Decisions --------------------------------------------------------------------------------------------------------
 
@@ -215,7 +244,7 @@ class _Reverse:
                 self.exact.noted(step.function, slope, x)
                 if not slope.is_zero():
                     self.give(i, slope * w)
-                elif not w.is_finite():
+                elif not w.is_finite() or i in self.exact.poles:
                     self.give(i, arb.nan())  # 0·∞: there is no derivative, unless nothing depends on it
 
     def _sop(self, step: Step, live: list[tuple[int, arb]]) -> None:
@@ -264,6 +293,17 @@ class _Reverse:
         results = step.definition.results.ravel()
         for n, w in live:
             self.give(int(results[n]), w)
+        for solution in step.definition.solutions:
+            if any(i in self.adjoints for i in solution.unknowns):
+                adjoints = [self.adjoints.get(i, arb(0)) for i in solution.unknowns]
+                of = self.exact.__getitem__
+                pulled = solution.pull(of, adjoints)
+                if pulled is None:
+                    pulled = [arb.nan()] * len(solution.operands)
+                    self.exact.vague |= self.exact.degenerate(solution) and not solution.splits(of, adjoints)
+                for i, x in zip(solution.operands, pulled, strict=True):
+                    if i > ONE:
+                        self.give(i, x)
         self.through(step.definition.steps)
 
 

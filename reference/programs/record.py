@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from gradconform.reference.cases import BadInput, available_memory
 from gradconform.reference.formats import Format
+from gradconform.reference.programs.implicit import Implicit
 
 Ids = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -45,12 +46,23 @@ STOPPED = "stopped"
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """One way in which a kernel may be computed: its steps, and the ids of its results."""
+    """One way in which a kernel may be computed: its steps, and the ids of its results.
+
+    Where results are what solves equations, the steps make what these read, and `solutions` come after them.
+    """
 
     name: str
     steps: tuple[Step, ...]
     results: Ids
     source: str = ""
+    solutions: tuple[Implicit, ...] = ()
+
+    def reads(self) -> Iterator[Ids]:
+        """The ids that it is computed from, its own among them."""
+        for step in self.steps:
+            yield from step.operands
+        for solution in self.solutions:
+            yield np.array(solution.operands, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +90,11 @@ class Step:
     def name(self) -> str:
         """What the operation is called: the function, or the kind of step."""
         return self.function or {"sop": "sum of products"}.get(self.kind, self.kind)
+
+    @property
+    def implicit(self) -> bool:
+        """Whether it is known as what solves equations, which balls alone evaluate."""
+        return any(form.solutions for form in (*self.forms, *((self.definition,) if self.definition else ())))
 
     def work(self) -> int:
         """How many operations on single numbers it takes."""

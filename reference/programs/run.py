@@ -68,13 +68,16 @@ class Replay:
     """The function and its backward program once more, elsewhere: what it was given and what it returned.
 
     `given` are the arguments' numbers, in the order of the run's arguments, `cotangents` those of its outputs; in
-    forward mode these are the arguments' tangents, and `gradients` the outputs'.
+    forward mode these are the arguments' tangents, and `gradients` the outputs'. `solved` is what kernels that solve
+    equations found there, in the order of the forward and of the backward record: the sign of an eigenvector is theirs
+    to choose.
     """
 
     given: Sequence[Numbers]
     cotangents: Sequence[Numbers]
     outputs: Sequence[Numbers]
     gradients: Sequence[Numbers]
+    solved: tuple[Sequence[Numbers], Sequence[Numbers]] = ((), ())
     #: How it was run, if not only on other numbers.
     how: str = ""
 

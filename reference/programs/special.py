@@ -133,6 +133,15 @@ def logit(x: arb) -> arb:
     return (x / (1 - x)).log() if x < 0.5 else -((1 - x) / x).log()
 
 
+def logarithm(x: arb) -> arb:
+    """log x; −∞ at 0, whose exponential is 0."""
+    return arb.neg_inf() if x.is_zero() else x.log()
+
+
+def log1p(x: arb) -> arb:
+    return arb.neg_inf() if (1 + x).is_zero() else x.log1p()
+
+
 def xlogy(x: arb, y: arb) -> arb:
     """x·log y; 0 where x is."""
     return arb(0) if x.is_zero() and not y.is_nan() else x * y.log()

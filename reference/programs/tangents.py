@@ -101,6 +101,14 @@ class _Forward:
     def _fused(self, step: Step) -> None:
         assert step.definition is not None
         self.through(step.definition.steps)
+        for solution in step.definition.solutions:
+            if not any(i in self.tangents for i in solution.operands):
+                continue
+            pushed = solution.push(self.exact.__getitem__, [self.tangents.get(i, arb(0)) for i in solution.operands])
+            if pushed is None:
+                pushed = [arb.nan()] * len(solution.unknowns)
+                self.exact.vague |= self.exact.degenerate(solution)
+            self.tangents.update(zip(solution.unknowns, pushed, strict=True))
         for out, result in zip(step.out.ravel().tolist(), step.definition.results.ravel().tolist(), strict=True):
             self.store(out, self.among([result]))
 

@@ -1,0 +1,72 @@
+"""Derivatives that are 0 by cancellation: right as a part of what cancels, and wrong where they are anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import gradconform as gc
+from gradconform.reference.formats import FLOAT32
+from gradconform.reference.programs.cancelled import cancelled
+from gradconform.reference.programs.record import Record
+
+
+class Shifted(torch.autograd.Function):
+    """x + b, whose rule adds a thousandth to the gradient of b."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, b: Tensor) -> Tensor:
+        ctx.shape = b.shape
+        return x + b
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return g, g.sum_to_size(ctx.shape) + 1e-3
+
+
+def normed(shift: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda x, b: F.batch_norm(shift(x, b), None, None, training=True)
+
+
+def arguments(rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    drawn = np.random.default_rng(rows)
+    return torch.from_numpy(drawn.normal(size=(rows, 3))).to(dtype), torch.from_numpy(drawn.normal(size=3)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [4, 12, 60], ids=["balls", "balls with a rounded literal", "arrays"])
+def test_a_bias_before_a_batch_norm_has_a_right_gradient_without_digits(rows: int, dtype: torch.dtype) -> None:
+    x, b = arguments(rows, dtype)
+    report = gc.verify(normed(lambda x, b: x + b), x, b, wrt=["b"])
+    assert (report.formula, report.execution, report.accuracy) == ("right", "within", "vacuous")
+    assert gc.verify(normed(lambda x, b: x + b), x, b, wrt=["b"], accept="vacuous")
+
+
+@pytest.mark.parametrize("rows", [4, 12, 60])
+def test_a_thousandth_where_all_cancels_is_wrong_and_the_rule_is_named(rows: int) -> None:
+    x, b = arguments(rows, torch.float32)
+    report = gc.verify(normed(Shifted.apply), x, b)  # type: ignore[arg-type]
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+    assert "Shifted" in report.culprits[0]
+
+
+def test_a_shift_before_a_softmax_is_right_and_one_that_cancels_in_part_keeps_its_digits() -> None:
+    x, b = torch.tensor([0.5, -1.25, 2.0, 0.25]), torch.tensor(0.75)
+    assert gc.verify(lambda x, b: torch.softmax(x + b, -1), x, b).formula == "right"
+    assert gc.verify(lambda x, b: torch.softmax(x + b, -1) * b, x, b)
+
+
+def test_what_cancels_are_the_terms_of_the_last_sums() -> None:
+    r = Record()
+    x = r.new((3,), [3.0, -2.0, -1.0])
+    total = r.sop(x, None, FLOAT32, 0.0)
+    halved = r.map("multiply", [total, np.array(r.number(0.5))], FLOAT32, 0.0)
+    both = r.map("subtract", [halved, r.new((), 4.0)], FLOAT32, -4.0)
+    assert cancelled(r, np.stack([total, halved, both]), [0, 1, 2]).tolist() == [6.0, 3.0, 7.0]
+    assert cancelled(r, np.stack([total, halved]), [1]).tolist() == [0.0, 3.0]
