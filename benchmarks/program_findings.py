@@ -134,7 +134,7 @@ def main() -> int:
     chosen = options.framework or list(FINDINGS)
     rows = [row(finding) for framework in chosen for finding in FINDINGS[framework]()]
     table = pd.DataFrame(rows)
-    text = table.drop(columns=["said", "beside"]).to_markdown(index=False)
+    text = table.drop(columns=["said", "beside"]).to_markdown(index=False, disable_numparse=True)
     print(text)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
