@@ -6,7 +6,8 @@ For every fault × dtype × weight scale, over the same random draws of the docu
 fault is *active* in a draw where it changes some bit of the answer, its trace included, or breaks the contract. A draw
 *obliges* this suite to catch it where the fault, in exact arithmetic, moves some judged quantity by more than twice its
 allowance, from the inputs or from the reported operands. A missed draw is *erased* where, in every component that
-obliges, rounding in the dtype gave the very bits of the correct pass. What is active and not caught is counted by why:
+obliges, rounding in the dtype gave the very bits of the correct pass. It is *rescaled*, and not missed, where only the
+scale of the adjoints is another, which is a convention, and the gradient is free of it: a slope of 0 makes it so. What is active and not caught is counted by why:
 `vacuous`, the dtype's own rounding has lost the digits of some quantity that the fault changes; else `within`, inside
 of what correct rounding may do. gradcheck and check_grads run with their default settings and see the loss and its
 gradient by the weights and biases, never an update; a fault that changes the loss and its gradient together is
@@ -50,6 +51,8 @@ from gradconform.reference.profiles import OPENCL
 ARCHITECTURES = (planted.DOCUMENT, planted.LAYERED, planted.CLASSES)
 #: The program of the whole level whose allowance is the largest, infinities apart.
 WIDEST = "widest, unstable programs too"
+#: What the reason of a step says that is accepted at another scale of the adjoints.
+SCALE = "convention: the adjoints"
 #: Bits of the balls that a fault's displacement is computed in.
 BITS = 320
 
@@ -217,16 +220,18 @@ def block(dtype: str, scale: int, draws: int, checker_draws: int, only: str = ""
                 active = correct or digest(answer) != digest(right) or caught
                 duty = obliged(fault, at, before, index, answer) if active and not correct else Obligation(False, False)
                 lost = active and not caught and _lost(measurements, answer, right)
+                rescaled = duty.must and not caught and any(SCALE in (m.reason or "") for m in measurements)
                 count.update(
-                    draws=1, active=active, obliged=duty.must, missed=duty.must and not caught,
-                    erased=duty.erased and not caught, caught=caught, vacuous=lost,
+                    draws=1, active=active, obliged=duty.must, missed=duty.must and not (caught or rescaled),
+                    erased=duty.erased and not (caught or rescaled), rescaled=rescaled, caught=caught, vacuous=lost,
                     within=active and not caught and not lost and not correct,
                 )  # fmt: skip
                 if active and index < checker_draws:
                     found = {name: not checker(fault, at, before, index) for name, checker in CHECKERS.items()}
                     count.update({"checked": 1, **found})
     kinds = {f.name: f.kind for f in every}
-    columns = ("draws", "active", "obliged", "missed", "erased", "caught", "vacuous", "within", "checked", *CHECKERS)
+    columns = ("draws", "active", "obliged", "missed", "erased", "rescaled", "caught", "vacuous", "within", "checked",
+               *CHECKERS)  # fmt: skip
     return [
         {"fault": name, "kind": kinds[name], "dtype": dtype, "scale": scale, **{k: int(c[k]) for k in columns}}
         for name, c in counts.items()
@@ -386,7 +391,7 @@ def written(table: Any, output: Path, seconds: float) -> int:
     for ending in ("png", "svg"):
         figure.savefig(output / f"faults.{ending}", dpi=150)
     planted_ones = table[table.kind != planted.CORRECT.kind]
-    numbers = ["active", "obliged", "missed", "erased", "caught", "vacuous", "within", "checked", *CHECKERS]
+    numbers = ["active", "obliged", "missed", "erased", "rescaled", "caught", "vacuous", "within", "checked", *CHECKERS]
     by_kind = table.groupby(["kind", "dtype"], sort=False)[numbers].sum()
     (output / "kinds.md").write_text(by_kind.reset_index().to_markdown(index=False) + "\n", encoding="utf-8")
     print(by_kind.to_markdown())
@@ -396,6 +401,7 @@ def written(table: Any, output: Path, seconds: float) -> int:
     print(
         f"{planted_ones.fault.nunique()} faults; obliged draws missed: {missed} of {int(planted_ones.obliged.sum())}, "
         f"and {erased} with the very bits of the correct pass wherever it obliges; "
+        f"{int(planted_ones.rescaled.sum())} whose adjoints have another scale, which the gradient is free of; "
         f"correct code accused: {wrong}; {seconds:.0f} s"
     )
     return 1 if missed or wrong else 0
