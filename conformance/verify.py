@@ -205,8 +205,9 @@ def verify(
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
     along: Mapping[Mode, Any] = {"reverse": cotangent, "forward": tangent}
-    for of_mode, what in (("reverse", "cotangent"), ("forward", "tangent")):
-        if of_mode not in MODES[mode] and along[of_mode] is not None:
+    for of_mode, numbers in along.items():
+        if of_mode not in MODES[mode] and numbers is not None:
+            what = "cotangent" if of_mode == "reverse" else "tangent"
             raise BadInput(f"{what}: it is of {of_mode} mode, and mode is {mode!r}; leave it out, or ask for 'both'")
     if not callable(f):
         raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")

@@ -159,9 +159,8 @@ def test_a_finding_has_what_was_returned_beside_what_is_right() -> None:
     assert findings.row(found["hardsigmoid"])["execution"] == "outside"
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("log softmax", "float32"), ("average pool", "bfloat16")])
-def test_a_compiled_program_conforms(name: str, dtype: str) -> None:
-    row = compiled.judged(RUNNING[name], dtype)
+def test_a_compiled_program_conforms() -> None:
+    row = compiled.judged(RUNNING["log softmax"], "float32")
     assert row.verdict == "conforms", row
     assert 0 < row.compiled_share <= 1
 
