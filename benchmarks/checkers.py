@@ -47,7 +47,8 @@ import pandas as pd
 
 import gradconform
 from gradconform.adapters.registry import load
-from gradconform.conformance import check_network
+from gradconform.conformance import whole_level as whole_level_of
+from gradconform.conformance.check import step_level as step_level_at
 from gradconform.conformance.levels import plain_reports, step_reports
 from gradconform.conformance.networks import random_network
 from gradconform.reference.cases import BadInput, Case, Point, available_memory, derivation, point
@@ -142,8 +143,8 @@ def step_level(case: Case) -> Check:
     answer, of = load("torch").answer(at, "eager"), derivation(at.derivation)
 
     def check() -> str:
-        step = check_network.Step(at, OPENCL)
-        return _judged((report.value, step.judge(report, half_ulp=False)) for report in step_reports(of, answer))
+        step = step_level_at(at, OPENCL)
+        return _judged((report.value, step.judge(report)) for report in step_reports(of, answer))
 
     return check
 
@@ -153,8 +154,8 @@ def whole_level(case: Case) -> Check:
     got = plain_reports(derivation(at.derivation), load("torch").answer(at, "eager"))
 
     def check() -> str:
-        check_network._whole.cache_clear()
-        whole = check_network.Whole(at, OPENCL)
+        whole_level_of.forget()
+        whole = whole_level_of.WholeLevel(at, OPENCL)
         return _judged((value, whole.judge(name, np.asarray(value))) for name, value in got.items())
 
     return check
@@ -162,7 +163,7 @@ def whole_level(case: Case) -> Check:
 
 def complete(case: Case) -> Check:
     def check() -> str:
-        check_network._whole.cache_clear()
+        whole_level_of.forget()
         rows = gradconform.check("torch/eager", case, dtype="float32")
         return _every(int(rows.elements.sum()), Counter(rows.verdict))
 

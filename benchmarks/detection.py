@@ -37,9 +37,10 @@ import planted
 from gradconform.adapters.contract import Answer, Trace
 from gradconform.adapters.registry import Chosen
 from gradconform.conformance.catalogue import SCALES
-from gradconform.conformance.check_network import _PointKey, _whole, _whole_by_balls, _without_narrow
 from gradconform.conformance.guard import digest, watched
+from gradconform.conformance.levels import accepted
 from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.whole_level import programs_at
 from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Point, derivation, point
 from gradconform.reference.equations import Derivation, Form
@@ -128,17 +129,18 @@ def _moved(
 def _whole_allowances(at: Point, names: list[str]) -> dict[str, Any]:
     """The largest allowance of any program, by component; infinite where anything is admitted."""
     try:
-        widest = {p.name: p.evaluation for p in _whole(_PointKey(at), OPENCL)}[WIDEST]
+        widest = {p.name: p.evaluation for p in programs_at(at, OPENCL).in_arrays}[WIDEST]
         return {n: _radii(widest[n]) for n in names}
     except OutOfRange:
-        balls = {p.name: p.evaluation for p in _whole_by_balls(_PointKey(at), OPENCL)}[WIDEST]
-        return {n: _ball_radii(balls[n]) for n in names}
+        with precision(BITS):
+            balls = {p.name: p.evaluation for p in programs_at(at, OPENCL).in_balls}[WIDEST]
+            return {n: _ball_radii(balls[n]) for n in names}
 
 
 def _step_allowances(at: Point, reported: Mapping[str, Any]) -> dict[str, Any]:
     """How far from the truth any of a quantity's forms reaches, on the reported operands."""
     target = FORMATS[at.dtype]
-    of, ops = _without_narrow(at.derivation, target.precision < 24), BallArrays(target, OPENCL)
+    of, ops = accepted(derivation(at.derivation), target), BallArrays(target, OPENCL)
     known = {n: ops.given(v) for n, v in {**at.values, of.rate: at.rate, **reported}.items()}
 
     def value(form: Form) -> Any:

@@ -38,8 +38,9 @@ import numpy as np
 import right_values as right
 from numpy.typing import NDArray
 
-from gradconform.conformance.check_network import Step
+from gradconform.conformance.check import step_level
 from gradconform.conformance.levels import Report
+from gradconform.conformance.step_level import StepLevel
 from gradconform.reference.cases import Point, derivation, network_case, point
 from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.judge import Judgement
@@ -183,16 +184,16 @@ class At:
         return {"z1": column, "a1": np.array(value)[:, None], "dE/da1": np.full(column.shape, ADJOINT)}
 
     @cached_property
-    def step(self) -> Step:
-        return Step(self.point, OPENCL)
+    def step(self) -> StepLevel:
+        return step_level(self.point, OPENCL)
 
     def judged(self, values: Numbers) -> Judgement:
         """What the step level says of the subject's quantity with these values."""
         quantity = self.subject.quantity
         equation = derivation(self.point.derivation).by_name[quantity]
-        report = Report(quantity, equation, values, self.reported, 0)
+        report = Report(quantity, equation, values, self.reported)
         with np.errstate(all="ignore"):
-            return self.step.judge(report, half_ulp=False)
+            return self.step.judge(report)
 
 
 # Wrong values ---------------------------------------------------------------------------------------------------------

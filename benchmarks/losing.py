@@ -35,7 +35,7 @@ import numpy as np
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter, Answer, Point, Route, Trace
-from gradconform.conformance.check_network import Step
+from gradconform.conformance.check import step_level
 from gradconform.conformance.known import entries_for, is_known, marked
 from gradconform.conformance.levels import Report, widened
 from gradconform.conformance.measurement import UNCERTIFIED, Measurement, judged, kept_by
@@ -193,7 +193,7 @@ class Judge:
         at, trace, name = with_own_forms(reported.point, reported.adapter), reported.trace, self.subject.quantity
         of = derivation(at.derivation)
         values = {**trace.values, **{of.adjoint(n): v for n, v in trace.adjoints.items()}}
-        report, step = Report(name, of.by_name[name], values[name], values, 0), Step(at, OPENCL)
+        report, step = Report(name, of.by_name[name], values[name], values), step_level(at, OPENCL)
         with np.errstate(all="ignore"):
             judgement, note = step.judge(report, half_ulp=False), None
             if judgement.verdict == "deviates":

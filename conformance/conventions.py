@@ -47,6 +47,8 @@ def unaccepted(
 ) -> tuple[str, ...]:
     """The conventions, with those that nobody asked for, if a gradient deviates that may be of one; else none."""
     deviating = {m.quantity for m in rows if m.verdict == "deviates"}
+    if not any(form.asked for e in derivation.equations for form in e.forms):
+        return ()
     gradients = {*derivation.gradient.values(), *derivation.updated.values()}
     narrow = FORMATS[point.dtype].precision < FLOAT32.precision
     return tuple(ASKED) if narrow and deviating & gradients and len(conventions) < len(ASKED) else ()

@@ -1,4 +1,4 @@
-"""What both kinds of check share: the trace by equation, and which of two step judgements binds."""
+"""What both levels share: the accepted forms, the trace by equation, and which of two step judgements binds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer, Trace
 from gradconform.conformance.measurement import Measurement
-from gradconform.reference.equations import Derivation, Equation
+from gradconform.reference.equations import Derivation, Equation, Form
+from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import Judgement
 
 
@@ -24,6 +26,28 @@ def widened(strict: Judgement, loose: Judgement, binds: bool, reason: str | None
     if strict.verdict != "deviates":
         return strict, reason
     return replace(loose, sharpest_share=strict.sharpest_share, accepted_form=f"{loose.accepted_form} ±½ulp"), reason
+
+
+def accepted(derivation: Derivation, target: Format, conventions: tuple[str, ...] = ()) -> Derivation:
+    """The derivation with only the forms that matter in a format, and of those asked for only the `conventions`'."""
+    narrow = target.precision < FLOAT32.precision
+
+    def kept(form: Form) -> bool:
+        return (narrow or not form.narrow) and (not form.asked or form.asked in conventions)
+
+    if all(kept(f) for e in derivation.equations for f in e.forms):
+        return derivation
+    equations = tuple(replace(e, forms=tuple(filter(kept, e.forms))) for e in derivation.equations)
+    return replace(derivation, equations=equations)
+
+
+def unresolved(got: NDArray[Any], why: str) -> Judgement:
+    """The judgement of a tensor that is too large for balls, with numbers that double words do not hold."""
+    value = float(got.reshape(-1)[0])
+    return Judgement(
+        "undecided", value, None, None, None, None, None, None, None, None, None, None, 0, f"operands: {why}",
+        formula="unknown", execution="undecided",
+    )  # fmt: skip
 
 
 def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -40,16 +64,12 @@ def plain_reports(derivation: Derivation, answer: Answer) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Report:
-    """A value that is judged on others: its quantity and equation, and the evaluation that it belongs to.
-
-    `group` is the number of the first report of the same evaluation: reports of a group have the same operands.
-    """
+    """A value that is judged on others: its quantity and equation, and the operands of the evaluation it belongs to."""
 
     quantity: str
     equation: Equation
     value: Any
     operands: Mapping[str, Any]
-    group: int
     note: str | None = None
 
 
@@ -69,11 +89,9 @@ def step_reports(derivation: Derivation, answer: Answer, compiled: bool = False)
     apart = {n: v for n, v in gradient.items() if n in traced and not same_bits({n: v}, traced)}
     gradient_of = {new: derivation.gradient[w] for w, new in derivation.updated.items()}
     found: list[Report] = []
-    groups: dict[int, int] = {}
 
     def report(name: str, value: Any, operands: Mapping[str, Any], note: str | None = None) -> None:
-        group = groups.setdefault(id(operands), len(found))
-        found.append(Report(name, derivation.by_name[name], value, operands, group, note))
+        found.append(Report(name, derivation.by_name[name], value, operands, note))
 
     for equation in derivation.equations:
         name = equation.name

@@ -26,6 +26,7 @@ from gradconform.reference.judge import (
     FEW_BITS,
     FIRST_PRECISION,
     ILL_CONDITIONED,
+    NOT_FINITE,
     PRECISION_CAP,
     Accuracy,
     Candidate,
@@ -49,7 +50,7 @@ from gradconform.reference.judge import (
     ulp_error,
     verdict_of,
 )
-from gradconform.reference.midpoints import Array, Plain, squares
+from gradconform.reference.midpoints import EXACTLY, Array, Plain, squares
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.rounded import ANYTHING, DOUBT, Rounded
 
@@ -99,6 +100,19 @@ def norm(x: Array) -> float:
             if 0 < largest < math.inf:
                 return largest * math.sqrt(squares(flat / largest))
     return math.sqrt(found)
+
+
+def component(value: RoundedArray, index: Index) -> Rounded:
+    """A component of an array as a ball that holds the exact value: the midpoint's error is at most slack·radius.
+
+    The radius is enlarged by twice that. What is at the very edge of it, as a slope at the end of a kink's set is, is
+    then certainly inside, although this precision cannot be raised.
+    """
+    ball = value.arithmetic.scalar(value, index, value.shape)
+    within = (ball.radius * value.arithmetic.mids.slack).upper()
+    with precision(EXACTLY):  # a radius may be far smaller than the last of fewer bits, as of 1 − 10^−114
+        exact = ball.exact + ball.exact.__class__(0, float(within))
+    return Rounded(ball.arithmetic, exact, (ball.radius + 3 * within).upper(), ball.specials, ball.spread)
 
 
 @dataclass
@@ -407,7 +421,7 @@ def judge_array(
         nothing, broken = hearing.unknown(named)
         execution = "overflow" if broken or hearing.overflowed(named) else "within"
         if hearing.without_truth(named, worst):
-            reason = "operands: one is not finite, and of that no formula says anything"
+            reason = NOT_FINITE
         keeping = -math.inf if nothing else named.bits
         others = [
             (s.form, math.inf if s.bits is None else s.bits)

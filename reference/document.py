@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from gradconform.reference.activations import ACTIVATIONS
-from gradconform.reference.equations import Derivation, Equation, Form, Formula, Group
+from gradconform.reference.equations import Derivation, Equation, Form, Formula, Group, elementwise
 
 DOCUMENT = "Back Propagation"
 SIGMOID = ACTIVATIONS["sigmoid"]
@@ -49,7 +49,9 @@ def line(
     """
     document = Form("document", tuple(operands.split()), formula, DOCUMENT)
     definition = definition or next((form for form in also if form.name == "chained"), None)
-    return Equation(name, "forward", "", (document, *also), against, definition=definition, operator=operator)
+    return Equation(
+        name, "forward", "", (document, *also), against, part=elementwise, definition=definition, operator=operator
+    )
 
 
 def chained(operands: str, formula: Formula) -> Form:

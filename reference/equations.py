@@ -150,6 +150,11 @@ class Derivation:
         return {e.name: e for e in self.equations}
 
     @cached_property
+    def of_numbers(self) -> bool:
+        """Whether every quantity is a number, an array without dimensions."""
+        return not any(e.shape for e in self.equations)
+
+    @cached_property
     def defined(self) -> Derivation:
         """The same quantities, each by its definition alone."""
         equations = tuple(replace(e, forms=(e.truth,), definition=None) for e in self.equations)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cmp_to_key, reduce
-from typing import Any, Literal
+from functools import cmp_to_key
+from typing import Literal
 
 from flint import arb
 
-from gradconform.reference.equations import Form
 from gradconform.reference.exact import decimal, exponent, power_of_two, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.outcomes import Outcome, Special, apart
@@ -42,6 +41,8 @@ VERDICTS: tuple[Verdict, ...] = (
 FIRST_PRECISION, PRECISION_CAP = 192, 4096
 #: Why a quantity stays undecided.
 EDGE = "edge: the error is the allowance to all the bits that were tried"
+#: Why nothing that is accepted there certifies anything.
+NOT_FINITE = "operands: one is not finite, and of that no formula says anything"
 #: Bits that 25 correct decimal digits of the truth need.
 TRUTH_BITS = 84
 
@@ -272,7 +273,7 @@ def judge(
     sharp = ball_of(candidates[order[0]].components[worst])
 
     ulps = [ulp_error(v, t, target) for v, t in zip(got, truths, strict=True)]
-    scale = _norm(against if against is not None else [abs(t.exact) + t.spread for t in truths])
+    scale = two_norm(against if against is not None else [abs(t.exact) + t.spread for t in truths])
     bits = certified(measured[named], scale)
     overflowed = any(
         not math.isfinite(v) and not any(beyond(v, b) for b in (ball_of(candidate.components[i]),) if b is not None)
@@ -366,10 +367,11 @@ def _measured(got: Sequence[float], candidate: Candidate, truths: Sequence[Round
         if ball is None:
             return None
         parts.append(off(ball, truth))
-    return _norm(parts)
+    return two_norm(parts)
 
 
-def _norm(parts: Sequence[arb]) -> arb:
+def two_norm(parts: Sequence[arb]) -> arb:
+    """‖parts‖₂, of parts that are not negative."""
     return parts[0] if len(parts) == 1 else sum((p * p for p in parts), arb(0)).sqrt()
 
 
@@ -426,55 +428,3 @@ def _unknown(value: float, form: str, worst: int) -> Judgement:
 def settled(truths: Sequence[Rounded]) -> bool:
     """Whether the truth is known to the digits that are reported: relatively, or as an exact zero."""
     return all(t.specials & ANYTHING or t.exact.rel_accuracy_bits() >= TRUTH_BITS or t.exact.is_zero() for t in truths)
-
-
-#: Picks among the values of an equation's forms, all of them around the same truth.
-Chooser = Callable[[Sequence[Any], Sequence[Form]], Any]
-
-
-def stable(choose: Chooser) -> Chooser:
-    """The choice among the forms that are not unstable."""
-
-    def chosen(values: Sequence[Any], forms: Sequence[Form]) -> Any:
-        kept = [n for n, form in enumerate(forms) if not form.unstable]
-        return choose([values[n] for n in kept], [forms[n] for n in kept])
-
-    return chosen
-
-
-def sharpest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
-    """The value of the form with the smallest radius, forms that may overflow set aside where another cannot."""
-    steady = [v for v in values if not v.specials] or [v for v in values if not v.specials & ANYTHING] or values
-    return _admitting(reduce(lambda a, b: b if b.radius < a.radius else a, steady), values, forms)
-
-
-def widest(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
-    """The value of the form that reaches furthest from the truth, half the width of a set at a kink included."""
-    known = [v for v in values if not v.specials & ANYTHING] or values
-    return _admitting(reduce(_further, known), values, forms)
-
-
-def overflowing(values: Sequence[Rounded], forms: Sequence[Form] = ()) -> Rounded:
-    """The widest, infinite or NaN wherever any form may be; where nothing is known of one, nothing is."""
-    known = [v for v in values if not v.specials & ANYTHING] or values
-    found = reduce(_further, known)
-    specials = reduce(lambda bits, v: bits | v.specials, values, found.specials)
-    return Rounded(found.arithmetic, found.exact, found.radius, specials, found.spread)
-
-
-def _further(a: Rounded, b: Rounded) -> Rounded:
-    return b if b.radius + b.spread > a.radius + a.spread else a
-
-
-def _admitting(chosen: Rounded, values: Sequence[Rounded], forms: Sequence[Form]) -> Rounded:
-    """The chosen value, infinite or NaN only if every form may be.
-
-    Forward and reverse mode meet their infinities at different places: it is enough that every form of one mode may be.
-    """
-    modes = [form.tangent for form in forms] or [False] * len(values)
-    admitted = 0
-    for mode in set(modes):
-        of_mode = [v.specials for v, m in zip(values, modes, strict=True) if m == mode and not v.specials & ANYTHING]
-        admitted |= reduce(lambda a, b: a & b, of_mode) if of_mode else 0
-    specials = admitted | chosen.specials & ANYTHING
-    return Rounded(chosen.arithmetic, chosen.exact, chosen.radius, specials, chosen.spread)

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from gradconform.reference.choosers import widest
 from gradconform.reference.complexes import Complex, ComplexOver
 from gradconform.reference.equations import Derivation, Evaluation
-from gradconform.reference.judge import widest
 from gradconform.reference.rounded import Rounded, RoundedBalls
 
 

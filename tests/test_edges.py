@@ -17,8 +17,9 @@ from flint import arb
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
 from gradconform.adapters.registry import load
-from gradconform.conformance import check_network
+from gradconform.conformance.check import step_level
 from gradconform.conformance.levels import step_reports
+from gradconform.conformance.whole_level import WholeLevel
 from gradconform.reference.activations import ACTIVATIONS
 from gradconform.reference.array_judge import ADJUDICATED, CROWD, Screen, judge_array, norm
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
@@ -52,7 +53,7 @@ def step(framework: str, case: Case, dtype: str, quantity: str) -> Judgement:
     at = point(case, dtype)
     reported = step_reports(derivation(at.derivation), load(name).answer(at, route))
     (report,) = (r for r in reported if r.quantity == quantity)
-    return check_network.Step(at, OPENCL).judge(report, half_ulp=False)
+    return step_level(at, OPENCL).judge(report)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -494,7 +495,7 @@ def test_a_slope_nearer_to_1_than_any_digits_of_first_precision_is_decided(dtype
         "mine/near-one", layers=[([[262.0]], [0.0], "softplus")], loss="l1", reduction="sum", inputs=[[1.0]],
         targets=[[0.0]], rate=0.5,
     )  # fmt: skip
-    whole = check_network.Whole(point(case, dtype), STRICT)
+    whole = WholeLevel(point(case, dtype), STRICT)
     judgement = whole.judge("dE/db1", np.array([1.0], dtype))
     assert (judgement.verdict, judgement.accepted_form) == ("conforms", "sharpest")
     assert judgement.allowance == pytest.approx(np.exp(-262.0), rel=1e-5, abs=0)

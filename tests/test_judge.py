@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flint import arb
 
+from gradconform.reference.choosers import overflowing, sharpest, stable, widest
 from gradconform.reference.equations import Form
 from gradconform.reference.exact import power_of_two, precision
 from gradconform.reference.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
@@ -18,13 +19,9 @@ from gradconform.reference.judge import (
     Judgement,
     accuracy_of,
     judge,
-    overflowing,
     settled,
-    sharpest,
-    stable,
     ulp,
     verdict_of,
-    widest,
 )
 from gradconform.reference.outcomes import Special
 from gradconform.reference.profiles import OPENCL

@@ -21,9 +21,9 @@ from gradconform.conformance.explain import explain
 from gradconform.conformance.networks import architectures, random_network
 from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Case
+from gradconform.reference.choosers import Chooser
 from gradconform.reference.equations import Evaluation
 from gradconform.reference.formats import FLOAT64
-from gradconform.reference.judge import Chooser
 from gradconform.reference.network import Architecture
 from gradconform.reference.profiles import STRICT
 

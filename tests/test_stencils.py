@@ -15,11 +15,11 @@ from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.check import check_route
 from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import Point, point
+from gradconform.reference.choosers import widest
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Evaluation
 from gradconform.reference.exact import precision
 from gradconform.reference.formats import FLOAT64, FORMATS
-from gradconform.reference.judge import widest
 from gradconform.reference.profiles import OPENCL
 from gradconform.reference.rounded import ANYTHING, POSITIVE, Rounded, RoundedBalls
 from gradconform.reference.stencils import allowed, quotient
