@@ -7,11 +7,11 @@ fault is *active* in a draw where it changes some bit of the answer, its trace i
 *obliges* this suite to catch it where the fault, in exact arithmetic, moves some judged quantity by more than twice its
 allowance, from the inputs or from the reported operands. A missed draw is *erased* where, in every component that
 obliges, rounding in the dtype gave the very bits of the correct pass. It is *rescaled*, and not missed, where only the
-scale of the adjoints is another, which is a convention, and the gradient is free of it: a slope of 0 makes it so. What is active and not caught is counted by why:
-`vacuous`, the dtype's own rounding has lost the digits of some quantity that the fault changes; else `within`, inside
-of what correct rounding may do. gradcheck and check_grads run with their default settings and see the loss and its
-gradient by the weights and biases, never an update; a fault that changes the loss and its gradient together is
-consistent for them.
+scale of the adjoints is another, which is a convention, and the gradient is free of it: a slope of 0 makes it so. What
+is active and not caught is counted by why: `vacuous`, the dtype's own rounding has lost the digits of some quantity
+that the fault changes; else `within`, inside of what correct rounding may do. gradcheck and check_grads run with their
+default settings and see the loss and its gradient by the weights and biases, never an update; a fault that changes the
+loss and its gradient together is consistent for them.
 Exit status 1 if an obliged draw is missed or correct code accused.
 """
 
