@@ -33,7 +33,8 @@ def reference_may(module: str) -> bool:
 
 def adapters_may(module: str) -> bool:
     own = ("gradconform.adapters", "gradconform.reference.cases", "gradconform.reference.formats")
-    records = ("gradconform.reference.programs.record", "gradconform.reference.programs.run")
+    # The vocabulary of a record: its steps, the equations that a kernel's results solve, what a recorder hands over.
+    records = tuple(f"gradconform.reference.programs.{name}" for name in ("record", "implicit", "run"))
     return top(module) != "gradconform" or within(module, *own, *records)
 
 
