@@ -6,11 +6,12 @@ leading bits, and an error of it is measured by its terms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from gradconform.reference.programs.record import Ids, Numbers, Record, Step
+from gradconform.reference.programs.record import Ids, Numbers, Record, Step, every
 
 #: Sums that are looked into, one inside of the other.
 _DEEP = 2
@@ -30,20 +31,24 @@ class _Terms:
 
     def __init__(self, record: Record) -> None:
         self.held = np.abs(record.held)
-        self._made: dict[int, tuple[Step, int]] = {}
         self._known: dict[tuple[int, int], float] = {}
-        self._index(record.steps)
+        # A step's results have ids that follow one another.
+        self._steps = sorted((s for s in every(record.steps) if s.out.size), key=lambda s: int(s.out.flat[0]))
+        self._first = np.array([int(s.out.flat[0]) for s in self._steps], dtype=np.int64)
 
-    def _index(self, steps: Iterable[Step]) -> None:
-        """Which step made each number, and at which place of its result; of a kernel, that of its definition."""
-        for step in steps:
-            made = step.out.ravel().tolist()
-            if step.definition is None:
-                self._made.update((i, (step, n)) for n, i in enumerate(made))
-                continue
-            self._index(step.definition.steps)
-            inner = step.definition.results.ravel().tolist()
-            self._made.update((i, self._made[j]) for i, j in zip(made, inner, strict=True) if j in self._made)
+    def _made(self, i: int) -> tuple[Step, tuple[Any, ...]] | None:
+        """Which step made a number, and at which place of its result; of a kernel, that of its definition."""
+        number = int(np.searchsorted(self._first, i, side="right")) - 1
+        if number < 0:
+            return None
+        step = self._steps[number]
+        place = i - int(self._first[number])
+        if place >= step.out.size:
+            return None
+        at = np.unravel_index(place, step.out.shape)
+        if step.definition is None:
+            return step, at
+        return self._made(int(step.definition.results[at]))
 
     def size(self, i: int, deep: int) -> float:
         """At most so many sums deep, Σ|terms|; what the framework held where there is no sum."""
@@ -53,11 +58,14 @@ class _Terms:
 
     def _size(self, i: int, deep: int) -> float:
         held = float(self.held[i])
-        if i not in self._made or not deep:
+        made = self._made(i) if deep else None
+        if made is None:
             return held
-        step, place = self._made[i]
-        at = np.unravel_index(place, step.out.shape)
+        step, at = made
         operands = [o[at] for o in step.operands]
+        if step.kind == "sop" and deep == 1:
+            a = self.held[operands[0]]
+            return float(a @ self.held[operands[1]] if len(operands) > 1 else a.sum())
         if step.kind == "sop":
             factors = self.held[operands[1]] if len(operands) > 1 else np.ones(operands[0].shape)
             return sum(self.size(int(a), deep - 1) * float(b) for a, b in zip(operands[0], factors, strict=True))
