@@ -9,7 +9,7 @@ that, and the memory that the process took beyond the small instance. gradcheck'
 fast mode one perturbation; check_grads (JAX, order 1, reverse mode) two. What takes longer than the limit is left out,
 and so are the sizes above it. The exponent is that of the time between the two largest sizes. With `--models`: the
 models of users' code, every gradient, in float32.
-Exit status 1 if a checker rejects a function; all of them are right.
+All functions are right: what a checker rejects is said. Exit status 1 if verify rejects one.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _gradcheck(family: str, n: int, fast: bool) -> Checked:
     import torch
 
     f, args = _torch(family, n)
-    return lambda: bool(torch.autograd.gradcheck(f, args, fast_mode=fast))
+    return lambda: bool(torch.autograd.gradcheck(f, args, fast_mode=fast, raise_exception=False))
 
 
 def _check_grads(family: str, n: int) -> Checked:
@@ -86,7 +86,10 @@ def _check_grads(family: str, n: int) -> Checked:
     f, args = _jax(family, n)
 
     def check() -> bool:
-        check_grads(f, args, order=1, modes=["rev"])  # type: ignore[no-untyped-call]
+        try:
+            check_grads(f, args, order=1, modes=["rev"])  # type: ignore[no-untyped-call]
+        except AssertionError:
+            return False
         return True
 
     return check
@@ -250,8 +253,8 @@ def table(rows: list[dict[str, Any]]) -> Any:
     for (family, checker), of in pd.DataFrame(rows).groupby(["family", "checker"], sort=False):
         of = of.sort_values("numbers")
         line: dict[str, Any] = {"function": family, "checker": checker}
-        for n, seconds, mib in zip(of.numbers, of.seconds, of.mib, strict=True):
-            line[f"{n:,}"] = f"{seconds:.3g} s, {mib:.0f} MiB"
+        for n, seconds, mib, accepted in zip(of.numbers, of.seconds, of.mib, of.accepted, strict=True):
+            line[f"{n:,}"] = f"{seconds:.3g} s, {mib:.0f} MiB" + ("" if accepted else ", rejected")
         if len(of) > 1:
             (a, b), (s, t) = of.numbers.iloc[-2:], of.seconds.iloc[-2:]
             line["exponent"] = f"{math.log(t / s) / math.log(b / a):.2f}"
@@ -286,7 +289,7 @@ def main() -> int:
     else:
         rows = swept(options.most, options.limit)
         name, shown = "costs", table(rows)
-        accepted = all(r["accepted"] for r in rows)
+        accepted = all(r["accepted"] for r in rows if r["checker"].startswith("verify"))
     print(shown.to_markdown(index=False))
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
