@@ -107,9 +107,9 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
 
 
 def _held(record: Record, values: Given, got: Given, profile: Profile) -> bool:
-    """Whether what was got elsewhere is what some form of the record's kernels gives there."""
+    """Whether what was got elsewhere is what some form of the record's kernels gives there; see `_differs`."""
     for form in range(record.forms):
-        allowed = ArrayAllowed(record, profile, form=form, given=values).evaluate()
+        allowed = ArrayAllowed(record, profile, form=form, given=values, lenient=True).evaluate()
         if form == 0 and allowed.elsewhere():
             return True  # elsewhere another branch is taken: the record is of this one
         if not any(_beyond(allowed, ids, numbers) for ids, numbers in got):

@@ -292,14 +292,15 @@ def joined(reports: Sequence[Report]) -> Report:
 def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
     """The report of a recorded run. A formula is called wrong only where nothing left the record."""
     gone, notes = tuple(dict.fromkeys(missing(run, profile))), run.notes
-    other = any(m not in run.foreign for m in gone) and not _proved_outside(run, profile)
+    other = any(m not in run.foreign for m in gone)
     # What no custom rule does by itself, a kernel of the framework does, which may round otherwise in another layout.
     differing = tuple(otherwise(run, profile))
     if differing and any(_differs_alone(rule, profile) for rule in run.rules):
         gone += differing
     else:
         notes += tuple(f"{d}; no custom rule does so by itself" for d in differing)
-    found = [_of_incomplete(g, other) if gone else g for g in gradients(run, profile)]
+    seen = _seen(run)
+    found = [_of_incomplete(g, other and g.route not in seen) if gone else g for g in gradients(run, profile)]
     # The same by another way through the backward pass is not told twice.
     found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
     at_fault = tuple(_rules_at_fault(run, found, profile))
@@ -311,19 +312,25 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
     return Report(run.name, tuple(found), culprits, gone, notes, accept, (run,), profile)
 
 
-def _proved_outside(run: Run, profile: Profile) -> bool:
-    """Whether an operation, on the operands that the framework was seen to give it, is outside of its own rounding.
+def _seen(run: Run) -> list[str]:
+    """The routes that returned, bit for bit, what the framework was seen to compute, where nothing is foreign.
 
-    That is why a rerun differs, too: nothing left the record.
+    What is outside there is a proof about that very run, whatever a rerun gives: an inaccurate kernel is so elsewhere.
     """
-    return any(s.execution == "outside" for s in check_steps(run.backward, profile))
+    if run.foreign:
+        return []
+    computed = [run.backward.held[ids] for ids in run.results]
+    return [
+        route
+        for route, answers in run.answers.items()
+        if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(answers, computed, strict=True))
+    ]
 
 
 def _of_incomplete(g: Gradient, other: bool) -> Gradient:
     """A judgement of what left the record: of its formula nothing is known, and no gradient conforms by it.
 
-    Where the function is an `other` one when it is run again, what was returned may be of another run than the record,
-    and being outside of it is no proof.
+    Where it is `other`, what was returned may be of another run than the record, and being outside of it is no proof.
     """
     execution = "undecided" if other and g.judgement.execution == "outside" else g.judgement.execution
     verdict: Verdict = "deviates" if execution == "outside" else "undecided"

@@ -115,3 +115,9 @@ def test_the_operations_of_every_run_of_a_report_are_its_steps() -> None:
     x = torch.tensor([0.5, -1.25])
     one, rows = gc.verify(torch.tanh, x), gc.verify(torch.tanh, x, rows="all")
     assert len(rows.steps) == 2 * len(one.steps)
+
+
+@pytest.mark.parametrize("count", [400, 2000])
+def test_a_function_that_errs_more_elsewhere_has_not_left_the_record_in_balls_nor_in_arrays(count: int) -> None:
+    report = gc.verify(torch.digamma, torch.linspace(0.3, 3.0, count))
+    assert report, str(report)

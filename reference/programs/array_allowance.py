@@ -43,8 +43,9 @@ class ArrayAllowed:
         form: int = 0,
         given: Sequence[tuple[Ids, Numbers]] = (),
         wide: bool = False,
+        lenient: bool = False,
     ) -> None:
-        self.record, self.form = record, form
+        self.record, self.form, self.lenient = record, form, lenient
         self.decisions = Decisions(record.decisions)
         steps = list(_inside(record.steps))
         exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
@@ -140,7 +141,7 @@ class ArrayAllowed:
     def _map(self, step: Step, A: RoundedArrays) -> None:
         taken = [self.take(o, A) for o in step.operands]
         x = [_flat(v) for v, _ in taken]
-        found = _shaped(mapped(A, step.function, x), step.out.shape)
+        found = _shaped(mapped(A, step.function, x, self.lenient), step.out.shape)
         if step.function == "subtract":
             found = _without_itself(found, np.asarray(step.operands[0] == step.operands[1]))
         odds = [o for _, o in taken if o is not None]
@@ -408,10 +409,10 @@ def _without_itself(x: RoundedArray, same: Any) -> RoundedArray:
     return RoundedArray(A, mid, np.where(same, 0.0, x.radii()), None, x.specials)
 
 
-def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray]) -> RoundedArray:
+def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray], lenient: bool = False) -> RoundedArray:
     """A function of the table, as a program may compute it."""
     rule = _OPERATIONS.get(name)
-    return rule(A, *x) if rule is not None else _general(A, name, x)
+    return rule(A, *x) if rule is not None else _by_balls(A, name, tuple(x), lenient)
 
 
 def _divide(A: RoundedArrays, a: RoundedArray, b: RoundedArray) -> RoundedArray:
@@ -489,11 +490,7 @@ _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
 }
 
 
-def _general(A: RoundedArrays, name: str, x: Sequence[RoundedArray]) -> RoundedArray:
-    return _by_balls(A, name, tuple(x))
-
-
-def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> RoundedArray:
+def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...], lenient: bool = False) -> RoundedArray:
     """A function by the scalar arithmetic, once for each of the operands that differ."""
     balls, scalar = BranchingBalls(A.balls, Choices()), SCALAR.get(name)
 
@@ -502,7 +499,7 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> Round
             return Rounded(A.balls, arb(0), arb(0), ANYTHING | OVERFLOWED)
         balls.decisions = Choices()
         at = [o.under(balls) for o in operands]
-        found = scalar(balls, *at) if scalar is not None else general(balls, name, at)
+        found = scalar(balls, *at) if scalar is not None else general(balls, name, at, lenient)
         if isinstance(found, Special):
             return Rounded(A.balls, arb(0), arb(0), ANYTHING | OVERFLOWED)
         specials = found.specials | (OVERFLOWED if balls.decisions.made else 0)
