@@ -119,7 +119,6 @@ def row(finding: Finding) -> dict[str, Any]:
         "execution": worst.execution,
         "accuracy": worst.accuracy or "",
         "why": finding.why,
-        "said": worst.reason or "",
         "beside": neighbour.verdict,
     }
 
@@ -134,7 +133,7 @@ def main() -> int:
     chosen = options.framework or list(FINDINGS)
     rows = [row(finding) for framework in chosen for finding in FINDINGS[framework]()]
     table = pd.DataFrame(rows)
-    text = table.drop(columns=["said", "beside"]).to_markdown(index=False, disable_numparse=True)
+    text = table.drop(columns=["beside"]).to_markdown(index=False, disable_numparse=True)
     print(text)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,9 @@ def test_no_grad_is_constant_where_that_is_intended() -> None:
     assert gc.verify(f, x, stop_gradient="intended")
 
 
-def test_an_intended_stop_excuses_no_other_mistake() -> None:
+def sine(sign: int) -> Callable[[Tensor], Tensor]:
+    """A sine whose rule has its own slope, times a sign, and whose forward part detaches."""
+
     class Sine(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -79,26 +81,21 @@ def test_an_intended_stop_excuses_no_other_mistake() -> None:
 
         @staticmethod
         def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-            return -g * ctx.saved_tensors[0].cos()
+            return sign * g * ctx.saved_tensors[0].cos()
 
-    report = gc.verify(lambda x: Sine.apply(x) * x.detach(), torch.tensor([0.5]), stop_gradient="intended")
+    return lambda x: Sine.apply(x)  # type: ignore[no-any-return]
+
+
+def test_an_intended_stop_excuses_no_other_mistake() -> None:
+    wrong = sine(-1)
+    report = gc.verify(lambda x: wrong(x) * x.detach(), torch.tensor([0.5]), stop_gradient="intended")
     assert report.formula == "wrong"
     assert any("Sine" in c for c in report.culprits)
 
 
 def test_what_a_rule_detaches_in_its_forward_part_is_no_stop() -> None:
-    class Sine(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            ctx.save_for_backward(x)
-            return x.detach().sin()
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-            return g * ctx.saved_tensors[0].cos()
-
     for how in ("through", "intended"):
-        report = gc.verify(lambda x: Sine.apply(x), torch.tensor([0.5]), stop_gradient=how)
+        report = gc.verify(sine(1), torch.tensor([0.5]), stop_gradient=how)
         assert report, str(report)
         assert report.notes == ()
 

@@ -166,7 +166,7 @@ class Operation:
 def line_of(equation: Any) -> str:
     """Where in the user's program an equation stands, as "file:line (function)"; empty where JAX does not say."""
     text = source_info_util.summarize(equation.source_info)
-    ours = "gradconform/adapters/record" in text.replace("\\", "/")  # the function itself is the operation
+    ours = "gradconform/adapters/" in text.replace("\\", "/")  # the function itself is the operation
     return "" if text == "unknown" or ours else re.sub(r":(\d+):\d+ \(", r":\1 (", text)
 
 
