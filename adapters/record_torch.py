@@ -2,85 +2,43 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from gradconform.adapters.recording.random_state import DRAWS, RandomState
+from gradconform.adapters.recording.random_state import DRAWS
+from gradconform.adapters.recording.torch_asked import (
+    Asked,
+    Function,
+    StopGradient,
+    TorchState,
+    argument_ids,
+    asked_of,
+    compiled_by,
+    directions,
+    displaced_numbers,
+    of_the_user,
+    run_forward,
+    significands,
+)
 from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
-from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded, shape_of, tensor_of
+from gradconform.adapters.recording.torch_memory import format_of, numbers, shape_of, tensor_of
 from gradconform.adapters.recording.torch_mode import Observed, Recorder
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.adapters.recording.torch_variations import gradients_of, variations
-from gradconform.reference.cases import BadInput, said
+from gradconform.reference.cases import said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
 from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, called
 from gradconform.reference.programs.run import Tensor as Argument
 
-Function = Callable[..., Any]
-
 #: What the gradient by complex numbers is.
 CONVENTION = "complex z = x + iy: PyTorch's gradient of a real L is ∂L/∂x + i·∂L/∂y"
-
-#: Whether the derivative goes through what the program detaches.
-StopGradient = Literal["through", "intended"]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What is differentiated: a function of the leaves of its arguments, and which of them a gradient is asked for."""
-
-    f: Function
-    leaves: tuple[Any, ...]
-    spec: Any
-    wanted: tuple[int, ...]
-    names: tuple[str, ...]
-    #: What every leaf is called, also those that no gradient is asked for.
-    titles: tuple[str, ...] = ()
-
-    def tensors(self, given: Sequence[Numbers] | None = None) -> list[Tensor]:
-        """Fresh arguments that a gradient is asked for, as they are or with other numbers."""
-        found = [self.leaves[i].detach().clone() for i in self.wanted]
-        for x, value in zip(found, given or (), strict=False):
-            x.copy_(tensor_of(value, x))
-        return [x.requires_grad_() for x in found]
-
-    def call(self, tensors: Sequence[Tensor], changed: list[str] | None = None) -> list[Tensor]:
-        """The function's results that are numbers; into `changed` goes what it calls the arguments that it changes."""
-        leaves = [_copied(x) for x in self.leaves]
-        for i, x in zip(self.wanted, tensors, strict=True):
-            leaves[i] = x
-        before = [] if changed is None else [_copied(x) for x in leaves]
-        with torch.enable_grad():
-            given = pytree.tree_unflatten(leaves, self.spec)
-            found = self.f(*given)
-        if changed is not None:
-            pairs = zip(self.titles, before, leaves, strict=True)
-            changed += [name for name, x, now in pairs if not _same(x, now)]
-            if pytree.tree_structure(given) != self.spec:
-                changed.append("list or mapping")
-        return [y for y in pytree.tree_leaves(found) if rounded(y)]
-
-
-def _copied(x: Any) -> Any:
-    return x.detach().clone() if isinstance(x, Tensor) else x.copy() if isinstance(x, np.ndarray) else x
-
-
-def _same(x: Any, y: Any) -> bool:
-    """Whether an argument holds what it held; of what is no array that is not asked."""
-    if isinstance(x, Tensor):
-        x, y = x.detach(), y.detach()
-        return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
-    return not isinstance(x, np.ndarray) or np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
 
 
 def record(
@@ -110,29 +68,29 @@ def record(
     Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
     floating-point tensor, and for an f that raises or returns none.
     """
-    asked = _asked(f, args, wrt, names)
-    state = _RandomState()
+    asked = asked_of(f, args, wrt, names)
+    state = TorchState()
     recorder = Recorder(RULES, definitions, stop_gradient == "intended")
     rules: list[Rule] = []
     tensors = asked.tensors()
-    given = tuple(_argument(recorder, x) for x in tensors)
+    given = tuple(argument_ids(recorder, x) for x in tensors)
     with Watch(recorder, rules, record):
-        outputs = _forward(recorder, asked, tensors)
+        outputs = run_forward(recorder, asked, tensors)
         out_ids = tuple(recorder.memory.ids(y) for y in outputs)  # steps of their own, where they are conjugated
         steps = len(recorder.record.steps)
-        adjoints = _cotangents(outputs, cotangents, seed)
-        seeds = tuple(_argument(recorder, c) for c in adjoints)
+        adjoints = directions(outputs, cotangents, seed)
+        seeds = tuple(argument_ids(recorder, c) for c in adjoints)
         recorder.backward = True
         gradients = _backward(recorder, outputs, tensors, adjoints)
     results = tuple(_ids(recorder, g, x) for g, x in zip(gradients, tensors, strict=True))
     returned = {"eager": [_number(g, x) for g, x in zip(gradients, tensors, strict=True)]}
-    after = _RandomState()
+    after = TorchState()
     if state.moved():
         recorder.notes.append(DRAWS)
     for route in routes:
         if route != "eager":
             state.restore()
-            returned[route] = _again(asked, _compiled(f, route), tensors, adjoints)[1]
+            returned[route] = _again(asked, compiled_by(f, route), tensors, adjoints)[1]
     varied: dict[str, list[Numbers]] = {}
     if replays:
         varied = _varied(asked, state, after, adjoints, bool(rules), batched, recorder.foreign)
@@ -171,58 +129,6 @@ def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
     return call, parameters
 
 
-# Arguments ------------------------------------------------------------------------------------------------------------
-
-
-def _asked(f: Function, args: Sequence[Any], wrt: Sequence[int | str] | None, names: Sequence[str] | None) -> _Asked:
-    if isinstance(args, Tensor) or not isinstance(args, Sequence):
-        raise BadInput(f"args: got {type(args).__name__}; expected the list of f's arguments: args=[x]")
-    paths, spec = pytree.tree_flatten_with_path(tuple(args))
-    leaves = tuple(leaf for _, leaf in paths)
-    numbered = [i for i, x in enumerate(leaves) if rounded(x)]
-    called = list(names) if names is not None else [_path(f, paths[i][0]) for i in numbered]
-    if len(called) != len(numbered):
-        raise BadInput(f"names: got {len(called)}; expected {len(numbered)}, one for each floating-point tensor")
-    requiring = [n for n, i in enumerate(numbered) if leaves[i].requires_grad]
-    chosen = [_which(w, called) for w in wrt] if wrt is not None else requiring or list(range(len(numbered)))
-    if not chosen:
-        raise BadInput("arguments: no floating-point tensor among them; expected at least one to differentiate by")
-    titles = tuple(_path(f, path) for path, _ in paths)
-    return _Asked(f, leaves, spec, tuple(numbered[i] for i in chosen), tuple(called[i] for i in chosen), titles)
-
-
-def _which(wanted: int | str, names: Sequence[str]) -> int:
-    if isinstance(wanted, str):
-        if wanted not in names:
-            raise BadInput(f"wrt: no argument is called {wanted!r}; there are {', '.join(names)}")
-        return names.index(wanted)
-    if not -len(names) <= wanted < len(names):
-        raise BadInput(f"wrt: got {wanted}; expected a number below {len(names)}")
-    return wanted % len(names)
-
-
-def _path(f: Function, path: Sequence[Any]) -> str:
-    """The argument's name in f's signature, and the way to the tensor inside it."""
-    number = path[0].idx
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    name = positional[number] if number < len(positional) else f"argument {number}"
-    inner = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path[1:]]
-    return ".".join([name, *inner])
-
-
-def _argument(recorder: Recorder, x: Tensor) -> Ids:
-    """New ids for a tensor that the run is given."""
-    format_of(x)
-    ids = recorder.record.new(shape_of(x), numbers(x))
-    recorder.memory.put(x.detach(), ids)
-    recorder.dependence.begin(ids)
-    return ids
-
-
 def _ids(recorder: Recorder, gradient: Tensor | None, of: Tensor) -> Ids:
     return np.full(shape_of(of), ZERO, np.int64) if gradient is None else recorder.memory.ids(gradient)
 
@@ -234,36 +140,15 @@ def _number(gradient: Tensor | None, of: Tensor) -> Numbers:
 # Runs -----------------------------------------------------------------------------------------------------------------
 
 
-def _forward(recorder: Recorder, asked: _Asked, tensors: Sequence[Tensor]) -> list[Tensor]:
-    with _of_the_user("f"), recorder:
-        outputs = asked.call(tensors)
-    for y in outputs:
-        format_of(y)
-    if not outputs:
-        raise BadInput("f returned no floating-point tensor; expected one or more to differentiate")
-    return outputs
-
-
 def _backward(
     recorder: Recorder, outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
 ) -> list[Tensor | None]:
-    with _of_the_user("its backward pass"), recorder:
+    with of_the_user("its backward pass"), recorder:
         return gradients_of(outputs, tensors, adjoints)
 
 
-@contextmanager
-def _of_the_user(what: str) -> Iterator[None]:
-    """What the user's program raises, in words."""
-    try:
-        yield
-    except (NotRecorded, BadInput):
-        raise
-    except (Exception, SystemExit) as error:
-        raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
-
-
 def _again(
-    asked: _Asked,
+    asked: Asked,
     f: Function,
     tensors: Sequence[Tensor],
     adjoints: Sequence[Tensor | None],
@@ -276,16 +161,10 @@ def _again(
     return [numbers(y) for y in outputs], [_number(g, x) for g, x in zip(gradients, fresh, strict=True)]
 
 
-def _compiled(f: Function, route: str) -> Function:
-    if route != "compile":
-        raise BadInput(f"routes: got {route!r}; expected 'eager' or 'compile'")
-    return torch.compile(f)
-
-
 def _varied(
-    asked: _Asked,
-    state: _RandomState,
-    after: _RandomState,
+    asked: Asked,
+    state: TorchState,
+    after: TorchState,
     adjoints: Sequence[Tensor],
     custom: bool,
     batched: bool,
@@ -314,11 +193,11 @@ def _identical(a: Sequence[Numbers], b: Sequence[Numbers]) -> bool:
 
 
 def _replays(
-    asked: _Asked,
+    asked: Asked,
     recorder: Recorder,
     steps: int,
-    state: _RandomState,
-    after: _RandomState,
+    state: TorchState,
+    after: TorchState,
     adjoints: Sequence[Tensor],
     seed: int,
     custom: bool,
@@ -348,8 +227,8 @@ def _replays(
         yield Replay([numbers(x) for x in tensors], held, outputs, gradients, (forward, observed.solved), how)
 
     drawn = np.random.default_rng([seed, 1])
-    displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
-    yield from again(displaced, [tensor_of(_significands(shape_of(c), drawn), c) for c in adjoints])
+    displaced = asked.tensors([displaced_numbers(x, drawn) for x in asked.tensors()])
+    yield from again(displaced, [tensor_of(significands(shape_of(c), drawn), c) for c in adjoints])
     yield from again(asked.tensors(), [c * 4 for c in adjoints])
     for how, cotangents in _odd(adjoints) if custom else ():
         plain = [
@@ -370,76 +249,6 @@ def _odd(adjoints: Sequence[Tensor]) -> Iterator[tuple[str, Sequence[Tensor | No
         yield f"with the gradient of output {n} undefined", [None if i == n else c for i, c in enumerate(adjoints)]
 
 
-def _displaced(x: Tensor, drawn: np.random.Generator) -> Numbers:
-    """A little way off: equal numbers by as much, so that what is equal or symmetric stays so."""
-    values, inverse = np.unique(np.abs(numbers(x)), return_inverse=True)
-    step = max(2.0**-10, 2.0 ** (3 - format_of(x).precision))
-    factors = 1 + step * drawn.choice([-1.0, 1.0], values.shape) * drawn.uniform(0.5, 1.0, values.shape)
-    return np.asarray(numbers(x) * factors[inverse.reshape(shape_of(x))])
-
-
-# Cotangents -----------------------------------------------------------------------------------------------------------
-
-
-def _cotangents(
-    outputs: Sequence[Tensor], cotangents: Any, seed: int, what: str = "cotangents", of: str = "output"
-) -> list[Tensor]:
-    """Cotangents of the outputs, or tangents of the arguments: those given, or random ones."""
-    drawn = np.random.default_rng(seed)
-    if cotangents is None:
-        return [tensor_of(_significands(shape_of(y), drawn), y) for y in outputs]
-    given = pytree.tree_leaves(cotangents)
-    if len(given) != len(outputs):
-        raise BadInput(f"{what}: got {len(given)}; expected {len(outputs)}, one for each {of}")
-    try:
-        found = [_cotangent(torch.as_tensor(c), y) for c, y in zip(given, outputs, strict=True)]
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise BadInput(f"{what}: {said(error)}; expected a tensor of each {of}'s shape") from error
-    for c, y in zip(found, outputs, strict=True):
-        if c.shape != y.shape:
-            raise BadInput(f"{what}: got the shape {tuple(c.shape)}; expected the {of}'s, {tuple(y.shape)}")
-    return found
-
-
-def _cotangent(given: Tensor, of: Tensor) -> Tensor:
-    """A cotangent that was given; of a complex output it may be both parts along a last axis."""
-    if of.is_complex() and not given.is_complex() and tuple(given.shape) == shape_of(of):
-        return tensor_of(given.double().numpy(), of)
-    return given.to(of.detach()).clone()
-
-
-def _significands(shape: tuple[int, ...], drawn: np.random.Generator) -> Numbers:
-    """Full random significands of either sign, all different."""
-    return np.asarray(drawn.choice([-1.0, 1.0], shape) * np.exp2(drawn.uniform(-1.0, 2.0, shape)))
-
-
-def _cuda_runs() -> bool:
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-
-
-class _RandomState(RandomState):
-    """Where PyTorch's generators stand, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._torch = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if _cuda_runs() else []
-
-    def restore(self) -> None:
-        super().restore()
-        torch.set_rng_state(self._torch)
-        if self._cuda:
-            torch.cuda.set_rng_state_all(self._cuda)
-
-    def moved(self) -> bool:
-        now = torch.cuda.get_rng_state_all() if self._cuda else []
-        return (
-            super().moved()
-            or not torch.equal(self._torch, torch.get_rng_state())
-            or any(not torch.equal(a, b) for a, b in zip(self._cuda, now, strict=True))
-        )
-
-
-CALLERS |= {record.__code__, _forward.__code__, _backward.__code__, _again.__code__, _Asked.call.__code__}
+CALLERS |= {record.__code__, _backward.__code__, _again.__code__}
 
 __all__ = ["NotRecorded", "module_function", "record"]

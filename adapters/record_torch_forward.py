@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gradconform.adapters.record_torch import (
+from gradconform.adapters.recording.random_state import DRAWS
+from gradconform.adapters.recording.torch_asked import (
+    Asked,
     Function,
     StopGradient,
-    _argument,
-    _Asked,
-    _asked,
-    _compiled,
-    _cotangents,
-    _displaced,
-    _forward,
-    _RandomState,
-    _significands,
+    TorchState,
+    argument_ids,
+    asked_of,
+    compiled_by,
+    directions,
+    displaced_numbers,
+    run_forward,
+    significands,
 )
-from gradconform.adapters.recording.random_state import DRAWS
 from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS, written
@@ -59,25 +59,25 @@ def record_forward(
     As `record_torch.record`; `tangents` are those of the arguments that `wrt` says, else drawn from `seed`. Raises
     Unsupported where an operation or a custom rule of f has no forward mode.
     """
-    asked = _asked(f, args, wrt, names)
-    state = _RandomState()
+    asked = asked_of(f, args, wrt, names)
+    state = TorchState()
     forward = Recorder(RULES, definitions, stop_gradient == "intended")
     tensors = asked.tensors()
-    arguments = [_argument(forward, x) for x in tensors]
+    arguments = [argument_ids(forward, x) for x in tensors]
     with Watch(forward, [], record_forward):
-        outputs = _forward(forward, asked, tensors)
-    after = _RandomState()
+        outputs = run_forward(forward, asked, tensors)
+    after = TorchState()
     if state.moved():
         forward.notes.append(DRAWS)
-    given = _cotangents(tensors, tangents, seed, "tangents", "argument")
+    given = directions(tensors, tangents, seed, "tangents", "argument")
 
     state.restore()
     recorder, rules = Recorder(RULES, definitions), list[Rule]()
     tensors = asked.tensors()
-    there = tuple(_argument(recorder, x) for x in tensors)
+    there = tuple(argument_ids(recorder, x) for x in tensors)
     with Watch(recorder, rules, record_forward), forward_ad.dual_level():
         duals = [_made(x, t) for x, t in zip(tensors, given, strict=True)]
-        moved = tuple(_argument(recorder, _tangent(x)) for x in duals)
+        moved = tuple(argument_ids(recorder, _tangent(x)) for x in duals)
         with recorder:
             results = [_tangent(y) for y in _dual(asked, duals)]
         ids = tuple(recorder.memory.ids(t) for t in results)
@@ -85,7 +85,7 @@ def record_forward(
     for route in routes:
         if route != "eager":
             state.restore()
-            compiled = replace(asked, f=_compiled(f, route))
+            compiled = replace(asked, f=compiled_by(f, route))
             returned[route] = _again(compiled, asked.tensors(), given)[1]
     after.restore()
     out_ids = tuple(forward.memory.ids(y) for y in outputs)
@@ -110,7 +110,7 @@ def record_forward(
     )
 
 
-def _dual(asked: _Asked, duals: Sequence[Tensor], changed: list[str] | None = None) -> list[Tensor]:
+def _dual(asked: Asked, duals: Sequence[Tensor], changed: list[str] | None = None) -> list[Tensor]:
     """The function's results on dual numbers."""
     try:
         return asked.call(duals, changed)
@@ -136,7 +136,7 @@ def _tangent(x: Tensor) -> Tensor:
 
 
 def _again(
-    asked: _Asked, tensors: Sequence[Tensor], tangents: Sequence[Tensor], changed: list[str] | None = None
+    asked: Asked, tensors: Sequence[Tensor], tangents: Sequence[Tensor], changed: list[str] | None = None
 ) -> tuple[list[Numbers], list[Numbers]]:
     """The outputs and their tangents once more, unobserved."""
     with forward_ad.dual_level():
@@ -145,9 +145,9 @@ def _again(
 
 
 def _replays(
-    asked: _Asked,
-    state: _RandomState,
-    after: _RandomState,
+    asked: Asked,
+    state: TorchState,
+    after: TorchState,
     tangents: Sequence[Tensor],
     seed: int,
     foreign: list[str],
@@ -158,8 +158,8 @@ def _replays(
     """
     changed: list[str] = []
     drawn = np.random.default_rng([seed, 1])
-    displaced = asked.tensors([_displaced(x, drawn) for x in asked.tensors()])
-    other = [tensor_of(_significands(shape_of(t), drawn), t) for t in tangents]
+    displaced = asked.tensors([displaced_numbers(x, drawn) for x in asked.tensors()])
+    other = [tensor_of(significands(shape_of(t), drawn), t) for t in tangents]
     for tensors, along in ((displaced, other), (asked.tensors(), [t * 4 for t in tangents])):
         state.restore()
         try:
