@@ -27,7 +27,8 @@ Isolated = Literal["eigenvalues", "singular values", "rank"]
 #: Units in the last place by n of the terms' size by which equations may be missed.
 LAPACK_THRESHOLD = 30
 _ATTEMPTS, _STEPS = 12, 40
-#: A part of the largest eigenvalue by which none that a framework found is off.
+#: A part of the largest eigenvalue by which equal ones that a framework found are assumed to be off at most. Nothing is
+#: proved by it: no derivative goes through them.
 _HELD = 2.0**-10
 
 
