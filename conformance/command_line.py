@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.core import ParameterSource
@@ -37,6 +37,9 @@ from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.profiles import PROFILES
 from gradconform.reference.text import formula, symbol, visible
+
+if TYPE_CHECKING:
+    from gradconform.conformance.run.cluster import Cluster
 
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
@@ -101,6 +104,11 @@ _fail_on = click.option(
     help="A verdict that counts as a failure, besides deviates. Repeat for more.",
 )  # fmt: skip
 
+_scheduler = click.option(
+    "--scheduler", default=None, metavar="ADDRESS",
+    help="A scheduler of dask.distributed, such as tcp://host:8786: its workers do the work.",
+)  # fmt: skip
+
 
 def _check_timeout(timeout: float) -> None:
     if math.isnan(timeout):  # neither below nor above any bound, so that the option's range lets it through
@@ -119,6 +127,7 @@ def _check_timeout(timeout: float) -> None:
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Worker processes. Default: one a core.")
+@_scheduler
 @_timeout
 @click.option("--known", multiple=True, metavar="FILE",
               help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
@@ -136,6 +145,7 @@ def run(
     profile: str,
     seed: int,
     jobs: int | None,
+    scheduler: str | None,
     timeout: float,
     known: tuple[str, ...],
     output: Path | None,
@@ -186,7 +196,8 @@ def run(
         _check_resumable(before, header, tasks, path)
     elif resume is not None:
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
-    with _interruptible(path), RunWriter(path, header, before) as writer:
+    specs = [c.spec for c in chosen]
+    with _workers(scheduler, jobs, specs) as judged, _interruptible(path), RunWriter(path, header, before) as writer:
         counted = " × ".join(
             run_summary.counted(n, what)
             for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
@@ -196,7 +207,7 @@ def run(
             console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
         done = list(before.measurements) if before else []
         left = tasks[len(before.tasks) :] if before else tasks
-        measurements, seconds = _judge(left, jobs or os.cpu_count() or 1, writer)
+        measurements, seconds = _judge(judged(left), len(left), writer)
         measurements = done + measurements
         traced = {f"{m.adapter}/{m.route}" for m in measurements if m.level == "step" and m.quantity[0] != "w"}
         without = sorted({f"{m.adapter}/{m.route}" for m in measurements} - traced)
@@ -280,13 +291,42 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
     return list({c.spec: c for c in found}.values()), absent
 
 
-def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
+@contextmanager
+def _workers(
+    scheduler: str | None, jobs: int | None, specs: Sequence[str]
+) -> Iterator[Callable[[Sequence[runner.Task]], Iterator[runner.Outcome]]]:
+    """What makes outcomes of tasks, in their order: worker processes here, or the workers of a cluster."""
+    if scheduler is None:
+        yield lambda tasks: supervisor.outcomes(tasks, jobs or os.cpu_count() or 1)
+        return
+    if jobs is not None:
+        raise BadInput("--jobs and --scheduler were both given; a cluster has the workers that it has")
+    with _cluster(scheduler, specs) as found:
+        yield found.outcomes
+
+
+@contextmanager
+def _cluster(address: str, specs: Sequence[str]) -> Iterator[Cluster]:
+    """The cluster of a scheduler; at the end, what it lost. Raises BadInput where it cannot be used."""
+    try:
+        from gradconform.conformance.run import cluster
+    except ImportError as error:
+        raise BadInput(f"--scheduler needs dask ({error}); python -m pip install 'gradconform[cluster]'") from error
+    with cluster.connected(address, specs) as found:
+        yield found
+        if found.losses.workers:
+            lost = run_summary.counted(found.losses.workers, "worker")
+            again = run_summary.counted(found.losses.tasks, "task")
+            console.print(f"lost on the way: {lost}; done again: {again}", style="yellow", markup=False)
+
+
+def _judge(found: Iterator[runner.Outcome], tasks: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
     measurements: list[Measurement] = []
     seconds: dict[str, float] = defaultdict(float)
     columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
-        bar = progress.add_task("judging", total=len(tasks))
-        for outcome in supervisor.outcomes(tasks, jobs):
+        bar = progress.add_task("judging", total=tasks)
+        for outcome in found:
             writer.write(outcome.measurements)
             measurements += outcome.measurements
             for spec, taken in outcome.seconds:

@@ -70,7 +70,7 @@ class _Progress:
         self.add([refusal(c.adapter, c.route, at, problem, command) for c in chosen], seconds)
 
 
-class _Worker:
+class Worker:
     """A worker process, the parent's side."""
 
     def __init__(self) -> None:
@@ -131,20 +131,21 @@ def _one_thread() -> Iterator[None]:
             del os.environ[name]
 
 
-def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
+def outcomes(tasks: Sequence[Task], jobs: int, kept: list[Worker] | None = None) -> Iterator[Outcome]:
     """The outcomes in the order of the tasks, from up to `jobs` worker processes.
 
+    The processes of `kept` are used first, and those that are idle at the end are left in it; without it all are ended.
     Raises WorkerFailure if workers do not start.
     """
     waiting = [_Progress(number, task) for number, task in enumerate(tasks)]
     waiting.reverse()
     done: dict[int, Outcome] = {}
-    workers: list[_Worker] = []
+    workers = [] if kept is None else kept
     following, failures = 0, 0
     try:
         while following < len(tasks):
             while waiting and len(workers) < min(jobs, len(tasks)):
-                workers.append(_Worker())
+                workers.append(Worker())
             for worker in [w for w in workers if w.ready and w.progress is None]:
                 fit = [
                     p for p in waiting[-AHEAD:] if p.number < following + AHEAD and not (p.alone and worker.answered)
@@ -172,11 +173,13 @@ def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
                 yield done.pop(following)
                 following += 1
     finally:
-        for worker in workers:
-            worker.end()
+        for worker in list(workers):
+            if kept is None or not worker.ready or worker.progress is not None:
+                workers.remove(worker)
+                worker.end()
 
 
-def _attend(worker: _Worker) -> str | None:
+def _attend(worker: Worker) -> str | None:
     """Take what a worker has sent; how it ended, if it is gone or had to go."""
     try:
         while (message := worker.message()) is not None:
@@ -206,7 +209,7 @@ def _attend(worker: _Worker) -> str | None:
     return None
 
 
-def _blame(worker: _Worker, problem: str, taken: float) -> None:
+def _blame(worker: Worker, problem: str, taken: float) -> None:
     """Put an end down to the route that was running, if no other had run in the same process before it."""
     if worker.progress is None or worker.progress.done:
         return

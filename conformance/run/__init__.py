@@ -1,0 +1,1 @@
+"""How a run goes on: its tasks, on a cluster too."""
