@@ -89,21 +89,25 @@ class Truth:
         #: Whether what is not finite is a pole that was met exactly, or comes of one.
         self.poles = poles
         with precision(bits):
-            literals = bool(run.forward.literals or run.backward.literals)
+            literals = bool(run.defined.record.literals or run.backward.literals)
             self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
             self.program = self._program(literals=True) if literals else self.program_point
 
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
-        run = self.run
-        exact = Exact(run.forward, literals=literals).evaluate()
+        run, of = self.run, self.run.defined
+        exact = Exact(of.record, literals=literals).evaluate()
         seeds: dict[int, arb] = {}
-        seeded = run.outputs if run.mode == "reverse" else [a.ids for a in run.arguments]
+        if run.mode == "value":
+            self._note(exact)
+            return [[exact[i] for i in ids.ravel().tolist()] for ids in of.outputs], len(exact.ties)
+        seeded = of.outputs if run.mode == "reverse" else of.arguments
         for ids, numbers in zip(seeded, run.cotangents, strict=True):
             for i, c in zip(ids.ravel().tolist(), run.backward.held[numbers].ravel().tolist(), strict=True):
                 seeds[i] = seeds[i] + arb(c) if i in seeds else arb(c)
         found = exact.pull(seeds, ties) if run.mode == "reverse" else push(exact, seeds, ties)
         self._note(exact)
-        return [[found.get(i, ZERO) for i in of.ids.ravel().tolist()] for of in run.judged], len(exact.ties)
+        asked = of.arguments if run.mode == "reverse" else of.outputs
+        return [[found.get(i, ZERO) for i in ids.ravel().tolist()] for ids in asked], len(exact.ties)
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
@@ -292,7 +296,7 @@ class _Keeping:
     def exhibited(self) -> list[Candidate]:
         """Another program that may keep the digits; of tangents none is tried."""
         run = self.run
-        if run.mode == "forward" or any(step.implicit for step in run.forward.steps):
+        if run.mode != "reverse" or any(step.implicit for step in run.forward.steps):
             return []  # there is no row of the table for what solves equations
         seeds = [run.backward.held[c].ravel().tolist() for c in run.cotangents]
         arguments = [a.ids for a in run.arguments]

@@ -36,7 +36,6 @@ UNARY = (
     of_row("cbrt", "elementwise", singularities=(0.0,)),
     of_row("exp", "elementwise"),
     of_row("exp2", "elementwise"),
-    of_row("exp10", "elementwise"),
     of_row("expm1", "elementwise"),
     of_row("log", "elementwise"),
     of_row("log2", "elementwise"),
