@@ -9,6 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.scipy.special
+import numpy as np
+from numpy.typing import NDArray
+
+from gradconform.adapters.recording.jax_literals import x64
 
 #: By the operator's name, that of JAX's function below `jax`.
 NAMES: Mapping[str, str] = {
@@ -49,6 +53,18 @@ WRITTEN: Mapping[str, Callable[..., Any]] = {
     "clamp": lambda x, low, high: jnp.clip(x, low, high),
     "polygamma": lambda x, n: jax.scipy.special.polygamma(n, x),
 }
+
+
+def array(numbers: NDArray[Any], dtype: str, strided: bool = False) -> Any:
+    """These numbers as an array: of the dtype, complex ones of that precision; JAX has no strides."""
+    if numbers.dtype.kind in "ib":
+        return jnp.asarray(numbers.astype(np.int32) if numbers.dtype.kind == "i" else numbers)
+    to = jnp.dtype(dtype) if numbers.dtype.kind == "f" else {"float64": "complex128", "float32": "complex64"}[dtype]
+    rounded = numbers.astype(to)
+    if dtype != "float64":
+        return jnp.asarray(rounded)
+    with x64():
+        return jnp.asarray(rounded)
 
 
 def callable_of(name: str) -> Callable[..., Any] | None:

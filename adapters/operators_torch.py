@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 #: By the operator's name, that of PyTorch's function below `torch`.
@@ -56,6 +58,17 @@ WRITTEN: Mapping[str, Callable[..., Any]] = {
     "polygamma": lambda x, n: torch.polygamma(n, x),
     "multigammaln": lambda x, p: torch.special.multigammaln(x, p),
 }
+
+
+def array(numbers: NDArray[Any], dtype: str, strided: bool = False) -> torch.Tensor:
+    """These numbers as a tensor: of the dtype, complex ones of that precision; `strided`, with its axes in memory the
+    other way round."""
+    found = torch.from_numpy(np.array(numbers))
+    if found.is_complex():
+        found = found.to(getattr(torch, dtype).to_complex())
+    elif found.is_floating_point():
+        found = found.to(getattr(torch, dtype))
+    return found.mT.contiguous().mT if strided and found.ndim > 1 else found
 
 
 def callable_of(name: str) -> Callable[..., Any] | None:

@@ -56,10 +56,15 @@ class _Heard:
         return getattr(self.to, name)
 
 
-def usable(run: Run) -> Run:
-    """The run, with a note of arguments that say nothing. Raises BadInput where there is nothing to verify in it."""
+def usable(run: Run, empty_too: bool = False) -> Run:
+    """The run, with a note of arguments that say nothing. Raises BadInput where there is nothing to verify in it.
+
+    With `empty_too` an argument without numbers is one whose gradient has none.
+    """
     affordable(run.backward.size)
     empty = [a.name for a in run.arguments if not a.ids.size]
+    if empty and empty_too:
+        return run
     if empty:
         raise BadInput(
             f"{', '.join(empty)}: no numbers in it, its shape has a 0; expected one or more, or wrt= without it"

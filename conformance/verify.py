@@ -240,7 +240,7 @@ def verify(
         more = {"batched": batched, "values": bool(truths) and of is function} if each == "reverse" else {}
         record = partial(recorded, recorder, each, of, given, {**options, **more})
         try:
-            runs = [usable(record(along[each]))] if of is function else [record(None)]
+            runs = [usable(record(along[each]), definition is not None)] if of is function else [record(None)]
             if rows == "all" and of is function and any(x.size for x in _seeded(runs[0])):
                 runs = [record(basis) for basis in _rows_of(runs[0])]
             if of in truths:
