@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
+from torch.utils import _pytree as pytree
 
 #: By the operator's name, that of PyTorch's function below `torch`.
 NAMES: Mapping[str, str] = {
@@ -76,6 +77,14 @@ def callable_of(name: str) -> Callable[..., Any] | None:
     if name in WRITTEN:
         return WRITTEN[name]
     return attrgetter(NAMES[name])(torch) if name in NAMES else None
+
+
+def slopes(call: Callable[..., Any], arrays: Sequence[Any]) -> bool:
+    """Whether PyTorch has a derivative of a function of these tensors: what it gives is else a constant to it."""
+    given = [x.clone().requires_grad_() if x.is_floating_point() or x.is_complex() else x for x in arrays]
+    with torch.enable_grad():
+        found = pytree.tree_leaves(call(*given))
+    return any(isinstance(y, torch.Tensor) and y.requires_grad for y in found)
 
 
 def called(name: str) -> str:

@@ -171,6 +171,9 @@ class Truth:
         if not at.is_finite():
             return ("undefined" if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
+            apart = self._bits(number, component, abs(at - point).upper())
+            if self.run.definition is not None and apart >= format.precision + 3:
+                return "right", apart  # an approximation that no number of the format shows
             return ("unknown" if self.astray else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
@@ -252,6 +255,8 @@ def _judged(
     profile: Profile,
 ) -> Gradient:
     got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
+    if not got:
+        return _gradient(run, argument, route, _nothing(), "right", math.inf, truth.ties)
     of = [Candidate(name, outcomes[number]) for name, outcomes in candidates]
     with precision(truth.bits):
         formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
@@ -272,6 +277,14 @@ def _judged(
     if judgement.execution in (None, "within") and formula not in ("right", "kink"):
         judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
+
+
+def _nothing() -> Judgement:
+    """Of a tensor without numbers, which has what it should."""
+    return Judgement(
+        "conforms", math.nan, None, None, None, None, None, None, None, None, None, None, 0, None,
+        formula="right", execution="within", accuracy="certified",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -324,9 +337,9 @@ def _gradient(
     if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
         verdict = "singular"
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
-    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
+    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim and argument.ids.size else ()
     at = ",".join(str(int(i)) for i in index)
-    if argument.complex:  # the last axis is that of the parts
+    if argument.complex and index:  # the last axis is that of the parts
         *rest, part = (int(i) for i in index)
         at = ",".join([*map(str, rest), ("real part", "imaginary part")[part]])
     return Gradient(

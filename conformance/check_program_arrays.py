@@ -117,6 +117,9 @@ class Truths:
             # whatever the literals stand for.
             steady = _bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1]))
             steady = np.maximum(steady, _bits(size, gap + off[0]))
+            if self.run.definition is not None:  # an approximation that no number of the format shows
+                near = ~touch & known & (_bits(size, gap + off[0]) >= needed)
+                touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
         said = np.select(
             [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],

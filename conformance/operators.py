@@ -112,6 +112,11 @@ def array(framework: str, numbers: Any, dtype: str, strided: bool = False) -> An
     return found
 
 
+def without_slope(framework: str, call: Callable[..., Any], arguments: Sequence[Any]) -> bool:
+    """Whether a framework has the operator and no derivative of it."""
+    return not import_module(FRAMEWORKS[framework]).slopes(call, arguments)
+
+
 def lacking(problem: str) -> bool:
     """Whether a problem says that the framework has no such kernel or derivative, and not that something is wrong."""
     return any(text in problem for text in _LACKING)

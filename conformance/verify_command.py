@@ -163,6 +163,8 @@ def _verified(
     broken = False
     cast = None if target.dtype else dtype
     try:
+        if target.framework and operators.without_slope(framework, target.function, arguments):
+            return _unsupported(target, target.dtype, arguments, "it has no derivative")
         report = verify(target.function, *arguments, dtype=cast, definition=target.definition, **options)
     except BadInput as error:
         problem = str(error)

@@ -111,7 +111,7 @@ def _edges(operator: Operator, format: Format) -> Iterator[tuple[str, Sequence[f
         "zero": (0.0, -0.0),
         "subnormal": (smallest, -smallest, math.ldexp(0.75, format.emin)),
         "small": (math.ldexp(1.0, format.emin), -math.ldexp(1.0, format.emin), math.ldexp(1.0, -format.precision)),
-        "large": (format.largest, -format.largest, math.ldexp(1.0, format.emax // 2)),
+        "large": (math.ldexp(1.75, format.emax), -math.ldexp(1.75, format.emax), math.ldexp(1.0, format.emax // 2)),
         "saturated": (-20.0, -9.0, 9.0, 20.0, 90.0),
         "bounds": [x for x in (low, high) if math.isfinite(x)],
         "singularities": operator.singularities,

@@ -7,6 +7,7 @@ once more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -171,7 +172,7 @@ class Array:
         over = tuple(sorted(a % self.ndim for a in chosen))
         left = [a for a in range(self.ndim) if a not in over]
         moved = self.ids.transpose(*left, *over)
-        return over, moved.reshape(*moved.shape[: len(left)], -1)
+        return over, moved.reshape(*moved.shape[: len(left)], math.prod(moved.shape[len(left) :]))
 
     def _along(self, axes: Axes, keep: bool, how: Callable[[Array], Array]) -> Array:
         over, rows = self._rows(axes)
