@@ -89,21 +89,25 @@ class Truth:
         #: Whether what is not finite is a pole that was met exactly, or comes of one.
         self.poles = poles
         with precision(bits):
-            literals = bool(run.forward.literals or run.backward.literals)
+            literals = bool(run.defined.record.literals or run.backward.literals)
             self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
             self.program = self._program(literals=True) if literals else self.program_point
 
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
-        run = self.run
-        exact = Exact(run.forward, literals=literals).evaluate()
+        run, of = self.run, self.run.defined
+        exact = Exact(of.record, literals=literals).evaluate()
         seeds: dict[int, arb] = {}
-        seeded = run.outputs if run.mode == "reverse" else [a.ids for a in run.arguments]
+        if run.mode == "value":
+            self._note(exact)
+            return [[exact[i] for i in ids.ravel().tolist()] for ids in of.outputs], len(exact.ties)
+        seeded = of.outputs if run.mode == "reverse" else of.arguments
         for ids, numbers in zip(seeded, run.cotangents, strict=True):
             for i, c in zip(ids.ravel().tolist(), run.backward.held[numbers].ravel().tolist(), strict=True):
                 seeds[i] = seeds[i] + arb(c) if i in seeds else arb(c)
         found = exact.pull(seeds, ties) if run.mode == "reverse" else push(exact, seeds, ties)
         self._note(exact)
-        return [[found.get(i, ZERO) for i in of.ids.ravel().tolist()] for of in run.judged], len(exact.ties)
+        asked = of.arguments if run.mode == "reverse" else of.outputs
+        return [[found.get(i, ZERO) for i in ids.ravel().tolist()] for ids in asked], len(exact.ties)
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
@@ -167,6 +171,9 @@ class Truth:
         if not at.is_finite():
             return ("undefined" if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
+            apart = self._bits(number, component, abs(at - point).upper())
+            if self.run.definition is not None and apart >= format.precision + 3:
+                return "right", apart  # an approximation that no number of the format shows
             return ("unknown" if self.astray else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
@@ -248,6 +255,8 @@ def _judged(
     profile: Profile,
 ) -> Gradient:
     got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
+    if not got:
+        return _gradient(run, argument, route, _nothing(), "right", math.inf, truth.ties)
     of = [Candidate(name, outcomes[number]) for name, outcomes in candidates]
     with precision(truth.bits):
         formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
@@ -268,6 +277,14 @@ def _judged(
     if judgement.execution in (None, "within") and formula not in ("right", "kink"):
         judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
+
+
+def _nothing() -> Judgement:
+    """Of a tensor without numbers, which has what it should."""
+    return Judgement(
+        "conforms", math.nan, None, None, None, None, None, None, None, None, None, None, 0, None,
+        formula="right", execution="within", accuracy="certified",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -292,7 +309,7 @@ class _Keeping:
     def exhibited(self) -> list[Candidate]:
         """Another program that may keep the digits; of tangents none is tried."""
         run = self.run
-        if run.mode == "forward" or any(step.implicit for step in run.forward.steps):
+        if run.mode != "reverse" or any(step.implicit for step in run.forward.steps):
             return []  # there is no row of the table for what solves equations
         seeds = [run.backward.held[c].ravel().tolist() for c in run.cotangents]
         arguments = [a.ids for a in run.arguments]
@@ -320,9 +337,9 @@ def _gradient(
     if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
         verdict = "singular"
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
-    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
+    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim and argument.ids.size else ()
     at = ",".join(str(int(i)) for i in index)
-    if argument.complex:  # the last axis is that of the parts
+    if argument.complex and index:  # the last axis is that of the parts
         *rest, part = (int(i) for i in index)
         at = ",".join([*map(str, rest), ("real part", "imaginary part")[part]])
     return Gradient(

@@ -63,7 +63,7 @@ def work(run: Run) -> int:
 
 def fits(run: Run) -> bool:
     """Whether a run is one for arrays: large enough, and without equations to be solved."""
-    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.forward.steps, *run.backward.steps))
+    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
 
 
 def one_record(run: Run) -> bool:
@@ -77,15 +77,18 @@ class Truths:
 
     def __init__(self, run: Run, decided: int) -> None:
         self.run, self.decided = run, decided
-        forward, goes_on = run.forward.steps, one_record(run)
-        exact = ArrayExact(run.backward if goes_on else run.forward).evaluate()
-        arguments, of = [a.ids for a in run.arguments], run.backward.held
-        if run.mode == "reverse":
-            seeds = [(ids, of[c]) for ids, c in zip(run.outputs, run.cotangents, strict=True)]
-            self.truth = exact.pull(seeds, arguments, forward)
+        true, goes_on = run.defined, run.definition is None and one_record(run)
+        forward = true.record.steps
+        exact = ArrayExact(run.backward if goes_on else true.record).evaluate()
+        of = run.backward.held
+        if run.mode == "value":
+            self.truth = [exact.values.copied(ids) for ids in true.outputs]
+        elif run.mode == "reverse":
+            seeds = [(ids, of[c]) for ids, c in zip(true.outputs, run.cotangents, strict=True)]
+            self.truth = exact.pull(seeds, true.arguments, forward)
         else:
-            seeds = [(ids, of[c]) for ids, c in zip(arguments, run.cotangents, strict=True)]
-            self.truth = push(exact, seeds, run.outputs, forward)
+            seeds = [(ids, of[c]) for ids, c in zip(true.arguments, run.cotangents, strict=True)]
+            self.truth = push(exact, seeds, true.outputs, forward)
         self.ties = exact.ties
         program = exact if goes_on else ArrayExact(run.backward).evaluate()
         self.program = [program.values.copied(ids) for ids in run.results]
@@ -114,6 +117,9 @@ class Truths:
             # whatever the literals stand for.
             steady = _bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1]))
             steady = np.maximum(steady, _bits(size, gap + off[0]))
+            if self.run.definition is not None:  # an approximation that no number of the format shows
+                near = ~touch & known & (_bits(size, gap + off[0]) >= needed)
+                touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
         said = np.select(
             [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],

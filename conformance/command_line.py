@@ -576,7 +576,9 @@ _VERDICT_STYLE = {"conforms": "green", **dict.fromkeys(_RED, "red")}
 
 
 @main.command()
-@click.argument("functions", metavar="MODULE[:FUNCTION]...", nargs=-1, required=True)
+@click.argument("functions", metavar="MODULE[:FUNCTION]|operator/GLOB...", nargs=-1, required=True)
+@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER",
+              help="Of operators: torch or jax. Default: both. Repeat for more.")  # fmt: skip
 @click.option("--cases", default="cases", show_default=True, metavar="NAME",
               help="The module's function that gives the arguments: a sequence with a tuple for each call, or such "
                    "sequences by the functions' names.")  # fmt: skip
@@ -597,6 +599,7 @@ _VERDICT_STYLE = {"conforms": "green", **dict.fromkeys(_RED, "red")}
 @refused
 def verify(
     functions: tuple[str, ...],
+    adapters: tuple[str, ...],
     cases: str,
     dtypes: tuple[str, ...],
     routes: tuple[str, ...],
@@ -613,13 +616,15 @@ def verify(
 
     Of a MODULE alone every public function that it defines, or those that its
     cases name. A function that cannot be verified does not keep the others
-    from it.
+    from it. Operators of the catalogue are called operator/NAME, all of them
+    operator/*; without --dtype in every dtype that they have.
 
     Exit status: 0 no gradient deviates but what is known to, 1 one does, or is
     what --fail-on names, 2 bad input, 3 something is undecided, unsupported or
     left the record.
     """
     from gradconform.conformance import verify_command as command
+    from gradconform.conformance.cases.operators import PREFIX
     from gradconform.conformance.verify import MODES
 
     if profile not in PROFILES:
@@ -631,12 +636,17 @@ def verify(
     names = tuple(named_format(d).name for d in dict.fromkeys(dtypes))
     files = known_files(known)
     entries = entries_for([], files)
-    targets = [t for f in dict.fromkeys(functions) for t in command.targets(f, cases)]
+    of_modules = [f for f in functions if not f.startswith(PREFIX)]
+    targets = [t for f in dict.fromkeys(of_modules) for t in command.targets(f, cases)]
+    if len(of_modules) < len(functions):
+        targets += command.operator_targets([f for f in functions if f.startswith(PREFIX)], adapters, names)
     found = []
     with command.run_file(output, targets, profile, files) as write:
         options = {"routes": routes or None, "mode": mode, "profile": profile}
         for one in command.verified(targets, names, entries, steps, **options):
-            if one.report is None:
+            if one.lacking:
+                console.print(f"{one.title}: unsupported: {one.problem}", markup=False)
+            elif one.report is None:
                 errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
             else:
                 head, _, rest = command.text_of(one, every).partition("\n")
@@ -654,12 +664,16 @@ def verify(
 
 
 @main.command(name="list")
-@click.argument("what", type=click.Choice(["adapters", "routes", "cases", "equations", "dtypes"]))
+@click.argument("what", type=click.Choice(["adapters", "routes", "cases", "operators", "equations", "dtypes"]))
 @refused
 def list_(what: str) -> None:
-    """What there is to run: adapters, routes, cases, equations, dtypes."""
+    """What there is to run: adapters, routes, cases, operators, equations, dtypes."""
     if what == "cases":
         lines = list(catalogue())
+    elif what == "operators":
+        from gradconform.conformance.operators import listed
+
+        lines = listed()
     elif what == "dtypes":
         lines = [f"{f.name}: {f.precision} bits, 2^{f.emin} … {f.largest:.6g}" for f in FORMATS.values()]
     elif what == "equations":

@@ -1,0 +1,1 @@
+"""What is tried: cases by subject."""

@@ -1,0 +1,1 @@
+"""Derivations: what is judged, written by hand."""
