@@ -70,10 +70,13 @@ class Gradient:
 
 
 class Truth:
-    """The derivative over the forward record, in the run's mode, and what the backward record is without rounding."""
+    """The derivative over the forward record, in the run's mode, and what the backward record is without rounding.
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    A component is seen beside the tensor's largest, unless each is asked `alone`.
+    """
+
+    def __init__(self, run: Run, alone: bool = False) -> None:
+        self.run, self.alone = run, alone
         self._sizes: dict[int, Sequence[float]] = {}
         bits = FIRST
         while True:
@@ -148,7 +151,8 @@ class Truth:
         if not off > 0:
             return math.inf
         format = self.run.judged[number].format
-        largest = max((abs(x).upper() for x in self.point[number] if x.is_finite()), default=ZERO)
+        beside = () if self.alone else self.point[number]
+        largest = max((abs(x).upper() for x in beside if x.is_finite()), default=ZERO)
         size = larger(abs(self.point[number][component]).upper(), largest * power_of_two(-format.precision))
         size = larger(size, power_of_two(format.emin - format.precision + 1))
         if self.point[number][component].contains(0):

@@ -95,17 +95,25 @@ class Truths:
 
     def formula(self, number: int) -> tuple[Formula, float]:
         """The worst that is to be said of a gradient's components, and to how many bits; see `check_program.Truth`."""
+        if not self.truth[number].high.size:
+            return "right", math.inf
+        said, sure = self.formulas(number)
+        return FORMULA[int(said.min())], float(sure.min())
+
+    def formulas(self, number: int, alone: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What is to be said of each component, as its place in FORMULA, and to how many bits.
+
+        A component is seen beside the tensor's largest, unless each is asked `alone`.
+        """
         truth, program = self.truth[number], self.program[number]
         format = self.run.judged[number].format
-        if not truth.high.size:
-            return "right", math.inf
         with np.errstate(all="ignore"):
             gap = np.abs(words.apart(truth, program))
             off = truth.radius + program.radius
             known = np.isfinite(gap) & np.isfinite(off).all(axis=0)
             touch = gap <= off * words.ENLARGED + gap * 2.0**-50
             size = np.abs(truth.high)
-            beside = float(np.where(known, size, 0.0).max()) * 2.0**-format.precision
+            beside = 0.0 if alone else float(np.where(known, size, 0.0).max()) * 2.0**-format.precision
             needed = np.where(size < beside, VANISHING, format.precision + 3)
             size = np.maximum(np.maximum(size, beside), 2.0 ** (format.emin - format.precision + 1))
             zero = known & (np.abs(truth.high) <= truth.radius[0]) & (off[0] > 0)
@@ -127,7 +135,7 @@ class Truths:
             FORMULA.index("right"),
         )
         sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
-        return FORMULA[int(said.min())], float(np.where(known, sure, -np.inf).min())
+        return said, np.where(known, sure, -np.inf)
 
     def centre(self, number: int, A: RoundedArrays) -> RoundedArray:
         """A truth as the judge reads it: numbers without a radius, or at ties the middle and half width of a set."""

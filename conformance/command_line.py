@@ -8,9 +8,10 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -197,7 +198,7 @@ def run(
     elif resume is not None:
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
     specs = [c.spec for c in chosen]
-    with _workers(scheduler, jobs, specs) as judged, _interruptible(path), RunWriter(path, header, before) as writer:
+    with _workers(scheduler, jobs, specs) as judged, _interruptible(_onward(path)), RunWriter(path, header, before) as writer:
         counted = " × ".join(
             run_summary.counted(n, what)
             for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
@@ -217,8 +218,12 @@ def run(
     sys.exit(_conclude(measurements, seconds, absent, versions, entries, device, seed, path, ending))
 
 
+def _onward(path: Path) -> str:
+    return f"gradconform run --resume {shlex.quote(str(path))}"
+
+
 @contextmanager
-def _interruptible(path: Path) -> Iterator[None]:
+def _interruptible(command: str) -> Iterator[None]:
     """Ctrl-C, a closed terminal, SIGTERM, a full disk: the workers end, and the message says how to go on."""
 
     def interrupt(number: int, _: object) -> NoReturn:
@@ -226,7 +231,7 @@ def _interruptible(path: Path) -> Iterator[None]:
 
     ends = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
     saved = {number: signal.signal(number, interrupt) for number in ends}
-    onward = f"what was measured is on disk; go on with: gradconform run --resume {shlex.quote(str(path))}"
+    onward = f"what was measured is on disk; go on with: {command}"
     try:
         yield
     except KeyboardInterrupt as error:
@@ -661,6 +666,96 @@ def verify(
             console.print(f"written: {path}", markup=False, soft_wrap=True)
     console.print(command.closing_line(found), style="bold", markup=False)
     sys.exit(command.exit_status(found, [run_summary.FAIL_ON[f] for f in fail_on]))
+
+
+@main.command()
+@click.argument("operator")
+@click.option("-d", "--dtype", required=True, metavar="DTYPE", help="float16, bfloat16 or float32.")
+@click.option("-a", "--adapter", required=True, metavar="ADAPTER", help="torch or jax.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="The sweep's file. Never written over.")  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Go on with an incomplete file of the same sweep.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(1), default=None, metavar="N",
+              help="N numbers at most, equally far apart in order. Default: all.")  # fmt: skip
+@click.option("--range", "between", type=float, nargs=2, default=None, metavar="LOW HIGH",
+              help="The numbers from LOW to HIGH. Default: all, infinities and NaN included.")  # fmt: skip
+@_profile
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: one a core.")
+@_scheduler
+@_fail_on
+@refused
+def sweep(
+    operator: str,
+    dtype: str,
+    adapter: str,
+    output: Path | None,
+    resume: Path | None,
+    sample: int | None,
+    between: tuple[float, float] | None,
+    profile: str,
+    jobs: int | None,
+    scheduler: str | None,
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Judge OPERATOR and its derivative at every number of a dtype.
+
+    OPERATOR is a function of one number (gradconform list sweeps). Every number
+    is asked, infinities and NaN included, and judged by itself; the last line
+    says how many of how many. An incomplete file is gone on with by --resume
+    and the same choices.
+
+    Exit status: 0 nothing deviates, 1 a number does, or is what --fail-on
+    names, 2 bad input, 3 something is undecided, or the sweep was interrupted.
+    """
+    from gradconform.conformance.sweep import chunk, command, sweep_file
+    from gradconform.conformance.sweep import numbers as of_dtype
+    from gradconform.conformance.sweep.whole import closing, lines, total
+
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    if (output is None) == (resume is None):
+        raise BadInput("expected one of -o FILE, for a new sweep, and --resume FILE")
+    name = operator.removeprefix("sweep/").removeprefix("operator/")
+    chunk.checked(name, of_dtype.checked(dtype), adapter)
+    piece = of_dtype.whole(dtype) if between is None else of_dtype.between(dtype, *between)
+    piece = piece if sample is None else of_dtype.sampled(piece, sample)
+    header = command.header(name, dtype, adapter, profile, piece)
+    path = resume or output
+    assert path is not None
+    before = sweep_file.read(path) if resume is not None else None
+    if before is not None:
+        sweep_file.check_same(before, header, path)
+    tasks = command.tasks(name, dtype, adapter, profile, piece)
+    done = list(before.chunks) if before else []
+    with ExitStack() as stack:
+        asking = command.here(jobs)
+        if scheduler is not None:
+            if jobs is not None:
+                raise BadInput("--jobs and --scheduler were both given; a cluster has the workers that it has")
+            cluster = stack.enter_context(_cluster(scheduler, [adapter]))
+            asking = functools.partial(cluster.ordered, chunk.asked)
+        stack.enter_context(_interruptible(f"gradconform sweep … --resume {shlex.quote(str(path))}"))
+        writer = stack.enter_context(sweep_file.SweepWriter(path, header, before))
+        columns = (TextColumn("sweeping"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        bars = stack.enter_context(Progress(*columns, console=errors, transient=True))
+        bar = bars.add_task("sweeping", total=len(tasks), completed=len(done))
+        started = time.perf_counter()
+        for found in asking(tasks[len(done) :]):
+            values = {"kind": "chunk", "number": len(done), **found}
+            writer.write(values)
+            done.append(values)
+            bars.advance(bar)
+        seconds = time.perf_counter() - started
+        whole = total(done)
+        writer.write({"kind": "footer", "seconds": round(seconds, 3), **whole})
+    versions = ", ".join(f"{k} {v}" for k, v in header["frameworks"][adapter].items())
+    console.print(f"{name} in {dtype}, {adapter} ({versions})", style="bold", markup=False)
+    for text in lines(whole):
+        console.print(text, markup=False)
+    console.print(f"written: {path}", markup=False, soft_wrap=True)
+    console.print(closing(whole, 1 << of_dtype.BITS[dtype], seconds), style="bold", markup=False)
+    sys.exit(command.exit_status(whole, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
 @main.command(name="list")

@@ -77,7 +77,7 @@ class Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs,))
-        with _one_thread():
+        with one_thread():
             self.process.start()
         theirs.close()
         self.ready = False
@@ -120,7 +120,7 @@ class Worker:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """What a child inherits while this lasts: libraries read it when they are loaded."""
     added = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(added, "1"))

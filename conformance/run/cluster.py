@@ -61,6 +61,10 @@ class Cluster:
         """The outcomes in the order of the tasks, as `supervisor.outcomes` gives them on one machine."""
         return ordered(self, _judged, tasks, supervisor.AHEAD)
 
+    def ordered(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
+        """What a function makes of each piece, in their order, by the workers themselves."""
+        return ordered(self, function, pieces, supervisor.AHEAD)
+
 
 def identity(specs: Sequence[str]) -> dict[str, str]:
     """What measurements depend on that may differ from machine to machine: versions, by package, and the architecture."""
