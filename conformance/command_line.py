@@ -198,7 +198,11 @@ def run(
     elif resume is not None:
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
     specs = [c.spec for c in chosen]
-    with _workers(scheduler, jobs, specs) as judged, _interruptible(_onward(path)), RunWriter(path, header, before) as writer:
+    with (
+        _workers(scheduler, jobs, specs) as judged,
+        _interruptible(_onward(path)),
+        RunWriter(path, header, before) as writer,
+    ):
         counted = " × ".join(
             run_summary.counted(n, what)
             for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
@@ -325,7 +329,9 @@ def _cluster(address: str, specs: Sequence[str]) -> Iterator[Cluster]:
             console.print(f"lost on the way: {lost}; done again: {again}", style="yellow", markup=False)
 
 
-def _judge(found: Iterator[runner.Outcome], tasks: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
+def _judge(
+    found: Iterator[runner.Outcome], tasks: int, writer: RunWriter
+) -> tuple[list[Measurement], dict[str, float]]:
     measurements: list[Measurement] = []
     seconds: dict[str, float] = defaultdict(float)
     columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -81,7 +81,7 @@ def test_what_was_begun_here_is_gone_on_with_on_the_cluster(
 def test_an_adapter_that_ends_its_process_does_not_end_a_worker_of_the_cluster(
     started: Any, tmp_path: Path, cli: Cli
 ) -> None:
-    asked = ("run", "-a", "hostile_adapters:killed", "-c", "document/worked-example", "-d", "float32")
+    asked = ("run", "-a", "hostile_adapters:hard_exit", "-c", "document/worked-example", "-d", "float32")
     names = ("here", "there")
     for name, where in zip(names, ((), ("--scheduler", started.scheduler_address)), strict=True):
         done = cli(*asked, *where, "-o", f"{name}.jsonl", env=WRONG_ADAPTERS)
@@ -106,9 +106,7 @@ def test_a_scheduler_that_does_not_answer_is_refused_in_a_few_seconds(tmp_path: 
     assert not (tmp_path / "one.jsonl").exists()
 
 
-def test_workers_of_other_versions_are_refused_with_what_differs(
-    started: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_of_other_versions_are_refused_with_what_differs(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     here = cluster.identity(("numpy",))
     assert here["gradconform"]
     assert here["numpy"]

@@ -67,7 +67,7 @@ class Cluster:
 
 
 def identity(specs: Sequence[str]) -> dict[str, str]:
-    """What measurements depend on that may differ from machine to machine: versions, by package, and the architecture."""
+    """What measurements depend on that may differ from one machine to another: versions, and the architecture."""
     registry.keep_working_folder(specs)
     adapters = {c.adapter.name: c.adapter for spec in specs for c in registry.choose(spec)}
     made = made_with({name: registry.versions(a) for name, a in adapters.items()}, (), {})

@@ -1,7 +1,8 @@
 """Every number of a recorded run of an operator judged by itself: by arrays, and by balls what these leave open.
 
-The questions and words are those of `check_program`, of a component alone and not of a tensor. What keeps less than two
-bits is lost where the operator's value, correctly rounded, has eight more.
+The questions and words are those of `check_program`, of a component alone and not of a tensor. A number is lost where
+its program keeps less than two bits, and it has itself eight fewer than the operator correctly rounded; where the
+program may lose the digits and did not, as where subnormal numbers may be flushed, a pass is vacuous.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def by_arrays(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
             within = right & (verdicts == "") & sure
             off = np.abs((value.high - truth.mid.hi) + (low - truth.mid.lo)) + radius
             bits = np.where(off > 0, np.log2(magnitude) - np.log2(off), np.inf)
-            verdicts[within] = np.where(vanishing, "vacuous", _kept(bits, magnitude, format))[within]
+            own = np.log2(magnitude) - np.log2(np.abs((got - truth.mid.hi) - truth.mid.lo))
+            verdicts[within] = np.where(vanishing, "vacuous", _kept(bits, own, magnitude, format))[within]
             shares[within] = np.where(radius > 0, error / np.where(radius > 0, radius, 1.0), 0.0)[within]
     settled = verdicts != ""
     within = settled & np.isfinite(got)
@@ -99,11 +101,13 @@ def _admitted(got: NDArray[np.float64], odd: NDArray[np.float64], specials: NDAr
     return ~np.isfinite(got) & (may | (odd == got) | (np.isnan(odd) & np.isnan(got)))
 
 
-def _kept(bits: NDArray[np.float64], truth: NDArray[np.float64], format: Format) -> NDArray[np.object_]:
-    """The verdict of what is right and within, by the bits that its program keeps."""
+def _kept(
+    bits: NDArray[np.float64], own: NDArray[np.float64], truth: NDArray[np.float64], format: Format
+) -> NDArray[np.object_]:
+    """The verdict of what is right and within, by the bits that its program keeps, and by those that it has itself."""
     with np.errstate(all="ignore"):
         best = np.log2(np.abs(truth)) - np.log2(last_places(np.abs(truth), format) / 2)
-    lost = (bits < FEW_BITS) & (best >= bits + MORE)
+    lost = (bits < FEW_BITS) & (best >= np.maximum(bits, own) + MORE)
     return np.where(lost, "lost", np.where(bits > 0, "conforms", "vacuous")).astype(object)
 
 
@@ -140,8 +144,10 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
             if verdict in ("conforms", "vacuous") and formula in ("right", "kink"):
                 kept = judgement.certified_bits
                 bits = np.array([kept if kept is not None else math.inf if accuracy == "certified" else -math.inf])
-                exact = float(at.exact.mid()) if known[c].is_finite() else math.nan
-                verdict = _kept(bits, np.array([exact]), format)[0] if exact else verdict
+                exact = _number(known[c])
+                with np.errstate(divide="ignore"):
+                    own = np.log2(np.abs(exact)) - np.log2(np.abs(np.array([got[c] - exact])))
+                verdict = _kept(bits, own, np.array([exact]), format)[0] if exact else verdict
             verdicts[c] = verdict
             truths[c] = _number(known[c])
             inside = _is_set(known[c]) and known[c].contains(arb(float(got[c]))) if math.isfinite(got[c]) else False

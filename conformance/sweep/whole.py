@@ -68,7 +68,7 @@ def lines(whole: Mapping[str, Any]) -> list[str]:
         if of["largest"]:
             worst = of["largest"]
             said.append(
-                f"  largest error {float(worst['of']):.4g} ulp at {float(worst['x']):.9g}: got {_number(worst['got'])}, "
+                f"  largest error {float(worst['of']):.4g} ulp at {_number(worst['x'])}: got {_number(worst['got'])}, "
                 f"the truth is {_number(worst['truth'])} ({worst['verdict']})"
             )
         if of["largest share"]:
