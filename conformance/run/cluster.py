@@ -6,6 +6,7 @@ its workers must be as this process is: a worker of other versions is refused, a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import platform
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 
 from distributed import Client, WorkerPlugin, get_worker
 from distributed.client import FutureCancelledError
+from distributed.comm import connect
 from distributed.scheduler import KilledWorker
 
 from gradconform.adapters import registry
@@ -105,7 +107,13 @@ def connected(address: str, specs: Sequence[str]) -> Iterator[Cluster]:
 
 @contextmanager
 def _client(address: str) -> Iterator[Client]:
+    async def answered() -> None:
+        comm = await connect(address, timeout=PATIENCE)
+        comm.abort()
+
     try:
+        # A client waits without end for one that takes the connection and says nothing.
+        asyncio.run(asyncio.wait_for(answered(), PATIENCE))
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise BadInput(

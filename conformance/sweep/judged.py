@@ -98,7 +98,7 @@ def _admitted(got: NDArray[np.float64], odd: NDArray[np.float64], specials: NDAr
     """Where an infinity or NaN was returned that the program gives, or may give where it overflows."""
     bits = np.where(np.isnan(got), NAN, np.where(got > 0, POSITIVE, NEGATIVE))
     may = ((specials & bits) != 0) & ((specials & ANYTHING) == 0)
-    return ~np.isfinite(got) & (may | (odd == got) | (np.isnan(odd) & np.isnan(got)))
+    return np.asarray(~np.isfinite(got) & (may | (odd == got) | (np.isnan(odd) & np.isnan(got))))
 
 
 def _kept(
