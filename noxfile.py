@@ -191,6 +191,20 @@ def functions(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def accuracy(session: nox.Session) -> None:
+    """Every operator of one number at every 16-bit number, in both frameworks: docs/operators (some hours; resumes)."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/sweeps.py", "-o", "docs/operators", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def cluster(session: nox.Session) -> None:
+    """Twenty runs on a cluster of four workers, of which one is killed; what the cluster costs beside local workers."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/cluster.py", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def docs(session: nox.Session) -> None:
     """The documentation site, in report/site; a warning is an error."""
     session.install(*CONSTRAINTS, "-e", ".[torch,jax,docs]")

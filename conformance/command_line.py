@@ -765,16 +765,22 @@ def sweep(
 
 
 @main.command(name="list")
-@click.argument("what", type=click.Choice(["adapters", "routes", "cases", "operators", "equations", "dtypes"]))
+@click.argument(
+    "what", type=click.Choice(["adapters", "routes", "cases", "operators", "sweeps", "equations", "dtypes"])
+)
 @refused
 def list_(what: str) -> None:
-    """What there is to run: adapters, routes, cases, operators, equations, dtypes."""
+    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes."""
     if what == "cases":
         lines = list(catalogue())
     elif what == "operators":
         from gradconform.conformance.operators import listed
 
         lines = listed()
+    elif what == "sweeps":
+        from gradconform.conformance.sweep.command import listed as of_sweeps
+
+        lines = of_sweeps()
     elif what == "dtypes":
         lines = [f"{f.name}: {f.precision} bits, 2^{f.emin} … {f.largest:.6g}" for f in FORMATS.values()]
     elif what == "equations":

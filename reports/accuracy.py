@@ -90,7 +90,7 @@ def _printed(found: pd.DataFrame) -> pd.DataFrame:
     short["quantity"] = short["quantity"].map({"value": "f", "derivative": "f'"})
     for name in ("max_ulp", "at"):
         short[name] = [f"{v:.3g}" for v in short[name]]
-    return short.rename(columns=_SHORT)
+    return short.astype(str).rename(columns=_SHORT)
 
 
 def markdown(found: pd.DataFrame) -> str:

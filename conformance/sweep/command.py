@@ -13,10 +13,12 @@ from multiprocessing import get_context
 from typing import Any
 
 from gradconform.adapters import registry
+from gradconform.conformance import operators
 from gradconform.conformance.runner import made_with
 from gradconform.conformance.supervisor import WorkerFailure, one_thread
 from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked
 from gradconform.conformance.sweep.numbers import Piece
+from gradconform.reference.derivations.operators.catalogue import OPERATORS
 
 #: Chunks that may be done ahead of the first that is not, for each process.
 AHEAD = 8
@@ -69,3 +71,13 @@ def exit_status(whole: Mapping[str, Any], fail_on: Sequence[str]) -> int:
     if any(counts[word] for word in ("deviates", *fail_on)):
         return 1
     return 3 if counts["undecided"] else 0
+
+
+def listed() -> list[str]:
+    """A line for each operator that can be swept, and where there is one."""
+    lines = []
+    for of in OPERATORS.values():
+        if of.unary and of.definition is not None:
+            there = [f for f in operators.JUDGED if operators.callable_of(of.name, f) is not None]
+            lines.append(f"sweep/{of.name}: {', '.join(there) or 'in no framework'}; {of.source}")
+    return lines
