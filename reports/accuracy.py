@@ -32,7 +32,7 @@ def table(sweeps: Iterable[Sweep]) -> pd.DataFrame:
     rows = []
     for header, _, footer in sweeps:
         versions = header["frameworks"][header["adapter"]]
-        version = ", ".join(str(v) for v in dict.fromkeys(versions.values()))
+        version = str(versions.get(header["adapter"], ", ".join(map(str, versions.values()))))
         for quantity in QUANTITIES:
             if quantity in footer:
                 rows.append(_row(header, quantity, version, footer))
