@@ -19,7 +19,7 @@ from tests_support import WRONG_ADAPTERS, Cli, benchmark
 distributed = pytest.importorskip("distributed")
 
 from gradconform.conformance.run import cluster  # noqa: E402 -- it needs dask
-from gradconform.conformance.run_file import begun  # noqa: E402
+from gradconform.conformance.run.run_file import begun  # noqa: E402
 from gradconform.reference.cases import BadInput  # noqa: E402
 
 without_times = benchmark("isolation").without_times

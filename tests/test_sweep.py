@@ -16,8 +16,8 @@ torch = pytest.importorskip("torch")
 from gradconform.conformance import operators  # noqa: E402 -- its callables are PyTorch's
 from gradconform.conformance.sweep import chunk, judged, numbers, whole  # noqa: E402
 from gradconform.conformance.sweep.numbers import Piece  # noqa: E402
+from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
 from gradconform.reference.cases import BadInput  # noqa: E402
-from gradconform.reference.profiles import profile  # noqa: E402
 
 ASKED = ("sweep", "sigmoid", "-d", "float16", "-a", "torch", "--sample", "6000", "--range", "-20", "20", "--jobs", "1")
 
@@ -128,7 +128,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of two chunks, written in this process."""
     from click.testing import CliRunner
 
-    from gradconform.conformance.command_line import main
+    from gradconform.conformance.command_line.commands import main
 
     path = tmp_path_factory.mktemp("sweep") / "one.jsonl"
     done = CliRunner().invoke(main, [*ASKED, "-o", str(path)])
@@ -166,7 +166,7 @@ def test_a_sweep_that_was_cut_off_goes_on_to_the_same_file(cli: Cli, tmp_path: P
 def test_bad_input_is_refused_with_what_to_do(file: Path, arguments: tuple[str, ...], message: str) -> None:
     from click.testing import CliRunner
 
-    from gradconform.conformance.command_line import main
+    from gradconform.conformance.command_line.commands import main
 
     done = CliRunner(env={"COLUMNS": "1000"}).invoke(main, [*arguments, "--resume", str(file)])
     assert done.exit_code == 2, done.output

@@ -25,8 +25,8 @@ from distributed.comm import connect
 from distributed.scheduler import KilledWorker
 
 from gradconform.adapters import registry
-from gradconform.conformance import supervisor
-from gradconform.conformance.runner import Outcome, Task, made_with
+from gradconform.conformance.run import supervisor
+from gradconform.conformance.run.runner import Outcome, Task, made_with
 from gradconform.reference.cases import BadInput, said
 
 #: Seconds that a scheduler has to answer, and that it has to have a worker.

@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.conformance import operators, program_rows
+from gradconform.conformance import operators
 from gradconform.conformance.definitions import defined
-from gradconform.conformance.recording import recorded
+from gradconform.conformance.programs import program_rows
+from gradconform.conformance.programs.recording import recorded
 from gradconform.conformance.sweep import judged
 from gradconform.conformance.sweep.numbers import Piece, numbers
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput
 from gradconform.reference.derivations.operators.catalogue import operator
 from gradconform.reference.derivations.operators.operator import Operator
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.profiles import profile as profile_of
 from gradconform.reference.programs.run import Run, Unsupported
 
 #: What is judged: the operator, and its derivative by reverse mode from an adjoint of 1.

@@ -14,8 +14,8 @@ from typing import Any
 
 from gradconform.adapters import registry
 from gradconform.conformance import operators
-from gradconform.conformance.runner import made_with
-from gradconform.conformance.supervisor import WorkerFailure, one_thread
+from gradconform.conformance.run.runner import made_with
+from gradconform.conformance.run.supervisor import WorkerFailure, one_thread
 from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked
 from gradconform.conformance.sweep.numbers import Piece
 from gradconform.reference.derivations.operators.catalogue import OPERATORS

@@ -15,17 +15,17 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.conformance.check_program import Truth, _is_set, _truth
-from gradconform.conformance.check_program_arrays import Truths, programs, result
+from gradconform.conformance.programs.check_program import Truth, _is_set, _truth
+from gradconform.conformance.programs.check_program_arrays import Truths, programs, result
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
 from gradconform.reference.array_judge import last_places
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import Format
 from gradconform.reference.judge import FEW_BITS, FORMULA, Candidate, Verdict, judge, verdict_of
-from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.run import Run
-from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
 
 #: Bits of a formula that is decided where rounded literals leave less than p + 3.
 DECIDED = 40

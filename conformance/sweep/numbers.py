@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput, unknown
-from gradconform.reference.formats import FORMATS
 
 #: Bits of the dtypes whose numbers can be counted.
 BITS = {"float16": 16, "bfloat16": 16, "float32": 32}
