@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -32,33 +31,14 @@ from gradconform.conformance.measurement import JUDGED, PROGRAM, QUESTIONS, Meas
 from gradconform.conformance.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.stale import evidence, stale
 from gradconform.conformance.supervisor import WorkerFailure
+from gradconform.conformance.terminal import Commands, console, errors
 from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.profiles import PROFILES
-from gradconform.reference.text import formula, symbol, visible
+from gradconform.reference.text import formula, symbol
 
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
-
-
-class Terminal(Console):
-    """A console that shows text as it is: no markup, no emoji codes, and control characters spelled out.
-
-    Names and reasons come from plug-ins and run files; what they hold must not move the cursor, set a colour or a
-    title, or turn the direction of the text.
-    """
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Lines are wrapped on a terminal, or to COLUMNS where that is set: a command that is piped stays whole."""
-        whole = not self.is_terminal and "COLUMNS" not in os.environ
-        super().print(*objects, **{"soft_wrap": whole, **options})
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
-
-
-console = Terminal(highlight=False)
-errors = Terminal(stderr=True, highlight=False)
 
 
 def refused(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,7 +60,7 @@ def refused(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(runner.SUITE_VERSION, prog_name="gradconform")
 def main() -> None:
     """The conformance suite for gradients.

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from typing import Any
 
 from gradconform.adapters import registry
@@ -77,7 +77,7 @@ class _Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs,))
-        with _one_thread():
+        with _one_thread(), _uninterrupted():
             self.process.start()
         theirs.close()
         self.ready = False
@@ -129,6 +129,20 @@ def _one_thread() -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What a child is born with while this lasts: Ctrl-C waits until it can leave the terminal, and is no traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signal in again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
