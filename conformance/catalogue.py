@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
+from typing import Any
 
 from gradconform.adapters.registry import imported, unimportable
 from gradconform.conformance.datasets import IDS, INSTALL, available, dataset_cases
@@ -12,6 +13,11 @@ from gradconform.conformance.networks import covering_networks, primitive_networ
 from gradconform.conformance.published import published
 from gradconform.reference.cases import BadInput, Case, check_id, document_case, said, unknown
 
+#: The numbers of the worked example.
+WORKED: Mapping[str, Any] = {
+    "weights": (0.15, 0.20, 0.25, 0.30, 0.40, 0.45, 0.50, 0.55), "inputs": (0.05, 0.10), "targets": (0.01, 0.99),
+    "rate": 0.5,
+}  # fmt: skip
 #: Draws for each weight scale, and the scales.
 DRAWS, SCALES = 57, (1, 4, 20)
 
@@ -91,13 +97,7 @@ def _document_cases(seed: int) -> Iterator[Case]:
 
 def worked_example() -> Case:
     """The numbers that worked examples of this network usually carry; the document itself gives none."""
-    return document_case(
-        "document/worked-example",
-        weights=(0.15, 0.20, 0.25, 0.30, 0.40, 0.45, 0.50, 0.55),
-        inputs=(0.05, 0.10),
-        targets=(0.01, 0.99),
-        rate=0.5,
-    )
+    return document_case("document/worked-example", **WORKED)
 
 
 def random_case(scale: float, index: int, seed: int = 0) -> Case:

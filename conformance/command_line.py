@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,15 +23,15 @@ from rich.text import Text
 
 from gradconform.adapters import registry
 from gradconform.conformance import run_summary, runner, supervisor
-from gradconform.conformance.catalogue import catalogue, select
+from gradconform.conformance.catalogue import WORKED, catalogue, select
 from gradconform.conformance.explain import explain as explained
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
-from gradconform.conformance.measurement import JUDGED, PROGRAM, QUESTIONS, Measurement, is_program, shown_truth
+from gradconform.conformance.measurement import JUDGED, PROGRAM, Measurement, is_program
 from gradconform.conformance.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.stale import evidence, stale
 from gradconform.conformance.supervisor import WorkerFailure
 from gradconform.conformance.terminal import Commands, console, errors
-from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.cases import BadInput, Case, document_case, named_format, unknown
 from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.profiles import PROFILES
@@ -49,12 +48,10 @@ def refused(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **kwargs)
         except BadInput as error:
-            errors.print(f"gradconform: {error}", style="red", markup=False)
+            errors.say(f"gradconform: {error}", "red")
             sys.exit(BAD_INPUT)
         except (KeyboardInterrupt, Unwritable, WorkerFailure) as error:
-            errors.print(
-                f"gradconform: {error}" if str(error) else "gradconform: interrupted", style="red", markup=False
-            )
+            errors.say(f"gradconform: {error}" if str(error) else "gradconform: interrupted", "red")
             sys.exit(INCOMPLETE)
 
     return wrapper
@@ -173,7 +170,7 @@ def run(
         )
         console.print(f"{counted} on {device}", markup=False)
         for name, reason in absent.items():
-            console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
+            console.say(f"absent: {name}: {reason}", "yellow")
         done = list(before.measurements) if before else []
         left = tasks[len(before.tasks) :] if before else tasks
         measurements, seconds = _judge(left, jobs or os.cpu_count() or 1, writer)
@@ -183,7 +180,15 @@ def run(
         writer.finish(seconds={k: round(v, 3) for k, v in seconds.items()}, routes_without_trace=without)
     versions = {k: v for of in provenance["frameworks"].values() for k, v in of.items()}
     ending = tuple(dict.fromkeys(fail_on))
-    sys.exit(_conclude(measurements, seconds, absent, versions, entries, device, seed, path, ending))
+    commands = {(t.case.id, t.dtype): t for t in tasks}
+    specs = {(c.adapter.name, c.route.name): c.spec for c in chosen}
+
+    def explains(m: Measurement) -> str | None:
+        """The command that shows a measurement among the equations of its case."""
+        task, spec = commands.get((m.case, m.dtype)), specs.get((m.adapter, m.route))
+        return None if task is None or spec is None else task.explained(spec)
+
+    sys.exit(_conclude(measurements, seconds, absent, versions, entries, device, seed, path, ending, explains))
 
 
 @contextmanager
@@ -285,25 +290,28 @@ def _conclude(
     seed: int,
     path: Path,
     fail_on: Sequence[str],
+    explains: Callable[[Measurement], str | None],
 ) -> int:
     """Print the summary and the closing line; the exit status."""
     console.print(run_summary.verdicts(measurements))
     for line in run_summary.answers(measurements):
-        console.print(line, markup=False)
+        console.say(line)
     for line in run_summary.unsupported(measurements):
-        console.print(f"unsupported: {line}", markup=False)
+        console.say(f"unsupported: {line}")
+    for line in run_summary.unreported(measurements):
+        console.say(f"unreported: {line}", "yellow")
     for line in run_summary.lost(measurements):
-        console.print(f"lost: {line}", style="yellow", markup=False)
-    for line in run_summary.wrong(measurements):
-        console.print(line, style="red", markup=False)
+        console.say(f"lost: {line}", "yellow")
+    for line in run_summary.wrong(measurements, explains):
+        console.say(line, "red")
     for entry in stale(evidence(measurements, versions, device, entries), seed, entries):
-        console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
+        console.say(f"stale: known deviation {entry} deviates no more; remove it", "yellow")
     if absent:
-        console.print(f"absent: {', '.join(absent)}", style="yellow", markup=False)
+        console.say(f"absent: {', '.join(absent)}", "yellow")
     counts = Counter(m.verdict for m in measurements)
     failing = [f"{counts[v]} {v}" for v in (run_summary.FAIL_ON[f] for f in fail_on) if counts[v]]
     if failing:
-        console.print(f"failing, as --fail-on asks: {', '.join(failing)}", style="red", markup=False)
+        console.say(f"failing, as --fail-on asks: {', '.join(failing)}", "red")
     console.print(f"written: {path}", markup=False, soft_wrap=True)
     console.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
     if failing or any(m.verdict == "deviates" and not is_known(m) for m in measurements):
@@ -421,19 +429,53 @@ def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
+def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """The numbers of an option, with commas or spaces between them."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        raise click.BadParameter(f"{text!r} are no numbers; expected such as 0.15,0.2 or '0.15 0.2'") from None
+
+
 @main.command()
-@click.argument("case")
+@click.argument("case", required=False)
 @click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", help="Whose values to show beside the truth.")
 @click.option("-d", "--dtype", default="float64", show_default=True)
+@click.option("--only", multiple=True, metavar="QUANTITY",
+              help="Only equations of this name, such as dE_total/dw5 or 'dE*'. Repeat for more.")  # fmt: skip
+@click.option("--weights", callback=_numbers, metavar="NUMBERS", help="w1 … w8 of the document's network, 0.15,0.2,…")
+@click.option("--inputs", callback=_numbers, metavar="NUMBERS", help="Its i1 and i2, 0.05,0.1")
+@click.option("--targets", callback=_numbers, metavar="NUMBERS", help="Its t1 and t2, 0.01,0.99")
+@click.option("--rate", type=float, default=None, help="Its learning rate.")
+@click.option(
+    "--from", "source", default=None, metavar="MODULE:OBJECT", help="Where CASE is, if it is one of your own."
+)
 @_device
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @_timeout
 @refused
 def explain(
-    case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int, timeout: float
+    case: str | None,
+    adapter: str | None,
+    dtype: str,
+    only: tuple[str, ...],
+    weights: tuple[float, ...] | None,
+    inputs: tuple[float, ...] | None,
+    targets: tuple[float, ...] | None,
+    rate: float | None,
+    source: str | None,
+    device: str,
+    profile: str,
+    seed: int,
+    timeout: float,
 ) -> NoReturn:
     """The derivation of CASE, equation by equation, with the truth.
+
+    CASE is an id of the catalogue or module:object. Or give numbers for the
+    document's network; those that you leave out are the worked example's.
 
     With an adapter: its value, its error in ulps and its share of the
     allowance, each equation judged on the operands that the framework
@@ -445,65 +487,55 @@ def explain(
     judge: it crashed, or the case is unsupported.
     """
     _check_timeout(timeout)
-    registry.keep_working_folder((case, adapter or ""))
+    registry.keep_working_folder((case or "", adapter or "", source or ""))
+    numbers = {"weights": weights, "inputs": inputs, "targets": targets, "rate": rate}
+    found = _explained_case(case, {k: v for k, v in numbers.items() if v is not None}, source, seed)
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    chosen = registry.choose(adapter)[0] if adapter else None
+    if chosen:
+        runner.check_device([chosen], device)
+    title = f"{found.id} in {named_format(dtype).name}" + (f", {chosen.spec}" if chosen else "")
+    explained(found, dtype, (), device, only)  # what was asked is refused before anything runs
+    measurements: Sequence[Measurement] = ()
+    if chosen:
+        globs = [s for s in (source, case) if s is not None]
+        (task,) = runner.plan([chosen], [found], (named_format(dtype).name,), device, profile, seed, globs, timeout)
+        (outcome,) = supervisor.outcomes([task], 1)
+        measurements = outcome.measurements
+    explanation = explained(found, dtype, measurements, device, only, title)
+    for kind, text in explanation.told():
+        console.say(text, _KIND_STYLE.get(kind, "yellow"), indent="      ")
+    sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
+
+
+def _explained_case(case: str | None, numbers: Mapping[str, Any], source: str | None, seed: int) -> Case:
+    """The one case that was asked for, by id, as module:object or by numbers."""
+    if numbers:
+        if case is not None:
+            raise BadInput(f"{case!r} and numbers were both given; numbers make a case of their own: leave one out")
+        return document_case("numbers/given", **{**WORKED, **numbers})
+    if case is None:
+        raise BadInput(
+            "no case was given; expected an id, such as document/worked-example (see `gradconform list cases`), "
+            "module:object, or --weights, --inputs, --targets, --rate"
+        )
     if is_program(case):
         function = case.removeprefix(PROGRAM).rpartition("/")[0]
         raise BadInput(
             f"{case!r} is a function that was verified, and has no derivation; its operations: gradconform verify "
             f"{function} --explain"
         )
+    if source is not None:
+        cases = {c.id: c for c in select((source,), seed)}
+        if case not in cases:
+            raise unknown(f"case of {source}", case, cases)
+        return cases[case]
     found = select((case,), seed)
     if len(found) > 1:
-        raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")
-    if profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)
-    chosen = registry.choose(adapter)[0] if adapter else None
-    if chosen:
-        runner.check_device([chosen], device)
-    measurements: Sequence[Measurement] = ()
-    if chosen:
-        (task,) = runner.plan([chosen], found, (named_format(dtype).name,), device, profile, seed, (case,), timeout)
-        (outcome,) = supervisor.outcomes([task], 1)
-        measurements = outcome.measurements
-    explanation = explained(found[0], dtype, measurements, device)
-    title = f"{found[0].id} in {dtype}" + (f", {chosen.spec}" if chosen else "")
-    console.print(title, style="bold", markup=False)
-    console.print(", ".join(f"{symbol(n)} = {v}" for n, v in explanation.given.items()), markup=False)
-    if explanation.problem:
-        console.print(explanation.problem, style="red", markup=False)
-    group = ""
-    for line in explanation.lines:
-        if line.group != group:
-            group = line.group
-            console.print(f"\n{group}", style="bold", markup=False)
-        console.print(f"{line.symbol} = {line.formula}", markup=False)
-        console.print(f"    truth {line.truth}", style="cyan", markup=False)
-        if line.measured is not None:
-            style = _style(line.measured)
-            console.print(f"    {_found(line.measured)}", style=style, markup=False, soft_wrap=True)
-            if line.measured.level == "step" and line.measured.truth is not None:
-                # What the error and the share of a step are of: not the truth above, which is from the inputs.
-                of_step = shown_truth(line.measured.truth, lambda decimal: f"{Decimal(decimal):.17g}")
-                console.print(f"    truth from its own operands {of_step}", style="cyan", markup=False)
-            if said := _answers(line.measured):
-                console.print(f"    {said}", style=style, markup=False, soft_wrap=True)
-    sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
-
-
-def _found(m: Measurement) -> str:
-    ulps = "" if m.error_ulp is None else f", {m.error_ulp:.3g} ulp"
-    if m.elements > 1 and m.max_ulp is not None:
-        ulps += f" (largest {m.max_ulp:.3g})"
-    share = "" if m.share is None else f", share {m.share:.3g}"
-    where = "" if m.worst_index is None else f" at [{m.worst_index}]"
-    return f"got   {m.value!r}{where}{ulps}{share}: {m.verdict} ({m.level}{f'; {m.reason}' if m.reason else ''})"
-
-
-def _answers(m: Measurement) -> str:
-    """The answers to the three questions, and what is at fault."""
-    bits = f" ({m.certified_bits:.3g} bits)" if m.accuracy == "certified" and m.certified_bits is not None else ""
-    said = [f"{question} {answer}" for question in QUESTIONS if (answer := getattr(m, question))]
-    return ", ".join(said) + bits + (f"; {m.cause}" if m.cause else "")
+        own = f", as in: gradconform explain {found[0].id} --from {case}" if ":" in case else ""
+        raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}{own}")
+    return found[0]
 
 
 def _style(m: Measurement) -> str:
@@ -513,6 +545,11 @@ def _style(m: Measurement) -> str:
 
 _RED = ("deviates", "undecided", "crashed", "unsupported")
 _VERDICT_STYLE = {"conforms": "green", **dict.fromkeys(_RED, "red")}
+#: Of the lines of an explanation.
+_KIND_STYLE: dict[str, str | None] = {
+    "title": "bold", "group": "bold", "given": None, "equation": None, "numbers": None, "truth": "cyan",
+    "problem": "red", **_VERDICT_STYLE,
+}  # fmt: skip
 
 
 @main.command()

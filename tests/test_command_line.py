@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from tests_support import WRONG_ADAPTERS, Cli
 
 from gradconform.adapters import registry
-from gradconform.conformance import command_line, runner
+from gradconform.conformance import command_line, explain, runner
 from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.explain import Explanation, Line
 from gradconform.conformance.measurement import Measurement
@@ -398,11 +398,11 @@ EXPLAINED = Measurement(
 
 
 def test_explain_says_the_three_answers_and_the_largest_error() -> None:
-    assert command_line._found(EXPLAINED) == ("got   0.5 at [0,1], 0 ulp (largest 3.25), share 0: conforms (step)")
-    assert command_line._answers(EXPLAINED) == "formula kink, execution within, accuracy certified (22.1 bits)"
+    assert explain.found(EXPLAINED) == ("got   0.5 at [0,1], 0 ulp (largest 3.25), share 0: conforms (step)")
+    assert explain.answers(EXPLAINED) == "formula kink, execution within, accuracy certified (22.1 bits)"
     wrong = replace(EXPLAINED, formula="wrong", accuracy=None, cause="convention: mean over rows")
-    assert command_line._answers(wrong) == "formula wrong, execution within; convention: mean over rows"
-    assert command_line._answers(replace(wrong, formula=None, execution=None, cause=None)) == ""
+    assert explain.answers(wrong) == "formula wrong, execution within; convention: mean over rows"
+    assert explain.answers(replace(wrong, formula=None, execution=None, cause=None)) == ""
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,8 @@ def test_a_table_that_is_piped_is_not_cut() -> None:
 def test_both_streams_in_one_pipe_keep_their_order(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (tmp_path / "mine.py").write_text(
-        "import torch\ndef a(x):\n    return x * x\ndef b(x):\n    raise ValueError('no')\ndef c(x):\n    return x.exp()\n"
-        "def cases():\n    return [(torch.tensor([0.5]),)]\n",
+        "import torch\ndef a(x):\n    return x * x\ndef b(x):\n    raise ValueError('no')\n"
+        "def c(x):\n    return x.exp()\ndef cases():\n    return [(torch.tensor([0.5]),)]\n",
         encoding="utf-8",
     )
     done = shell("gradconform verify mine 2>&1 | cat", tmp_path)
