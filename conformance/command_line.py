@@ -1,4 +1,4 @@
-"""The command line: run, verify, report, diff, explain, list."""
+"""The command line: run, verify, report, diff, explain, list, doctor, completion."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gradconform.conformance.measurement import JUDGED, PROGRAM, Measurement, is
 from gradconform.conformance.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.stale import evidence, stale
 from gradconform.conformance.supervisor import WorkerFailure
-from gradconform.conformance.terminal import Commands, console, errors
+from gradconform.conformance.terminal import COMPLETE, Commands, console, errors
 from gradconform.reference.cases import BadInput, Case, document_case, named_format, unknown
 from gradconform.reference.document import NETWORK
 from gradconform.reference.formats import FORMATS
@@ -38,6 +38,8 @@ from gradconform.reference.profiles import PROFILES
 from gradconform.reference.text import formula, symbol
 
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
+#: Seconds after which what is running is named on a terminal, and where there is none.
+SLOW, VERY_SLOW = 5, 60
 
 
 def refused(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,6 +69,26 @@ def main() -> None:
     """
 
 
+def _adapter_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Adapters, and after the slash routes, for a shell's completion."""
+    name, slash, _ = begun.partition("/")
+    if not slash:
+        return [n for n in registry.registered() if n.startswith(begun)]
+    try:
+        routes = registry.load(name).routes
+    except BadInput:
+        return []
+    return [f"{name}/{r.name}" for r in routes if f"{name}/{r.name}".startswith(begun)]
+
+
+def _case_ids(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    return [id for id in catalogue() if id.startswith(begun)]
+
+
+def _dtype_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    return [name for name in FORMATS if name.startswith(begun)]
+
+
 _device = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, …")
 _profile = click.option("--profile", default="opencl", show_default=True, help=f"One of {', '.join(PROFILES)}.")
 _timeout = click.option(
@@ -85,12 +107,12 @@ def _check_timeout(timeout: float) -> None:
 
 
 @main.command()
-@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]",
+@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
               help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
                    "whose framework is installed.")  # fmt: skip
-@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB",
+@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB", shell_complete=_case_ids,
               help="Cases by id, or module:object. Repeat for more. Default: all.")  # fmt: skip
-@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE",
+@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", shell_complete=_dtype_names,
               help="Repeat for more. Default: float64 float32 float16 bfloat16.")  # fmt: skip
 @_device
 @_profile
@@ -268,10 +290,22 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
 def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
     measurements: list[Measurement] = []
     seconds: dict[str, float] = defaultdict(float)
-    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("{task.description}", markup=False))  # fmt: skip
     with Progress(*columns, console=errors, transient=True) as progress:
-        bar = progress.add_task("judging", total=len(tasks))
-        for outcome in supervisor.outcomes(tasks, jobs):
+        bar = progress.add_task("", total=len(tasks))
+
+        told: set[tuple[str, str, str]] = set()
+
+        def slow(spec: str, case: str, dtype: str, taken: float) -> None:
+            """On a terminal what has been running longest stands beside the bar; elsewhere it is told once."""
+            if errors.is_terminal:
+                progress.update(bar, description=f"{spec} {case} {dtype} {taken:.0f} s" if taken >= SLOW else "")
+            elif taken >= VERY_SLOW and (spec, case, dtype) not in told:
+                told.add((spec, case, dtype))
+                errors.say(f"slow: {spec} on {case} in {dtype} has been running for {taken:.0f} s; --timeout ends it")
+
+        for outcome in supervisor.outcomes(tasks, jobs, slow):
             writer.write(outcome.measurements)
             measurements += outcome.measurements
             for spec, taken in outcome.seconds:
@@ -440,9 +474,10 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 
 
 @main.command()
-@click.argument("case", required=False)
-@click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", help="Whose values to show beside the truth.")
-@click.option("-d", "--dtype", default="float64", show_default=True)
+@click.argument("case", required=False, shell_complete=_case_ids)
+@click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
+              help="Whose values to show beside the truth.")  # fmt: skip
+@click.option("-d", "--dtype", default="float64", show_default=True, shell_complete=_dtype_names)
 @click.option("--only", multiple=True, metavar="QUANTITY",
               help="Only equations of this name, such as dE_total/dw5 or 'dE*'. Repeat for more.")  # fmt: skip
 @click.option("--weights", callback=_numbers, metavar="NUMBERS", help="w1 … w8 of the document's network, 0.15,0.2,…")
@@ -662,3 +697,32 @@ def _listed_adapters(routes: bool) -> list[str]:
             own = "" if adapter.name == name else f" ({adapter.name} in its rows)"
             lines.append(f"{name}{own}: {versions or 'no version given'}")
     return lines
+
+
+@main.command()
+@refused
+def doctor() -> None:
+    """What is installed, on what devices it runs, what is missing, and how to get it."""
+    from gradconform.conformance.doctor import findings
+
+    for kind, text in findings():
+        mark, style = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow")}.get(kind, ("        ", None))
+        console.say(f"{mark}{text}", style, indent=" " * 8)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """The script that completes commands, adapters, cases and dtypes in SHELL.
+
+    \b
+    bash: gradconform completion bash > ~/.gradconform-complete.bash
+          echo '. ~/.gradconform-complete.bash' >> ~/.bashrc
+    zsh:  the same with zsh and ~/.zshrc
+    fish: gradconform completion fish > ~/.config/fish/completions/gradconform.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    assert script is not None  # click has all of the choices
+    click.echo(script(main, {}, "gradconform", COMPLETE).source())

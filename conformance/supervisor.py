@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, resource_tracker
@@ -145,10 +145,15 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
+#: Told of what has been running longest: its route, case and dtype, and for how many seconds.
+Watch = Callable[[str, str, str, float], None]
+
+
+def outcomes(tasks: Sequence[Task], jobs: int, watch: Watch | None = None) -> Iterator[Outcome]:
     """The outcomes in the order of the tasks, from up to `jobs` worker processes.
 
-    Raises WorkerFailure if workers do not start.
+    At every look at them `watch` is told of the one that has been running longest. Raises WorkerFailure if workers do
+    not start.
     """
     waiting = [_Progress(number, task) for number, task in enumerate(tasks)]
     waiting.reverse()
@@ -182,12 +187,21 @@ def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
                     raise WorkerFailure(f"worker processes do not start ({ended}); nothing can be judged")
                 if worker.progress is not None:
                     waiting.append(worker.progress)
+            if watch is not None:
+                _tell(workers, watch)
             while following in done:
                 yield done.pop(following)
                 following += 1
     finally:
         for worker in workers:
             worker.end()
+
+
+def _tell(workers: Sequence[_Worker], watch: Watch) -> None:
+    busy = [(w.since, p) for w in workers if (p := w.progress) is not None and not p.done]
+    if busy:
+        since, progress = min(busy, key=lambda one: one[0])
+        watch(progress.spec, progress.task.case.id, progress.task.dtype, time.monotonic() - since)
 
 
 def _attend(worker: _Worker) -> str | None:

@@ -19,6 +19,8 @@ from gradconform.reference.text import visible
 
 #: The exit status of a command whose standard output could not be written, whatever it found.
 UNWRITTEN = 4
+#: The variable by which a shell asks for completions, as click names it after the program.
+COMPLETE = "_GRADCONFORM_COMPLETE"
 #: What is printed instead, where an encoding has no such character. One that is not here is spelled out, as \\u2135.
 PLAIN = str.maketrans({
     "∂": "d", "η": "eta", "σ": "sigma", "Φ": "Phi", "φ": "phi", "Σ": "sum", "λ": "lambda", "δ": "delta", "ε": "epsilon",
@@ -150,8 +152,8 @@ class Commands(click.Group):
     """A group of commands whose output survives any encoding and a closed or full standard output."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+        if not standalone_mode or COMPLETE in os.environ:  # a shell asks for completions, which click writes as bytes
+            return super().main(*args, standalone_mode=standalone_mode, **extra)
         with written():
             return super().main(*args, **extra)
 

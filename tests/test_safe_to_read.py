@@ -19,10 +19,10 @@ from gradconform.adapters import registry
 from gradconform.adapters.contract import Route
 from gradconform.conformance import run_file
 from gradconform.conformance.catalogue import select
-from gradconform.conformance.command_line import Terminal
 from gradconform.conformance.known import FILE, known_deviations
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run_file import RunWriter, load
+from gradconform.conformance.terminal import Terminal
 from gradconform.reference.cases import BadInput, document_case
 from gradconform.reference.text import visible
 
