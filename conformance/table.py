@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -44,9 +46,9 @@ class Measurements(pd.DataFrame):
     def __repr__(self) -> str:
         return super().__repr__() if self._foreign() else f"{self._head()}\n{self._shown().to_string(index=False)}"
 
-    def _repr_html_(self) -> str | None:
+    def _repr_html_(self) -> str:
         if self._foreign():
-            return super()._repr_html_()  # type: ignore[operator, no-any-return]
+            return pd.DataFrame(self).to_html()
         return f"<p>{self._head()}</p>{self._shown().to_html(index=False, border=0)}"
 
     def _foreign(self) -> bool:
@@ -61,24 +63,34 @@ class Measurements(pd.DataFrame):
 
     def _shown(self) -> pd.DataFrame:
         half = _ROWS // 2
-        rows = self.to_dict("records")
+        rows: list[dict[Any, Any]] = self.to_dict("records")
         extra = [c for c in self.columns if c not in COLUMNS]
         columns = [*extra, *SHOWN, *(c for c in ("cause", "reason") if self[c].notna().any())]
-        kept = rows if len(rows) <= _ROWS else [*rows[:half], dict.fromkeys(columns, "…"), *rows[-half:]]
-        return pd.DataFrame([[_cell(row, c) for c in columns] for row in kept], columns=columns)
+        cells = [
+            [_cell(row, c) for c in columns] for row in (rows if len(rows) <= _ROWS else rows[:half] + rows[-half:])
+        ]
+        if len(rows) > _ROWS:
+            cells.insert(half, ["…"] * len(columns))
+        return pd.DataFrame(cells, columns=columns)
 
 
-def _cell(row: dict[str, Any], column: str) -> str:
+def _cell(row: Mapping[Any, Any], column: str) -> str:
     value = row[column]
     if value is None or (isinstance(value, float) and value != value and column != "value"):
         return ""
     digits = _DIGITS.get(str(row["dtype"]), 17)
     if column == "truth":
-        return shown_truth(value, lambda decimal: f"{float(decimal):.{digits + 2}g}")
+        return shown_truth(value, lambda decimal: _cut(decimal, digits + 2))
     if isinstance(value, float):
         return f"{value:.{digits}g}" if column == "value" else f"{value:.3g}"
     text = str(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _cut(decimal: str, digits: int) -> str:
+    """A decimal to so many digits, also where float64 has no such number."""
+    near = float(decimal)
+    return f"{near:.{digits}g}" if near and math.isfinite(near) else f"{Decimal(decimal):.{digits}g}"
 
 
 def not_accepted(rows: pd.DataFrame, accept: tuple[str, ...]) -> list[Measurement]:

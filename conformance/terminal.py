@@ -58,7 +58,7 @@ def _fitting(character: str, encoding: str) -> str:
     return known if known != character else character.encode("ascii", "backslashreplace").decode()
 
 
-class Output(io.TextIOBase):
+class Output:
     """A stream that is written as far as it can be: `problem` says why it could not be, None while it can.
 
     A command goes on without it, so that what it measures is not lost with what it says.
@@ -153,7 +153,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         if not standalone_mode or COMPLETE in os.environ:  # a shell asks for completions, which click writes as bytes
-            return super().main(*args, standalone_mode=standalone_mode, **extra)
+            return super().main(*args, **{"standalone_mode": standalone_mode, **extra})
         with written():
             return super().main(*args, **extra)
 
