@@ -91,6 +91,8 @@ def assert_conforms(
     AssertionError: numpy on document/worked-example: 1 measurement: unsupported 1
       numpy/central bfloat16: unsupported: dtype: numpy/central runs in float64, float32, float16
     """
+    if not isinstance(accept, Iterable):
+        raise BadInput(f"accept is {accept!r}; expected verdicts, some of {', '.join(ACCEPTED)}")
     words = (accept,) if isinstance(accept, str) else tuple(accept)
     for word in words:
         if word not in ACCEPTED:

@@ -57,6 +57,8 @@ def matching(glob: str, ids: Iterable[str]) -> list[str]:
     absent = [id for id in IDS if fnmatch.fnmatchcase(id, glob)]
     if absent and not available():
         raise BadInput(f"case {absent[0]!r} needs scikit-learn, which is not installed: {INSTALL}")
+    if inside := [id for id in ids if id.startswith(f"{glob.rstrip('/')}/")]:
+        raise BadInput(f"unknown case {glob!r}; {len(inside)} begin so: did you mean '{glob.rstrip('/')}/*'?")
     raise unknown("case", glob, ids, "(see `gradconform list cases`)")
 
 

@@ -280,7 +280,12 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
     """The routes that were asked for, each once; without a request those of every installed built-in."""
     absent: dict[str, str] = {}
     if specs:
-        found = [c for spec in specs for c in registry.choose(spec)]
+        try:
+            found = [c for spec in specs for c in registry.choose(spec)]
+        except BadInput as error:
+            if cases := [s for s in specs if s in catalogue()]:
+                raise BadInput(f"{cases[0]!r} is a case and no adapter; give it as -c {cases[0]}") from error
+            raise
     else:
         present, absent = registry.installed()
         found = [c for name in present for c in registry.choose(name)]

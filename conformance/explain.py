@@ -182,7 +182,7 @@ def explain(
 
 def _wanted(derivation: Derivation, only: Iterable[str]) -> set[str]:
     names = [e.name for e in derivation.equations]
-    globs = [only] if isinstance(only, str) else list(only)
+    globs = [only] if isinstance(only, str) or not isinstance(only, Iterable) else list(only)
     wanted = set() if globs else set(names)
     for glob in globs:
         if not isinstance(glob, str):

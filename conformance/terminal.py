@@ -107,6 +107,10 @@ class Output:
             os.dup2(nowhere, descriptor)
             os.close(nowhere)
 
+    def close(self) -> None:
+        """Leave the stream open: libraries close what they found as standard error when the interpreter ends."""
+        self.flush()
+
     def isatty(self) -> bool:
         with suppress(ValueError, AttributeError):
             return self.stream is not None and self.stream.isatty()
