@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from gradconform.conformance.explain import answers
+from gradconform.conformance.command_line.explain import answers
 from gradconform.conformance.known import is_known
-from gradconform.conformance.measurement import COLUMNS, Measurement, shown_truth
 from gradconform.reference.judge import VERDICTS
+from gradconform.reference.measurement import COLUMNS, Measurement, shown_truth
 
 #: What is shown of each row; the columns are all there.
 SHOWN = ("route", "dtype", "level", "quantity", "value", "truth", "max_ulp", "share", "verdict")

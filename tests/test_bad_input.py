@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 import gradconform as gc
-from gradconform.conformance.command_line import main
-from gradconform.conformance.terminal import UNWRITTEN, plain
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.command_line.terminal import UNWRITTEN, plain
 
 torch = pytest.importorskip("torch")
 

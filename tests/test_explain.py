@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import gradconform as gc
-from gradconform.conformance.command_line import main
-from gradconform.conformance.explain import shortest
-from gradconform.reference.formats import FORMATS
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.command_line.explain import shortest
+from gradconform.reference.arithmetic.formats import FORMATS
 
 WORKED = "document/worked-example"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gradconform.conformance.command_line import main
-from gradconform.conformance.terminal import PLAIN, UNWRITTEN, Output, Terminal, plain
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.command_line.terminal import PLAIN, UNWRITTEN, Output, Terminal, plain
 
 PROGRAM = [sys.executable, "-m", "gradconform"]
 EXPLAIN = ["explain", "document/worked-example"]
