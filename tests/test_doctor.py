@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from tests_support import WRONG_ADAPTERS
 
 from gradconform.adapters import registry
-from gradconform.conformance.command_line import doctor
 from gradconform.conformance.command_line import commands as command_line
+from gradconform.conformance.command_line import doctor
 from gradconform.conformance.command_line.commands import main
 from gradconform.conformance.command_line.terminal import COMPLETE
 from gradconform.reference.cases import BadInput

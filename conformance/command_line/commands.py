@@ -24,12 +24,12 @@ from rich.text import Text
 from gradconform.adapters import registry
 from gradconform.conformance.cases.catalogue import WORKED, catalogue, select
 from gradconform.conformance.command_line.explain import explain as explained
+from gradconform.conformance.command_line.terminal import COMPLETE, Commands, console, errors
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
 from gradconform.conformance.run import run_summary, runner, supervisor
 from gradconform.conformance.run.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.run.stale import evidence, stale
 from gradconform.conformance.run.supervisor import WorkerFailure
-from gradconform.conformance.command_line.terminal import COMPLETE, Commands, console, errors
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.text import formula, symbol
