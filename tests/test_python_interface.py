@@ -310,8 +310,12 @@ def test_a_seed_changes_the_random_cases_and_only_them() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "gradconform", "gradconform.adapters.contract", "gradconform.conformance.api", "gradconform.conformance.table",
-        "gradconform.conformance.command_line.explain", "gradconform.conformance.command_line.terminal",
+        "gradconform",
+        "gradconform.adapters.contract",
+        "gradconform.conformance.api",
+        "gradconform.conformance.table",
+        "gradconform.conformance.command_line.explain",
+        "gradconform.conformance.command_line.terminal",
         "gradconform.reference.cases",
     ],
 )

@@ -59,7 +59,7 @@ def matching(glob: str, ids: Iterable[str]) -> list[str]:
         raise BadInput(f"case {absent[0]!r} needs scikit-learn, which is not installed: {INSTALL}")
     if inside := [id for id in ids if id.startswith(f"{glob.rstrip('/')}/")]:
         raise BadInput(f"unknown case {glob!r}; {len(inside)} begin so: did you mean '{glob.rstrip('/')}/*'?")
-    raise unknown("case", glob, ids, "(see `gradconform list cases`)")
+    raise unknown("case", glob, ids, "(see `gradconform list cases`; your own are given as package.module:object)")
 
 
 def _imported(specification: str) -> list[Case]:
