@@ -160,7 +160,7 @@ def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:
         (("-a", "numpy", "-c", "zzz"), "known: document/all-zeros, document/overflow/exponential,"),
         (
             ("-a", "numpy", "-c", "zzz"),
-            f"… ({len(catalogue())} in all) (see `gradconform list cases`; your own are given",
+            f"… ({len(catalogue())} in all) (see `gradconform list cases`; your own ",
         ),
         (("-a", "numpy", "-d", "float23"), "unknown dtype 'float23'; did you mean 'float32'"),
         (("-a", "numpy", "-d", "float32,float64"), "(one dtype each: -d float64 -d float32)"),
@@ -342,7 +342,18 @@ def test_explain_shows_where_a_framework_goes_wrong(cli: Cli) -> None:
     done = cli("explain", "document/worked-example", *options, env=WRONG_ADAPTERS)
     assert done.returncode == 0
     after = done.stdout.split("∂E_total/∂w1 = ")[1].splitlines()
-    assert "deviates" in after[2]
+    assert "deviates" in after[3]
+
+
+def test_the_command_printed_below_a_deviation_explains_it(cli: Cli) -> None:
+    flipped = ("-a", "wrong_adapters:flipped", "-c", "document/scale-4/001", "-d", "float32", "--seed", "7")
+    done = cli("run", *flipped, "-o", "one.jsonl", env=WRONG_ADAPTERS)
+    assert done.returncode == 1
+    (command,) = {line.strip() for line in done.stdout.splitlines() if line.startswith("    gradconform explain ")}
+    explained = cli(*command.split()[1:], env=WRONG_ADAPTERS)
+    assert explained.returncode == 0, explained.stderr
+    assert ": deviates (" in explained.stdout
+    assert explained.stdout.startswith("document/scale-4/001 in float32, wrong_adapters:flipped")
 
 
 @pytest.mark.parametrize(
@@ -389,7 +400,7 @@ def test_explain_prints_the_truth_that_a_steps_error_is_of(cli: Cli) -> None:
     pytest.importorskip("torch")
     printed = cli("explain", "document/worked-example", "-a", "torch", "-d", "bfloat16").stdout
     assert printed.count("truth from its own operands") == printed.count("(step)") > 20
-    _, truth, got, of_step = printed[printed.index("∂E_total/∂w8 = ") :].splitlines()[:4]
+    _, _, truth, got, of_step = printed[printed.index("∂E_total/∂w8 = ") :].splitlines()[:5]
     value, error = (float(word) for word in re.findall(r"got +(\S+), (\S+) ulp", got)[0])
     ulp = 2.0 ** (math.floor(math.log2(abs(value))) - 7)
     assert abs(value - float(of_step.split()[-1])) / ulp == pytest.approx(error, rel=0.01)
@@ -430,7 +441,7 @@ def test_explain_prints_a_kink_as_a_set_and_so_what_follows_from_its_slope(cli: 
     )
     done = cli("explain", "kinked:case", "-d", "float32")
     assert done.returncode == 0, done.stderr
-    truth = dict(re.findall(r"^(\S+) = .*\n    truth (.*)$", done.stdout, re.MULTILINE))
+    truth = dict(re.findall(r"^(\S+) = .*\n(?:    = .*\n)?    truth (.*)$", done.stdout, re.MULTILINE))
     assert truth["∂E/∂z1"] == "[0, 3.5] 7"
     assert truth["∂E/∂W1"] == "[0, 3.5] [0, 3.5] 7 7"
     assert truth["W1_new"] == "[-0.75, 1] [-2.75, -1] -2.5 -2.5"

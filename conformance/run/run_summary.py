@@ -125,12 +125,11 @@ def wrong(
     found = list(groups.values())
     left = sum(map(len, found[MOST:]))
     lines: list[str] = []
-    for number, of in enumerate(found[:MOST]):
+    commands = [None if of[0].verdict == "crashed" else explains(of[0]) for of in found[:MOST]]
+    for of, command, following in zip(found, commands, [*commands[1:], None], strict=False):
         lines.append(_wrong(of))
-        command = explains(of[0]) if of[0].verdict != "crashed" else None
-        following = found[number + 1][0] if number + 1 < len(found[:MOST]) else None
         # Deviations of one case and route stand together, over the command that shows them all.
-        if command is not None and (following is None or explains(following) != command):
+        if command is not None and command != following:
             lines.append(f"    {command}")
     return [*lines, *([f"… and {left} more"] if left else [])]
 
