@@ -155,4 +155,4 @@ def test_an_interrupt_while_workers_start_is_one_message(tmp_path: Path) -> None
         _, told = running.communicate(timeout=60)
     assert running.returncode == 3
     assert "Traceback" not in told
-    assert "go on with: gradconform run --resume one.jsonl" in told
+    assert "gradconform run --resume one.jsonl\n" in told
