@@ -116,10 +116,10 @@ class JaxAdapter:
     def answer(self, point: Point, route: str) -> Answer:
         if route == "forward" and point.architecture is not None:
             raise Unsupported(
-                "derivation: forward mode's own order of operations is derived for the document's network"
+                "derivation: forward mode's own order of operations is derived for the cases document/* only"
             )
         if route == "optax" and point.architecture is None:
-            raise Unsupported("derivation: optax has no loss for the document's two outputs, one by one")
+            raise Unsupported("derivation: optax has no loss for two outputs one by one, as in the cases document/*")
         with pinned(point.device):
             values = {n: jnp.asarray(v, dtype=point.dtype) for n, v in point.values.items()}
             weights = {n: values.pop(n) for n in point.parameters}

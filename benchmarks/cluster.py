@@ -37,7 +37,9 @@ def main(rounds: int, repeats: int, seed: int) -> None:
     draw = random.Random(f"gradconform cluster, seed {seed}")
     with (
         tempfile.TemporaryDirectory() as folder,
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=100) as workers,
+        LocalCluster(
+            n_workers=WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=100
+        ) as workers,
     ):
         there, here = ("--scheduler", workers.scheduler_address), ("--jobs", str(WORKERS))
         taken: dict[str, list[float]] = {"cluster": [], "here": []}
@@ -79,7 +81,8 @@ def _run(path: Path, *options: str) -> tuple[float, str]:
 
 
 def _kill(workers: Any, number: int) -> None:
-    process = list(workers.workers.values())[number].process
+    there = list(workers.workers.values())  # a worker that was killed before may be on its way back
+    process = there[number % len(there)].process
     if process is not None and process.process is not None and process.process.pid:
         os.kill(process.process.pid, signal.SIGKILL)
 

@@ -25,6 +25,8 @@ _SHORT = {
 }  # fmt: skip
 #: An axis of errors shows these, in ulp.
 _AXIS = (2.0**-6, 2.0**24)
+#: Of an axis of arguments, from which number on it is logarithmic, and what it names.
+_TICKS = {"float16": (1e-7, (1e-5, 1e-3, 0.1, 10.0, 1e3)), "bfloat16": (1e-37, (1e-30, 1e-15, 1.0, 1e15, 1e30))}
 
 
 def table(sweeps: Iterable[Sweep]) -> pd.DataFrame:
@@ -138,11 +140,12 @@ def strips(sweeps: Sequence[Sweep]) -> Figure:
                     axis.step(x, y.clip(*_AXIS), where="mid", linewidth=1.2, color=COLOURS[n],
                               linestyle=("-", "--")[n % 2], label=header["adapter"])  # fmt: skip
             axis.axhline(0.5, color="#000000", linewidth=0.6, linestyle=":")
-            axis.set_xscale("symlog", linthresh=1e-3)
+            least, ticks = _TICKS.get(dtype, (1e-37, (1.0, 1e30)))
+            axis.set_xscale("symlog", linthresh=least, linscale=0.2)
             axis.set(yscale="log", ylim=_AXIS, title=f"{quantity}, {dtype}")
             axis.grid(alpha=0.3)
-            ticks = [t for t in axis.get_xticks() if abs(t) in (0, 1e-3, 1.0, 1e3, 1e15, 1e36)]
-            axis.set_xticks(ticks)
+            axis.set_xticks([*(-t for t in ticks), *ticks])
+            axis.minorticks_off()
     for axis in axes[:, 0]:
         axis.set_ylabel("largest error (ulp)")
     for axis in axes[-1]:

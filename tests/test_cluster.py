@@ -32,7 +32,7 @@ def started() -> Iterator[Any]:
     with (
         pytest.MonkeyPatch.context() as patch,
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=100
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=100
         ) as workers,
     ):
         patch.setenv("PYTHONPATH", WRONG_ADAPTERS["PYTHONPATH"])

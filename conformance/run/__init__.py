@@ -1,1 +1,1 @@
-"""How a run goes on: its tasks, on a cluster too."""
+"""Runs: tasks, workers, and the file that their measurements are written to."""

@@ -267,7 +267,7 @@ class Kept(WorkerPlugin):
     def perform(self, task: Task) -> Outcome:
         processes = self.idle.pop() if self.idle else []
         try:
-            (outcome,) = supervisor.outcomes([task], 1, processes)
+            (outcome,) = supervisor.outcomes([task], 1, kept=processes)
             return outcome
         finally:
             self.idle.append(processes)

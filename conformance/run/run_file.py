@@ -404,6 +404,11 @@ def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """
     import pandas as pd
 
+    for number, path in enumerate(paths):
+        for other in paths[:number]:
+            if path.stem == other.stem:
+                what = f"{path} was given twice" if path == other else f"{other} and {path} have the same name"
+                raise BadInput(f"{what}, and runs are told apart by the names of their files; expected each name once")
     headers, tables = load_each(paths)
     if len(paths) > 1:
         for path, table in zip(paths, tables, strict=True):
