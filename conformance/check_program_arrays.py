@@ -40,7 +40,10 @@ IN_ARRAYS = 1_500
 SHARP = 40
 #: Operations on single numbers up to which the condition of what has lost its digits is computed.
 CONDITIONED = 3_000_000
-#: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it.
+#: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it. p + 3
+#: bits are an eighth of a rounding of a number: of one of the largest number that is 3, and 13 more are asked, so that
+#: nothing wrong hides that is more than 2^-16 of what the execution is allowed. Of the 102 bits of double words this
+#: leaves float64 33 for what sums lose; correct programs with vanishing components were seen to use at most 11.
 VANISHING = 16
 
 
