@@ -40,7 +40,7 @@ from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Numbers
 from gradconform.reference.programs.run import Mode, Run, Tensor
 from gradconform.reference.programs.tangents import push
-from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
+from gradconform.reference.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, larger
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
 #: leave less than p + 3.
@@ -75,6 +75,8 @@ class Truth:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._sizes: dict[int, Sequence[float]] = {}
+        #: Whether a result of the function is no number, without rounding.
+        self.endless = False
         bits = FIRST
         while True:
             with precision(bits):
@@ -96,11 +98,13 @@ class Truth:
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
         run = self.run
         exact = Exact(run.forward, literals=literals).evaluate()
+        self.endless = not all(exact[i].is_finite() for ids in run.outputs for i in ids.ravel().tolist())
         seeds: dict[int, arb] = {}
         seeded = run.outputs if run.mode == "reverse" else [a.ids for a in run.arguments]
         for ids, numbers in zip(seeded, run.cotangents, strict=True):
             for i, c in zip(ids.ravel().tolist(), run.backward.held[numbers].ravel().tolist(), strict=True):
-                seeds[i] = seeds[i] + arb(c) if i in seeds else arb(c)
+                seed = arb(c) if run.mode == "forward" or exact[i].is_finite() else arb.nan()  # no number, no slope
+                seeds[i] = seeds[i] + seed if i in seeds else seed
         found = exact.pull(seeds, ties) if run.mode == "reverse" else push(exact, seeds, ties)
         self._note(exact)
         return [[found.get(i, ZERO) for i in of.ids.ravel().tolist()] for of in run.judged], len(exact.ties)
@@ -165,7 +169,9 @@ class Truth:
         if not point.is_finite():
             return ("singular" if self.poles else "unknown"), math.inf
         if not at.is_finite():
-            return ("undefined" if self.poles and not self.astray else "unknown"), math.inf
+            # What is infinite has no derivative, also where a branch of the program says that it is constant.
+            met = "singular" if self.endless else "undefined"
+            return (met if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
             return ("unknown" if self.astray else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
@@ -248,9 +254,15 @@ def _judged(
     profile: Profile,
 ) -> Gradient:
     got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
-    of = [Candidate(name, outcomes[number]) for name, outcomes in candidates]
     with precision(truth.bits):
         formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
+        # An infinity or NaN in the place of a derivative that there is not is held against nobody.
+        nothing = (Rounded(RoundedBalls(argument.format, profile), ZERO, ZERO, ANYTHING | OVERFLOWED),)
+        excused = [f == "singular" and not math.isfinite(x) for (f, _), x in zip(formulas, got, strict=True)]
+        of = [
+            Candidate(name, [nothing if e else o for e, o in zip(excused, outcomes[number], strict=True)])
+            for name, outcomes in candidates
+        ]
         # Within the set of a kink nothing is off: what a program keeps is measured by the slope that it took.
         centres = [
             Rounded(s.arithmetic, truth.program_point[number][c]) if formulas[c][0] == "kink" else s
@@ -265,7 +277,8 @@ def _judged(
         judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
     if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
         judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
-    if judgement.execution in (None, "within") and formula not in ("right", "kink"):
+    silent = judgement.execution in (None, "within") or (formula == "singular" and judgement.execution == "overflow")
+    if silent and formula not in ("right", "kink"):
         judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
 
