@@ -170,7 +170,7 @@ class Truth:
             return ("singular" if self.poles else "unknown"), math.inf
         if not at.is_finite():
             # What is infinite has no derivative, also where a branch of the program says that it is constant.
-            met = "singular" if self.endless else "undefined"
+            met: Formula = "singular" if self.endless else "undefined"
             return (met if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
             return ("unknown" if self.astray else "wrong"), math.inf

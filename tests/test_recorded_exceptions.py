@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 import gradconform as gc
 
@@ -30,6 +31,14 @@ X = torch.tensor([[0.5, -1.25, 2.0], [0.25, 1.5, -0.75]])
 )
 def test_an_order_statistic_conforms(f: Callable[[Tensor], Tensor]) -> None:
     assert gc.verify(f, X)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_hinge_loss_of_classes_conforms(p: int, reduction: str) -> None:
+    """Its backward kernel has no decomposition of PyTorch's own."""
+    target, weight = torch.tensor([0, 2]), torch.tensor([0.5, 1.25, 0.75])
+    assert gc.verify(lambda x: F.multi_margin_loss(x, target, p, 0.7, weight, reduction=reduction), X)
 
 
 def test_arguments_without_a_dimension_conform() -> None:

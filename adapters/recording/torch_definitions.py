@@ -236,6 +236,22 @@ def _masked_scatter_backward(g: Tensor, mask: Tensor, sizes: list[int]) -> Tenso
     return torch.cat([taken, taken.new_zeros(math.prod(sizes) - taken.numel())]).reshape(sizes)
 
 
+def _multi_margin_backward(
+    g: Tensor, x: Tensor, target: Tensor, p: float, margin: float, weight: Tensor | None = None, reduction: int = 1
+) -> Tensor:
+    """Of the loss Σ_(j≠t) max(0, margin − x_t + x_j)^p/classes."""
+    rows, of = x.reshape(-1, x.shape[-1]), target.reshape(-1, 1)
+    other = torch.arange(rows.shape[1]) != of
+    above = margin - rows.gather(1, of) + rows
+    share = 1 / (rows.shape[1] * (rows.shape[0] if reduction == 1 else 1))
+    by_other = torch.full_like(rows, share) if p == 1 else 2 * share * above
+    if weight is not None:
+        by_other = by_other * weight[of]
+    by_other = torch.where(other & (above > 0), by_other, torch.zeros((), dtype=x.dtype))
+    found = torch.where(other, by_other, -by_other.sum(1, keepdim=True))
+    return (found * g.reshape(-1, 1)).reshape(x.shape)
+
+
 DEFINITIONS: Mapping[str, Program] = {
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
@@ -262,6 +278,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "_weight_norm_interface_backward": _weight_norm_backward,
     "masked_scatter_backward": _masked_scatter_backward,
     "glu_jvp": glu_jvp,
+    "multi_margin_loss_backward": _multi_margin_backward,
     "mkldnn_rnn_layer": lstm,
     "mkldnn_rnn_layer_backward": lstm_backward,
     "upsample_linear1d_backward": _linear_backward,
