@@ -44,6 +44,13 @@ def _softplus_backward(g: Tensor, x: Tensor, beta: float, threshold: float) -> T
     return g * torch.sigmoid(x * beta)
 
 
+def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """By the complementary error function, which keeps the digits of the tail that 1 + erf cancels."""
+    if approximate != "none":
+        return x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return x * torch.erfc(x * -math.sqrt(0.5)) / 2
+
+
 # Without a decomposition ----------------------------------------------------------------------------------------------
 
 
@@ -255,6 +262,7 @@ def _multi_margin_backward(
 DEFINITIONS: Mapping[str, Program] = {
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
+    "gelu": _gelu,
     "var": _var,
     "std": _std,
     "var_mean": _var_mean,
@@ -287,7 +295,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "_scaled_dot_product_flash_attention_for_cpu": attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": attention_backward,
 }
-APPROXIMATED = frozenset({"softplus", "softplus_backward"})
+APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 
 #: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
 FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
