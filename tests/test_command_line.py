@@ -21,6 +21,7 @@ from gradconform.conformance.catalogue import catalogue
 from gradconform.conformance.explain import Explanation, Line
 from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
+from gradconform.conformance.run_file import read
 from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
 
@@ -59,7 +60,8 @@ def test_what_is_piped_is_not_wrapped_where_no_width_is_asked_for(cli: Cli, tmp_
 def test_the_run_file_defaults_to_the_utc_time_in_runs(cli: Cli, tmp_path: Path) -> None:
     assert cli("run", *FAST).returncode == 0
     (path,) = (tmp_path / "runs").iterdir()
-    assert path.suffix == ".jsonl"
+    assert path.name.endswith("Z.jsonl.zst")
+    assert read(path)[1]
 
 
 def test_workers_write_the_same_measurements_as_one_process(cli: Cli, tmp_path: Path) -> None:
