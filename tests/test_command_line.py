@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -282,7 +283,8 @@ def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
     done = cli("report", "one.jsonl", "-o", "tables")
     assert done.returncode == 0, done.stderr
     assert {"summary.csv", "summary.md", "summary.json"} <= {p.name for p in (tmp_path / "tables").iterdir()}
-    assert (tmp_path / "tables/cases/document/worked-example/gradients.md").exists()
+    with gzip.open(tmp_path / "tables" / "gradients.csv.gz", "rt", encoding="utf-8") as file:
+        assert next(file) == "case,dtype,adapter/route,gradient,truth,value,error (ulp),share,verdict\n"
 
 
 @pytest.mark.parametrize(
