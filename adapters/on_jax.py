@@ -121,10 +121,12 @@ class JaxAdapter:
         if route == "optax" and point.architecture is None:
             raise Unsupported("derivation: optax has no loss for the document's two outputs, one by one")
         with pinned(point.device):
-            values = {n: jnp.asarray(v, dtype=point.dtype) for n, v in point.values.items()}
+            # Put into the dtype by NumPy: they are numbers of it already, and XLA would compile a conversion a shape.
+            dtype = jnp.dtype(point.dtype)
+            values = {n: jax.device_put(np.asarray(v, dtype)) for n, v in point.values.items()}
             weights = {n: values.pop(n) for n in point.parameters}
-            rate = jnp.asarray(point.rate, dtype=point.dtype)
-            zeros = {n: jnp.zeros(point.shapes[n], dtype=point.dtype) for n in point.intermediates}
+            rate = jax.device_put(np.asarray(point.rate, dtype))
+            zeros = {n: jax.device_put(np.zeros(point.shapes[n], dtype)) for n in point.intermediates}
             steps = training_steps(_Recipe(point))
             loss, gradient, updated = steps[route](weights, values, rate)
             trace = None
