@@ -165,8 +165,12 @@ class _Recipe:
     def __init__(self, point: Point) -> None:
         self.point = point
         # The operations themselves: a rule of one's own may have been put in the place of one since.
-        used = tuple(getattr(ops, n, None) for ops in (Operations, OptaxOperations) for n in point.operations)
-        self.key = (point.derivation, point.loss, point.parameters, point.intermediates, point.device, used)
+        plain, optaxs = (
+            tuple(getattr(ops, n, None) for n in point.operations) for ops in (Operations, OptaxOperations)
+        )
+        #: Whether the two are one program: most losses are optax's in both.
+        self.alike = plain == optaxs
+        self.key = (point.derivation, point.loss, point.parameters, point.intermediates, point.device, plain, optaxs)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -211,12 +215,17 @@ def training_steps(recipe: _Recipe) -> dict[str, Any]:
         (_, computed), (gradient, adjoints) = both(weights, zeros, fixed)
         return computed, adjoints, gradient, updated(weights, gradient, fixed, rate)
 
-    return {
+    steps = {
         "eager": reverse,
         "eager traced": traced,
         "jit": jax.jit(reverse),
         "jit traced": jax.jit(traced),
+        "forward": jax.jit(forward),
+    }
+    if recipe.alike:
+        return {**steps, "optax": steps["jit"], "optax traced": steps["jit traced"]}
+    return {
+        **steps,
         "optax": jax.jit(partial(reverse, ops=OptaxOperations)),
         "optax traced": jax.jit(partial(traced, ops=OptaxOperations)),
-        "forward": jax.jit(forward),
     }
