@@ -107,9 +107,7 @@ def test_jax_compiles_one_step_for_both_routes_where_they_are_one_program(case: 
     for traced in ("", " traced"):
         assert (steps[f"optax{traced}"] is steps[f"jit{traced}"]) == shared
     again = point(catalogue()[case], "float64")
-    assert on_jax.training_steps(on_jax._Recipe(again)) is steps, (
-        "one compilation for an architecture, whatever numbers"
-    )
+    assert on_jax.training_steps(on_jax._Recipe(again)) is steps, "one for an architecture"
 
 
 def test_jax_compiles_nothing_to_put_numbers_into_their_dtype() -> None:
