@@ -13,10 +13,10 @@ import pytest
 import zstandard
 from tests_support import Cli
 
-from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.run import frames
-from gradconform.conformance.run_file import RunWriter, begun, load, read
+from gradconform.conformance.run.run_file import RunWriter, begun, load, read
 from gradconform.reference.cases import BadInput
+from gradconform.reference.measurement import Measurement
 
 HEADER = {"suite": "gradconform", "profile": "opencl"}
 CASES = ("document/one", "document/two", "document/three")
