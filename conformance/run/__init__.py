@@ -1,1 +1,1 @@
-"""How a run is carried out and kept."""
+"""Runs: tasks, workers, and the file that their measurements are written to."""
