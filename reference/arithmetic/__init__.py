@@ -1,0 +1,1 @@
+"""Formats, and the arithmetics that formulas run in."""
