@@ -15,7 +15,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.array_judge import Index, Screen, judge_array, norm
+from gradconform.reference.array_judge import ASKED, STANDINGS, Index, Indices, Screen, judge_array, norm
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FORMULA, Formula, Judgement
@@ -184,12 +184,30 @@ class Answers:
     def broken(self, index: Index) -> bool:
         return self.centre.specials is not None and bool(self.centre.specials[index])
 
+    def standings(self, form: str, numbers: Indices, got: NDArray[np.float64]) -> NDArray[np.int8]:
+        """As of `Together`: what nothing is known of is unknown, if an infinity is none of what it may be."""
+        x = self.forms[form]
+        if form in self.balls or x.specials is None:
+            return np.full(numbers.shape, ASKED, np.int8)
+        bits = x.specials.reshape(-1)[numbers]
+        other = np.where(np.isnan(got), NAN, np.where(got > 0, POSITIVE, NEGATIVE))
+        admitted = ~np.isfinite(got) & ((bits & other) != 0)
+        exactly = ~np.isfinite(self.exactly[form].reshape(-1)[numbers])
+        unknown = ((bits & ANYTHING) != 0) & ~exactly
+        said = np.where(admitted, STANDINGS.index("inside"), STANDINGS.index("unknown"))
+        return np.where(unknown, said, ASKED).astype(np.int8)
+
+    def broken_among(self, numbers: Indices) -> bool:
+        """As of `Together`."""
+        return self.centre.specials is not None and bool(self.centre.specials.reshape(-1)[numbers].any())
+
 
 class Adjudicator:
     """The answers under the names that the judge of arrays asks for."""
 
     def __init__(self, answers: Answers) -> None:
         self.outcomes, self.truth, self.broken = answers.outcomes, answers.truth_of, answers.broken
+        self.standings, self.broken_among = answers.standings, answers.broken_among
 
 
 class Condition:
@@ -260,7 +278,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         got = np.asarray(run.answers[route][number], dtype=np.float64)
         argument, said = run.judged[number], answers[number]
         kappa = partial(condition.of, number, next(iter(said.forms.values())).radii())
-        found = judge_array(got, screens[number, route], argument.format, Adjudicator(said), kappa, BITS)
+        heard = Adjudicator(said)
+        found = judge_array(got, screens[number, route], argument.format, heard, kappa, BITS, together=heard)
         yield Found(number, route, found, *formulas[number], truths.ties)
 
 

@@ -131,6 +131,12 @@ class RoundedArray:
         """The same values, to go on from under another arithmetic."""
         return RoundedArray(arithmetic, self.mid, self.radius, self.spread, self.specials, excess=self.excess)
 
+    def besides(self, specials: Bits | None) -> RoundedArray:
+        """The same values, with these specials."""
+        found = RoundedArray(self.arithmetic, self.mid, None, self.spread, specials, excess=self.excess)
+        found.radius = self.radius
+        return found
+
     def radii(self) -> Array:
         if self.radius is None:
             return np.zeros(self.shape)

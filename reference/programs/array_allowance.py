@@ -70,18 +70,23 @@ class ArrayAllowed:
 
     def take(self, ids: Ids, A: RoundedArrays) -> tuple[RoundedArray, Any]:
         """The numbers as an arithmetic reads them; and which are exactly infinite or NaN, with a 1 in their place."""
-        at = reading(ids)
-        high, radius, specials = at.of(self.high), at.of(self.radius), at.of(self.specials)
+        at = reading(ids)  # of views that repeat memory each number is looked at once
+        high, radius, specials = at.once(self.high), at.once(self.radius), at.once(self.specials)
         odd: Any = None
         if not np.isfinite(high).all():
             odd = ~np.isfinite(high)
             high = np.where(odd, 1.0, high)
-        mid = high if self.low is None else DoubleArray(high, at.of(self.low))
+        low = None if self.low is None else at.once(self.low)
         unheld = self._not_of(A)
-        if unheld is not None and (literal := at.of(unheld)).any():
+        if unheld is not None and (literal := at.once(unheld)).any():
+            mid = high if low is None else DoubleArray(high, low)
             radius = radius + np.where(literal, A._widened(mid, None), 0.0)
-        known = None if not radius.any() else radius
-        return RoundedArray(A, mid, known, None, specials if specials.any() else None), odd
+        seen = at.viewed(high)
+        found = RoundedArray(A, seen if low is None else DoubleArray(seen, at.viewed(low)))
+        found.radius = at.viewed(radius) if radius.any() else None
+        if specials.any():
+            found = found.besides(at.viewed(specials))
+        return found, None if odd is None else at.viewed(odd)
 
     def _not_of(self, A: RoundedArrays) -> Any:
         """Which given numbers a format does not hold, or None."""
