@@ -15,7 +15,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.array_judge import ASKED, STANDINGS, Index, Indices, Screen, judge_array, norm
+from gradconform.reference.array_judge import ASKED, Index, Indices, Screen, judge_array, norm, standings_of
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FORMULA, Formula, Judgement
@@ -185,17 +185,12 @@ class Answers:
         return self.centre.specials is not None and bool(self.centre.specials[index])
 
     def standings(self, form: str, numbers: Indices, got: NDArray[np.float64]) -> NDArray[np.int8]:
-        """As of `Together`: what nothing is known of is unknown, if an infinity is none of what it may be."""
+        """As of `Together`."""
         x = self.forms[form]
-        if form in self.balls or x.specials is None:
-            return np.full(numbers.shape, ASKED, np.int8)
-        bits = x.specials.reshape(-1)[numbers]
-        other = np.where(np.isnan(got), NAN, np.where(got > 0, POSITIVE, NEGATIVE))
-        admitted = ~np.isfinite(got) & ((bits & other) != 0)
         exactly = ~np.isfinite(self.exactly[form].reshape(-1)[numbers])
-        unknown = ((bits & ANYTHING) != 0) & ~exactly
-        said = np.where(admitted, STANDINGS.index("inside"), STANDINGS.index("unknown"))
-        return np.where(unknown, said, ASKED).astype(np.int8)
+        if form in self.balls or exactly.any():
+            return np.full(numbers.shape, ASKED, np.int8)
+        return standings_of(x, numbers, got, Screen.margin(x.arithmetic.mids))
 
     def broken_among(self, numbers: Indices) -> bool:
         """As of `Together`."""

@@ -20,7 +20,7 @@ from gradconform.adapters.contract import Stencil
 from gradconform.conformance.conventions import ASKED
 from gradconform.conformance.in_balls import Reference, decide
 from gradconform.conformance.levels import accepted, unresolved
-from gradconform.reference.array_judge import Index, Screen, component, judge_array
+from gradconform.reference.array_judge import Index, Indices, Screen, component, judge_array, standings_of
 from gradconform.reference.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Point
@@ -80,7 +80,8 @@ class WholeLevel:
             if _work(self.derivation) > BALL_WORK:
                 return unresolved(got, str(error))
             return self._by_balls(name, got, BALL_PRECISION)
-        return judge_array(got, screens, self.target, _OfPrograms(values, truth), None, FIRST_PRECISION, True)
+        known = _OfPrograms(values, truth)
+        return judge_array(got, screens, self.target, known, None, FIRST_PRECISION, True, known)
 
     def _by_balls(self, name: str, got: NDArray[Any], bits: int | None) -> Judgement:
         quotient_of = self.stencil is not None and name != self.derivation.loss
@@ -156,6 +157,13 @@ class _OfPrograms:
         return component(self.of_truth, index)
 
     def broken(self, index: Index) -> bool:
+        return False
+
+    def standings(self, form: str, numbers: Indices, got: NDArray[Any]) -> NDArray[np.int8]:
+        value = self.values[form]
+        return standings_of(value, numbers, got, Screen.margin(value.arithmetic.mids))
+
+    def broken_among(self, numbers: Indices) -> bool:
         return False
 
 

@@ -52,7 +52,7 @@ from gradconform.reference.judge import (
 )
 from gradconform.reference.midpoints import EXACTLY, Array, Plain, squares
 from gradconform.reference.outcomes import Outcome
-from gradconform.reference.rounded import ANYTHING, DOUBT, Rounded
+from gradconform.reference.rounded import ANYTHING, DOUBT, NAN, NEGATIVE, POSITIVE, Rounded
 
 Index = tuple[int, ...]
 Indices = NDArray[np.int64]
@@ -286,6 +286,28 @@ class Together(Protocol):
 
     def broken_among(self, numbers: Indices) -> bool:
         """Whether an operand of some of the components is infinite or NaN."""
+
+
+def standings_of(value: RoundedArray, numbers: Indices, got: NDArray[Any], margin: float) -> NDArray[np.int8]:
+    """What `got` of some components is by an array that is all that is known of them, as of `Together`.
+
+    Asked about is only what is close to its allowance, by `margin` of it, or an infinity or NaN of a component of which
+    something is known.
+    """
+    index = np.unravel_index(numbers, value.shape)
+    bits = np.zeros(numbers.shape, np.uint8) if value.specials is None else value.specials[index]
+    finite = np.isfinite(got)
+    other = np.where(np.isnan(got), NAN, np.where(got > 0, POSITIVE, NEGATIVE))
+    unknown = (bits & ANYTHING) != 0
+    mids, radius = value.arithmetic.mids, value.radii()[index]
+    with np.errstate(all="ignore"):
+        error = mids.distance(got, mids.take(value.mid, index))
+        error = error if value.spread is None else error - np.broadcast_to(value.spread, value.shape)[index]
+        within = finite & (error <= radius * (1 - margin))
+    inside = np.where(unknown, ~finite & ((bits & other) != 0), within)
+    return np.where(
+        inside, STANDINGS.index("inside"), np.where(unknown, STANDINGS.index("unknown"), ASKED)
+    ).astype(np.int8)
 
 
 class _Hearing:

@@ -197,10 +197,12 @@ _LEAST, _LARGEST = 2.0**-480, 2.0**480
 
 
 def _far(x: Array) -> bool:
-    """Whether a number is too small or too large for products of double words; zeros are not."""
+    """Whether a number is too small or too large for products of double words; 0, infinities and NaN are not."""
     size = np.abs(x)
     small = np.where(size == 0, 1.0, size)
-    return bool(size.size and not (size.max() <= _LARGEST and small.min() >= _LEAST))
+    if not size.size or (size.max() <= _LARGEST and small.min() >= _LEAST):
+        return False
+    return bool((np.isfinite(size) & ((size > _LARGEST) | (small < _LEAST))).any())
 
 
 def _about_one(x: DoubleArray) -> tuple[DoubleArray, Array]:
