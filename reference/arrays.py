@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from gradconform.reference.arithmetic.specials import ABOVE, AT_ZERO, BELOW, table
 from gradconform.reference.equations import Slope
 from gradconform.reference.exact import BALLS, Constant, HandWritten, precision
-from gradconform.reference.formats import FLOAT32, Format
+from gradconform.reference.formats import FLOAT32, FLOAT64, Format
 from gradconform.reference.judge import FIRST_PRECISION
-from gradconform.reference.midpoints import Array, Double, OutOfRange, Plain, squares
-from gradconform.reference.profiles import Profile
+from gradconform.reference.midpoints import HOST_ULPS, Array, Double, OutOfRange, Plain, squares
+from gradconform.reference.profiles import OPENCL, Profile
 from gradconform.reference.rounded import (
     ANYTHING,
     BELOW_ONE,
@@ -632,7 +632,7 @@ class RoundedArrays(HandWritten):
         moved = self._operand(z)
         moved = np.zeros(z.shape) if moved is None else moved
         with np.errstate(all="ignore"):
-            curvature, jump = np.abs(bent.high) + bent.radii() * self.slack, np.zeros(())
+            curvature, jump = self._curvature(z, rule, bent), np.zeros(())
             crossing = (moved > 0) & (np.abs(z.high) <= moved)
             if crossing.any():
                 curvature, jump = self._about_zero(z, moved, rule, curvature, crossing)
@@ -645,9 +645,6 @@ class RoundedArrays(HandWritten):
             factor = _upper(self.balls.own(rule.primitives))
             error = factor * _ENLARGED * (ulp + self.unit * (np.abs(z.high) + moved) * curvature)
             result = self._round(slope.mid, (jump + moved * curvature) * _ENLARGED, (), error)
-            # Where f'' is hardly known, as of what cancels in a tail, and that matters: single numbers know it.
-            vague = bent.radii() * self.slack
-            loose = (vague > np.abs(bent.high) / 8) & (self.unit * np.abs(z.high) * vague > ulp / 8)
         unknown = ~np.isfinite(sup) | ~np.isfinite(error)
         for x, bits in ((slope, ANYTHING), (bent, ANYTHING), (z, 0xFF)):
             if x.specials is not None:
@@ -656,8 +653,22 @@ class RoundedArrays(HandWritten):
         if np.any(unknown):
             unknown_bits = np.where(np.broadcast_to(unknown, result.shape), ANYTHING, 0).astype(np.uint8)
             specials = unknown_bits if specials is None else specials | unknown_bits
-        found = RoundedArray(self, result.mid, result.radius, slope.spread, specials)
-        return self._mended(found, loose, (z,), lambda x: self.balls.derivative(x, rule)) if loose.any() else found
+        return RoundedArray(self, result.mid, result.radius, slope.spread, specials)
+
+    def _curvature(self, z: RoundedArray, rule: Slope, bent: RoundedArray) -> Array:
+        """|f''(z)|, and no less, from its midpoints; or where these say little of it, as in a tail, from float64's."""
+        vague = bent.radii() * self.slack
+        found = np.abs(bent.high) + vague
+        loose = np.broadcast_to(vague > np.abs(bent.high) / 8, found.shape)
+        if not loose.any():
+            return found
+        at = np.broadcast_to(z.high, found.shape)[loose]
+        known = rule.curvature(HOST, RoundedArray(HOST, at))
+        # What a midpoint is beyond float64 moves f'' by no more than so much.
+        most = (np.abs(known.high) + known.radii()) * _ENLARGED + np.abs(at) * 2.0**-53 * rule.third
+        most = np.where(self._never(known, ANYTHING), most, np.inf)
+        found[loose] = np.minimum(found[loose], most)
+        return found
 
     def _about_zero(
         self, z: RoundedArray, moved: Array, rule: Slope, curvature: Array, crossing: Any
@@ -1237,6 +1248,18 @@ class RoundedArrays(HandWritten):
                 return np.asarray(narrow * (1 + (k + 4) * 2.0**-23))
         found: Array = a @ b
         return np.asarray(found * (1 + (k + 2) * 2.0**-52))
+
+
+class _Host(RoundedArrays):
+    """What this computer's float64 gives, as rounded: midpoints that are no further from the truth than the radius."""
+
+    def __init__(self) -> None:
+        ulps = {name: HOST_ULPS for name in OPENCL.ulps["float64"]}
+        super().__init__(FLOAT64, Profile("host", {"float64": ulps}, flush=False))
+        self.mids, self.slack = Plain, 1.0
+
+
+HOST = _Host()
 
 
 def _upper(x: arb) -> float:
