@@ -100,7 +100,8 @@ def operand(A: RoundedArrays, count: int, rng: np.random.Generator, exactly: boo
     value = f.round(value) * rng.choice([-1.0, 1.0], count)
     value = np.clip(value, -f.largest, f.largest)
     size, ulps = np.abs(value), 2.0**-f.precision * rng.integers(0, 9, count)
-    kinds = [np.zeros(count), size * ulps, size, size / 2, np.full(count, 1.0), size * 3 + least,
+    thrice = np.minimum(size, f.largest / 4) * 3 + least
+    kinds = [np.zeros(count), size * ulps, size, size / 2, np.full(count, 1.0), thrice,
              np.abs(f.largest - size), np.full(count, f.largest / 2), np.full(count, 5.0)]  # fmt: skip
     radius = np.choose(rng.choice(len(kinds), count, p=[0.4, 0.2, *[0.4 / 7] * 7]), kinds)
     radius = np.where(np.isfinite(radius), radius, size) * (1.0 if exactly else rng.uniform(0.7, 1.0, count))
@@ -148,7 +149,7 @@ def differences(name: str, A: RoundedArrays, count: int, seed: int) -> Iterator[
     exactly = name not in ELEMENTARY
     x = [operand(A, count, rng, exactly) for _ in range(arity)]
     if name in ("select", "step"):  # arrays do not say on which side of 0 a number is that is near, beside its radius
-        radius = np.minimum(x[0].radii(), np.abs(x[0].high) * 2.0**10)
+        radius = np.minimum(x[0].radii(), np.minimum(np.abs(x[0].high), 2.0**1000) * 2.0**10)
         radius = np.where(radius == np.abs(x[0].high), radius / 2, radius)
         x[0] = RoundedArray(A, x[0].mid, radius, None, x[0].specials)
     for part, found in evaluated(A, operation, x):

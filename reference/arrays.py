@@ -874,8 +874,7 @@ class RoundedArrays(HandWritten):
             gap = self._apart(above, below)
             either = np.where(v > 0, np.maximum(ra, gap + rb), np.maximum(rb, gap + ra))
             radius = np.where(certainly_above | certainly_below, radius, either * _ENLARGED)
-        found = self._chosen(x, above, below, mid, radius, None, certainly_above, certainly_below)
-        return self._unknown(found, ~np.isfinite(found.radii()))
+        return self._chosen(x, above, below, mid, radius, None, certainly_above, certainly_below)
 
     def _apart(self, a: RoundedArray, b: RoundedArray) -> Array:
         """The distance of two midpoints, which may differ in their low words only; ∞ where float64 does not hold it."""
@@ -899,7 +898,8 @@ class RoundedArrays(HandWritten):
             specials = own if specials is None else specials | own
         if specials is not None:
             specials = np.broadcast_to(specials, shape) if specials.any() else None
-        return RoundedArray(self, mid, np.broadcast_to(radius, shape), spread, specials)
+        found = RoundedArray(self, mid, np.broadcast_to(radius, shape), spread, specials)
+        return self._unknown(found, ~np.isfinite(found.radii()))
 
     def step(self, x: RoundedArray, above: Any, below: Any) -> RoundedArray:
         """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""

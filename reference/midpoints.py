@@ -213,8 +213,8 @@ def _about_one(x: DoubleArray) -> tuple[DoubleArray, Array]:
 
 def _times_power(x: DoubleArray, power: Array) -> DoubleArray:
     """Double words times powers of two; what the upper word loses where it is subnormal is in the lower one."""
-    hi = np.ldexp(x.hi, power)
     with np.errstate(all="ignore"):
+        hi = np.ldexp(x.hi, power)
         left = np.where(np.isfinite(hi), x.hi - np.ldexp(hi, -power), 0.0)
         return DoubleArray(hi, np.ldexp(np.where(np.isfinite(left), left, 0.0) + x.lo, power))
 
