@@ -124,7 +124,7 @@ def different(element: Rounded, scalar: Rounded, A: RoundedArrays, wider: float,
     if missing:
         return f"bits {element.specials} for {scalar.specials}"
     if not max(top, large) < LIMIT:
-        return "" if math.isfinite(mid) and math.isfinite(radius) or element.specials & ANYTHING else "known"
+        return "" if (math.isfinite(mid) and math.isfinite(radius)) or element.specials & ANYTHING else "known"
     if element.specials != scalar.specials:
         # By a part of the radius a midpoint may be off.
         near = any(abs(radius + end - A.infinite) <= 2.0**-18 * radius for end in (mid, -mid))

@@ -305,9 +305,9 @@ def standings_of(value: RoundedArray, numbers: Indices, got: NDArray[Any], margi
         error = error if value.spread is None else error - np.broadcast_to(value.spread, value.shape)[index]
         within = finite & (error <= radius * (1 - margin))
     inside = np.where(unknown, ~finite & ((bits & other) != 0), within)
-    return np.where(
-        inside, STANDINGS.index("inside"), np.where(unknown, STANDINGS.index("unknown"), ASKED)
-    ).astype(np.int8)
+    return np.where(inside, STANDINGS.index("inside"), np.where(unknown, STANDINGS.index("unknown"), ASKED)).astype(
+        np.int8
+    )
 
 
 class _Hearing:

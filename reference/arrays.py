@@ -357,7 +357,8 @@ class RoundedArrays(HandWritten):
         """As of `RoundedBalls`."""
         if all(o.specials is None for o in operands):
             return result
-        shape, union = result.shape, np.uint8(0)
+        shape = result.shape
+        union: Any = np.uint8(0)
         for o in operands:
             union = union | (0 if o.specials is None else o.specials)
         where = np.nonzero(np.broadcast_to(union, shape)) if shape else ()
@@ -738,7 +739,9 @@ class RoundedArrays(HandWritten):
             least = v - r - self._rest(x)
             if (least > 0).all():
                 return np.asarray(r / least)
-            to_zero = np.maximum(np.maximum(f - smallest, np.log(v + r) - f), 0.0) + (np.abs(f) + abs(smallest)) * 2.0**-50
+            to_zero = (
+                np.maximum(np.maximum(f - smallest, np.log(v + r) - f), 0.0) + (np.abs(f) + abs(smallest)) * 2.0**-50
+            )
             return np.asarray(np.where(least > 0, r / least, np.where(v > 0, to_zero, 0.0)))
 
         result = self._elementary("log", x, moved)
@@ -1254,7 +1257,7 @@ class _Host(RoundedArrays):
     """What this computer's float64 gives, as rounded: midpoints that are no further from the truth than the radius."""
 
     def __init__(self) -> None:
-        ulps = {name: HOST_ULPS for name in OPENCL.ulps["float64"]}
+        ulps = dict.fromkeys(OPENCL.ulps["float64"], HOST_ULPS)
         super().__init__(FLOAT64, Profile("host", {"float64": ulps}, flush=False))
         self.mids, self.slack = Plain, 1.0
 

@@ -507,7 +507,9 @@ class RoundedBalls(HandWritten):
         result: Rounded = super().sigmoid(x)
         if result.specials & ANYTHING and not x.specials & ANYTHING:
             other = x.specials & (POSITIVE if x.exact < 0 else NEGATIVE)  # an infinity of the other side
-            if abs(x.exact) - x.radius > FAR and not other:  # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either
+            if (
+                abs(x.exact) - x.radius > FAR and not other
+            ):  # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either
                 near = Rounded(self, ZERO if x.exact < 0 else arb(1), self.half_tiny if x.exact < 0 else 2 * self.unit)
                 return Rounded(self, near.exact, near.radius, x.specials & (NAN | DOUBT))
             small = (-abs(x.exact)).exp()  # never beyond a ball's exponents

@@ -81,7 +81,13 @@ def test_what_is_outside_of_an_array_is_asked_about_and_what_is_not_known_is_not
     value = RoundedArray(A, np.ones(5), np.full(5, 0.1), None, bits)
     got = np.array([1.05, 1.2, 7.0, np.nan, np.inf])
     found = standings_of(value, np.arange(5), got, Screen.margin(A.mids))
-    assert [STANDINGS[n] if n >= 0 else "asked" for n in found.tolist()] == ["inside", "asked", "unknown", "inside", "asked"]
+    assert [STANDINGS[n] if n >= 0 else "asked" for n in found.tolist()] == [
+        "inside",
+        "asked",
+        "unknown",
+        "inside",
+        "asked",
+    ]
 
 
 def test_the_least_number_that_overflows_does_not_depend_on_the_precision_of_its_making() -> None:
