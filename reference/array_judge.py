@@ -294,7 +294,7 @@ def standings_of(value: RoundedArray, numbers: Indices, got: NDArray[Any], margi
     Asked about is only what is close to its allowance, by `margin` of it, or an infinity or NaN of a component of which
     something is known.
     """
-    index = np.unravel_index(numbers, value.shape)
+    index: Any = np.unravel_index(numbers, value.shape) if value.shape else (np.newaxis,)
     bits = np.zeros(numbers.shape, np.uint8) if value.specials is None else value.specials[index]
     finite = np.isfinite(got)
     other = np.where(np.isnan(got), NAN, np.where(got > 0, POSITIVE, NEGATIVE))

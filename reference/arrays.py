@@ -335,7 +335,10 @@ class RoundedArrays(HandWritten):
         return np.asarray(error if propagated is None else propagated + error)
 
     def _overflowing(self, mid: Any, radius: Array, excess: float) -> RoundedArray:
-        """A rounded result, infinite where it may overflow (hypothesis 7), unknown where float64 does not hold it."""
+        """A rounded result, infinite where it may overflow (hypothesis 7), unknown where float64 does not hold it.
+
+        The midpoint stays where only the radius is beyond: it is the truth's.
+        """
         value, radius = self.mids.high(mid), np.broadcast_to(radius, mid.shape)
         with np.errstate(all="ignore"):
             # What these sums, and a midpoint, are off by; of numbers known exactly nothing is.
@@ -346,7 +349,7 @@ class RoundedArrays(HandWritten):
         held = np.isfinite(value) & np.isfinite(radius)
         if not held.all():
             specials = np.where(held, specials, specials | ANYTHING).astype(np.uint8)
-            mid, radius = self._where_held(held, mid), np.where(held, radius, 0.0)
+            mid, radius = self._where_held(np.isfinite(value), mid), np.where(held, radius, 0.0)
         return RoundedArray(self, mid, radius, None, specials if specials.any() else None, excess=excess)
 
     def _where_held(self, held: Any, mid: Any) -> Any:

@@ -95,3 +95,12 @@ def test_the_least_number_that_overflows_does_not_depend_on_the_precision_of_its
         balls = RoundedBalls(FLOAT64, OPENCL)
     with precision(200):
         assert not balls.absolute(balls.given(FLOAT64.largest)).specials
+
+
+def test_a_midpoint_stays_where_its_radius_is_beyond_float64() -> None:
+    A = RoundedArrays(FLOAT32, OPENCL, exact=True)
+    z = RoundedArray(A, A.mids.lift(np.array([0.5])), np.array([600.0]))
+    with np.errstate(all="ignore"):
+        value = A.exp(z + z)
+    assert value.high[0] == np.exp(1.0)
+    assert (value.specials & ANYTHING).all()  # type: ignore[operator]

@@ -394,7 +394,7 @@ def dots(A: RoundedArrays, a: RoundedArray, b: RoundedArray, terms: Any, matrice
     radius = np.where(unknown, 0.0, propagated + error)
     held = np.isfinite(A.mids.high(mid)) & np.isfinite(radius)
     if not held.all():
-        mid, radius = A._where_held(held, mid), np.where(held, radius, 0.0)
+        mid, radius = A._where_held(np.isfinite(A.mids.high(mid)), mid), np.where(held, radius, 0.0)
         found = np.where(held, found, found | ANYTHING | OVERFLOWED)
     result = RoundedArray(A, mid, radius)
     if A.narrow:
