@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.midpoints import EXACTLY, OutOfRange
-from gradconform.reference.profiles import OPENCL, STRICT
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.midpoints import EXACTLY, OutOfRange
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
+from gradconform.reference.arithmetic.rounded import ANYTHING, DOUBT, Rounded
 from gradconform.reference.programs.array_allowance import _piece, dots
-from gradconform.reference.rounded import ANYTHING, DOUBT, Rounded
 
 #: Bits of the ball arithmetic.
 BITS = 256

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gradconform.reference.activations import ACTIVATIONS
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.array_judge import STANDINGS, Screen, standings_of
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.derivations.activations import ACTIVATIONS
 from gradconform.reference.equations import Form
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.profiles import OPENCL
 
 Numbers = NDArray[Any]
 PATTERNS = 1 << 16

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from tests_support import benchmark
 
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.midpoints import Double
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, POSITIVE, RoundedBalls
 from gradconform.reference.array_judge import STANDINGS, Screen, standings_of
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from gradconform.reference.midpoints import Double
-from gradconform.reference.profiles import OPENCL
-from gradconform.reference.rounded import ANYTHING, NAN, POSITIVE, RoundedBalls
 
 RULES = benchmark("array_rules")
 

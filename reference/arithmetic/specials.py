@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.rounded import NAN, NEGATIVE, POSITIVE, ieee
+from gradconform.reference.arithmetic.rounded import NAN, NEGATIVE, POSITIVE, ieee
 
 #: The ways, as bits: those of a special are its own, and then those of the finite part.
 ABOVE, BELOW, AT_ZERO = 8, 16, 32

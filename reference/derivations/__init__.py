@@ -1,0 +1,1 @@
+"""What is derived by hand: networks, activations, losses, stencils, and which form of an equation holds."""
