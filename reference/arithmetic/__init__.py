@@ -1,1 +1,1 @@
-"""Formats, and the arithmetics that formulas run in."""
+"""Numbers: formats, profiles, balls, rounded balls, arrays, symbols and text."""

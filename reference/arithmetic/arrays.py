@@ -1,8 +1,8 @@
 """Rounded balls, whole arrays at a time: what a rounded program may hold where the formula holds a tensor.
 
-The rules are those of `gradconform.reference.arithmetic.rounded`, hypothesis by hypothesis; here a value is a midpoint array (see
-`midpoints`) with an array of radii in float64, what it may be besides in bits. What float64 does not hold, of a
-midpoint or a radius, is not known.
+The rules are those of `rounded`, hypothesis by hypothesis; here a value is a midpoint array (see `midpoints`) with an
+array of radii in float64, and what it may be besides in bits. What float64 does not hold, of a midpoint or a radius, is
+not known.
 
 Radii are computed with the unit roundoff enlarged by 2^−30 of itself. They are sums, products and quotients of
 non-negative float64 numbers, homogeneous in the unit roundoff, and so the enlargement outweighs the rounding of their
