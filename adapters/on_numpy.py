@@ -46,7 +46,7 @@ class NumpyAdapter:
     def answer(self, point: Point, route: str) -> Answer:
         if point.architecture is not None:
             raise Unsupported(
-                "derivation: a quotient takes a loss for each parameter; it is taken of the document only"
+                "derivation: a quotient takes a loss for each parameter; it is taken of the cases document/* only"
             )
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             quotients, stencil = {

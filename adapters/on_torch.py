@@ -211,7 +211,7 @@ def trace(point: Point) -> Trace:
 
 def functional(point: Point, route: str) -> Answer:
     if route == "forward" and point.architecture is not None:
-        raise Unsupported("derivation: forward mode's own order of operations is derived for the document's network")
+        raise Unsupported("derivation: forward mode's own order of operations is derived for the cases document/* only")
     values = tensors(point)
     fixed = {n: v for n, v in values.items() if n not in point.parameters}
     weights = tuple(values[n] for n in point.parameters)
@@ -255,7 +255,7 @@ def module(point: Point) -> Answer:
 def module_step(point: Point, tapped: bool) -> tuple[float, dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     architecture = point.architecture
     if architecture is None:
-        raise Unsupported("derivation: the document's weights stand one by one; torch.nn.Linear has matrices")
+        raise Unsupported("derivation: in the cases document/* weights stand one by one; torch.nn.Linear has matrices")
     values = tensors(point)
     kept: dict[str, Tensor] = {}
     parameters: dict[str, nn.Parameter] = {}

@@ -167,9 +167,12 @@ def validated(target: Any, spec: str) -> Adapter:
     if inspect.isclass(target):
         whole = len(parts) == len(_PARTS)
         instance = f"an instance, {target.__name__}()" if whole else f"an instance of a class that has {_CONTRACT}"
+        if not whole and callable(getattr(target, "apply", None)):  # an autograd.Function
+            instance += f"; the gradient of a rule is verified by gradconform.verify({target.__name__}.apply, …)"
         raise BadInput(f"adapter {spec!r} is the class {target.__name__}; expected {instance}")
     if not parts or (callable(target) and len(parts) == 1):
-        raise BadInput(f"adapter {spec!r} is a {kind}; an adapter is an object that has {_CONTRACT}")
+        hint = "; the gradient of a function is verified by gradconform.verify(f, …)" if callable(target) else ""
+        raise BadInput(f"adapter {spec!r} is a {kind}; an adapter is an object that has {_CONTRACT}{hint}")
     name, routes, answer = (parts.get(part) for part in _PARTS)
     if not isinstance(name, str) or not name:
         raise BadInput(f"adapter {spec!r}: .name is {name!r}; expected a non-empty string")
@@ -263,9 +266,9 @@ def choose(spec: str | Adapter) -> list[Chosen]:
     if not isinstance(spec, str):
         adapter = validated(spec, type(spec).__name__)
         return [Chosen(f"{adapter.name}/{r.name}", adapter, r) for r in adapter.routes if r.default]
-    name, _, route_name = spec.partition("/")
+    name, slash, route_name = spec.partition("/")
     adapter = load(name)
-    if not route_name:
+    if not slash:
         return [Chosen(f"{name}/{r.name}", adapter, r) for r in adapter.routes if r.default]
     routes = {r.name: r for r in adapter.routes}
     if route_name not in routes:

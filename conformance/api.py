@@ -1,8 +1,8 @@
-"""The Python interface: check, train, and what there is to check."""
+"""The Python interface: check, assert_conforms, explain, train, and what there is to check."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,14 @@ from gradconform.adapters.contract import Adapter
 from gradconform.conformance.answers import ask
 from gradconform.conformance.cases.catalogue import catalogue, matching, select
 from gradconform.conformance.check import check_route, judge_answer
+from gradconform.conformance.command_line.explain import Explanation
+from gradconform.conformance.command_line.explain import explain as explained
 from gradconform.conformance.known import Files, KnownDeviation, entries_for, known_files, marked
 from gradconform.conformance.run.run_file import frame
 from gradconform.conformance.run.runner import check_device
 from gradconform.conformance.trajectory import trajectory
 from gradconform.reference.arithmetic.profiles import PROFILES
-from gradconform.reference.cases import BadInput, Case, Dtype, point, unknown
+from gradconform.reference.cases import BadInput, Case, Dtype, named_format, point, unknown
 from gradconform.reference.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -59,7 +61,88 @@ def check(
     """
     chosen = _chosen(adapter, device, profile)
     entries = entries_for([c.adapter for c in chosen], known_files(known))
-    return frame([m.row() for m in _measurements(chosen, _case(case), dtype, device, profile, entries)])
+    return _table(frame([m.row() for m in _measurements(chosen, _case(case), dtype, device, profile, entries)]))
+
+
+#: The verdicts that `assert_conforms` may be told to accept.
+ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular", "unsupported")
+
+
+def assert_conforms(
+    adapter: str | Adapter,
+    case: str | Case,
+    dtype: Dtype = "float64",
+    device: str = "cpu",
+    profile: str = "opencl",
+    known: Files = (),
+    accept: str | Iterable[str] = (),
+) -> pd.DataFrame:
+    """Raise AssertionError, with the report for its message, unless every measurement of `check` conforms.
+
+    So it fails where something deviates, crashed, is unsupported or undecided, and where digits are lost; what is known
+    to deviate passes. `accept` are verdicts that pass besides: lost, vacuous, ill-conditioned, out of range, singular,
+    unsupported. Returns the measurements. The other arguments, and what raises BadInput, are as for `check`.
+
+    >>> import gradconform as gc
+    >>> rows = gc.assert_conforms("numpy/complex-step", "document/worked-example")
+    >>> gc.assert_conforms("numpy/central", "document/worked-example", dtype="bfloat16")
+    Traceback (most recent call last):
+        ...
+    AssertionError: numpy on document/worked-example: 1 measurement: unsupported 1
+      numpy/central bfloat16: unsupported: dtype: numpy/central runs in float64, float32, float16
+    """
+    if not isinstance(accept, Iterable):
+        raise BadInput(f"accept is {accept!r}; expected verdicts, some of {', '.join(ACCEPTED)}")
+    words = (accept,) if isinstance(accept, str) else tuple(accept)
+    for word in words:
+        if word not in ACCEPTED:
+            raise unknown("verdict to accept", word, ACCEPTED)
+    from gradconform.conformance.table import not_accepted, report
+
+    rows = check(adapter, case, dtype, device, profile, known)
+    wrong = not_accepted(rows, words)
+    if wrong:
+        raise AssertionError(report(rows, wrong))
+    return rows
+
+
+def explain(
+    case: str | Case,
+    adapter: str | Adapter | None = None,
+    dtype: Dtype = "float64",
+    device: str = "cpu",
+    profile: str = "opencl",
+    only: str | Iterable[str] = (),
+) -> Explanation:
+    """A case's derivation, equation by equation: with numbers, the truth and, of an adapter, what it made of each.
+
+    `only` are the quantities that are wanted, by name or glob. Of an adapter that has several default routes it is the
+    first. The explanation is text, a table in a notebook, and has its parts: `given`, `lines`, `problem`.
+
+    >>> import gradconform as gc
+    >>> print(gc.explain("document/worked-example", only="h1"))  # doctest: +ELLIPSIS
+    document/worked-example in float64
+    w1 = 0.15, w2 = 0.2, ...
+    <BLANKLINE>
+    forward
+    h1 = w1·i1 + w2·i2
+        = 0.15·0.05 + 0.2·0.1 = 0.0275
+        truth 0.027500000000000002
+    """
+    found, name = _case(case), named_format(dtype).name
+    explanation = explained(found, name, (), device, only)
+    if adapter is None:
+        return explanation
+    chosen = _chosen(adapter, device, profile)[:1]
+    measurements = _measurements(chosen, found, name, device, profile, entries_for([chosen[0].adapter], ()))
+    return explained(found, name, measurements, device, only, f"{explanation.title}, {chosen[0].spec}")
+
+
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows as a table that shows its verdicts; pandas is slow to import, and loaded by then."""
+    from gradconform.conformance.table import Measurements
+
+    return Measurements(rows)
 
 
 def train(
@@ -98,7 +181,7 @@ def train(
                 None if got is None or m.quantity not in weights else weights[m.quantity](got) for m, got in rows
             ]
             tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    return _table(pd.concat(tables, ignore_index=True))
 
 
 def _updates(

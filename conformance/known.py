@@ -185,7 +185,9 @@ def _read(path: Path) -> tuple[KnownDeviation, ...]:
         raise BadInput(f"known deviations {path}: nested too deeply; expected a list of [[deviation]]") from None
     except BadInput:
         raise
-    except (OSError, ValueError) as error:  # of which UnicodeDecodeError and TOMLDecodeError are two
+    except OSError as error:
+        raise BadInput(f"known deviations {path}: {error.strerror}; expected a TOML file") from error
+    except ValueError as error:  # of which UnicodeDecodeError and TOMLDecodeError are two
         raise BadInput(f"known deviations {path}: {error}") from error
     if set(data) - {"deviation"} or not isinstance(data.get("deviation", []), list):
         raise BadInput(f"known deviations {path}: expected a list of [[deviation]] and nothing beside it")

@@ -145,7 +145,7 @@ def verify(
     wrt: Sequence[int | str] | None = None,
     dtype: str | None = None,
     cotangent: Any = None,
-    routes: Sequence[str] | None = None,
+    routes: str | Sequence[str] | None = None,
     mode: str = "reverse",
     tangent: Any = None,
     order: int = 1,
@@ -218,7 +218,8 @@ def verify(
     recorder = program_rows.recorder_of(framework_of(f, args))
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
     options: dict[str, Any] = {
-        "wrt": wrt, "routes": tuple(routes or ("eager",)), "seed": seed, "stop_gradient": stop_gradient,
+        "wrt": wrt, "routes": (routes,) if isinstance(routes, str) else tuple(routes or ("eager",)), "seed": seed,
+        "stop_gradient": stop_gradient,
     }  # fmt: skip
     if forms:
         if recorder.FRAMEWORK == "jax":

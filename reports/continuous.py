@@ -75,10 +75,11 @@ def badge(adapter: str, rows: pd.DataFrame) -> dict[str, Any]:
 def junit(m: pd.DataFrame, fail_on: Collection[str] = ()) -> str:
     """One test suite an adapter's route and dtype, one test a case, as Jenkins' and GitLab's readers take them.
 
-    Of a function that was verified each gradient is a test. A test fails with what deviates or has a verdict of
-    `fail_on`, passes with a note where digits are lost (of a verified function: where there is more to say than that
-    it conforms), is an error where there was no verdict, and is skipped with the reason where all that deviates is
-    known or the route does not run. The format: https://github.com/testmoapp/junitxml.
+    Cases that are told apart by a number alone, such as random draws, are one test, document/scale-1/*. Of a function
+    that was verified each gradient is a test. A test fails with what deviates or has a verdict of `fail_on`, passes
+    with a note where digits are lost or something deviates that is known to (of a verified function: where there is
+    more to say than that it conforms), is an error where there was no verdict, and is skipped with the reason where all
+    that deviates is known or the route does not run. The format: https://github.com/testmoapp/junitxml.
     """
     root = xml.Element("testsuites", name="gradconform")
     totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
@@ -105,8 +106,13 @@ def _tests(rows: pd.DataFrame) -> list[str]:
     found = []
     for case, level, quantity in rows[["case", "level", "quantity"]].itertuples(index=False, name=None):
         of = "" if not is_program(case) or quantity == "*" else "operations" if level == "step" else label(quantity)
-        found.append(f"{case} {of}".rstrip())
+        named = case if is_program(case) else _NUMBERED.sub("/*", case)  # a function's ends with a digest
+        found.append(f"{named} {of}".rstrip())
     return found
+
+
+#: The end of the id of a case that is one of many draws.
+_NUMBERED = re.compile(r"/\d+$")
 
 
 def _outcome(test: xml.Element, rows: pd.DataFrame, fail_on: Collection[str]) -> str | None:
@@ -117,10 +123,10 @@ def _outcome(test: xml.Element, rows: pd.DataFrame, fail_on: Collection[str]) ->
     if len(deviating) or len(failing):
         counts = {"deviating": len(deviating), **{v: int((failing["verdict"] == v).sum()) for v in fail_on}}
         said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-        _note(test, "failure", said, pd.concat([deviating, failing]))
+        _note(test, "failure", said + _of_cases(pd.concat([deviating, failing]), rows), pd.concat([deviating, failing]))
         return "failures"
     if len(broken):
-        _note(test, "error", f"{len(broken)} without a verdict", broken)
+        _note(test, "error", f"{len(broken)} without a verdict{_of_cases(broken, rows)}", broken)
         return "errors"
     if not (rows["verdict"].isin(JUDGED) & (rows["verdict"] != "deviates")).any():
         left = rows[rows["known"] | (rows["verdict"] == "unsupported")]
@@ -128,7 +134,7 @@ def _outcome(test: xml.Element, rows: pd.DataFrame, fail_on: Collection[str]) ->
         return "skipped"
     verified = np.array([is_program(case) for case in rows["case"]], dtype=bool)
     more = (rows["verdict"] != "conforms") | rows["reason"].notna()
-    noted = rows[(rows["verdict"] == "lost") | (verified & more)]
+    noted = rows[(rows["verdict"] == "lost") | rows["known"] | (verified & more)]
     if len(noted):
         xml.SubElement(test, "system-out").text = _lines(noted)
     return None
@@ -140,18 +146,25 @@ def _note(test: xml.Element, tag: str, message: str, rows: pd.DataFrame | None) 
         note.text = _lines(rows)
 
 
+def _of_cases(found: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """In how many of a test's cases, where it is of several."""
+    every = rows["case"].nunique()
+    return f" in {found['case'].nunique()} of {every} cases" if every > 1 else ""
+
+
 def _lines(rows: pd.DataFrame) -> str:
-    """A line for each measurement, the first LINES of them."""
+    """A line for each measurement, the first LINES of them; each with its case, where that is one of many draws."""
     lines = []
     for r in rows.head(LINES).itertuples():
         if is_program(str(r.case)) and r.level != "step":
             lines.append(_told(r))
             continue
         why = [text for text in (r.cause, r.reason) if isinstance(text, str)]
+        where = f"{r.case} " if _NUMBERED.search(str(r.case)) else ""
         if r.quantity == "*":  # all of the case
-            lines.append(f"{r.verdict}: {r.reason}")
+            lines.append(f"{where}{r.verdict}: {r.reason}")
         else:
-            said = f"{r.quantity} ({r.level}): {r.verdict}, got {r.value}, truth {r.truth}, share {r.share}"
+            said = f"{where}{r.quantity} ({r.level}): {r.verdict}, got {r.value}, truth {r.truth}, share {r.share}"
             lines.append(", ".join([said, *why]))
     more = [f"… and {len(rows) - LINES:,} more"] if len(rows) > LINES else []
     return _text("\n".join([*lines, *more]))

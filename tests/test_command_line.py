@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -18,9 +19,11 @@ from tests_support import WRONG_ADAPTERS, Cli
 from gradconform.adapters import registry
 from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.command_line import commands as command_line
+from gradconform.conformance.command_line import explain
 from gradconform.conformance.command_line.explain import Explanation, Line
 from gradconform.conformance.run import runner
 from gradconform.conformance.run.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
+from gradconform.conformance.run.run_file import read
 from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
 from gradconform.reference.measurement import Measurement
@@ -54,13 +57,15 @@ def test_what_is_piped_is_not_wrapped_where_no_width_is_asked_for(cli: Cli, tmp_
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", env=environment, timeout=60)
     assert done.returncode == 2
     assert name in done.stderr
-    assert name not in cli("report", name).stderr
+    assert done.stderr.count("\n") == 1
+    assert cli("report", name).stderr.count("\n") > 1
 
 
 def test_the_run_file_defaults_to_the_utc_time_in_runs(cli: Cli, tmp_path: Path) -> None:
     assert cli("run", *FAST).returncode == 0
     (path,) = (tmp_path / "runs").iterdir()
-    assert path.suffix == ".jsonl"
+    assert path.name.endswith("Z.jsonl.zst")
+    assert read(path)[1]
 
 
 def test_workers_write_the_same_measurements_as_one_process(cli: Cli, tmp_path: Path) -> None:
@@ -156,7 +161,10 @@ def test_nothing_judged_gives_exit_status_3(cli: Cli) -> None:
         (("-a", "no_such_module:adapter"), "adapter 'no_such_module:adapter': importing no_such_module failed"),
         (("-a", "numpy", "-c", "document/wroked-example"), "did you mean 'document/worked-example' or"),
         (("-a", "numpy", "-c", "zzz"), "known: document/all-zeros, document/overflow/exponential,"),
-        (("-a", "numpy", "-c", "zzz"), f"… ({len(catalogue())} in all) (see `gradconform list cases`)"),
+        (
+            ("-a", "numpy", "-c", "zzz"),
+            f"… ({len(catalogue())} in all) (see `gradconform list cases`; your own ",
+        ),
         (("-a", "numpy", "-d", "float23"), "unknown dtype 'float23'; did you mean 'float32'"),
         (("-a", "numpy", "-d", "float32,float64"), "(one dtype each: -d float64 -d float32)"),
         (("-a", "numpy", "--timeout", "nan"), "--timeout is nan; expected seconds, more than 0"),
@@ -281,7 +289,8 @@ def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
     done = cli("report", "one.jsonl", "-o", "tables")
     assert done.returncode == 0, done.stderr
     assert {"summary.csv", "summary.md", "summary.json"} <= {p.name for p in (tmp_path / "tables").iterdir()}
-    assert (tmp_path / "tables/cases/document/worked-example/gradients.md").exists()
+    with gzip.open(tmp_path / "tables" / "gradients.csv.gz", "rt", encoding="utf-8") as file:
+        assert next(file) == "case,dtype,adapter/route,gradient,truth,value,error (ulp),share,verdict\n"
 
 
 @pytest.mark.parametrize(
@@ -337,7 +346,18 @@ def test_explain_shows_where_a_framework_goes_wrong(cli: Cli) -> None:
     done = cli("explain", "document/worked-example", *options, env=WRONG_ADAPTERS)
     assert done.returncode == 0
     after = done.stdout.split("∂E_total/∂w1 = ")[1].splitlines()
-    assert "deviates" in after[2]
+    assert "deviates" in after[3]
+
+
+def test_the_command_printed_below_a_deviation_explains_it(cli: Cli) -> None:
+    flipped = ("-a", "wrong_adapters:flipped", "-c", "document/scale-4/001", "-d", "float32", "--seed", "7")
+    done = cli("run", *flipped, "-o", "one.jsonl", env=WRONG_ADAPTERS)
+    assert done.returncode == 1
+    (command,) = {line.strip() for line in done.stdout.splitlines() if line.startswith("    gradconform explain ")}
+    explained = cli(*command.split()[1:], env=WRONG_ADAPTERS)
+    assert explained.returncode == 0, explained.stderr
+    assert ": deviates (" in explained.stdout
+    assert explained.stdout.startswith("document/scale-4/001 in float32, wrong_adapters:flipped")
 
 
 @pytest.mark.parametrize(
@@ -384,7 +404,7 @@ def test_explain_prints_the_truth_that_a_steps_error_is_of(cli: Cli) -> None:
     pytest.importorskip("torch")
     printed = cli("explain", "document/worked-example", "-a", "torch", "-d", "bfloat16").stdout
     assert printed.count("truth from its own operands") == printed.count("(step)") > 20
-    _, truth, got, of_step = printed[printed.index("∂E_total/∂w8 = ") :].splitlines()[:4]
+    _, _, truth, got, of_step = printed[printed.index("∂E_total/∂w8 = ") :].splitlines()[:5]
     value, error = (float(word) for word in re.findall(r"got +(\S+), (\S+) ulp", got)[0])
     ulp = 2.0 ** (math.floor(math.log2(abs(value))) - 7)
     assert abs(value - float(of_step.split()[-1])) / ulp == pytest.approx(error, rel=0.01)
@@ -399,11 +419,11 @@ EXPLAINED = Measurement(
 
 
 def test_explain_says_the_three_answers_and_the_largest_error() -> None:
-    assert command_line._found(EXPLAINED) == ("got   0.5 at [0,1], 0 ulp (largest 3.25), share 0: conforms (step)")
-    assert command_line._answers(EXPLAINED) == "formula kink, execution within, accuracy certified (22.1 bits)"
+    assert explain.found(EXPLAINED) == ("got   0.5 at [0,1], 0 ulp (largest 3.25), share 0: conforms (step)")
+    assert explain.answers(EXPLAINED) == "formula kink, execution within, accuracy certified (22.1 bits)"
     wrong = replace(EXPLAINED, formula="wrong", accuracy=None, cause="convention: mean over rows")
-    assert command_line._answers(wrong) == "formula wrong, execution within; convention: mean over rows"
-    assert command_line._answers(replace(wrong, formula=None, execution=None, cause=None)) == ""
+    assert explain.answers(wrong) == "formula wrong, execution within; convention: mean over rows"
+    assert explain.answers(replace(wrong, formula=None, execution=None, cause=None)) == ""
 
 
 @pytest.mark.parametrize(
@@ -425,7 +445,7 @@ def test_explain_prints_a_kink_as_a_set_and_so_what_follows_from_its_slope(cli: 
     )
     done = cli("explain", "kinked:case", "-d", "float32")
     assert done.returncode == 0, done.stderr
-    truth = dict(re.findall(r"^(\S+) = .*\n    truth (.*)$", done.stdout, re.MULTILINE))
+    truth = dict(re.findall(r"^(\S+) = .*\n(?:    = .*\n)?    truth (.*)$", done.stdout, re.MULTILINE))
     assert truth["∂E/∂z1"] == "[0, 3.5] 7"
     assert truth["∂E/∂W1"] == "[0, 3.5] [0, 3.5] 7 7"
     assert truth["W1_new"] == "[-0.75, 1] [-2.75, -1] -2.5 -2.5"

@@ -83,6 +83,25 @@ def test_lost_digits_are_noted_in_a_test_that_passes_unless_they_are_to_fail_it(
     assert not list(root.iter("system-out"))
 
 
+def test_what_is_known_to_deviate_is_noted_in_a_test_that_passes(tmp_path: Path) -> None:
+    root, _ = written(tmp_path, RIGHT, replace(KNOWN, case=RIGHT.case, quantity="dE_total/dw2"))
+    note = next(root.iter("system-out")).text or ""
+    assert note == "dE_total/dw2 (whole): deviates, got 1.5, truth 0.5, share 1000000.0, known:mine; why"
+    assert {n: root.get(n) for n in ("tests", "failures", "skipped")} == {"tests": "1", "failures": "0", "skipped": "0"}
+
+
+def test_draws_that_are_told_apart_by_a_number_are_one_test_that_names_those_that_fail(tmp_path: Path) -> None:
+    draws = [replace(RIGHT, case=f"document/scale-1/{n:03}") for n in range(3)]
+    wrong = [replace(WRONG, case="document/scale-1/001", quantity=q) for q in ("w1_new", "w2_new")]
+    root, _ = written(tmp_path, RIGHT, *draws, *wrong, replace(CRASHED, case="document/scale-4/007"))
+    names = [test.get("name") for test in root.iter("testcase")]
+    assert names == ["document/worked-example", "document/scale-1/*", "document/scale-4/*"]
+    failure = next(root.iter("failure"))
+    assert failure.get("message") == "2 deviating in 1 of 3 cases"
+    assert (failure.text or "").startswith("document/scale-1/001 w1_new (whole): deviates, got 1.5")
+    assert next(root.iter("error")).text == "document/scale-4/007 crashed: exception: no"
+
+
 def test_a_failure_says_the_cause(tmp_path: Path) -> None:
     root, _ = written(tmp_path, replace(WRONG, cause="convention: mean over rows"))
     assert (next(root.iter("failure")).text or "").endswith("share 1000000.0, convention: mean over rows")

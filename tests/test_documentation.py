@@ -58,7 +58,8 @@ def test_the_tutorial_runs(cli: Cli) -> None:
     for name in ("torch", "jax"):
         pytest.importorskip(name)
     program = "\n".join(blocks("tutorial.md", "python"))
-    assert program.count("gc.check(") == 3
+    assert program.count("gc.check(") == 2
+    assert program.count("gc.assert_conforms(") == 2
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     commands = [line for block in blocks("tutorial.md", "sh") for line in block.splitlines()]

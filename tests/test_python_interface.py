@@ -309,7 +309,15 @@ def test_a_seed_changes_the_random_cases_and_only_them() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["gradconform", "gradconform.adapters.contract", "gradconform.conformance.api", "gradconform.reference.cases"],
+    [
+        "gradconform",
+        "gradconform.adapters.contract",
+        "gradconform.conformance.api",
+        "gradconform.conformance.table",
+        "gradconform.conformance.command_line.explain",
+        "gradconform.conformance.command_line.terminal",
+        "gradconform.reference.cases",
+    ],
 )
 def test_the_examples_in_docstrings_are_true(module: str) -> None:
     results = doctest.testmod(import_module(module))

@@ -116,3 +116,33 @@ def test_the_summary_counts_what_is_unsupported_apart_from_what_was_judged() -> 
     rows += [replace(refused, dtype=dtype) for dtype in ("bfloat16", "float32")]
     assert [line[2] for line in shown(rows)] == ["judged", "1", "1", "1"]
     assert run_summary.unsupported(rows) == ["mine/only in float32, bfloat16: 1 of 2 cases (why: x)"]
+
+
+def test_below_what_deviates_stands_the_command_that_explains_it_once_for_a_case() -> None:
+    rows = [WRONG, replace(WRONG, quantity="w1_new"), CRASHED, replace(WRONG, case="document/two")]
+    assert run_summary.wrong(rows, lambda m: f"gradconform explain {m.case}")[1:] == [
+        "deviates: mine/only float32 document/one w1_new share 7.000 (whole)",
+        "    gradconform explain document/one",
+        "crashed: mine/only float32 document/one operation: no linear; reproduce with: gradconform run -c document/one",
+        "deviates: mine/only float32 document/two E_total share 7.000 (whole)",
+        "    gradconform explain document/two",
+    ]
+
+
+def test_whole_programs_are_told_in_words_and_their_bits_together() -> None:
+    whole = replace(LOST, operator="linear", accepted_form="widest", reason="lost: sharpest keeps 16 bits")
+    rows = [whole, replace(whole, reason="lost: sharpest keeps 45 bits"), replace(whole, accepted_form="widest ±½ulp")]
+    assert run_summary.lost(rows) == [
+        "mine/only in float32: 2 of linear by any accepted program; what keeps the digits: the most accurate accepted "
+        "program (16 to 45 bits)",
+        "mine/only in float32: 1 of linear by any accepted program ±½ulp; what keeps the digits: the most accurate "
+        "accepted program (16 bits)",
+    ]
+
+
+def test_what_an_answer_leaves_out_is_told() -> None:
+    silent = replace(RIGHT, reason="unreported: the answer gives no gradient; known:x; why")
+    assert run_summary.unreported([RIGHT, silent, replace(silent, case="document/two")]) == [
+        "mine/only gave no gradient in 2 of 2 answers; that was not judged"
+    ]
+    assert run_summary.unreported([RIGHT]) == []

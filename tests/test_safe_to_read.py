@@ -18,7 +18,7 @@ from tests_support import benchmark
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Route
 from gradconform.conformance.cases.catalogue import select
-from gradconform.conformance.command_line.commands import Terminal
+from gradconform.conformance.command_line.terminal import Terminal
 from gradconform.conformance.known import FILE, known_deviations
 from gradconform.conformance.run import run_file
 from gradconform.conformance.run.run_file import RunWriter, load

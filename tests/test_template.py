@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,24 +14,30 @@ from typing import Any
 import pytest
 
 TEMPLATE = Path(__file__).parents[1] / "docs" / "template"
+AUTOGRAD = TEMPLATE.with_name("template-autograd")
 WORKFLOW = TEMPLATE / ".github" / "workflows" / "gradients.yml"
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment that the built wheel is installed in."""
-    folder = tmp_path_factory.mktemp("template")
+    return built(TEMPLATE, "duals", tmp_path_factory.mktemp("template"))
+
+
+def built(package: Path, name: str, folder: Path) -> dict[str, str]:
+    """An environment that the wheel of an adapter's package is installed in, with nothing in it but the one file."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(TEMPLATE)]
+    build = [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(package)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        assert {n.split("/")[0] for n in archive.namelist()} == {"duals.py", "gradconform_duals-1.0.dist-info"}
+        assert {n.split("/")[0] for n in archive.namelist()} == {f"{name}.py", f"gradconform_{name}-1.0.dist-info"}
     place = folder / "site"
     install = [*pip, "install", "--quiet", "--no-deps", "--no-index", "--target", str(place), str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
     scripts = str(Path(sys.executable).parent)
-    return {**os.environ, "PYTHONPATH": str(place), "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    found = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": found, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
 
 
 def done(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -50,6 +57,36 @@ def test_the_suite_judges_it_by_its_name(installed: dict[str, str], tmp_path: Pa
     suite = "-m pytest -q -p no:cacheprovider --pyargs gradconform.conformance --gradconform-adapter duals"
     ended = done(f"{sys.executable} {suite} --gradconform-case document/worked-example", tmp_path, installed)
     assert "2 passed, 2 skipped" in ended.stdout, ended.stdout + ended.stderr
+
+
+def test_renaming_it_as_its_readme_says_leaves_nothing_of_the_old_name(tmp_path: Path) -> None:
+    if shutil.which("perl") is None:
+        pytest.skip("there is no perl here")
+    mine = tmp_path / "mine"
+    shutil.copytree(TEMPLATE, mine, ignore=shutil.ignore_patterns("__pycache__"))
+    readme = (TEMPLATE / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^   (mv .*|grep .*)$", readme, re.M)
+    assert len(commands) == 2
+    assert done("\n".join(commands), mine, dict(os.environ)).returncode == 0
+    assert [p for p in mine.rglob("*") if p.is_file() and "duals" in f"{p}{p.read_text(encoding='utf-8')}"] == []
+    environment = built(mine, "yours", tmp_path)
+    run = "gradconform run -a yours -c document/worked-example -d float64 -o run.jsonl"
+    for command in (f"{sys.executable} -m {run}", f"{sys.executable} -m pytest -q -p no:cacheprovider {mine}/tests"):
+        ended = done(command, tmp_path, environment)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "-a yours -o run.jsonl" in (mine / ".github" / "workflows" / "gradients.yml").read_text(encoding="utf-8")
+
+
+def test_the_adapter_of_a_framework_that_others_wrote_passes_its_own_tests(tmp_path: Path) -> None:
+    pytest.importorskip("autograd")
+    environment = built(AUTOGRAD, "hips", tmp_path)
+    ended = done(f"{sys.executable} -m pytest -q -p no:cacheprovider {AUTOGRAD}/tests", tmp_path, environment)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "10 passed" in ended.stdout
+    run = "gradconform run -a hips -c network/huber -c document/saturated/37 -d float32 -o run.jsonl"
+    ended = done(f"{sys.executable} -m {run}", tmp_path, environment)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "unsupported: hips/reverse in float32: 1 of 2 cases (operation: the adapter has no huber)" in ended.stdout
 
 
 def workflow() -> Any:

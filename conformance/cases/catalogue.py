@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from random import Random
+from typing import Any
 
 from gradconform.adapters.registry import imported, unimportable
 from gradconform.conformance.cases.datasets import IDS, INSTALL, available, dataset_cases
@@ -12,6 +14,11 @@ from gradconform.conformance.cases.networks import covering_networks, primitive_
 from gradconform.conformance.cases.published import published
 from gradconform.reference.cases import BadInput, Case, check_id, document_case, said, unknown
 
+#: The numbers of the worked example.
+WORKED: Mapping[str, Any] = {
+    "weights": (0.15, 0.20, 0.25, 0.30, 0.40, 0.45, 0.50, 0.55), "inputs": (0.05, 0.10), "targets": (0.01, 0.99),
+    "rate": 0.5,
+}  # fmt: skip
 #: Draws for each weight scale, and the scales.
 DRAWS, SCALES = 57, (1, 4, 20)
 
@@ -21,10 +28,15 @@ def catalogue(seed: int = 0) -> dict[str, Case]:
 
     The cases of real data are there where scikit-learn is.
     """
-    networks = [*(p.case for p in published()), *covering_networks(seed), *primitive_networks()]
-    if available():
-        networks += dataset_cases()
-    return {case.id: case for case in (*_document_cases(seed), *networks)}
+    return {case.id: case for case in _cases(seed, available())}
+
+
+@lru_cache(maxsize=4)
+def _cases(seed: int, with_data: bool) -> tuple[Case, ...]:
+    data = dataset_cases() if with_data else ()
+    return (
+        *_document_cases(seed), *(p.case for p in published()), *covering_networks(seed), *primitive_networks(), *data
+    )  # fmt: skip
 
 
 def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:
@@ -51,7 +63,9 @@ def matching(glob: str, ids: Iterable[str]) -> list[str]:
     absent = [id for id in IDS if fnmatch.fnmatchcase(id, glob)]
     if absent and not available():
         raise BadInput(f"case {absent[0]!r} needs scikit-learn, which is not installed: {INSTALL}")
-    raise unknown("case", glob, ids, "(see `gradconform list cases`)")
+    if inside := [id for id in ids if id.startswith(f"{glob.rstrip('/')}/")]:
+        raise BadInput(f"unknown case {glob!r}; {len(inside)} begin so: did you mean '{glob.rstrip('/')}/*'?")
+    raise unknown("case", glob, ids, "(see `gradconform list cases`; your own are given as package.module:object)")
 
 
 def _imported(specification: str) -> list[Case]:
@@ -91,13 +105,7 @@ def _document_cases(seed: int) -> Iterator[Case]:
 
 def worked_example() -> Case:
     """The numbers that worked examples of this network usually carry; the document itself gives none."""
-    return document_case(
-        "document/worked-example",
-        weights=(0.15, 0.20, 0.25, 0.30, 0.40, 0.45, 0.50, 0.55),
-        inputs=(0.05, 0.10),
-        targets=(0.01, 0.99),
-        rate=0.5,
-    )
+    return document_case("document/worked-example", **WORKED)
 
 
 def random_case(scale: float, index: int, seed: int = 0) -> Case:

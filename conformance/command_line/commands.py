@@ -1,4 +1,4 @@
-"""The command line: run, verify, report, diff, explain, list."""
+"""The command line: run, verify, report, diff, explain, list, doctor, completion."""
 
 from __future__ import annotations
 
@@ -12,53 +12,35 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from gradconform.adapters import registry
-from gradconform.conformance.cases.catalogue import catalogue, select
+from gradconform.conformance.cases.catalogue import WORKED, catalogue, select
 from gradconform.conformance.command_line.explain import explain as explained
+from gradconform.conformance.command_line.terminal import COMPLETE, Commands, Terminal, console, errors
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
 from gradconform.conformance.run import run_summary, runner, supervisor
-from gradconform.conformance.run.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
+from gradconform.conformance.run.frames import run_name
+from gradconform.conformance.run.run_file import STDOUT, Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.run.stale import evidence, stale
 from gradconform.conformance.run.supervisor import WorkerFailure
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import PROFILES
-from gradconform.reference.arithmetic.text import formula, symbol, visible
-from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.arithmetic.text import formula, symbol
+from gradconform.reference.cases import BadInput, Case, document_case, named_format, unknown
 from gradconform.reference.document import NETWORK
-from gradconform.reference.measurement import JUDGED, PROGRAM, QUESTIONS, Measurement, is_program, shown_truth
+from gradconform.reference.measurement import JUDGED, PROGRAM, Measurement, is_program
 
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
-
-
-class Terminal(Console):
-    """A console that shows text as it is: no markup, no emoji codes, and control characters spelled out.
-
-    Names and reasons come from plug-ins and run files; what they hold must not move the cursor, set a colour or a
-    title, or turn the direction of the text.
-    """
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Lines are wrapped on a terminal, or to COLUMNS where that is set: a command that is piped stays whole."""
-        whole = not self.is_terminal and "COLUMNS" not in os.environ
-        super().print(*objects, **{"soft_wrap": whole, **options})
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
-
-
-console = Terminal(highlight=False)
-errors = Terminal(stderr=True, highlight=False)
+#: Seconds after which what is running is named on a terminal, and where there is none.
+SLOW, VERY_SLOW = 5, 60
 
 
 def refused(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,18 +51,16 @@ def refused(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **kwargs)
         except BadInput as error:
-            errors.print(f"gradconform: {error}", style="red", markup=False)
+            errors.say(f"gradconform: {error}", "red")
             sys.exit(BAD_INPUT)
         except (KeyboardInterrupt, Unwritable, WorkerFailure) as error:
-            errors.print(
-                f"gradconform: {error}" if str(error) else "gradconform: interrupted", style="red", markup=False
-            )
+            errors.say(f"gradconform: {error}" if str(error) else "gradconform: interrupted", "red")
             sys.exit(INCOMPLETE)
 
     return wrapper
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(runner.SUITE_VERSION, prog_name="gradconform")
 def main() -> None:
     """The conformance suite for gradients.
@@ -88,6 +68,26 @@ def main() -> None:
     Holds a framework's gradients and updated weights against the formulas,
     evaluated in ball arithmetic, under an allowance that is computed.
     """
+
+
+def _adapter_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Adapters, and after the slash routes, for a shell's completion."""
+    name, slash, _ = begun.partition("/")
+    if not slash:
+        return [n for n in registry.registered() if n.startswith(begun)]
+    try:
+        routes = registry.load(name).routes
+    except BadInput:
+        return []
+    return [f"{name}/{r.name}" for r in routes if f"{name}/{r.name}".startswith(begun)]
+
+
+def _case_ids(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    return [id for id in catalogue() if id.startswith(begun)]
+
+
+def _dtype_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    return [name for name in FORMATS if name.startswith(begun)]
 
 
 _device = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, …")
@@ -108,12 +108,12 @@ def _check_timeout(timeout: float) -> None:
 
 
 @main.command()
-@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]",
+@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
               help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
                    "whose framework is installed.")  # fmt: skip
-@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB",
+@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB", shell_complete=_case_ids,
               help="Cases by id, or module:object. Repeat for more. Default: all.")  # fmt: skip
-@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE",
+@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", shell_complete=_dtype_names,
               help="Repeat for more. Default: float64 float32 float16 bfloat16.")  # fmt: skip
 @_device
 @_profile
@@ -123,7 +123,8 @@ def _check_timeout(timeout: float) -> None:
 @click.option("--known", multiple=True, metavar="FILE",
               help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None,
-              help="The run file. Default: runs/<UTC time>.jsonl. Never written over.")  # fmt: skip
+              help="The run file, packed if it ends in .zst or .gz, or - for standard output. Default: "
+                   "runs/<UTC time>.jsonl.zst. Never written over.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Finish an incomplete run file, with the choices that it was begun with.")  # fmt: skip
 @_fail_on
@@ -175,7 +176,7 @@ def run(
     runner.check_device(chosen, device)
     tasks = runner.plan(chosen, cases, names, device, profile, seed, globs, timeout, known)
     entries = entries_for([c.adapter for c in chosen], known_files(known))
-    path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
+    path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl.zst"
     provenance = runner.provenance(chosen, known)
     header = {
         **provenance, "device": device, "profile": profile, "seed": seed, "started": datetime.now(UTC).isoformat(),
@@ -186,14 +187,18 @@ def run(
         _check_resumable(before, header, tasks, path)
     elif resume is not None:
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
+    told = errors if path == STDOUT else console
     with _interruptible(path), RunWriter(path, header, before) as writer:
         counted = " × ".join(
             run_summary.counted(n, what)
             for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
         )
-        console.print(f"{counted} on {device}", markup=False)
+        told.print(f"{counted} on {device}", markup=False)
+        if before is not None and before.cut:
+            kept = run_summary.counted(len(before.tasks), "whole task")
+            told.print(f"{path} was cut off inside a frame; it keeps {kept}", style="yellow", markup=False)
         for name, reason in absent.items():
-            console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
+            told.say(f"absent: {name}: {reason}", "yellow")
         done = list(before.measurements) if before else []
         left = tasks[len(before.tasks) :] if before else tasks
         measurements, seconds = _judge(left, jobs or os.cpu_count() or 1, writer)
@@ -203,7 +208,15 @@ def run(
         writer.finish(seconds={k: round(v, 3) for k, v in seconds.items()}, routes_without_trace=without)
     versions = {k: v for of in provenance["frameworks"].values() for k, v in of.items()}
     ending = tuple(dict.fromkeys(fail_on))
-    sys.exit(_conclude(measurements, seconds, absent, versions, entries, device, seed, path, ending))
+    commands = {(t.case.id, t.dtype): t for t in tasks}
+    specs = {(c.adapter.name, c.route.name): c.spec for c in chosen}
+
+    def explains(m: Measurement) -> str | None:
+        """The command that shows a measurement among the equations of its case."""
+        task, spec = commands.get((m.case, m.dtype)), specs.get((m.adapter, m.route))
+        return None if task is None or spec is None else task.explained(spec)
+
+    sys.exit(_conclude(told, measurements, seconds, absent, versions, entries, device, seed, path, ending, explains))
 
 
 @contextmanager
@@ -216,6 +229,8 @@ def _interruptible(path: Path) -> Iterator[None]:
     ends = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
     saved = {number: signal.signal(number, interrupt) for number in ends}
     onward = f"what was measured is on disk; go on with: gradconform run --resume {shlex.quote(str(path))}"
+    if path == STDOUT:
+        onward = "what was measured is on standard output"
     try:
         yield
     except KeyboardInterrupt as error:
@@ -273,7 +288,12 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
     """The routes that were asked for, each once; without a request those of every installed built-in."""
     absent: dict[str, str] = {}
     if specs:
-        found = [c for spec in specs for c in registry.choose(spec)]
+        try:
+            found = [c for spec in specs for c in registry.choose(spec)]
+        except BadInput as error:
+            if cases := [s for s in specs if s in catalogue()]:
+                raise BadInput(f"{cases[0]!r} is a case and no adapter; give it as -c {cases[0]}") from error
+            raise
     else:
         present, absent = registry.installed()
         found = [c for name in present for c in registry.choose(name)]
@@ -283,10 +303,22 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
 def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
     measurements: list[Measurement] = []
     seconds: dict[str, float] = defaultdict(float)
-    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("{task.description}", markup=False))  # fmt: skip
     with Progress(*columns, console=errors, transient=True) as progress:
-        bar = progress.add_task("judging", total=len(tasks))
-        for outcome in supervisor.outcomes(tasks, jobs):
+        bar = progress.add_task("", total=len(tasks))
+
+        told: set[tuple[str, str, str]] = set()
+
+        def slow(spec: str, case: str, dtype: str, taken: float) -> None:
+            """On a terminal what has been running longest stands beside the bar; elsewhere it is told once."""
+            if errors.is_terminal:
+                progress.update(bar, description=f"{spec} {case} {dtype} {taken:.0f} s" if taken >= SLOW else "")
+            elif taken >= VERY_SLOW and (spec, case, dtype) not in told:
+                told.add((spec, case, dtype))
+                errors.say(f"slow: {spec} on {case} in {dtype} has been running for {taken:.0f} s; --timeout ends it")
+
+        for outcome in supervisor.outcomes(tasks, jobs, slow):
             writer.write(outcome.measurements)
             measurements += outcome.measurements
             for spec, taken in outcome.seconds:
@@ -296,6 +328,7 @@ def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[
 
 
 def _conclude(
+    told: Terminal,
     measurements: Sequence[Measurement],
     seconds: dict[str, float],
     absent: dict[str, str],
@@ -305,27 +338,31 @@ def _conclude(
     seed: int,
     path: Path,
     fail_on: Sequence[str],
+    explains: Callable[[Measurement], str | None],
 ) -> int:
     """Print the summary and the closing line; the exit status."""
-    console.print(run_summary.verdicts(measurements))
+    told.print(run_summary.verdicts(measurements))
     for line in run_summary.answers(measurements):
-        console.print(line, markup=False)
+        told.say(line)
     for line in run_summary.unsupported(measurements):
-        console.print(f"unsupported: {line}", markup=False)
+        told.say(f"unsupported: {line}")
+    for line in run_summary.unreported(measurements):
+        told.say(f"unreported: {line}", "yellow")
     for line in run_summary.lost(measurements):
-        console.print(f"lost: {line}", style="yellow", markup=False)
-    for line in run_summary.wrong(measurements):
-        console.print(line, style="red", markup=False)
+        told.say(f"lost: {line}", "yellow")
+    for line in run_summary.wrong(measurements, explains):
+        told.say(line, "red")
     for entry in stale(evidence(measurements, versions, device, entries), seed, entries):
-        console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
+        told.say(f"stale: known deviation {entry} deviates no more; remove it", "yellow")
     if absent:
-        console.print(f"absent: {', '.join(absent)}", style="yellow", markup=False)
+        told.say(f"absent: {', '.join(absent)}", "yellow")
     counts = Counter(m.verdict for m in measurements)
     failing = [f"{counts[v]} {v}" for v in (run_summary.FAIL_ON[f] for f in fail_on) if counts[v]]
     if failing:
-        console.print(f"failing, as --fail-on asks: {', '.join(failing)}", style="red", markup=False)
-    console.print(f"written: {path}", markup=False, soft_wrap=True)
-    console.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
+        told.say(f"failing, as --fail-on asks: {', '.join(failing)}", "red")
+    if path != STDOUT:
+        told.print(f"written: {path}", markup=False, soft_wrap=True)
+    told.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
     if failing or any(m.verdict == "deviates" and not is_known(m) for m in measurements):
         return DEVIATES
     judged = any(m.verdict in JUDGED for m in measurements)
@@ -360,7 +397,7 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
 
     known = {e.id: {"reason": e.reason, "upstream": e.upstream} for e in known_deviations()}
     named = [
-        {"run": path.stem if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
+        {"run": run_name(path) if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
     ]
     try:
         prepared(output)
@@ -441,19 +478,54 @@ def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
+def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """The numbers of an option, with commas or spaces between them."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        raise click.BadParameter(f"{text!r} are no numbers; expected such as 0.15,0.2 or '0.15 0.2'") from None
+
+
 @main.command()
-@click.argument("case")
-@click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", help="Whose values to show beside the truth.")
-@click.option("-d", "--dtype", default="float64", show_default=True)
+@click.argument("case", required=False, shell_complete=_case_ids)
+@click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
+              help="Whose values to show beside the truth.")  # fmt: skip
+@click.option("-d", "--dtype", default="float64", show_default=True, shell_complete=_dtype_names)
+@click.option("--only", multiple=True, metavar="QUANTITY",
+              help="Only equations of this name, such as dE_total/dw5 or 'dE*'. Repeat for more.")  # fmt: skip
+@click.option("--weights", callback=_numbers, metavar="NUMBERS", help="w1 … w8 of the document's network, 0.15,0.2,…")
+@click.option("--inputs", callback=_numbers, metavar="NUMBERS", help="Its i1 and i2, 0.05,0.1")
+@click.option("--targets", callback=_numbers, metavar="NUMBERS", help="Its t1 and t2, 0.01,0.99")
+@click.option("--rate", type=float, default=None, help="Its learning rate.")
+@click.option(
+    "--from", "source", default=None, metavar="MODULE:OBJECT", help="Where CASE is, if it is one of your own."
+)
 @_device
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @_timeout
 @refused
 def explain(
-    case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int, timeout: float
+    case: str | None,
+    adapter: str | None,
+    dtype: str,
+    only: tuple[str, ...],
+    weights: tuple[float, ...] | None,
+    inputs: tuple[float, ...] | None,
+    targets: tuple[float, ...] | None,
+    rate: float | None,
+    source: str | None,
+    device: str,
+    profile: str,
+    seed: int,
+    timeout: float,
 ) -> NoReturn:
     """The derivation of CASE, equation by equation, with the truth.
+
+    CASE is an id of the catalogue or module:object. Or give numbers for the
+    document's network; those that you leave out are the worked example's.
 
     With an adapter: its value, its error in ulps and its share of the
     allowance, each equation judged on the operands that the framework
@@ -465,65 +537,55 @@ def explain(
     judge: it crashed, or the case is unsupported.
     """
     _check_timeout(timeout)
-    registry.keep_working_folder((case, adapter or ""))
+    registry.keep_working_folder((case or "", adapter or "", source or ""))
+    numbers = {"weights": weights, "inputs": inputs, "targets": targets, "rate": rate}
+    found = _explained_case(case, {k: v for k, v in numbers.items() if v is not None}, source, seed)
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    chosen = registry.choose(adapter)[0] if adapter else None
+    if chosen:
+        runner.check_device([chosen], device)
+    title = f"{found.id} in {named_format(dtype).name}" + (f", {chosen.spec}" if chosen else "")
+    explained(found, dtype, (), device, only)  # what was asked is refused before anything runs
+    measurements: Sequence[Measurement] = ()
+    if chosen:
+        globs = [s for s in (source, case) if s is not None]
+        (task,) = runner.plan([chosen], [found], (named_format(dtype).name,), device, profile, seed, globs, timeout)
+        (outcome,) = supervisor.outcomes([task], 1)
+        measurements = outcome.measurements
+    explanation = explained(found, dtype, measurements, device, only, title)
+    for kind, text in explanation.told():
+        console.say(text, _KIND_STYLE.get(kind, "yellow"), indent="      ")
+    sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
+
+
+def _explained_case(case: str | None, numbers: Mapping[str, Any], source: str | None, seed: int) -> Case:
+    """The one case that was asked for, by id, as module:object or by numbers."""
+    if numbers:
+        if case is not None:
+            raise BadInput(f"{case!r} and numbers were both given; numbers make a case of their own: leave one out")
+        return document_case("numbers/given", **{**WORKED, **numbers})
+    if case is None:
+        raise BadInput(
+            "no case was given; expected an id, such as document/worked-example (see `gradconform list cases`), "
+            "module:object, or --weights, --inputs, --targets, --rate"
+        )
     if is_program(case):
         function = case.removeprefix(PROGRAM).rpartition("/")[0]
         raise BadInput(
             f"{case!r} is a function that was verified, and has no derivation; its operations: gradconform verify "
             f"{function} --explain"
         )
+    if source is not None:
+        cases = {c.id: c for c in select((source,), seed)}
+        if case not in cases:
+            raise unknown(f"case of {source}", case, cases)
+        return cases[case]
     found = select((case,), seed)
     if len(found) > 1:
-        raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")
-    if profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)
-    chosen = registry.choose(adapter)[0] if adapter else None
-    if chosen:
-        runner.check_device([chosen], device)
-    measurements: Sequence[Measurement] = ()
-    if chosen:
-        (task,) = runner.plan([chosen], found, (named_format(dtype).name,), device, profile, seed, (case,), timeout)
-        (outcome,) = supervisor.outcomes([task], 1)
-        measurements = outcome.measurements
-    explanation = explained(found[0], dtype, measurements, device)
-    title = f"{found[0].id} in {dtype}" + (f", {chosen.spec}" if chosen else "")
-    console.print(title, style="bold", markup=False)
-    console.print(", ".join(f"{symbol(n)} = {v}" for n, v in explanation.given.items()), markup=False)
-    if explanation.problem:
-        console.print(explanation.problem, style="red", markup=False)
-    group = ""
-    for line in explanation.lines:
-        if line.group != group:
-            group = line.group
-            console.print(f"\n{group}", style="bold", markup=False)
-        console.print(f"{line.symbol} = {line.formula}", markup=False)
-        console.print(f"    truth {line.truth}", style="cyan", markup=False)
-        if line.measured is not None:
-            style = _style(line.measured)
-            console.print(f"    {_found(line.measured)}", style=style, markup=False, soft_wrap=True)
-            if line.measured.level == "step" and line.measured.truth is not None:
-                # What the error and the share of a step are of: not the truth above, which is from the inputs.
-                of_step = shown_truth(line.measured.truth, lambda decimal: f"{Decimal(decimal):.17g}")
-                console.print(f"    truth from its own operands {of_step}", style="cyan", markup=False)
-            if said := _answers(line.measured):
-                console.print(f"    {said}", style=style, markup=False, soft_wrap=True)
-    sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
-
-
-def _found(m: Measurement) -> str:
-    ulps = "" if m.error_ulp is None else f", {m.error_ulp:.3g} ulp"
-    if m.elements > 1 and m.max_ulp is not None:
-        ulps += f" (largest {m.max_ulp:.3g})"
-    share = "" if m.share is None else f", share {m.share:.3g}"
-    where = "" if m.worst_index is None else f" at [{m.worst_index}]"
-    return f"got   {m.value!r}{where}{ulps}{share}: {m.verdict} ({m.level}{f'; {m.reason}' if m.reason else ''})"
-
-
-def _answers(m: Measurement) -> str:
-    """The answers to the three questions, and what is at fault."""
-    bits = f" ({m.certified_bits:.3g} bits)" if m.accuracy == "certified" and m.certified_bits is not None else ""
-    said = [f"{question} {answer}" for question in QUESTIONS if (answer := getattr(m, question))]
-    return ", ".join(said) + bits + (f"; {m.cause}" if m.cause else "")
+        own = f", as in: gradconform explain {found[0].id} --from {case}" if ":" in case else ""
+        raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}{own}")
+    return found[0]
 
 
 def _style(m: Measurement) -> str:
@@ -533,6 +595,11 @@ def _style(m: Measurement) -> str:
 
 _RED = ("deviates", "undecided", "crashed", "unsupported")
 _VERDICT_STYLE = {"conforms": "green", **dict.fromkeys(_RED, "red")}
+#: Of the lines of an explanation.
+_KIND_STYLE: dict[str, str | None] = {
+    "title": "bold", "group": "bold", "given": None, "equation": None, "numbers": None, "truth": "cyan",
+    "problem": "red", **_VERDICT_STYLE,
+}  # fmt: skip
 
 
 @main.command()
@@ -547,7 +614,8 @@ _VERDICT_STYLE = {"conforms": "green", **dict.fromkeys(_RED, "red")}
 @_profile
 @click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
-              help="A run file to write, for report and diff. Never written over.")  # fmt: skip
+              help="A run file to write, for report and diff, packed if it ends in .zst or .gz, or - for standard "
+                   "output. Never written over.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="In the run file also a row for each operation.")
 @click.option("--junit", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="A JUnit file to write: a test for each gradient and route.")  # fmt: skip
@@ -593,6 +661,7 @@ def verify(
     entries = entries_for([], files)
     targets = [t for f in dict.fromkeys(functions) for t in command.targets(f, cases)]
     found = []
+    told = errors if output == STDOUT else console
     with command.run_file(output, targets, profile, files) as write:
         options = {"routes": routes or None, "mode": mode, "profile": profile}
         for one in command.verified(targets, names, entries, steps, **options):
@@ -600,16 +669,16 @@ def verify(
                 errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
             else:
                 head, _, rest = command.text_of(one, every).partition("\n")
-                console.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
-                console.print(rest, markup=False)
+                told.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
+                told.print(rest, markup=False)
             write(one.rows)
             found.append(one)
     if junit is not None:
         command.write_junit(junit, found, [run_summary.FAIL_ON[f] for f in fail_on])
     for path in (output, junit):
-        if path is not None:
-            console.print(f"written: {path}", markup=False, soft_wrap=True)
-    console.print(command.closing_line(found), style="bold", markup=False)
+        if path is not None and path != STDOUT:
+            told.print(f"written: {path}", markup=False, soft_wrap=True)
+    told.print(command.closing_line(found), style="bold", markup=False)
     sys.exit(command.exit_status(found, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
@@ -645,3 +714,32 @@ def _listed_adapters(routes: bool) -> list[str]:
             own = "" if adapter.name == name else f" ({adapter.name} in its rows)"
             lines.append(f"{name}{own}: {versions or 'no version given'}")
     return lines
+
+
+@main.command()
+@refused
+def doctor() -> None:
+    """What is installed, on what devices it runs, what is missing, and how to get it."""
+    from gradconform.conformance.command_line.doctor import findings
+
+    for kind, text in findings():
+        mark, style = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow")}.get(kind, ("        ", None))
+        console.say(f"{mark}{text}", style, indent=" " * 8)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """The script that completes commands, adapters, cases and dtypes in SHELL.
+
+    \b
+    bash: gradconform completion bash > ~/.gradconform-complete.bash
+          echo '. ~/.gradconform-complete.bash' >> ~/.bashrc
+    zsh:  the same with zsh and ~/.zshrc
+    fish: gradconform completion fish > ~/.config/fish/completions/gradconform.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    assert script is not None  # click has all of the choices
+    click.echo(script(main, {}, "gradconform", COMPLETE).source())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Context, Decimal, InvalidOperation
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,46 +15,139 @@ from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.arrays import RoundedArrays
 from gradconform.reference.arithmetic.exact import EXACT, decimal, precision
-from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.formats import FLOAT64, Format
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.arithmetic.text import formula, symbol
-from gradconform.reference.cases import Case, point
+from gradconform.reference.cases import BadInput, Case, named_format, point, unknown
 from gradconform.reference.cases import derivation as derivation_of
-from gradconform.reference.equations import Derivation, Evaluation
-from gradconform.reference.measurement import Measurement
+from gradconform.reference.equations import Derivation, Equation, Evaluation
+from gradconform.reference.measurement import QUESTIONS, Measurement, shown_truth
 
 #: Tensors of at most so many components are shown one by one.
-FEW = 8
+FEW = 16
+#: Significant digits of what a formula is written with, by precision: no more than the dtype's own mean something.
+_DIGITS = {"float64": 9, "float32": 6}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One equation of a derivation: what it says, what is true, and what a framework made of it, if it was asked."""
+    """One equation of a derivation: what it says, what is true, and what a framework made of it, if it was asked.
+
+    `numbers` is the formula with its operands' numbers and what that comes to, empty where they are too many.
+    """
 
     group: str
     symbol: str
     formula: str
     truth: str
     measured: Measurement | None
+    numbers: str = ""
+
+    def told(self) -> Iterator[tuple[str, str]]:
+        """The lines of text that it is printed as, each after what it is of: what its verdict or kind is."""
+        yield "equation", f"{self.symbol} = {self.formula}"
+        if self.numbers:
+            yield "numbers", f"    = {self.numbers}"
+        yield "truth", f"    truth {self.truth}"
+        m = self.measured
+        if m is None:
+            return
+        yield m.verdict, f"    {found(m)}"
+        if m.level == "step" and m.truth is not None:
+            # What the error and the share of a step are of: not the truth above, which is from the inputs.
+            of_step = shown_truth(m.truth, lambda decimal: f"{Decimal(decimal):.17g}")
+            yield "truth", f"    truth from its own operands {of_step}"
+        if said := answers(m):
+            yield m.verdict, f"    {said}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """A case's derivation at a dtype; `problem` is what kept the framework from answering."""
+    """A case's derivation at a dtype, as text and, in a notebook, as a table.
+
+    `given` are the case's numbers by name, `lines` its equations; `problem` is what kept the framework from answering.
+    """
 
     given: Mapping[str, str]
     lines: tuple[Line, ...]
     problem: str | None
+    title: str = ""
+
+    def told(self) -> Iterator[tuple[str, str]]:
+        """The lines of its text, each after what it is of: "title", "given", "problem", "group" or as a `Line` has."""
+        if self.title:
+            yield "title", self.title
+        yield "given", ", ".join(f"{symbol(n)} = {v}" for n, v in self.given.items())
+        if self.problem:
+            yield "problem", self.problem
+        group = ""
+        for line in self.lines:
+            if line.group != group:
+                group = line.group
+                yield "group", f"\n{group}"
+            yield from line.told()
+
+    def __str__(self) -> str:
+        return "\n".join(text for _, text in self.told())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        measured = any(line.measured for line in self.lines)
+        headings = ["equation", "with numbers", "truth", *(["got", "ulp", "share", "verdict"] if measured else [])]
+        rows = []
+        for line in self.lines:
+            m = line.measured
+            cells = [f"{line.symbol} = {line.formula}", line.numbers, line.truth]
+            if measured:
+                cells += ["", "", "", ""] if m is None else [_number(m.value), _number(m.error_ulp), _number(m.share),
+                                                            m.verdict]  # fmt: skip
+            rows.append("".join(f"<td style='text-align:left'>{escape(c)}</td>" for c in cells))
+        head = "".join(f"<th style='text-align:left'>{h}</th>" for h in headings)
+        before = [text for kind, text in self.told() if kind in ("title", "given", "problem")]
+        said = "".join(f"<p>{escape(text)}</p>" for text in before)
+        return f"{said}<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
-def explain(case: Case, dtype: str, measurements: Iterable[Measurement] = (), device: str = "cpu") -> Explanation:
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def found(m: Measurement) -> str:
+    """What a framework made of an equation, how far off it is, and the verdict."""
+    ulps = "" if m.error_ulp is None else f", {m.error_ulp:.3g} ulp"
+    if m.elements > 1 and m.max_ulp is not None:
+        ulps += f" (largest {m.max_ulp:.3g})"
+    share = "" if m.share is None else f", share {m.share:.3g}"
+    where = "" if m.worst_index is None else f" at [{m.worst_index}]"
+    return f"got   {m.value!r}{where}{ulps}{share}: {m.verdict} ({m.level}{f'; {m.reason}' if m.reason else ''})"
+
+
+def answers(m: Measurement) -> str:
+    """The answers to the three questions, and what is at fault."""
+    bits = f" ({m.certified_bits:.3g} bits)" if m.accuracy == "certified" and m.certified_bits is not None else ""
+    said = [f"{question} {answer}" for question in QUESTIONS if (answer := getattr(m, question))]
+    return ", ".join(said) + bits + (f"; {m.cause}" if m.cause else "")
+
+
+def explain(
+    case: Case,
+    dtype: str,
+    measurements: Iterable[Measurement] = (),
+    device: str = "cpu",
+    only: Iterable[str] = (),
+    title: str = "",
+) -> Explanation:
     """Every equation of a case's derivation, in order, with 17 digits of the truth at the rounded inputs.
 
     With a route's measurements, each line carries its own: at the step level where the framework reported the quantity,
-    at the whole level otherwise.
+    at the whole level otherwise. `only` are the quantities that are wanted, globs of names such as "dE_total/dw5" or as
+    they are printed. Raises BadInput, with the nearest ones, for a glob that matches none.
     """
     at = point(case, dtype, device)
     derivation = derivation_of(at.derivation)
+    wanted = _wanted(derivation, only)
     measured: dict[str, Measurement] = {}
     problem = None
     for m in measurements:
@@ -60,18 +156,98 @@ def explain(case: Case, dtype: str, measurements: Iterable[Measurement] = (), de
         elif m.level == "step" or m.quantity not in measured:
             measured[m.quantity] = m
     given: dict[str, Any] = {**at.values, derivation.rate: at.rate}
-    truth = array_texts(array_truths(derivation, given)) if at.architecture else scalar_truths(derivation, given)
+    target = named_format(dtype)
+    digits = _DIGITS.get(target.name, 4)
+    texts = {n: t for n, v in given.items() if (t := _given(v, target)) is not None}
+    if at.architecture is None:
+        truth = scalar_truths(derivation, given)
+        texts |= {n: _shortened(t, digits) for n, t in truth.items()}
+    else:
+        arrays = array_truths(derivation, given)
+        truth = array_texts(arrays)
+        texts |= {
+            n: _in_line(v.middle, digits) for n, v in arrays.items() if v.middle.size <= FEW and not v.reach.any()
+        }
     return Explanation(
-        {n: _shown(v) for n, v in given.items()},
+        {n: texts[n].strip("()") if n in texts else _shape(v) for n, v in given.items()},
         tuple(
-            Line(e.group, symbol(e.name), formula(e), truth[e.name], measured.get(e.name)) for e in derivation.equations
+            Line(e.group, symbol(e.name), formula(e), truth[e.name], measured.get(e.name), _numbers(e, texts))
+            for e in derivation.equations
+            if e.name in wanted
         ),
         problem,
+        title or f"{case.id} in {target.name}",
     )
 
 
-def _shown(value: Any) -> str:
-    return " × ".join(map(str, value.shape)) if np.ndim(value) else f"{value:.9g}"
+def _wanted(derivation: Derivation, only: Iterable[str]) -> set[str]:
+    names = [e.name for e in derivation.equations]
+    globs = [only] if isinstance(only, str) or not isinstance(only, Iterable) else list(only)
+    wanted = set() if globs else set(names)
+    for glob in globs:
+        if not isinstance(glob, str):
+            raise BadInput(f"only is {glob!r}; expected the name of a quantity, such as {names[-1]!r}, or several")
+        matching = {n for n in names if fnmatch.fnmatchcase(n, glob) or fnmatch.fnmatchcase(symbol(n), glob)}
+        if not matching:
+            raise unknown("quantity", glob.replace("∂", "d"), names)
+        wanted |= matching
+    return wanted
+
+
+def _numbers(equation: Equation, texts: Mapping[str, str]) -> str:
+    """The formula with its operands' numbers, and what it comes to."""
+    if equation.name not in texts or any(o not in texts for o in equation.operands):
+        return ""
+    put, result = formula(equation, symbols=texts), texts[equation.name]
+    return "" if put == result else f"{put} = {result.strip('()')}"  # a quantity that is another one by a second name
+
+
+def shortest(value: float, target: Format) -> str:
+    """The shortest decimal that is the number once it is rounded to the format: 0.15, and not what float32 makes of it.
+
+    >>> from gradconform.reference.arithmetic.formats import FLOAT32
+    >>> shortest(float(np.float32(0.15)), FLOAT32)
+    '0.15'
+    """
+    for digits in range(1, 18):
+        rounded = float(f"{value:.{digits}g}")
+        if math.isfinite(rounded) and float(target.round(rounded)) == value:
+            return repr(rounded).removesuffix(".0")
+    return repr(value)
+
+
+def _given(value: Any, target: Format) -> str | None:
+    """A number, or a small tensor of them, as people gave it; None where it is too large."""
+    if not np.ndim(value):
+        return _bracketed(shortest(float(value), target))
+    return _text_of(np.asarray(value), lambda x: shortest(x, target)) if np.size(value) <= FEW else None
+
+
+def _shape(value: Any) -> str:
+    return " × ".join(map(str, np.shape(value)))
+
+
+def _shortened(decimal: str, digits: int) -> str:
+    """A decimal to so many digits, as short as those allow, however far beyond float64's range."""
+    try:
+        short = Context(prec=digits).plus(Decimal(decimal))
+    except InvalidOperation:
+        return decimal
+    return _bracketed(repr(float(short)).removesuffix(".0") if -300 < short.adjusted() < 300 else str(short))
+
+
+def _bracketed(number: str) -> str:
+    return f"({number.replace('-', '−', 1)})" if number.startswith("-") else number
+
+
+def _in_line(values: NDArray[np.float64], digits: int) -> str:
+    return _text_of(values, lambda x: repr(float(f"{x:.{digits}g}")).removesuffix(".0"))
+
+
+def _text_of(values: NDArray[np.float64], text: Any) -> str:
+    if values.ndim == 0:
+        return _bracketed(text(float(values)))
+    return " ".join(np.array2string(values, separator=" ", formatter={"float_kind": text}).split())
 
 
 @dataclass(frozen=True)
@@ -128,7 +304,7 @@ def _array_text(value: Truth) -> str:
     if middle.size <= FEW:
         return " ".join(value.at(index) for index in np.ndindex(middle.shape))
     worst = tuple(int(i) for i in np.unravel_index(int(np.abs(middle).argmax()), middle.shape))
-    return f"{_shown(middle)}, largest {value.at(worst)} at [{','.join(map(str, worst))}]"
+    return f"{_shape(middle)}, largest {value.at(worst)} at [{','.join(map(str, worst))}]"
 
 
 def scalar_truths(derivation: Derivation, given: Mapping[str, float]) -> dict[str, str]:

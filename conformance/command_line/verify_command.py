@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from gradconform.adapters.registry import unimportable
 from gradconform.conformance.known import KnownDeviation, KnownFile, is_known, marked
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.run.run_file import RunWriter, frame
@@ -58,10 +59,12 @@ def targets(name: str, cases: str) -> list[Target]:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = import_module(module_name)
+    except ImportError as error:
+        raise BadInput(f"module {module_name!r}: {unimportable(module_name, error)}") from error
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         raise BadInput(f"module {module_name!r} cannot be imported: {said(error)}") from error
     try:
-        given = _attribute(module, cases, "the function that gives the arguments (--cases names another)")()
+        given = _attribute(module, cases, _GIVES)()
         by_name = {k: _calls(v) for k, v in given.items()} if isinstance(given, Mapping) else {}
         alike = () if isinstance(given, Mapping) else _calls(given)
     except BadInput:
@@ -72,7 +75,7 @@ def targets(name: str, cases: str) -> list[Target]:
     if not wanted:
         raise BadInput(f"{module_name} has no public function to verify")
     found = [
-        Target(f"{module_name}:{n}", _attribute(module, n, "the function to verify"), by_name.get(n, alike))
+        Target(f"{module_name}:{n}", _attribute(module, n, "the function to verify", cases), by_name.get(n, alike))
         for n in wanted
     ]
     for target in found:
@@ -97,10 +100,15 @@ def _public(module: Any, cases: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _attribute(module: Any, name: str, what: str) -> Callable[..., Any]:
+#: What is missing where a module has no function `cases`, and what to do.
+_GIVES = "the function that gives the arguments, a sequence with a tuple for each call; --cases names another"
+
+
+def _attribute(module: Any, name: str, what: str, but: str = "") -> Callable[..., Any]:
+    """The function of a module called so; one called `but` is none that could have been meant."""
     found = getattr(module, name, None)
     if found is None:
-        callables = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        callables = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_") and n != but]
         raise unknown(f"function of {module.__name__}", name, callables, f"({what})")
     if not callable(found):
         raise BadInput(f"{module.__name__}:{name} is a {type(found).__name__}; expected {what}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rich.table import Table
 
@@ -88,8 +89,33 @@ def unsupported(measurements: Sequence[Measurement]) -> list[str]:
     ]
 
 
-def wrong(measurements: Sequence[Measurement]) -> list[str]:
-    """What deviates and is not known, crashed or is undecided: the first ones, crashes that are the same as one."""
+def unreported(measurements: Iterable[Measurement]) -> list[str]:
+    """For each route what its answers left out, and in how many of its cases; it is not judged."""
+    cases: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    every: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for m in measurements:
+        route = f"{m.adapter}/{m.route}"
+        every[route].add((m.case, m.dtype))
+        for part in (m.reason or "").split("; "):
+            if part.startswith(_LEFT_OUT):
+                cases[route, part.removeprefix(_LEFT_OUT)].add((m.case, m.dtype))
+    return [
+        f"{route} gave no {what} in {len(of)} of {counted(len(every[route]), 'answer')}; that was not judged"
+        for (route, what), of in cases.items()
+    ]
+
+
+#: How a reason begins that says what an answer does not give.
+_LEFT_OUT = "unreported: the answer gives no "
+
+
+def wrong(
+    measurements: Sequence[Measurement], explains: Callable[[Measurement], str | None] = lambda m: None
+) -> list[str]:
+    """What deviates and is not known, crashed or is undecided: the first ones, crashes that are the same as one.
+
+    Below what was judged stands the command that `explains` it, if there is one.
+    """
     groups: dict[object, list[Measurement]] = defaultdict(list)
     for number, m in enumerate(measurements):
         if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m):
@@ -98,7 +124,14 @@ def wrong(measurements: Sequence[Measurement]) -> list[str]:
             groups[(m.adapter, m.route, why) if m.verdict == "crashed" else number].append(m)
     found = list(groups.values())
     left = sum(map(len, found[MOST:]))
-    return [_wrong(of) for of in found[:MOST]] + ([f"… and {left} more"] if left else [])
+    lines: list[str] = []
+    commands = [None if of[0].verdict == "crashed" else explains(of[0]) for of in found[:MOST]]
+    for of, command, following in zip(found, commands, [*commands[1:], None], strict=False):
+        lines.append(_wrong(of))
+        # Deviations of one case and route stand together, over the command that shows them all.
+        if command is not None and command != following:
+            lines.append(f"    {command}")
+    return [*lines, *([f"… and {left} more"] if left else [])]
 
 
 def _wrong(of: Sequence[Measurement]) -> str:
@@ -111,19 +144,47 @@ def _wrong(of: Sequence[Measurement]) -> str:
     return f"{line} {why}" if why else line
 
 
+#: What the judge calls whole programs, in words.
+_PROGRAMS = {
+    "sharpest": "the most accurate accepted program",
+    "widest": "any accepted program",
+    "program 1": "the first form of every equation",
+    "program 2": "the second form of every equation",
+    "program 3": "the third form of every equation",
+}
+#: How many bits are kept, at the end of what a reason says of it.
+_KEEPS = re.compile(r"(.*) keeps (\d+) bits")
+
+
 def lost(measurements: Iterable[Measurement]) -> list[str]:
     """What is lost, by route, operator and program: in which dtypes, how often, and which program keeps the digits."""
     groups: dict[tuple[str, str, str, str], Counter[str]] = defaultdict(Counter)
+    bits: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
     for m in measurements:
         if m.verdict == "lost":
-            key = f"{m.adapter}/{m.route}", m.operator or m.quantity, m.accepted_form or "", kept_by(m.reason) or ""
+            kept = kept_by(m.reason) or ""
+            keeps = _KEEPS.fullmatch(kept)
+            of = m.operator or m.quantity
+            key = f"{m.adapter}/{m.route}", of, _program(m.accepted_form or ""), _program(keeps[1] if keeps else kept)
             groups[key][m.dtype] += 1
+            bits[key] += [int(keeps[2])] if keeps else []
     lines = []
-    for (route, operator, form, kept), dtypes in sorted(groups.items(), key=lambda item: -item[1].total()):
+    for key, dtypes in sorted(groups.items(), key=lambda item: -item[1].total()):
+        route, operator, form, kept = key
         names = ", ".join(sorted(dtypes, key=_width))
         by, instead = f" by {form}" if form else "", f"; what keeps the digits: {kept}" if kept else ""
-        lines.append(f"{route} in {names}: {dtypes.total()} of {operator}{by}{instead}")
+        least, most = min(bits[key], default=0), max(bits[key], default=0)
+        many = f" ({least} bits)" if least == most else f" ({least} to {most} bits)"
+        lines.append(f"{route} in {names}: {dtypes.total()} of {operator}{by}{instead}{many if most else ''}")
     return lines[:MOST] + ([f"… and {len(lines) - MOST} more, in `gradconform report`"] if len(lines) > MOST else [])
+
+
+def _program(name: str) -> str:
+    """A form's name; of a whole program, which is no form of one equation, what it is."""
+    for label, words in _PROGRAMS.items():
+        if name == label or name.startswith((f"{label},", f"{label} ")):
+            return words + name.removeprefix(label)
+    return name
 
 
 def _width(dtype: str) -> int:

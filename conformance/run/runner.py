@@ -50,13 +50,27 @@ class Task:
     def command(self, spec: str) -> str:
         """The command that asks one route this task's question."""
         case = self.chosen_by or ("-c", self.case.id)
+        known = tuple(part for file in self.known for part in ("--known", file.path))
+        return shlex.join(("gradconform", "run", "-a", spec, *case, "-d", self.dtype, *self._as_chosen, *known))
+
+    def explained(self, spec: str) -> str:
+        """The command that shows what one route answers, equation by equation."""
+        chosen = list(self.chosen_by)
+        if self.case.id in chosen:  # with a seed; what a module gives is told by an option of its own
+            del chosen[:2]
+        elif chosen:
+            chosen[0] = "--from"
+        return shlex.join(
+            ("gradconform", "explain", self.case.id, *chosen, "-a", spec, "-d", self.dtype, *self._as_chosen)
+        )
+
+    @property
+    def _as_chosen(self) -> tuple[str, ...]:
+        """The options of both commands that are not as they are by default."""
         device = () if self.device == "cpu" else ("--device", self.device)
         profile = () if self.profile == "opencl" else ("--profile", self.profile)
         timeout = () if self.timeout == TIMEOUT else ("--timeout", f"{self.timeout:g}")
-        known = tuple(part for file in self.known for part in ("--known", file.path))
-        return shlex.join(
-            ("gradconform", "run", "-a", spec, *case, "-d", self.dtype, *device, *profile, *timeout, *known)
-        )
+        return (*device, *profile, *timeout)
 
 
 @dataclass(frozen=True)

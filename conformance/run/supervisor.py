@@ -11,10 +11,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from typing import Any
 
 from gradconform.adapters import registry
@@ -77,7 +77,7 @@ class _Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs,))
-        with _one_thread():
+        with _one_thread(), _uninterrupted():
             self.process.start()
         theirs.close()
         self.ready = False
@@ -131,10 +131,29 @@ def _one_thread() -> Iterator[None]:
             del os.environ[name]
 
 
-def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What a child is born with while this lasts: Ctrl-C waits until it can leave the terminal, and is no traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signal in again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+#: Told of what has been running longest: its route, case and dtype, and for how many seconds.
+Watch = Callable[[str, str, str, float], None]
+
+
+def outcomes(tasks: Sequence[Task], jobs: int, watch: Watch | None = None) -> Iterator[Outcome]:
     """The outcomes in the order of the tasks, from up to `jobs` worker processes.
 
-    Raises WorkerFailure if workers do not start.
+    At every look at them `watch` is told of the one that has been running longest. Raises WorkerFailure if workers do
+    not start.
     """
     waiting = [_Progress(number, task) for number, task in enumerate(tasks)]
     waiting.reverse()
@@ -168,12 +187,21 @@ def outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
                     raise WorkerFailure(f"worker processes do not start ({ended}); nothing can be judged")
                 if worker.progress is not None:
                     waiting.append(worker.progress)
+            if watch is not None:
+                _tell(workers, watch)
             while following in done:
                 yield done.pop(following)
                 following += 1
     finally:
         for worker in workers:
             worker.end()
+
+
+def _tell(workers: Sequence[_Worker], watch: Watch) -> None:
+    busy = [(w.since, p) for w in workers if (p := w.progress) is not None and not p.done]
+    if busy:
+        since, progress = min(busy, key=lambda one: one[0])
+        watch(progress.spec, progress.task.case.id, progress.task.dtype, time.monotonic() - since)
 
 
 def _attend(worker: _Worker) -> str | None:

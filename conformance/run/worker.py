@@ -84,6 +84,8 @@ def _measured(task: Task, spec: str, at: Point, output: IO[bytes]) -> tuple[list
 def _contain() -> None:
     """Leave the terminal, and see to it that neither memory nor the parent's death leaves anything behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # it was born with it blocked, and what it starts shall not be
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     if sys.platform == "win32":
         return

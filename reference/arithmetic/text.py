@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradconform.reference.arithmetic.exact import Constant
@@ -152,11 +152,15 @@ def symbol(name: str) -> str:
     return "η" if name == "eta" else name
 
 
-def formula(equation: Equation, form: Form | None = None) -> str:
-    """The right-hand side of an equation, by its document's form or the one given."""
+def formula(equation: Equation, form: Form | None = None, symbols: Mapping[str, str] | None = None) -> str:
+    """The right-hand side of an equation, by its document's form or the one given.
+
+    `symbols` are what its operands are written as, by default by `symbol`.
+    """
     form = form or equation.forms[0]
     # A quotient such as ∂E/∂a is one symbol here; it needs no brackets.
-    return str(form.formula(TextOperations(), *[Text(symbol(o)) for o in form.operands]))
+    operands = [Text(symbol(o) if symbols is None else symbols[o]) for o in form.operands]
+    return str(form.formula(TextOperations(), *operands))
 
 
 def visible(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradconform import adapters
-    from gradconform.conformance.api import cases, check, train
+    from gradconform.conformance.api import assert_conforms, cases, check, explain, train
     from gradconform.conformance.run.runner import SUITE_VERSION as __version__
     from gradconform.conformance.verify import verify
     from gradconform.reference.cases import BadInput, Case, document_case, network_case
@@ -23,9 +23,11 @@ __all__ = [
     "Case",
     "__version__",
     "adapters",
+    "assert_conforms",
     "cases",
     "check",
     "document_case",
+    "explain",
     "network_case",
     "train",
     "verify",
@@ -36,8 +38,10 @@ _HOME = {
     "Case": "gradconform.reference.cases",
     "document_case": "gradconform.reference.cases",
     "network_case": "gradconform.reference.cases",
+    "assert_conforms": "gradconform.conformance.api",
     "cases": "gradconform.conformance.api",
     "check": "gradconform.conformance.api",
+    "explain": "gradconform.conformance.api",
     "train": "gradconform.conformance.api",
     "verify": "gradconform.conformance.verify",
     "__version__": "gradconform.conformance.run.runner",
