@@ -35,8 +35,11 @@ BASELINE = ("document/worked-example", "network/[bhls]*", "network/primitives/*"
 def report(session: nox.Session) -> None:
     """Judge every default route on the whole catalogue, write the run file and the tables."""
     session.install(*CONSTRAINTS, "-e", ".[torch,jax,report]")
-    run = Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
-    session.run("gradconform", "run", "-o", str(run), *session.posargs)
+    run = Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl.zst"
+    # What XLA has compiled is kept for the other workers and for the next run; its key is the program and the version.
+    compiled = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".nox" / "xla"),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # fmt: skip
+    session.run("gradconform", "run", "-o", str(run), *session.posargs, env=compiled)
     session.run("gradconform", "report", str(run), "-o", "report")
 
 
@@ -221,7 +224,7 @@ def version(session: nox.Session, framework: str) -> None:
     pins = [f"jax=={number}", f"jaxlib=={number}"] if name == "jax" else [*CONSTRAINTS, "torch"]
     session.install(f"gradconform[{name}] @ {wheel.as_uri()}", *pins)
     session.install("--force-reinstall", "--no-deps", str(wheel))
-    run = ROOT / "runs" / "regress" / f"{framework}.jsonl"
+    run = ROOT / "runs" / "regress" / f"{framework}.jsonl.zst"
     run.unlink(missing_ok=True)
     session.chdir(session.create_tmp())
     route = "jax/jit" if name == "jax" else "torch/eager"
@@ -255,7 +258,7 @@ def baseline(session: nox.Session) -> None:
 def history(session: nox.Session) -> None:
     """The table, figure and changes of the runs that `regress` left, and their page, in report/history."""
     session.install(*CONSTRAINTS, "-e", ".[report,test]")
-    runs = [str(ROOT / "runs" / "regress" / f"{framework}.jsonl") for framework in HISTORY]
+    runs = [str(ROOT / "runs" / "regress" / f"{framework}.jsonl.zst") for framework in HISTORY]
     session.run("python", "benchmarks/history.py", *runs, "-o", "docs/history")
     session.run("gradconform", "report", *runs, "-o", "report/history")
 

@@ -121,10 +121,12 @@ class JaxAdapter:
         if route == "optax" and point.architecture is None:
             raise Unsupported("derivation: optax has no loss for two outputs one by one, as in the cases document/*")
         with pinned(point.device):
-            values = {n: jnp.asarray(v, dtype=point.dtype) for n, v in point.values.items()}
+            # Put into the dtype by NumPy: they are numbers of it already, and XLA would compile a conversion a shape.
+            dtype = jnp.dtype(point.dtype)
+            values = {n: jax.device_put(np.asarray(v, dtype)) for n, v in point.values.items()}
             weights = {n: values.pop(n) for n in point.parameters}
-            rate = jnp.asarray(point.rate, dtype=point.dtype)
-            zeros = {n: jnp.zeros(point.shapes[n], dtype=point.dtype) for n in point.intermediates}
+            rate = jax.device_put(np.asarray(point.rate, dtype))
+            zeros = {n: jax.device_put(np.zeros(point.shapes[n], dtype)) for n in point.intermediates}
             steps = training_steps(_Recipe(point))
             loss, gradient, updated = steps[route](weights, values, rate)
             trace = None
@@ -163,8 +165,12 @@ class _Recipe:
     def __init__(self, point: Point) -> None:
         self.point = point
         # The operations themselves: a rule of one's own may have been put in the place of one since.
-        used = tuple(getattr(ops, n, None) for ops in (Operations, OptaxOperations) for n in point.operations)
-        self.key = (point.derivation, point.loss, point.parameters, point.intermediates, point.device, used)
+        plain, optaxs = (
+            tuple(getattr(ops, n, None) for n in point.operations) for ops in (Operations, OptaxOperations)
+        )
+        #: Whether the two are one program: most losses are optax's in both.
+        self.alike = plain == optaxs
+        self.key = (point.derivation, point.loss, point.parameters, point.intermediates, point.device, plain, optaxs)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -209,12 +215,17 @@ def training_steps(recipe: _Recipe) -> dict[str, Any]:
         (_, computed), (gradient, adjoints) = both(weights, zeros, fixed)
         return computed, adjoints, gradient, updated(weights, gradient, fixed, rate)
 
-    return {
+    steps = {
         "eager": reverse,
         "eager traced": traced,
         "jit": jax.jit(reverse),
         "jit traced": jax.jit(traced),
+        "forward": jax.jit(forward),
+    }
+    if recipe.alike:
+        return {**steps, "optax": steps["jit"], "optax traced": steps["jit traced"]}
+    return {
+        **steps,
         "optax": jax.jit(partial(reverse, ops=OptaxOperations)),
         "optax traced": jax.jit(partial(traced, ops=OptaxOperations)),
-        "forward": jax.jit(forward),
     }

@@ -65,7 +65,8 @@ def main(rounds: int, repeats: int, seed: int) -> None:
             )
     one, other = min(taken["here"]), min(taken["cluster"])
     print(
-        f"{len(expected) - 2} measurements: {WORKERS} local workers {one:.1f} s, cluster {other:.1f} s: {other / one - 1:+.1%}"
+    cost = f"{WORKERS} local workers {one:.1f} s, cluster {other:.1f} s: {other / one - 1:+.1%}"
+    print(f"{len(expected) - 2} measurements: {cost}")
     )
 
 

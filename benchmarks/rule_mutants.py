@@ -5,9 +5,10 @@
 The right backward of every rule of `wrong_rules` is changed in one place: an operator by another, a factor or a term
 left out, a constant by a relative 2^-20, a function by its neighbour, a number by the next one, a comparison; and the
 whole by a factor 1 + 2^-(p − 3). A mutant is noticed where its formula is wrong or undefined; another may raise. A
-survivor is listed with its text: it is the same on these operands, or it was missed.
+survivor is listed with its text and the reason why it is no fault, from `benchmarks/equivalent_rules.toml`; one without
+a reason was missed.
 
-Exit status 0; 3 if nothing was asked.
+Exit status 0; 1 if one was missed, 3 if nothing was asked.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import ast
 import sys
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -116,6 +118,12 @@ def said(mutant: Mutant, framework: str, dtype: str) -> str:
     return "noticed" if report.formula in ("wrong", "undefined") else report.verdict
 
 
+def equivalents() -> dict[tuple[str, str], str]:
+    """Why a mutant is no fault, by its rule and its text."""
+    found = tomllib.loads((Path(__file__).parent / "equivalent_rules.toml").read_text(encoding="utf-8"))
+    return {(m["rule"], text): m["reason"] for m in found["mutant"] for text in m["texts"]}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--framework", choices=("torch", "jax"), default="torch")
@@ -126,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     counts: Counter[str] = Counter()
     survivors: list[str] = []
+    reasons, missed = equivalents(), 0
     for rule in RULES:
         if rule.fault.startswith("factor 1 +") or not any(text in rule.name for text in options.only or [""]):
             continue
@@ -134,9 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             counts[answer] += 1
             print(f"\r{sum(counts.values())} {rule.name}\033[K", end="", file=sys.stderr, flush=True)
             if answer not in ("noticed", "raises"):
-                survivors.append(f"- {rule.name} ({mutant.change}): `{rule.right}` → `{mutant.text}`: {answer}")
+                reason = reasons.get((rule.name, mutant.text))
+                missed += reason is None
+                survivors.append(f"- {rule.name} ({mutant.change}): `{rule.right}` → `{mutant.text}`: {answer}; "
+                                 f"{reason or 'missed'}")  # fmt: skip
     text = (f"{sum(counts.values())} mutants in {options.framework}, {options.dtype}: {counts['noticed']} noticed, "
-            f"{counts['raises']} raise, {len(survivors)} survive.")  # fmt: skip
+            f"{counts['raises']} raise, {len(survivors)} survive, of which {missed} were missed.")  # fmt: skip
     print("\n".join(["", text, *survivors, f"{time.perf_counter() - started:.0f} s"]))
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -144,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = ["# Mutants of right rules", f"By `python benchmarks/rule_mutants.py`. {about}", text,
                  "## Survivors", "\n".join(survivors) or "None."]  # fmt: skip
         (options.output / "mutants.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return 0 if counts else 3
+    return 3 if not counts else 1 if missed else 0
 
 
 if __name__ == "__main__":

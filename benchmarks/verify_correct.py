@@ -19,6 +19,7 @@ Exit status 1 if a program deviates, 3 if nothing was judged.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections import Counter
@@ -42,6 +43,23 @@ FRAMEWORKS = ("torch", "jax")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
+COMPLEX, ALGEBRA, OTHERS = "complex numbers, Fourier", "linear algebra", "elementwise functions, sums, products"
+#: What programs are of, by their names: the first pattern that is found. Whole modules are of the first two.
+KINDS = {
+    "custom rules, checkpoint, second derivatives, vmap": "custom|checkpoint|second|hessian|jacobian|vmap|per-sample"
+    "|functional|forward mode|gradient|half precision|mixed precision",
+    "control flow, solvers, differential equations": "while|cond|switch|branch|newton|runge|leapfrog|verlet|scan",
+    "recurrent cells": "lstm|gru|rnn",
+    "attention, embedding, whole networks": "attention|embedding|rotary|transformer|mlp|one-hot",
+    "losses": "loss|entropy|mse|huber|divergence|nll|logits|mean square",
+    "convolution, pooling, interpolation": "conv|pool|interp|unfold|nearest|pixel|padding|bilinear",
+    "normalisation": "norm|cosine|variance|dropout",
+    "softmaxes and activations": "softmax|sumexp|logaddexp|elu|glu|silu|mish|softplus|sigmoid|leaky|hard|logistic",
+    "gather, scatter, order": "gather|scatter|index|segment|sort|top k|median|max|tie|slice|masked|movement|in place",
+    ALGEBRA: "cholesky|solve|inverse|determinant|matrix|triangular|einsum|product|distances|linear systems",
+}
+
+
 @dataclass(frozen=True)
 class Correct:
     """A correct program of one framework. `given` makes its arguments of a dtype, from a program of that shape."""
@@ -51,6 +69,11 @@ class Correct:
     program: Any
     dtypes: tuple[str, ...]
     routes: tuple[str, ...]
+    of: str = ""
+
+    @property
+    def kind(self) -> str:
+        return self.of or next((kind for kind, words in KINDS.items() if re.search(words, self.name)), OTHERS)
 
     @property
     def f(self) -> Callable[..., Any]:
@@ -69,6 +92,7 @@ class Row:
     accuracy: str = ""
     bits: float | None = None
     components: int = 0
+    kind: str = ""
     why: str = ""
 
 
@@ -80,16 +104,17 @@ def programs(frameworks: Sequence[str] = FRAMEWORKS, compiled: bool = False) -> 
         from programs_further import FURTHER_TORCH
 
         routes = ("eager", "compile") if compiled else ("eager",)
-        for p in (*programs_torch.CORRECT, *FURTHER_TORCH, *COMPLEX_TORCH, *ALGEBRA_TORCH):
-            yield Correct(p.name, "torch", p, tuple(p.only), routes)
+        for of, some in (("", (*programs_torch.CORRECT, *FURTHER_TORCH)), (COMPLEX, COMPLEX_TORCH),
+                         (ALGEBRA, ALGEBRA_TORCH)):  # fmt: skip
+            yield from (Correct(p.name, "torch", p, tuple(p.only), routes, of) for p in some)
     if "jax" in frameworks:
         import programs_jax
         from programs_algebra import ALGEBRA_JAX
         from programs_complex import COMPLEX_JAX
         from programs_further import FURTHER_JAX
 
-        for q in (*programs_jax.RIGHT, *FURTHER_JAX, *COMPLEX_JAX, *ALGEBRA_JAX):
-            yield Correct(q.name, "jax", q, tuple(q.dtypes), ("eager", "jit"))
+        for of, more in (("", (*programs_jax.RIGHT, *FURTHER_JAX)), (COMPLEX, COMPLEX_JAX), (ALGEBRA, ALGEBRA_JAX)):
+            yield from (Correct(q.name, "jax", q, tuple(q.dtypes), ("eager", "jit"), of) for q in more)
 
 
 def arguments(of: Correct, dtype: str, seed: int = 0) -> list[Any]:
@@ -114,7 +139,8 @@ def asked(of: Correct, dtype: str, given: Sequence[Any] | None = None) -> list[R
         report = gc.verify(of.f, *(arguments(of, dtype) if given is None else given), routes=of.routes)
     except BadInput as error:
         return [
-            Row(of.name, of.framework, dtype, r, "not captured", why=" ".join(str(error).split())) for r in of.routes
+            Row(of.name, of.framework, dtype, r, "not captured", kind=of.kind, why=" ".join(str(error).split()))
+            for r in of.routes
         ]
     found = []
     for route in of.routes:
@@ -124,7 +150,7 @@ def asked(of: Correct, dtype: str, given: Sequence[Any] | None = None) -> list[R
         why = "; ".join(dict.fromkeys([*report.missing, *reasons, *report.notes] if not worst else []))
         found.append(Row(of.name, of.framework, dtype, route, worst.verdict, worst.formula, worst.execution,
                          worst.accuracy or "", min(bits, default=None),
-                         sum(a.ids.size for a in report.runs[0].arguments), why))  # fmt: skip
+                         sum(a.ids.size for a in report.runs[0].arguments), of.kind, why))  # fmt: skip
     return found
 
 
@@ -257,6 +283,23 @@ def totals(rows: Sequence[Row]) -> str:
     return str(pd.DataFrame(lines).to_markdown(index=False))
 
 
+def by_kind(rows: Sequence[Row]) -> str:
+    """How many programs of each kind were captured in each framework, over dtypes and routes."""
+    import pandas as pd
+
+    lines = []
+    for kind in sorted({r.kind for r in rows}):
+        line: dict[str, str | int] = {"programs of": kind}
+        for framework in dict.fromkeys(r.framework for r in rows):
+            of = [r for r in rows if (r.kind, r.framework) == (kind, framework)]
+            line[framework] = len({r.program for r in of})
+            line[f"{framework}, asked"] = len(of)
+            line[f"{framework}, captured"] = sum(r.verdict != "not captured" for r in of)
+            line[f"{framework}, conform"] = sum(r.verdict == "conforms" for r in of)
+        lines.append(line)
+    return str(pd.DataFrame(lines).to_markdown(index=False))
+
+
 def exceptions(rows: Sequence[Row]) -> str:
     """Every row that is not a program that conforms."""
     found = [f"- {r.framework} {r.program}, {r.dtype}, {r.route}: {r.verdict}"
@@ -275,7 +318,13 @@ def written(folder: Path, rows: Sequence[Row]) -> None:
     table.round({"bits": 1}).to_csv(folder / "correct.csv", index=False)
     about = (__doc__ or "").split("\n\n")[2]
     parts = ["# Correct programs", f"By `python benchmarks/verify_correct.py` with {versions} on the CPU. {about}",
-             totals(rows), "## Not said to conform", exceptions(rows)]  # fmt: skip
+             f"{len({(r.framework, r.program) for r in rows})} programs, asked {len(rows)} times: "
+             f"{sum(r.verdict != 'not captured' for r in rows)} were captured, "
+             f"{sum(r.verdict == 'conforms' for r in rows)} conform, "
+             f"{sum(r.verdict == 'undecided' for r in rows)} are undecided, "
+             f"{sum(r.verdict == 'deviates' for r in rows)} accused.",
+             totals(rows), "## By kind", "Programs; how often they were asked in a dtype and by a route.",
+             by_kind(rows), "## Not said to conform", exceptions(rows)]  # fmt: skip
     (folder / "correct.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

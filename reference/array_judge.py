@@ -22,7 +22,7 @@ from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import EXACTLY, Array, Plain, squares
-from gradconform.reference.arithmetic.rounded import ANYTHING, DOUBT, Rounded
+from gradconform.reference.arithmetic.rounded import ANYTHING, DOUBT, NAN, NEGATIVE, POSITIVE, Rounded
 from gradconform.reference.judge import (
     EDGE,
     FEW_BITS,
@@ -55,6 +55,10 @@ from gradconform.reference.judge import (
 from gradconform.reference.outcomes import Outcome
 
 Index = tuple[int, ...]
+Indices = NDArray[np.int64]
+#: A component's standing as a number, in arrays of them; and that of one that is to be asked about by itself.
+STANDINGS: tuple[Inside, ...] = ("inside", "outside", "undecided", "unknown")
+ASKED = -1
 
 #: Components near or outside their allowance that are adjudicated, for each form.
 ADJUDICATED = 16_384
@@ -274,13 +278,51 @@ def last_places(size: Array, target: Format, dtype: Any = np.float64) -> Array:
     return np.clip(binade, least, 2.0**target.emax) * np.asarray(2.0 ** (1 - target.precision), dtype=binade.dtype)
 
 
+class Together(Protocol):
+    """An adjudicator that knows no more than arrays do, and says it of many components at once."""
+
+    def standings(self, form: str, numbers: Indices, got: NDArray[Any]) -> NDArray[np.int8]:
+        """What `got` of each component is by one form: a place in STANDINGS, or ASKED."""
+
+    def broken_among(self, numbers: Indices) -> bool:
+        """Whether an operand of some of the components is infinite or NaN."""
+
+
+def standings_of(value: RoundedArray, numbers: Indices, got: NDArray[Any], margin: float) -> NDArray[np.int8]:
+    """What `got` of some components is by an array that is all that is known of them, as of `Together`.
+
+    Asked about is only what is close to its allowance, by `margin` of it, or an infinity or NaN of a component of which
+    something is known.
+    """
+    index: Any = np.unravel_index(numbers, value.shape) if value.shape else (np.newaxis,)
+    bits = np.zeros(numbers.shape, np.uint8) if value.specials is None else value.specials[index]
+    finite = np.isfinite(got)
+    other = np.where(np.isnan(got), NAN, np.where(got > 0, POSITIVE, NEGATIVE))
+    unknown = (bits & ANYTHING) != 0
+    mids, radius = value.arithmetic.mids, value.radii()[index]
+    with np.errstate(all="ignore"):
+        error = mids.distance(got, mids.take(value.mid, index))
+        error = error if value.spread is None else error - np.broadcast_to(value.spread, value.shape)[index]
+        within = finite & (error <= radius * (1 - margin))
+    inside = np.where(unknown, ~finite & ((bits & other) != 0), within)
+    return np.where(inside, STANDINGS.index("inside"), np.where(unknown, STANDINGS.index("unknown"), ASKED)).astype(
+        np.int8
+    )
+
+
 class _Hearing:
     """A tensor before the balls: each component's outcomes and truth by every form, kept by precision."""
 
     def __init__(
-        self, got: NDArray[Any], screens: Sequence[Screen], adjudicator: Adjudicator, bits: int | None, nested: bool
+        self,
+        got: NDArray[Any],
+        screens: Sequence[Screen],
+        adjudicator: Adjudicator,
+        bits: int | None,
+        nested: bool,
+        together: Together | None = None,
     ) -> None:
-        self.nested = nested
+        self.nested, self.together = nested, together
         self.flat, self.shape, self.screens = got.reshape(-1), screens[0].shape, screens
         self.adjudicator, self.bits = adjudicator, bits
         self.kept: dict[tuple[str, int, int], tuple[Outcome, ...]] = {}
@@ -316,12 +358,32 @@ class _Hearing:
             return own
         return among(own, [[self.decided(s, number)] for s in self.screens], 0)
 
+    def specials(self, screen: Screen) -> tuple[list[int], list[Inside]]:
+        """Those of a form's special components that are to be asked about, and how the others stand, each word once."""
+        if self.together is None or not screen.special:
+            return screen.special, []
+        numbers = np.array(screen.special)
+        found = self.at_once(screen, numbers)
+        return numbers[found == ASKED].tolist(), [STANDINGS[n] for n in np.unique(found[found != ASKED]).tolist()]
+
+    def at_once(self, screen: Screen, numbers: Indices) -> NDArray[np.int8]:
+        """As `component`, of many of them."""
+        assert self.together is not None
+        unknown = STANDINGS.index("unknown")
+        found = self.together.standings(screen.form, numbers, self.flat[numbers])
+        for s in () if self.nested else self.screens:
+            if s is not screen and (found == unknown).any():
+                # What another form knows is asked of it for each; where it knows nothing either, that is all.
+                other = self.together.standings(s.form, numbers, self.flat[numbers])
+                found[(found == unknown) & (other != unknown)] = ASKED
+        return found
+
     def standing(self, screen: Screen) -> tuple[Inside, int]:
         """The tensor's standing by one form, and the component that decides it."""
         # Where the screen finds nothing close, its worst component stands for it: balls must not say otherwise.
         asked = [number for _, number in screen.close] or [screen.worst]
-        found: list[Inside] = []
-        for number in [*asked, *screen.special]:
+        special, found = self.specials(screen)
+        for number in [*asked, *special]:
             found.append(self.component(screen, number))
             if found[-1] in ("outside", "undecided"):
                 return found[-1], number
@@ -346,7 +408,7 @@ class _Hearing:
 
         And of those that it accepts on a path that overflows: there it is off by what that path is.
         """
-        for number, size in screen.unmeasured:
+        for number, size in self.measurable(screen):
             with precision(self.bits or FIRST_PRECISION):
                 truth, ball = self.truth(number), self.ball(screen, number)
                 if ball is None or truth.specials & ANYTHING:
@@ -355,13 +417,23 @@ class _Hearing:
                 of_truth = to_float(abs(truth.exact) + truth.spread)
             screen.scale = math.hypot(screen.scale, of_truth if size is None else size)
         seen = {number for number, _ in screen.unmeasured}
-        for number in [n for n in screen.special if n not in seen and self.decided(screen, n) == "inside"]:
+        # An adjudicator that says the same of many has no other paths.
+        special = [] if self.together is not None else screen.special
+        for number in [n for n in special if n not in seen and self.decided(screen, n) == "inside"]:
             with precision(self.bits or FIRST_PRECISION):
                 outcomes = self.outcomes(screen, number)
                 ball = accepting(self.value(number), outcomes)
                 if ball is not None and ball is not ball_of(outcomes):
                     screen.off = math.hypot(screen.off, to_float(off(ball, self.truth(number))))
         screen.unmeasured = []
+
+    def measurable(self, screen: Screen) -> list[tuple[int, float | None]]:
+        """The unmeasured components of which something may be known."""
+        if self.together is None or not screen.unmeasured:
+            return screen.unmeasured
+        found = self.at_once(screen, np.array([number for number, _ in screen.unmeasured]))
+        unknown = STANDINGS.index("unknown")
+        return [x for x, standing in zip(screen.unmeasured, found.tolist(), strict=True) if standing != unknown]
 
     def ball(self, screen: Screen, number: int) -> Rounded | None:
         """The ball of a component by a form, or where that does not accept it, by the first that does."""
@@ -376,6 +448,12 @@ class _Hearing:
 
     def unknown(self, screen: Screen) -> tuple[bool, bool]:
         """Whether nothing is known of some component by any form; and whether an operand of one is not finite."""
+        if self.together is not None and screen.special:
+            all_of_them = np.array(screen.special)
+            found = self.at_once(screen, all_of_them)
+            asked = [n for n in all_of_them[found == ASKED].tolist() if self.component(screen, n) == "unknown"]
+            unclear = np.array([*all_of_them[found == STANDINGS.index("unknown")].tolist(), *asked], dtype=np.int64)
+            return bool(unclear.size), self.together.broken_among(unclear)
         numbers = [n for n in screen.special if self.component(screen, n) == "unknown"]
         return bool(numbers), any(self.adjudicator.broken(self.index(n)) for n in numbers)
 
@@ -388,13 +466,14 @@ def judge_array(
     condition: Callable[[], float | None] | None = None,
     bits: int | None = None,
     nested: bool = False,
+    together: Together | None = None,
 ) -> Judgement:
     """The judgement of a tensor that was screened by every accepted form, or by all up to one that settles it.
 
     `condition` gives the norm of the condition numbers κ; `bits` is a precision that cannot be raised, where the
-    adjudicator has just one; `nested` as in `judge`.
+    adjudicator has just one; `nested` as in `judge`; `together` is the adjudicator, where it speaks of many at once.
     """
-    hearing = _Hearing(got, screens, adjudicator, bits, nested)
+    hearing = _Hearing(got, screens, adjudicator, bits, nested, together)
     order = sorted(screens, key=lambda s: (bool(s.instead), math.inf if s.special or s.unmeasured else s.off, s.off))
     standings = {id(s): hearing.standing(s) for s in order}
     accepted = [s for s in order if standings[id(s)][0] in ("inside", "unknown")]

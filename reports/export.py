@@ -6,6 +6,7 @@ break out of a cell of a Markdown table. A file is replaced whole or not at all.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
@@ -36,9 +37,10 @@ _MARKED |= dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     """Write every table of the measurements into `directory`; the paths that were written.
 
-    summary, vacuous, lost and deviations, and of each case cases/<case>/gradients and weights with all dtypes, each as
-    .csv, .md and .json. CSV and JSON hold every digit, Markdown six at most (three of ulps). Raises ValueError, before
-    anything is written, for a table that holds no measurements, and ImportError where tabulate is not installed.
+    summary, vacuous, lost and deviations, each as .csv, .md and .json, and the gradients and the updated weights of all
+    cases, a row for each answer, as gradients.csv.gz and weights.csv.gz. CSV and JSON hold every digit, Markdown six at
+    most (three of ulps). Raises ValueError, before anything is written, for a table that holds no measurements, and
+    ImportError where tabulate is not installed.
     """
     if find_spec("tabulate") is None:
         raise ImportError("Markdown tables need tabulate, which is not installed: pip install 'gradconform[report]'")
@@ -48,10 +50,14 @@ def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
         ("lost", tables.lost(measurements)),
         ("deviations", tables.deviations(measurements)),
     ]
-    paths = [path for name, table in found for path in _written(table, directory, Path(name))]
-    for case, gradients, weights in tables.comparisons(measurements):
-        home = Path("cases", case_folder(case))
-        paths += _written(gradients, directory, home / "gradients") + _written(weights, directory, home / "weights")
+    every = [
+        ("gradients", tables.every_gradient(measurements)),
+        ("weights", tables.every_weight(measurements)),
+    ]
+    paths = [path for name, table in found for path in _written(table, directory, name)]
+    for name, table in every:
+        text = _csv(table_columns(table)).encode("utf-8", "backslashreplace")
+        paths.append(replaced(directory / f"{name}.csv.gz", gzip.compress(text, mtime=0)))
     return paths
 
 
@@ -60,10 +66,10 @@ REPORT = ("summary.json", "vacuous.json", "deviations.json")
 
 
 def prepared(directory: Path) -> None:
-    """Make a folder ready for a report: new, or with folders of others' only, or an earlier report without its cases.
+    """Make a folder ready for a report: new, or with folders of others' only, or an earlier report.
 
-    The cases go because another run's may be others. Raises ValueError for a folder that holds somebody's files, and
-    OSError where there can be no folder.
+    A folder `cases` of an earlier report goes: earlier versions kept tables of every case there. Raises ValueError for
+    a folder that holds somebody's files, and OSError where there can be no folder.
     """
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{directory} is a file, expected a folder for the report; give another -o")
@@ -85,10 +91,10 @@ def prepared(directory: Path) -> None:
 
 
 def case_folder(case: str) -> Path:
-    """A case id as a relative path of ordinary names.
+    """An adapter's name or a case's id as a relative path of ordinary names.
 
-    An id of other characters than ASCII letters, digits and - _ . , or longer than paths may be, is changed and then
-    ends in a digest of itself, so that two cases never share a folder.
+    One of other characters than ASCII letters, digits and - _ . , or longer than paths may be, is changed and then
+    ends in a digest of itself, so that two never share a path.
     """
     parts = [re.sub(r"[^A-Za-z0-9._-]", "_", part)[:60] for part in case.split("/")[:8]]
     # Neither hidden nor "..", and never the name of a table's file.
@@ -100,25 +106,20 @@ def case_folder(case: str) -> Path:
     return Path(*parts[:-1], f"{parts[-1] if parts else 'case'}~{digest}")
 
 
-def _written(table: pd.DataFrame, directory: Path, stem: Path) -> list[Path]:
+def _written(table: pd.DataFrame, directory: Path, name: str) -> list[Path]:
     columns = table_columns(table)
-    home = (directory / stem).parent
-    home.mkdir(parents=True, exist_ok=True)
-    if not home.resolve().is_relative_to(directory.resolve()):
-        raise ValueError(
-            f"{home} leads out of {directory}, which tables are kept in; remove that link, or export elsewhere"
-        )
+    directory.mkdir(parents=True, exist_ok=True)
     texts = {".csv": _csv(columns), ".md": markdown(columns), ".json": _json(columns)}
-    return [replaced(home / f"{stem.name}{ending}", text) for ending, text in texts.items()]
+    return [replaced(directory / f"{name}{ending}", text) for ending, text in texts.items()]
 
 
-def replaced(path: Path, text: str) -> Path:
+def replaced(path: Path, content: str | bytes) -> Path:
     """Write a file under another name, then give it its own: it is never there in part."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     try:
-        with part.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(text)
+        with part.open("xb") as file:
+            file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -1,13 +1,14 @@
 """The page: one self-contained index.html of a run's measurements.
 
-Text from a run file is not trusted. Jinja escapes what is written as HTML; the measurements are a JSON data block in
-which every <, > and & is escaped, so that none can end it; the script writes text nodes only; and the page's content
-security policy admits its own script and style by their digests and nothing from anywhere else.
+Text from a run file is not trusted. Jinja escapes what is written as HTML; the measurements are a data block of JSON,
+packed by gzip and spelled in base64's letters, so that none can end it; the script writes text nodes only; and the
+page's content security policy admits its own script and style by their digests and nothing from anywhere else.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import math
@@ -30,8 +31,6 @@ TEXT = ("run", "case", "who", "dtype", "level", "quantity", "operator", "truth",
 NUMBERS = ("elements", "value", "truth_radius", "error_abs", "error_ulp", "max_ulp", "median_ulp", "allowance", "share",
            "sharpest_share", "certified_bits")  # fmt: skip
 _SCRIPTS = ("measurements.js", "charts.js", "case.js", "page.js")
-#: What could end a data block or begin markup in one, and the two line ends that JSON admits and JavaScript did not.
-_ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 assert {*TEXT, *NUMBERS} - {"run", "who"} == set(COLUMNS) - {"adapter", "route"}
 
@@ -112,9 +111,9 @@ def _number(value: float, answered: bool) -> float | int | str | None:
 
 
 def embedded(data: Any) -> str:
-    """Strict JSON that can stand in a script element: it holds no character that HTML gives a meaning to."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.translate(_ESCAPED)
+    """Strict JSON, packed by gzip, in base64: it holds no character that HTML gives a meaning to."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode("ascii"), compresslevel=6, mtime=0)).decode("ascii")
 
 
 def matrix(m: pd.DataFrame) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ which is then the first level of every index. Each raises ValueError for a table
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -238,15 +238,30 @@ def weights(measurements: pd.DataFrame, case: str, dtype: str) -> pd.DataFrame:
     return _comparison(_of_point(measurements, case, dtype), "weight").droplevel("dtype")
 
 
-def comparisons(measurements: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """For each case its id, its gradients and its updated weights, with the dtype as an index level of both.
+def every_gradient(measurements: pd.DataFrame) -> pd.DataFrame:
+    """Every gradient of every case, a row for each answer: its truth, value, error in ulps, share and verdict.
 
-    One pass over the measurements, however many the cases.
+    The rows are in the order of the measurements. What crashed or is unsupported has a row whose gradient is "*".
     """
-    m = checked(measurements)[[*(["run"] if "run" in measurements else []), *_NEVER_MISSING, "level", "truth",
-                               "value", "error_ulp", "share", "who"]]  # fmt: skip
-    for case, rows in m.groupby("case", sort=False):
-        yield str(case), _comparison(rows, "gradient"), _comparison(rows, "weight")
+    return _every(measurements, "gradient")
+
+
+def every_weight(measurements: pd.DataFrame) -> pd.DataFrame:
+    """Every updated weight of every case, with the columns that `every_gradient` has."""
+    return _every(measurements, "weight")
+
+
+def _every(measurements: pd.DataFrame, name: str) -> pd.DataFrame:
+    m = checked(measurements)
+    quantity = m["quantity"]
+    whole = (m["level"] == "whole").to_numpy() & _wanted(quantity, name)
+    failed = ((quantity == "*") & ~m["verdict"].isin(JUDGED)).to_numpy()
+    key = [*(["run"] if "run" in m else []), "case", "dtype", "who", "quantity"]
+    _refuse_repeated(m[whole], key)
+    m = m[whole | failed]
+    table = m[[*key, "truth", *SHOWN]].rename(columns={"who": "adapter/route", "quantity": name, **SHOWN})
+    table[name] = [q if q == "*" else label(q) for q in table[name]]
+    return table.set_index(["adapter/route" if k == "who" else name if k == "quantity" else k for k in key])
 
 
 def _of_point(measurements: pd.DataFrame, case: str, dtype: str) -> pd.DataFrame:
@@ -263,8 +278,7 @@ def _of_point(measurements: pd.DataFrame, case: str, dtype: str) -> pd.DataFrame
 
 def _comparison(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """Truth and answers side by side: of one case, its gradient or its weights (`name`)."""
-    wanted = [_is_gradient(q) if name == "gradient" else q.endswith("_new") for q in rows["quantity"]]
-    cells = rows[(rows["level"] == "whole") & np.array(wanted, dtype=bool)]
+    cells = rows[(rows["level"] == "whole") & _wanted(rows["quantity"], name)]
     index = [*(["run"] if "run" in rows else []), "dtype", "quantity"]
     points = list(zip(*[cells[c] for c in index], strict=True))
     _refuse_repeated(cells, [*index, "who"])
@@ -301,7 +315,7 @@ def _refuse_repeated(cells: pd.DataFrame, key: list[str]) -> None:
     again = cells.duplicated(key)
     if again.any():
         first = cells[again].iloc[0]
-        what = " ".join(str(first[c]) for c in ("case", *key))
+        what = " ".join(str(first[c]) for c in dict.fromkeys(("case", *key)))
         advice = "drop the repeated rows, or load several runs together, which tells them apart in a column `run`"
         raise ValueError(f"{what} was measured more than once; expected one measurement; {advice}")
 
@@ -310,6 +324,11 @@ def _not_judged(rows: pd.DataFrame, columns: list[str]) -> list[tuple[str, ...]]
     """Of what crashed or is unsupported as a whole: `columns`, and which of the two."""
     whole = rows[(rows["quantity"] == "*") & ~rows["verdict"].isin(JUDGED)]
     return list(zip(*[whole[c] for c in (*columns, "verdict")], strict=True))
+
+
+def _wanted(quantities: pd.Series[str], name: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which quantities are a gradient, or an updated weight (`name`)."""
+    return np.array([_is_gradient(q) if name == "gradient" else q.endswith("_new") for q in quantities], dtype=bool)
 
 
 def _is_gradient(quantity: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gradconform.adapters import registry
-from gradconform.conformance.cases.catalogue import random_case, worked_example
+from gradconform.conformance.cases.catalogue import catalogue, random_case, worked_example
 from gradconform.conformance.check import check_route
 from gradconform.reference.cases import point
 from gradconform.reference.document import NETWORK
@@ -95,3 +95,38 @@ def test_the_coefficients_of_the_extrapolated_formula_differentiate_polynomials(
     for k in range(9):
         total = sum(c * x**k for c, x in zip(coefficients("float64"), offsets, strict=True))
         assert total == pytest.approx(EXTRAPOLATED_STEP if k == 1 else 0, abs=1e-13)
+
+
+@pytest.mark.parametrize(("case", "shared"), [("network/huber", True), ("network/half-squared-error", False)])
+def test_jax_compiles_one_step_for_both_routes_where_they_are_one_program(case: str, shared: bool) -> None:
+    pytest.importorskip("jax")
+    from gradconform.adapters import on_jax
+
+    at = point(catalogue()[case], "float32")
+    steps = on_jax.training_steps(on_jax._Recipe(at))
+    for traced in ("", " traced"):
+        assert (steps[f"optax{traced}"] is steps[f"jit{traced}"]) == shared
+    again = point(catalogue()[case], "float64")
+    assert on_jax.training_steps(on_jax._Recipe(again)) is steps, "one for an architecture"
+
+
+def test_jax_compiles_nothing_to_put_numbers_into_their_dtype() -> None:
+    jax = pytest.importorskip("jax")
+    from gradconform.adapters import on_jax
+
+    at = point(catalogue()["network/huber"], "bfloat16")
+    compiled: list[str] = []
+
+    def listen(event: str, *_: object, **__: object) -> None:
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    on_jax.adapter.answer(at, "jit")
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        on_jax.adapter.answer(at, "jit")
+        jax.clear_caches()
+        on_jax.adapter.answer(at, "jit")
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert len(compiled) == 2, "the step and the traced step, and nothing for the numbers that they are given"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from gradconform.conformance.command_line import explain
 from gradconform.conformance.command_line.explain import Explanation, Line
 from gradconform.conformance.run import runner
 from gradconform.conformance.run.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
+from gradconform.conformance.run.run_file import read
 from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
 from gradconform.reference.measurement import Measurement
@@ -62,7 +64,8 @@ def test_what_is_piped_is_not_wrapped_where_no_width_is_asked_for(cli: Cli, tmp_
 def test_the_run_file_defaults_to_the_utc_time_in_runs(cli: Cli, tmp_path: Path) -> None:
     assert cli("run", *FAST).returncode == 0
     (path,) = (tmp_path / "runs").iterdir()
-    assert path.suffix == ".jsonl"
+    assert path.name.endswith("Z.jsonl.zst")
+    assert read(path)[1]
 
 
 def test_workers_write_the_same_measurements_as_one_process(cli: Cli, tmp_path: Path) -> None:
@@ -286,7 +289,8 @@ def test_report_makes_the_tables_of_a_run(cli: Cli, tmp_path: Path) -> None:
     done = cli("report", "one.jsonl", "-o", "tables")
     assert done.returncode == 0, done.stderr
     assert {"summary.csv", "summary.md", "summary.json"} <= {p.name for p in (tmp_path / "tables").iterdir()}
-    assert (tmp_path / "tables/cases/document/worked-example/gradients.md").exists()
+    with gzip.open(tmp_path / "tables" / "gradients.csv.gz", "rt", encoding="utf-8") as file:
+        assert next(file) == "case,dtype,adapter/route,gradient,truth,value,error (ulp),share,verdict\n"
 
 
 @pytest.mark.parametrize(

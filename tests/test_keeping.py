@@ -8,6 +8,7 @@ import pytest
 import torch
 from flint import arb
 from torch import Tensor
+from torch.nn import functional as F
 
 import gradconform as gc
 from gradconform.conformance.verify import Report
@@ -93,3 +94,14 @@ def test_a_program_in_arrays_is_ill_conditioned_by_its_arguments() -> None:
     assert gc.verify(energy, torch.cat([x, -x]))
     report = gc.verify(energy, torch.cat([x, x * (1 + 2.0**-22)]))
     assert (report.verdict, report.formula) == ("ill-conditioned", "right"), str(report)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_tail_of_gelu_is_lost_since_its_definition_keeps_the_digits(dtype: torch.dtype) -> None:
+    """PyTorch's kernel adds 1 to erf there."""
+    report = gc.verify(lambda x: F.gelu(x), torch.tensor([-8.5 if dtype is torch.float64 else -7.0], dtype=dtype))
+    assert (report.formula, report.execution, report.accuracy) == ("right", "within", "lost")
+
+
+def test_gelu_by_tanh_conforms() -> None:
+    assert gc.verify(lambda x: F.gelu(x, approximate="tanh"), torch.tensor([0.5, -1.25, 2.0]))

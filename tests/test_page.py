@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import gzip
 import io
 import json
 import re
@@ -57,8 +59,12 @@ def measurements() -> pd.DataFrame:
 
 def data_of(text: str) -> dict[str, Any]:
     """The data block as a browser reads it: up to the first end of a script element."""
-    (block,) = re.findall(r'<script type="application/json" id="data">(.*?)</script', text, re.DOTALL)
-    found: dict[str, Any] = json.loads(block)
+    (block,) = re.findall(r'<script type="application/gzip" id="data">(.*?)</script', text, re.DOTALL)
+    return unpacked(block)
+
+
+def unpacked(block: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(block, validate=True)))
     return found
 
 
@@ -84,8 +90,15 @@ def test_nothing_in_a_run_file_can_end_the_data_or_become_markup() -> None:
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "&lt;", "\u2028"])
 def test_embedded_json_has_no_character_that_html_gives_a_meaning_to(text: str) -> None:
-    assert not set("<>&\u2028\u2029") & set(embedded({text: text}))
-    assert json.loads(embedded({text: text})) == {text: text}
+    assert re.fullmatch("[A-Za-z0-9+/=]+", embedded({text: text}))
+    assert unpacked(embedded({text: text})) == {text: text}
+
+
+def test_the_data_is_packed_and_the_same_page_is_the_same_bytes() -> None:
+    rows = [replace(DEVIATING, quantity=f"q{i}", value=i / 7) for i in range(1000)]
+    assert page(framed(*rows), [HEADER]) == page(framed(*rows), [HEADER])
+    data = {"rows": [m.row() for m in rows]}
+    assert len(embedded(data)) < len(json.dumps(data)) / 8
 
 
 def test_the_page_loads_nothing_from_elsewhere(measurements: pd.DataFrame) -> None:
@@ -650,6 +663,16 @@ def test_hostile_names_run_nothing_in_a_browser(driver: Any, tmp_path: Path) -> 
     assert driver.execute_script("return window.stolen") is None
     assert driver.find_elements("css selector", "img") == []
     assert driver.execute_script("return command(0)").count("'\\''") >= 3
+
+
+@in_a_browser
+def test_data_that_cannot_be_unpacked_is_said_on_the_page(driver: Any, tmp_path: Path) -> None:
+    path = write_page(framed(DEVIATING), [HEADER], tmp_path)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(embedded({})[:12], "AAAAAAAAAAAA", 1), encoding="utf-8")
+    driver.get(path.as_uri())
+    said = "return document.querySelector('header').textContent.includes('The measurements cannot be unpacked')"
+    until(driver, said, True)
 
 
 @in_a_browser

@@ -10,6 +10,8 @@ import pytest
 import torch
 from tests_support import BENCHMARKS, benchmark
 
+import gradconform as gc
+
 sys.path.insert(0, str(BENCHMARKS))
 
 correct = benchmark("verify_correct")
@@ -86,11 +88,42 @@ def test_a_mutant_that_is_the_same_on_its_operands_survives() -> None:
     assert rule_mutants.said(mutant, "torch", "float64") == "conforms"
 
 
+def test_every_mutant_with_a_reason_is_a_mutant_of_its_rule() -> None:
+    for rule, text in rule_mutants.equivalents():
+        assert text in [m.text for m in rule_mutants.mutants(RULES[rule], 53)]
+
+
+def test_a_corner_that_is_moved_a_little_is_noticed_by_an_operand_in_between() -> None:
+    text = "g * where(abs(x) < 0.5000004768371582, x, 0.5 * sign(x))"
+    subject = wrong_torch.of_rule(replace(RULES["Huber"], wrong=text))
+    x = torch.tensor([0.25, 0.5000002], dtype=torch.float64)
+    assert gc.verify(subject.right, x)
+    assert gc.verify(subject.wrong, x).formula == "wrong"
+
+
+def test_a_survivor_without_a_reason_was_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rule_mutants.main(["--only", "Modulus"]) == 0
+    assert "1/sign(x) is sign(x), and no operand is 0" in capsys.readouterr().out
+    monkeypatch.setattr(rule_mutants, "equivalents", dict)
+    assert rule_mutants.main(["--only", "Modulus"]) == 1
+    assert "of which 1 were missed" in capsys.readouterr().out
+
+
 def test_a_correct_program_has_a_row_for_each_route_with_its_answers() -> None:
     (row,) = correct.asked(RUNNING["rotary"], "bfloat16")
     assert (row.verdict, row.formula, row.execution, row.components) == ("conforms", "right", "within", 18)
     routes = [r for p in correct.programs(["jax"]) if p.name == "polynomial" for r in correct.asked(p, "float32")]
     assert [(r.route, r.verdict) for r in routes] == [("eager", "conforms"), ("jit", "conforms")]
+
+
+def test_correct_programs_are_counted_by_kind() -> None:
+    rows = [correct.Row("lstm", "torch", "float64", "eager", v, kind="recurrent cells") for v in ("conforms", "lost")]
+    rows += [replace(rows[0], verdict="not captured"), replace(rows[0], program="gru", framework="jax")]
+    (line,) = [t for t in correct.by_kind(rows).splitlines() if "recurrent" in t]
+    assert [int(n) for n in line.split("|")[2:-1]] == [1, 3, 2, 1, 1, 1, 1, 1]
+    assert RUNNING["lstm cell"].kind == "recurrent cells"
 
 
 def test_a_program_that_is_not_captured_says_why() -> None:

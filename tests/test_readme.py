@@ -61,7 +61,7 @@ def test_every_gradconform_command_runs(cli: Cli, tmp_path: Path) -> None:
     for command in commands:
         # A part of the cases, and of the runs to compare the one that was made.
         part = command.replace("document/scale-4/*", "document/scale-4/00*")
-        arguments = shlex.split(part.replace("old.jsonl new.jsonl", "mine.jsonl mine.jsonl"))
+        arguments = shlex.split(part.replace("old.jsonl.zst new.jsonl.zst", "mine.jsonl.zst mine.jsonl.zst"))
         done = cli(*arguments)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
 

@@ -298,17 +298,36 @@ def test_a_case_where_everything_crashed_has_an_empty_comparison() -> None:
     assert ("mine/eager", "verdict") in table.columns
 
 
-def test_comparisons_are_the_tables_of_each_case_and_dtype(measurements: pd.DataFrame) -> None:
-    seen = []
-    for case, gradients, weights in tables.comparisons(measurements):
-        seen.append(case)
-        assert list(dict.fromkeys(gradients.index.get_level_values("dtype"))) == ["float64", "float32", "float16"]
-        for dtype in DTYPES:
-            for all_dtypes, make in ((gradients, tables.gradients), (weights, tables.weights)):
-                one = make(measurements, case, dtype)
-                of_dtype = all_dtypes.xs(dtype, level="dtype")
-                pd.testing.assert_frame_equal(pd.DataFrame(of_dtype[one.columns.tolist()]), one)
-    assert seen == list(CASES)
+@pytest.mark.parametrize(
+    ("every", "one"), [(tables.every_gradient, tables.gradients), (tables.every_weight, tables.weights)]
+)
+def test_every_answer_of_a_case_stands_in_the_long_table_as_in_that_of_its_case(
+    measurements: pd.DataFrame, every: Any, one: Any
+) -> None:
+    found = every(measurements).reset_index()
+    name = {tables.gradients: "gradient", tables.weights: "weight"}[one]
+    seen = 0
+    for (case, dtype, who), rows in found[found[name] != "*"].groupby(["case", "dtype", "adapter/route"]):
+        beside = one(measurements, case, dtype)
+        assert rows[name].tolist() == [q for q, v in beside[who, "verdict"].items() if v is not None]
+        for column in ("value", "error (ulp)", "share", "verdict"):
+            there = beside[who, column][beside[who, "verdict"].notna()].tolist()
+            assert all(
+                a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
+                for a, b in zip(rows[column].tolist(), there, strict=True)
+            )
+        seen += len(rows)
+    assert seen == (found[name] != "*").sum() > 50
+
+
+def test_what_crashed_has_a_row_in_the_long_table() -> None:
+    (row,) = tables.every_gradient(framed(CRASHED)).reset_index().to_dict("records")
+    assert (row["gradient"], row["adapter/route"], row["verdict"]) == ("*", "mine/eager", "crashed")
+
+
+def test_what_was_measured_twice_is_refused_in_the_long_table(measurements: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="was measured more than once; expected one measurement"):
+        tables.every_gradient(pd.concat([measurements, measurements], ignore_index=True))
 
 
 def test_several_runs_are_told_apart_in_every_table(measurements: pd.DataFrame) -> None:
@@ -327,14 +346,14 @@ def test_measurements_are_left_as_they_were(measurements: pd.DataFrame) -> None:
     before = measurements.copy(deep=True)
     for make in (tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.lost, tables.deviations):
         make(measurements)
-    list(tables.comparisons(measurements))
+    tables.every_gradient(measurements)
     pd.testing.assert_frame_equal(measurements, before)
 
 
 @pytest.mark.parametrize(
     "make",
     [tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.lost, tables.deviations,
-     lambda m: list(tables.comparisons(m)), lambda m: tables.gradients(m, "a", "float64"),
+     tables.every_gradient, tables.every_weight, lambda m: tables.gradients(m, "a", "float64"),
      lambda m: tables.weights(m, "a", "float64")],
 )  # fmt: skip
 def test_every_table_refuses_an_empty_frame_and_other_columns(make: Any) -> None:

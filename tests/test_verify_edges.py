@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -121,3 +122,18 @@ def test_the_operations_of_every_run_of_a_report_are_its_steps() -> None:
 def test_a_function_that_errs_more_elsewhere_has_not_left_the_record_in_balls_nor_in_arrays(count: int) -> None:
     report = gc.verify(torch.digamma, torch.linspace(0.3, 3.0, count))
     assert report, str(report)
+
+
+def test_the_derivative_of_a_result_that_is_infinite_is_singular_and_accuses_nobody() -> None:
+    """det = 0; 0 beside an infinity; a NaN that a product of complex numbers makes of one."""
+    a = torch.tensor([[0.0, 0.0], [2.0, 1.0]], dtype=torch.float64)
+    assert gc.verify(lambda a: torch.linalg.slogdet(a)[1], a).verdict == "singular"
+    x, w = torch.tensor([[-math.inf, -math.inf], [0.5, -1.0]]), torch.tensor([[1.0, -0.5], [-1.0, -0.75]])
+    assert gc.verify(lambda x, w: torch.tanh(x @ w.T), x, w).verdict == "singular"
+    z = torch.tensor([complex(-math.inf, 0.75), 0.5 - 1.0j])
+    assert gc.verify(lambda z: (z * z.conj()).real, z).verdict == "singular"
+
+
+def test_a_nan_where_every_result_is_finite_is_undefined_still() -> None:
+    x = torch.tensor([-math.inf, 0.5])
+    assert gc.verify(lambda x, w: torch.tanh(x * w), x, torch.tensor([1.5, 2.0])).formula == "undefined"

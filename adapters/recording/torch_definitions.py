@@ -44,6 +44,13 @@ def _softplus_backward(g: Tensor, x: Tensor, beta: float, threshold: float) -> T
     return g * torch.sigmoid(x * beta)
 
 
+def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """By the complementary error function, which keeps the digits of the tail that 1 + erf cancels."""
+    if approximate != "none":
+        return x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return x * torch.erfc(x * -math.sqrt(0.5)) / 2
+
+
 # Without a decomposition ----------------------------------------------------------------------------------------------
 
 
@@ -232,9 +239,26 @@ def _masked_scatter_backward(g: Tensor, mask: Tensor, sizes: list[int]) -> Tenso
     return torch.cat([taken, taken.new_zeros(math.prod(sizes) - taken.numel())]).reshape(sizes)
 
 
+def _multi_margin_backward(
+    g: Tensor, x: Tensor, target: Tensor, p: float, margin: float, weight: Tensor | None = None, reduction: int = 1
+) -> Tensor:
+    """Of the loss Σ_(j≠t) max(0, margin − x_t + x_j)^p/classes."""
+    rows, of = x.reshape(-1, x.shape[-1]), target.reshape(-1, 1)
+    other = torch.arange(rows.shape[1]) != of
+    above = margin - rows.gather(1, of) + rows
+    share = 1 / (rows.shape[1] * (rows.shape[0] if reduction == 1 else 1))
+    by_other = torch.full_like(rows, share) if p == 1 else 2 * share * above
+    if weight is not None:
+        by_other = by_other * weight[of]
+    by_other = torch.where(other & (above > 0), by_other, torch.zeros((), dtype=x.dtype))
+    found = torch.where(other, by_other, -by_other.sum(1, keepdim=True))
+    return (found * g.reshape(-1, 1)).reshape(x.shape)
+
+
 DEFINITIONS: Mapping[str, Program] = {
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
+    "gelu": _gelu,
     "var": _var,
     "std": _std,
     "var_mean": _var_mean,
@@ -257,6 +281,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "_weight_norm_interface_backward": _weight_norm_backward,
     "masked_scatter_backward": _masked_scatter_backward,
     "glu_jvp": glu_jvp,
+    "multi_margin_loss_backward": _multi_margin_backward,
     "mkldnn_rnn_layer": lstm,
     "mkldnn_rnn_layer_backward": lstm_backward,
     "upsample_linear1d_backward": _linear_backward,
@@ -265,7 +290,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "_scaled_dot_product_flash_attention_for_cpu": attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": attention_backward,
 }
-APPROXIMATED = frozenset({"softplus", "softplus_backward"})
+APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 
 #: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
 FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {

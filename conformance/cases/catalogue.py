@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -27,10 +28,15 @@ def catalogue(seed: int = 0) -> dict[str, Case]:
 
     The cases of real data are there where scikit-learn is.
     """
-    networks = [*(p.case for p in published()), *covering_networks(seed), *primitive_networks()]
-    if available():
-        networks += dataset_cases()
-    return {case.id: case for case in (*_document_cases(seed), *networks)}
+    return {case.id: case for case in _cases(seed, available())}
+
+
+@lru_cache(maxsize=4)
+def _cases(seed: int, with_data: bool) -> tuple[Case, ...]:
+    data = dataset_cases() if with_data else ()
+    return (
+        *_document_cases(seed), *(p.case for p in published()), *covering_networks(seed), *primitive_networks(), *data
+    )  # fmt: skip
 
 
 def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:

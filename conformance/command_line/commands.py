@@ -25,10 +25,11 @@ from rich.text import Text
 from gradconform.adapters import registry
 from gradconform.conformance.cases.catalogue import WORKED, catalogue, select
 from gradconform.conformance.command_line.explain import explain as explained
-from gradconform.conformance.command_line.terminal import COMPLETE, Commands, console, errors
+from gradconform.conformance.command_line.terminal import COMPLETE, Commands, Terminal, console, errors
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
 from gradconform.conformance.run import run_summary, runner, supervisor
-from gradconform.conformance.run.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
+from gradconform.conformance.run.frames import run_name
+from gradconform.conformance.run.run_file import STDOUT, Begun, RunWriter, Unwritable, begun, load, load_each
 from gradconform.conformance.run.stale import evidence, stale
 from gradconform.conformance.run.supervisor import WorkerFailure
 from gradconform.reference.arithmetic.formats import FORMATS
@@ -132,7 +133,8 @@ def _check_timeout(timeout: float) -> None:
 @click.option("--known", multiple=True, metavar="FILE",
               help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None,
-              help="The run file. Default: runs/<UTC time>.jsonl. Never written over.")  # fmt: skip
+              help="The run file, packed if it ends in .zst or .gz, or - for standard output. Default: "
+                   "runs/<UTC time>.jsonl.zst. Never written over.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Finish an incomplete run file, with the choices that it was begun with.")  # fmt: skip
 @_fail_on
@@ -185,7 +187,7 @@ def run(
     runner.check_device(chosen, device)
     tasks = runner.plan(chosen, cases, names, device, profile, seed, globs, timeout, known)
     entries = entries_for([c.adapter for c in chosen], known_files(known))
-    path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
+    path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl.zst"
     provenance = runner.provenance(chosen, known)
     header = {
         **provenance, "device": device, "profile": profile, "seed": seed, "started": datetime.now(UTC).isoformat(),
@@ -196,9 +198,10 @@ def run(
         _check_resumable(before, header, tasks, path)
     elif resume is not None:
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
-    specs = [c.spec for c in chosen]
+    asked = [c.spec for c in chosen]
+    told = errors if path == STDOUT else console
     with (
-        _workers(scheduler, jobs, specs) as judged,
+        _workers(scheduler, jobs, asked, told) as judged,
         _interruptible(_onward(path)),
         RunWriter(path, header, before) as writer,
     ):
@@ -206,9 +209,12 @@ def run(
             run_summary.counted(n, what)
             for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
         )
-        console.print(f"{counted} on {device}", markup=False)
+        told.print(f"{counted} on {device}", markup=False)
+        if before is not None and before.cut:
+            kept = run_summary.counted(len(before.tasks), "whole task")
+            told.print(f"{path} was cut off inside a frame; it keeps {kept}", style="yellow", markup=False)
         for name, reason in absent.items():
-            console.say(f"absent: {name}: {reason}", "yellow")
+            told.say(f"absent: {name}: {reason}", "yellow")
         done = list(before.measurements) if before else []
         left = tasks[len(before.tasks) :] if before else tasks
         measurements, seconds = _judge(left, judged, writer)
@@ -226,11 +232,12 @@ def run(
         task, spec = commands.get((m.case, m.dtype)), specs.get((m.adapter, m.route))
         return None if task is None or spec is None else task.explained(spec)
 
-    sys.exit(_conclude(measurements, seconds, absent, versions, entries, device, seed, path, ending, explains))
+    sys.exit(_conclude(told, measurements, seconds, absent, versions, entries, device, seed, path, ending, explains))
 
 
 def _onward(path: Path) -> str:
-    return f"gradconform run --resume {shlex.quote(str(path))}"
+    """The command that goes on with a run; none where it went to standard output."""
+    return "" if path == STDOUT else f"gradconform run --resume {shlex.quote(str(path))}"
 
 
 @contextmanager
@@ -243,6 +250,8 @@ def _interruptible(command: str) -> Iterator[None]:
     ends = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
     saved = {number: signal.signal(number, interrupt) for number in ends}
     onward = f"what was measured is on disk; go on with: {command}"
+    if not command:
+        onward = "what was measured is on standard output"
     try:
         yield
     except KeyboardInterrupt as error:
@@ -317,19 +326,19 @@ Judging = Callable[[Sequence[runner.Task], supervisor.Watch], Iterator[runner.Ou
 
 
 @contextmanager
-def _workers(scheduler: str | None, jobs: int | None, specs: Sequence[str]) -> Iterator[Judging]:
+def _workers(scheduler: str | None, jobs: int | None, specs: Sequence[str], told: Terminal) -> Iterator[Judging]:
     """What makes outcomes of tasks: processes here, or the workers of a cluster, which do not say what is slow."""
     if scheduler is None:
         yield lambda tasks, watch: supervisor.outcomes(tasks, jobs or os.cpu_count() or 1, watch)
         return
     if jobs is not None:
         raise BadInput("--jobs and --scheduler were both given; a cluster has the workers that it has")
-    with _cluster(scheduler, specs) as found:
+    with _cluster(scheduler, specs, told) as found:
         yield lambda tasks, watch: found.outcomes(tasks)
 
 
 @contextmanager
-def _cluster(address: str, specs: Sequence[str]) -> Iterator[Cluster]:
+def _cluster(address: str, specs: Sequence[str], told: Terminal) -> Iterator[Cluster]:
     """The cluster of a scheduler; at the end, what it lost. Raises BadInput where it cannot be used."""
     try:
         from gradconform.conformance.run import cluster
@@ -340,7 +349,7 @@ def _cluster(address: str, specs: Sequence[str]) -> Iterator[Cluster]:
         if found.losses.workers:
             lost = run_summary.counted(found.losses.workers, "worker")
             again = run_summary.counted(found.losses.tasks, "task")
-            console.print(f"lost on the way: {lost}; done again: {again}", style="yellow", markup=False)
+            told.say(f"lost on the way: {lost}; done again: {again}", "yellow")
 
 
 def _judge(
@@ -373,6 +382,7 @@ def _judge(
 
 
 def _conclude(
+    told: Terminal,
     measurements: Sequence[Measurement],
     seconds: dict[str, float],
     absent: dict[str, str],
@@ -385,27 +395,28 @@ def _conclude(
     explains: Callable[[Measurement], str | None],
 ) -> int:
     """Print the summary and the closing line; the exit status."""
-    console.print(run_summary.verdicts(measurements))
+    told.print(run_summary.verdicts(measurements))
     for line in run_summary.answers(measurements):
-        console.say(line)
+        told.say(line)
     for line in run_summary.unsupported(measurements):
-        console.say(f"unsupported: {line}")
+        told.say(f"unsupported: {line}")
     for line in run_summary.unreported(measurements):
-        console.say(f"unreported: {line}", "yellow")
+        told.say(f"unreported: {line}", "yellow")
     for line in run_summary.lost(measurements):
-        console.say(f"lost: {line}", "yellow")
+        told.say(f"lost: {line}", "yellow")
     for line in run_summary.wrong(measurements, explains):
-        console.say(line, "red")
+        told.say(line, "red")
     for entry in stale(evidence(measurements, versions, device, entries), seed, entries):
-        console.say(f"stale: known deviation {entry} deviates no more; remove it", "yellow")
+        told.say(f"stale: known deviation {entry} deviates no more; remove it", "yellow")
     if absent:
-        console.say(f"absent: {', '.join(absent)}", "yellow")
+        told.say(f"absent: {', '.join(absent)}", "yellow")
     counts = Counter(m.verdict for m in measurements)
     failing = [f"{counts[v]} {v}" for v in (run_summary.FAIL_ON[f] for f in fail_on) if counts[v]]
     if failing:
-        console.say(f"failing, as --fail-on asks: {', '.join(failing)}", "red")
-    console.print(f"written: {path}", markup=False, soft_wrap=True)
-    console.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
+        told.say(f"failing, as --fail-on asks: {', '.join(failing)}", "red")
+    if path != STDOUT:
+        told.print(f"written: {path}", markup=False, soft_wrap=True)
+    told.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
     if failing or any(m.verdict == "deviates" and not is_known(m) for m in measurements):
         return DEVIATES
     judged = any(m.verdict in JUDGED for m in measurements)
@@ -440,7 +451,7 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
 
     known = {e.id: {"reason": e.reason, "upstream": e.upstream} for e in known_deviations()}
     named = [
-        {"run": path.stem if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
+        {"run": run_name(path) if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
     ]
     try:
         prepared(output)
@@ -659,7 +670,8 @@ _KIND_STYLE: dict[str, str | None] = {
 @_profile
 @click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
-              help="A run file to write, for report and diff. Never written over.")  # fmt: skip
+              help="A run file to write, for report and diff, packed if it ends in .zst or .gz, or - for standard "
+                   "output. Never written over.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="In the run file also a row for each operation.")
 @click.option("--junit", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="A JUnit file to write: a test for each gradient and route.")  # fmt: skip
@@ -711,6 +723,7 @@ def verify(
     if len(of_modules) < len(functions):
         targets += command.operator_targets([f for f in functions if f.startswith(PREFIX)], adapters, names)
     found = []
+    told = errors if output == STDOUT else console
     with command.run_file(output, targets, profile, files) as write:
         options = {"routes": routes or None, "mode": mode, "profile": profile}
         for one in command.verified(targets, names, entries, steps, **options):
@@ -720,16 +733,16 @@ def verify(
                 errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
             else:
                 head, _, rest = command.text_of(one, every).partition("\n")
-                console.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
-                console.print(rest, markup=False)
+                told.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
+                told.print(rest, markup=False)
             write(one.rows)
             found.append(one)
     if junit is not None:
         command.write_junit(junit, found, [run_summary.FAIL_ON[f] for f in fail_on])
     for path in (output, junit):
-        if path is not None:
-            console.print(f"written: {path}", markup=False, soft_wrap=True)
-    console.print(command.closing_line(found), style="bold", markup=False)
+        if path is not None and path != STDOUT:
+            told.print(f"written: {path}", markup=False, soft_wrap=True)
+    told.print(command.closing_line(found), style="bold", markup=False)
     sys.exit(command.exit_status(found, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
@@ -798,7 +811,7 @@ def sweep(
         if scheduler is not None:
             if jobs is not None:
                 raise BadInput("--jobs and --scheduler were both given; a cluster has the workers that it has")
-            cluster = stack.enter_context(_cluster(scheduler, [adapter]))
+            cluster = stack.enter_context(_cluster(scheduler, [adapter], console))
             asking = functools.partial(cluster.ordered, chunk.asked)
         stack.enter_context(_interruptible(f"gradconform sweep … --resume {shlex.quote(str(path))}"))
         writer = stack.enter_context(sweep_file.SweepWriter(path, header, before))

@@ -27,7 +27,7 @@ from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import Rounded, RoundedBalls, Sums
-from gradconform.reference.array_judge import Index, Screen, component, judge_array
+from gradconform.reference.array_judge import Index, Indices, Screen, component, judge_array, standings_of
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.derivations.choosers import (
@@ -89,7 +89,8 @@ class WholeLevel:
             if _work(self.derivation) > BALL_WORK:
                 return unresolved(got, str(error))
             return self._by_balls(name, got, BALL_PRECISION)
-        return judge_array(got, screens, self.target, _OfPrograms(values, truth), None, FIRST_PRECISION, True)
+        known = _OfPrograms(values, truth)
+        return judge_array(got, screens, self.target, known, None, FIRST_PRECISION, True, known)
 
     def _by_balls(self, name: str, got: NDArray[Any], bits: int | None) -> Judgement:
         quotient_of = self.stencil is not None and name != self.derivation.loss
@@ -165,6 +166,13 @@ class _OfPrograms:
         return component(self.of_truth, index)
 
     def broken(self, index: Index) -> bool:
+        return False
+
+    def standings(self, form: str, numbers: Indices, got: NDArray[Any]) -> NDArray[np.int8]:
+        value = self.values[form]
+        return standings_of(value, numbers, got, Screen.margin(value.arithmetic.mids))
+
+    def broken_among(self, numbers: Indices) -> bool:
         return False
 
 

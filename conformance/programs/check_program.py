@@ -19,7 +19,7 @@ from gradconform.reference.arithmetic.exact import power_of_two, precision, to_f
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
+from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, larger
 from gradconform.reference.judge import (
     FORMULA,
     PRECISION_CAP,
@@ -78,6 +78,8 @@ class Truth:
     def __init__(self, run: Run, alone: bool = False) -> None:
         self.run, self.alone = run, alone
         self._sizes: dict[int, Sequence[float]] = {}
+        #: Whether a result of the function is no number, without rounding.
+        self.endless = False
         bits = FIRST
         while True:
             with precision(bits):
@@ -99,6 +101,7 @@ class Truth:
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
         run, of = self.run, self.run.defined
         exact = Exact(of.record, literals=literals).evaluate()
+        self.endless = not all(exact[i].is_finite() for ids in of.outputs for i in ids.ravel().tolist())
         seeds: dict[int, arb] = {}
         if run.mode == "value":
             self._note(exact)
@@ -106,7 +109,8 @@ class Truth:
         seeded = of.outputs if run.mode == "reverse" else of.arguments
         for ids, numbers in zip(seeded, run.cotangents, strict=True):
             for i, c in zip(ids.ravel().tolist(), run.backward.held[numbers].ravel().tolist(), strict=True):
-                seeds[i] = seeds[i] + arb(c) if i in seeds else arb(c)
+                seed = arb(c) if run.mode == "forward" or exact[i].is_finite() else arb.nan()  # no number, no slope
+                seeds[i] = seeds[i] + seed if i in seeds else seed
         found = exact.pull(seeds, ties) if run.mode == "reverse" else push(exact, seeds, ties)
         self._note(exact)
         asked = of.arguments if run.mode == "reverse" else of.outputs
@@ -173,7 +177,9 @@ class Truth:
         if not point.is_finite():
             return ("singular" if self.poles else "unknown"), math.inf
         if not at.is_finite():
-            return ("undefined" if self.poles and not self.astray else "unknown"), math.inf
+            # What is infinite has no derivative, also where a branch of the program says that it is constant.
+            met: Formula = "singular" if self.endless else "undefined"
+            return (met if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
             apart = self._bits(number, component, abs(at - point).upper())
             if self.run.definition is not None and apart >= format.precision + 3:
@@ -261,9 +267,15 @@ def _judged(
     got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
     if not got:
         return _gradient(run, argument, route, _nothing(), "right", math.inf, truth.ties)
-    of = [Candidate(name, outcomes[number]) for name, outcomes in candidates]
     with precision(truth.bits):
         formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
+        # An infinity or NaN in the place of a derivative that there is not is held against nobody.
+        nothing = (Rounded(RoundedBalls(argument.format, profile), ZERO, ZERO, ANYTHING | OVERFLOWED),)
+        excused = [f == "singular" and not math.isfinite(x) for (f, _), x in zip(formulas, got, strict=True)]
+        of = [
+            Candidate(name, [nothing if e else o for e, o in zip(excused, outcomes[number], strict=True)])
+            for name, outcomes in candidates
+        ]
         # Within the set of a kink nothing is off: what a program keeps is measured by the slope that it took.
         centres = [
             Rounded(s.arithmetic, truth.program_point[number][c]) if formulas[c][0] == "kink" else s
@@ -278,7 +290,8 @@ def _judged(
         judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
     if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
         judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
-    if judgement.execution in (None, "within") and formula not in ("right", "kink"):
+    silent = judgement.execution in (None, "within") or (formula == "singular" and judgement.execution == "overflow")
+    if silent and formula not in ("right", "kink"):
         judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
     return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
 

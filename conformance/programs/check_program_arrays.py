@@ -29,7 +29,7 @@ from gradconform.reference.arithmetic.rounded import (
     RoundedBalls,
     Sums,
 )
-from gradconform.reference.array_judge import Index, Screen, judge_array, norm
+from gradconform.reference.array_judge import ASKED, Index, Indices, Screen, judge_array, norm, standings_of
 from gradconform.reference.judge import FORMULA, Formula, Judgement
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special, apart
 from gradconform.reference.programs import words
@@ -49,7 +49,10 @@ IN_ARRAYS = 1_500
 SHARP = 40
 #: Operations on single numbers up to which the condition of what has lost its digits is computed.
 CONDITIONED = 3_000_000
-#: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it.
+#: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it. p + 3
+#: bits are an eighth of a rounding of a number: of one of the largest number that is 3, and 13 more are asked, so that
+#: nothing wrong hides that is more than 2^-16 of what the execution is allowed. Of the 102 bits of double words this
+#: leaves float64 33 for what sums lose; correct programs with vanishing components were seen to use at most 11.
 VANISHING = 16
 
 
@@ -207,12 +210,25 @@ class Answers:
     def broken(self, index: Index) -> bool:
         return self.centre.specials is not None and bool(self.centre.specials[index])
 
+    def standings(self, form: str, numbers: Indices, got: NDArray[np.float64]) -> NDArray[np.int8]:
+        """As of `Together`."""
+        x = self.forms[form]
+        exactly = ~np.isfinite(self.exactly[form].reshape(-1)[numbers])
+        if form in self.balls or exactly.any():
+            return np.full(numbers.shape, ASKED, np.int8)
+        return standings_of(x, numbers, got, Screen.margin(x.arithmetic.mids))
+
+    def broken_among(self, numbers: Indices) -> bool:
+        """As of `Together`."""
+        return self.centre.specials is not None and bool(self.centre.specials.reshape(-1)[numbers].any())
+
 
 class Adjudicator:
     """The answers under the names that the judge of arrays asks for."""
 
     def __init__(self, answers: Answers) -> None:
         self.outcomes, self.truth, self.broken = answers.outcomes, answers.truth_of, answers.broken
+        self.standings, self.broken_among = answers.standings, answers.broken_among
 
 
 class Condition:
@@ -283,7 +299,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         got = np.asarray(run.answers[route][number], dtype=np.float64)
         argument, said = run.judged[number], answers[number]
         kappa = partial(condition.of, number, next(iter(said.forms.values())).radii())
-        found = judge_array(got, screens[number, route], argument.format, Adjudicator(said), kappa, BITS)
+        heard = Adjudicator(said)
+        found = judge_array(got, screens[number, route], argument.format, heard, kappa, BITS, together=heard)
         yield Found(number, route, found, *formulas[number], truths.ties)
 
 

@@ -81,7 +81,8 @@ def _in_arrays(number: int, step: Step, record: Record, allowed: list[ArrayAllow
         screens.append(Screen(name, step.format, got.shape))
         screens[-1].add(got, value, 0, answers.centre)
     assert answers is not None
-    return _found(number, step, judge_array(got, screens, step.format, Adjudicator(answers), bits=BITS))
+    heard = Adjudicator(answers)
+    return _found(number, step, judge_array(got, screens, step.format, heard, bits=BITS, together=heard))
 
 
 def _answers(step: Step, value: RoundedArray, profile: Profile) -> Answers:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from distributed import Client, WorkerPlugin, get_worker
 from distributed.client import FutureCancelledError
-from distributed.comm import connect
+from distributed.comm.core import connect
 from distributed.scheduler import KilledWorker
 
 from gradconform.adapters import registry

@@ -1,8 +1,8 @@
 """The run file: JSON Lines, one flat object a line: a header, the measurements (only they have `quantity`), a footer.
 
-Missing is null, non-finite numbers are "nan", "inf" and "-inf". A task's rows are one write; a file without its footer
-is incomplete. Reading executes nothing and refuses what is not a whole run of this schema or, for `read` and `load`,
-of the one before it.
+Missing is null, non-finite numbers are "nan", "inf" and "-inf". A task's rows are one write, in a packed file a frame
+(see `run.frames`); a file without its footer is incomplete. Reading executes nothing and refuses what is not a whole
+run of this schema or, for `read` and `load`, of the one before it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from itertools import groupby
@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from gradconform.conformance.run import older_runs
+from gradconform.conformance.run.frames import ENDINGS, LINE_LIMIT, Line, Lines, packed, run_name
 from gradconform.reference.cases import BadInput
 from gradconform.reference.judge import VERDICTS
 from gradconform.reference.measurement import COLUMNS, QUESTIONS, Measurement
@@ -55,9 +56,6 @@ _WORDS: Mapping[str, Sequence[str | None]] = {
     "verdict": VERDICTS,
     **{question: (*answers, None) for question, answers in QUESTIONS.items()},
 }
-#: The longest line that is read, in bytes. The longest that is written is a header, which holds the run's arguments: on
-#: Linux 2 MiB at most (a quarter of the 8 MiB stack, execve(2)), sixfold where JSON spells every byte as \\u00XX.
-LINE_LIMIT = 16 * 2**20
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -79,6 +77,10 @@ def decoded(text: str) -> dict[str, Any]:
     return {k: _NON_FINITE.get(v, v) if k in _NUMBERS and isinstance(v, str) else v for k, v in values.items()}
 
 
+#: The path that stands for standard output.
+STDOUT = Path("-")
+
+
 class Unwritable(Exception):
     """Measurements cannot be written any more, such as on a full disk; the message says what to do."""
 
@@ -86,15 +88,21 @@ class Unwritable(Exception):
 class RunWriter:
     """Writes a run file; the footer is written by `finish`, and only then is the run complete.
 
-    A new file is created, never written over, and kept for this writer alone until it is closed. With `begun` an
-    incomplete file goes on after what is in it. Raises BadInput if the file exists, cannot be made, or is somebody
-    else's, and Unwritable where writing fails later.
+    A new file is created, never written over, and kept for this writer alone until it is closed; it is packed where its
+    name ends as in ENDINGS. With `begun` an incomplete file goes on after what is in it, packed as it is. The path
+    STDOUT is standard output, which lines are written to as they are. Raises BadInput if the file exists, cannot be
+    made, or is somebody else's, and Unwritable where writing fails later.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any], begun: Begun | None = None) -> None:
         self.path = path
         self.counts: Counter[str] = Counter()
         self.rows = 0
+        self._packing = ENDINGS.get(path.suffix) if begun is None else begun.packing
+        if path == STDOUT:
+            self._file = FileIO(sys.stdout.fileno(), "w", closefd=False)
+            self._write(line({"kind": "header", "schema": SCHEMA, **header}))
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
@@ -133,10 +141,11 @@ class RunWriter:
     ) -> None:
         self._file.close()
 
-    def _write(self, text: str) -> None:
-        rest = memoryview(text.encode())
+    def _write(self, *lines: str) -> None:
+        rest = memoryview(packed([text.encode() for text in lines], self._packing))
         try:
-            self._file.truncate()
+            if self.path != STDOUT:
+                self._file.truncate()
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
@@ -148,12 +157,14 @@ class RunWriter:
 
     def write(self, measurements: Iterable[Measurement]) -> None:
         rows = list(measurements)
-        self._write("".join(line(m.row()) for m in rows))
+        self._write(*(line(m.row()) for m in rows))
         self._count(rows)
 
     def finish(self, **totals: Any) -> None:
         counts = {v: self.counts[v] for v in VERDICTS}
         self._write(line({"kind": "footer", "measurements": self.rows, "verdicts": counts, **totals}))
+        if self.path == STDOUT:
+            return
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -183,12 +194,15 @@ class Begun:
     """An incomplete run file: its header, its whole tasks' measurements, where they end, and the file's size in bytes.
 
     Of the last task nobody knows whether it is whole, so it is not among them; nor is what is cut off after it.
+    `packing` is how the file is packed, `cut` whether it was cut inside a frame.
     """
 
     header: Mapping[str, Any]
     measurements: tuple[Measurement, ...]
     end: int
     size: int
+    packing: str | None = None
+    cut: bool = False
 
     @property
     def tasks(self) -> list[tuple[str, str]]:
@@ -203,47 +217,55 @@ def begun(path: Path) -> Begun | None:
     """
     header: dict[str, Any] | None = None
     measurements: list[Measurement] = []
+    #: Where each line starts, and at last where the next one would.
     starts: list[int] = []
-    end = size = 0
     opening = b'{"kind":"header"'
-    for number, text in _lines(path):
-        size += len(text)
-        cut = not text.endswith(b"\n")
+    lines = Lines(path)
+    for at in lines:
+        cut = not at.text.endswith(b"\n")
         if header is None:
-            if cut and text[: len(opening)] == opening[: len(text)]:
+            if cut and at.text[: len(opening)] == opening[: len(at.text)]:
                 return None
-            header = _object(text, path, number)
+            header = _object(at, path)
             if _schema(header, path) != SCHEMA:
                 raise BadInput(
                     f"{path} has schema {older_runs.SCHEMA}, which can be read and not gone on with; run it again into "
                     "another file, with -o"
                 )
+            starts.append(at.end)
         elif not cut:
-            values = _object(text, path, number)
-            where = f"{path}, line {number}"
+            values = _object(at, path)
+            where = f"{path}, line {at.number}"
             if values.get("kind") == "footer":
                 raise BadInput(f"{path} is complete; there is nothing to resume")
             if "quantity" not in values:
                 raise BadInput(f"{where}: neither a measurement nor a footer")
             measurements.append(Measurement(**_row(values, where)))
-            starts.append(end)
+            starts[-1:] = [at.start, at.end]
         else:
             break
-        end = size
     if header is None:
+        if lines.cut:
+            raise BadInput(f"{path} was cut off inside its first frame, so that it holds nothing; remove it")
         return None
     whole = len(measurements)
     while whole and _task(measurements[whole - 1]) == _task(measurements[-1]):
         whole -= 1
-    return Begun(header, tuple(measurements[:whole]), starts[whole] if starts else end, size)
+    end = starts[whole]
+    if measurements and end in (0, *starts[:whole]):
+        raise BadInput(
+            f"{path} was packed as a whole, so that nothing can be added to it; unpack it and go on with that"
+        )
+    return Begun(header, tuple(measurements[:whole]), end, lines.size, lines.packing, lines.cut)
 
 
 def _task(m: Measurement) -> tuple[str, str]:
     return m.case, m.dtype
 
 
-def _object(text: bytes, path: Path, number: int) -> dict[str, Any]:
+def _object(at: Line, path: Path) -> dict[str, Any]:
     """The object of one line of a run file. Raises BadInput for what is none."""
+    text, number = at.text, at.number
     if len(text) > LINE_LIMIT:
         raise BadInput(f"{path}, line {number}: longer than {LINE_LIMIT} bytes; is this a run file?")
     try:
@@ -290,8 +312,10 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
     footer: dict[str, Any] | None = None
     rows: list[dict[str, Any]] = []
     schema = SCHEMA
-    for number, values in _objects(path):
-        where = f"{path}, line {number}"
+    lines = Lines(path)
+    for at in lines:
+        values = _object(at, path)
+        where = f"{path}, line {at.number}"
         if footer is not None:
             raise BadInput(f"{where}: there is more after the footer; the file was written twice or joined")
         if header is None:
@@ -302,6 +326,11 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, An
             footer = values
         else:
             raise BadInput(f"{where}: neither a measurement nor a footer")
+    if lines.cut:
+        raise BadInput(
+            f"{path} is incomplete: it was cut off inside a frame; the whole ones hold {len(rows)} measurements; go on "
+            f"with it: {_resumes(path)}"
+        )
     if header is None:
         raise BadInput(f"{path} is empty; expected a run written by `gradconform run`")
     if footer is None:
@@ -342,20 +371,6 @@ def _quoted(value: Any) -> str:
     """A value for a message: its repr, which has no control characters, cut where it is long."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, text in _lines(path):
-        yield number, _object(text, path, number)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, each with its number and its end. Raises BadInput for a file that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            yield from enumerate(iter(lambda: file.readline(LINE_LIMIT + 1), b""), 1)
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from error
 
 
 def _row(values: dict[str, Any], where: str, schema: int = SCHEMA) -> dict[str, Any]:
@@ -400,7 +415,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """The headers and one DataFrame of several runs, which must have the same profile.
 
-    With more than one file the DataFrame has a first column `run`, the file's name without its ending.
+    With more than one file the DataFrame has a first column `run`, the file's name without its endings.
     """
     import pandas as pd
 
@@ -412,7 +427,7 @@ def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     headers, tables = load_each(paths)
     if len(paths) > 1:
         for path, table in zip(paths, tables, strict=True):
-            table.insert(0, "run", path.stem)
+            table.insert(0, "run", run_name(path))
     return headers, pd.concat(tables, ignore_index=True)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gradconform.conformance.run.run_file import LINE_LIMIT, Unwritable, _lock, parsed
+from gradconform.conformance.run.frames import LINE_LIMIT
+from gradconform.conformance.run.run_file import Unwritable, _lock, parsed
 from gradconform.reference.cases import BadInput
 
 SCHEMA = 1

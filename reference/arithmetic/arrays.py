@@ -1,9 +1,8 @@
 """Rounded balls, whole arrays at a time: what a rounded program may hold where the formula holds a tensor.
 
-The rules are those of `rounded`, hypothesis by hypothesis; here a value is a midpoint array (see
-`midpoints`) with an array of radii in float64. Wherever an element is out of the ordinary (it may overflow, it is
-infinite or NaN, a divisor may be zero), that element is handed to the scalar arithmetic, and its answer put back; equal
-elements are handed over once.
+The rules are those of `rounded`, hypothesis by hypothesis; here a value is a midpoint array (see `midpoints`) with an
+array of radii in float64, and what it may be besides in bits. What float64 does not hold, of a midpoint or a radius, is
+not known.
 
 Radii are computed with the unit roundoff enlarged by 2^−30 of itself. They are sums, products and quotients of
 non-negative float64 numbers, homogeneous in the unit roundoff, and so the enlargement outweighs the rounding of their
@@ -22,13 +21,14 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten, precision
-from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.midpoints import Array, Double, OutOfRange, Plain, squares
-from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.midpoints import HOST_ULPS, Array, Double, OutOfRange, Plain, squares
+from gradconform.reference.arithmetic.profiles import OPENCL, Profile
 from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
     BELOW_ONE,
     DOUBT,
+    FAR,
     HARDLY,
     NAN,
     NEGATIVE,
@@ -39,12 +39,15 @@ from gradconform.reference.arithmetic.rounded import (
     RoundedBalls,
     Sums,
 )
+from gradconform.reference.arithmetic.specials import ABOVE, AT_ZERO, BELOW, table
 from gradconform.reference.equations import Slope
 from gradconform.reference.judge import FIRST_PRECISION
 
 _ENLARGED = 1 + 2.0**-30
 #: The least number of float64: no radius but 0 is smaller.
 _LEAST = 2.0**-1074
+#: And the largest.
+_LARGEST = float(np.finfo(np.float64).max)
 
 Bits = NDArray[Any]
 
@@ -128,6 +131,12 @@ class RoundedArray:
         """The same values, to go on from under another arithmetic."""
         return RoundedArray(arithmetic, self.mid, self.radius, self.spread, self.specials, excess=self.excess)
 
+    def besides(self, specials: Bits | None) -> RoundedArray:
+        """The same values, with these specials."""
+        found = RoundedArray(self.arithmetic, self.mid, None, self.spread, specials, excess=self.excess)
+        found.radius = self.radius
+        return found
+
     def radii(self) -> Array:
         if self.radius is None:
             return np.zeros(self.shape)
@@ -196,7 +205,8 @@ class RoundedArrays(HandWritten):
         self.unit = 2.0**-target.precision * _ENLARGED
         self.smallest_normal = 2.0**target.emin
         self.half_tiny = 2.0 ** max(target.emin - target.precision, -1074)
-        # Just below the least number that rounds to infinity: from here on the scalar arithmetic decides.
+        # The least number that rounds to infinity, which for float64 is none of its own; and what is certainly below.
+        self.infinite = (2 - 2.0**-target.precision) * 2.0**target.emax if target.precision < 53 else math.inf
         self.overflow = target.largest * (1 - 2.0**-20)
         # Hypothesis 3: products of 16-bit matrices are accumulated in float32 or wider, then rounded once.
         self.narrow = target.precision < 24
@@ -289,14 +299,25 @@ class RoundedArrays(HandWritten):
         return extra if x.radius is None else x.radius + extra
 
     def _round(
-        self, mid: Any, propagated: Array | None, operands: tuple[RoundedArray, ...],
-        operation: Callable[..., Any] | None, error: Array | float | None = None, ranged: bool = False,
-        factors: bool = False,
+        self, mid: Any, propagated: Array | None, operands: tuple[RoundedArray, ...] = (),
+        error: Array | float | None = None, factors: bool = False,
     ) -> RoundedArray:  # fmt: skip
-        """Widen by one rounding, of u·sup|x| or the `error` given; `operation` is its scalar counterpart.
+        """Widened by one rounding, of u·sup|x| or the `error` given, and infinite where it may overflow.
 
         `factors`: a product or quotient of the operands, 0 only where one of them is.
         """
+        radius = self._widened(mid, propagated, operands, error, factors)
+        excess = max((o.excess for o in operands), default=0.0)
+        size = np.abs(self.mids.high(mid))
+        if not size.size or (size + radius).max() < self.overflow:
+            return RoundedArray(self, mid, radius, excess=excess)
+        return self._overflowing(mid, radius, excess)
+
+    def _widened(
+        self, mid: Any, propagated: Array | None, operands: tuple[RoundedArray, ...] = (),
+        error: Array | float | None = None, factors: bool = False,
+    ) -> Array:  # fmt: skip
+        """The radius of a rounded result; see `_round`."""
         size = np.abs(self.mids.high(mid))
         sup = size if propagated is None else size + propagated
         if factors and not sup.all():  # float64 itself underflows, below 2^−1075: 0 stands for what is not 0
@@ -304,10 +325,6 @@ class RoundedArrays(HandWritten):
             sup = np.where((sup == 0) & ~zero, _LEAST, sup)
         if error is None:
             error = self.unit * sup
-        total = sup + error
-        bad: Any = None
-        if total.size and not total.max() < self.overflow:
-            bad = ~(total < self.overflow)
         least = size - error if propagated is None else size - propagated - error
         if least.size and not least.min() >= self.smallest_normal:
             low = ~(least >= self.smallest_normal)
@@ -315,30 +332,88 @@ class RoundedArrays(HandWritten):
             if self.flush:
                 tiny = np.maximum(tiny, np.minimum(sup, self.smallest_normal + tiny))
             error = np.where(low, tiny, error)
-        radius = error if propagated is None else propagated + error
-        result = RoundedArray(self, mid, np.asarray(radius), excess=max((o.excess for o in operands), default=0.0))
-        if operation is None:
-            return result if bad is None else self._overflowing(result)
-        if ranged:
-            outside = self.mids.outside(*[o.mid for o in operands])
-            bad = outside if bad is None else bad if outside is None else bad | outside
-        return self._mended(result, bad, operands, operation)
+        return np.asarray(error if propagated is None else propagated + error)
 
-    def _overflowing(self, result: RoundedArray) -> RoundedArray:
-        """A rounded sum, infinite where it may overflow (hypothesis 7)."""
-        value, radius = result.high, result.radii()
-        above = np.where(value + radius < self.overflow, 0, POSITIVE)
-        below = np.where(value - radius > -self.overflow, 0, NEGATIVE)
-        return RoundedArray(self, result.mid, radius, None, (above | below).astype(np.uint8))
+    def _overflowing(self, mid: Any, radius: Array, excess: float) -> RoundedArray:
+        """A rounded result, infinite where it may overflow (hypothesis 7), unknown where float64 does not hold it.
+
+        The midpoint stays where only the radius is beyond: it is the truth's.
+        """
+        value, radius = self.mids.high(mid), np.broadcast_to(radius, mid.shape)
+        with np.errstate(all="ignore"):
+            # What these sums, and a midpoint, are off by; of numbers known exactly nothing is.
+            more = np.where(radius > 0, radius * (1 + self.slack) + (np.abs(value) + radius) * 2.0**-50, 0.0)
+            above = np.where(value + more < self.infinite, 0, POSITIVE)
+            below = np.where(more - value < self.infinite, 0, NEGATIVE)
+        specials = (above | below).astype(np.uint8)
+        held = np.isfinite(value) & np.isfinite(radius)
+        if not held.all():
+            specials = np.where(held, specials, specials | ANYTHING).astype(np.uint8)
+            mid, radius = self._where_held(np.isfinite(value), mid), np.where(held, radius, 0.0)
+        return RoundedArray(self, mid, radius, None, specials if specials.any() else None, excess=excess)
+
+    def _where_held(self, held: Any, mid: Any) -> Any:
+        """Midpoints, 0 for those that are not held."""
+        return self.mids.where(held, mid, self.mids.lift(np.zeros(())))
+
+    def _with_specials(self, result: RoundedArray, operation: str, *operands: RoundedArray) -> RoundedArray:
+        """As of `RoundedBalls`."""
+        if all(o.specials is None for o in operands):
+            return result
+        shape = result.shape
+        union: Any = np.uint8(0)
+        for o in operands:
+            union = union | (0 if o.specials is None else o.specials)
+        where = np.nonzero(np.broadcast_to(union, shape)) if shape else ()
+        found = table(operation, len(operands))
+        ways = tuple(self._ways(o, shape, where) for o in operands)
+        specials = np.zeros(shape, np.uint8) if result.specials is None else np.array(result.specials)
+        radius = np.array(np.broadcast_to(result.radii(), shape))
+        own, of_operands = specials[where], np.broadcast_to(union, shape)[where]
+        least, largest = found.least[ways], found.largest[ways]
+        finite = least <= largest
+        bits = own | (of_operands & np.uint8(DOUBT)) | found.specials[ways] | np.where(finite, DOUBT, 0)
+        value = np.broadcast_to(result.high, shape)[where]
+        low = np.broadcast_to(result.mid.lo, shape)[where] if self.mids is Double else 0.0
+        with np.errstate(all="ignore"):
+            widened = np.maximum(np.abs(value - least + low), np.abs(value - largest + low)) * (1 + 2.0**-48)
+            widened = np.where(finite, np.maximum(radius[where], widened), radius[where])
+        unknown = (((own | of_operands) & ANYTHING) != 0) | ~np.isfinite(widened)
+        overflowed = ((own | of_operands) & OVERFLOWED) != 0
+        bits = np.where(unknown, np.where(overflowed, ANYTHING | OVERFLOWED, ANYTHING), bits)
+        specials[where], radius[where] = bits.astype(np.uint8), np.where(unknown, 0.0, widened)
+        return RoundedArray(
+            self, result.mid, radius, result.spread, specials if specials.any() else None, excess=result.excess
+        )
+
+    def _ways(self, x: RoundedArray, shape: tuple[int, ...], where: Any) -> Any:
+        """How some elements of an operand can meet an infinity; see `representatives`."""
+
+        def some(values: Any) -> Any:
+            return np.broadcast_to(values, shape)[where]
+
+        value, radius = some(x.high), 0.0 if x.radius is None else some(x.radius)
+        rest = some(self._rest(x))
+        ways = np.zeros(np.shape(value), np.intp) if x.specials is None else some(x.specials) & np.intp(OVERFLOWED)
+        ways = ways | np.where(value + radius + rest <= 0, 0, ABOVE) | np.where(value - radius - rest >= 0, 0, BELOW)
+        nearest = self.smallest_normal if self.flush else 0.0
+        return ways | np.where(np.abs(value) - radius - rest > nearest, 0, AT_ZERO)
+
+    def _unknown(self, x: RoundedArray, where: Any, bits: Any = ANYTHING | OVERFLOWED) -> RoundedArray:
+        """The same, but that nothing is known of some elements; or no more than that they are one of a few specials."""
+        if not np.any(where):
+            return x
+        where = np.broadcast_to(where, x.shape)
+        own = np.zeros(x.shape, np.uint8) if x.specials is None else x.specials
+        mid = self._where_held(~where | np.isfinite(x.high), x.mid)
+        specials = np.where(where, bits, own).astype(np.uint8)
+        return RoundedArray(self, mid, np.where(where, 0.0, x.radii()), x.spread, specials, excess=x.excess)
 
     def _mended(
         self, result: RoundedArray, bad: Any, operands: tuple[RoundedArray, ...], operation: Callable[..., Any]
     ) -> RoundedArray:
-        """The result, its elements that are `bad` or come of special operands computed by the scalar arithmetic."""
-        for o in operands:
-            if o.specials is not None:
-                bad = (o.specials != 0) if bad is None else bad | (o.specials != 0)
-        if bad is None or not np.any(bad):
+        """The result, its elements that are `bad` computed by the scalar arithmetic, those that are equal once."""
+        if not np.any(bad):
             return result
         shape = np.broadcast_shapes(result.shape, np.shape(bad))
         where = np.nonzero(np.broadcast_to(bad, shape)) if shape else ()
@@ -346,7 +421,7 @@ class RoundedArrays(HandWritten):
         same = same if shape else same.reshape(())
         mid = self.mids.writable(result.mid, shape)
         radius = np.array(np.broadcast_to(result.radii(), shape))
-        specials = np.zeros(shape, dtype=np.uint8)
+        specials = np.zeros(shape, np.uint8) if result.specials is None else np.array(result.specials)
         spread = None if result.spread is None else np.array(np.broadcast_to(result.spread, shape))
         found = self.mids.lift(np.zeros(len(first)))
         radii, kinds, widths = np.zeros(len(first)), np.zeros(len(first), dtype=np.uint8), np.zeros(len(first))
@@ -403,7 +478,7 @@ class RoundedArrays(HandWritten):
         if zero.any():  # x + 0 = x
             size = np.abs(self.mids.high(mid))
             error = np.where(zero, 0.0, self.unit * (size if propagated is None else size + propagated))
-        return self._round(mid, propagated, (a, b), self.balls.add, error)
+        return self._with_specials(self._round(mid, propagated, (a, b), error), "add", a, b)
 
     def multiply(self, a: RoundedArray, b: RoundedArray, unrounded: Any = None) -> RoundedArray:
         """a·b; `unrounded` says where one is a power of two, so that the product is exact."""
@@ -422,7 +497,8 @@ class RoundedArrays(HandWritten):
             if unrounded is not None:
                 size = np.abs(self.mids.high(mid))
                 error = np.where(unrounded, 0.0, self.unit * (size if propagated is None else size + propagated))
-            return self._round(mid, propagated, (a, b), self.balls.multiply, error, ranged=True, factors=True)
+            result = self._round(mid, propagated, (a, b), error, factors=True)
+            return self._with_specials(result, "multiply", a, b)
 
     def _set(self, whole: RoundedArray, spread: Any) -> RoundedArray:
         """The set of the results, each rounded, of a `whole` that counts the set's half width as an error.
@@ -450,7 +526,7 @@ class RoundedArrays(HandWritten):
         with np.errstate(all="ignore"):
             propagated = None if ra is None else ra * (2 * np.abs(a.high) + ra)
             mid = self.mids.multiply(a.mid, a.mid)
-            return self._round(mid, propagated, (a,), self.balls.square, ranged=True, factors=True)
+            return self._with_specials(self._round(mid, propagated, (a,), factors=True), "square", a)
 
     def scale(self, a: RoundedArray, power: float) -> RoundedArray:
         """Multiplication by a power of two: exact unless the result is subnormal or overflows."""
@@ -463,12 +539,13 @@ class RoundedArrays(HandWritten):
             if abs(power) < 1:  # exact, but for subnormal radii of float64
                 propagated = np.where((propagated < 2.0**-1022) & (ra > 0), propagated + _LEAST, propagated)
         mid = self.mids.scale(a.mid, power)
-        return self._round(mid, propagated, (a,), lambda x: self.balls.scale(x, power), 0.0, factors=True)
+        result = self._round(mid, propagated, (a,), 0.0, factors=True)
+        return self._with_specials(result, "multiply", a, RoundedArray(self, self.mids.lift(power)))
 
     def divide(self, a: RoundedArray, b: RoundedArray) -> RoundedArray:
         a, b = a.folded(), b.folded()
         ra, rb = self._operand(a), self._operand(b)
-        least = np.abs(b.high) if rb is None else _beyond(np.abs(b.high), rb)
+        least = np.abs(b.high) if rb is None else np.abs(b.high) - rb - self._rest(b)
         with np.errstate(all="ignore"):
             mid = self.mids.divide(a.mid, b.mid)
             size = np.abs(self.mids.high(mid))
@@ -478,9 +555,16 @@ class RoundedArrays(HandWritten):
             if rb is not None:
                 right = size * rb / least
                 propagated = right if propagated is None else propagated + right
-            if not (least > 0).all():
-                propagated = np.where(least > 0, 0.0 if propagated is None else propagated, np.inf)
-            return self._round(mid, propagated, (a, b), self.balls.divide, ranged=True, factors=True)
+            unclear = ~(least > 0)
+            if not unclear.any():
+                result = self._round(mid, propagated, (a, b), factors=True)
+                return self._with_specials(result, "divide", a, b)
+            # 0, or 0/0; of any other number nothing is known.
+            nothing = _exact_zeros(a) & (True if b.specials is None else b.specials == 0)
+            mid = self._where_held(~unclear | (np.isfinite(size) & ~nothing), mid)
+            propagated = np.where(unclear, 0.0, 0.0 if propagated is None else propagated)
+            result = self._with_specials(self._round(mid, propagated, (a, b), factors=True), "divide", a, b)
+            return self._unknown(result, unclear, np.where(nothing, NAN, ANYTHING | OVERFLOWED))
 
     def descend(self, w: RoundedArray, eta: RoundedArray, gradient: RoundedArray) -> RoundedArray:
         """w − η·g, by the rules of `multiply` and `add`; ordinary numbers in fewer passes over memory."""
@@ -517,10 +601,10 @@ class RoundedArrays(HandWritten):
             value = self.mids.high(mid)
             ra = self._operand(x)
             propagated = None if ra is None else moved(x.high, ra, value) * _ENLARGED
-        return self._within(name, x, mid, propagated)
+        return self._with_specials(self._within(name, mid, propagated), name, x)
 
-    def _within(self, name: str, x: RoundedArray, mid: Any, propagated: Any) -> RoundedArray:
-        """A function's value at x that is moved by `propagated`, and its own error of K ulp."""
+    def _within(self, name: str, mid: Any, propagated: Any) -> RoundedArray:
+        """A function's value that is moved by `propagated`, and its own error of K ulp."""
         with np.errstate(all="ignore"):
             value = self.mids.high(mid)
             bound, counted, rounds = self.profile.bound(name, self.format)
@@ -528,7 +612,8 @@ class RoundedArrays(HandWritten):
             sup = size if propagated is None else size + propagated
             if name in ("exp", "erfc"):
                 sup = np.maximum(sup, 5e-324)  # never zero, even where float64 says so
-            _, exponent = np.frexp(sup * (1 + 2.0**-50))  # where a ball straddles a power of two, the larger
+            # Where a ball straddles a power of two, the larger; near its largest number float64 holds no more.
+            _, exponent = np.frexp(np.minimum(sup * (1 + 2.0**-50), _LARGEST))
             binade = np.clip(exponent - 1, counted.emin, counted.emax)
             if name in BELOW_ONE:
                 binade = np.minimum(binade, -1)
@@ -536,8 +621,12 @@ class RoundedArrays(HandWritten):
             error = np.where(sup == 0, 0.0, error)
             if rounds:
                 propagated = error if propagated is None else propagated + error
-                return self._round(mid, propagated, (x,), getattr(self.balls, name))
-            return self._round(mid, propagated, (x,), getattr(self.balls, name), error)
+                return self._round(mid, propagated)
+            return self._round(mid, propagated, (), error)
+
+    def _rest(self, x: RoundedArray) -> Any:
+        """What of midpoints is beyond float64, without its sign."""
+        return np.abs(x.mid.lo) if self.mids is Double else 0.0
 
     def derivative(self, z: RoundedArray, rule: Slope) -> RoundedArray:
         """As in `RoundedBalls`."""
@@ -547,22 +636,19 @@ class RoundedArrays(HandWritten):
         moved = self._operand(z)
         moved = np.zeros(z.shape) if moved is None else moved
         with np.errstate(all="ignore"):
-            curvature, jump = np.abs(bent.high) + bent.radii() * self.slack, np.zeros(())
+            curvature, jump = self._curvature(z, rule, bent), np.zeros(())
             crossing = (moved > 0) & (np.abs(z.high) <= moved)
             if crossing.any():
                 curvature, jump = self._about_zero(z, moved, rule, curvature, crossing)
                 jump = jump if slope.spread is None else np.where(slope.spread > 0, 0.0, jump)
             curvature = curvature + moved * rule.third
             sup = np.abs(slope.high) + (0.0 if slope.spread is None else slope.spread) + jump + moved * curvature
-            _, exponent = np.frexp(sup * (1 + 2.0**-50))
+            _, exponent = np.frexp(np.minimum(sup * (1 + 2.0**-50), _LARGEST))
             binade = np.clip(np.where(sup > 0, exponent - 1, self.format.emin), self.format.emin, self.format.emax)
             ulp = np.ldexp(1.0, binade - self.format.precision + 1)
             factor = _upper(self.balls.own(rule.primitives))
             error = factor * _ENLARGED * (ulp + self.unit * (np.abs(z.high) + moved) * curvature)
-            result = self._round(slope.mid, (jump + moved * curvature) * _ENLARGED, (), None, error)
-            # Where f'' is hardly known, as of what cancels in a tail, and that matters: single numbers know it.
-            vague = bent.radii() * self.slack
-            loose = (vague > np.abs(bent.high) / 8) & (self.unit * np.abs(z.high) * vague > ulp / 8)
+            result = self._round(slope.mid, (jump + moved * curvature) * _ENLARGED, (), error)
         unknown = ~np.isfinite(sup) | ~np.isfinite(error)
         for x, bits in ((slope, ANYTHING), (bent, ANYTHING), (z, 0xFF)):
             if x.specials is not None:
@@ -571,8 +657,22 @@ class RoundedArrays(HandWritten):
         if np.any(unknown):
             unknown_bits = np.where(np.broadcast_to(unknown, result.shape), ANYTHING, 0).astype(np.uint8)
             specials = unknown_bits if specials is None else specials | unknown_bits
-        found = RoundedArray(self, result.mid, result.radius, slope.spread, specials)
-        return self._mended(found, loose, (z,), lambda x: self.balls.derivative(x, rule)) if loose.any() else found
+        return RoundedArray(self, result.mid, result.radius, slope.spread, specials)
+
+    def _curvature(self, z: RoundedArray, rule: Slope, bent: RoundedArray) -> Array:
+        """|f''(z)|, and no less, from its midpoints; or where these say little of it, as in a tail, from float64's."""
+        vague = bent.radii() * self.slack
+        found = np.abs(bent.high) + vague
+        loose = np.broadcast_to(vague > np.abs(bent.high) / 8, found.shape)
+        if not loose.any():
+            return found
+        at = np.broadcast_to(z.high, found.shape)[loose]
+        known = rule.curvature(HOST, RoundedArray(HOST, at))
+        # What a midpoint is beyond float64 moves f'' by no more than so much.
+        most = (np.abs(known.high) + known.radii()) * _ENLARGED + np.abs(at) * 2.0**-53 * rule.third
+        most = np.where(self._never(known, ANYTHING), most, np.inf)
+        found[loose] = np.minimum(found[loose], most)
+        return found
 
     def _about_zero(
         self, z: RoundedArray, moved: Array, rule: Slope, curvature: Array, crossing: Any
@@ -627,15 +727,58 @@ class RoundedArrays(HandWritten):
     def expm1(self, x: RoundedArray) -> RoundedArray:
         return self._elementary("expm1", x, _exponential)
 
+    def sin(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("sin", x, lambda v, r, f: r)  # |sin'| <= 1
+
+    def cos(self, x: RoundedArray) -> RoundedArray:
+        return self._elementary("cos", x, lambda v, r, f: r)  # |cos'| <= 1
+
     def log(self, x: RoundedArray) -> RoundedArray:
-        return self._elementary("log", x, lambda v, r, f: _over_positive(r, _beyond(v, r)))
+        """log x; where a program may hold 0 for x it is infinite, or the logarithm of a number that the format has."""
+        x = x.folded()
+        smallest = (self.format.emin - self.format.precision + 1) * math.log(2)
+
+        def moved(v: Array, r: Array, f: Array) -> Array:
+            least = v - r - self._rest(x)
+            if (least > 0).all():
+                return np.asarray(r / least)
+            to_zero = (
+                np.maximum(np.maximum(f - smallest, np.log(v + r) - f), 0.0) + (np.abs(f) + abs(smallest)) * 2.0**-50
+            )
+            return np.asarray(np.where(least > 0, r / least, np.where(v > 0, to_zero, 0.0)))
+
+        result = self._elementary("log", x, moved)
+        r = self._operand(x)
+        least = x.high if r is None else x.high - r - self._rest(x)
+        if (least > 0).all() and x.specials is None:
+            return result
+        own = np.zeros(x.shape, np.uint8) if x.specials is None else x.specials
+        to_zero = (least <= 0) & (x.high > 0) & (own == 0)
+        bits = np.where(to_zero, np.where(least >= 0, NEGATIVE, NEGATIVE | NAN), 0).astype(np.uint8)
+        bits = bits if result.specials is None else bits | result.specials
+        result = RoundedArray(self, result.mid, result.radii(), None, bits, excess=result.excess)
+        return self._unknown(result, (~(least > 0) & ~to_zero) | ((own & (NEGATIVE | NAN | ANYTHING)) != 0))
 
     def log1p(self, x: RoundedArray) -> RoundedArray:
-        return self._elementary("log1p", x, lambda v, r, f: _over_positive(r, _beyond(1 + v, r)))
+        """log(1 + x); where x may not be above −1 nothing is known of the result."""
+        x = x.folded()
+
+        def least_of(v: Array, r: Array) -> Array:
+            """1 + x, and no more, by the order in which it loses nothing."""
+            return np.asarray(np.where(v >= 2, 1 + (v - r - self._rest(x)), 1 + v - np.abs(1 + v) * 2.0**-51 - r))
+
+        def moved(v: Array, r: Array, f: Array) -> Array:
+            least = least_of(v, r)
+            return np.asarray(np.where(least > 0, r / least, 0.0))
+
+        result = self._elementary("log1p", x, moved)
+        r = self._operand(x)
+        unclear = ~((1 + x.high if r is None else least_of(x.high, r)) > 0)
+        return self._unknown(result, unclear | ~self._never(x, NEGATIVE | NAN | ANYTHING))
 
     def tanh(self, x: RoundedArray) -> RoundedArray:
         def moved(v: Array, r: Array, f: Array) -> Array:
-            return np.asarray(np.minimum(r, 4 * r * np.exp(-2 * np.maximum(np.abs(v) - r, 0))))
+            return np.asarray(r * np.minimum(1, 4 * np.exp(-2 * np.maximum(np.abs(v) - r, 0))))
 
         return self._elementary("tanh", x, moved)
 
@@ -652,44 +795,79 @@ class RoundedArrays(HandWritten):
         return self._elementary("cosh", x, lambda v, r, f: 2 * np.sinh(np.abs(v) + r / 2) * np.sinh(r / 2))
 
     def sqrt(self, x: RoundedArray) -> RoundedArray:
-        """√x; where a program may hold a number below 0 for x the scalar arithmetic says what is known."""
+        """√x; where a program may hold a number below 0 for x it may be NaN, where x is one nothing is known."""
+        x = x.folded()
 
         def moved(v: Array, r: Array, f: Array) -> Array:
-            least = _beyond(v, r)
-            return np.asarray(np.where(least > 0, r / (f + np.sqrt(least)), np.inf))
+            return np.asarray(np.where(v > 0, r / (f + np.sqrt(np.maximum(v - r - self._rest(x), 0.0))), np.sqrt(r)))
 
-        return self._elementary("sqrt", x, moved)
+        result = self._elementary("sqrt", x, moved)
+        least = x.high if x.radius is None else x.high - x.radius - self._rest(x)
+        if not (least >= 0).all():
+            bits = np.where(least >= 0, 0, NAN).astype(np.uint8)
+            bits = bits if result.specials is None else bits | result.specials
+            result = RoundedArray(self, result.mid, result.radii(), None, bits, excess=result.excess)
+        return self._unknown(result, ~(x.high >= 0) | ~self._never(x, ANYTHING))
 
     def sigmoid(self, x: RoundedArray) -> RoundedArray:
         """σ(x) = 1/(1 + e^−x); what is hardly known of it is still a number of [0, 1]."""
         result = super().sigmoid(x)
         if result.specials is None:
             return result  # type: ignore[no-any-return]
-        return self._mended(result, result.specials != 0, (x,), self.balls.sigmoid)
+        x = x.folded()
+        own = np.zeros(x.shape, np.uint8) if x.specials is None else x.specials
+        vague = ((result.specials & ANYTHING) != 0) & ((own & ANYTHING) == 0)
+        # The 0 that an infinite e^−x makes of it is the program's own.
+        bits = np.where(vague, own & (NAN | DOUBT), (result.specials & ~np.uint8(DOUBT)) | (own & DOUBT))
+        small = self.mids.function("exp", self.mids.where(x.high > 0, self.mids.negative(x.mid), x.mid))
+        one = self.mids.lift(np.ones(()))
+        part = self.mids.divide(self.mids.where(x.high < 0, small, one), self.mids.add(one, small))
+        value = self.mids.high(part)
+        radius = np.maximum(value, 1 - value) * _ENLARGED
+        with np.errstate(all="ignore"):
+            far = np.abs(x.high) - x.radii() > FAR  # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either
+            # Where float64 does not hold e^−x the quotient is at most 1/e^−(x + r), with a few roundings.
+            tail = (x.high < 0) & (x.radii() <= 0.5) & ~np.isfinite(np.exp(-x.high))
+            other = (own & np.where(x.high < 0, POSITIVE, NEGATIVE)) != 0  # an infinity of the other side
+            tail, far = tail & ~other, far & ~other
+            radius = np.where(tail, value * np.exp(x.radii()) * (1 + 2.0**-20) + _LEAST, radius)
+            radius = np.where(far, np.where(x.high < 0, self.half_tiny, 2 * self.unit), radius)
+        return RoundedArray(
+            self,
+            self.mids.where(vague, part, result.mid),
+            np.where(vague, radius, result.radii()),
+            None,
+            bits.astype(np.uint8) if bits.any() else None,
+            excess=result.excess,
+        )
 
     # Piecewise functions ----------------------------------------------------------------------------------------------
 
     def positive_part(self, x: RoundedArray) -> RoundedArray:
         x = x.folded()
         mid = self.mids.where(x.high > 0, x.mid, self.mids.lift(np.zeros(x.shape)))
-        return self._round(mid, self._operand(x), (x,), self.balls.positive_part, 0.0)
+        return self._with_specials(self._round(mid, self._operand(x), (x,), 0.0), "positive_part", x)
 
     def absolute(self, x: RoundedArray) -> RoundedArray:
         x = x.folded()
         mid = self.mids.where(x.high < 0, self.mids.negative(x.mid), x.mid)
-        return self._round(mid, self._operand(x), (x,), self.balls.absolute, 0.0)
+        return self._with_specials(self._round(mid, self._operand(x), (x,), 0.0), "absolute", x)
 
     def _sides(self, x: RoundedArray) -> tuple[Array, Any, Any]:
         """The midpoints, and where the program certainly finds x > 0, and certainly x <= 0."""
         r = self._operand(x)
         v = x.high
         above, below = (v > 0, v <= 0) if r is None else (v - r > 0, v + r <= 0)
-        return v, above & self._never(x, NEGATIVE | NAN), below & self._never(x, POSITIVE | NAN)
+        return (
+            v,
+            above & self._never(x, NEGATIVE | NAN | ANYTHING),
+            below & self._never(x, POSITIVE | NAN | ANYTHING),
+        )
 
     @staticmethod
     def _never(x: RoundedArray, bits: int) -> Any:
         """Where a value is certainly none of some specials."""
-        return True if x.specials is None else (x.specials & np.uint8(bits)) == 0
+        return np.True_ if x.specials is None else (x.specials & np.uint8(bits)) == 0
 
     def select(self, x: RoundedArray, above: Any, below: Any) -> RoundedArray:
         x, above, below = x.folded(), self.coerce(above).folded(), self.coerce(below).folded()
@@ -722,11 +900,12 @@ class RoundedArrays(HandWritten):
                 taken = np.where(never, 0, branch.specials).astype(np.uint8)
                 specials = taken if specials is None else specials | taken
         if x.specials is not None:  # a choice by NaN may be either branch, or NaN itself
-            own = x.specials & np.uint8(NAN | ANYTHING | DOUBT)
+            own = np.where(certainly_above | certainly_below, 0, x.specials & (NAN | ANYTHING)).astype(np.uint8)
             specials = own if specials is None else specials | own
         if specials is not None:
             specials = np.broadcast_to(specials, shape) if specials.any() else None
-        return RoundedArray(self, mid, np.broadcast_to(radius, shape), spread, specials)
+        found = RoundedArray(self, mid, np.broadcast_to(radius, shape), spread, specials)
+        return self._unknown(found, ~np.isfinite(found.radii()))
 
     def step(self, x: RoundedArray, above: Any, below: Any) -> RoundedArray:
         """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""
@@ -734,7 +913,8 @@ class RoundedArrays(HandWritten):
         r = self._operand(x)
         v = x.high
         over, under = (v > 0, v < 0) if r is None else (v - r > 0, v + r < 0)
-        over, under = over & self._never(x, NEGATIVE | NAN), under & self._never(x, POSITIVE | NAN)
+        over = over & self._never(x, NEGATIVE | NAN | ANYTHING)
+        under = under & self._never(x, POSITIVE | NAN | ANYTHING)
         kink = ~(over | under)
         # Where x is known to be at one side and the program may find itself at the other, the slope is that side's.
         crossing = kink & (np.abs(v) > (0.0 if r is None else 4 * self.slack * r))
@@ -797,7 +977,7 @@ class RoundedArrays(HandWritten):
             middle = self.mids.lift((low + high) / 2) if self.sums == "own" else exact
             value = self.mids.high(middle)
             moved = (np.maximum(high - value, value - low) + 2.0**-40) * _ENLARGED
-        known = self._within("log", RoundedArray(self, total.mid), middle, np.where(hardly, moved, 0.0))
+        known = self._within("log", middle, np.where(hardly, moved, 0.0))
         return self._where(hardly, known, result)
 
     def over_row_sum(self, x: RoundedArray, e: RoundedArray) -> RoundedArray:
@@ -806,8 +986,6 @@ class RoundedArrays(HandWritten):
         result = self.divide(x, total)
         hardly, low, high = self._hardly(e, total)
         hardly = hardly & (True if x.specials is None else x.specials == 0)
-        outside = self.mids.outside(x.mid, total.mid)
-        hardly = hardly if outside is None else hardly & ~outside
         if not np.any(hardly):
             return result
         x = x.folded()
@@ -821,7 +999,7 @@ class RoundedArrays(HandWritten):
             moved = np.where(_exact_zeros(x), moved, np.maximum(moved, _LEAST))
             if self.sums == "own":
                 exact = self.mids.multiply(x.mid, self.mids.lift(middle))
-            known = self._round(exact, np.where(hardly, moved, 0.0), (), None)
+            known = self._round(exact, np.where(hardly, moved, 0.0))
         return self._where(np.broadcast_to(hardly, known.shape), known, result)
 
     def _hardly(self, e: RoundedArray, total: RoundedArray) -> tuple[Any, Array, Array]:
@@ -906,9 +1084,9 @@ class RoundedArrays(HandWritten):
         radius = np.asarray(propagated + error)
         if self.narrow and k > 1:  # accumulated in float32 and rounded once: sharper by far, but for very few terms
             wide = self._accumulated(count, 2.0**-FLOAT32.precision * _ENLARGED, 2.0**FLOAT32.emin, magnitude)
-            once = np.where(count > 0, self._round(mid, np.asarray(propagated + wide), (), None).radii(), radius)
+            once = np.where(count > 0, self._widened(mid, np.asarray(propagated + wide)), radius)
             radius = once if self.sums == "wide" else np.maximum(radius, once)
-        return self._summed(mid, radius, magnitude + radius, x, axis, keepdims)
+        return self._summed(mid, radius, propagated, magnitude + radius, x, axis, keepdims)
 
     def _accumulated(self, count: Any, unit: float, tiny: float, magnitude: Any) -> Any:
         """What `count` additions of partial sums of at most `magnitude` err by, flushing included."""
@@ -916,7 +1094,7 @@ class RoundedArrays(HandWritten):
         return error + np.minimum(count * tiny, magnitude) if self.flush else error
 
     def _summed(
-        self, mid: Any, radius: Array, sup: Array, x: RoundedArray, axis: int | None, keepdims: bool
+        self, mid: Any, radius: Array, propagated: Any, sup: Array, x: RoundedArray, axis: int | None, keepdims: bool
     ) -> RoundedArray:
         """A sum whose partial sums may overflow, or that has a term of which nothing is known, is itself unknown."""
         specials: Any = None
@@ -924,7 +1102,7 @@ class RoundedArrays(HandWritten):
             union: Any = np.bitwise_or.reduce
             specials = union(x.specials, axis=axis, keepdims=keepdims)
         if not np.all(sup < self.overflow):
-            beyond = np.where(sup < self.overflow, 0, self._partial_sums(x, axis, keepdims))
+            beyond = np.where(sup < self.overflow, 0, self._partial_sums(x, axis, keepdims, radius - propagated))
             specials = beyond if specials is None else specials | beyond
         known = np.isfinite(self.mids.high(mid)) & np.isfinite(radius)
         if not np.all(known):  # beyond even float64
@@ -935,11 +1113,14 @@ class RoundedArrays(HandWritten):
         specials = np.where(both, specials | NAN, specials).astype(np.uint8)
         return RoundedArray(self, mid, np.where(specials & ANYTHING, 0.0, radius), None, specials)
 
-    def _partial_sums(self, x: RoundedArray, axis: int | None, keepdims: bool) -> Any:
-        """Which infinities a partial sum, in some order, may overflow to."""
-        top, low = (np.maximum(side * x.high + x.radii(), 0.0).sum(axis=axis, keepdims=keepdims) for side in (1, -1))
-        reach = self.overflow * (1 - 2.0**-8)  # far more than what the sums are off by
-        return np.where(top < reach, 0, POSITIVE) | np.where(low < reach, 0, NEGATIVE)
+    def _partial_sums(self, x: RoundedArray, axis: int | None, keepdims: bool, error: Array) -> Any:
+        """Which infinities a partial sum, in some order, may overflow to; what it errs by is `error`."""
+        r = x.radii() if (own := self._operand(x)) is None else np.broadcast_to(own, x.shape)
+        more = error + r.sum(axis=axis, keepdims=keepdims) * self.slack
+        with np.errstate(all="ignore"):
+            top, low = (np.maximum(side * x.high + r, 0.0).sum(axis=axis, keepdims=keepdims) for side in (1, -1))
+            top, low = (end + np.where(more > 0, more + end * 2.0**-40, 0.0) for end in (top, low))
+        return np.where(top < self.infinite, 0, POSITIVE) | np.where(low < self.infinite, 0, NEGATIVE)
 
     # Matrix products --------------------------------------------------------------------------------------------------
 
@@ -1024,14 +1205,14 @@ class RoundedArrays(HandWritten):
         found = np.where(magnitude + error < reach, found, found | POSITIVE | NEGATIVE | NAN)
         if narrow:
             propagated = error if propagated is None else propagated + error
-            result = self._round(mid, propagated, (), None)
+            result = self._round(mid, propagated)
         else:
             result = RoundedArray(self, mid, error if propagated is None else propagated + error)
         specials = result.specials
         if found.any():
             bits = np.broadcast_to(found, result.shape).astype(np.uint8)
             specials = bits if specials is None else specials | bits
-        return RoundedArray(self, mid, result.radius, None, specials, excess=excess)
+        return RoundedArray(self, result.mid, result.radius, None, specials, excess=excess)
 
     def _plain_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray | None:
         """The same for float32 matrices known exactly, the allowance in float32 and in place, where all is ordinary."""
@@ -1075,6 +1256,18 @@ class RoundedArrays(HandWritten):
         return np.asarray(found * (1 + (k + 2) * 2.0**-52))
 
 
+class _Host(RoundedArrays):
+    """What this computer's float64 gives, as rounded: midpoints that are no further from the truth than the radius."""
+
+    def __init__(self) -> None:
+        ulps = dict.fromkeys(OPENCL.ulps["float64"], HOST_ULPS)
+        super().__init__(FLOAT64, Profile("host", {"float64": ulps}, flush=False))
+        self.mids, self.slack = Plain, 1.0
+
+
+HOST = _Host()
+
+
 def _upper(x: arb) -> float:
     """A float64 that is not below the ball."""
     return 0.0 if x.is_zero() else float(np.nextafter(float(abs(x).upper()), np.inf))
@@ -1101,16 +1294,6 @@ def _exact_zeros(x: RoundedArray) -> Any:
     if x.radius is not None:
         zero = zero & (x.radius == 0)
     return zero if x.specials is None else zero & (x.specials == 0)
-
-
-def _beyond(v: Array, r: Array) -> Array:
-    """v − r, and no more: v is the upper word of a midpoint, by 2^−53 of itself off, and maybe rounded."""
-    return np.asarray(v - np.abs(v) * 2.0**-51 - r)
-
-
-def _over_positive(r: Array, least: Array) -> Array:
-    """r/least, where that is positive: how far a logarithm moves; elsewhere the scalar arithmetic decides."""
-    return np.asarray(np.where(least > 0, r / least, np.inf))
 
 
 def _exponential(v: Array, r: Array, f: Array) -> Array:

@@ -118,11 +118,6 @@ class Plain:
         """Nothing: float64 holds every digit that a format of 24 bits needs, down to its subnormal numbers."""
 
     @staticmethod
-    def outside(*operands: Array) -> Any:
-        """Which results of operations on these cannot be trusted with their digits, or None."""
-        return None
-
-    @staticmethod
     def distance(got: Array, x: Array, dtype: Any = np.float64) -> Array:
         error = got.astype(np.float64)
         error -= x
@@ -201,13 +196,27 @@ def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
 _LEAST, _LARGEST = 2.0**-480, 2.0**480
 
 
-def _outside(x: Array) -> Any:
-    """Which numbers are too small or too large for products of double words, or None; zeros are not."""
+def _far(x: Array) -> bool:
+    """Whether a number is too small or too large for products of double words; 0, infinities and NaN are not."""
     size = np.abs(x)
     small = np.where(size == 0, 1.0, size)
     if not size.size or (size.max() <= _LARGEST and small.min() >= _LEAST):
-        return None
-    return (size > _LARGEST) | (small < _LEAST) | np.isnan(size)
+        return False
+    return bool((np.isfinite(size) & ((size > _LARGEST) | (small < _LEAST))).any())
+
+
+def _about_one(x: DoubleArray) -> tuple[DoubleArray, Array]:
+    """Double words without their powers of two, which are exact, and these."""
+    hi, power = np.frexp(x.hi)
+    return DoubleArray(hi, np.ldexp(x.lo, -power)), power
+
+
+def _times_power(x: DoubleArray, power: Array) -> DoubleArray:
+    """Double words times powers of two; what the upper word loses where it is subnormal is in the lower one."""
+    with np.errstate(all="ignore"):
+        hi = np.ldexp(x.hi, power)
+        left = np.where(np.isfinite(hi), x.hi - np.ldexp(hi, -power), 0.0)
+        return DoubleArray(hi, np.ldexp(np.where(np.isfinite(left), left, 0.0) + x.lo, power))
 
 
 @lru_cache(maxsize=128)
@@ -257,12 +266,18 @@ class Double:
     @staticmethod
     def multiply(a: DoubleArray, b: DoubleArray) -> DoubleArray:
         """DWTimesDW1 of Joldes, Muller and Popescu."""
+        if _far(a.hi) or _far(b.hi):
+            (a, i), (b, j) = _about_one(a), _about_one(b)
+            return _times_power(Double.multiply(a, b), i + j)
         p, e = _two_product(a.hi, b.hi)
         return DoubleArray(*_fast_two_sum(p, e + (a.hi * b.lo + a.lo * b.hi)))
 
     @staticmethod
     def divide(a: DoubleArray, b: DoubleArray) -> DoubleArray:
         """DWDivDW2 of Joldes, Muller and Popescu."""
+        if _far(a.hi) or _far(b.hi):
+            (a, i), (b, j) = _about_one(a), _about_one(b)
+            return _times_power(Double.divide(a, b), i - j)
         q = a.hi / b.hi
         p, e = _two_product(b.hi, q)
         p, e = _fast_two_sum(p, e + b.lo * q)
@@ -323,15 +338,6 @@ class Double:
             return
         if ((size >= normal) & (size < normal * 2.0**32)).any():
             raise OutOfRange(f"{float(size[(size >= normal) & (size < normal * 2.0**32)][0])!r} as a double word")
-
-    @staticmethod
-    def outside(*operands: DoubleArray) -> Any:
-        """Which results of products and quotients of these cannot be trusted with their digits, or None."""
-        found: Any = None
-        for x in operands:
-            mask = _outside(x.hi)
-            found = mask if found is None else found if mask is None else found | mask
-        return found
 
     @staticmethod
     def distance(got: Array, x: DoubleArray, dtype: Any = np.float64) -> Array:

@@ -27,7 +27,7 @@ import numpy as np
 from flint import arb, arb_mat
 from numpy.typing import NDArray
 
-from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten, exponent, power_of_two
+from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten, exponent, power_of_two, precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.equations import Slope
@@ -164,7 +164,8 @@ class RoundedBalls(HandWritten):
         self.smallest_normal = power_of_two(target.emin)
         self.half_tiny = power_of_two(target.emin - target.precision)
         # The least number that rounds to infinity, Ω = (2 − 2^−p)·2^emax (hypothesis 7; IEEE 754-2019 §4.3.1).
-        self.overflow = (2 - self.unit) * power_of_two(target.emax)
+        with precision(2 * target.precision):  # exactly, whatever the precision is here
+            self.overflow = (2 - self.unit) * power_of_two(target.emax)
         self._constants: dict[float, Rounded] = {}
 
     # Values -----------------------------------------------------------------------------------------------------------
@@ -363,7 +364,7 @@ class RoundedBalls(HandWritten):
             wide = self._accumulated(count, power_of_two(-FLOAT32.precision), power_of_two(FLOAT32.emin), magnitude)
             once = self._round(exact, propagated + wide).radius
             radius = once if self.sums == "wide" else larger(radius, once)
-        specials = 0 if magnitude + radius < self.overflow else self._partial_sums(terms, radii, radius)
+        specials = 0 if magnitude + radius < self.overflow else self._partial_sums(terms, radii, radius - propagated)
         for t in terms:
             specials |= t.specials
         return Rounded(self, exact, radius, _opposed(specials))
@@ -505,7 +506,10 @@ class RoundedBalls(HandWritten):
         """
         result: Rounded = super().sigmoid(x)
         if result.specials & ANYTHING and not x.specials & ANYTHING:
-            if abs(x.exact) - x.radius > FAR:  # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either
+            other = x.specials & (POSITIVE if x.exact < 0 else NEGATIVE)  # an infinity of the other side
+            if (
+                abs(x.exact) - x.radius > FAR and not other
+            ):  # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either
                 near = Rounded(self, ZERO if x.exact < 0 else arb(1), self.half_tiny if x.exact < 0 else 2 * self.unit)
                 return Rounded(self, near.exact, near.radius, x.specials & (NAN | DOUBT))
             small = (-abs(x.exact)).exp()  # never beyond a ball's exponents

@@ -20,7 +20,7 @@ from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special
 from gradconform.reference.programs.exact import pairs, rows
-from gradconform.reference.programs.functions import ASSUMED, BALL_OPERATIONS, FUNCTIONS
+from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS, MEASURED
 from gradconform.reference.programs.implicit import Implicit
 from gradconform.reference.programs.record import STOPPED, Decision, Ids, Record, Step
 
@@ -368,7 +368,7 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome], lenient
     exact = row.ball(*[v.exact for v in x])
     if any(v.specials & ANYTHING for v in x) or not exact.is_finite():
         return Rounded(ops, exact if exact.is_finite() else ZERO, ZERO, ANYTHING | OVERFLOWED)
-    more = LENIENT * (row.ulps or 0.0) * ops.unit if lenient and row.source == ASSUMED else ZERO
+    more = LENIENT * (row.ulps or 0.0) * ops.unit if lenient and row.source == MEASURED else ZERO
     radii = [ops._operand(v) + more * abs(v.exact) for v in x]
     moved = ZERO
     if not all(r.is_zero() for r in radii):

@@ -70,18 +70,23 @@ class ArrayAllowed:
 
     def take(self, ids: Ids, A: RoundedArrays) -> tuple[RoundedArray, Any]:
         """The numbers as an arithmetic reads them; and which are exactly infinite or NaN, with a 1 in their place."""
-        at = reading(ids)
-        high, radius, specials = at.of(self.high), at.of(self.radius), at.of(self.specials)
+        at = reading(ids)  # of views that repeat memory each number is looked at once
+        high, radius, specials = at.once(self.high), at.once(self.radius), at.once(self.specials)
         odd: Any = None
         if not np.isfinite(high).all():
             odd = ~np.isfinite(high)
             high = np.where(odd, 1.0, high)
-        mid = high if self.low is None else DoubleArray(high, at.of(self.low))
+        low = None if self.low is None else at.once(self.low)
         unheld = self._not_of(A)
-        if unheld is not None and (literal := at.of(unheld)).any():
-            radius = radius + np.where(literal, A._round(mid, None, (), None).radii(), 0.0)
-        known = None if not radius.any() else radius
-        return RoundedArray(A, mid, known, None, specials if specials.any() else None), odd
+        if unheld is not None and (literal := at.once(unheld)).any():
+            mid = high if low is None else DoubleArray(high, low)
+            radius = radius + np.where(literal, A._widened(mid, None), 0.0)
+        seen = at.viewed(high)
+        found = RoundedArray(A, seen if low is None else DoubleArray(seen, at.viewed(low)))
+        found.radius = at.viewed(radius) if radius.any() else None
+        if specials.any():
+            found = found.besides(at.viewed(specials))
+        return found, None if odd is None else at.viewed(odd)
 
     def _not_of(self, A: RoundedArrays) -> Any:
         """Which given numbers a format does not hold, or None."""
@@ -266,12 +271,12 @@ class ArrayAllowed:
             bits = np.bitwise_or.reduce(np.where(near | same, x.specials, x.specials & ANYTHING), axis=-1).astype(
                 np.uint8
             )
-        found = A._round(mid.mid, error, (), None, 0.0) if several.any() else RoundedArray(A, mid.mid, error)
+        found = A._round(mid.mid, error, (), 0.0) if several.any() else RoundedArray(A, mid.mid, error)
         if several.any() and not several.all():
-            found = RoundedArray(A, mid.mid, np.where(several, found.radii(), error), None, found.specials)
+            found = RoundedArray(A, found.mid, np.where(several, found.radii(), error), None, found.specials)
         if bits is not None:
             bits = bits if found.specials is None else bits | found.specials
-            found = RoundedArray(A, mid.mid, found.radii(), None, bits)
+            found = RoundedArray(A, found.mid, found.radii(), None, bits)
         taken = self.high[best[..., 0]]
         self.put(step.out, found, ~np.isfinite(taken), taken)
         self.same[step.out] = np.where(several, step.out, self.same[best[..., 0]])
@@ -375,25 +380,28 @@ def dots(A: RoundedArrays, a: RoundedArray, b: RoundedArray, terms: Any, matrice
     tiny = 2.0**wide.emin if A.flush else 2.0 ** max(wide.emin - wide.precision, -1074)
     error = terms * (2.0**-wide.precision * _ENLARGED * magnitude + np.minimum(tiny, magnitude))
     error = error * (1 + A.unit) if A.narrow else error
-    outside: Any = None
     if matrices:
         mid = A.mids.product(a.mid, b.mid.T, error)
     else:
         mid = A.mids.sum(A.mids.multiply(a.mid, b.mid), len(a.shape) - 1, False)
-        outside = A.mids.outside(a.mid, b.mid)
     none = np.zeros(1 if matrices else (), np.uint8)
     bits = [none if x.specials is None else np.bitwise_or.reduce(x.specials, axis=-1) for x in (a, b)]
     found = bits[0][:, None] | bits[1] if matrices else bits[0] | bits[1]
     found = np.where(found & OVERFLOWED, found | OVERFLOWED, found)
+    unknown = (found & ANYTHING) != 0
     reach = FLOAT32.largest * (1 - 2.0**-20) if A.narrow else A.overflow
-    found = np.where(magnitude + error < reach, found, found | OVERFLOWED)
-    if outside is not None:
-        found = np.where(outside.any(axis=-1), found | ANYTHING | OVERFLOWED, found)
-    result = RoundedArray(A, mid, propagated + error)
+    found = np.where(unknown | (magnitude + error < reach), found, found | OVERFLOWED)
+    radius = np.where(unknown, 0.0, propagated + error)
+    held = np.isfinite(A.mids.high(mid)) & np.isfinite(radius)
+    if not held.all():
+        mid, radius = A._where_held(np.isfinite(A.mids.high(mid)), mid), np.where(held, radius, 0.0)
+        found = np.where(held, found, found | ANYTHING | OVERFLOWED)
+    result = RoundedArray(A, mid, radius)
     if A.narrow:
-        result = A._round(mid, propagated + error, (), None)
-        found = found if result.specials is None else found | result.specials
-    return RoundedArray(A, mid, result.radii(), None, found.astype(np.uint8) if np.any(found) else None)
+        result = A._round(mid, radius)
+        found = found if result.specials is None else np.where(unknown, found, found | result.specials)
+        radius = np.where(unknown, 0.0, result.radii())
+    return RoundedArray(A, result.mid, radius, None, found.astype(np.uint8) if np.any(found) else None)
 
 
 # Scalar functions -----------------------------------------------------------------------------------------------------
@@ -455,7 +463,7 @@ def _power(A: RoundedArrays, x: RoundedArray, y: RoundedArray) -> RoundedArray:
 
 
 def _converted(A: RoundedArrays, x: RoundedArray) -> RoundedArray:
-    found = A._round(x.mid, x.radius, (), None)
+    found = A._round(x.mid, x.radius)
     specials = [s for s in (found.specials, x.specials) if s is not None]
     bits = None if not specials else np.bitwise_or.reduce(specials).astype(np.uint8)
     return RoundedArray(A, found.mid, found.radii(), None, bits)
@@ -464,7 +472,7 @@ def _converted(A: RoundedArrays, x: RoundedArray) -> RoundedArray:
 def _within(A: RoundedArrays, x: RoundedArray, off: RoundedArray) -> RoundedArray:
     """As `allowance._within`."""
     most = (np.abs(off.high) + off.radii()) * _ENLARGED
-    found = A._round(x.mid, x.radii() + most, (), None)
+    found = A._round(x.mid, x.radii() + most)
     specials = [s for s in (found.specials, x.specials, off.specials) if s is not None]
     bits = None if not specials else np.bitwise_or.reduce(np.broadcast_arrays(*specials)).astype(np.uint8)
     return RoundedArray(A, found.mid, found.radii(), None, bits)
@@ -485,7 +493,9 @@ _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
     "absolute": lambda A, x: A.absolute(x),
     **{
         name: (lambda A, x, name=name: getattr(A, name)(x))
-        for name in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt", "sigmoid")
+        for name in (
+            *("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos", "sinh", "cosh", "sqrt", "sigmoid"),
+        )
     },
 }
 
@@ -495,8 +505,6 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...], lenient:
     balls, scalar = BranchingBalls(A.balls, Choices()), SCALAR.get(name)
 
     def operation(*operands: Rounded) -> Rounded:
-        if any(o.specials for o in operands):
-            return Rounded(A.balls, arb(0), arb(0), ANYTHING | OVERFLOWED)
         balls.decisions = Choices()
         at = [o.under(balls) for o in operands]
         found = scalar(balls, *at) if scalar is not None else general(balls, name, at, lenient)
@@ -506,8 +514,11 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...], lenient:
         return Rounded(A.balls, found.exact, found.radius, specials, found.spread)
 
     shape = np.broadcast_shapes(*[v.shape for v in x])
+    special: Any = np.zeros(shape, dtype=bool)
+    for v in x:
+        special = special if v.specials is None else special | (v.specials != 0)
     nothing = RoundedArray(A, A.mids.lift(np.zeros(shape)), np.zeros(shape))
-    return A._mended(nothing, np.ones(shape, dtype=bool), x, operation)
+    return A._unknown(A._mended(nothing, ~special, x, operation), special)
 
 
 #: Functions of infinities.

@@ -15,14 +15,16 @@ from gradconform.reference.programs.record import Ids, Numbers, Record, Step, ev
 
 #: Sums that are looked into, one inside of the other.
 _DEEP = 2
+#: Terms of sums that are looked at at a time.
+_BLOCK = 1 << 20
 
 
 def cancelled(record: Record, ids: Ids, asked: Sequence[int]) -> Numbers:
     """Σ|terms| of those of these numbers that are asked for, by place; 0 for the others, and where it is unknown."""
     found = np.zeros(ids.size)
     if len(asked):
-        terms = _Terms(record)
-        found[asked] = [terms.size(int(i), _DEEP) for i in ids.ravel()[asked]]
+        with np.errstate(all="ignore"):
+            found[asked] = _Terms(record).sizes(ids.ravel()[asked], _DEEP)
     return np.nan_to_num(found.reshape(ids.shape), posinf=0.0)
 
 
@@ -31,51 +33,53 @@ class _Terms:
 
     def __init__(self, record: Record) -> None:
         self.held = np.abs(record.held)
-        self._known: dict[tuple[int, int], float] = {}
+        #: What is known already, by how deep was looked; NaN of what is not.
+        self._known: dict[int, Numbers] = {}
         # A step's results have ids that follow one another.
         self._steps = sorted((s for s in every(record.steps) if s.out.size), key=lambda s: int(s.out.flat[0]))
         self._first = np.array([int(s.out.flat[0]) for s in self._steps], dtype=np.int64)
 
-    def _made(self, i: int) -> tuple[Step, tuple[Any, ...]] | None:
-        """Which step made a number, and at which place of its result; of a kernel, that of its definition."""
-        number = int(np.searchsorted(self._first, i, side="right")) - 1
-        if number < 0:
-            return None
-        step = self._steps[number]
-        place = i - int(self._first[number])
-        if place >= step.out.size:
-            return None
+    def sizes(self, ids: Ids, deep: int) -> Numbers:
+        """At most so many sums deep, Σ|terms| of each; what the framework held where there is no sum."""
+        if not deep:
+            return self.held[ids]
+        if deep not in self._known:
+            self._known[deep] = np.full(self.held.shape, np.nan)
+        known = self._known[deep]
+        left = np.unique(ids[np.isnan(known[ids])])
+        number = np.searchsorted(self._first, left, side="right") - 1
+        known[left] = self.held[left]
+        for n in np.unique(number[number >= 0]).tolist():
+            step, of = self._steps[n], left[number == n]
+            place = of - self._first[n]
+            of, place = of[place < step.out.size], place[place < step.out.size]
+            if of.size:
+                known[of] = self._made(step, place, deep)
+        return known[ids]
+
+    def _made(self, step: Step, place: Ids, deep: int) -> Numbers:
+        """The sizes of some results of a step; of a kernel, those of its definition."""
+        if step.definition is not None:
+            return self.sizes(step.definition.results.ravel()[place], deep)
         at = np.unravel_index(place, step.out.shape)
-        if step.definition is None:
-            return step, at
-        return self._made(int(step.definition.results[at]))
-
-    def size(self, i: int, deep: int) -> float:
-        """At most so many sums deep, Σ|terms|; what the framework held where there is no sum."""
-        if (i, deep) not in self._known:
-            self._known[i, deep] = self._size(i, deep)
-        return self._known[i, deep]
-
-    def _size(self, i: int, deep: int) -> float:
-        held = float(self.held[i])
-        made = self._made(i) if deep else None
-        if made is None:
-            return held
-        step, at = made
-        operands = [o[at] for o in step.operands]
-        if step.kind == "sop" and deep == 1:
-            a = self.held[operands[0]]
-            return float(a @ self.held[operands[1]] if len(operands) > 1 else a.sum())
         if step.kind == "sop":
-            factors = self.held[operands[1]] if len(operands) > 1 else np.ones(operands[0].shape)
-            return sum(self.size(int(a), deep - 1) * float(b) for a, b in zip(operands[0], factors, strict=True))
+            rows = max(1, _BLOCK // max(1, step.operands[0].shape[-1]))
+            parts = [tuple(axis[i : i + rows] for axis in at) for i in range(0, place.size, rows)]
+            return np.concatenate([self._summed([o[part] for o in step.operands], deep) for part in parts])
+        operands = [o[at] for o in step.operands]
         if step.function in ("add", "subtract"):
-            return sum(self.size(int(j), deep) for j in operands)
+            return np.add(*(self.sizes(o, deep) for o in operands))
         if step.function in ("negative", "round"):
-            return self.size(int(operands[0]), deep)
+            return self.sizes(operands[0], deep)
+        held = self.held[step.out[at]]
         if step.function in ("multiply", "divide"):
-            x, y = (int(j) for j in operands)
+            x, y = operands
             if step.function == "divide":
-                return self.size(x, deep) / float(self.held[y]) if self.held[y] else held
-            return max(self.size(x, deep) * float(self.held[y]), float(self.held[x]) * self.size(y, deep))
+                return np.where(self.held[y] != 0, self.sizes(x, deep) / self.held[y], held)
+            return np.maximum(self.sizes(x, deep) * self.held[y], self.held[x] * self.sizes(y, deep))
         return held
+
+    def _summed(self, operands: Sequence[Any], deep: int) -> Numbers:
+        """Σ|a·b| over the last axis."""
+        found = self.sizes(operands[0], deep - 1)
+        return np.asarray((found if len(operands) == 1 else found * self.held[operands[1]]).sum(axis=-1))

@@ -15,6 +15,8 @@ Ball = Callable[[arb], arb]
 NAN = arb.nan()
 #: Terms of the series of ∂P(a, x)/∂a that are summed at most: beyond it the value is not known.
 MOST_TERMS = 20_000
+#: Parameters of I_x(a, b) from which on all that is said is that it lies between 0 and 1: arb takes 3 seconds there.
+MOST_PARAMETER = 1 << 20
 
 
 # Wide balls -----------------------------------------------------------------------------------------------------------
@@ -423,7 +425,9 @@ gammaincc = _regularized(lambda a, x: x.gamma_upper(a, regularized=1), (True, Fa
 
 
 def _beta_distribution(a: arb, b: arb, x: arb) -> arb:
-    """I_x(a, b), from the end that x is nearer to: towards 1 the series takes for ever."""
+    """I_x(a, b), from the end that x is nearer to: towards 1 the series takes for ever. So does it of large a or b."""
+    if not (a < MOST_PARAMETER and b < MOST_PARAMETER):
+        return arb(0.5, 0.5)
     if x > 0.5:
         return 1 - (1 - x).beta_lower(b, a, regularized=1)
     return x.beta_lower(a, b, regularized=1)

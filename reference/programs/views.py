@@ -32,13 +32,19 @@ class Reading:
 
     def of(self, column: Column) -> Column:
         """The numbers, in the shape of the ids, leading axes of the column kept; not to be written to."""
+        return self.viewed(self.once(column))
+
+    def once(self, column: Column) -> Column:
+        """The numbers of the memory that the view lies in, each once."""
         if self.first is not None:
-            found = column[..., self.first : self.first + self.flat.size]
-        else:
-            found = np.take(column, self.flat, axis=-1, mode="clip")
+            return column[..., self.first : self.first + self.flat.size]
+        return np.take(column, self.flat, axis=-1, mode="clip")
+
+    def viewed(self, found: Column) -> Column:
+        """What belongs to the numbers of that memory, in the shape of the ids; not to be written to."""
         if not self.flat.size:
-            return found.reshape(*column.shape[:-1], *self.ids.shape)
-        step = column.itemsize
+            return found.reshape(*found.shape[:-1], *self.ids.shape)
+        step = found.itemsize
         strides = (*found.strides[:-1], *(s * step for s in self.strides))
         return as_strided(found[..., self.offset :], (*found.shape[:-1], *self.ids.shape), strides, writeable=False)
 

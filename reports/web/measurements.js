@@ -1,10 +1,18 @@
 // The measurements: columns of codes and numbers, and what can be asked of them. Nothing here touches the page.
 "use strict";
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const COLUMN = DATA.columns;
-const TEXTS = new Set(Object.keys(COLUMN).filter((name) => !Array.isArray(COLUMN[name])));
-for (const name of TEXTS) COLUMN[name].codes = Int32Array.from(COLUMN[name].codes);
+let DATA, COLUMN, TEXTS;
+
+// The data block is JSON, packed by gzip, in base64.
+async function unpack(block) {
+  const spelled = atob(block.textContent), bytes = new Uint8Array(spelled.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = spelled.charCodeAt(i);
+  DATA = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  block.remove();
+  COLUMN = DATA.columns;
+  TEXTS = new Set(Object.keys(COLUMN).filter((name) => !Array.isArray(COLUMN[name])));
+  for (const name of TEXTS) COLUMN[name].codes = Int32Array.from(COLUMN[name].codes);
+}
 
 function text(name, row) {
   const code = COLUMN[name].codes[row];

@@ -1,9 +1,9 @@
 // The page: filters, table, deviations, deep links, copying, colours.
 const SHOWN = ["case", "who", "dtype", "level", "quantity", "verdict", "error_ulp", "max_ulp", "share", "value", "truth"];
-const EVERY = ["run", "case", "who", "dtype", "level", "quantity", "operator", ...Object.keys(COLUMN).filter((name) => !TEXTS.has(name)), "truth", "accepted_form", "worst_index", "formula", "execution", "accuracy", "verdict", "cause", "reason"];
+const every = () => ["run", "case", "who", "dtype", "level", "quantity", "operator", ...Object.keys(COLUMN).filter((name) => !TEXTS.has(name)), "truth", "accepted_form", "worst_index", "formula", "execution", "accuracy", "verdict", "cause", "reason"];
 const HEADING = { who: "adapter/route", error_ulp: "error (ulp)", max_ulp: "max ulp" };
 const PAGE = 50;
-let current = [], first = 0, order = null, descending = false;
+let EVERY = [], current = [], first = 0, order = null, descending = false;
 
 function state(row) { return isKnown(row) ? "known" : text("verdict", row).replace(/ /g, "-"); }
 
@@ -116,6 +116,7 @@ function follow() {
 }
 
 function start() {
+  EVERY = every();
   for (const name of ["who", "dtype", "level", "verdict", "run"]) by(`f-${name}`).append(...COLUMN[name].values.filter(Boolean).map((v) => element("option", {}, v)));
   by("f-run-label").hidden = COLUMN.run.values.length < 2;
   by("case-who").append(element("option", { value: "" }, "the truth"), ...COLUMN.who.values.map((v) => element("option", {}, v)));
@@ -140,4 +141,6 @@ function start() {
   requestAnimationFrame(() => setTimeout(() => { document.documentElement.dataset.ready = String(Math.round(performance.now())); }));
 }
 
-start();
+unpack(by("data")).then(start, (error) => {
+  document.querySelector("header").append(element("p", { class: "deviates" }, `The measurements cannot be unpacked by this browser (${error.message}); expected one of 2023 or newer. The tables beside this page hold them too.`));
+});

@@ -1,0 +1,106 @@
+"""Infinities, NaN, overflow and kinks are in the rules of the array arithmetic: no element is handed over by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests_support import benchmark
+
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.midpoints import Double
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, POSITIVE, RoundedBalls
+from gradconform.reference.array_judge import STANDINGS, Screen, standings_of
+
+RULES = benchmark("array_rules")
+
+
+@pytest.mark.parametrize("name", RULES.OPERATIONS)
+def test_arrays_have_the_balls_and_bits_of_the_scalar_rules_for_adversarial_operands(name: str) -> None:
+    assert [said for A in RULES.arithmetics() for said in RULES.differences(name, A, 60, 7)] == []
+
+
+def test_a_rule_that_forgets_what_an_infinity_makes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoundedArrays, "_with_specials", lambda self, result, operation, *operands: result)
+    A = RoundedArrays(FLOAT32, OPENCL)
+    assert any("bits" in said for said in RULES.differences("multiply", A, 60, 7))
+
+
+def test_a_radius_that_forgets_the_flushing_of_an_operand_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoundedArrays, "_operand", lambda self, x: x.radius)
+    A = RoundedArrays(FLOAT32, OPENCL)
+    assert any("narrower" in said for said in RULES.differences("add", A, 300, 7))
+
+
+@pytest.mark.parametrize("target", [BFLOAT16, FLOAT16], ids=["bfloat16", "float16"])
+def test_of_every_number_of_a_16_bit_format_the_sigmoid_is_known_and_no_ball_is_asked(
+    target: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RoundedArrays, "_mended", None)
+    every = np.arange(1 << 16, dtype=np.uint32)
+    with np.errstate(all="ignore"):
+        x = (every << 16).view(np.float32) if target is BFLOAT16 else every.astype(np.uint16).view(np.float16)
+    x = x[np.isfinite(x)].astype(np.float64)
+    A = RoundedArrays(target, OPENCL)
+    z = A.given(x)
+    with np.errstate(all="ignore"):
+        a = A.sigmoid(z)
+        slope = a * (1 - a)
+        e = np.exp(-np.abs(x))
+        value = np.where(x < 0, e, 1) / (1 + e)
+    for found, got in ((a, target.round(value)), (slope, target.round(value * np.where(x < 0, 1, e) / (1 + e)))):
+        assert found.specials is None or not (found.specials & ANYTHING).any()
+        assert (standings_of(found, np.arange(x.size), got, 0.0) == STANDINGS.index("inside")).all()
+
+
+def test_the_largest_number_of_a_format_does_not_overflow_where_nothing_is_rounded() -> None:
+    for target in (FLOAT64, FLOAT32, FLOAT16, BFLOAT16):
+        A = RoundedArrays(target, OPENCL)
+        x = A.given(np.array([target.largest, -target.largest]))
+        assert A.absolute(x).specials is None
+        assert (x + 0.0).specials is None
+        with np.errstate(all="ignore"):
+            assert (x + x).specials is not None
+
+
+def test_products_of_double_words_hold_their_digits_near_the_ends_of_float64() -> None:
+    x, y = np.array([1.1e300, 3e-290, 1.7e308, 5e-310]), np.array([1.3e-8, 7e10, 1.0, 2.0])
+    product, quotient = Double.multiply(Double.lift(x), Double.lift(y)), Double.divide(Double.lift(x), Double.lift(y))
+    with precision(200):
+        for i in range(x.size):
+            a, b = Double.ball(Double.lift(x), (i,)), Double.ball(Double.lift(y), (i,))
+            for found, exact in ((product, a * b), (quotient, a / b)):
+                assert abs(Double.ball(found, (i,)) - exact) < abs(exact) * 2.0**-98 + 2.0**-1073
+
+
+def test_what_is_outside_of_an_array_is_asked_about_and_what_is_not_known_is_not() -> None:
+    A = RoundedArrays(FLOAT32, OPENCL)
+    bits = np.array([0, 0, ANYTHING, ANYTHING | NAN, POSITIVE], np.uint8)
+    value = RoundedArray(A, np.ones(5), np.full(5, 0.1), None, bits)
+    got = np.array([1.05, 1.2, 7.0, np.nan, np.inf])
+    found = standings_of(value, np.arange(5), got, Screen.margin(A.mids))
+    assert [STANDINGS[n] if n >= 0 else "asked" for n in found.tolist()] == [
+        "inside",
+        "asked",
+        "unknown",
+        "inside",
+        "asked",
+    ]
+
+
+def test_the_least_number_that_overflows_does_not_depend_on_the_precision_of_its_making() -> None:
+    with precision(30):
+        balls = RoundedBalls(FLOAT64, OPENCL)
+    with precision(200):
+        assert not balls.absolute(balls.given(FLOAT64.largest)).specials
+
+
+def test_a_midpoint_stays_where_its_radius_is_beyond_float64() -> None:
+    A = RoundedArrays(FLOAT32, OPENCL, exact=True)
+    z = RoundedArray(A, A.mids.lift(np.array([0.5])), np.array([600.0]))
+    with np.errstate(all="ignore"):
+        value = A.exp(z + z)
+    assert value.high[0] == np.exp(1.0)
+    assert (value.specials & ANYTHING).all()  # type: ignore[operator]
