@@ -64,10 +64,8 @@ def main(rounds: int, repeats: int, seed: int) -> None:
                 flush=True,
             )
     one, other = min(taken["here"]), min(taken["cluster"])
-    print(
     cost = f"{WORKERS} local workers {one:.1f} s, cluster {other:.1f} s: {other / one - 1:+.1%}"
     print(f"{len(expected) - 2} measurements: {cost}")
-    )
 
 
 def _run(path: Path, *options: str) -> tuple[float, str]:
