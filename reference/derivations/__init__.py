@@ -1,0 +1,1 @@
+"""Derivations written by hand."""
