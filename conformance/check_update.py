@@ -68,17 +68,22 @@ class Update:
 
 @dataclass(frozen=True)
 class Variation:
-    """How a form is computed: in which format settings are, and whether 16-bit numbers are kept in float32 within."""
+    """How a form is computed: in which format settings are, and 16-bit numbers.
+
+    These are `wide`, kept in float32 until the result is rounded once; or each operation is done `by_float32` and then
+    rounded; or it is done in the format itself, which may read a subnormal number as 0.
+    """
 
     settings: Format = FLOAT64
     wide: bool = False
-    sums: Sums = "any"
+    by_float32: bool = False
+    sums: Sums = "wide"
 
     @property
     def said(self) -> str:
-        within = ", in float32 and rounded once" if self.wide else ""
+        within = ", in float32 and rounded once" if self.wide else ", each result rounded" if self.by_float32 else ""
         of = ", settings in float32" if self.settings is FLOAT32 else ""
-        return within + of + (", sums in the dtype" if self.sums == "any" and not self.wide else "")
+        return within + of + (", sums in the dtype" if self.sums == "any" else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +116,8 @@ class Judged:
         settings = [FLOAT64] if self.target is FLOAT64 else [FLOAT64, FLOAT32]
         if narrow:
             yield from (Variation(s, wide=True) for s in settings)
-        sums: Sequence[Sums] = ("wide", "any") if narrow and self.equation.part is not elementwise else ("any",)
+            yield from (Variation(s, by_float32=True) for s in settings)
+        sums: Sequence[Sums] = ("wide", "any") if narrow and self.equation.part is not elementwise else ("wide",)
         yield from (Variation(s, sums=how) for how in sums for s in settings)
 
     # Programs ---------------------------------------------------------------------------------------------------------
@@ -119,7 +125,7 @@ class Judged:
     def program(self, form: Form, how: Variation, at: Any = None) -> Program:
         """A form on the operands, or on part of them: of tensors of the result's shape the numbers `at` an index."""
         record = Record()
-        emitting = Emitting(record, how.settings)
+        emitting = Emitting(record, how.settings, how.by_float32)
         given: dict[str, Emitted] = {}
         for name in dict.fromkeys(form.operands):
             numbers = self.operands[name]

@@ -84,10 +84,15 @@ _NEAR = {
 
 @dataclass(frozen=True)
 class Emitting:
-    """The operations of formulas, as steps of a record. `settings` is the format that the program keeps settings in."""
+    """The operations of formulas, as steps of a record. `settings` is the format that the program keeps settings in.
+
+    With `by_float32` operations on 16-bit numbers are done in float32, and each result is rounded: as most processors
+    do them, who then read subnormal numbers of float16 as they are.
+    """
 
     record: Record
     settings: Format = FLOAT64
+    by_float32: bool = False
 
     # Numbers ----------------------------------------------------------------------------------------------------------
 
@@ -97,7 +102,9 @@ class Emitting:
 
     def setting(self, ids: Ids) -> Emitted:
         """A number of the program's text."""
-        found = Emitted(self, ids, np.asarray(self.record.held[ids]), FLOAT64, setting=True)
+        # Read in float64 first, which holds it: a narrower format that does not would take it for rounded.
+        known = self.record.map("round", [ids], FLOAT64)
+        found = Emitted(self, known, np.asarray(self.record.held[ids]), FLOAT64, setting=True)
         return found if self.settings is FLOAT64 else self._to(found, self.settings)
 
     def _of(self, x: Any) -> Emitted:
@@ -141,10 +148,21 @@ class Emitting:
     def map(self, function: str, *operands: Any) -> Emitted:
         """A scalar function, element by element."""
         given, format, setting = self._together(operands)
-        ids = self.record.map(function, [x.ids for x in given], format)
+        within = self._within(format)
+        ids = self.record.map(function, [self._in(x, within).ids for x in given], within)
         with np.errstate(all="ignore"):
             near = np.asarray(_NEAR[function](*(x.near for x in given)))
-        return Emitted(self, ids, np.broadcast_to(near, ids.shape), format, setting)
+        return self._back(Emitted(self, ids, np.broadcast_to(near, ids.shape), within, setting), format)
+
+    def _within(self, format: Format) -> Format:
+        """The format in which operations on numbers of this one are done."""
+        return FLOAT32 if self.by_float32 and format.precision < FLOAT32.precision else format
+
+    def _in(self, x: Emitted, format: Format) -> Emitted:
+        return x if x.format is format or x.setting else self._to(x, format)
+
+    def _back(self, x: Emitted, format: Format) -> Emitted:
+        return x if x.format is format or x.setting else self._to(x, format)
 
     def sqrt(self, x: Any) -> Emitted:
         return self.map("sqrt", x)
@@ -189,32 +207,49 @@ class Emitting:
 
     # Sums -------------------------------------------------------------------------------------------------------------
 
+    def _summed(self, terms: Emitted, factors: Emitted | None, near: Numbers) -> Emitted:
+        """Σ of terms along the last axis, or of terms times factors."""
+        within = self._within(terms.format)
+        operands = [self._in(x, within).ids for x in (terms, *([] if factors is None else [factors]))]
+        ids = self.record.sop(operands[0], operands[1] if factors is not None else None, within)
+        return self._back(Emitted(self, np.asarray(ids), near, within), terms.format)
+
+    @staticmethod
+    def _last(x: Emitted, axis: int | None) -> Emitted:
+        """The numbers with those that are summed along the last axis."""
+        if axis is None:
+            return Emitted(x.ops, x.ids.reshape(-1), x.near.reshape(-1), x.format)
+        return Emitted(x.ops, np.moveaxis(x.ids, axis, -1), np.moveaxis(x.near, axis, -1), x.format)
+
+    def _kept(self, x: Emitted, axis: int | None) -> Emitted:
+        """A sum along an axis, which stays with one number."""
+        if axis is None:
+            return x
+        return Emitted(self, np.expand_dims(x.ids, axis), np.expand_dims(x.near, axis), x.format)
+
     def total(self, x: Emitted, axis: int | None = None) -> Emitted:
         """Σ x, of all numbers or along an axis, which stays with one number."""
-        if axis is None:
-            ids = self.record.sop(x.ids.reshape(-1), None, x.format)
-            return Emitted(self, np.asarray(ids), np.asarray(x.near.sum()), x.format)
-        ids = self.record.sop(np.moveaxis(x.ids, axis, -1), None, x.format)
-        return Emitted(self, np.expand_dims(ids, axis), x.near.sum(axis=axis, keepdims=True), x.format)
-
-    def inner(self, x: Emitted, y: Emitted) -> Emitted:
-        """Σ x·y."""
-        (a, b), format, _ = self._together([x, y])
-        ids = self.record.sop(a.ids.reshape(-1), b.ids.reshape(-1), format)
-        return Emitted(self, np.asarray(ids), np.asarray((a.near * b.near).sum()), format)
+        row = self._last(x, axis)
+        return self._kept(self._summed(row, None, np.asarray(row.near.sum(axis=-1))), axis)
 
     def squares(self, x: Emitted, axis: int | None = None) -> Emitted:
         """Σ x², of all numbers or along an axis, which stays with one number."""
-        if axis is None:
-            return self.inner(x, x)
-        ids = np.moveaxis(x.ids, axis, -1)
-        found = self.record.sop(ids, ids, x.format)
-        return Emitted(self, np.expand_dims(found, axis), (x.near**2).sum(axis=axis, keepdims=True), x.format)
+        row = self._last(x, axis)
+        with np.errstate(all="ignore"):
+            return self._kept(self._summed(row, row, np.asarray((row.near**2).sum(axis=-1))), axis)
+
+    def inner(self, x: Emitted, y: Emitted) -> Emitted:
+        """Σ x·y."""
+        (a, b), _, _ = self._together([x, y])
+        left, right = self._last(a, None), self._last(b, None)
+        return self._summed(left, right, np.asarray((left.near * right.near).sum()))
 
     def matrix_product(self, x: Emitted, y: Emitted) -> Emitted:
         (a, b), format, _ = self._together([x, y])
-        left = np.broadcast_to(a.ids[:, None, :], (a.shape[0], b.shape[1], a.shape[1]))
-        right = np.broadcast_to(b.ids.T[None, :, :], left.shape)
-        ids = self.record.sop(left, right, format)
+        within = self._within(format)
+        a, b = self._in(a, within), self._in(b, within)
+        shape = (a.shape[0], b.shape[1], a.shape[1])
+        left, right = np.broadcast_to(a.ids[:, None, :], shape), np.broadcast_to(b.ids.T[None, :, :], shape)
+        ids = self.record.sop(left, right, within)
         with np.errstate(all="ignore"):
-            return Emitted(self, ids, a.near @ b.near, format)
+            return self._back(Emitted(self, ids, a.near @ b.near, within), format)
