@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradconform.adapters.updates import Asked
@@ -72,7 +72,7 @@ def rule_of(parts: Sequence[Part], number: int) -> Asked | None:
     of = _RULES.get(core[0].name if core else "")
     if of is None or (before and after):
         return None
-    return of(core[0].settings if core else {}, decay, common, trace)
+    return of(core[0].settings if core else {}, decay, common, trace, number)
 
 
 def _rate(part: Part, number: int) -> float:
@@ -87,27 +87,29 @@ def _plain(parts: Sequence[Part]) -> bool:
 
 
 Settings = Mapping[str, Any]
-Of = Callable[[Settings, str, dict[str, float], Part | None], Asked | None]
+Of = Callable[[Settings, str, dict[str, float], Part | None, int], Asked | None]
 
 
-def _sgd(s: Settings, decay: str, common: dict[str, float], trace: Part | None) -> Asked | None:
+def _sgd(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
     return None if trace else Asked("sgd", {"decay": decay}, common)
 
 
-def _momentum(s: Settings, decay: str, common: dict[str, float], trace: Part | None) -> Asked | None:
+def _momentum(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
     if trace:
         return None
     options: dict[str, bool | str] = {"momentum": True, "nesterov": bool(s["nesterov"]), "decay": decay}
     return Asked("sgd", options, {**common, "mu": float(s["decay"]), "tau": 0.0}, {"b": "trace"})
 
 
-def _adam(s: Settings, decay: str, common: dict[str, float], trace: Part | None) -> Asked | None:
-    if trace or s["nesterov"]:
+def _adam(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
         return None
+    if s["nesterov"]:
+        return _nadam(s, decay, common)
     return _of_adam(s, decay, common, {}, {"m": "mu", "v": "nu"})
 
 
-def _amsgrad(s: Settings, decay: str, common: dict[str, float], trace: Part | None) -> Asked | None:
+def _amsgrad(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
     if trace:
         return None
     return _of_adam(s, decay, common, {"amsgrad": "after"}, {"m": "mu", "v": "nu", "vmax": "nu_max"})
@@ -116,11 +118,80 @@ def _amsgrad(s: Settings, decay: str, common: dict[str, float], trace: Part | No
 def _of_adam(
     s: Settings, decay: str, common: dict[str, float], options: dict[str, bool | str], names: dict[str, str]
 ) -> Asked:
-    settings = {**common, "beta1": float(s["b1"]), "beta2": float(s["b2"]), "eps": float(s["eps"])}
-    root = float(s["eps_root"])
+    settings, root = _betas(s, common), float(s["eps_root"])
     if root:
         settings["eps_root"] = root
     return Asked("adam", {**options, "decay": decay, "root": bool(root)}, settings, names)
+
+
+def _nadam(s: Settings, decay: str, common: dict[str, float]) -> Asked | None:
+    if float(s["eps_root"]):
+        return None
+    return Asked("nadam", {"scheduled": False, "decay": decay}, _betas(s, common), {"m": "mu", "v": "nu"})
+
+
+def _betas(s: Settings, common: dict[str, float]) -> dict[str, float]:
+    return {**common, "beta1": float(s["b1"]), "beta2": float(s["b2"]), "eps": float(s.get("eps", 0.0))}
+
+
+def _adamax(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    return None if trace else Asked("adamax", {"decay": decay}, _betas(s, common), {"m": "mu", "u": "nu"})
+
+
+def _radam(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    inner = _held(s["_radam_update"])
+    if trace or s["nesterov"] or float(inner["eps_root"]):
+        return None
+    settings, t = {**_betas(s, common), "eps": float(inner["eps"])}, number
+    beta2 = settings["beta2"]
+    length = 2 / (1 - beta2) - 1 - 2 * t * beta2**t / (1 - beta2**t) if beta2 < 1 else 0.0
+    options: dict[str, bool | str] = {"rectified": length >= float(s["threshold"]), "epsilon": "hat", "decay": decay}
+    return Asked("radam", options, settings, {"m": "mu", "v": "nu"})
+
+
+def _adagrad(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
+        return None
+    settings = {**common, "eps": float(s["eps"])}
+    return Asked("adagrad", {"epsilon": "inside", "decay": decay}, settings, {"s": "sum_of_squares"})
+
+
+def _adadelta(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
+        return None
+    settings = {**common, "rho": float(s["rho"]), "eps": float(s["eps"])}
+    return Asked("adadelta", {"decay": decay}, settings, {"v": "e_g", "u": "e_x"})
+
+
+def _rms(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    options: dict[str, bool | str] = {
+        "epsilon": "inside" if s["eps_in_sqrt"] else "outside", "decay": decay, "corrected": bool(s["bias_correction"]),
+    }  # fmt: skip
+    settings, names = {**common, "alpha": float(s["decay"]), "eps": float(s["eps"])}, {"v": "nu"}
+    if trace:
+        options["momentum"] = "nesterov" if trace.settings["nesterov"] else "after"
+        settings["mu"], names["b"] = float(trace.settings["decay"]), "trace"
+    return Asked("rmsprop", options, settings, names)
+
+
+def _stddev(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    asked = _rms(s, decay, common, trace, number)
+    return asked and replace(asked, options={**asked.options, "centred": True}, state={**asked.state, "a": "mu"})
+
+
+def _lion(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace or s.get("mode", "hard") != "hard":
+        return None
+    settings = {**common, "beta1": float(s["b1"]), "beta2": float(s["b2"])}
+    return Asked("lion", {"decay": decay}, settings, {"m": "mu"})
+
+
+def _rprop(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace or decay != "none" or common["eta"] != 1.0:
+        return None
+    settings = {**common, "eta_plus": float(s["eta_plus"]), "eta_minus": float(s["eta_minus"]),
+                "s_min": float(s["min_step_size"]), "s_max": float(s["max_step_size"])}  # fmt: skip
+    return Asked("rprop", {"delayed": True}, settings, {"s": "step_sizes", "b": "prev_updates"})
 
 
 #: The rule of each part that scales updates; "" is that of none.
@@ -129,4 +200,12 @@ _RULES: Mapping[str, Of] = {
     "trace": _momentum,
     "scale_by_adam": _adam,
     "scale_by_amsgrad": _amsgrad,
+    "scale_by_adamax": _adamax,
+    "scale_by_radam": _radam,
+    "scale_by_rss": _adagrad,
+    "scale_by_adadelta": _adadelta,
+    "scale_by_rms": _rms,
+    "scale_by_stddev": _stddev,
+    "scale_by_lion": _lion,
+    "scale_by_rprop": _rprop,
 }

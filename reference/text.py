@@ -13,7 +13,7 @@ _SUM, _PRODUCT, _ATOM = 1, 2, 3
 #: Settings of update rules, as papers write them.
 _GREEK = {
     "eta": "η", "mu": "μ", "tau": "τ", "lambda": "λ", "beta1": "β1", "beta2": "β2", "eps": "ε", "eps_root": "ε'",
-    "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ",
+    "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ", "delta": "δ", "eta_plus": "η+", "eta_minus": "η−",
 }  # fmt: skip
 #: What a sum along an axis goes over.
 _AXES = {-1: "columns", -2: "rows"}
@@ -157,6 +157,12 @@ class TextOperations:
 
     def rsqrt(self, x: Any) -> Text:
         return _text(1 / self.sqrt(x))
+
+    def once(self, formula: Callable[..., Any], *operands: Any) -> Text:
+        return _text(formula(*operands))
+
+    def item(self, x: Any) -> Text:
+        return _text(x)
 
     def larger(self, x: Any, y: Any) -> Text:
         return Text(f"max({x}, {y})")

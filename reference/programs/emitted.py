@@ -7,7 +7,7 @@ other settings it makes float64 numbers, and it is rounded once to the format of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -107,6 +107,10 @@ class Emitting:
         found = Emitted(self, known, np.asarray(self.record.held[ids]), FLOAT64, setting=True)
         return found if self.settings is FLOAT64 else self._to(found, self.settings)
 
+    def item(self, x: Emitted) -> Emitted:
+        """A tensor of one number as a Python float."""
+        return Emitted(self, self.record.map("round", [x.ids], self.settings), x.near, self.settings, setting=True)
+
     def _of(self, x: Any) -> Emitted:
         if isinstance(x, Emitted):
             return x
@@ -163,6 +167,11 @@ class Emitting:
 
     def _back(self, x: Emitted, format: Format) -> Emitted:
         return x if x.format is format or x.setting else self._to(x, format)
+
+    def once(self, formula: Callable[..., Emitted], *operands: Emitted) -> Emitted:
+        """A formula that a kernel computes in float32 where its operands are of 16 bits, and rounds once."""
+        format = max((x.format for x in operands if not x.setting), key=lambda f: f.precision)
+        return self.rounded(formula(*map(self.wide, operands)), format)
 
     def sqrt(self, x: Any) -> Emitted:
         return self.map("sqrt", x)
