@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,10 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A step of an optimizer as it ran, for one tensor: where in the record its weight and state are, new and old."""
+    """A step of an optimizer as it ran, for one tensor: where in the record its weight and state are, new and old.
+
+    `notes` say what left the record.
+    """
 
     record: Record
     given: Mapping[str, Ids]
@@ -57,4 +59,3 @@ class Change:
     asked: Asked | None
     again: Callable[[], Recorded] | None = None
     notes: tuple[str, ...] = ()
-    shared: Mapping[str, Any] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -16,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gradconform.adapters.recording.jax_literals import x64
-from gradconform.adapters.recording.jax_values import format_of, numbers
-from gradconform.adapters.updates import Asked, Change, Numbers
+from gradconform.adapters.recording.jax_literals import texts, x64
+from gradconform.adapters.recording.jax_program import closed
+from gradconform.adapters.recording.jax_values import Recorder, format_of, numbers
+from gradconform.adapters.updates import Change, Recorded
 from gradconform.adapters.updates_optax_rules import parts_of, rule_of
 from gradconform.reference.cases import BadInput, said
 
@@ -67,7 +69,9 @@ def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | Non
             old = {"w": numbers(w), **{k: numbers(v[n]) for k, v in before_leaves.items()}}
             now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items()}}
             dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}
-            yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked)
+            again = partial(_recorded, updated, (g, state, current), tree, n)
+            yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked,
+                         again)  # fmt: skip
         current, state = new, after
 
 
@@ -144,8 +148,28 @@ def _states(state: Any, tree: Any) -> dict[str, list[Any]]:
     return found
 
 
+def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, number: int) -> Recorded:
+    """The record of an update, for one array."""
+    leaves, whole = jax.tree.flatten(given)
+
+    def flat(*leaves: Any) -> list[Any]:
+        return jax.tree.leaves(step(*jax.tree.unflatten(whole, leaves)))
+
+    jaxpr, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
+    recorder = Recorder(texts=texts(flat, leaves))
+    arguments = [recorder.argument(x) for x in leaves]
+    results = closed(recorder, jaxpr, arguments)
+    _, after = jax.tree.flatten(jax.eval_shape(step, *given))
+    old, (new, state) = jax.tree.unflatten(whole, arguments), jax.tree.unflatten(after, results)
+    ids = {"w": jax.tree.leaves(new)[number].ids}
+    ids |= {k: v[number].ids for k, v in _states(state, tree).items()}
+    before = {"w": jax.tree.leaves(old[2])[number].ids, "gradient": jax.tree.leaves(old[0])[number].ids}
+    notes = tuple(recorder.foreign)
+    return Recorded(recorder.record, before, ids, notes)
+
+
 def _real(x: Any) -> bool:
-    return hasattr(x, "dtype") and format_of(x) is not None
+    return getattr(x, "ids", None) is not None or (hasattr(x, "dtype") and format_of(x) is not None)
 
 
 def versions() -> dict[str, str]:
@@ -153,4 +177,4 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
 
 
-__all__ = ["FRAMEWORK", "ROUTES", "Numbers", "changes", "versions"]
+__all__ = ["FRAMEWORK", "ROUTES", "changes", "versions"]

@@ -6,7 +6,9 @@ that a state that is an alias of a gradient shows.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from gradconform.adapters.recording.torch_asked import argument_ids
 from gradconform.adapters.recording.torch_memory import FORMAT, numbers
-from gradconform.adapters.updates import Asked, Change, Numbers
+from gradconform.adapters.recording.torch_mode import Recorder
+from gradconform.adapters.recording.torch_rules import RULES as OPERATIONS
+from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
 from gradconform.adapters.updates_torch_rules import RULES
 from gradconform.reference.cases import BadInput, said
+from gradconform.reference.programs.record import Ids
 
 FRAMEWORK = "torch"
 Make = Callable[[Sequence[Tensor]], Any]
@@ -49,18 +55,17 @@ def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | Non
         given = _gradients(tree, names, parameters, update)
         for p, g in zip(parameters, given, strict=True):
             _inject(p, g)
-        groups = [_group(optimizer, p) for p in parameters]
         asked = [_asked(like, optimizer, n, p) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
+        again = None if type(optimizer) in RULES else _Again(optimizer, parameters)
         _step(optimizer, update)
         for n, p in enumerate(parameters):
             after = _state(optimizer, p)
             if copies[n] is not None:
                 taken[n] += 1
                 dtypes = _dtypes(optimizer, p)
-                before = {k: v for k, v in seen[n].items()}
-                yield Change(names[n], taken[n], copies[n], before, after, dtypes, asked[n],
-                             notes=_aliased(optimizer, p), shared=groups[n])  # fmt: skip
+                yield Change(names[n], taken[n], copies[n], seen[n], after, dtypes, asked[n],
+                             None if again is None else partial(again, n), _aliased(optimizer, p))  # fmt: skip
             seen[n] = after
 
 
@@ -121,6 +126,42 @@ def _step(optimizer: Any, update: int) -> None:
         raise BadInput(f"update {update + 1}: step() raised {type(error).__name__}: {said(error)}") from error
 
 
+class _Again:
+    """A copy of an optimizer and its parameters as they stood before an update, to record that."""
+
+    def __init__(self, optimizer: Any, parameters: Sequence[Tensor]) -> None:
+        self.optimizer, self.parameters = copy.deepcopy((optimizer, parameters))
+        for p, q in zip(parameters, self.parameters, strict=True):
+            q.grad = None if p.grad is None else p.grad.clone()
+
+    def __call__(self, number: int) -> Recorded:
+        """The record of the step, for one parameter."""
+        recorder, given = self._run
+        tensors = _tensors(self.optimizer, self.parameters[number])
+        results = {k: recorder.memory.ids(x) for k, x in tensors.items()}
+        return Recorded(recorder.record, given[number], results, tuple(recorder.foreign))
+
+    @cached_property
+    def _run(self) -> tuple[Recorder, list[dict[str, Ids]]]:
+        recorder = Recorder(OPERATIONS)
+        recorder.backward = True  # nothing differentiates this: what the step detaches is not to be noted
+        given = []
+        for p in self.parameters:
+            ids = {k: argument_ids(recorder, x) for k, x in _tensors(self.optimizer, p).items()}
+            if p.grad is not None:
+                ids["gradient"] = argument_ids(recorder, p.grad)
+            given.append(ids)
+        with recorder:
+            self.optimizer.step()
+        return recorder, given
+
+
+def _tensors(optimizer: Any, p: Tensor) -> dict[str, Tensor]:
+    """The weight and what of its state are numbers."""
+    state = optimizer.state.get(p, {})
+    return {"w": p, **{k: v for k, v in state.items() if isinstance(v, Tensor) and v.dtype in FORMAT}}
+
+
 def _group(optimizer: Any, p: Tensor) -> dict[str, Any]:
     """The settings of a parameter, as they stand."""
     for group in optimizer.param_groups:
@@ -143,14 +184,11 @@ def _asked(like: Any, optimizer: Any, number: int, p: Tensor) -> Asked | None:
 
 def _state(optimizer: Any, p: Tensor) -> dict[str, Numbers]:
     """The weight and its state, as float64 numbers."""
-    state = optimizer.state.get(p, {})
-    kept = {k: numbers(v).copy() for k, v in state.items() if isinstance(v, Tensor) and v.dtype in FORMAT}
-    return {"w": numbers(p).copy(), **kept}
+    return {k: numbers(x).copy() for k, x in _tensors(optimizer, p).items()}
 
 
 def _dtypes(optimizer: Any, p: Tensor) -> dict[str, str]:
-    state = {k: v for k, v in optimizer.state.get(p, {}).items() if isinstance(v, Tensor) and v.dtype in FORMAT}
-    named = {"w": p, **state, "gradient": p if p.grad is None else p.grad}
+    named = {**_tensors(optimizer, p), "gradient": p if p.grad is None else p.grad}
     return {k: str(v.dtype).rpartition(".")[2] for k, v in named.items()}
 
 

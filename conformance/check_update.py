@@ -201,7 +201,7 @@ class Judged:
             screens.append(screen)
             if screen.settles:
                 break
-        adjudicator = _Components(self) if self.elementwise else _Whole(answers)
+        adjudicator = _Components(self) if self.elementwise else Whole(answers[""])
         return judge_array(self.got, screens, self.target, adjudicator, self._condition,
                            None if self.elementwise else FIRST_PRECISION)  # fmt: skip
 
@@ -305,23 +305,8 @@ class _Components:
         return not all(np.isfinite(x).all() for x in numbers)
 
 
-class _Whole:
-    """What the arrays say, of an equation whose components depend on whole tensors."""
+class Whole:
+    """What the arrays say, where components depend on whole tensors."""
 
-    def __init__(self, answers: Mapping[str, Answers]) -> None:
-        self._answers = answers
-
-    def outcomes(self, form: str, index: Index) -> tuple[Outcome, ...]:
-        return self._answers[""].outcomes(form, index)
-
-    def truth(self, index: Index) -> Rounded:
-        return self._answers[""].truth_of(index)
-
-    def broken(self, index: Index) -> bool:
-        return self._answers[""].broken(index)
-
-
-def judge_update(update: Update, profile: Profile, before: Mapping[str, str] | None = None) -> dict[str, Judgement]:
-    """The judgement of every equation whose result the framework shows; `before`: the forms accepted so far."""
-    first = before or {}
-    return {e.name: Judged(update, e, profile, first.get(e.name, "")).judgement() for e in update.reported}
+    def __init__(self, answers: Answers) -> None:
+        self.outcomes, self.truth, self.broken = answers.outcomes, answers.truth_of, answers.broken

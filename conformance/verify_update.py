@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradconform.adapters.updates import Asked, Change
+from gradconform.adapters.updates import Asked, Change, Recorded
+from gradconform.conformance.check_recorded_update import formula_of, judge_recorded
 from gradconform.conformance.check_update import Judged, Update
 from gradconform.conformance.verify import ACCEPTED, WORST, framework_of, leaves
 from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.derivations.updates import RULES
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
-from gradconform.reference.equations import Equation
 from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
 from gradconform.reference.profiles import PROFILES, Profile
 from gradconform.reference.profiles import profile as profile_of
+from gradconform.reference.programs.run import NotRecorded
 from gradconform.reference.text import formula as text_of
 from gradconform.reference.text import symbol
 
@@ -197,8 +199,8 @@ class _Judging:
     def add(self, change: Change) -> None:
         self.notes += change.notes
         if change.asked is None:
-            raise BadInput(f"{change.tensor}: this optimizer is none of the framework's own; say with rule= which of "
-                           "them it should be")  # fmt: skip
+            self._by_its_record(change)
+            return
         update = update_of(change, change.asked)
         self.rule = update.rule.name
         for equation in update.reported:
@@ -206,7 +208,56 @@ class _Judging:
             found = Judged(update, equation, self.profile, self._accepted.get(key, "")).judgement()
             if found.accepted_form and found.execution == "within":
                 self._accepted[key] = found.accepted_form
-            self.findings.append(_finding(change, update, equation, found))
+            if found.execution == "outside" and change.again is not None:
+                found = self._recorded(change, change.again, update, equation.name, found)
+            text = f"{symbol(equation.name)} = {text_of(equation)}"
+            dtype = update.formats[equation.name].name
+            self.findings.append(_finding(change, equation.name, dtype, found, text, equation.source))
+
+    def _recorded(
+        self, change: Change, again: Callable[[], Recorded], update: Update, quantity: str, found: Judgement
+    ) -> Judgement:
+        """What is outside of every form that is known may be right by a program of its own, or is wrong for certain."""
+        try:
+            recorded = named(again(), change, update)
+        except NotRecorded as error:
+            self.notes.append(f"its step is not recorded: {error}")
+            return found
+        formula = formula_of(update, recorded, quantity)
+        if formula == "wrong":
+            return replace(found, formula="wrong")
+        if formula == "unknown" or quantity not in recorded.results:
+            return found
+        got, format = np.asarray(update.values[quantity]), update.formats[quantity]
+        moved = update.values[WEIGHT] if quantity == NEW_WEIGHT else None
+        own = judge_recorded(recorded, quantity, got, format, self.profile, formula, moved)
+        return own if own.execution == "within" else found
+
+    def _by_its_record(self, change: Change) -> None:
+        """An optimizer of which no rule is known: what it returned is held against its own operations."""
+        if change.again is None:
+            raise BadInput(f"{change.tensor}: this optimizer is not known; say with rule= which it should be")
+        try:
+            recorded = change.again()
+        except NotRecorded as error:
+            raise BadInput(f"not recorded: {error}") from error
+        for name, got in change.after.items():
+            if name not in recorded.results:
+                continue
+            moved = change.before["w"] if name == "w" else None
+            format = FORMATS[change.dtypes[name]]
+            found = judge_recorded(recorded, name, np.asarray(got), format, self.profile, moved_from=moved)
+            what = NEW_WEIGHT if name == "w" else name
+            self.findings.append(_finding(change, what, format.name, found, f"{what} by its own operations", "record"))
+        self.notes.append("no rule is known for this optimizer: its formula is unknown; name one with rule=")
+
+
+def named(recorded: Recorded, change: Change, update: Update) -> Recorded:
+    """A record with its results under the names of the rule."""
+    assert change.asked is not None
+    names = {theirs: update.rule.states[part] for part, theirs in change.asked.state.items()} | {"w": NEW_WEIGHT}
+    results = {names[k]: v for k, v in recorded.results.items() if k in names}
+    return replace(recorded, results=results)
 
 
 def update_of(change: Change, asked: Asked) -> Update:
@@ -243,12 +294,13 @@ def _shaped(rule: Rule, change: Change, values: Mapping[str, Any]) -> Rule:
     return rule
 
 
-def _finding(change: Change, update: Update, equation: Equation, found: Judgement) -> Finding:
-    shape = np.shape(update.values[equation.name])
-    index = ",".join(str(int(i)) for i in np.unravel_index(found.worst_index, shape)) if shape else ""
-    text = f"{symbol(equation.name)} = {text_of(equation)}"
-    dtype = update.formats[equation.name].name
-    return Finding(change.tensor, change.number, equation.name, dtype, found, text, equation.source, index)
+def _finding(change: Change, quantity: str, dtype: str, found: Judgement, text: str, source: str) -> Finding:
+    shape = np.shape(change.after["w"]) if quantity == NEW_WEIGHT else ()
+    for value in change.after.values():
+        shape = shape or np.shape(value)
+    at = np.unravel_index(found.worst_index, shape) if shape and found.worst_index < math.prod(shape) else ()
+    index = ",".join(str(int(i)) for i in at)
+    return Finding(change.tensor, change.number, quantity, dtype, found, text, source, index)
 
 
 def _framework_of(weights: Any) -> str:
