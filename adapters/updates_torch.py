@@ -55,7 +55,7 @@ def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | Non
         given = _gradients(tree, names, parameters, update)
         for p, g in zip(parameters, given, strict=True):
             _inject(p, g)
-        asked = [_asked(like, optimizer, n, p) for n, p in enumerate(parameters)]
+        asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
         again = None if type(optimizer) in RULES else _Again(optimizer, parameters)
         _step(optimizer, update)
@@ -130,7 +130,9 @@ class _Again:
     """A copy of an optimizer and its parameters as they stood before an update, to record that."""
 
     def __init__(self, optimizer: Any, parameters: Sequence[Tensor]) -> None:
-        self.optimizer, self.parameters = copy.deepcopy((optimizer, parameters))
+        # `Optimizer.__deepcopy__` leaves out what a subclass keeps beside its state.
+        self.optimizer = object.__new__(type(optimizer))
+        self.optimizer.__dict__, self.parameters = copy.deepcopy((optimizer.__dict__, parameters))
         for p, q in zip(parameters, self.parameters, strict=True):
             q.grad = None if p.grad is None else p.grad.clone()
 
@@ -170,8 +172,8 @@ def _group(optimizer: Any, p: Tensor) -> dict[str, Any]:
     raise BadInput("make: the optimizer was not given all of its parameters; expected make(parameters) to use them all")
 
 
-def _asked(like: Any, optimizer: Any, number: int, p: Tensor) -> Asked | None:
-    """The rule of a parameter: of an optimizer's own class, or of what it is said to be like."""
+def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Asked | None:
+    """The rule of a parameter, after so many updates: of an optimizer's own class, or of what it is said to be like."""
     of = RULES.get(type(like))
     if of is None:
         return None
@@ -179,7 +181,9 @@ def _asked(like: Any, optimizer: Any, number: int, p: Tensor) -> Asked | None:
     if like is not optimizer:  # what it has no setting for is that of the optimizer that it is like
         every = [q for g in like.param_groups for q in g["params"]]
         group = {**_group(like, every[number]), **group}
-    return of(group, p, optimizer.state.get(p, {}))
+    # Where the state of another optimizer is there, as zeros, before its first update, that is its first all the same.
+    state = optimizer.state.get(p, {}) if taken or like is optimizer else {}
+    return of(group, p, state)
 
 
 def _state(optimizer: Any, p: Tensor) -> dict[str, Numbers]:

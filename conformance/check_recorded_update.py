@@ -8,7 +8,6 @@ Where no rule is named nothing is known of the formula.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -30,9 +29,9 @@ from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.emitted import Emitting
+from gradconform.reference.programs.emitted import Emitted, Emitting
 from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.record import Ids, Record
+from gradconform.reference.programs.record import Ids, Record, every
 from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls
 
 #: To how much of itself a number of the step's text is known: Python may have computed it, as 1 − β^t, and of that only
@@ -41,17 +40,21 @@ LITERAL = 2.0**-42
 
 
 def chained(update: Update) -> tuple[Record, dict[str, Ids]]:
-    """The rule's definitions, one after the other, from what there was before the update: the exact new quantities."""
+    """The rule's definitions, one after the other, from what there was before the update: the exact new quantities.
+
+    The ids of these by their names, and of what there was before.
+    """
     record = Record()
     emitting, rule = Emitting(record), update.rule
-    values = {}
+    values: dict[str, Emitted] = {}
+    found: dict[str, Ids] = {}
     for name in rule.derivation.given:
         if name in update.values:
             numbers = np.asarray(update.values[name], dtype=np.float64)
             ids = record.new(numbers.shape, numbers)
+            found[name] = ids
             values[name] = emitting.setting(ids) if name in rule.settings else emitting.tensor(
                 ids, update.formats[name])  # fmt: skip
-    found = {}
     for equation in rule.derivation.equations:
         if all(o in values for o in equation.truth.operands):
             values[equation.name] = equation.truth.formula(emitting, *(values[o] for o in equation.truth.operands))
@@ -75,6 +78,11 @@ def formula_of(update: Update, recorded: Recorded, quantity: str) -> Formula:
             if not exact[i].overlaps(own[j]):
                 found = "wrong"
         return found
+
+
+def narrows(recorded: Recorded, format: Format) -> bool:
+    """Whether a step of the record is in a narrower format than the result's: no rule rounds so."""
+    return any(step.format.precision < format.precision for step in every(recorded.record.steps))
 
 
 def _with_literals(record: Record) -> Exact:
@@ -149,8 +157,3 @@ def _by_arrays(recorded: Recorded, quantity: str, got: NDArray[np.float64], form
         screens.append(screen)
     assert answers is not None
     return judge_array(got, screens, format, Whole(answers), bits=FIRST_PRECISION)
-
-
-def off_by(x: arb, got: float) -> float:
-    """How far a number is from the exact one."""
-    return float(abs(arb(got) - x).mid()) if math.isfinite(got) and x.is_finite() else math.inf

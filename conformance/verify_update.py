@@ -15,7 +15,7 @@ from gradconform.adapters.updates import Asked, Change, Recorded
 from gradconform.conformance.check_recorded_update import formula_of, judge_recorded
 from gradconform.conformance.check_update import Judged, Update
 from gradconform.conformance.verify import ACCEPTED, WORST, framework_of, leaves
-from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.cases import BadInput, named_format, said, unknown
 from gradconform.reference.derivations.updates import RULES
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
 from gradconform.reference.formats import FORMATS
@@ -179,7 +179,7 @@ def verify_update(
     adapter = import_module(ADAPTERS[framework])
     constants = profile_of(profile, framework)
     cast = None if dtype is None else named_format(dtype).name
-    judged = _Judging(constants)
+    judged = Judging(constants)
     for change in adapter.changes(make, weights, gradients, cast, rule):
         judged.add(change)
     if not judged.findings:
@@ -188,7 +188,7 @@ def verify_update(
     return UpdateReport(name, judged.rule, tuple(judged.findings), tuple(dict.fromkeys(judged.notes)), accepted)
 
 
-class _Judging:
+class Judging:
     """The changes of a run, judged one after the other."""
 
     def __init__(self, profile: Profile) -> None:
@@ -220,15 +220,15 @@ class _Judging:
         """What is outside of every form that is known may be right by a program of its own, or is wrong for certain."""
         try:
             recorded = named(again(), change, update)
-        except NotRecorded as error:
-            self.notes.append(f"its step is not recorded: {error}")
+        except Exception as error:  # what a step raises where it is observed: it stays a suspect
+            self.notes.append(f"its step is not recorded: {type(error).__name__}: {said(error)}")
             return found
         formula = formula_of(update, recorded, quantity)
         if formula == "wrong":
             return replace(found, formula="wrong")
-        if formula == "unknown" or quantity not in recorded.results:
-            return found
         got, format = np.asarray(update.values[quantity]), update.formats[quantity]
+        if formula == "unknown" or narrows(recorded, format):
+            return found
         moved = update.values[WEIGHT] if quantity == NEW_WEIGHT else None
         own = judge_recorded(recorded, quantity, got, format, self.profile, formula, moved)
         return own if own.execution == "within" else found

@@ -167,19 +167,21 @@ def adam(
             Way("m over its divisor", _divisor, _CAPTURABLE),
             Way("m over its divisor, /η last", _divisor_last, _MULTI),
         ]
-        if amsgrad == "no":
-            steps.append(_unrounded(coupled, slope))
+        steps.append(_unrounded(amsgrad == "before", coupled, slope))
     weight = new_weight(PAPER, operands, steps, decay)
     settings = (*SETTINGS, TIME, *(("eps_root",) if root else ()), *(("lambda",) if decay != "none" else ()))
     return rule("adam", settings, states, weight)
 
 
-def _unrounded(coupled: tuple[str, ...], slope: Any) -> Way:
+def _unrounded(amsgrad: bool, coupled: tuple[str, ...], slope: Any) -> Way:
     """As `_step_size`, from the averages as a kernel has them before it rounds them to a 16-bit format."""
 
-    def step(ops: Any, m: Any, v: Any, eta: Any, b1: Any, b2: Any, t: Any, eps: Any, g: Any, w: Any, *lam: Any) -> Any:
-        g = slope(g, w, *lam)
-        return _step_size(ops, interpolated(ops, m, b1, g), decayed(ops, v, b2, g**2), eta, b1, b2, t, eps)
+    def step(ops: Any, m: Any, v: Any, eta: Any, b1: Any, b2: Any, t: Any, eps: Any, g: Any, w: Any, *rest: Any) -> Any:
+        g = slope(g, w, *(rest[: len(coupled)]))
+        second = decayed(ops, v, b2, g**2)
+        if amsgrad:
+            second = ops.larger(rest[-1], second)
+        return _step_size(ops, interpolated(ops, m, b1, g), second, eta, b1, b2, t, eps)
 
-    return Way("m and v not rounded before", step, _FUSED,
-               ("m", "v", RATE, "beta1", "beta2", TIME, "eps", GRADIENT, WEIGHT, *coupled))  # fmt: skip
+    operands = ("m", "v", RATE, "beta1", "beta2", TIME, "eps", GRADIENT, WEIGHT, *coupled)
+    return Way("m and v not rounded before", step, _FUSED, (*operands, *(("vmax",) if amsgrad else ())))
