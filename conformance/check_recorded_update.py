@@ -27,6 +27,7 @@ from gradconform.reference.judge import FIRST_PRECISION, Candidate, Formula, Jud
 from gradconform.reference.midpoints import Double
 from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import outcomes_of
+from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.emitted import Emitted, Emitting
@@ -68,16 +69,33 @@ def formula_of(update: Update, recorded: Recorded, quantity: str) -> Formula:
     definition, of_rule = chained(update)
     if quantity not in of_rule or quantity not in recorded.results or recorded.notes:
         return "unknown"
-    program = recorded.results[quantity]
+    program, own = recorded.results[quantity], _loosened(recorded.record)
+    if sum(step.work() for step in own.steps) >= IN_ARRAYS:
+        return _formula_in_arrays(definition, of_rule[quantity], own, program)
     with precision(FIRST_PRECISION):
-        exact, own = Exact(definition, literals=False).evaluate(), _with_literals(recorded.record)
-        found: Formula = "right"
-        for i, j in zip(of_rule[quantity].ravel().tolist(), program.ravel().tolist(), strict=True):
-            if not (exact[i].is_finite() and own[j].is_finite()):
-                return "unknown"
-            if not exact[i].overlaps(own[j]):
-                found = "wrong"
-        return found
+        exact, found = Exact(definition, literals=False).evaluate(), Exact(own).evaluate()
+        pairs = [(exact[i], found[j]) for i, j in zip(of_rule[quantity].ravel().tolist(), program.ravel().tolist(),
+                                                      strict=True)]  # fmt: skip
+        if not all(x.is_finite() and y.is_finite() for x, y in pairs):
+            return "unknown"
+        return "right" if all(x.overlaps(y) for x, y in pairs) else "wrong"
+
+
+def _formula_in_arrays(definition: Record, of_rule: Ids, own: Record, program: Ids) -> Formula:
+    truth = ArrayExact(definition).evaluate().values.copied(of_rule)
+    found = ArrayExact(own).evaluate().values.copied(program)
+    with np.errstate(all="ignore"):
+        gap, off = np.abs(words.apart(truth, found)), (truth.radius + found.radius).max(axis=0)
+        if not (np.isfinite(gap) & np.isfinite(off)).all():
+            return "unknown"
+        return "right" if (gap <= off * words.ENLARGED + gap * 2.0**-50).all() else "wrong"
+
+
+def _loosened(record: Record) -> Record:
+    """The record, whose literals may be anything that Python's float64 makes of what was meant."""
+    found = record.until(len(record.steps))
+    found.literals = dict.fromkeys(record.literals, LITERAL)
+    return found
 
 
 def narrows(recorded: Recorded, format: Format) -> bool:
@@ -85,18 +103,11 @@ def narrows(recorded: Recorded, format: Format) -> bool:
     return any(step.format.precision < format.precision for step in every(recorded.record.steps))
 
 
-def _with_literals(record: Record) -> Exact:
-    exact = Exact(record, literals=False)
-    for i in record.literals:
-        x = float(record.held[i])
-        exact.values[i] = arb(x, abs(x) * LITERAL)
-    return exact.evaluate()
-
-
 def judge_recorded(recorded: Recorded, quantity: str, got: NDArray[np.float64], format: Format, profile: Profile,
                    formula: Formula = "unknown", moved_from: NDArray[np.float64] | None = None) -> Judgement:  # fmt: skip
     """What is said of a quantity by the record of the step; `moved_from` is the weight that a step is measured by."""
-    judge = _by_arrays if sum(s.work() for s in recorded.record.steps) >= IN_ARRAYS else _by_balls
+    work = max(got.size, sum(s.work() for s in recorded.record.steps))
+    judge = _by_arrays if work >= IN_ARRAYS else _by_balls
     found = judge(recorded, quantity, got, format, profile, moved_from)
     formula = formula if found.execution in ("within", "overflow") else "unknown" if formula == "right" else formula
     verdict = verdict_of(formula, found.execution or "undecided", found.accuracy or "certified")

@@ -246,7 +246,7 @@ class Judged:
     def judgement(self) -> Judgement:
         """What is said of the equation's result."""
         work = self.program(self.equation.truth, Variation(), None if self.got.size < BLOCK else slice(0, BLOCK))
-        found = self._decided(sum(s.work() for s in work.record.steps))
+        found = self._decided(max(self.got.size, sum(s.work() for s in work.record.steps)))
         if found.execution not in ("outside", "undecided") and self._without_value():
             why = f"{self.equation.source}: the rule has no value on these numbers"
             if all(np.isfinite(x).all() for x in self.operands.values()):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradconform.adapters.updates import Asked, Change, Recorded
-from gradconform.conformance.check_recorded_update import formula_of, judge_recorded
+from gradconform.conformance.check_recorded_update import formula_of, judge_recorded, narrows
 from gradconform.conformance.check_update import Judged, Update
 from gradconform.conformance.verify import ACCEPTED, WORST, framework_of, leaves
 from gradconform.reference.cases import BadInput, named_format, said, unknown
