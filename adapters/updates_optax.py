@@ -98,7 +98,9 @@ def _named(weights: Any, dtype: str | None) -> tuple[list[str], list[Any], Any]:
     for path, x in paths:
         name = jax.tree_util.keystr(path).strip(".") or "w"
         if not hasattr(x, "dtype") or format_of(x) is None:
-            raise BadInput(f"weights: {name} is {getattr(x, 'dtype', type(x).__name__)}; expected a floating-point array")
+            raise BadInput(
+                f"weights: {name} is {getattr(x, 'dtype', type(x).__name__)}; expected a floating-point array"
+            )
         if not np.size(x):
             raise BadInput(f"weights: {name} has no numbers; its shape is {np.shape(x)}")
         names.append(name)
@@ -155,7 +157,7 @@ def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, 
     def flat(*leaves: Any) -> list[Any]:
         return jax.tree.leaves(step(*jax.tree.unflatten(whole, leaves)))
 
-    jaxpr, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
+    jaxpr = jax.make_jaxpr(flat)(*leaves)
     recorder = Recorder(texts=texts(flat, leaves))
     arguments = [recorder.argument(x) for x in leaves]
     results = closed(recorder, jaxpr, arguments)

@@ -284,8 +284,8 @@ def _of_correct(table: pd.DataFrame, folder: Path) -> bool:
 def _of_faults(found: pd.DataFrame, accused: Sequence[str], folder: Path) -> bool:
     found.to_csv(folder / "faults.csv", index=False, float_format="%.4g")
     for dtype, of in found.groupby("dtype", sort=False):
-        print(f"faults, {dtype}: {int(of.caught.sum())} of {len(of)} caught, {int(of.named.sum())} by the equation that "
-              f"is wrong; the rest are within the allowance, largest share {of[~of.caught].share.max():.3g}")  # fmt: skip
+        rest = "" if of.caught.all() else f"; of the rest the largest share is {of[~of.caught].share.max():.3g}"
+        print(f"faults, {dtype}: {of.caught.sum()} of {len(of)} caught, {of.named.sum()} by their equation{rest}")
     print(f"right ones accused: {', '.join(accused) or 'none'}")
     wide = found[found["dtype"].isin(["float32", "float64"])]
     return bool(accused) or not bool(wide.caught.all())

@@ -26,8 +26,8 @@ from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FIRST_PRECISION, Candidate, Formula, Judgement, noted, verdict_of
 from gradconform.reference.midpoints import Double
 from gradconform.reference.profiles import Profile
-from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs import words
+from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.emitted import Emitted, Emitting
@@ -103,9 +103,16 @@ def narrows(recorded: Recorded, format: Format) -> bool:
     return any(step.format.precision < format.precision for step in every(recorded.record.steps))
 
 
-def judge_recorded(recorded: Recorded, quantity: str, got: NDArray[np.float64], format: Format, profile: Profile,
-                   formula: Formula = "unknown", moved_from: NDArray[np.float64] | None = None) -> Judgement:  # fmt: skip
-    """What is said of a quantity by the record of the step; `moved_from` is the weight that a step is measured by."""
+def judge_recorded(
+    recorded: Recorded,
+    quantity: str,
+    got: NDArray[np.float64],
+    format: Format,
+    profile: Profile,
+    formula: Formula = "unknown",
+    moved_from: NDArray[np.float64] | None = None,
+) -> Judgement:
+    """What is said of a quantity by the record of the step; `moved_from`: the weight that a step is measured from."""
     work = max(got.size, sum(s.work() for s in recorded.record.steps))
     judge = _by_arrays if work >= IN_ARRAYS else _by_balls
     found = judge(recorded, quantity, got, format, profile, moved_from)

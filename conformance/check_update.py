@@ -102,8 +102,8 @@ class Judged:
         self.update, self.equation, self.profile = update, equation, profile
         self.target = update.formats[equation.name]
         self.got = np.asarray(update.values[equation.name], dtype=np.float64)
-        self.operands = {o: np.asarray(update.values[o], dtype=np.float64)
-                         for f in (*equation.forms, equation.truth) for o in f.operands if o in update.values}  # fmt: skip
+        read = (o for f in (*equation.forms, equation.truth) for o in f.operands if o in update.values)
+        self.operands = {o: np.asarray(update.values[o], dtype=np.float64) for o in read}
         readable = [f for f in equation.forms if all(o in self.operands for o in f.operands)]
         self.forms = {f"{f.name}{v.said}": (f, v) for v in self._variations() for f in readable}
         if first in self.forms:  # what was accepted before is tried before others

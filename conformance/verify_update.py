@@ -271,7 +271,9 @@ def update_of(change: Change, asked: Asked) -> Update:
             continue
         if theirs not in change.after:
             has = ", ".join(k for k in change.after if k != "w") or "no state"
-            raise BadInput(f"{change.tensor}: the rule {rule.name} keeps {part}, as {theirs!r}; the optimizer has {has}")
+            raise BadInput(
+                f"{change.tensor}: the rule {rule.name} keeps {part}, as {theirs!r}; the optimizer has {has}"
+            )
         values[new] = change.after[theirs]
         start = np.full(np.shape(values[new]), asked.start.get(part, 0.0))
         values[part] = change.before.get(theirs, start)

@@ -7,7 +7,7 @@ other settings it makes float64 numbers, and it is rounded once to the format of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,8 +74,8 @@ class Emitted:
         return self.ops.matrix_product(self, other)
 
 
-#: Functions to float64, by which a program decides; what they are not asked for they need not hold.
-_NEAR = {
+#: Functions to float64, by which a program decides.
+_NEAR: Mapping[str, Callable[..., Any]] = {
     "negative": np.negative, "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
     "square": np.square, "power": np.power, "sqrt": np.sqrt, "absolute": np.abs, "sign": np.sign,
     "round": lambda x: x, "rsqrt": lambda x: 1 / np.sqrt(x),
@@ -208,7 +208,7 @@ class Emitting:
         s_ids, a_ids, z_ids, b_ids = np.broadcast_arrays(s.ids, a.ids, z.ids, b.ids)
         zero = np.asarray(self.record.number(0.0), dtype=np.int64)
         near = np.broadcast_to(s.near, s_ids.shape)
-        positive, negative = (self.record.decide(r, s_ids, zero) for r in ("gt", "lt"))  # type: ignore[arg-type]
+        positive, negative = (self.record.decide(r, s_ids, zero) for r in ("gt", "lt"))
         rest = self.record.choose(near < 0, negative, b_ids, z_ids, format)
         ids = self.record.choose(near > 0, positive, a_ids, rest, format)
         values = np.where(near > 0, a.near, np.where(near < 0, b.near, z.near))

@@ -151,8 +151,12 @@ def rmsprop(
     if momentum == "none":
         steps = [Way(f"η·{n}", lambda ops, eta, *x, f=f: eta * f(ops, *x), who) for n, f, who in ways]
         if epsilon == "outside":
-            steps.append(Way("(η·g)/(√v + ε)", lambda ops, eta, *x: (
-                lambda v, eps, g: eta * g / (ops.sqrt(v) + eps))(*spread(ops, *x, once=True)), f"{torch}, addcdiv_"))  # fmt: skip
+
+            def scaled_first(ops: Any, eta: Any, *x: Any) -> Any:
+                v, eps, g = spread(ops, *x, once=True)
+                return eta * g / (ops.sqrt(v) + eps)
+
+            steps.append(Way("(η·g)/(√v + ε)", scaled_first, f"{torch}, addcdiv_"))
         weight = new_weight(source, (RATE, *operands), steps, decay)
     elif momentum == "before":
         states["b"] = equation("b_new", GRAVES, ("b", "mu", *operands), [
@@ -160,6 +164,7 @@ def rmsprop(
         ])  # fmt: skip
         weight = new_weight(source, (RATE, "b_new"), [Way("η·b", lambda ops, eta, b: eta * b, torch)], decay)
     else:
+
         def moved(ops: Any, f: Any, *x: Any) -> Any:
             """−η·d, with decoupled decay of it."""
             if decay == "decoupled":
@@ -182,6 +187,3 @@ def rmsprop(
                 Way("w + b", lambda ops, w, b: w + b, "optax: apply_updates")])  # fmt: skip
     settings = ("alpha", "eps", *((TIME,) if corrected else ()), *(("mu",) if momentum != "none" else ()), *strength)
     return rule("rmsprop", settings, states, weight)
-
-
-
