@@ -34,9 +34,9 @@ from gradconform.adapters.updates import Change
 from gradconform.conformance.check_recorded_update import chained
 from gradconform.conformance.check_update import Update
 from gradconform.conformance.verify_update import Finding, Judging, update_of, verify_update
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.profiles import OPENCL
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.programs.exact import Exact
 
 UPDATES = (1, 2, 10, 100)

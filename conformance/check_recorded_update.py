@@ -16,16 +16,17 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.adapters.updates import Recorded
-from gradconform.conformance.check_program_arrays import IN_ARRAYS, Answers, result
 from gradconform.conformance.check_update import Update, Whole
-from gradconform.conformance.in_balls import Reference, decide
+from gradconform.conformance.levels.in_balls import Reference, decide
+from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, result
+from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT32, Format
+from gradconform.reference.arithmetic.midpoints import Double
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls
 from gradconform.reference.array_judge import Screen, judge_array
-from gradconform.reference.arrays import RoundedArray
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT32, Format
 from gradconform.reference.judge import FIRST_PRECISION, Candidate, Formula, Judgement, noted, verdict_of
-from gradconform.reference.midpoints import Double
-from gradconform.reference.profiles import Profile
 from gradconform.reference.programs import words
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
@@ -33,7 +34,6 @@ from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.emitted import Emitted, Emitting
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Ids, Record, every
-from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls
 
 #: To how much of itself a number of the step's text is known: Python may have computed it, as 1 − β^t, and of that only
 #: the result is seen. A difference of two numbers at 1 that is 2^-10 has lost ten of float64's digits.

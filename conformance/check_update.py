@@ -18,18 +18,19 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.conformance.check_program_arrays import IN_ARRAYS, Answers, Condition, result
-from gradconform.conformance.in_balls import Reference, decide
+from gradconform.conformance.levels.in_balls import Reference, decide
+from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, Condition, result
+from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.midpoints import Double, OutOfRange
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums
 from gradconform.reference.array_judge import Index, Screen, judge_array
-from gradconform.reference.arrays import RoundedArray
 from gradconform.reference.derivations.updates.rule import NEW_WEIGHT, WEIGHT, Rule
 from gradconform.reference.equations import Equation, Form, elementwise
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT32, FLOAT64, Format
 from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, noted, verdict_of
-from gradconform.reference.midpoints import Double, OutOfRange
 from gradconform.reference.outcomes import Outcome
-from gradconform.reference.profiles import Profile
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
@@ -39,7 +40,6 @@ from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Ids, Record
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
-from gradconform.reference.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums
 
 Numbers = NDArray[np.float64]
 #: Numbers that are judged at a time where an equation is elementwise.

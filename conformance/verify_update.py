@@ -15,16 +15,16 @@ from gradconform.adapters.updates import Asked, Change, Recorded
 from gradconform.conformance.check_recorded_update import formula_of, judge_recorded, narrows
 from gradconform.conformance.check_update import Judged, Update
 from gradconform.conformance.verify import ACCEPTED, WORST, framework_of, leaves
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import PROFILES, Profile
+from gradconform.reference.arithmetic.profiles import profile as profile_of
+from gradconform.reference.arithmetic.text import formula as text_of
+from gradconform.reference.arithmetic.text import symbol
 from gradconform.reference.cases import BadInput, named_format, said, unknown
 from gradconform.reference.derivations.updates import RULES
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
-from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
-from gradconform.reference.profiles import PROFILES, Profile
-from gradconform.reference.profiles import profile as profile_of
 from gradconform.reference.programs.run import NotRecorded
-from gradconform.reference.text import formula as text_of
-from gradconform.reference.text import symbol
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradconform.reference.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
 

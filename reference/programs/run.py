@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gradconform.reference.formats import Format
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
 #: How a derivative is formed: gradients for the outputs' adjoints, or the outputs' tangents for the arguments'.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradconform import adapters
     from gradconform.conformance.api import cases, check, train
-    from gradconform.conformance.runner import SUITE_VERSION as __version__
+    from gradconform.conformance.run.runner import SUITE_VERSION as __version__
     from gradconform.conformance.verify import verify
     from gradconform.conformance.verify_update import verify_update
     from gradconform.reference.cases import BadInput, Case, document_case, network_case
@@ -43,7 +43,7 @@ _HOME = {
     "train": "gradconform.conformance.api",
     "verify": "gradconform.conformance.verify",
     "verify_update": "gradconform.conformance.verify_update",
-    "__version__": "gradconform.conformance.runner",
+    "__version__": "gradconform.conformance.run.runner",
 }
 
 
