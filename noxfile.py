@@ -180,6 +180,13 @@ def programs(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def updates(session: nox.Session) -> None:
+    """Every optimizer against its rule, 48 that are wrong in one place, kernels at every size, drift: docs/updates."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/updates.py", "-o", "docs/updates", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def compiled(session: nox.Session) -> None:
     """Forty programs through torch.compile against what they do eagerly: docs/programs/compiled.md (half an hour)."""
     session.install(*CONSTRAINTS, "-e", ".[all]")

@@ -39,7 +39,7 @@ STOPS = ("through", "intended")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 #: What may be said of a report as a whole, worst first.
-_WORST: tuple[Verdict, ...] = ("deviates", "undecided", "unsupported", "out of range", "singular", "lost", "vacuous",
+WORST: tuple[Verdict, ...] = ("deviates", "undecided", "unsupported", "out of range", "singular", "lost", "vacuous",
                                "ill-conditioned", "conforms")  # fmt: skip
 
 
@@ -90,7 +90,7 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        return min((g.judgement.verdict for g in self.gradients), key=_WORST.index)
+        return min((g.judgement.verdict for g in self.gradients), key=WORST.index)
 
     def __bool__(self) -> bool:
         return self.complete and all(g.judgement.verdict in ("conforms", *self.accept) for g in self.gradients)
