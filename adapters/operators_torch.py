@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from gradconform.adapters import operators_torch_written as written
+
 #: By the operator's name, that of PyTorch's function below `torch`.
 NAMES: Mapping[str, str] = {
     **{n: n for n in (
@@ -38,6 +40,12 @@ NAMES: Mapping[str, str] = {
 
 #: What takes its arguments otherwise, or is written in several operations.
 WRITTEN: Mapping[str, Callable[..., Any]] = {
+    **written.LOSSES,
+    **written.REDUCTIONS,
+    **written.NORMALISATIONS,
+    **written.WINDOWS,
+    **written.INDEXING,
+    **written.ALGEBRA,
     "addcmul": lambda x, y, z, value: torch.addcmul(x, y, z, value=value),
     "addcdiv": lambda x, y, z, value: torch.addcdiv(x, y, z, value=value),
     "safe_sqrt": lambda x: torch.where(x > 0, torch.sqrt(torch.where(x > 0, x, 1.0)), 0.0),

@@ -337,7 +337,8 @@ def _gradient(
     if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
         verdict = "singular"
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
-    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim and argument.ids.size else ()
+    there = argument.ids.ndim and argument.ids.size
+    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if there else ()
     at = ",".join(str(int(i)) for i in index)
     if argument.complex and index:  # the last axis is that of the parts
         *rest, part = (int(i) for i in index)

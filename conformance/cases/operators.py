@@ -67,7 +67,7 @@ def cases(operator: Operator, dtype: str) -> Iterator[OperatorCase]:
         suffix = f"-{number + 1}" if number else ""
         for name, operands, layout in _operands(operator, format):
             rounded = tuple(
-                x if k.kind in ("index", "mask") else format.round(x)
+                x if k.kind in ("index", "mask") else _rounded(format, x)
                 for x, k in zip(operands, operator.operands, strict=True)
             )
             yield OperatorCase(operator, name + suffix, rounded, parameters, layout)
@@ -100,7 +100,11 @@ def _operands(operator: Operator, format: Format) -> Iterator[tuple[str, Sequenc
         )
 
 
-_KINDS: Mapping[str, Any] = {"index": np.int64, "mask": np.bool_}
+def _rounded(format: Format, x: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(format.round(x.real) + 1j * format.round(x.imag)) if x.dtype.kind == "c" else format.round(x)
+
+
+_KINDS: Mapping[str, Any] = {"index": np.int64, "mask": np.bool_, "complex": np.complex128}
 
 
 def _edges(operator: Operator, format: Format) -> Iterator[tuple[str, Sequence[float]]]:
@@ -128,7 +132,8 @@ def _draw(of: Operand, shape: tuple[int, ...], drawn: np.random.Generator, over:
     if of.kind == "mask":
         return np.asarray(drawn.integers(0, 2, shape) > 0)
     if of.kind == "index":
-        return np.asarray(drawn.integers(0, int(high), shape))
+        chosen_from = drawn.permutation(int(high))[: math.prod(shape)] if of.draws == "distinct" else None
+        return np.asarray(drawn.integers(0, int(high), shape) if chosen_from is None else chosen_from)
     if of.kind == "complex":
         return np.asarray(drawn.normal(size=shape) + 1j * drawn.normal(size=shape))
     if of.draws == "distinct":
