@@ -39,7 +39,7 @@ LOSSES: Mapping[str, Callable[..., Any]] = {
     "hinge_loss": lambda x, t, reduction: reduced(F.relu(1 - x * t), reduction),
     "squared_hinge_loss": lambda x, t, reduction: reduced(F.relu(1 - x * t) ** 2, reduction),
     "margin_ranking_loss": lambda x, y, margin, reduction: F.margin_ranking_loss(
-        x, y, torch.ones((), dtype=x.dtype), margin=margin, reduction=reduction),
+        x, y, torch.ones_like(x), margin=margin, reduction=reduction),
     "poisson_nll_loss": lambda x, t, reduction: F.poisson_nll_loss(x, t, reduction=reduction),
     "poisson_nll_loss_of_rates": lambda x, t, reduction: F.poisson_nll_loss(
         x, t, log_input=False, eps=2.0**-26, reduction=reduction),

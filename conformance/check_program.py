@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from flint import arb
 
-from gradconform.conformance.check_program_arrays import fits, judged, programs, work
+from gradconform.conformance.check_program_arrays import agreement, fits, judged, programs, work
 from gradconform.reference.exact import power_of_two, precision, to_float
 from gradconform.reference.formats import Format
 from gradconform.reference.judge import (
@@ -172,8 +172,8 @@ class Truth:
             return ("undefined" if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
             apart = self._bits(number, component, abs(at - point).upper())
-            if self.run.definition is not None and apart >= format.precision + 3:
-                return "right", apart  # an approximation that no number of the format shows
+            if self.run.definition is not None and apart >= agreement(self.run, format):
+                return "right", apart  # an approximation that is meant
             return ("unknown" if self.astray else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:

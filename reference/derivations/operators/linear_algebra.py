@@ -13,7 +13,6 @@ _SQUARE = Operand("a", shape=(3, 3))
 _U, _V = Operand("u", shape=(3,)), Operand("v", shape=(3,))
 _WELL = [[4.0, 1.0, -0.5], [1.0, 3.0, 0.25], [0.5, -1.0, 2.0]]
 _SYMMETRIC = [[4.0, 1.0, 0.5], [1.0, 3.0, -0.25], [0.5, -0.25, 2.0]]
-_SINGULAR = {"singular": ([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [0.0, 1.0, 1.0]],)}
 
 
 def _sign(order: tuple[int, ...]) -> float:
@@ -153,10 +152,11 @@ OPERATORS = (
              edges={"equal": ([[1.0, 2.0, 0.5]], [[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]])}),
     Operator("matrix_power", "linear algebra", lambda o, a, n: _power(a, n), "aⁿ", (Operand("a", shape=(2, 2)),),
              ({"n": 3},)),
-    _of("det", det, "Leibniz' sum", edges={**_GIVEN, **_SINGULAR}),
+    _of("det", det, "Leibniz' sum", edges=_GIVEN),
     _of("slogdet", lambda o, a: o.log(abs(det(o, a))), "log|det a|", edges=_GIVEN),
     _of("inv", inverse, "the adjugate over the determinant", edges=_GIVEN),
-    _of("cholesky", _cholesky, "row by row", edges={"given": (_SYMMETRIC,)}),
+    Operator("cholesky", "linear algebra", _cholesky, "row by row", (Operand("a", shape=(3, 3), draws="definite"),),
+             edges={"given": (_SYMMETRIC,)}, dtypes=("float64", "float32")),
     _of("matrix_exp", None, "Σ aᵏ/k!"),
     Operator("solve", "linear algebra", lambda o, a, b: _column(o, inverse(o, a), b), "a⁻¹b",
              (_SQUARE, Operand("b", shape=(3,))), edges={"given": (_WELL, [1.0, -2.0, 0.5])},

@@ -12,7 +12,7 @@ _X, _T = Operand("x", shape=(2, 3)), Operand("t", shape=(2, 3))
 _P, _Q = Operand("p", (0.0, 1.0), (2, 3)), Operand("t", (0.0, 1.0), (2, 3))
 _CLASS = Operand("c", (0.0, 3.0), (2,), "index")
 _EQUAL = {"equal": ([[0.5, -1.0, 2.0]], [[0.5, -1.0, 2.0]])}
-_CERTAIN = {"certain": ([[0.0, 1.0, 0.5]], [[0.0, 1.0, 1.0]])}
+_CERTAIN = {"certain": ([[0.0, 0.25, 0.5]], [[0.0, 0.0, 1.0]])}
 
 
 def reduced(x: Any, reduction: str) -> Any:
@@ -50,7 +50,7 @@ def _of_class(x: Any, c: Any) -> Any:
 
 
 def _bce(o: Any, p: Any, t: Any) -> Any:
-    return -(t * o.log(p) + (1.0 - t) * o.log(1.0 - p))
+    return -(o.xlogy(t, p) + o.xlog1py(1.0 - t, -p))
 
 
 def _bce_logits(o: Any, x: Any, t: Any) -> Any:
@@ -94,7 +94,8 @@ OPERATORS = (
     _loss("smooth_l1_loss", lambda o, x, t, beta: _huber(o, x, t, beta) / beta, "Huber's over β, Girshick 2015",
           more={"beta": 0.5}, edges=_EQUAL),
     _loss("log_cosh_loss", lambda o, x, t: o.log(o.cosh(x - t)), "log cosh(x − t)", edges=_EQUAL),
-    _loss("soft_margin_loss", lambda o, x, t: o.softplus(-t * x), "log(1 + e^−tx)"),
+    _loss("soft_margin_loss", lambda o, x, t: o.softplus(-t * x), "log(1 + e^−tx)",
+          (_X, Operand("t", shape=(2, 3), kind="constant"))),
     _loss("hinge_loss", lambda o, x, t: o.relu(1.0 - x * t), "max(0, 1 − tx)",
           edges={"at the hinge": ([[1.0, -1.0, 0.0]], [[1.0, -1.0, 1.0]])}),
     _loss("squared_hinge_loss", lambda o, x, t: o.square(o.relu(1.0 - x * t)), "max(0, 1 − tx)²"),
@@ -109,7 +110,7 @@ OPERATORS = (
     _loss("kl_div_log_target", lambda o, x, t: o.exp(t) * (t - x), "e^t(t − x)"),
     _loss("binary_cross_entropy", _bce, "−t·log p − (1 − t)·log(1 − p)", (_P, _Q), edges=_CERTAIN),
     _loss("binary_cross_entropy_weighted", lambda o, p, t, w: w * _bce(o, p, t), "the same times a weight",
-          (_P, _Q, Operand("w", shape=(2, 3), draws="positive"))),
+          (_P, _Q, Operand("w", shape=(2, 3), kind="constant", draws="positive"))),
     _loss("binary_cross_entropy_with_logits", _bce_logits, "−t·log σ(x) − (1 − t)·log σ(−x)", (_X, _Q),
           edges={"saturated": ([[30.0, -30.0, 80.0]], [[0.0, 1.0, 1.0]])}),
     _loss("bce_with_logits_pos_weight",
