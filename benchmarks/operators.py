@@ -118,17 +118,17 @@ def _page(rows: pd.DataFrame, table: pd.DataFrame, found: pd.DataFrame) -> str:
     lines = [
         "# Operators",
         "",
-        f"The catalogue's operators ({rows['operator'].nunique()}, of which {by_hand} have a definition by hand that is "
-        f"their truth) as {versions} have them, on the CPU; dtypes of {dtypes}. Made by `benchmarks/operators.py`; every "
-        "case is one of `gradconform verify operator/NAME`.",
+        f"The catalogue's operators ({rows['operator'].nunique()}, of which {by_hand} have a definition by hand "
+        f"that is their truth) as {versions} have them, on the CPU; dtypes of {dtypes}. Made by "
+        "`benchmarks/operators.py`; every case is one of `gradconform verify operator/NAME`.",
         "",
         _markdown(table),
         "",
         "## What deviates",
         "",
-        "One row for each operator, framework, dtype and quantity, where it is farthest off. `wrong`: the program is not "
-        "the derivative, or value, of the definition; `outside`: what was returned is not within the rounding of the "
-        "program that was recorded. What each comes of stands in [findings](findings.md).",
+        "One row for each operator, framework, dtype and quantity, where it is farthest off. `wrong`: the program is "
+        "not the derivative, or value, of the definition; `outside`: what was returned is not within the rounding of "
+        "the program that was recorded. What each comes of stands in [findings](findings.md).",
         "",
         _markdown(found[["operator", "case", "adapter", "dtype", "quantity", "formula", "execution", "value", "truth",
                          "share", "known"]]),
