@@ -25,7 +25,7 @@ MATRIX = ("jax-0.7.2", "jax-0.10.2")
 #: Framework versions whose accuracy is compared, oldest first; of PyTorch the one that is pinned.
 HISTORY = ("jax-0.4.30", "jax-0.5.3", "jax-0.6.2", "jax-0.7.2", "jax-0.8.3", "jax-0.9.2", "jax-0.10.2", "torch")
 #: What they are compared on: the document's network in part, every activation and loss, every activation's whole range.
-SWEEPS = "gradconform.conformance.networks:sweeps"
+SWEEPS = "gradconform.conformance.cases.networks:sweeps"
 COMPARED = ("document/worked-example", "document/scale-*/00*", "document/[!sw]*", "network/*", SWEEPS)
 #: Cases of the committed run that new ones are held against: small, and between them every equation and activation.
 BASELINE = ("document/worked-example", "network/[bhls]*", "network/primitives/*")

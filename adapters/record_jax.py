@@ -34,8 +34,8 @@ from gradconform.adapters.recording.jax_values import (
     shape_of,
 )
 from gradconform.adapters.recording.random_state import DRAWS, RandomState
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.cases import BadInput, unknown
-from gradconform.reference.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import (
     BATCHED,

@@ -47,14 +47,14 @@ import pandas as pd
 
 import gradconform
 from gradconform.adapters.registry import load
-from gradconform.conformance import whole_level as whole_level_of
+from gradconform.conformance.cases.networks import random_network
 from gradconform.conformance.check import step_level as step_level_at
-from gradconform.conformance.levels import plain_reports, step_reports
-from gradconform.conformance.networks import random_network
+from gradconform.conformance.levels import whole_level as whole_level_of
+from gradconform.conformance.levels.shared import plain_reports, step_reports
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.cases import BadInput, Case, Point, available_memory, derivation, point
+from gradconform.reference.derivations.network import Architecture
 from gradconform.reference.judge import Judgement
-from gradconform.reference.network import Architecture
-from gradconform.reference.profiles import OPENCL
 
 #: Seconds: a first run that took longer is not repeated; what repeats may take; what gradcheck's slow mode may take.
 PATIENCE, REPEATING, SLOW_LIMIT = 20.0, 5.0, 60.0

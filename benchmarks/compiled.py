@@ -29,7 +29,7 @@ import torch
 from verify_correct import Correct, arguments, programs
 
 import gradconform as gc
-from gradconform.conformance.check_program import Gradient
+from gradconform.conformance.programs.check_program import Gradient
 from gradconform.reference.cases import BadInput
 
 DTYPES = ("float32", "bfloat16")

@@ -24,12 +24,12 @@ import pandas as pd
 
 from gradconform.conformance import operators
 from gradconform.conformance.cases.operators import OperatorCase
-from gradconform.conformance.check_program import Truth
 from gradconform.conformance.definitions import defined, gradient_of
-from gradconform.conformance.program_rows import recorder_of
+from gradconform.conformance.programs.check_program import Truth
+from gradconform.conformance.programs.program_rows import recorder_of
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
-from gradconform.reference.formats import FORMATS
 from gradconform.reference.programs.run import NotRecorded, Run, Unsupported
 
 COLUMNS = ("operator", "point", "order", "adapter", "route", "dtype", "value", "low", "high", "inside")

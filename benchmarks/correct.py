@@ -35,15 +35,15 @@ from permitted_device import PermittedDevice
 
 from gradconform.adapters.contract import Adapter
 from gradconform.adapters.registry import versions
-from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.cases.catalogue import catalogue
+from gradconform.conformance.cases.networks import architectures, covering_networks, random_network
 from gradconform.conformance.check import check_route
 from gradconform.conformance.known import is_known, marked
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.networks import architectures, covering_networks, random_network
+from gradconform.reference.arithmetic.formats import FORMATS, Format
 from gradconform.reference.cases import Case, network_case, point
-from gradconform.reference.formats import FORMATS, Format
-from gradconform.reference.losses import LOSSES
-from gradconform.reference.network import Architecture
+from gradconform.reference.derivations.losses import LOSSES
+from gradconform.reference.derivations.network import Architecture
+from gradconform.reference.measurement import Measurement
 
 #: What no measurement of correct code may come to.
 WRONG = ("deviates", "undecided", "crashed")

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import special
 
 from gradconform.adapters.contract import Answer, Point, Route, Trace, Unsupported
-from gradconform.reference.network import Architecture
+from gradconform.reference.derivations.network import Architecture
 
 Array = Any
 #: Σ over the first axis of an array of terms.

@@ -32,9 +32,9 @@ import pandas as pd
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter, Route
 from gradconform.conformance.check import judge_answer
-from gradconform.conformance.measurement import Measurement
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import Case, network_case, point
-from gradconform.reference.formats import FORMATS
+from gradconform.reference.measurement import Measurement
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 DEPTHS, WIDTHS = (1, 2, 4, 8, 16, 32, 64), (2, 8, 32, 128)

@@ -36,18 +36,18 @@ import planted
 
 from gradconform.adapters.contract import Answer, Trace
 from gradconform.adapters.registry import Chosen
-from gradconform.conformance.catalogue import SCALES
-from gradconform.conformance.guard import digest, watched
-from gradconform.conformance.levels import accepted
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.whole_level import programs_at
-from gradconform.reference.ball_arrays import BallArrays
+from gradconform.conformance.cases.catalogue import SCALES
+from gradconform.conformance.levels.shared import accepted
+from gradconform.conformance.levels.whole_level import programs_at
+from gradconform.conformance.run.guard import digest, watched
+from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.midpoints import OutOfRange
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.cases import Point, derivation, point
 from gradconform.reference.equations import Derivation, Form
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.midpoints import OutOfRange
-from gradconform.reference.profiles import OPENCL
+from gradconform.reference.measurement import Measurement
 
 ARCHITECTURES = (planted.DOCUMENT, planted.LAYERED, planted.CLASSES)
 #: The program of the whole level whose allowance is the largest, infinities apart.

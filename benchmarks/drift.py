@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 import gradconform as gc
-from gradconform.reference.formats import FORMATS
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reports import figures
 
 

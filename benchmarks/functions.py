@@ -33,8 +33,8 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.exact import power_of_two, precision
-from gradconform.reference.formats import FORMATS, Format
+from gradconform.reference.arithmetic.exact import power_of_two, precision
+from gradconform.reference.arithmetic.formats import FORMATS, Format
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS, Function
 
 Numbers = NDArray[np.float64]

@@ -21,9 +21,9 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import RunWriter, load
+from gradconform.conformance.run.run_file import RunWriter, load
 from gradconform.reference.cases import BadInput
+from gradconform.reference.measurement import Measurement
 
 #: What stands in place of a value, as JSON or what looks like it.
 HOSTILE = (

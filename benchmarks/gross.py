@@ -39,12 +39,12 @@ import right_values as right
 from numpy.typing import NDArray
 
 from gradconform.conformance.check import step_level
-from gradconform.conformance.levels import Report
-from gradconform.conformance.step_level import StepLevel
+from gradconform.conformance.levels.shared import Report
+from gradconform.conformance.levels.step_level import StepLevel
+from gradconform.reference.arithmetic.formats import FORMATS, Format
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.cases import Point, derivation, network_case, point
-from gradconform.reference.formats import FORMATS, Format
 from gradconform.reference.judge import Judgement
-from gradconform.reference.profiles import OPENCL
 
 Numbers = NDArray[np.float64]
 #: The adjoint that an activation's slope is multiplied by: the weight of a second layer behind it.

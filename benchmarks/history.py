@@ -23,8 +23,8 @@ from typing import Any
 
 import pandas as pd
 
-from gradconform.conformance.measurement import JUDGED
-from gradconform.conformance.run_file import load_each
+from gradconform.conformance.run.run_file import load_each
+from gradconform.reference.measurement import JUDGED
 from gradconform.reports import diff
 from gradconform.reports.tables import checked
 

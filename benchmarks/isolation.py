@@ -133,10 +133,10 @@ def _cpu_of_children() -> float:
 def judge(way: str, path: Path, rest: tuple[str, ...]) -> None:
     """One way through the tasks, in this process or by a worker of it."""
     from gradconform.adapters import registry
-    from gradconform.conformance import runner, supervisor
-    from gradconform.conformance.catalogue import select
-    from gradconform.conformance.run_file import RunWriter
-    from gradconform.reference.formats import FORMATS
+    from gradconform.conformance.cases.catalogue import select
+    from gradconform.conformance.run import runner, supervisor
+    from gradconform.conformance.run.run_file import RunWriter
+    from gradconform.reference.arithmetic.formats import FORMATS
 
     where = next(i for i, part in enumerate(rest) if "*" in part or part.startswith(("document/", "network/")))
     chosen = [c for spec in rest[:where] for c in registry.choose(spec)]

@@ -37,14 +37,14 @@ from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter, Answer, Point, Route, Trace
 from gradconform.conformance.check import step_level
 from gradconform.conformance.known import entries_for, is_known, marked
-from gradconform.conformance.levels import Report, widened
-from gradconform.conformance.measurement import UNCERTIFIED, Measurement, judged, kept_by
+from gradconform.conformance.levels.shared import Report, widened
 from gradconform.conformance.own_forms import with_own_forms
-from gradconform.reference.activations import ACTIVATIONS
+from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS, Format
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.cases import BadInput, derivation, network_case, point
-from gradconform.reference.formats import FLOAT32, FORMATS, Format
-from gradconform.reference.losses import LOSSES
-from gradconform.reference.profiles import OPENCL
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.derivations.losses import LOSSES
+from gradconform.reference.measurement import UNCERTIFIED, Measurement, judged, kept_by
 
 ROUTES = ("torch/eager", "jax/jit", "jax/eager")
 #: The adjoint that an activation's slope is multiplied by: the weight of a second layer behind it.

@@ -36,9 +36,15 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The mutated files, each with the tests that stand nearest to it.
 NEAREST = {
     "reference/document.py": ("test_document_equations", "test_proofs", "test_network_instance"),
-    "reference/network.py": ("test_network_instance", "test_published", "test_networks"),
-    "reference/activations.py": ("test_forms", "test_slopes", "test_edges", "test_published", "test_networks"),
-    "reference/losses.py": ("test_forms", "test_published", "test_networks"),
+    "reference/derivations/network.py": ("test_network_instance", "test_published", "test_networks"),
+    "reference/derivations/activations.py": (
+        "test_forms",
+        "test_slopes",
+        "test_edges",
+        "test_published",
+        "test_networks",
+    ),
+    "reference/derivations/losses.py": ("test_forms", "test_published", "test_networks"),
 }
 #: What else looks at the numbers of the reference; it runs where those are passed.
 OTHERS = (

@@ -21,12 +21,12 @@ from typing import Any
 
 import pandas as pd
 
+from gradconform.conformance.cases.networks import architectures, random_network
 from gradconform.conformance.known import is_known
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.networks import architectures, random_network
-from gradconform.conformance.runner import Task, perform
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.network import Architecture
+from gradconform.conformance.run.runner import Task, perform
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.derivations.network import Architecture
+from gradconform.reference.measurement import Measurement
 
 ROUTES = ("torch/eager", "torch/func", "torch/module", "jax/eager", "jax/jit", "jax/optax")
 Largest = dict[tuple[str, str, str, str, str], tuple[float, str, float]]

@@ -23,10 +23,10 @@ from typing import Any
 import pandas as pd
 
 from gradconform.conformance.cases.operators import PREFIX
+from gradconform.conformance.command_line.verify_command import Target, Verified, operator_targets, verified
 from gradconform.conformance.known import entries_for, is_known, known_files
 from gradconform.conformance.operators import callable_of
-from gradconform.conformance.program_rows import versions_of
-from gradconform.conformance.verify_command import Target, Verified, operator_targets, verified
+from gradconform.conformance.programs.program_rows import versions_of
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
 
 #: What is asked of the ordinary cases besides.

@@ -18,12 +18,12 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer, Point, Route
+from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten, exponent, power_of_two, precision
+from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS, Format
+from gradconform.reference.arithmetic.profiles import OPENCL, Profile
+from gradconform.reference.arithmetic.rounded import RoundedBalls
 from gradconform.reference.cases import derivation
 from gradconform.reference.equations import Slope
-from gradconform.reference.exact import BALLS, Constant, HandWritten, exponent, power_of_two, precision
-from gradconform.reference.formats import FLOAT32, FORMATS, Format
-from gradconform.reference.profiles import OPENCL, Profile
-from gradconform.reference.rounded import RoundedBalls
 
 Numbers = NDArray[np.float64]
 #: Bits that elementary functions are computed to before they are perturbed.

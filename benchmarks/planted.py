@@ -17,9 +17,9 @@ import numpy as np
 from flint import arb
 
 from gradconform.adapters.contract import Answer, Route, Trace
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import Case, Point, network_case
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.network import Architecture
+from gradconform.reference.derivations.network import Architecture
 
 #: What may be done with a quantity as it is computed: record it, or go on with another value.
 Tap = Callable[[str, Any], Any]

@@ -36,12 +36,12 @@ from flint import arb
 from permitted_device import Held, Numbers
 from radii_operations import CLASSES, OF_BIT, Balls, Drawn, Machine, Operation, operations, untried
 
-from gradconform.reference.arrays import OutOfRange, RoundedArray, RoundedArrays
-from gradconform.reference.ball_arrays import BallArrays
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.profiles import PROFILES, profile
-from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls, Sums
+from gradconform.reference.arithmetic.arrays import OutOfRange, RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import PROFILES, profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, Rounded, RoundedBalls, Sums
 
 #: Bits of the ball arithmetic.
 BITS = 256

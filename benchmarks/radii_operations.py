@@ -17,14 +17,12 @@ from flint import arb
 from numpy.typing import NDArray
 from permitted_device import BITS, Device, Held, Numbers
 
-from gradconform.reference.activations import ACTIVATIONS
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.ball_arrays import BallArray, BallArrays
-from gradconform.reference.equations import Slope
-from gradconform.reference.exact import BALLS, Constant, HandWritten, precision, ratio
-from gradconform.reference.formats import FLOAT32, Format
-from gradconform.reference.profiles import Profile
-from gradconform.reference.rounded import (
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.ball_arrays import BallArray, BallArrays
+from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten, precision, ratio
+from gradconform.reference.arithmetic.formats import FLOAT32, Format
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
     DOUBT,
     NAN,
@@ -35,6 +33,8 @@ from gradconform.reference.rounded import (
     RoundedBalls,
     Sums,
 )
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.equations import Slope
 
 Bits = NDArray[np.uint8]
 #: What a value may be besides a number; of a twentieth of the operands one of them.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.reference.cases import BadInput, Case, network_case
-from gradconform.reference.network import Architecture
+from gradconform.reference.derivations.network import Architecture
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,13 @@ from typing import Any
 from shrinking import code, shrunk
 
 from gradconform.adapters import registry
-from gradconform.conformance.catalogue import SCALES, random_case
+from gradconform.conformance.cases.catalogue import SCALES, random_case
+from gradconform.conformance.cases.networks import architectures, random_network
 from gradconform.conformance.known import is_known
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.networks import architectures, random_network
-from gradconform.conformance.runner import Task, perform, provenance
+from gradconform.conformance.run.runner import Task, perform, provenance
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput, Case
-from gradconform.reference.formats import FORMATS
+from gradconform.reference.measurement import Measurement
 
 ROUTES = ("torch/eager", "torch/func", "torch/module", "jax/eager", "jax/jit", "jax/optax", "numpy")
 JUDGED = ("conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided")

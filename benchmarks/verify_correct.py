@@ -34,8 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gradconform as gc
+from gradconform.reference.arithmetic.formats import FORMATS, Format
 from gradconform.reference.cases import BadInput
-from gradconform.reference.formats import FORMATS, Format
 
 FRAMEWORKS = ("torch", "jax")
 #: The dtypes' formats by name, widest first.

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Adapter, Answer, Route, Stencil, Trace, Unsupported
-from gradconform.conformance.measurement import Measurement
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.text import visible
 from gradconform.reference.cases import Point, detached, said
 from gradconform.reference.cases import derivation as derivation_of
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.text import visible
+from gradconform.reference.measurement import Measurement
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ import numpy as np
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
 from gradconform.conformance.answers import ask
-from gradconform.conformance.catalogue import catalogue, matching, select
+from gradconform.conformance.cases.catalogue import catalogue, matching, select
 from gradconform.conformance.check import check_route, judge_answer
 from gradconform.conformance.known import Files, KnownDeviation, entries_for, known_files, marked
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import frame
-from gradconform.conformance.runner import check_device
+from gradconform.conformance.run.run_file import frame
+from gradconform.conformance.run.runner import check_device
 from gradconform.conformance.trajectory import trajectory
+from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.cases import BadInput, Case, Dtype, point, unknown
-from gradconform.reference.profiles import PROFILES
+from gradconform.reference.measurement import Measurement
 
 if TYPE_CHECKING:
     import pandas as pd

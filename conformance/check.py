@@ -26,17 +26,17 @@ from gradconform.conformance.conventions import (
     unaccepted,
     would_be,
 )
-from gradconform.conformance.levels import Report, plain_reports, step_reports, widened, worst_of_each
-from gradconform.conformance.measurement import Measurement, judged
+from gradconform.conformance.levels.shared import Report, plain_reports, step_reports, widened, worst_of_each
+from gradconform.conformance.levels.step_level import StepLevel
+from gradconform.conformance.levels.whole_level import WholeLevel
 from gradconform.conformance.own_forms import with_own_forms
-from gradconform.conformance.step_level import StepLevel
-from gradconform.conformance.whole_level import WholeLevel
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import Profile, profile
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Equation
-from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import Judgement
-from gradconform.reference.profiles import Profile, profile
+from gradconform.reference.measurement import Measurement, judged
 
 
 def check_route(adapter: Adapter, route: Route, point: Point, profile_name: str) -> list[Measurement]:

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer, Trace
-from gradconform.conformance.levels import Report
-from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.levels.shared import Report
+from gradconform.reference.arithmetic.exact import ratio
+from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
+from gradconform.reference.arithmetic.midpoints import OutOfRange
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
+from gradconform.reference.derivations.network import ACCUMULATED, L2, usual_mean
 from gradconform.reference.equations import Derivation, Equation, Form
-from gradconform.reference.exact import ratio
-from gradconform.reference.formats import FLOAT32, FORMATS
-from gradconform.reference.midpoints import OutOfRange
-from gradconform.reference.network import ACCUMULATED, L2, usual_mean
+from gradconform.reference.measurement import Measurement
 
 Array = NDArray[np.float64]
 

@@ -22,8 +22,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from gradconform.adapters.contract import Adapter
-from gradconform.conformance.measurement import Measurement
 from gradconform.reference.cases import BadInput
+from gradconform.reference.measurement import Measurement
 
 FILE = Path(__file__).with_name("known_deviations.toml")
 #: The largest file that is read, in bytes; the one that comes with the suite has a few thousand.

@@ -110,7 +110,7 @@ def numbers_of(values: str, shape: Shape, dtype: str, random: np.random.Generato
     """Numbers of a kind, of this shape, for this dtype."""
     import numpy as np
 
-    from gradconform.reference.formats import FORMATS
+    from gradconform.reference.arithmetic.formats import FORMATS
 
     of = FORMATS[dtype]
     drawn = random.choice([-1.0, 1.0], shape) * np.exp2(random.uniform(-2.0, 2.0, shape))
@@ -156,7 +156,7 @@ class Verifier:
     def _arguments(self, f: Any, args: Sequence[Any]) -> Iterator[Any]:
         import numpy as np
 
-        from gradconform.conformance.program_rows import recorder_of
+        from gradconform.conformance.programs.program_rows import recorder_of
         from gradconform.conformance.verify import framework_of
         from gradconform.reference.cases import BadInput
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gradconform.conformance import program_rows
 from gradconform.conformance.cases.operators import OperatorCase, cases, chosen
+from gradconform.conformance.programs import program_rows
 from gradconform.reference.cases import unknown
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
 from gradconform.reference.derivations.operators.operator import DTYPES, Operator

@@ -30,17 +30,17 @@ from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Adapter
 from gradconform.adapters.registry import forms_of
-from gradconform.reference.activations import ACTIVATIONS
-from gradconform.reference.ball_arrays import BallArray, BallArrays
+from gradconform.reference.arithmetic.ball_arrays import BallArray, BallArrays
+from gradconform.reference.arithmetic.exact import decimal, power_of_two, precision
+from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS, Format
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.rounded import Rounded
 from gradconform.reference.cases import BadInput, Extended, Point, said, unknown
 from gradconform.reference.cases import derivation as derivation_of
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.derivations.losses import LOSSES, reduced, share
+from gradconform.reference.derivations.network import Architecture
 from gradconform.reference.equations import Equation, Form
-from gradconform.reference.exact import decimal, power_of_two, precision
-from gradconform.reference.formats import FLOAT64, FORMATS, Format
-from gradconform.reference.losses import LOSSES, reduced, share
-from gradconform.reference.network import Architecture
-from gradconform.reference.profiles import OPENCL
-from gradconform.reference.rounded import Rounded
 
 #: The operations that a form of an adapter's own may use.
 NAMED = (

@@ -20,10 +20,10 @@ from gradconform.conformance import marker
 if TYPE_CHECKING:
     from gradconform.adapters.registry import Chosen
     from gradconform.conformance.known import KnownDeviation, KnownFile
-    from gradconform.conformance.measurement import Measurement
-    from gradconform.conformance.stale import Evidence
+    from gradconform.conformance.run.stale import Evidence
     from gradconform.conformance.verify import Report
     from gradconform.reference.cases import Case
+    from gradconform.reference.measurement import Measurement
 
 FIXTURE = "gradconform_subject"
 
@@ -53,7 +53,7 @@ class Subject:
 
     def measure(self) -> list[Measurement]:
         """Run the framework, judge what it answers, keep the measurements for the export."""
-        from gradconform.conformance.runner import Task, perform
+        from gradconform.conformance.run.runner import Task, perform
 
         task = Task(self.case, self.dtype, "cpu", "opencl", (self.spec,), known=self.known)
         measurements = list(perform(task).measurements)
@@ -91,10 +91,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _subjects(config: pytest.Config) -> list[tuple[str, Case, str]]:
     """What the options choose, the routes of one point side by side: they share its truth."""
-    from gradconform.conformance.catalogue import select
+    from gradconform.conformance.cases.catalogue import select
     from gradconform.conformance.known import known_files
+    from gradconform.reference.arithmetic.formats import FORMATS
     from gradconform.reference.cases import BadInput, named_format, point
-    from gradconform.reference.formats import FORMATS
 
     option = config.getoption
     try:
@@ -158,7 +158,7 @@ def gradconform_verify(request: pytest.FixtureRequest) -> marker.Verifier:
     found = request.config.stash[_verified]
 
     def keep(report: Report, passed_by: str) -> None:
-        from gradconform.conformance.program_rows import rows
+        from gradconform.conformance.programs.program_rows import rows
 
         name = f"{test.module.__name__}:{test.name}"
         found.extend(rows(report, name, len({m.case for m in found if m.case.startswith(f"program/{name}/")})))
@@ -194,7 +194,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if folder is not None:
         collected += list(_read_parts(folder))
     if config.stash[_found]:
-        from gradconform.conformance.stale import stale
+        from gradconform.conformance.run.stale import stale
 
         found = config.stash[_found]
         config.stash[_stale] = stale(found, entries=_entries(config))
@@ -209,7 +209,7 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
     """xdist's: a worker has ended; keep what it found out about known deviations."""
     reported = getattr(node, "workeroutput", {}).get("gradconform", [])
     if reported:
-        from gradconform.conformance.stale import Evidence
+        from gradconform.conformance.run.stale import Evidence
 
         node.config.stash[_found] += [
             Evidence(entry, frozenset(tuple(question) for question in asked), judged, deviates)
@@ -234,7 +234,7 @@ def _entries(config: pytest.Config) -> tuple[KnownDeviation, ...]:
 
 def _evidence(collected: list[tuple[int, list[Measurement]]], config: pytest.Config) -> list[Evidence]:
     from gradconform.adapters import registry
-    from gradconform.conformance.stale import evidence
+    from gradconform.conformance.run.stale import evidence
 
     measurements = [m for _, part in collected for m in part]
     versions = {k: v for c in _chosen(config) for k, v in registry.versions(c.adapter).items()}
@@ -242,7 +242,7 @@ def _evidence(collected: list[tuple[int, list[Measurement]]], config: pytest.Con
 
 
 def _write_part(path: Path, collected: list[tuple[int, list[Measurement]]]) -> None:
-    from gradconform.conformance.run_file import line
+    from gradconform.conformance.run.run_file import line
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
@@ -251,8 +251,8 @@ def _write_part(path: Path, collected: list[tuple[int, list[Measurement]]]) -> N
 
 
 def _read_parts(folder: Path) -> Iterator[tuple[int, list[Measurement]]]:
-    from gradconform.conformance.measurement import Measurement
-    from gradconform.conformance.run_file import decoded
+    from gradconform.conformance.run.run_file import decoded
+    from gradconform.reference.measurement import Measurement
 
     for path in sorted(_parts(folder).glob("*.jsonl")):
         with path.open(encoding="utf-8") as file:
@@ -265,8 +265,8 @@ def _read_parts(folder: Path) -> Iterator[tuple[int, list[Measurement]]]:
 
 
 def _export(collected: list[tuple[int, list[Measurement]]], folder: Path, config: pytest.Config) -> None:
-    from gradconform.conformance.run_file import RunWriter, frame
-    from gradconform.conformance.runner import provenance
+    from gradconform.conformance.run.run_file import RunWriter, frame
+    from gradconform.conformance.run.runner import provenance
     from gradconform.reports.export import export
 
     measurements = [m for _, part in collected for m in part]

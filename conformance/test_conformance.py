@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gradconform.conformance.known import is_known
-from gradconform.conformance.measurement import Measurement
 from gradconform.conformance.plugin import Subject
+from gradconform.reference.measurement import Measurement
 
 
 def described(m: Measurement) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.arrays import OutOfRange, RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.arrays import OutOfRange, RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import EXACT, precision
+from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Derivation, Evaluation
-from gradconform.reference.exact import EXACT, precision
-from gradconform.reference.formats import FLOAT64
-from gradconform.reference.profiles import OPENCL
 
 #: The largest difference of a component from the exact one, given the framework's numbers.
 Distance = Callable[[NDArray[np.float64]], float]

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradconform.conformance import program_rows
-from gradconform.conformance.check_program import Gradient, gradients
-from gradconform.conformance.completeness import missing, otherwise
 from gradconform.conformance.definitions import Definition, defined
 from gradconform.conformance.definitions import gradient_of as derivative
-from gradconform.conformance.measurement import EVERY, told
-from gradconform.conformance.program_steps import StepFinding, check_steps, worst_first
-from gradconform.conformance.recording import recorded, usable
-from gradconform.conformance.run_file import RunWriter
+from gradconform.conformance.programs import program_rows
+from gradconform.conformance.programs.check_program import Gradient, gradients
+from gradconform.conformance.programs.completeness import missing, otherwise
+from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
+from gradconform.conformance.programs.recording import recorded, usable
+from gradconform.conformance.run.run_file import RunWriter
+from gradconform.reference.arithmetic.profiles import PROFILES, Profile
+from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, unknown
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
-from gradconform.reference.profiles import PROFILES, Profile
-from gradconform.reference.profiles import profile as profile_of
+from gradconform.reference.measurement import EVERY, told
 from gradconform.reference.programs.record import Ids
 from gradconform.reference.programs.run import BATCHED, Mode, Rule, Run, Unsupported, called
 

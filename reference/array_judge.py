@@ -18,9 +18,11 @@ import numpy as np
 from flint import ctx
 from numpy.typing import NDArray
 
-from gradconform.reference.arrays import RoundedArray
-from gradconform.reference.exact import precision, to_float
-from gradconform.reference.formats import Format
+from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.reference.arithmetic.exact import precision, to_float
+from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.midpoints import EXACTLY, Array, Plain, squares
+from gradconform.reference.arithmetic.rounded import ANYTHING, DOUBT, Rounded
 from gradconform.reference.judge import (
     EDGE,
     FEW_BITS,
@@ -50,9 +52,7 @@ from gradconform.reference.judge import (
     ulp_error,
     verdict_of,
 )
-from gradconform.reference.midpoints import EXACTLY, Array, Plain, squares
 from gradconform.reference.outcomes import Outcome
-from gradconform.reference.rounded import ANYTHING, DOUBT, Rounded
 
 Index = tuple[int, ...]
 

@@ -18,16 +18,16 @@ from typing import Any, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gradconform.reference.activations import ACTIVATIONS
+from gradconform.reference.arithmetic.exact import decimal_constant as decimal_constant
+from gradconform.reference.arithmetic.exact import ratio as ratio
+from gradconform.reference.arithmetic.formats import FORMATS, Format
+from gradconform.reference.arithmetic.text import visible
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.derivations.losses import LOSSES, REDUCTIONS
+from gradconform.reference.derivations.network import DECAY, L2, Architecture, Decay, MeanOver, network, usual_mean
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation
 from gradconform.reference.equations import Form as Form
-from gradconform.reference.exact import decimal_constant as decimal_constant
-from gradconform.reference.exact import ratio as ratio
-from gradconform.reference.formats import FORMATS, Format
-from gradconform.reference.losses import LOSSES, REDUCTIONS
-from gradconform.reference.network import DECAY, L2, Architecture, Decay, MeanOver, network, usual_mean
-from gradconform.reference.text import visible
 
 #: What an adapter may do with each forward quantity as it is computed: record it, or add a zero to differentiate by.
 Tap = Callable[[str, Any], Any]
@@ -509,9 +509,9 @@ def network_case(
     """A case of a fully connected network of any depth and width.
 
     `layers` are (W, b, activation) from the input on: W of shape (out, in), b of shape (out,) or None, the activation
-    one of `gradconform.reference.activations.ACTIVATIONS`; softmax only at the output. `inputs` X is (batch, in),
+    one of `gradconform.reference.derivations.activations.ACTIVATIONS`; softmax only at the output. `inputs` X is (batch, in),
     `targets` T (batch, out); for softmax cross-entropy T may be class indices of shape (batch,). All are dimensionless
-    finite numbers, kept as float64. `loss` is one of `gradconform.reference.losses.LOSSES`, E over the output a_L.
+    finite numbers, kept as float64. `loss` is one of `gradconform.reference.derivations.losses.LOSSES`, E over the output a_L.
 
     `reduction` "sum" adds over every component and row. "mean" divides that by batch × outputs, for softmax
     cross-entropy by the batch: PyTorch's convention, kept in every adapter. `mean_over` "elements" or "rows" asks for

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
+from gradconform.reference.arithmetic.exact import Constant, Field, HandWritten
 from gradconform.reference.equations import Equation, elementwise
-from gradconform.reference.exact import Constant, Field, HandWritten
 
 Array = NDArray[np.float64]
 #: Components times derivatives of a rowwise step that are computed; beyond, its condition is not known.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gradconform.reference.activations import ACTIVATIONS
+from gradconform.reference.derivations.activations import ACTIVATIONS
 from gradconform.reference.equations import Derivation, Equation, Form, Formula, Group, elementwise
 
 DOCUMENT = "Back Propagation"

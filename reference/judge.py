@@ -15,10 +15,10 @@ from typing import Literal
 
 from flint import arb
 
-from gradconform.reference.exact import decimal, exponent, power_of_two, to_float
-from gradconform.reference.formats import Format
+from gradconform.reference.arithmetic.exact import decimal, exponent, power_of_two, to_float
+from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
 from gradconform.reference.outcomes import Outcome, Special, apart
-from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
 
 #: Three questions (see the claim), each with its answers, worst first.
 Formula = Literal["wrong", "undefined", "unknown", "singular", "kink", "right"]

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from gradconform.reference.equations import Slope
-from gradconform.reference.rounded import (
+from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
     NAN,
     NEGATIVE,
@@ -34,6 +33,7 @@ from gradconform.reference.rounded import (
     ieee,
     representatives,
 )
+from gradconform.reference.equations import Slope
 
 #: Runs of one program that are made; of one with more nothing is said but that it may overflow.
 MOST_RUNS = 256

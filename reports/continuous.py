@@ -14,7 +14,7 @@ from xml.etree import ElementTree as xml
 import numpy as np
 import pandas as pd
 
-from gradconform.conformance.measurement import COLUMNS, JUDGED, UNCERTIFIED, Measurement, is_program, told
+from gradconform.reference.measurement import COLUMNS, JUDGED, UNCERTIFIED, Measurement, is_program, told
 from gradconform.reports import tables
 from gradconform.reports.export import case_folder, replaced
 from gradconform.reports.publish import pull_request

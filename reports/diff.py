@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gradconform.conformance.measurement import CERTIFIED, UNCERTIFIED, stands_for
+from gradconform.reference.measurement import CERTIFIED, UNCERTIFIED, stands_for
 from gradconform.reports.tables import checked
 
 #: Less (more) accurate: over at least CASES measurements the median error grew (shrank) by FACTOR, one bit, or more,

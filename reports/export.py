@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from gradconform.conformance.measurement import JUDGED, shown_truth
+from gradconform.reference.measurement import JUDGED, shown_truth
 from gradconform.reports import tables
 
 #: A table as plain lists by column header; None is missing, NaN is an answer that was NaN.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gradconform.conformance.measurement import CERTIFIED
+from gradconform.reference.measurement import CERTIFIED
 from gradconform.reports import tables
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradconform.conformance.measurement import COLUMNS, JUDGED, PROGRAM, QUESTIONS, UNCERTIFIED, is_program
+from gradconform.reference.measurement import COLUMNS, JUDGED, PROGRAM, QUESTIONS, UNCERTIFIED, is_program
 from gradconform.reports import tables
 from gradconform.reports.export import replaced
 from gradconform.reports.words import MARKS, REMEDIES, WORDS
@@ -47,7 +47,7 @@ def write_page(
     """Write `directory`/index.html and return its path.
 
     `headers` are the runs', in the order of the runs; `derived` is {"derivations", "cases"}, plain data as
-    `gradconform.conformance.derivations` gives it; `known` maps a known deviation's id to its reason and upstream link;
+    `gradconform.conformance.command_line.derivations` gives it; `known` maps a known deviation's id to its reason and upstream link;
     `files_beside` are relative paths to link to. Raises ValueError for what is no table of measurements, and
     ImportError where Jinja is not installed.
     """

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from gradconform.conformance.measurement import JUDGED, UNCERTIFIED, shown_truth
+from gradconform.reference.measurement import JUDGED, UNCERTIFIED, shown_truth
 from gradconform.reports import tables
 from gradconform.reports.export import markdown, replaced, table_columns
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradconform.conformance.measurement import CERTIFIED, COLUMNS, JUDGED, QUESTIONS, UNCERTIFIED, kept_by
+from gradconform.reference.measurement import CERTIFIED, COLUMNS, JUDGED, QUESTIONS, UNCERTIFIED, kept_by
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 #: The levels, and what stands for the level of what was never judged at one.

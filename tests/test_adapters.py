@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gradconform.adapters import registry
-from gradconform.conformance.catalogue import random_case, worked_example
+from gradconform.conformance.cases.catalogue import random_case, worked_example
 from gradconform.conformance.check import check_route
 from gradconform.reference.cases import point
 from gradconform.reference.document import NETWORK

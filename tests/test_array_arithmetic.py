@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from flint import arb
 
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from gradconform.reference.midpoints import HOST_ULPS, Double, _host
-from gradconform.reference.profiles import OPENCL, STRICT, Profile
-from gradconform.reference.rounded import ANYTHING, Rounded
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.midpoints import HOST_ULPS, Double, _host
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT, Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, Rounded
 
 FORMATS = (FLOAT64, FLOAT32, FLOAT16, BFLOAT16)
 UNARY = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests_support import Cli
 
-from gradconform.conformance.run_file import load_each
+from gradconform.conformance.run.run_file import load_each
 from gradconform.reports.diff import REGRESSIONS, compare
 
 BASELINE = Path(__file__).parent / "baseline.jsonl"

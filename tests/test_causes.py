@@ -13,10 +13,10 @@ import pytest
 import gradconform as gc
 from gradconform.adapters.contract import CONVENTIONS, Answer, Point, Route, Trace
 from gradconform.conformance.conventions import ASKED
-from gradconform.reference.arrays import RoundedArrays
-from gradconform.reference.ball_arrays import BallArrays
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.profiles import STRICT
+from gradconform.reference.arithmetic.arrays import RoundedArrays
+from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import STRICT
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 Values = dict[str, Any]

@@ -16,13 +16,14 @@ from click.testing import CliRunner
 from tests_support import WRONG_ADAPTERS, Cli
 
 from gradconform.adapters import registry
-from gradconform.conformance import command_line, runner
-from gradconform.conformance.catalogue import catalogue
-from gradconform.conformance.explain import Explanation, Line
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
+from gradconform.conformance.cases.catalogue import catalogue
+from gradconform.conformance.command_line import commands as command_line
+from gradconform.conformance.command_line.explain import Explanation, Line
+from gradconform.conformance.run import runner
+from gradconform.conformance.run.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
 from gradconform.reference.cases import BadInput
 from gradconform.reference.document import NETWORK
+from gradconform.reference.measurement import Measurement
 
 FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
 
@@ -193,7 +194,7 @@ def test_a_plug_in_and_its_neighbours_are_found_in_the_working_folder(cli: Cli, 
     (tmp_path / "neighbour.py").write_text("")
     (tmp_path / "mine.py").write_text(
         "from tests_support import Scripted\n"
-        "from gradconform.conformance.catalogue import worked_example as case\n"
+        "from gradconform.conformance.cases.catalogue import worked_example as case\n"
         "def later(point, answer):\n"
         "    import neighbour\n"
         "    return answer\n"

@@ -20,16 +20,16 @@ import gradconform as gc
 from gradconform.adapters.record_torch import NotRecorded, record
 from gradconform.adapters.recording.complexes import Complexes, complex_of, parts_of
 from gradconform.adapters.recording.fourier import Circle, Fourier, bound
-from gradconform.conformance.check_program import gradients
+from gradconform.conformance.programs.check_program import gradients
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64
+from gradconform.reference.arithmetic.profiles import profile
+from gradconform.reference.arithmetic.rounded import Rounded
 from gradconform.reference.cases import BadInput
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT32, FLOAT64
-from gradconform.reference.profiles import profile
 from gradconform.reference.programs.allowance import Allowed
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Form, Record, Step
 from gradconform.reference.programs.run import Run
-from gradconform.reference.rounded import Rounded
 
 sys.path.insert(0, str(BENCHMARKS))
 wrong = benchmark("wrong_programs")

@@ -11,9 +11,9 @@ import pytest
 
 from gradconform.reference import condition as module
 from gradconform.reference.condition import condition as condition_of
+from gradconform.reference.derivations.network import Architecture, network
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Equation
-from gradconform.reference.network import Architecture, network
 
 UNIT = 2.0**-53
 #: One component of a step: a function of all its operands' numbers, in mpmath.

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as xml
 import pytest
 from tests_support import Cli
 
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import frame
+from gradconform.conformance.run.run_file import frame
+from gradconform.reference.measurement import Measurement
 from gradconform.reports.continuous import LINES, continuous
 
 RIGHT = Measurement(

@@ -19,10 +19,10 @@ from tests_support import Scripted
 import gradconform as gc
 from gradconform.adapters import Answer, Point, Route, Trace, Unsupported, registry
 from gradconform.conformance.answers import Malformed, Reported, ask, missing, normalised
-from gradconform.conformance.catalogue import select
-from gradconform.conformance.command_line import main
-from gradconform.conformance.guard import digest
-from gradconform.conformance.runner import Task, perform
+from gradconform.conformance.cases.catalogue import select
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.run.guard import digest
+from gradconform.conformance.run.runner import Task, perform
 from gradconform.reference.cases import named_format, point, said
 
 ONE = gc.document_case("mine/one", weights=[0.1, 0.2] * 4, inputs=(0.5, 1), targets=(0, 1), rate=0.5)
@@ -337,7 +337,7 @@ def test_the_command_line_takes_no_failure_of_theirs_for_a_deviation(
     module.adapter = adapter_of(**parts)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "theirs", module)
     registry.load.cache_clear()
-    monkeypatch.setattr("gradconform.conformance.supervisor.outcomes", lambda tasks, jobs: map(perform, tasks))
+    monkeypatch.setattr("gradconform.conformance.run.supervisor.outcomes", lambda tasks, jobs: map(perform, tasks))
     asked = ["run", "-a", "theirs:adapter", "-c", "document/worked-example", "-d", "float64"]
     result = CliRunner().invoke(main, [*asked, "-o", str(tmp_path / "run.jsonl")])
     registry.load.cache_clear()

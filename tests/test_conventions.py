@@ -14,16 +14,16 @@ import sympy
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route
-from gradconform.conformance.explain import explain
-from gradconform.conformance.networks import architectures
-from gradconform.reference.arrays import RoundedArrays
+from gradconform.conformance.cases.networks import architectures
+from gradconform.conformance.command_line.explain import explain
+from gradconform.reference.arithmetic.arrays import RoundedArrays
+from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.symbols import SymbolArrays, equal
 from gradconform.reference.cases import point
+from gradconform.reference.derivations.losses import LOSSES
+from gradconform.reference.derivations.network import Architecture, network
 from gradconform.reference.equations import Evaluation
-from gradconform.reference.formats import FLOAT64
-from gradconform.reference.losses import LOSSES
-from gradconform.reference.network import Architecture, network
-from gradconform.reference.profiles import OPENCL
-from gradconform.reference.symbols import SymbolArrays, equal
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 OPTIONS: dict[str, dict[str, Any]] = {

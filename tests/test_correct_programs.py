@@ -15,13 +15,13 @@ from tests_support import benchmark
 
 pytest.importorskip("ml_dtypes")
 
+from gradconform.conformance.cases.networks import architectures, random_network
 from gradconform.conformance.check import check_route
-from gradconform.conformance.networks import architectures, random_network
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import OPENCL, Profile
 from gradconform.reference.cases import derivation, point
 from gradconform.reference.equations import evaluate
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.profiles import OPENCL, Profile
 
 passes = benchmark("correct_pass")
 programs = benchmark("correct_programs")
@@ -105,7 +105,7 @@ def error(program: Any, at: Any) -> float:
 
 
 def truth(of: Any, at: Any) -> dict[str, Any]:
-    from gradconform.reference.ball_arrays import BallArrays
+    from gradconform.reference.arithmetic.ball_arrays import BallArrays
 
     with precision(200):
         ops = BallArrays(FORMATS["float64"], OPENCL)

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from gradconform.conformance.command_line import main
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import RunWriter, frame
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.run.run_file import RunWriter, frame
+from gradconform.reference.measurement import Measurement
 from gradconform.reports import diff
 from gradconform.reports.diff import CASES, compare
 

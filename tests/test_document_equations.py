@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradconform.reference.derivations.plain import PLAIN
 from gradconform.reference.document import NETWORK, line
 from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, evaluate
-from gradconform.reference.plain import PLAIN
 
 # The lines of the document, read off its page with d for ∂.
 FORWARD = ["h1", "h2", "a_h1", "a_h2", "o1", "o2", "a_o1", "a_o2", "E1", "E2", "E_total"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests_support import Cli
 
-from gradconform.conformance.measurement import QUESTIONS, Measurement
+from gradconform.reference.measurement import QUESTIONS, Measurement
 
 SITE = Path(__file__).parents[1] / "docs" / "site"
 

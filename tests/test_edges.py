@@ -18,18 +18,18 @@ import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
 from gradconform.adapters.registry import load
 from gradconform.conformance.check import step_level
-from gradconform.conformance.levels import step_reports
-from gradconform.conformance.whole_level import WholeLevel
-from gradconform.reference.activations import ACTIVATIONS
+from gradconform.conformance.levels.shared import step_reports
+from gradconform.conformance.levels.whole_level import WholeLevel
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
+from gradconform.reference.arithmetic.rounded import ANYTHING, DOUBT, Rounded, RoundedBalls
 from gradconform.reference.array_judge import ADJUDICATED, CROWD, Screen, judge_array, norm
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.ball_arrays import BallArrays
 from gradconform.reference.cases import Case, derivation, point
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.derivations.activations import ACTIVATIONS
 from gradconform.reference.judge import Judgement
-from gradconform.reference.profiles import OPENCL, STRICT
-from gradconform.reference.rounded import ANYTHING, DOUBT, Rounded, RoundedBalls
 
 FRAMEWORKS = ("torch/module", "jax/eager")
 

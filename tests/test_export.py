@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 
 from gradconform.adapters.on_numpy import adapter
-from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.check import check_route
-from gradconform.conformance.measurement import COLUMNS, Measurement
-from gradconform.conformance.run_file import frame
+from gradconform.conformance.run.run_file import frame
 from gradconform.reference.cases import point
+from gradconform.reference.measurement import COLUMNS, Measurement
 from gradconform.reports import tables
 from gradconform.reports.export import case_folder, export, prepared
 

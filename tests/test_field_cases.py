@@ -16,9 +16,9 @@ import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
 from gradconform.conformance.check import judge_answer
 from gradconform.conformance.known import KnownDeviation
-from gradconform.conformance.run_file import frame
+from gradconform.conformance.run.run_file import frame
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import point
-from gradconform.reference.formats import FORMATS
 
 Values = dict[str, Any]
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from flint import arb
 
-from gradconform.reference.activations import ACTIVATIONS, Activation
-from gradconform.reference.ball_arrays import BallArray, BallArrays
+from gradconform.reference.arithmetic.ball_arrays import BallArray, BallArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.profiles import STRICT
+from gradconform.reference.arithmetic.rounded import Rounded
+from gradconform.reference.derivations.activations import ACTIVATIONS, Activation
+from gradconform.reference.derivations.losses import LOSSES, Loss, LossForm, LossFormula
 from gradconform.reference.equations import Form
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT64
-from gradconform.reference.losses import LOSSES, Loss, LossForm, LossFormula
-from gradconform.reference.profiles import STRICT
-from gradconform.reference.rounded import Rounded
 
 AnyForm = TypeVar("AnyForm", Form, LossForm)
 

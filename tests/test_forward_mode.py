@@ -19,11 +19,11 @@ from torch import Tensor
 
 import gradconform as gc
 from gradconform.adapters.record_torch import record
-from gradconform.conformance.command_line import main
-from gradconform.conformance.run_file import load
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.run.run_file import load
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.midpoints import Double
 from gradconform.reference.cases import BadInput
-from gradconform.reference.exact import precision
-from gradconform.reference.midpoints import Double
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push as pushed
 from gradconform.reference.programs.exact import Exact

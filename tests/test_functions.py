@@ -18,7 +18,7 @@ import mpmath as mp
 import sympy
 from flint import arb
 
-from gradconform.reference.exact import precision
+from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS, Function
 
 DIGITS, BITS = 60, 320

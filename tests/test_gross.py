@@ -16,9 +16,9 @@ pytest.importorskip("tabulate")
 
 import mpmath as mp
 
-from gradconform.reference.activations import ACTIVATIONS
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.losses import LOSSES
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.derivations.losses import LOSSES
 
 right = benchmark("right_values")
 gross = benchmark("gross")

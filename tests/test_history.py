@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from tests_support import benchmark
 
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import frame
+from gradconform.conformance.run.run_file import frame
+from gradconform.reference.measurement import Measurement
 
 history: Any = benchmark("history")
 

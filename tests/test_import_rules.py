@@ -32,7 +32,7 @@ def reference_may(module: str) -> bool:
 
 
 def adapters_may(module: str) -> bool:
-    own = ("gradconform.adapters", "gradconform.reference.cases", "gradconform.reference.formats")
+    own = ("gradconform.adapters", "gradconform.reference.cases", "gradconform.reference.arithmetic.formats")
     # The vocabulary of a record: its steps, the equations that a kernel's results solve, what a recorder hands over.
     records = tuple(f"gradconform.reference.programs.{name}" for name in ("record", "implicit", "run"))
     return top(module) != "gradconform" or within(module, *own, *records)
@@ -40,7 +40,7 @@ def adapters_may(module: str) -> bool:
 
 def reports_may(module: str) -> bool:
     if top(module) == "gradconform":
-        return within(module, "gradconform.reports", "gradconform.conformance.measurement")
+        return within(module, "gradconform.reports", "gradconform.reference.measurement")
     return top(module) not in FRAMEWORKS
 
 
@@ -107,12 +107,20 @@ def test_every_file_keeps_its_folders_import_rule(folder: str) -> None:
         ("reference", "import gradconform", "gradconform"),
         ("reference", "from importlib import import_module\nimport_module('torch')", "torch"),
         ("adapters", "from gradconform.reference import judge", "gradconform.reference.judge"),
-        ("adapters", "from gradconform.reference.exact import EXACT", "gradconform.reference.exact"),
+        (
+            "adapters",
+            "from gradconform.reference.arithmetic.exact import EXACT",
+            "gradconform.reference.arithmetic.exact",
+        ),
         ("adapters", "import gradconform.reference.casesandmore", "gradconform.reference.casesandmore"),
         ("adapters", "from gradconform.conformance.check import check_route", "gradconform.conformance.check"),
         ("adapters", "from .. import reference", "gradconform.reference"),
-        ("reports", "from gradconform.reference.formats import FORMATS", "gradconform.reference.formats"),
-        ("reports", "from gradconform.conformance import run_file", "gradconform.conformance.run_file"),
+        (
+            "reports",
+            "from gradconform.reference.arithmetic.formats import FORMATS",
+            "gradconform.reference.arithmetic.formats",
+        ),
+        ("reports", "from gradconform.conformance import run_file", "gradconform.conformance.run.run_file"),
         ("reports", "import torch", "torch"),
         ("conformance", "def f():\n    import jax", "jax"),
     ],
@@ -129,7 +137,7 @@ def test_an_import_against_the_rule_is_named(folder: str, source: str, module: s
         ("reference", "TEXT = 'import torch'  # import pandas"),
         ("adapters", "import torch\nfrom gradconform.adapters.contract import Answer"),
         ("adapters", "from gradconform.reference.cases import Point\nfrom gradconform.reference import cases"),
-        ("reports", "import pandas\nfrom gradconform.conformance.measurement import COLUMNS\nfrom . import page"),
+        ("reports", "import pandas\nfrom gradconform.reference.measurement import COLUMNS\nfrom . import page"),
         ("conformance", "import pandas, pytest\nfrom gradconform.reports.export import export"),
     ],
 )

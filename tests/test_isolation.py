@@ -13,10 +13,10 @@ from hostile_adapters import EXPECTED, in_place
 from tests_support import WRONG_ADAPTERS, Cli, Scripted
 
 from gradconform.adapters import registry
-from gradconform.conformance.catalogue import select
-from gradconform.conformance.guard import watched
-from gradconform.conformance.runner import perform, plan
-from gradconform.conformance.supervisor import outcomes
+from gradconform.conformance.cases.catalogue import select
+from gradconform.conformance.run.guard import watched
+from gradconform.conformance.run.runner import perform, plan
+from gradconform.conformance.run.supervisor import outcomes
 from gradconform.reference.cases import BadInput, point
 
 CASE = "document/worked-example"

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from flint import arb
 
-from gradconform.reference.choosers import overflowing, sharpest, stable, widest
+from gradconform.reference.arithmetic.exact import power_of_two, precision
+from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, RoundedBalls
+from gradconform.reference.derivations.choosers import overflowing, sharpest, stable, widest
 from gradconform.reference.equations import Form
-from gradconform.reference.exact import power_of_two, precision
-from gradconform.reference.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 from gradconform.reference.judge import (
     Candidate,
     Judgement,
@@ -24,8 +26,6 @@ from gradconform.reference.judge import (
     verdict_of,
 )
 from gradconform.reference.outcomes import Special
-from gradconform.reference.profiles import OPENCL
-from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, RoundedBalls
 
 OPS = RoundedBalls(FLOAT64, OPENCL)
 HALF_OPS = RoundedBalls(FLOAT16, OPENCL)

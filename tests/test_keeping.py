@@ -11,9 +11,9 @@ from torch import Tensor
 
 import gradconform as gc
 from gradconform.conformance.verify import Report
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT64
-from gradconform.reference.profiles import profile
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.profiles import profile
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.keeping import by_table, condition, loser
 from gradconform.reference.programs.record import Record

@@ -17,13 +17,13 @@ import wrong_adapters
 from tests_support import WRONG_ADAPTERS, Cli
 
 import gradconform as gc
-from gradconform.conformance import stale as stale_module
-from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.known import FILE, KnownDeviation, is_known, known_deviations, marked
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import read
-from gradconform.conformance.stale import evidence, stale
+from gradconform.conformance.run import stale as stale_module
+from gradconform.conformance.run.run_file import read
+from gradconform.conformance.run.stale import evidence, stale
 from gradconform.reference.cases import BadInput, network_case
+from gradconform.reference.measurement import Measurement
 
 ENTRY = KnownDeviation(
     id="planted", adapter="mine", route="*", versions=">=2.0,<3", dtype="float32 float16", device="cpu", level="whole",

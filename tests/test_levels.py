@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 
 from gradconform.adapters.contract import Answer, Trace
-from gradconform.conformance.catalogue import random_case
+from gradconform.conformance.cases.catalogue import random_case
 from gradconform.conformance.check import check_answer
-from gradconform.conformance.measurement import Measurement
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import profile
 from gradconform.reference.cases import Point, point
+from gradconform.reference.derivations.plain import PLAIN
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Evaluation
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.plain import PLAIN
-from gradconform.reference.profiles import profile
+from gradconform.reference.measurement import Measurement
 
 OF = {"case": "c", "adapter": "a", "route": "r", "dtype": "float64"}
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 import gradconform as gc
 from gradconform.adapters.recording.factorizations import Solved
+from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.cases import BadInput
-from gradconform.reference.exact import precision
 from gradconform.reference.programs.implicit import Equations, Exponential
 from gradconform.reference.programs.record import Record
 

@@ -9,10 +9,10 @@ import pytest
 from tests_support import benchmark
 
 from gradconform.adapters.contract import Answer, Point, Route, Trace
-from gradconform.reference.activations import ACTIVATIONS
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.losses import LOSSES
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.derivations.losses import LOSSES
 
 losing = benchmark("losing")
 SLOPE = losing.Subject("sigmoid", "slope")

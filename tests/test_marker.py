@@ -14,9 +14,9 @@ import torch
 
 from gradconform.adapters import verify_jax, verify_torch
 from gradconform.conformance.marker import EDGES, Asked, asked, numbers_of
-from gradconform.conformance.run_file import read
+from gradconform.conformance.run.run_file import read
 from gradconform.conformance.verify import ACCEPTED
-from gradconform.reference.formats import FORMATS
+from gradconform.reference.arithmetic.formats import FORMATS
 
 pytest_plugins = ["pytester"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import sympy
 
+from gradconform.reference.arithmetic.exact import HandWritten
+from gradconform.reference.arithmetic.symbols import SYMBOLS, SymbolArrays, equal
+from gradconform.reference.derivations.network import Architecture, network
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Evaluation
-from gradconform.reference.exact import HandWritten
-from gradconform.reference.network import Architecture, network
-from gradconform.reference.symbols import SYMBOLS, SymbolArrays, equal
 
 
 class Numbers(HandWritten):

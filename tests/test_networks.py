@@ -15,17 +15,17 @@ from tests_support import Cli
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
-from gradconform.conformance.catalogue import select
-from gradconform.conformance.derivations import derivations
-from gradconform.conformance.explain import explain
-from gradconform.conformance.networks import architectures, random_network
-from gradconform.reference.ball_arrays import BallArrays
+from gradconform.conformance.cases.catalogue import select
+from gradconform.conformance.cases.networks import architectures, random_network
+from gradconform.conformance.command_line.derivations import derivations
+from gradconform.conformance.command_line.explain import explain
+from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.profiles import STRICT
 from gradconform.reference.cases import Case
-from gradconform.reference.choosers import Chooser
+from gradconform.reference.derivations.choosers import Chooser
+from gradconform.reference.derivations.network import Architecture
 from gradconform.reference.equations import Evaluation
-from gradconform.reference.formats import FLOAT64
-from gradconform.reference.network import Architecture
-from gradconform.reference.profiles import STRICT
 
 torch_adapter = pytest.importorskip("gradconform.adapters.on_torch").adapter
 
@@ -147,8 +147,8 @@ def test_random_networks_raise_no_alarm(number: int, dtype: str) -> None:
 
 
 def test_the_architectures_use_everything() -> None:
-    from gradconform.reference.activations import ACTIVATIONS
-    from gradconform.reference.losses import LOSSES, REDUCTIONS
+    from gradconform.reference.derivations.activations import ACTIVATIONS
+    from gradconform.reference.derivations.losses import LOSSES, REDUCTIONS
 
     found = architectures()
     assert len(found) == 60

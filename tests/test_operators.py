@@ -14,12 +14,12 @@ from click.testing import CliRunner
 
 import gradconform as gc
 from gradconform.conformance.cases.operators import OperatorCase, cases, chosen
-from gradconform.conformance.command_line import main
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.command_line.verify_command import operator_targets, verified
 from gradconform.conformance.operators import FRAMEWORKS, asked
-from gradconform.conformance.verify_command import operator_targets, verified
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
-from gradconform.reference.formats import FORMATS
 from gradconform.reference.programs.recorded_gradient import gradient
 from gradconform.reference.programs.recording import Array, Recording
 

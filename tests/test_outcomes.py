@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from flint import arb
 
-from gradconform.reference.ball_arrays import BallArrays
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, Format
+from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, Format
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, RoundedBalls
 from gradconform.reference.judge import decision
 from gradconform.reference.outcomes import MOST_RUNS, Special, apart, outcomes
-from gradconform.reference.profiles import OPENCL
-from gradconform.reference.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, RoundedBalls
 
 HALF, SINGLE = RoundedBalls(FLOAT16, OPENCL), RoundedBalls(FLOAT32, OPENCL)
 

@@ -18,18 +18,18 @@ import gradconform as gc
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Form, decimal_constant
 from gradconform.conformance.own_forms import NAMED, own_forms
-from gradconform.reference.activations import ACTIVATIONS
-from gradconform.reference.arrays import RoundedArrays
-from gradconform.reference.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.arrays import RoundedArrays
+from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT, Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, POSITIVE, Rounded, RoundedBalls
 from gradconform.reference.cases import BadInput, Case
 from gradconform.reference.condition import Dual, Duals
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.derivations.losses import LOSSES
 from gradconform.reference.judge import decision
-from gradconform.reference.losses import LOSSES
 from gradconform.reference.outcomes import Special, outcomes
-from gradconform.reference.profiles import OPENCL, STRICT, Profile
-from gradconform.reference.rounded import ANYTHING, NAN, POSITIVE, Rounded, RoundedBalls
 
 passes = benchmark("correct_pass")
 

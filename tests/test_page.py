@@ -18,15 +18,15 @@ import pytest
 from browser import absent, chromium
 
 from gradconform.adapters.on_numpy import adapter
-from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.check import check_route
-from gradconform.conformance.derivations import _same, derivations
+from gradconform.conformance.command_line.derivations import _same, derivations
 from gradconform.conformance.known import known_deviations
-from gradconform.conformance.measurement import QUESTIONS, Measurement
-from gradconform.conformance.run_file import frame
+from gradconform.conformance.run.run_file import frame
 from gradconform.reference.cases import Case, document_case, network_case, point
 from gradconform.reference.document import NETWORK
 from gradconform.reference.judge import VERDICTS
+from gradconform.reference.measurement import QUESTIONS, Measurement
 from gradconform.reports.page import embedded, page, write_page
 from gradconform.reports.words import MARKS, REMEDIES, WORDS
 

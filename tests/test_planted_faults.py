@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("ml_dtypes")
 
-from gradconform.conformance.measurement import Measurement
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import Point, point
-from gradconform.reference.formats import FORMATS
+from gradconform.reference.measurement import Measurement
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests_support import WRONG_ADAPTERS
 
-from gradconform.conformance.run_file import read
+from gradconform.conformance.run.run_file import read
 
 SUITE = ("--pyargs", "gradconform.conformance")
 ONE = ("--gradconform-case", "document/worked-example", "--gradconform-dtype", "float64")

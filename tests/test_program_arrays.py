@@ -15,14 +15,15 @@ torch = pytest.importorskip("torch")
 from tests.support.programs_torch import CORRECT, WRONG, Program, ruled  # noqa: E402
 
 from gradconform.adapters.record_torch import record  # noqa: E402
-from gradconform.conformance.check_program import DECIDED, _in_balls, gradients  # noqa: E402
-from gradconform.conformance.check_program_arrays import Truths, judged  # noqa: E402
-from gradconform.conformance.completeness import missing  # noqa: E402
-from gradconform.conformance.program_steps import check_steps  # noqa: E402
-from gradconform.reference.exact import precision  # noqa: E402
-from gradconform.reference.formats import FLOAT32, FLOAT64, FORMATS  # noqa: E402
+from gradconform.conformance.programs.check_program import DECIDED, _in_balls, gradients  # noqa: E402
+from gradconform.conformance.programs.check_program_arrays import Truths, judged  # noqa: E402
+from gradconform.conformance.programs.completeness import missing  # noqa: E402
+from gradconform.conformance.programs.program_steps import check_steps  # noqa: E402
+from gradconform.reference.arithmetic.exact import precision  # noqa: E402
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS  # noqa: E402
+from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
+from gradconform.reference.arithmetic.rounded import ANYTHING  # noqa: E402
 from gradconform.reference.outcomes import Special  # noqa: E402
-from gradconform.reference.profiles import profile  # noqa: E402
 from gradconform.reference.programs import words  # noqa: E402
 from gradconform.reference.programs.allowance import Allowed  # noqa: E402
 from gradconform.reference.programs.array_allowance import ArrayAllowed  # noqa: E402
@@ -33,7 +34,6 @@ from gradconform.reference.programs.record import Ids, Record  # noqa: E402
 from gradconform.reference.programs.run import Run  # noqa: E402
 from gradconform.reference.programs.views import reading  # noqa: E402
 from gradconform.reference.programs.words import Words  # noqa: E402
-from gradconform.reference.rounded import ANYTHING  # noqa: E402
 
 OPENCL = profile("opencl", "torch")
 #: Of each kind of step and of each way through them.

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import sympy
 
+from gradconform.reference.arithmetic.symbols import SYMBOLS, derivative, equal, expression
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation, Evaluation
-from gradconform.reference.symbols import SYMBOLS, derivative, equal, expression
 
 QUOTIENTS = [e.name for e in NETWORK.equations if "/" in e.name]
 OUTPUT_SIDE = QUOTIENTS[: QUOTIENTS.index("dE_total/dw8") + 1]

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import frame
+from gradconform.conformance.run.run_file import frame
+from gradconform.reference.measurement import Measurement
 from gradconform.reports import tables
 from gradconform.reports.figures import detection, drift, figures, saturation, share_by_adapter, ulps_by_scale
 from gradconform.reports.publish import PULL_REQUEST, escaped, html, publish, pull_request, rounded

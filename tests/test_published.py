@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from gradconform.conformance.published import Published, published
-from gradconform.reference.ball_arrays import BallArrays
+from gradconform.conformance.cases.published import Published, published
+from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.profiles import STRICT
 from gradconform.reference.equations import Evaluation
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT64
-from gradconform.reference.profiles import STRICT
 
 EXAMPLES = {p.case.id: p for p in published()}
 

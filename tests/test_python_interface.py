@@ -18,9 +18,9 @@ from tests_support import Scripted
 
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Stencil
-from gradconform.conformance.command_line import main
-from gradconform.conformance.measurement import COLUMNS
+from gradconform.conformance.command_line.commands import main
 from gradconform.reference.cases import Point
+from gradconform.reference.measurement import COLUMNS
 
 WEIGHTS = (0.15, 0.20, 0.25, 0.30, 0.40, 0.45, 0.50, 0.55)
 
@@ -297,8 +297,8 @@ def test_a_case_of_real_data_without_scikit_learn_says_how_to_install_it(monkeyp
 
 
 def test_a_seed_changes_the_random_cases_and_only_them() -> None:
-    from gradconform.conformance.catalogue import catalogue
-    from gradconform.reference.losses import LOSSES
+    from gradconform.conformance.cases.catalogue import catalogue
+    from gradconform.reference.derivations.losses import LOSSES
 
     zero, one = catalogue(0), catalogue(1)
     assert zero == catalogue(0)

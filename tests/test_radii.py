@@ -11,12 +11,12 @@ import pytest
 from flint import arb
 from tests_support import benchmark
 
-from gradconform.reference.activations import ACTIVATIONS
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
-from gradconform.reference.profiles import OPENCL
-from gradconform.reference.rounded import NAN, NEGATIVE, POSITIVE, Rounded, RoundedBalls
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.rounded import NAN, NEGATIVE, POSITIVE, Rounded, RoundedBalls
+from gradconform.reference.derivations.activations import ACTIVATIONS
 
 radii: Any = benchmark("radii")
 trying: Any = benchmark("radii_operations")

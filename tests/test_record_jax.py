@@ -14,10 +14,10 @@ from jax import lax
 
 from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording import jax_rules
-from gradconform.conformance.check_program import Gradient, gradients
-from gradconform.conformance.completeness import missing
+from gradconform.conformance.programs.check_program import Gradient, gradients
+from gradconform.conformance.programs.completeness import missing
+from gradconform.reference.arithmetic.profiles import profile
 from gradconform.reference.cases import BadInput
-from gradconform.reference.profiles import profile
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.run import NotRecorded, Run
 

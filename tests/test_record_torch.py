@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gradconform.adapters.record_torch import NotRecorded, module_function, record
-from gradconform.conformance.check_program import Gradient, gradients
-from gradconform.conformance.completeness import missing
-from gradconform.conformance.program_steps import check_steps
+from gradconform.conformance.programs.check_program import Gradient, gradients
+from gradconform.conformance.programs.completeness import missing
+from gradconform.conformance.programs.program_steps import check_steps
+from gradconform.reference.arithmetic.profiles import profile
 from gradconform.reference.cases import BadInput
-from gradconform.reference.profiles import profile
 from gradconform.reference.programs.run import Run
 
 OPENCL = profile("opencl")

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from tests_support import WRONG_ADAPTERS, Cli
 
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import RunWriter, begun
+from gradconform.conformance.run.run_file import RunWriter, begun
 from gradconform.reference.cases import BadInput
+from gradconform.reference.measurement import Measurement
 
 OPTIONS = ("run", "-a", "numpy", "-c", "document/scale-1/00*", "-d", "float32", "-d", "float64", "--jobs", "2")
 

@@ -20,12 +20,11 @@ import numpy as np
 import pytest
 from flint import arb, fmpq
 
-from gradconform.reference.complexes import Complex, ComplexOver
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
-from gradconform.reference.judge import decision
-from gradconform.reference.profiles import OPENCL, PROFILES, STRICT, Profile, profile
-from gradconform.reference.rounded import (
+from gradconform.reference.arithmetic.complexes import Complex, ComplexOver
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from gradconform.reference.arithmetic.profiles import OPENCL, PROFILES, STRICT, Profile, profile
+from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
     DOUBT,
     NAN,
@@ -36,6 +35,7 @@ from gradconform.reference.rounded import (
     RoundedBalls,
     larger,
 )
+from gradconform.reference.judge import decision
 
 BITS = 400
 PROGRAMS = 1500

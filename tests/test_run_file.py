@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradconform.conformance.measurement import COLUMNS, Measurement
-from gradconform.conformance.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
-from gradconform.conformance.run_file import RunWriter, begun, line, load, read
+from gradconform.conformance.run.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
+from gradconform.conformance.run.run_file import RunWriter, begun, line, load, read
 from gradconform.reference.cases import BadInput
+from gradconform.reference.measurement import COLUMNS, Measurement
 
 HEADER = {"suite": "gradconform", "profile": "opencl"}
 MEASUREMENT = Measurement(

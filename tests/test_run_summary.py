@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from gradconform.conformance import run_summary
-from gradconform.conformance.measurement import Measurement
+from gradconform.conformance.run import run_summary
+from gradconform.reference.measurement import Measurement
 
 RIGHT = Measurement(
     "document/one", "mine", "only", "float32", "whole", "E_total", 1, value=0.5, truth="0.5", error_ulp=0.25, share=0.5,

@@ -17,14 +17,14 @@ from tests_support import benchmark
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Route
-from gradconform.conformance import run_file
-from gradconform.conformance.catalogue import select
-from gradconform.conformance.command_line import Terminal
+from gradconform.conformance.cases.catalogue import select
+from gradconform.conformance.command_line.commands import Terminal
 from gradconform.conformance.known import FILE, known_deviations
-from gradconform.conformance.measurement import Measurement
-from gradconform.conformance.run_file import RunWriter, load
+from gradconform.conformance.run import run_file
+from gradconform.conformance.run.run_file import RunWriter, load
+from gradconform.reference.arithmetic.text import visible
 from gradconform.reference.cases import BadInput, document_case
-from gradconform.reference.text import visible
+from gradconform.reference.measurement import Measurement
 
 fuzz = benchmark("fuzz")
 HOSTILE = ("\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\u202egnp.exe", "\ud800", "a\rb", "a\0b")

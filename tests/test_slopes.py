@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from flint import arb, arb_series
 
-from gradconform.reference.activations import ACTIVATIONS, Activation
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten, power_of_two, precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT, Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, Rounded, RoundedBalls
+from gradconform.reference.derivations.activations import ACTIVATIONS, Activation
 from gradconform.reference.equations import Slope
-from gradconform.reference.exact import BALLS, Constant, HandWritten, power_of_two, precision
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 from gradconform.reference.judge import ulp
-from gradconform.reference.profiles import OPENCL, STRICT, Profile
-from gradconform.reference.rounded import ANYTHING, Rounded, RoundedBalls
 
 RULES = {a.name: a.rule for a in ACTIVATIONS.values() if a.rule is not None}
 #: Beyond, every third derivative vanishes with e^−|z|.

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from tests_support import BENCHMARKS, WRONG_ADAPTERS, benchmark
 
-from gradconform.conformance.networks import architectures, random_network
-from gradconform.reference.activations import ACTIVATIONS
+from gradconform.conformance.cases.networks import architectures, random_network
 from gradconform.reference.cases import Case
-from gradconform.reference.losses import LOSSES
-from gradconform.reference.network import Architecture
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.derivations.losses import LOSSES
+from gradconform.reference.derivations.network import Architecture
 
 shrinking = benchmark("shrinking")
 soak = benchmark("soak")

@@ -11,18 +11,18 @@ from flint import arb
 
 from gradconform.adapters.contract import Answer, Route
 from gradconform.adapters.on_numpy import NumpyAdapter
-from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.check import check_route
-from gradconform.conformance.measurement import Measurement
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.rounded import ANYTHING, POSITIVE, Rounded, RoundedBalls
 from gradconform.reference.cases import Point, point
-from gradconform.reference.choosers import widest
+from gradconform.reference.derivations.choosers import widest
+from gradconform.reference.derivations.stencils import allowed, quotient
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Evaluation
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT64, FORMATS
-from gradconform.reference.profiles import OPENCL
-from gradconform.reference.rounded import ANYTHING, POSITIVE, Rounded, RoundedBalls
-from gradconform.reference.stencils import allowed, quotient
+from gradconform.reference.measurement import Measurement
 
 ADAPTER = NumpyAdapter()
 CASES = catalogue()

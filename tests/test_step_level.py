@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradconform.conformance.levels import Report
-from gradconform.conformance.step_level import StepLevel
+from gradconform.conformance.levels.shared import Report
+from gradconform.conformance.levels.step_level import StepLevel
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.equations import Derivation, Equation, Form, elementwise
-from gradconform.reference.formats import FORMATS
-from gradconform.reference.profiles import OPENCL
 
 
 def momentum(shape: tuple[int, ...]) -> Derivation:

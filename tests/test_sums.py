@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from flint import arb
 
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from gradconform.reference.profiles import OPENCL, STRICT
-from gradconform.reference.rounded import POSITIVE, Rounded, RoundedBalls, Sums
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
+from gradconform.reference.arithmetic.rounded import POSITIVE, Rounded, RoundedBalls, Sums
 
 DTYPES: dict[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 NARROW = pytest.mark.parametrize("target", [FLOAT16, BFLOAT16], ids=lambda f: f.name)

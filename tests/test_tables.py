@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 
 from gradconform.adapters import on_numpy
-from gradconform.conformance.catalogue import catalogue
+from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.check import check_route
-from gradconform.conformance.measurement import COLUMNS, Measurement
-from gradconform.conformance.run_file import frame
+from gradconform.conformance.run.run_file import frame
 from gradconform.reference.cases import point
+from gradconform.reference.measurement import COLUMNS, Measurement
 from gradconform.reports import tables
 
 CASES = ("document/worked-example", "document/scale-20/000", "document/overflow/loss")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from flint import arb, arb_series
 
-from gradconform.conformance.catalogue import random_case
+from gradconform.conformance.cases.catalogue import random_case
+from gradconform.reference.arithmetic.exact import EXACT, HandWritten, precision
 from gradconform.reference.cases import Case
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation, Evaluation, evaluate
-from gradconform.reference.exact import EXACT, HandWritten, precision
 
 BITS = 640
 SEED = 20

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gradconform as gc
-from gradconform.reference.formats import FLOAT32
+from gradconform.reference.arithmetic.formats import FLOAT32
 from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.record import Record
 

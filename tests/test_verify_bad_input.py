@@ -14,7 +14,7 @@ import torch
 
 import gradconform as gc
 from gradconform.conformance import verify as judge
-from gradconform.conformance.recording import PRINTS
+from gradconform.conformance.programs.recording import PRINTS
 
 Array = Any
 FRAMEWORKS: dict[str, tuple[Callable[[Any], Array], Any]] = {"torch": (torch.tensor, torch), "jax": (jnp.asarray, jnp)}

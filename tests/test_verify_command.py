@@ -13,9 +13,9 @@ import torch
 from click.testing import CliRunner, Result
 
 import gradconform as gc
-from gradconform.conformance.command_line import main
-from gradconform.conformance.measurement import Measurement, is_program, told
-from gradconform.conformance.run_file import load, read
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.run.run_file import load, read
+from gradconform.reference.measurement import Measurement, is_program, told
 from gradconform.reports.diff import compare
 
 Command = Callable[..., Result]
@@ -110,7 +110,7 @@ def test_a_failure_of_the_suite_is_no_deviation_and_keeps_no_other_function_from
             raise ZeroDivisionError("within")
         return gc.verify(f, *args, **options)
 
-    monkeypatch.setattr("gradconform.conformance.verify_command.verify", fails)
+    monkeypatch.setattr("gradconform.conformance.command_line.verify_command.verify", fails)
     done = command("mine:square", "mine:right")
     assert done.exit_code == 3
     assert "gradconform itself failed: ZeroDivisionError: within" in done.stderr
@@ -303,7 +303,7 @@ def test_a_report_saves_itself(tmp_path: Path) -> None:
 
 def test_a_row_says_what_the_report_says() -> None:
     report = gc.verify(lambda x: x.sin(), torch.tensor([0.5, 1.0]), rows="all")
-    from gradconform.conformance.program_rows import rows as rows_of
+    from gradconform.conformance.programs.program_rows import rows as rows_of
 
     said = [told(m) for m in rows_of(report)]
     assert all(f"  {line}" in str(report).splitlines() for line in said)

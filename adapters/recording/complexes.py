@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.formats import Format
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.formats import Format
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.programs.implicit import Equations, Exponential, Implicit, Isolated, Term
 from gradconform.reference.programs.record import ONE, ZERO, Ids, Numbers, Record
 from gradconform.reference.programs.run import NotRecorded

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradconform.adapters.recording.complexes import Complexes, joined
-from gradconform.reference.formats import FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT64, Format
 from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Ids, Numbers, Record
 
 #: The largest factor of a length that passes are made for.

@@ -14,8 +14,8 @@ import numpy as np
 
 from gradconform.adapters.recording.jax_literals import x64
 from gradconform.adapters.recording.jax_values import format_of, in_dtype, is_key
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput, unknown
-from gradconform.reference.formats import FORMATS
 from gradconform.reference.programs.run import Mode
 
 Asked = int | str | Sequence[int | str] | None

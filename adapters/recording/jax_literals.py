@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from gradconform.adapters.recording.jax_values import format_of, is_complex, is_key
-from gradconform.reference.formats import FLOAT64, FORMATS
+from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS
 
 Texts = Mapping[tuple[str, float], float]
 

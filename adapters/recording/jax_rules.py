@@ -10,7 +10,7 @@ import numpy as np
 from gradconform.adapters.recording import factorizations
 from gradconform.adapters.recording.jax_sums import SUMS
 from gradconform.adapters.recording.jax_values import Found, Operation, Parameters, Recorder, Rule, format_of
-from gradconform.reference.formats import FORMATS
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Step
 from gradconform.reference.programs.run import NotRecorded
 

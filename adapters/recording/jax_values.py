@@ -14,8 +14,8 @@ import numpy as np
 from jax.extend import source_info_util
 
 from gradconform.adapters.recording.complexes import complex_of, joined, parts_of
+from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS, Format
 from gradconform.reference.cases import BadInput
-from gradconform.reference.formats import FLOAT64, FORMATS, Format
 from gradconform.reference.programs.record import ZERO, Ids, Numbers, Record, Relation
 from gradconform.reference.programs.run import NotRecorded
 

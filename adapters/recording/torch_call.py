@@ -12,7 +12,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded
-from gradconform.reference.formats import Format
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.programs.record import ONE, ZERO, Ids, Numbers, Record
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gradconform.adapters.recording.complexes import Complexes
-from gradconform.reference.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from gradconform.reference.programs.record import ZERO, Ids, Numbers, Record
 from gradconform.reference.programs.run import NotRecorded
 

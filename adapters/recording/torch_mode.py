@@ -36,7 +36,7 @@ from gradconform.adapters.recording.torch_memory import (
     rounded,
     shape_of,
 )
-from gradconform.reference.formats import FLOAT32, FLOAT64
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64
 from gradconform.reference.programs.record import STOPPED, Form, Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import NotRecorded
 

@@ -20,7 +20,7 @@ from gradconform.adapters.recording.torch_windows import (
     of_axes,
     windows,
 )
-from gradconform.reference.formats import FLOAT32
+from gradconform.reference.arithmetic.formats import FLOAT32
 from gradconform.reference.programs.record import ZERO, Form, Ids, Numbers
 
 #: How terms are summed in two stages: their axis as two, and which of these is summed first.

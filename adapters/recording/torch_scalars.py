@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
-from gradconform.reference.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
 
 #: Functions of one number, by their name in ATen, with that in the table.

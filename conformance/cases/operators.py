@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.reference.arithmetic.formats import FORMATS, Format
 from gradconform.reference.cases import unknown
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
 from gradconform.reference.derivations.operators.operator import Operand, Operator
-from gradconform.reference.formats import FORMATS, Format
 
 PREFIX = "operator/"
 #: How the arrays of a case lie in memory.

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from gradconform.adapters import registry
 from gradconform.conformance.known import KnownDeviation, known_deviations
-from gradconform.conformance.measurement import COLUMNS, QUESTIONS, REASONS
-from gradconform.reference.activations import ACTIVATIONS
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import PROFILES, profile
+from gradconform.reference.arithmetic.text import formula, symbol
+from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.derivations.losses import LOSSES
 from gradconform.reference.document import NETWORK
-from gradconform.reference.formats import FORMATS
 from gradconform.reference.judge import VERDICTS
-from gradconform.reference.losses import LOSSES
-from gradconform.reference.profiles import PROFILES, profile
-from gradconform.reference.text import formula, symbol
+from gradconform.reference.measurement import COLUMNS, QUESTIONS, REASONS
 
 #: What a column holds. A column without an entry here, or an entry without a column, is an error.
 COLUMN = {

@@ -15,14 +15,14 @@ from types import MappingProxyType
 
 from flint import arb
 
-from gradconform.reference.formats import FORMATS, Format
+from gradconform.reference.arithmetic.formats import FORMATS, Format
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special
-from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.exact import pairs, rows
 from gradconform.reference.programs.functions import ASSUMED, BALL_OPERATIONS, FUNCTIONS
 from gradconform.reference.programs.implicit import Implicit
 from gradconform.reference.programs.record import STOPPED, Decision, Ids, Record, Step
-from gradconform.reference.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums
 
 
 @cache

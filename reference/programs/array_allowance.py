@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from gradconform.reference.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.formats import FLOAT32, FORMATS
-from gradconform.reference.midpoints import Array, Double, DoubleArray
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
+from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, Rounded, Sums
 from gradconform.reference.outcomes import BranchingBalls, Choices, Special
-from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
 from gradconform.reference.programs.allowance import general, with_table
 from gradconform.reference.programs.array_exact import Decisions
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Numbers, Record, Step
 from gradconform.reference.programs.views import place, reading, without_repeats
-from gradconform.reference.rounded import ANYTHING, OVERFLOWED, Rounded, Sums
 
 _ENLARGED = 1 + 2.0**-30
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradconform.reference.midpoints import Array, Double, DoubleArray
+from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_exact import LEVELS, ArrayExact, Columns, first_of_each
 from gradconform.reference.programs.functions import FUNCTIONS

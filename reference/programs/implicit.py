@@ -17,7 +17,7 @@ from typing import Literal
 
 from flint import arb, arb_mat, ctx, fmpq, fmpq_mat
 
-from gradconform.reference.exact import power_of_two
+from gradconform.reference.arithmetic.exact import power_of_two
 
 Number = Callable[[int], arb]
 #: A term ±a·b of an equation: its sign, and the ids of its factors.

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from gradconform.reference.exact import to_float
+from gradconform.reference.arithmetic.exact import to_float
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded
 from gradconform.reference.judge import LOST_BITS
 from gradconform.reference.outcomes import BranchingBalls, Outcome, Special
-from gradconform.reference.profiles import Profile
 from gradconform.reference.programs.allowance import OPERATIONS, Allowed, general
 from gradconform.reference.programs.exact import Exact, pairs, rows
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.record import ONE, STOPPED, Ids, Record, Step, every
-from gradconform.reference.rounded import ANYTHING, ZERO, Rounded
 
 #: The program that is exhibited.
 BY_TABLE = "reverse mode by the table of functions"

@@ -26,8 +26,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.cases import BadInput, available_memory
-from gradconform.reference.formats import Format
 from gradconform.reference.programs.implicit import Implicit
 
 Ids = NDArray[np.int64]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.exact import precision
+from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Ids, Step
 from gradconform.reference.programs.recording import BITS, Array, Recording

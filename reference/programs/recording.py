@@ -17,8 +17,8 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.exact import precision
-from gradconform.reference.formats import FLOAT64
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT64
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradconform.reference.formats import Format
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
 #: What is judged: gradients for the outputs' adjoints, the outputs' tangents for the arguments', or the outputs.

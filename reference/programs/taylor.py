@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from flint import arb, arb_series, ctx
 
-from gradconform.reference.exact import precision
-from gradconform.reference.midpoints import Array, Double, DoubleArray
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray
 
 #: Nodes are 1/16 apart, up to 64 away from 0.
 SPACING, FURTHEST = 2.0**-4, 64.0

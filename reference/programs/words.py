@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from gradconform.reference.arrays import _exponential, _gaussian
-from gradconform.reference.exact import precision
-from gradconform.reference.midpoints import Array, Double, DoubleArray, product_and_bound
+from gradconform.reference.arithmetic.arrays import _exponential, _gaussian
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray, product_and_bound
 from gradconform.reference.programs import taylor
 from gradconform.reference.programs.functions import FUNCTIONS
 

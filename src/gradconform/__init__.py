@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradconform import adapters
     from gradconform.conformance.api import cases, check, train
-    from gradconform.conformance.runner import SUITE_VERSION as __version__
+    from gradconform.conformance.run.runner import SUITE_VERSION as __version__
     from gradconform.conformance.verify import verify
     from gradconform.reference.cases import BadInput, Case, document_case, network_case
 
@@ -40,7 +40,7 @@ _HOME = {
     "check": "gradconform.conformance.api",
     "train": "gradconform.conformance.api",
     "verify": "gradconform.conformance.verify",
-    "__version__": "gradconform.conformance.runner",
+    "__version__": "gradconform.conformance.run.runner",
 }
 
 

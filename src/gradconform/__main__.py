@@ -1,6 +1,6 @@
 """python -m gradconform."""
 
-from gradconform.conformance.command_line import main
+from gradconform.conformance.command_line.commands import main
 
 if __name__ == "__main__":
     main(prog_name="gradconform")

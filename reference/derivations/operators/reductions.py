@@ -59,29 +59,52 @@ REDUCTIONS = (
     _r("max", lambda o, x: x.max(-1), "max x, with the index that is taken", _TIES),
     _r("min", lambda o, x: x.min(-1), "min x, with the index that is taken", _TIES),
     _r("max_all", lambda o, x: x.max(), "max x over all axes", _TIES),
-    _r("median", lambda o, x: o.minimum(x.max(-1), o.maximum(o.minimum(x[..., 0], x[..., 1]),
-                                        o.minimum(o.maximum(x[..., 0], x[..., 1]), x[..., 2])))
-       if x.shape[-1] == 3 else x[..., 0], "the middle of three", draws="distinct"),
+    _r(
+        "median",
+        lambda o, x: (
+            o.minimum(
+                x.max(-1),
+                o.maximum(o.minimum(x[..., 0], x[..., 1]), o.minimum(o.maximum(x[..., 0], x[..., 1]), x[..., 2])),
+            )
+            if x.shape[-1] == 3
+            else x[..., 0]
+        ),
+        "the middle of three",
+        draws="distinct",
+    ),
     _r("nansum", lambda o, x: x.sum(-1), "Σ x of what is a number"),
     _r("nanmean", lambda o, x: x.mean(-1), "Σ x/n of what is a number"),
-    _r("var", lambda o, x, correction: _var(o, x, correction), "Σ(x − x̄)²/(n − c)", {},
-       ({"correction": 0},)),
-    _r("std", lambda o, x, correction: o.sqrt(_var(o, x, correction)), "√var", {"equal": ([[1.5, 1.5, 1.5]],)},
-       ({"correction": 0},)),
+    _r("var", lambda o, x, correction: _var(o, x, correction), "Σ(x − x̄)²/(n − c)", {}, ({"correction": 0},)),
+    _r(
+        "std",
+        lambda o, x, correction: o.sqrt(_var(o, x, correction)),
+        "√var",
+        {"equal": ([[1.5, 1.5, 1.5]],)},
+        ({"correction": 0},),
+    ),
     _r("logsumexp", _logsumexp, "log Σ e^x", {**_TIES, "large": ([[60.0, 59.0, -60.0]],)}),
     _r("norm_1", lambda o, x: abs(x).sum(-1), "Σ|x|", _ZEROS),
     _r("norm_2", lambda o, x: o.sqrt(o.square(x).sum(-1)), "√Σx²", _ZEROS),
     _r("norm_3", lambda o, x: _p_norm(o, x, 3.0), "(Σ|x|³)^⅓", {}),
     _r("norm_inf", lambda o, x: abs(x).max(-1), "max|x|", {**_ZEROS, **_TIES}),
-    _r("norm_frobenius", lambda o, x: o.sqrt(o.square(x).sum()), "√Σx² over all axes",
-       {"zero": ([[0.0, 0.0, 0.0]],)}),
+    _r("norm_frobenius", lambda o, x: o.sqrt(o.square(x).sum()), "√Σx² over all axes", {"zero": ([[0.0, 0.0, 0.0]],)}),
     _r("sum_of_squares", lambda o, x: o.square(x).sum(-1), "Σx²"),
     _r("ptp", lambda o, x: x.max(-1) - x.min(-1), "max x − min x", _TIES),
-    Operator("dist", "reduction", lambda o, x, y: o.sqrt(o.square(x - y).sum()), "√Σ(x − y)²",
-             (Operand("x", shape=(3,)), Operand("y", shape=(3,))),
-             edges={"equal": ([1.0, 2.0, 0.5], [1.0, 2.0, 0.5])}),
-    Operator("average_weighted", "reduction", lambda o, x, w: (x * w).sum() / w.sum(), "Σwx/Σw",
-             (Operand("x", shape=(4,)), Operand("w", shape=(4,), draws="positive"))),
+    Operator(
+        "dist",
+        "reduction",
+        lambda o, x, y: o.sqrt(o.square(x - y).sum()),
+        "√Σ(x − y)²",
+        (Operand("x", shape=(3,)), Operand("y", shape=(3,))),
+        edges={"equal": ([1.0, 2.0, 0.5], [1.0, 2.0, 0.5])},
+    ),
+    Operator(
+        "average_weighted",
+        "reduction",
+        lambda o, x, w: (x * w).sum() / w.sum(),
+        "Σwx/Σw",
+        (Operand("x", shape=(4,)), Operand("w", shape=(4,), draws="positive")),
+    ),
 )
 
 CUMULATIVE = (

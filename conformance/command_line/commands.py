@@ -1,0 +1,661 @@
+"""The command line: run, verify, report, diff, explain, list."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import shlex
+import signal
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from click.core import ParameterSource
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from gradconform.adapters import registry
+from gradconform.conformance.cases.catalogue import catalogue, select
+from gradconform.conformance.command_line.explain import explain as explained
+from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
+from gradconform.conformance.run import run_summary, runner, supervisor
+from gradconform.conformance.run.run_file import Begun, RunWriter, Unwritable, begun, load, load_each
+from gradconform.conformance.run.stale import evidence, stale
+from gradconform.conformance.run.supervisor import WorkerFailure
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import PROFILES
+from gradconform.reference.arithmetic.text import formula, symbol, visible
+from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.document import NETWORK
+from gradconform.reference.measurement import JUDGED, PROGRAM, QUESTIONS, Measurement, is_program, shown_truth
+
+CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
+
+
+class Terminal(Console):
+    """A console that shows text as it is: no markup, no emoji codes, and control characters spelled out.
+
+    Names and reasons come from plug-ins and run files; what they hold must not move the cursor, set a colour or a
+    title, or turn the direction of the text.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Lines are wrapped on a terminal, or to COLUMNS where that is set: a command that is piped stays whole."""
+        whole = not self.is_terminal and "COLUMNS" not in os.environ
+        super().print(*objects, **{"soft_wrap": whole, **options})
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
+
+
+console = Terminal(highlight=False)
+errors = Terminal(stderr=True, highlight=False)
+
+
+def refused(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Bad input ends with its message and exit status 2, an interrupt or a full disk with 3, never with a traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except BadInput as error:
+            errors.print(f"gradconform: {error}", style="red", markup=False)
+            sys.exit(BAD_INPUT)
+        except (KeyboardInterrupt, Unwritable, WorkerFailure) as error:
+            errors.print(
+                f"gradconform: {error}" if str(error) else "gradconform: interrupted", style="red", markup=False
+            )
+            sys.exit(INCOMPLETE)
+
+    return wrapper
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(runner.SUITE_VERSION, prog_name="gradconform")
+def main() -> None:
+    """The conformance suite for gradients.
+
+    Holds a framework's gradients and updated weights against the formulas,
+    evaluated in ball arithmetic, under an allowance that is computed.
+    """
+
+
+_device = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, …")
+_profile = click.option("--profile", default="opencl", show_default=True, help=f"One of {', '.join(PROFILES)}.")
+_timeout = click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=runner.TIMEOUT, show_default=True,
+    help="Seconds that a route may take on one case; then it counts as crashed.",
+)  # fmt: skip
+_fail_on = click.option(
+    "--fail-on", multiple=True, type=click.Choice(tuple(run_summary.FAIL_ON)),
+    help="A verdict that counts as a failure, besides deviates. Repeat for more.",
+)  # fmt: skip
+
+
+def _check_timeout(timeout: float) -> None:
+    if math.isnan(timeout):  # neither below nor above any bound, so that the option's range lets it through
+        raise BadInput("--timeout is nan; expected seconds, more than 0")
+
+
+@main.command()
+@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]",
+              help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
+                   "whose framework is installed.")  # fmt: skip
+@click.option("-c", "--case", "globs", multiple=True, metavar="GLOB",
+              help="Cases by id, or module:object. Repeat for more. Default: all.")  # fmt: skip
+@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE",
+              help="Repeat for more. Default: float64 float32 float16 bfloat16.")  # fmt: skip
+@_device
+@_profile
+@click.option("--seed", default=0, show_default=True, help="Of the random cases.")
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Worker processes. Default: one a core.")
+@_timeout
+@click.option("--known", multiple=True, metavar="FILE",
+              help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=None,
+              help="The run file. Default: runs/<UTC time>.jsonl. Never written over.")  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Finish an incomplete run file, with the choices that it was begun with.")  # fmt: skip
+@_fail_on
+@refused
+def run(
+    adapters: tuple[str, ...],
+    globs: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    device: str,
+    profile: str,
+    seed: int,
+    jobs: int | None,
+    timeout: float,
+    known: tuple[str, ...],
+    output: Path | None,
+    resume: Path | None,
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Judge frameworks on the catalogue's cases and write a run file.
+
+    Adapters run in worker processes: one that crashes or hangs costs its own
+    measurements, with the command that reproduces it, and no other's.
+
+    Exit status: 0 nothing that was judged deviates but what is known to: it
+    conforms, is lost, vacuous, ill-conditioned, singular or out of range;
+    1 something deviates, or is what --fail-on names; 2 bad input; 3 crashed,
+    undecided, incomplete or nothing judged.
+    """
+    _check_timeout(timeout)
+    before = None
+    if resume is not None:
+        before = begun(resume)
+        if output is not None:
+            raise BadInput("-o and --resume were both given; --resume FILE goes on writing FILE")
+        if before is None and not _chooses():
+            what = "ends within its header" if resume.stat().st_size else "is empty"
+            raise BadInput(
+                f"{resume} {what}: what it was to judge is not known; remove it and start anew, or give its choices "
+                "again"
+            )
+        if before is not None:
+            adapters, globs, dtypes, device, profile, seed, known = _as_begun(before.header, resume)
+    registry.keep_working_folder((*adapters, *globs))
+    chosen, absent = _chosen(adapters)
+    cases = select(globs, seed)
+    names = tuple(named_format(d).name for d in dict.fromkeys(dtypes)) or tuple(FORMATS)
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    runner.check_device(chosen, device)
+    tasks = runner.plan(chosen, cases, names, device, profile, seed, globs, timeout, known)
+    entries = entries_for([c.adapter for c in chosen], known_files(known))
+    path = resume or output or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z.jsonl"
+    provenance = runner.provenance(chosen, known)
+    header = {
+        **provenance, "device": device, "profile": profile, "seed": seed, "started": datetime.now(UTC).isoformat(),
+        "arguments": sys.argv[1:], "routes": [c.spec for c in chosen], "absent": absent,
+        "cases": len(cases), "dtypes": list(names), "case_globs": list(globs),
+    }  # fmt: skip
+    if before is not None:
+        _check_resumable(before, header, tasks, path)
+    elif resume is not None:
+        resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
+    with _interruptible(path), RunWriter(path, header, before) as writer:
+        counted = " × ".join(
+            run_summary.counted(n, what)
+            for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
+        )
+        console.print(f"{counted} on {device}", markup=False)
+        for name, reason in absent.items():
+            console.print(f"absent: {name}: {reason}", style="yellow", markup=False)
+        done = list(before.measurements) if before else []
+        left = tasks[len(before.tasks) :] if before else tasks
+        measurements, seconds = _judge(left, jobs or os.cpu_count() or 1, writer)
+        measurements = done + measurements
+        traced = {f"{m.adapter}/{m.route}" for m in measurements if m.level == "step" and m.quantity[0] != "w"}
+        without = sorted({f"{m.adapter}/{m.route}" for m in measurements} - traced)
+        writer.finish(seconds={k: round(v, 3) for k, v in seconds.items()}, routes_without_trace=without)
+    versions = {k: v for of in provenance["frameworks"].values() for k, v in of.items()}
+    ending = tuple(dict.fromkeys(fail_on))
+    sys.exit(_conclude(measurements, seconds, absent, versions, entries, device, seed, path, ending))
+
+
+@contextmanager
+def _interruptible(path: Path) -> Iterator[None]:
+    """Ctrl-C, a closed terminal, SIGTERM, a full disk: the workers end, and the message says how to go on."""
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    ends = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
+    saved = {number: signal.signal(number, interrupt) for number in ends}
+    onward = f"what was measured is on disk; go on with: gradconform run --resume {shlex.quote(str(path))}"
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"interrupted; {onward}") from error
+    except (Unwritable, WorkerFailure) as error:
+        raise type(error)(f"{error}; {onward}") from error
+    finally:
+        for number, handler in saved.items():
+            signal.signal(number, handler)
+
+
+#: What a run was asked to judge, as `run`'s parameters and as its header names it.
+_CHOICES = {"adapters": "routes", "globs": "case_globs", "dtypes": "dtypes", "device": "device", "profile": "profile",
+            "seed": "seed", "known": "known"}  # fmt: skip
+
+
+def _chooses() -> bool:
+    """Whether the command line says what to judge."""
+    source = click.get_current_context().get_parameter_source
+    return any(source(parameter) is not ParameterSource.DEFAULT for parameter in _CHOICES if parameter != "known")
+
+
+def _as_begun(header: Mapping[str, Any], path: Path) -> Any:
+    """The choices that a run was begun with. Raises BadInput if the command line makes others."""
+    context = click.get_current_context()
+    found = []
+    for parameter, name in _CHOICES.items():
+        if name not in header:
+            raise BadInput(f"{path}: its header has no {name}; it cannot be resumed: run it again")
+        value = tuple(header[name]) if isinstance(header[name], list) else header[name]
+        given = context.params[parameter]
+        if parameter == "adapters" and given:
+            given = tuple(c.spec for c in _chosen(given)[0])
+        if parameter == "known":
+            given = tuple(file.path for file in known_files(given))
+        explicit = context.get_parameter_source(parameter) is not ParameterSource.DEFAULT
+        if explicit and given != value:
+            raise BadInput(f"{path} was begun with {name} {value!r}, now {given!r} was given; leave the choices out")
+        found.append(value)
+    return found
+
+
+def _check_resumable(before: Begun, header: Mapping[str, Any], tasks: Sequence[runner.Task], path: Path) -> None:
+    """Raise BadInput if the rest of a run would not be of a piece with what there is."""
+    there = before.header
+    for name in header.keys() - {"started", "arguments", "absent"}:
+        if there.get(name) != header[name]:
+            got = f"{path} was begun with {name} {there.get(name)!r}, here it is {header[name]!r}"
+            raise BadInput(f"{got}; run it again as a whole")
+    if before.tasks != [(t.case.id, t.dtype) for t in tasks[: len(before.tasks)]]:
+        raise BadInput(f"{path}: its measurements are not the first of this run; run it again")
+
+
+def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]]:
+    """The routes that were asked for, each once; without a request those of every installed built-in."""
+    absent: dict[str, str] = {}
+    if specs:
+        found = [c for spec in specs for c in registry.choose(spec)]
+    else:
+        present, absent = registry.installed()
+        found = [c for name in present for c in registry.choose(name)]
+    return list({c.spec: c for c in found}.values()), absent
+
+
+def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
+    measurements: list[Measurement] = []
+    seconds: dict[str, float] = defaultdict(float)
+    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        bar = progress.add_task("judging", total=len(tasks))
+        for outcome in supervisor.outcomes(tasks, jobs):
+            writer.write(outcome.measurements)
+            measurements += outcome.measurements
+            for spec, taken in outcome.seconds:
+                seconds[spec] += taken
+            progress.advance(bar)
+    return measurements, dict(seconds)
+
+
+def _conclude(
+    measurements: Sequence[Measurement],
+    seconds: dict[str, float],
+    absent: dict[str, str],
+    versions: dict[str, str],
+    entries: tuple[KnownDeviation, ...],
+    device: str,
+    seed: int,
+    path: Path,
+    fail_on: Sequence[str],
+) -> int:
+    """Print the summary and the closing line; the exit status."""
+    console.print(run_summary.verdicts(measurements))
+    for line in run_summary.answers(measurements):
+        console.print(line, markup=False)
+    for line in run_summary.unsupported(measurements):
+        console.print(f"unsupported: {line}", markup=False)
+    for line in run_summary.lost(measurements):
+        console.print(f"lost: {line}", style="yellow", markup=False)
+    for line in run_summary.wrong(measurements):
+        console.print(line, style="red", markup=False)
+    for entry in stale(evidence(measurements, versions, device, entries), seed, entries):
+        console.print(f"stale: known deviation {entry} deviates no more; remove it", style="yellow", markup=False)
+    if absent:
+        console.print(f"absent: {', '.join(absent)}", style="yellow", markup=False)
+    counts = Counter(m.verdict for m in measurements)
+    failing = [f"{counts[v]} {v}" for v in (run_summary.FAIL_ON[f] for f in fail_on) if counts[v]]
+    if failing:
+        console.print(f"failing, as --fail-on asks: {', '.join(failing)}", style="red", markup=False)
+    console.print(f"written: {path}", markup=False, soft_wrap=True)
+    console.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
+    if failing or any(m.verdict == "deviates" and not is_known(m) for m in measurements):
+        return DEVIATES
+    judged = any(m.verdict in JUDGED for m in measurements)
+    return INCOMPLETE if counts["crashed"] or counts["undecided"] or not judged else CONFORMS
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True,
+              help="Folder for the page and the tables.")  # fmt: skip
+@_fail_on
+@refused
+def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> None:
+    """The page and the tables of one or more run files.
+
+    The page is index.html in the folder. The tables are CSV, Markdown and JSON,
+    some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
+    integration there are junit.xml and badges/ADAPTER.json, and the summary is
+    appended to the file that GITHUB_STEP_SUMMARY names. A test of junit.xml
+    that lost digits passes with a note, unless --fail-on says otherwise.
+
+    An earlier report in the folder is replaced; a folder with other files is
+    refused.
+    """
+    headers, measurements = load(files)
+    from gradconform.conformance.command_line.derivations import derivations, seed_of
+    from gradconform.reports.continuous import continuous
+    from gradconform.reports.export import export, prepared
+    from gradconform.reports.figures import figures
+    from gradconform.reports.page import write_page
+    from gradconform.reports.publish import publish
+
+    known = {e.id: {"reason": e.reason, "upstream": e.upstream} for e in known_deviations()}
+    named = [
+        {"run": path.stem if len(files) > 1 else "", **header} for path, header in zip(files, headers, strict=True)
+    ]
+    try:
+        prepared(output)
+        paths = export(measurements, output)
+        derived = derivations(catalogue(seed_of(headers)).values(), measurements)
+        paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
+        paths += continuous(measurements, output, fail_on=[run_summary.FAIL_ON[f] for f in fail_on])
+        summaries = [
+            p.relative_to(output).as_posix() for p in paths if p.parent == output or p.parent.name == "figures"
+        ]
+        page = write_page(measurements, named, output, derived, known, summaries)
+    except OSError as error:
+        what = f"{error.filename or output}: {error.strerror or error}"
+        raise BadInput(f"cannot write {what}; expected a folder that can be written: give another -o") from error
+    except (ValueError, ImportError) as error:
+        raise BadInput(str(error)) from error
+    console.print(f"{len(measurements)} measurements, {len(list(paths))} files in {output}", markup=False)
+    console.print(f"open {page}", markup=False, soft_wrap=True)
+
+
+@main.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal",
+              show_default=True, help="What to print.")  # fmt: skip
+@refused
+def diff(old: Path, new: Path, form: str) -> NoReturn:
+    """What is different in run file NEW against run file OLD.
+
+    A measurement is "no longer judged" where NEW asked and got no verdict: it
+    crashed, is undecided or unsupported. It is "gone" where NEW has none of
+    that case, route, dtype and quantity; that is counted and no regression,
+    unless NEW has the answer and lacks steps of it: "no longer traced".
+
+    What conformed is "no longer certified" where it is lost, vacuous,
+    ill-conditioned, singular or out of range now. At the step level other bits
+    of an operand alone can cost a row its digits: there that is a regression of
+    a tensor of 128 or more components and of half of 20 or more cases, and else
+    "newly uncertified at a step", which is none. From one of lost, vacuous and
+    ill-conditioned to another is told and is none. The share of a "larger known deviation" has doubled, and grown by 1.
+
+    Exit status: 0 nothing became worse, 1 a regression (something newly
+    deviates, is no longer judged, certified or traced, is a larger known
+    deviation, or became less accurate), 2 bad input, 3 the runs have no
+    measurement in common, so that nothing was compared.
+    """
+    import json
+
+    from gradconform.reports import diff as difference
+
+    (before, after), tables = load_each((old, new))
+    try:
+        found = difference.compare(*tables)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if form == "json":
+        console.print(json.dumps(difference.as_json(found, before, after), ensure_ascii=False, indent=2), markup=False,
+                      soft_wrap=True)  # fmt: skip
+    elif form == "markdown":
+        console.print(difference.markdown(found, before, after), markup=False, soft_wrap=True)
+    else:
+        console.print(f"{difference.versions(before)} → {difference.versions(after)}", markup=False)
+        for title, headings, rows in difference.sections(found):
+            console.print(f"\n{title} ({len(rows):,})", style="red" if title in difference.WORSE else "bold")
+            console.print(_columns(headings, rows[:20]))
+            if len(rows) > 20:
+                console.print(f"… and {len(rows) - 20:,} more; --format json has all")
+        console.print(f"\n{difference.closing(found)} ({difference.thresholds()})", style="bold", markup=False)
+    if found.regressions:
+        sys.exit(DEVIATES)
+    sys.exit(CONFORMS if found.compared else INCOMPLETE)
+
+
+def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*headings, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*[Text(cell) for cell in row])
+    return table
+
+
+@main.command()
+@click.argument("case")
+@click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", help="Whose values to show beside the truth.")
+@click.option("-d", "--dtype", default="float64", show_default=True)
+@_device
+@_profile
+@click.option("--seed", default=0, show_default=True, help="Of the random cases.")
+@_timeout
+@refused
+def explain(
+    case: str, adapter: str | None, dtype: str, device: str, profile: str, seed: int, timeout: float
+) -> NoReturn:
+    """The derivation of CASE, equation by equation, with the truth.
+
+    With an adapter: its value, its error in ulps and its share of the
+    allowance, each equation judged on the operands that the framework
+    reported, with the truth from those (where it reports none, from the
+    case's inputs), and the answers to the three questions: formula, execution
+    and accuracy. The adapter runs in a worker process, as under `run`.
+
+    Exit status: 0 explained, 2 bad input, 3 the adapter gave no answer to
+    judge: it crashed, or the case is unsupported.
+    """
+    _check_timeout(timeout)
+    registry.keep_working_folder((case, adapter or ""))
+    if is_program(case):
+        function = case.removeprefix(PROGRAM).rpartition("/")[0]
+        raise BadInput(
+            f"{case!r} is a function that was verified, and has no derivation; its operations: gradconform verify "
+            f"{function} --explain"
+        )
+    found = select((case,), seed)
+    if len(found) > 1:
+        raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    chosen = registry.choose(adapter)[0] if adapter else None
+    if chosen:
+        runner.check_device([chosen], device)
+    measurements: Sequence[Measurement] = ()
+    if chosen:
+        (task,) = runner.plan([chosen], found, (named_format(dtype).name,), device, profile, seed, (case,), timeout)
+        (outcome,) = supervisor.outcomes([task], 1)
+        measurements = outcome.measurements
+    explanation = explained(found[0], dtype, measurements, device)
+    title = f"{found[0].id} in {dtype}" + (f", {chosen.spec}" if chosen else "")
+    console.print(title, style="bold", markup=False)
+    console.print(", ".join(f"{symbol(n)} = {v}" for n, v in explanation.given.items()), markup=False)
+    if explanation.problem:
+        console.print(explanation.problem, style="red", markup=False)
+    group = ""
+    for line in explanation.lines:
+        if line.group != group:
+            group = line.group
+            console.print(f"\n{group}", style="bold", markup=False)
+        console.print(f"{line.symbol} = {line.formula}", markup=False)
+        console.print(f"    truth {line.truth}", style="cyan", markup=False)
+        if line.measured is not None:
+            style = _style(line.measured)
+            console.print(f"    {_found(line.measured)}", style=style, markup=False, soft_wrap=True)
+            if line.measured.level == "step" and line.measured.truth is not None:
+                # What the error and the share of a step are of: not the truth above, which is from the inputs.
+                of_step = shown_truth(line.measured.truth, lambda decimal: f"{Decimal(decimal):.17g}")
+                console.print(f"    truth from its own operands {of_step}", style="cyan", markup=False)
+            if said := _answers(line.measured):
+                console.print(f"    {said}", style=style, markup=False, soft_wrap=True)
+    sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
+
+
+def _found(m: Measurement) -> str:
+    ulps = "" if m.error_ulp is None else f", {m.error_ulp:.3g} ulp"
+    if m.elements > 1 and m.max_ulp is not None:
+        ulps += f" (largest {m.max_ulp:.3g})"
+    share = "" if m.share is None else f", share {m.share:.3g}"
+    where = "" if m.worst_index is None else f" at [{m.worst_index}]"
+    return f"got   {m.value!r}{where}{ulps}{share}: {m.verdict} ({m.level}{f'; {m.reason}' if m.reason else ''})"
+
+
+def _answers(m: Measurement) -> str:
+    """The answers to the three questions, and what is at fault."""
+    bits = f" ({m.certified_bits:.3g} bits)" if m.accuracy == "certified" and m.certified_bits is not None else ""
+    said = [f"{question} {answer}" for question in QUESTIONS if (answer := getattr(m, question))]
+    return ", ".join(said) + bits + (f"; {m.cause}" if m.cause else "")
+
+
+def _style(m: Measurement) -> str:
+    """Green for a pass, red for a failure or no verdict, yellow for what is neither."""
+    return _VERDICT_STYLE.get(m.verdict, "yellow")
+
+
+_RED = ("deviates", "undecided", "crashed", "unsupported")
+_VERDICT_STYLE = {"conforms": "green", **dict.fromkeys(_RED, "red")}
+
+
+@main.command()
+@click.argument("functions", metavar="MODULE[:FUNCTION]|operator/GLOB...", nargs=-1, required=True)
+@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER",
+              help="Of operators: torch or jax. Default: both. Repeat for more.")  # fmt: skip
+@click.option("--cases", default="cases", show_default=True, metavar="NAME",
+              help="The module's function that gives the arguments: a sequence with a tuple for each call, or such "
+                   "sequences by the functions' names.")  # fmt: skip
+@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="Casts the arguments. Repeat for more.")
+@click.option("-r", "--route", "routes", multiple=True, metavar="ROUTE",
+              help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.")  # fmt: skip
+@click.option("--mode", default="reverse", metavar="MODE", help="reverse (default), forward or both.")
+@_profile
+@click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="A run file to write, for report and diff. Never written over.")  # fmt: skip
+@click.option("--steps", is_flag=True, help="In the run file also a row for each operation.")
+@click.option("--junit", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="A JUnit file to write: a test for each gradient and route.")  # fmt: skip
+@click.option("--known", multiple=True, metavar="FILE",
+              help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
+@_fail_on
+@refused
+def verify(
+    functions: tuple[str, ...],
+    adapters: tuple[str, ...],
+    cases: str,
+    dtypes: tuple[str, ...],
+    routes: tuple[str, ...],
+    mode: str,
+    profile: str,
+    every: bool,
+    output: Path | None,
+    steps: bool,
+    junit: Path | None,
+    known: tuple[str, ...],
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Verify gradients of functions of PyTorch tensors or JAX arrays.
+
+    Of a MODULE alone every public function that it defines, or those that its
+    cases name. A function that cannot be verified does not keep the others
+    from it. Operators of the catalogue are called operator/NAME, all of them
+    operator/*; without --dtype in every dtype that they have.
+
+    Exit status: 0 no gradient deviates but what is known to, 1 one does, or is
+    what --fail-on names, 2 bad input, 3 something is undecided, unsupported or
+    left the record.
+    """
+    from gradconform.conformance.cases.operators import PREFIX
+    from gradconform.conformance.command_line import verify_command as command
+    from gradconform.conformance.verify import MODES
+
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    if mode not in MODES:
+        raise unknown("mode", mode, MODES)
+    if junit is not None and not junit.parent.is_dir():
+        raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
+    names = tuple(named_format(d).name for d in dict.fromkeys(dtypes))
+    files = known_files(known)
+    entries = entries_for([], files)
+    of_modules = [f for f in functions if not f.startswith(PREFIX)]
+    targets = [t for f in dict.fromkeys(of_modules) for t in command.targets(f, cases)]
+    if len(of_modules) < len(functions):
+        targets += command.operator_targets([f for f in functions if f.startswith(PREFIX)], adapters, names)
+    found = []
+    with command.run_file(output, targets, profile, files) as write:
+        options = {"routes": routes or None, "mode": mode, "profile": profile}
+        for one in command.verified(targets, names, entries, steps, **options):
+            if one.lacking:
+                console.print(f"{one.title}: unsupported: {one.problem}", markup=False)
+            elif one.report is None:
+                errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
+            else:
+                head, _, rest = command.text_of(one, every).partition("\n")
+                console.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
+                console.print(rest, markup=False)
+            write(one.rows)
+            found.append(one)
+    if junit is not None:
+        command.write_junit(junit, found, [run_summary.FAIL_ON[f] for f in fail_on])
+    for path in (output, junit):
+        if path is not None:
+            console.print(f"written: {path}", markup=False, soft_wrap=True)
+    console.print(command.closing_line(found), style="bold", markup=False)
+    sys.exit(command.exit_status(found, [run_summary.FAIL_ON[f] for f in fail_on]))
+
+
+@main.command(name="list")
+@click.argument("what", type=click.Choice(["adapters", "routes", "cases", "operators", "equations", "dtypes"]))
+@refused
+def list_(what: str) -> None:
+    """What there is to run: adapters, routes, cases, operators, equations, dtypes."""
+    if what == "cases":
+        lines = list(catalogue())
+    elif what == "operators":
+        from gradconform.conformance.operators import listed
+
+        lines = listed()
+    elif what == "dtypes":
+        lines = [f"{f.name}: {f.precision} bits, 2^{f.emin} … {f.largest:.6g}" for f in FORMATS.values()]
+    elif what == "equations":
+        lines = [f"{symbol(e.name)} = {formula(e)}" for e in NETWORK.equations]
+    else:
+        lines = _listed_adapters(what == "routes")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _listed_adapters(routes: bool) -> list[str]:
+    lines = []
+    for name in registry.registered():
+        try:
+            adapter = registry.load(name)
+        except BadInput as error:
+            lines.append(f"{name}: {error}")
+            continue
+        if routes:
+            lines += [f"{name}/{r.name}{'' if r.default else ' (by name only)'}: {r.summary}" for r in adapter.routes]
+        else:
+            versions = ", ".join(f"{k} {v}" for k, v in registry.versions(adapter).items())
+            own = "" if adapter.name == name else f" ({adapter.name} in its rows)"
+            lines.append(f"{name}{own}: {versions or 'no version given'}")
+    return lines

@@ -1,0 +1,1 @@
+"""The whole level and the step level of a case."""

@@ -1,0 +1,1 @@
+"""What `verify` does with a program that was recorded."""

@@ -1,0 +1,310 @@
+"""A recorded run before the judge, whole arrays at a time: what `check_program` says, for programs of any size.
+
+The truth and the program without rounding are balls in double words; what may be returned is held in the array
+arithmetic. A component near its allowance is put to balls where the part of the program that it depends on is small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import numpy as np
+from flint import arb
+from numpy.typing import NDArray
+
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.formats import FLOAT32, Format
+from gradconform.reference.arithmetic.midpoints import Double
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import (
+    ANYTHING,
+    NAN,
+    NEGATIVE,
+    POSITIVE,
+    ZERO,
+    Rounded,
+    RoundedBalls,
+    Sums,
+)
+from gradconform.reference.array_judge import Index, Screen, judge_array, norm
+from gradconform.reference.judge import FORMULA, Formula, Judgement
+from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special, apart
+from gradconform.reference.programs import words
+from gradconform.reference.programs.array_allowance import ArrayAllowed
+from gradconform.reference.programs.array_exact import ArrayExact
+from gradconform.reference.programs.array_tangents import push
+from gradconform.reference.programs.cancelled import cancelled
+from gradconform.reference.programs.record import STOPPED, every
+from gradconform.reference.programs.run import Run
+from gradconform.reference.programs.words import Words
+
+#: Precision in which what the arrays hold is read as balls.
+BITS = 160
+#: Operations on single numbers from which arrays are faster than balls (they break even at about 1,700).
+IN_ARRAYS = 1_500
+#: Of a truth that is known to so many bits what is left is no set.
+SHARP = 40
+#: Operations on single numbers up to which the condition of what has lost its digits is computed.
+CONDITIONED = 3_000_000
+#: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it.
+VANISHING = 16
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is said of the gradient of the argument of this number by one route; as in `check_program.Gradient`."""
+
+    number: int
+    route: str
+    judgement: Judgement
+    formula: Formula
+    bits: float
+    ties: int
+
+
+def work(run: Run) -> int:
+    """How many operations on single numbers a run takes, forward and backward."""
+    return sum(s.work() for s in run.backward.steps)
+
+
+def fits(run: Run) -> bool:
+    """Whether a run is one for arrays: large enough, and without equations to be solved."""
+    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
+
+
+def one_record(run: Run) -> bool:
+    """Whether the backward record goes on from the forward one."""
+    forward = run.forward.steps
+    return run.backward.steps[: len(forward)] == forward
+
+
+class Truths:
+    """The derivative over the forward record, in the run's mode; and the backward record without rounding."""
+
+    def __init__(self, run: Run, decided: int) -> None:
+        self.run, self.decided = run, decided
+        true, goes_on = run.defined, run.definition is None and one_record(run)
+        forward = true.record.steps
+        exact = ArrayExact(run.backward if goes_on else true.record).evaluate()
+        of = run.backward.held
+        if run.mode == "value":
+            self.truth = [exact.values.copied(ids) for ids in true.outputs]
+        elif run.mode == "reverse":
+            seeds = [(ids, of[c]) for ids, c in zip(true.outputs, run.cotangents, strict=True)]
+            self.truth = exact.pull(seeds, true.arguments, forward)
+        else:
+            seeds = [(ids, of[c]) for ids, c in zip(true.arguments, run.cotangents, strict=True)]
+            self.truth = push(exact, seeds, true.outputs, forward)
+        self.ties = exact.ties
+        program = exact if goes_on else ArrayExact(run.backward).evaluate()
+        self.program = [program.values.copied(ids) for ids in run.results]
+
+    def formula(self, number: int) -> tuple[Formula, float]:
+        """The worst that is to be said of a gradient's components, and to how many bits; see `check_program.Truth`."""
+        truth, program = self.truth[number], self.program[number]
+        format = self.run.judged[number].format
+        if not truth.high.size:
+            return "right", math.inf
+        with np.errstate(all="ignore"):
+            gap = np.abs(words.apart(truth, program))
+            off = truth.radius + program.radius
+            known = np.isfinite(gap) & np.isfinite(off).all(axis=0)
+            touch = gap <= off * words.ENLARGED + gap * 2.0**-50
+            size = np.abs(truth.high)
+            beside = float(np.where(known, size, 0.0).max()) * 2.0**-format.precision
+            needed = np.where(size < beside, VANISHING, format.precision + 3)
+            size = np.maximum(np.maximum(size, beside), 2.0 ** (format.emin - format.precision + 1))
+            zero = known & (np.abs(truth.high) <= truth.radius[0]) & (off[0] > 0)
+            terms = cancelled(self.run.backward, self.run.results[number], np.flatnonzero(zero).tolist())
+            needed = np.where(terms > size, format.precision + 3, needed)
+            size = np.maximum(size, terms)
+            bits = _bits(size, off[0])
+            # The program with the very literals that were read may be the derivative with these, to so many bits; or
+            # whatever the literals stand for.
+            steady = _bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1]))
+            steady = np.maximum(steady, _bits(size, gap + off[0]))
+            if self.run.definition is not None:  # an approximation that is meant
+                near = ~touch & known & (_bits(size, gap + off[0]) >= agreement(self.run, format))
+                touch = touch | near
+        vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
+        said = np.select(
+            [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],
+            [FORMULA.index(f) for f in ("unknown", "wrong", "unknown", "kink")],
+            FORMULA.index("right"),
+        )
+        sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
+        return FORMULA[int(said.min())], float(np.where(known, sure, -np.inf).min())
+
+    def centre(self, number: int, A: RoundedArrays) -> RoundedArray:
+        """A truth as the judge reads it: numbers without a radius, or at ties the middle and half width of a set."""
+        x = self.truth[number]
+        with np.errstate(all="ignore"):
+            width = x.radius[1] if self.ties else x.radius[0]
+            known = np.isfinite(x.high) & np.isfinite(width)
+            spread = np.where(known & (width > np.abs(x.high) * 2.0**-SHARP), width, 0.0)
+        mid = Double.where(known, x.mid, Double.lift(np.zeros(())))
+        return RoundedArray(
+            A,
+            mid if A.mids is Double else mid.hi,
+            None,
+            spread if spread.any() else None,
+            None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8),
+        )
+
+
+def agreement(run: Run, format: Format) -> float:
+    """Leading bits to which a program agrees with a definition that it approximates, and is right."""
+    ulps = run.defined.ulps
+    return format.precision + 3 if not ulps else min(format.precision + 3, format.precision - 1 - math.log2(ulps))
+
+
+def _bits(size: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leading bits to which something that is `off` is known."""
+    return np.where(off > 0, np.log2(size) - np.log2(off), np.inf)
+
+
+@dataclass
+class Answers:
+    """What the arrays say of one gradient's components, as balls: an adjudicator that knows no better."""
+
+    format: Format
+    profile: Profile
+    truth: Words
+    centre: RoundedArray
+    forms: dict[str, RoundedArray] = field(default_factory=dict)
+    exactly: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    balls: dict[str, Callable[[Index], tuple[Outcome, ...] | None]] = field(default_factory=dict)
+
+    def outcomes(self, form: str, index: Index) -> tuple[Outcome, ...]:
+        again = self.balls[form](index) if form in self.balls else None
+        if again is not None:
+            return again
+        x, ops = self.forms[form], BranchingBalls(RoundedBalls(self.format, self.profile), Choices())
+        odd = float(self.exactly[form][index])
+        if not math.isfinite(odd):
+            return (Special(ops, odd),)
+        radius = float(x.radii()[index])
+        exact = x.arithmetic.mids.ball(x.mid, index) + arb(0, radius * x.arithmetic.slack)
+        specials = 0 if x.specials is None else int(x.specials[index])
+        return apart(Rounded(ops, exact, arb(radius), specials))
+
+    def truth_of(self, index: Index) -> Rounded:
+        ops = RoundedBalls(self.format, self.profile)
+        x = self.truth
+        if self.broken(index):
+            return Rounded(ops, ZERO, ZERO, ANYTHING)
+        spread = 0.0 if self.centre.spread is None else float(self.centre.spread[index])
+        middle = Double.ball(x.mid, index)
+        if spread:
+            return Rounded(ops, middle, ZERO, 0, arb(spread))
+        return Rounded(ops, middle + arb(0, float(x.radius[(0, *index)])))
+
+    def broken(self, index: Index) -> bool:
+        return self.centre.specials is not None and bool(self.centre.specials[index])
+
+
+class Adjudicator:
+    """The answers under the names that the judge of arrays asks for."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.outcomes, self.truth, self.broken = answers.outcomes, answers.truth_of, answers.broken
+
+
+class Condition:
+    """A lower bound of the norm of a gradient's condition numbers, as `keeping.condition` has it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @cached_property
+    def _exact(self) -> ArrayExact | None:
+        steps = self.run.backward.steps
+        if work(self.run) > CONDITIONED or any(step.function == STOPPED for step in every(steps)):
+            return None
+        return ArrayExact(self.run.backward).evaluate()
+
+    def of(self, number: int, radii: NDArray[np.float64]) -> float | None:
+        """Of the gradient of this number, whose components may be so far off."""
+        exact, flat = self._exact, radii.ravel()
+        length = norm(flat)
+        if exact is None or not 0 < length < math.inf:
+            return None
+        largest = np.zeros(flat.size)
+        largest[flat.argmax()] = 1.0
+        return max(self._moved(exact, number, seeds) for seeds in (largest, flat / length))
+
+    def _moved(self, exact: ArrayExact, number: int, seeds: NDArray[np.float64]) -> float:
+        given = self.run.given
+        adjoints = exact.pull([(self.run.results[number], seeds)], given)
+        found = 0.0
+        with np.errstate(all="ignore"):
+            for ids, adjoint in zip(given, adjoints, strict=True):
+                least = np.maximum(np.abs(adjoint.high) - adjoint.radius[0], 0.0) * np.abs(
+                    exact.values.copied(ids).high
+                )
+                found += float(np.where(np.isfinite(least), least, 0.0).sum())
+        return found
+
+
+def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
+    """What is said of every argument's gradient by every route. Raises OutOfRange where arrays do not hold a number."""
+    truths = Truths(run, decided)
+    formulas = [truths.formula(n) for n in range(len(run.judged))]
+    pairs = [(n, route) for n in range(len(run.judged)) for route in run.answers]
+    screens: dict[tuple[int, str], list[Screen]] = {p: [] for p in pairs}
+    answers: dict[int, Answers] = {}
+    wide = any(a.format.precision > FLOAT32.precision for a in run.judged)
+    for name, sums, form in programs(run):
+        left = [p for p in pairs if not (screens[p] and screens[p][-1].settles)]
+        if not left:
+            break
+        allowed = ArrayAllowed(run.backward, profile, sums, form, wide=wide).evaluate()
+        for number in dict.fromkeys(n for n, _ in left):
+            argument = run.judged[number]
+            A = allowed.arithmetics[argument.format.name]
+            value, exactly = result(allowed, run.results[number], A)
+            centre = truths.centre(number, A)
+            of = answers.setdefault(number, Answers(argument.format, profile, truths.truth[number], centre))
+            of.forms[name], of.exactly[name] = value, exactly
+            for route in (r for n, r in left if n == number):
+                got = np.asarray(run.answers[route][number], dtype=np.float64)
+                screen = Screen(name, argument.format, got.shape)
+                if got.size:
+                    screen.add(got, value, 0, centre)
+                screens[number, route].append(screen)
+        del allowed
+    condition = Condition(run)
+    for number, route in pairs:
+        got = np.asarray(run.answers[route][number], dtype=np.float64)
+        argument, said = run.judged[number], answers[number]
+        kappa = partial(condition.of, number, next(iter(said.forms.values())).radii())
+        found = judge_array(got, screens[number, route], argument.format, Adjudicator(said), kappa, BITS)
+        yield Found(number, route, found, *formulas[number], truths.ties)
+
+
+def programs(run: Run) -> Iterator[tuple[str, Sums, int]]:
+    """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms."""
+    narrow = any(a.format.precision < 24 for a in (*run.arguments, *run.tangents))
+    forms = run.backward.forms
+    ways: Sequence[Sums] = ("wide", "any") if narrow else ("any",)
+    for sums in ways:
+        for form in range(forms):
+            name = f"recorded, form {form + 1}" if forms > 1 else "recorded"
+            yield name + (", sums in the dtype" if sums == "any" and narrow else ""), sums, form
+
+
+def result(allowed: ArrayAllowed, ids: NDArray[np.int64], A: RoundedArrays) -> tuple[RoundedArray, NDArray[np.float64]]:
+    """What a program may give for some numbers, 0 where that is exactly infinite or NaN; and these."""
+    x, odd = allowed.take(ids, A)
+    radius, exactly = np.array(x.radii()), np.zeros(ids.shape)
+    mid = A.mids.writable(x.mid, ids.shape)
+    specials = np.zeros(ids.shape, np.uint8) if x.specials is None else np.array(x.specials)
+    if odd is not None:
+        exactly = np.where(odd, allowed.high[ids], 0.0)
+        mid = A.mids.where(odd, A.mids.lift(np.zeros(())), mid)
+        bits = np.where(np.isnan(exactly), NAN, np.where(exactly > 0, POSITIVE, NEGATIVE))
+        specials = np.where(odd, bits, specials).astype(np.uint8)
+    return RoundedArray(A, mid, radius, None, specials if specials.any() else None), exactly

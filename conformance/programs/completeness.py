@@ -1,0 +1,193 @@
+"""Whether a record is the program: run again elsewhere, the function must be what its record says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gradconform.conformance.programs.check_program_arrays import fits, one_record, result
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.midpoints import OutOfRange
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import Rounded
+from gradconform.reference.judge import decision
+from gradconform.reference.outcomes import Outcome
+from gradconform.reference.programs.allowance import Allowed, outcomes_of
+from gradconform.reference.programs.array_allowance import ArrayAllowed
+from gradconform.reference.programs.exact import holds
+from gradconform.reference.programs.record import Ids, Numbers, Record, every
+from gradconform.reference.programs.run import Replay, Run
+
+BITS = 160
+#: What is said of a function that is not its record when it is run again.
+OTHER = "is not what was recorded: a value left the record, or it does not answer the same twice"
+#: Ids, and the numbers that they have.
+Given = Sequence[tuple[Ids, Numbers]]
+
+
+def missing(run: Run, profile: Profile) -> Iterator[str]:
+    """What left the record or came from outside of it, in words; nothing where the record is complete."""
+    yield from run.foreign
+    yield from _found(run, [r for r in run.replays if not r.how], profile)
+
+
+def otherwise(run: Run, profile: Profile) -> Iterator[str]:
+    """Where the backward program gives something else since a cotangent has stride 0, or is undefined; in words."""
+    yield from _found(run, [r for r in run.replays if r.how], profile)
+
+
+def _found(run: Run, replays: Sequence[Replay], profile: Profile) -> Iterator[str]:
+    replayed = _replayed_in_arrays if fits(run) else _replayed
+    for replay in replays:
+        yield from replayed(run, replay, profile)
+
+
+def unused(run: Run) -> list[str]:
+    """The arguments that no output is computed from; a comparison is no such computation."""
+    record = run.forward
+    live = np.zeros(record.size, dtype=np.bool_)
+    for ids in run.outputs:
+        live[ids] = True
+    for step in reversed(record.steps):
+        if live[_once(step.out)].any():
+            for inner in every([step]):
+                for ids in (*inner.operands, *(inner.definition.reads() if inner.definition else ())):
+                    live[_once(ids)] = True
+    return [a.name for a in run.arguments if a.ids.size and not live[a.ids].any()]
+
+
+def _once(ids: Ids) -> Ids:
+    """The ids of a view without those that a broadcast repeats."""
+    return ids[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in ids.strides)]
+
+
+def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
+    given = _numbers([a.ids for a in run.arguments], replay.given)
+    cotangents = _numbers(run.cotangents, replay.cotangents)
+    there = {**_numbers(run.given, replay.given), **cotangents}
+    for record, values, ids, got, found, what in (
+        (run.forward, given, run.outputs, replay.outputs, replay.solved[0], "the function"),
+        (run.backward, there, run.results, replay.gradients, replay.solved[1], "its backward program"),
+    ):
+        near = _solved(record, found)
+        with precision(BITS):
+            if _other_branch(record, values, near, profile):
+                continue  # elsewhere another branch is taken: the record is of this one
+            if _differs(record, values, near, ids, got, profile):
+                yield _said(replay, what)
+                return
+
+
+def _said(replay: Replay, what: str) -> str:
+    if replay.how:
+        return f"run again {replay.how}, {what} is not what was recorded"
+    return f"run again on other numbers, {what} {OTHER}"
+
+
+def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
+    """The same in arrays; of a number that these do not hold nothing is said."""
+    given = list(zip([a.ids for a in run.arguments], replay.given, strict=True))
+    there = [*zip(run.given, replay.given, strict=True), *zip(run.cotangents, replay.cotangents, strict=True)]
+    outputs, gradients = (list(zip(*x, strict=True)) for x in (
+        (run.outputs, replay.outputs), (run.results, replay.gradients)))  # fmt: skip
+    parts = [(run.forward, given, outputs, "the function"), (run.backward, there, gradients, "its backward program")]
+    if one_record(run):
+        parts = [(run.backward, there, outputs + gradients, "the program")]
+    for record, values, got, what in parts:
+        try:
+            held = _held(record, values, got, profile)
+        except OutOfRange:
+            return
+        if not held:
+            yield _said(replay, what)
+            return
+
+
+def _held(record: Record, values: Given, got: Given, profile: Profile) -> bool:
+    """Whether what was got elsewhere is what some form of the record's kernels gives there; see `_differs`."""
+    for form in range(record.forms):
+        allowed = ArrayAllowed(record, profile, form=form, given=values, lenient=True).evaluate()
+        if form == 0 and allowed.elsewhere():
+            return True  # elsewhere another branch is taken: the record is of this one
+        if not any(_beyond(allowed, ids, numbers) for ids, numbers in got):
+            return True
+    return False
+
+
+def _beyond(allowed: ArrayAllowed, ids: Ids, numbers: Numbers) -> bool:
+    """Whether some number is certainly not what the record gives."""
+    if ids.shape != np.shape(numbers):
+        return True
+    value, exactly = result(allowed, ids, allowed.plain)
+    with np.errstate(all="ignore"):
+        off = value.arithmetic.mids.distance(np.asarray(numbers, dtype=np.float64), value.mid)
+        outside = off > value.radii() * (1 + 4 * value.arithmetic.slack)
+    special = np.zeros(ids.shape, bool) if value.specials is None else value.specials != 0
+    same = (exactly == numbers) | (np.isnan(exactly) & np.isnan(numbers)) | np.isfinite(exactly)
+    return bool((outside & ~special).any() or not same.all())
+
+
+def _numbers(ids: Sequence[Ids], values: Sequence[Numbers]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for of, numbers in zip(ids, values, strict=True):
+        found |= dict(zip(of.ravel().tolist(), np.asarray(numbers, dtype=np.float64).ravel().tolist(), strict=True))
+    return found
+
+
+def _solved(record: Record, found: Sequence[Numbers]) -> dict[int, float]:
+    """By their ids, what the kernels that solve equations found; the record's own numbers where they are others."""
+    results = [s.definition.results for s in record.steps if s.definition is not None and s.implicit]
+    if [r.size for r in results] != [np.size(x) for x in found]:
+        return {}
+    return _numbers(results, found)
+
+
+def _other_branch(record: Record, given: dict[int, float], near: dict[int, float], profile: Profile) -> bool:
+    """Whether a comparison of the record comes out otherwise, or may."""
+    if len(record.decisions) == 1:
+        return False
+    allowed = Allowed(record, profile, given=given, near=near).evaluate()
+    ops = allowed.arithmetics["float64"]
+    for number, d in enumerate(record.decisions):
+        if d.relation is None:
+            continue
+        x, y = allowed.value(d.left, ops), allowed.value(d.right, ops)
+        before = holds(d.relation, float(record.held[d.left] - record.held[d.right]))
+        if not (isinstance(x, Rounded) and isinstance(y, Rounded)):
+            continue
+        if allowed.may_differ(number, ops) or holds(d.relation, float((x.exact - y.exact).mid())) != before:
+            return True
+    return False
+
+
+def _differs(
+    record: Record,
+    given: dict[int, float],
+    near: dict[int, float],
+    ids: Sequence[Ids],
+    got: Sequence[Numbers],
+    profile: Profile,
+) -> bool:
+    """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels.
+
+    A function that errs more there than was assumed of it is no value that left the record.
+    """
+    if any(of.shape != np.shape(numbers) for of, numbers in zip(ids, got, strict=True)):
+        return True
+    wanted = [(of, FORMATS["float64"]) for of in ids]
+    return all(
+        _outside(outcomes_of(record, profile, wanted, form=f, given=given, near=near, lenient=True), got)
+        for f in range(record.forms)
+    )
+
+
+def _outside(outcomes: Sequence[Sequence[tuple[Outcome, ...]]], got: Sequence[Numbers]) -> bool:
+    for of, numbers in zip(outcomes, got, strict=True):
+        for known, x in zip(of, np.asarray(numbers, dtype=np.float64).ravel().tolist(), strict=True):
+            # Paths through overflows that were not followed may give infinities: those tell nothing.
+            if math.isfinite(x) and decision(x, known) == "outside":
+                return True
+    return False

@@ -1,0 +1,1 @@
+"""Runs: tasks, workers, and the file that their measurements are written to."""

@@ -1,0 +1,420 @@
+"""The run file: JSON Lines, one flat object a line: a header, the measurements (only they have `quantity`), a footer.
+
+Missing is null, non-finite numbers are "nan", "inf" and "-inf". A task's rows are one write; a file without its footer
+is incomplete. Reading executes nothing and refuses what is not a whole run of this schema or, for `read` and `load`,
+of the one before it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import FileIO
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from gradconform.conformance.run import older_runs
+from gradconform.reference.cases import BadInput
+from gradconform.reference.judge import VERDICTS
+from gradconform.reference.measurement import COLUMNS, QUESTIONS, Measurement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 2
+_TEXT = {
+    "case",
+    "adapter",
+    "route",
+    "dtype",
+    "level",
+    "quantity",
+    "truth",
+    "accepted_form",
+    "worst_index",
+    "operator",
+    "formula",
+    "execution",
+    "accuracy",
+    "verdict",
+    "cause",
+    "reason",
+}
+_REQUIRED = {"case", "adapter", "route", "dtype", "quantity", "verdict"}
+_NUMBERS = tuple(c for c in COLUMNS if c not in _TEXT)
+#: The columns of few words; a measurement of which a question was not asked has no answer to it.
+_WORDS: Mapping[str, Sequence[str | None]] = {
+    "verdict": VERDICTS,
+    **{question: (*answers, None) for question, answers in QUESTIONS.items()},
+}
+#: The longest line that is read, in bytes. The longest that is written is a header, which holds the run's arguments: on
+#: Linux 2 MiB at most (a quarter of the 8 MiB stack, execve(2)), sixfold where JSON spells every byte as \\u00XX.
+LINE_LIMIT = 16 * 2**20
+_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def line(values: Mapping[str, Any]) -> str:
+    """One flat object as a line of the file."""
+    flat = {k: _encoded(v) for k, v in values.items()}
+    return json.dumps(flat, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def decoded(text: str) -> dict[str, Any]:
+    """The object of a line that `line` wrote."""
+    values: dict[str, Any] = json.loads(text)
+    return {k: _NON_FINITE.get(v, v) if k in _NUMBERS and isinstance(v, str) else v for k, v in values.items()}
+
+
+class Unwritable(Exception):
+    """Measurements cannot be written any more, such as on a full disk; the message says what to do."""
+
+
+class RunWriter:
+    """Writes a run file; the footer is written by `finish`, and only then is the run complete.
+
+    A new file is created, never written over, and kept for this writer alone until it is closed. With `begun` an
+    incomplete file goes on after what is in it. Raises BadInput if the file exists, cannot be made, or is somebody
+    else's, and Unwritable where writing fails later.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any], begun: Begun | None = None) -> None:
+        self.path = path
+        self.counts: Counter[str] = Counter()
+        self.rows = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise BadInput(
+                f"cannot write {path}: {path.parent} is a file, expected a folder; give another -o"
+            ) from None
+        except OSError as error:
+            raise BadInput(f"cannot make the folder {path.parent}: {error.strerror}; give another -o") from error
+        try:
+            # Unbuffered: a write is one call to the system, and what is written is no longer this process's to lose.
+            self._file = path.open("xb" if begun is None else "r+b", buffering=0)
+        except FileExistsError:
+            raise BadInput(f"{path} exists; a run is never written over: give another -o, or remove it") from None
+        except OSError as error:
+            raise BadInput(f"cannot write {path}: {error.strerror}; give another -o") from error
+        try:
+            _lock(self._file, path)
+            if begun is None:
+                self._write(line({"kind": "header", "schema": SCHEMA, **header}))
+                return
+            if begun.size != path.stat().st_size:
+                raise BadInput(f"{path} was written to meanwhile; another run has gone on with it")
+            # What is after the end goes when something is there to take its place: a run that is ended again before
+            # that loses nothing.
+            self._file.seek(begun.end)
+            self._count(begun.measurements)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _write(self, text: str) -> None:
+        rest = memoryview(text.encode())
+        try:
+            self._file.truncate()
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise Unwritable(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _count(self, rows: Sequence[Measurement]) -> None:
+        self.counts.update(m.verdict for m in rows)
+        self.rows += len(rows)
+
+    def write(self, measurements: Iterable[Measurement]) -> None:
+        rows = list(measurements)
+        self._write("".join(line(m.row()) for m in rows))
+        self._count(rows)
+
+    def finish(self, **totals: Any) -> None:
+        counts = {v: self.counts[v] for v in VERDICTS}
+        self._write(line({"kind": "footer", "measurements": self.rows, "verdicts": counts, **totals}))
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise Unwritable(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def _lock(file: IO[bytes] | FileIO, path: Path) -> None:
+    """Keep the file for this process until it is closed or dead. Raises BadInput if another has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            # The first byte past 2^62: locked bytes cannot be read by others, and a run under way may be read.
+            file.seek(1 << 62)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise BadInput(f"{path} is being written by another run; wait for it, or give another -o") from error
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An incomplete run file: its header, its whole tasks' measurements, where they end, and the file's size in bytes.
+
+    Of the last task nobody knows whether it is whole, so it is not among them; nor is what is cut off after it.
+    """
+
+    header: Mapping[str, Any]
+    measurements: tuple[Measurement, ...]
+    end: int
+    size: int
+
+    @property
+    def tasks(self) -> list[tuple[str, str]]:
+        """Case and dtype of every task that is done, in order."""
+        return [key for key, _ in groupby(self.measurements, key=_task)]
+
+
+def begun(path: Path) -> Begun | None:
+    """What there is of an incomplete run; None for a file that is empty or ends within its header.
+
+    Raises BadInput for a file that cannot be read, is complete, or is no run of this schema.
+    """
+    header: dict[str, Any] | None = None
+    measurements: list[Measurement] = []
+    starts: list[int] = []
+    end = size = 0
+    opening = b'{"kind":"header"'
+    for number, text in _lines(path):
+        size += len(text)
+        cut = not text.endswith(b"\n")
+        if header is None:
+            if cut and text[: len(opening)] == opening[: len(text)]:
+                return None
+            header = _object(text, path, number)
+            if _schema(header, path) != SCHEMA:
+                raise BadInput(
+                    f"{path} has schema {older_runs.SCHEMA}, which can be read and not gone on with; run it again into "
+                    "another file, with -o"
+                )
+        elif not cut:
+            values = _object(text, path, number)
+            where = f"{path}, line {number}"
+            if values.get("kind") == "footer":
+                raise BadInput(f"{path} is complete; there is nothing to resume")
+            if "quantity" not in values:
+                raise BadInput(f"{where}: neither a measurement nor a footer")
+            measurements.append(Measurement(**_row(values, where)))
+            starts.append(end)
+        else:
+            break
+        end = size
+    if header is None:
+        return None
+    whole = len(measurements)
+    while whole and _task(measurements[whole - 1]) == _task(measurements[-1]):
+        whole -= 1
+    return Begun(header, tuple(measurements[:whole]), starts[whole] if starts else end, size)
+
+
+def _task(m: Measurement) -> tuple[str, str]:
+    return m.case, m.dtype
+
+
+def _object(text: bytes, path: Path, number: int) -> dict[str, Any]:
+    """The object of one line of a run file. Raises BadInput for what is none."""
+    if len(text) > LINE_LIMIT:
+        raise BadInput(f"{path}, line {number}: longer than {LINE_LIMIT} bytes; is this a run file?")
+    try:
+        values = parsed(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        # Of a run that was written, only the last line has no end. The first is its header, or it is no run at all.
+        if number > 1 and not text.endswith(b"\n"):
+            raise BadInput(
+                f"{path} is incomplete: it was cut off in line {number}, the last; go on with it: {_resumes(path)}"
+            ) from None
+        if isinstance(error, UnicodeDecodeError):
+            raise BadInput(f"{path} is not text; expected a run written by `gradconform run`") from None
+        raise BadInput(f"{path}, line {number}: truncated or not JSON; is this a run file?") from None
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}, line {number}: expected an object; is this a run file?")
+    return values
+
+
+def _resumes(path: Path) -> str:
+    return f"gradconform run --resume {shlex.quote(str(path))}"
+
+
+def _schema(values: Mapping[str, Any], path: Path) -> int:
+    """The schema of the run whose header this is. Raises BadInput for what is no header, or one of another schema."""
+    if values.get("kind") != "header" or values.get("suite") != "gradconform":
+        raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
+    schema = values.get("schema")
+    if isinstance(schema, bool) or schema not in (SCHEMA, older_runs.SCHEMA):
+        raise BadInput(
+            f"{path} has schema {_quoted(schema)}; this gradconform reads schema {SCHEMA} and {older_runs.SCHEMA}: run "
+            "it again, or read it with the gradconform that wrote it"
+        )
+    if not isinstance(values.get("profile"), str):
+        raise BadInput(f"{path}: its header's profile is {_quoted(values.get('profile'))}, expected text")
+    return int(schema)
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+    """Header, measurement rows and footer of a run file; of schema 1, its rows as those of today (see `older_runs`).
+
+    Raises BadInput for a file that is missing, empty, foreign, of another schema, incomplete, cut off or inconsistent.
+    """
+    header: dict[str, Any] | None = None
+    footer: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] = []
+    schema = SCHEMA
+    for number, values in _objects(path):
+        where = f"{path}, line {number}"
+        if footer is not None:
+            raise BadInput(f"{where}: there is more after the footer; the file was written twice or joined")
+        if header is None:
+            schema, header = _schema(values, path), values
+        elif "quantity" in values:
+            rows.append(_row(values, where, schema))
+        elif values.get("kind") == "footer":
+            footer = values
+        else:
+            raise BadInput(f"{where}: neither a measurement nor a footer")
+    if header is None:
+        raise BadInput(f"{path} is empty; expected a run written by `gradconform run`")
+    if footer is None:
+        raise BadInput(
+            f"{path} is incomplete: it has no footer, so the run did not finish; go on with it: {_resumes(path)}"
+        )
+    counts = Counter(str(r["verdict"]) for r in rows)
+    words = VERDICTS if schema == SCHEMA else older_runs.VERDICTS_OF_1
+    if footer.get("measurements") != len(rows) or footer.get("verdicts") != {v: counts[v] for v in words}:
+        raise BadInput(
+            f"{path}: its footer counts {_quoted(footer.get('measurements'))} measurements, it holds {len(rows)}"
+        )
+    if not rows:
+        raise BadInput(f"{path} holds no measurement; nothing was judged")
+    return header, rows, footer
+
+
+def parsed(text: str) -> Any:
+    """Strict JSON: ValueError for NaN and Infinity, for numbers that float64 has not, for a key given twice."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is no JSON")
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else refuse(digits[:20])
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise ValueError("a key is given twice")
+        return values
+
+    return json.loads(text, parse_constant=refuse, parse_float=number, object_pairs_hook=once)
+
+
+def _quoted(value: Any) -> str:
+    """A value for a message: its repr, which has no control characters, cut where it is long."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, text in _lines(path):
+        yield number, _object(text, path, number)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, each with its number and its end. Raises BadInput for a file that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            yield from enumerate(iter(lambda: file.readline(LINE_LIMIT + 1), b""), 1)
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+
+
+def _row(values: dict[str, Any], where: str, schema: int = SCHEMA) -> dict[str, Any]:
+    expected = COLUMNS if schema == SCHEMA else older_runs.COLUMNS_OF_1
+    if tuple(values) != expected:
+        raise BadInput(
+            f"{where}: the columns are not those of schema {schema}: expected {' '.join(expected)}; run it again"
+        )
+    if schema != SCHEMA:
+        if values["verdict"] not in older_runs.VERDICTS_OF_1:
+            raise BadInput(f"{where}: unknown verdict {_quoted(values['verdict'])}")
+        values = older_runs.upgraded(values)
+    for name in _TEXT:
+        if not isinstance(values[name], str) and (name in _REQUIRED or values[name] is not None):
+            raise BadInput(f"{where}: {name} is {_quoted(values[name])}, expected text")
+    for name, words in _WORDS.items():
+        if values[name] not in words:
+            raise BadInput(f"{where}: unknown {name} {_quoted(values[name])}")
+    for name in _NUMBERS:
+        value = values[name]
+        value = _NON_FINITE.get(value, value) if isinstance(value, str) else value
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise BadInput(f"{where}: {name} is {_quoted(value)}, expected a number")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise BadInput(f"{where}: {name} is {_quoted(value)}, expected a number below 2^63 or with a point")
+        if name == "elements" and not (isinstance(value, int) and value >= 0):
+            raise BadInput(f"{where}: elements is {_quoted(value)}, expected a whole number, 0 or more")
+        values[name] = value
+    return values
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Measurement rows as a DataFrame: text columns of objects with None for missing, numbers as float64."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS), dtype=object)
+    for name in _NUMBERS:
+        table[name] = table[name].astype("int64" if name == "elements" else "float64")
+    return table
+
+
+def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """The headers and one DataFrame of several runs, which must have the same profile.
+
+    With more than one file the DataFrame has a first column `run`, the file's name without its ending.
+    """
+    import pandas as pd
+
+    headers, tables = load_each(paths)
+    if len(paths) > 1:
+        for path, table in zip(paths, tables, strict=True):
+            table.insert(0, "run", path.stem)
+    return headers, pd.concat(tables, ignore_index=True)
+
+
+def load_each(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[pd.DataFrame]]:
+    """The header and the measurements of each of several runs, which must have the same profile."""
+    runs = [read(path) for path in paths]
+    profiles = {header.get("profile") for header, _, _ in runs}
+    if len(profiles) > 1:
+        raise BadInput(f"these runs have different profiles ({', '.join(map(str, sorted(map(str, profiles))))})")
+    return [header for header, _, _ in runs], [frame(rows) for _, rows, _ in runs]

@@ -1,0 +1,147 @@
+"""What a run says at its end, as text: its verdicts, the answers to the three questions, what to look at."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.table import Table
+
+from gradconform.conformance.known import is_known
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.measurement import CERTIFIED, JUDGED, QUESTIONS, UNJUDGED, Measurement, kept_by
+
+#: The verdicts that `--fail-on` takes, by what is typed.
+FAIL_ON = {"lost": "lost", "vacuous": "vacuous", "ill-conditioned": "ill-conditioned", "out-of-range": "out of range"}
+#: So many lines are printed of what is wrong, and of what is lost.
+MOST = 10
+
+
+def largest_ulp(m: Measurement) -> float | None:
+    """The largest error of a component in ulp; of a run that has only that of the largest share, that."""
+    return m.error_ulp if m.max_ulp is None else m.max_ulp
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def share(value: float | None) -> str:
+    """To three decimals; what is beyond a thousand to three digits."""
+    return "none" if value is None else f"{value:.3f}" if value < 1000 else f"{value:.3g}"
+
+
+def verdicts(measurements: Sequence[Measurement]) -> Table:
+    """adapter/route × dtype: the counts of verdicts, the largest error in ulp where certified, the largest share."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("adapter/route", no_wrap=True)
+    table.add_column("dtype", no_wrap=True)
+    crashing = any(m.verdict == "crashed" for m in measurements)
+    headings = ["judged", "conform", "dev", "known", "lost", "vacuous", *(["crash"] if crashing else [])]
+    for heading in (*headings, "max ulp", "share"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    groups: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    for m in measurements:
+        groups[f"{m.adapter}/{m.route}", m.dtype].append(m)
+    for (route, dtype), rows in groups.items():
+        counts = Counter(m.verdict for m in rows)
+        if counts["unsupported"] == len(rows):
+            continue
+        known = sum(is_known(m) for m in rows)
+        ulps = [u for m in rows if m.verdict in CERTIFIED and (u := largest_ulp(m)) is not None]
+        shares = [m.share for m in rows if m.share is not None]
+        judged = len(rows) - sum(counts[v] for v in UNJUDGED)
+        cells = [judged, counts["conforms"], counts["deviates"] - known, known, counts["lost"], counts["vacuous"]]
+        cells += [counts["crashed"]] if crashing else []
+        largest = (f"{max(ulps):.2g}" if ulps else "–", share(max(shares)) if shares else "–")
+        table.add_row(route, dtype, *map(str, cells), *largest)
+    return table
+
+
+def answers(measurements: Iterable[Measurement]) -> list[str]:
+    """One line for each question that was answered: how many measurements have which answer, the best first."""
+    rows = list(measurements)
+    lines = []
+    for question, words in QUESTIONS.items():
+        counts = Counter(getattr(m, question) for m in rows)
+        said = [f"{word} {counts[word]}" for word in reversed(words) if counts[word]]
+        if said:
+            lines.append(f"{question}: {', '.join(said)}")
+    return lines
+
+
+def unsupported(measurements: Sequence[Measurement]) -> list[str]:
+    """For each route, in how many of its cases it is unsupported, and why the first is; like dtypes together."""
+    cases: dict[tuple[str, str], set[str]] = defaultdict(set)
+    refused: dict[tuple[str, str], dict[str, str | None]] = defaultdict(dict)
+    for m in measurements:
+        key = f"{m.adapter}/{m.route}", m.dtype
+        cases[key].add(m.case)
+        if m.verdict == "unsupported":
+            refused[key][m.case] = m.reason
+    dtypes: dict[tuple[str, int, int, str | None], list[str]] = defaultdict(list)
+    for (route, dtype), of in sorted(refused.items(), key=lambda item: _width(item[0][1])):
+        dtypes[route, len(of), len(cases[route, dtype]), next(iter(of.values()))].append(dtype)
+    return [
+        f"{route} in {', '.join(names)}: {count} of {counted(every, 'case')}{f' ({reason})' if reason else ''}"
+        for (route, count, every, reason), names in sorted(dtypes.items(), key=lambda item: item[0][0])
+    ]
+
+
+def wrong(measurements: Sequence[Measurement]) -> list[str]:
+    """What deviates and is not known, crashed or is undecided: the first ones, crashes that are the same as one."""
+    groups: dict[object, list[Measurement]] = defaultdict(list)
+    for number, m in enumerate(measurements):
+        if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m):
+            # Only the command that reproduces it tells one such crash from another.
+            why = (m.reason or "").partition("; reproduce with: ")[0]
+            groups[(m.adapter, m.route, why) if m.verdict == "crashed" else number].append(m)
+    found = list(groups.values())
+    left = sum(map(len, found[MOST:]))
+    return [_wrong(of) for of in found[:MOST]] + ([f"… and {left} more"] if left else [])
+
+
+def _wrong(of: Sequence[Measurement]) -> str:
+    m = of[0]
+    times = f" {len(of)} times, the first" if len(of) > 1 else ""
+    line = f"{m.verdict}{times}: {m.adapter}/{m.route} {m.dtype} {m.case}"
+    if m.quantity != "*":  # all of the case, which has no share and no level
+        line += f" {m.quantity} share {share(m.share)} ({m.level})"
+    why = "; ".join(text for text in (m.cause, m.reason) if text)
+    return f"{line} {why}" if why else line
+
+
+def lost(measurements: Iterable[Measurement]) -> list[str]:
+    """What is lost, by route, operator and program: in which dtypes, how often, and which program keeps the digits."""
+    groups: dict[tuple[str, str, str, str], Counter[str]] = defaultdict(Counter)
+    for m in measurements:
+        if m.verdict == "lost":
+            key = f"{m.adapter}/{m.route}", m.operator or m.quantity, m.accepted_form or "", kept_by(m.reason) or ""
+            groups[key][m.dtype] += 1
+    lines = []
+    for (route, operator, form, kept), dtypes in sorted(groups.items(), key=lambda item: -item[1].total()):
+        names = ", ".join(sorted(dtypes, key=_width))
+        by, instead = f" by {form}" if form else "", f"; what keeps the digits: {kept}" if kept else ""
+        lines.append(f"{route} in {names}: {dtypes.total()} of {operator}{by}{instead}")
+    return lines[:MOST] + ([f"… and {len(lines) - MOST} more, in `gradconform report`"] if len(lines) > MOST else [])
+
+
+def _width(dtype: str) -> int:
+    return list(FORMATS).index(dtype)
+
+
+def closing(measurements: Sequence[Measurement], seconds: Mapping[str, float]) -> str:
+    """The last line: what was judged with which verdict, and the slowest route."""
+    counts = Counter(m.verdict for m in measurements)
+    known = sum(is_known(m) for m in measurements)
+    judged = sum(counts[v] for v in JUDGED)
+    slowest = max(seconds, key=lambda s: seconds[s], default=None)
+
+    def some(*names: str) -> str:
+        return "".join(f"{v} {counts[v]}, " for v in names if counts[v])
+
+    return (
+        f"judged {judged}, deviating {counts['deviates'] - known} (known {known}), {some('lost')}"
+        f"vacuous {counts['vacuous']}, {some('ill-conditioned', 'out of range', 'singular', 'undecided', 'crashed')}"
+        f"slowest {f'{slowest} {seconds[slowest]:.1f} s' if slowest else 'none'}"
+    )

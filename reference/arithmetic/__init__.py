@@ -1,0 +1,1 @@
+"""Numbers: formats, profiles, balls, rounded balls, arrays, symbols and text."""

@@ -1,0 +1,171 @@
+"""Text: the arithmetic in which a formula prints itself as the document writes it."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+from gradconform.reference.arithmetic.exact import Constant
+from gradconform.reference.equations import Equation, Form, Slope
+
+_SUM, _PRODUCT, _ATOM = 1, 2, 3
+
+
+class Text:
+    """An expression as text, with the precedence of its outermost operation."""
+
+    __slots__ = ("precedence", "text")
+
+    def __init__(self, text: str, precedence: int = _ATOM) -> None:
+        self.text, self.precedence = text, precedence
+
+    def __str__(self) -> str:
+        return self.text
+
+    def at_least(self, precedence: int) -> str:
+        return self.text if self.precedence >= precedence else f"({self.text})"
+
+    def __neg__(self) -> Text:
+        return Text(f"−{self.at_least(_PRODUCT)}", _PRODUCT)
+
+    def __add__(self, other: Any) -> Text:
+        return Text(f"{self} + {_text(other)}", _SUM)
+
+    def __radd__(self, other: Any) -> Text:
+        return _text(other) + self
+
+    def __sub__(self, other: Any) -> Text:
+        return Text(f"{self} − {_text(other).at_least(_PRODUCT)}", _SUM)
+
+    def __rsub__(self, other: Any) -> Text:
+        return _text(other) - self
+
+    def __mul__(self, other: Any) -> Text:
+        return Text(f"{self.at_least(_PRODUCT)}·{_text(other).at_least(_PRODUCT)}", _PRODUCT)
+
+    def __rmul__(self, other: Any) -> Text:
+        return _text(other) * self
+
+    def __truediv__(self, other: Any) -> Text:
+        return Text(f"{self.at_least(_PRODUCT)}/{_text(other).at_least(_ATOM)}", _PRODUCT)
+
+    def __rtruediv__(self, other: Any) -> Text:
+        return _text(other) / self
+
+    @property
+    def T(self) -> Text:
+        return Text(f"{self.at_least(_ATOM)}ᵀ")
+
+    def __matmul__(self, other: Any) -> Text:
+        return self * _text(other)
+
+    def __pow__(self, power: int) -> Text:
+        superscript = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(d)] for d in str(power))
+        return Text(f"{self.at_least(_ATOM)}{superscript}")
+
+
+def _text(x: Any) -> Text:
+    return x if isinstance(x, Text) else Text("½" if x == 0.5 else str(x))
+
+
+class TextOperations:
+    """The named operations, by name."""
+
+    def sigmoid(self, x: Any) -> Text:
+        return Text(f"σ({x})")
+
+    def real(self, constant: Constant) -> Text:
+        return Text(constant.text)
+
+    def linear(self, a: Any, w: Any, b: Any) -> Text:
+        product = _text(a @ w.T)
+        return product if b is None else product + b
+
+    def descend(self, w: Any, eta: Any, gradient: Any) -> Text:
+        return _text(w - eta * gradient)
+
+    def select(self, x: Any, above: Any, below: Any) -> Text:
+        return Text(f"({_text(above)} if {x} > 0 else {_text(below)})")
+
+    def step(self, x: Any, above: Any, below: Any) -> Text:
+        return self.select(x, above, below)
+
+    def positive_part(self, x: Any) -> Text:
+        return Text(f"max({x}, 0)")
+
+    def absolute(self, x: Any) -> Text:
+        return Text(f"|{x}|")
+
+    def row_maximum(self, x: Any) -> Text:
+        return Text(f"max_row({x})")
+
+    def row_sum(self, x: Any) -> Text:
+        return Text(f"Σ_row({x})")
+
+    def row_sum_of_others(self, x: Any) -> Text:
+        return Text(f"Σ_others({x})")
+
+    def log_row_sum(self, e: Any) -> Text:
+        return Text(f"log({self.row_sum(e)})")
+
+    def over_row_sum(self, x: Any, e: Any) -> Text:
+        return _text(x / self.row_sum(e))
+
+    def normalised(self, e: Any) -> Text:
+        return self.over_row_sum(e, e)
+
+    def bounded(self, x: Any, low: Any, high: Any) -> Text:
+        return _text(x)
+
+    def epsilon(self) -> Text:
+        return Text("ε")
+
+    def derivative(self, z: Any, rule: Slope) -> Text:
+        return _text(rule.slope(self, z))
+
+    def unrounded(self, x: Any) -> Text:
+        return _text(x)
+
+    def product_in_the_dtype(self, a: Any, b: Any) -> Text:
+        return _text(a).__matmul__(b)
+
+    def gradual(self, formula: Callable[..., Any], *operands: Any) -> Text:
+        return _text(formula(self, *operands))
+
+    def column_sum(self, x: Any) -> Text:
+        return Text(f"Σ_batch({x})")
+
+    def total(self, x: Any) -> Text:
+        return Text(f"Σ({x})")
+
+    def __getattr__(self, name: str) -> Callable[..., Text]:
+        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt"):
+            raise AttributeError(name)
+        return lambda x: Text(f"{name}({x})")
+
+
+def symbol(name: str) -> str:
+    """A quantity as the document writes it: ∂E_total/∂w1 for dE_total/dw1, η for eta."""
+    if "/" in name:
+        return "/".join(f"∂{part.removeprefix('d')}" for part in name.split("/"))
+    return "η" if name == "eta" else name
+
+
+def formula(equation: Equation, form: Form | None = None) -> str:
+    """The right-hand side of an equation, by its document's form or the one given."""
+    form = form or equation.forms[0]
+    # A quotient such as ∂E/∂a is one symbol here; it needs no brackets.
+    return str(form.formula(TextOperations(), *[Text(symbol(o)) for o in form.operands]))
+
+
+def visible(text: str) -> str:
+    """The text with each control, format and surrogate character but the line feed spelled out, such as \\x1b.
+
+    By Unicode's categories Cc (C0 and C1 controls), Cf (directional overrides, zero-width characters), Cs (half a
+    surrogate pair), Zl and Zp (line and paragraph separators).
+    """
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    if text.isprintable():
+        return text
+    return "".join(ascii(c)[1:-1] if c != "\n" and unicodedata.category(c) in hidden else c for c in text)
