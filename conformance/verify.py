@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradconform.conformance.definitions import Definition, defined
-from gradconform.conformance.definitions import gradient_of as derivative
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing, otherwise
+from gradconform.conformance.programs.definitions import Definition, defined
+from gradconform.conformance.programs.definitions import gradient_of as derivative
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.programs.recording import recorded, usable
 from gradconform.conformance.run.run_file import RunWriter

@@ -509,9 +509,10 @@ def network_case(
     """A case of a fully connected network of any depth and width.
 
     `layers` are (W, b, activation) from the input on: W of shape (out, in), b of shape (out,) or None, the activation
-    one of `gradconform.reference.derivations.activations.ACTIVATIONS`; softmax only at the output. `inputs` X is (batch, in),
-    `targets` T (batch, out); for softmax cross-entropy T may be class indices of shape (batch,). All are dimensionless
-    finite numbers, kept as float64. `loss` is one of `gradconform.reference.derivations.losses.LOSSES`, E over the output a_L.
+    one of `ACTIVATIONS` in `gradconform.reference.derivations.activations`; softmax only at the output. `inputs` X is
+    (batch, in), `targets` T (batch, out); for softmax cross-entropy T may be class indices of shape (batch,). All are
+    dimensionless finite numbers, kept as float64. `loss` is one of `LOSSES` in
+    `gradconform.reference.derivations.losses`, E over the output a_L.
 
     `reduction` "sum" adds over every component and row. "mean" divides that by batch × outputs, for softmax
     cross-entropy by the batch: PyTorch's convention, kept in every adapter. `mean_over` "elements" or "rows" asks for

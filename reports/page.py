@@ -47,8 +47,8 @@ def write_page(
     """Write `directory`/index.html and return its path.
 
     `headers` are the runs', in the order of the runs; `derived` is {"derivations", "cases"}, plain data as
-    `gradconform.conformance.command_line.derivations` gives it; `known` maps a known deviation's id to its reason and upstream link;
-    `files_beside` are relative paths to link to. Raises ValueError for what is no table of measurements, and
+    `conformance/command_line/derivations.py` gives it; `known` maps a known deviation's id to its reason and upstream
+    link; `files_beside` are relative paths to link to. Raises ValueError for what is no table of measurements, and
     ImportError where Jinja is not installed.
     """
     directory.mkdir(parents=True, exist_ok=True)

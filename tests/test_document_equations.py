@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradconform.reference.derivations.document_forms import line
 from gradconform.reference.derivations.plain import PLAIN
-from gradconform.reference.document import NETWORK, line
+from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, evaluate
 
 # The lines of the document, read off its page with d for ∂.
@@ -245,6 +246,10 @@ def identity(name: str, operand: str) -> Equation:
     return line(name, operand, lambda ops, x: x)
 
 
+def besides(equation: Equation, also: tuple[Form, ...]) -> Equation:
+    return replace(equation, forms=(*equation.forms, *also))
+
+
 def test_a_derivation_refuses_an_operand_that_nothing_gives() -> None:
     with pytest.raises(ValueError, match=r"^y: operand 'z' is neither given nor derived before it$"):
         small(identity("y", "z"))
@@ -259,7 +264,7 @@ def test_a_derivation_refuses_an_operand_that_is_derived_only_later() -> None:
 def test_a_derivation_refuses_a_missing_operand_in_any_form() -> None:
     also = (Form("other", ("nowhere",), lambda ops, x: x, "a test"),)
     with pytest.raises(ValueError, match="y: operand 'nowhere'"):
-        small(line("y", "x", lambda ops, x: x, also=also))
+        small(besides(identity("y", "x"), also))
 
 
 def test_a_derivation_refuses_a_name_that_is_defined_twice() -> None:
@@ -280,7 +285,7 @@ def test_a_given_quantity_is_taken_as_it_is_given() -> None:
 
 def test_the_choice_among_forms_is_the_callers() -> None:
     also = (Form("other", ("x",), lambda ops, x: 3 * x, "a test"),)
-    two = small(line("y", "x", lambda ops, x: 2 * x, also=also))
+    two = small(besides(line("y", "x", lambda ops, x: 2 * x), also))
     given = {"x": 1.0, "w": 0.0, "eta": 0.0}
     assert Evaluation(two, PLAIN, given)["y"] == 2.0
     assert Evaluation(two, PLAIN, given, lambda values, forms: max(values))["y"] == 3.0

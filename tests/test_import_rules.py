@@ -1,4 +1,4 @@
-"""Who may import whom: the reference no framework, adapters no truth, reports only the measurement."""
+"""Who may import whom: the reference no framework, adapters no truth, reports only the measurement; floor by floor."""
 
 from __future__ import annotations
 
@@ -56,6 +56,25 @@ RULES: dict[str, Rule] = {
 }
 
 
+#: Floors inside a folder, each with the packages that stand above it: it may not import them.
+ABOVE = {
+    "reference/arithmetic": ("reference.derivations", "reference.programs", "reference.document", "reference.cases"),
+    "reference/derivations": ("reference.programs", "reference.cases"),
+    # Operators are written over records, and so stand above them.
+    "reference/derivations/operators": ("reference.document",),
+    "conformance/cases": tuple(f"conformance.{floor}" for floor in ("levels", "programs", "run", "command_line")),
+    "conformance/levels": tuple(f"conformance.{floor}" for floor in ("programs", "run", "command_line")),
+    "conformance/programs": ("conformance.command_line",),
+    "conformance/run": ("conformance.command_line",),
+}
+#: Every folder with code in it, as a package.
+PACKAGES = {"gradconform"} | {
+    "gradconform." + ".".join(file.parent.relative_to(ROOT).parts)
+    for folder in RULES
+    for file in (ROOT / folder).rglob("*.py")
+}
+
+
 def imports(source: str, package: str) -> set[str]:
     """Every module that a source text imports, wherever in it, by full name; `package` is where the source lives.
 
@@ -72,8 +91,7 @@ def imports(source: str, package: str) -> set[str]:
                 parents = package.split(".")
                 parents = parents[: len(parents) - node.level + 1]
                 base = ".".join([*parents, *([base] if base else [])])
-            packages = {"gradconform", *(f"gradconform.{folder}" for folder in RULES)}
-            found |= {f"{base}.{alias.name}" for alias in node.names} if base in packages else {base}
+            found |= {f"{base}.{alias.name}" for alias in node.names} if base in PACKAGES else {base}
         elif isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called in ("import_module", "__import__") and node.args and isinstance(node.args[0], ast.Constant):
@@ -94,6 +112,26 @@ def test_every_file_keeps_its_folders_import_rule(folder: str) -> None:
     assert {name: modules for name, modules in found.items() if modules} == {}
 
 
+def reaching_up(floor: str, source: str) -> list[str]:
+    """The modules on higher floors that a source text on a floor imports."""
+    above = tuple(f"gradconform.{package}" for package in ABOVE[floor])
+    return sorted(m for m in imports(source, f"gradconform.{floor.replace('/', '.')}") if within(m, *above))
+
+
+@pytest.mark.parametrize("floor", ABOVE)
+def test_no_floor_imports_what_stands_above_it(floor: str) -> None:
+    files = sorted((ROOT / floor).glob("*.py"))
+    assert len(files) > 1
+    assert {f.name: up for f in files if (up := reaching_up(floor, f.read_text(encoding="utf-8")))} == {}
+
+
+def test_an_import_of_a_higher_floor_is_named() -> None:
+    source = "from gradconform.conformance import command_line, known\nfrom ..run import runner"
+    assert reaching_up("conformance/levels", source) == [
+        "gradconform.conformance.command_line", "gradconform.conformance.run.runner",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("folder", "source", "module"),
     [
@@ -107,6 +145,7 @@ def test_every_file_keeps_its_folders_import_rule(folder: str) -> None:
         ("reference", "import gradconform", "gradconform"),
         ("reference", "from importlib import import_module\nimport_module('torch')", "torch"),
         ("adapters", "from gradconform.reference import judge", "gradconform.reference.judge"),
+        ("adapters", "from gradconform.reference.arithmetic import exact", "gradconform.reference.arithmetic.exact"),
         (
             "adapters",
             "from gradconform.reference.arithmetic.exact import EXACT",
@@ -120,7 +159,7 @@ def test_every_file_keeps_its_folders_import_rule(folder: str) -> None:
             "from gradconform.reference.arithmetic.formats import FORMATS",
             "gradconform.reference.arithmetic.formats",
         ),
-        ("reports", "from gradconform.conformance import run_file", "gradconform.conformance.run.run_file"),
+        ("reports", "from gradconform.conformance import known", "gradconform.conformance.known"),
         ("reports", "import torch", "torch"),
         ("conformance", "def f():\n    import jax", "jax"),
     ],
@@ -159,7 +198,8 @@ def test_importing_gradconform_loads_nothing_heavy() -> None:
 
 
 def test_importing_the_whole_reference_loads_no_framework() -> None:
-    modules = [f"gradconform.reference.{f.stem}" for f in sorted((ROOT / "reference").glob("*.py"))]
+    files = sorted((ROOT / "reference").rglob("*.py"))
+    modules = [".".join(["gradconform", *f.relative_to(ROOT).with_suffix("").parts]) for f in files]
     loaded = loaded_after("\n".join(f"import {m}" for m in modules if not m.endswith("__init__")))
     assert {"flint", "numpy", "sympy"} <= loaded
     assert not loaded & (FRAMEWORKS | {"pandas", "pytest"})

@@ -1,1 +1,1 @@
-"""What is tried: cases by subject."""
+"""The cases, by subject."""

@@ -1,6 +1,6 @@
 """Rounded balls, whole arrays at a time: what a rounded program may hold where the formula holds a tensor.
 
-The rules are those of `gradconform.reference.arithmetic.rounded`, hypothesis by hypothesis; here a value is a midpoint array (see
+The rules are those of `rounded`, hypothesis by hypothesis; here a value is a midpoint array (see
 `midpoints`) with an array of radii in float64. Wherever an element is out of the ordinary (it may overflow, it is
 infinite or NaN, a divisor may be zero), that element is handed to the scalar arithmetic, and its answer put back; equal
 elements are handed over once.

@@ -1,1 +1,1 @@
-"""Derivations: what is judged, written by hand."""
+"""What is derived by hand: networks, activations, losses, stencils, and which form of an equation holds."""
