@@ -195,11 +195,13 @@ def _rows(run: Run, point: Point, order: int, framework: str, dtype: str, exists
     truth = Truth(run)
     for route, answers in run.returned.items():
         for number, argument in enumerate(run.arguments):
+            size = max([abs(_end(x.mid())) for x in truth.point[number] if x.is_finite()], default=0.0)
             for k, got in enumerate(np.asarray(answers[number]).ravel().tolist()):
                 ball = truth.set[number][k] if truth.ties else truth.point[number][k]
                 known = ball.is_finite() and exists
-                low, high = (float(ball.lower()), float(ball.upper())) if known else (math.nan, math.nan)
-                slack = 2.0 ** (2 - FORMATS[dtype].precision) * max(abs(low), abs(high)) if known else 0.0
+                low, high = (_end(ball.lower()), _end(ball.upper())) if known else (math.nan, math.nan)
+                # What is rounded is no matter of conventions: half of the digits of the largest number decide.
+                slack = size * 2.0 ** -(FORMATS[dtype].precision // 2)
                 if known and high - low <= slack:
                     low = high = float(ball.mid())
                 at = f"{argument.name}[{k}]" if argument.ids.size > 1 or len(run.arguments) > 1 else argument.name
@@ -210,6 +212,11 @@ def _rows(run: Run, point: Point, order: int, framework: str, dtype: str, exists
                     "kind": point.kind if order == 1 else "",
                     "by rule": point.by_rule[_place(run, number, k)] if point.by_rule and order == 1 else math.nan,
                 }  # fmt: skip
+
+
+def _end(x: Any) -> float:
+    """An end of a set, without what the radius of a ball is rounded up by."""
+    return float(f"{float(x):.8g}")
 
 
 def _place(run: Run, number: int, k: int) -> int:

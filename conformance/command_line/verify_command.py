@@ -169,7 +169,7 @@ def _verified(
     try:
         if target.framework and operators.without_slope(framework, target.function, arguments):
             return _unsupported(target, target.dtype, arguments, "it has no derivative")
-        given = {
+        wanted = {
             "dtype": cast,
             "definition": target.definition,
             "approximated": target.approximated,
@@ -177,9 +177,9 @@ def _verified(
             **target.options,
         }
         # An operator holds nothing but its arguments; whether it is what its record says matters where that is wrong.
-        report = verify(target.function, *arguments, **given, replays=target.definition is None)
+        report = verify(target.function, *arguments, **wanted, replays=target.definition is None)
         if target.definition is not None and report.formula in ("wrong", "undefined"):
-            report = verify(target.function, *arguments, **given)
+            report = verify(target.function, *arguments, **wanted)
     except BadInput as error:
         problem = str(error)
         if target.framework and operators.lacking(problem):

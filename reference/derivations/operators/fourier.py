@@ -61,12 +61,12 @@ def _irfft(o: Any, z: Any, n: int) -> Any:
     x, y = parts(z)
     rows = []
     for j in range(n):
-        total = None
+        total = o.number(0.0)
         for k in range(n // 2 + 1):
             c, s = _turn(o, j * k % n, n)
             ends = k == 0 or 2 * k == n
             term = x[..., k] * c if ends else 2.0 * (x[..., k] * c - y[..., k] * s)
-            total = term if total is None else total + term
+            total = total + term
         rows.append(total / float(n))
     return o.stack(rows, -1)
 
