@@ -302,3 +302,17 @@ def _wheel(session: nox.Session) -> Path:
 
 def _suite(session: nox.Session, *options: str) -> None:
     session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--pyargs", "gradconform.conformance", *options)
+
+
+@nox.session(default=False, reuse_venv=True)
+def operators(session: nox.Session) -> None:
+    """The catalogue of operators in both frameworks and every dtype, and the atlas of conventions: docs/operators."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    files = []
+    for adapter in ("torch", "jax"):
+        for dtype in ("float64", "float32", "bfloat16", "float16"):
+            files.append(str(Path(session.create_tmp()) / f"{adapter}-{dtype}.csv"))
+            session.run("python", "benchmarks/operators.py", "measure", "-a", adapter, "-d", dtype, "-o", files[-1],
+                        success_codes=[0, 1])  # fmt: skip
+    session.run("python", "benchmarks/operators.py", "write", *files, success_codes=[0, 1])
+    session.run("python", "benchmarks/conventions_atlas.py")

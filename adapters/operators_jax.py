@@ -12,6 +12,7 @@ import jax.scipy.special
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.adapters import operators_jax_written as written
 from gradconform.adapters.recording.jax_literals import x64
 
 #: By the operator's name, that of JAX's function below `jax`.
@@ -37,6 +38,12 @@ NAMES: Mapping[str, str] = {
 
 #: What takes its arguments otherwise, or is written in several operations.
 WRITTEN: Mapping[str, Callable[..., Any]] = {
+    **written.LOSSES,
+    **written.REDUCTIONS,
+    **written.NORMALISATIONS,
+    **written.WINDOWS,
+    **written.INDEXING,
+    **written.ALGEBRA,
     "lerp": lambda x, y, z: x + z * (y - x),
     "addcmul": lambda x, y, z, value: x + value * y * z,
     "addcdiv": lambda x, y, z, value: x + value * y / z,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from gradconform.adapters import operators_torch_written as written
+
 #: By the operator's name, that of PyTorch's function below `torch`.
 NAMES: Mapping[str, str] = {
     **{n: n for n in (
@@ -38,6 +40,12 @@ NAMES: Mapping[str, str] = {
 
 #: What takes its arguments otherwise, or is written in several operations.
 WRITTEN: Mapping[str, Callable[..., Any]] = {
+    **written.LOSSES,
+    **written.REDUCTIONS,
+    **written.NORMALISATIONS,
+    **written.WINDOWS,
+    **written.INDEXING,
+    **written.ALGEBRA,
     "addcmul": lambda x, y, z, value: torch.addcmul(x, y, z, value=value),
     "addcdiv": lambda x, y, z, value: torch.addcdiv(x, y, z, value=value),
     "safe_sqrt": lambda x: torch.where(x > 0, torch.sqrt(torch.where(x > 0, x, 1.0)), 0.0),
@@ -82,8 +90,11 @@ def callable_of(name: str) -> Callable[..., Any] | None:
 def slopes(call: Callable[..., Any], arrays: Sequence[Any]) -> bool:
     """Whether PyTorch has a derivative of a function of these tensors: what it gives is else a constant to it."""
     given = [x.clone().requires_grad_() if x.is_floating_point() or x.is_complex() else x for x in arrays]
-    with torch.enable_grad():
-        found = pytree.tree_leaves(call(*given))
+    try:
+        with torch.enable_grad():
+            found = pytree.tree_leaves(call(*given))
+    except Exception:  # whatever PyTorch raises, which whoever runs it is told
+        return True
     return any(isinstance(y, torch.Tensor) and y.requires_grad for y in found)
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradconform.conformance.definitions import Definition, defined
-from gradconform.conformance.definitions import gradient_of as derivative
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing, otherwise
+from gradconform.conformance.programs.definitions import Definition, defined
+from gradconform.conformance.programs.definitions import gradient_of as derivative
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.programs.recording import recorded, usable
 from gradconform.conformance.run.run_file import RunWriter
@@ -160,6 +160,8 @@ def verify(
     profile: str = "opencl",
     seed: int = 0,
     definition: Definition | None = None,
+    replays: bool = True,
+    approximated: float = 0.0,
 ) -> Report:
     """Verify the gradient of f at these arguments: a proof about this run, in the arguments' own dtype.
 
@@ -181,7 +183,8 @@ def verify(
     arguments for each "namespace::name".
     `definition` says what f itself stands for: a formula over the recording arithmetic and the same arguments
     (`reference.programs.recording`). It is then the truth, in place of f's own forward record, and f's value is judged
-    by it, too.
+    by it, too; f may approximate it to so many ulps as `approximated` says. Without `replays` f is not run again on
+    other numbers, and is taken to be what its record says.
 
     Raises BadInput for arguments without a floating-point number, for an f that raises or whose output is none, or is
     not computed from an argument, and for a device that is not there. What changes its arguments or answers otherwise
@@ -225,7 +228,7 @@ def verify(
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
     options: dict[str, Any] = {
         "wrt": wrt, "routes": (routes,) if isinstance(routes, str) else tuple(routes or ("eager",)), "seed": seed,
-        "stop_gradient": stop_gradient,
+        "stop_gradient": stop_gradient, "replays": replays,
     }  # fmt: skip
     if forms:
         if recorder.FRAMEWORK == "jax":
@@ -246,7 +249,7 @@ def verify(
                 runs = [record(basis) for basis in _rows_of(runs[0])]
             if of in truths:
                 turned = recorder.FRAMEWORK == "jax" and each == "reverse"
-                runs = [replace(run, definition=defined(truths[of], run, given, turned)) for run in runs]
+                runs = [replace(run, definition=defined(truths[of], run, given, turned, approximated)) for run in runs]
                 runs += [runs[0].valued()] if runs[0].values else []
             found += [report_of(run, constants, accepted) for run in runs]
         except Unsupported as error:

@@ -26,6 +26,7 @@ from gradconform.adapters.recording.torch_layers import (
     log_softmax,
     lstm,
     lstm_backward,
+    softmax,
     wide,
     xlogy,
 )
@@ -295,6 +296,7 @@ APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 #: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
 FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
     "glu_backward": (("sigmoid rounded first", glu_backward, True),),
+    "_softmax": (("rounded in parts", softmax, True),),
     "_log_softmax": (("rounded in parts", log_softmax, True),),
     "native_layer_norm_backward": (("by sums", layer_norm_backward, False),),
     "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, False),),

@@ -67,7 +67,7 @@ def cases(operator: Operator, dtype: str) -> Iterator[OperatorCase]:
         suffix = f"-{number + 1}" if number else ""
         for name, operands, layout in _operands(operator, format):
             rounded = tuple(
-                x if k.kind in ("index", "mask") else format.round(x)
+                x if k.kind in ("index", "mask") else _rounded(format, x)
                 for x, k in zip(operands, operator.operands, strict=True)
             )
             yield OperatorCase(operator, name + suffix, rounded, parameters, layout)
@@ -87,7 +87,7 @@ def _operands(operator: Operator, format: Format) -> Iterator[tuple[str, Sequenc
             yield "broadcast", [_draw(x, s, drawn) for x, s in zip(of, _BROADCAST[len(of)], strict=True)], "plain"
         if len(of) == 1:
             for name, numbers in _edges(operator, format):
-                yield name, [np.array(numbers)], "plain"
+                yield name, [np.resize(np.array(numbers), COUNT)], "plain"  # of one shape, for what compiles
     else:
         yield "ordinary", [_draw(x, x.shape or (), drawn) for x in of], "plain"
         if any(len(x.shape or ()) > 1 for x in of):
@@ -100,7 +100,11 @@ def _operands(operator: Operator, format: Format) -> Iterator[tuple[str, Sequenc
         )
 
 
-_KINDS: Mapping[str, Any] = {"index": np.int64, "mask": np.bool_}
+def _rounded(format: Format, x: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(format.round(x.real) + 1j * format.round(x.imag)) if x.dtype.kind == "c" else format.round(x)
+
+
+_KINDS: Mapping[str, Any] = {"index": np.int64, "mask": np.bool_, "complex": np.complex128}
 
 
 def _edges(operator: Operator, format: Format) -> Iterator[tuple[str, Sequence[float]]]:
@@ -110,7 +114,7 @@ def _edges(operator: Operator, format: Format) -> Iterator[tuple[str, Sequence[f
     named: dict[str, Sequence[float]] = {
         "zero": (0.0, -0.0),
         "subnormal": (smallest, -smallest, math.ldexp(0.75, format.emin)),
-        "small": (math.ldexp(1.0, format.emin), -math.ldexp(1.0, format.emin), math.ldexp(1.0, -format.precision)),
+        "small": (math.ldexp(1.0, format.emin), -math.ldexp(1.0, format.emin), math.ldexp(1.0, -format.precision // 2)),
         "large": (math.ldexp(1.75, format.emax), -math.ldexp(1.75, format.emax), math.ldexp(1.0, format.emax // 2)),
         "saturated": (-20.0, -9.0, 9.0, 20.0, 90.0),
         "bounds": [x for x in (low, high) if math.isfinite(x)],
@@ -118,6 +122,9 @@ def _edges(operator: Operator, format: Format) -> Iterator[tuple[str, Sequence[f
     }  # fmt: skip
     for name, numbers in named.items():
         inside = [x for x in numbers if low <= x <= high]
+        # Where subnormal numbers are flushed, what jumps at 0 may take its value there.
+        if name == "subnormal" and 0.0 in operator.singularities:
+            continue
         if inside and not (name == "bounds" and set(inside) <= set(operator.singularities)):
             yield name, inside
 
@@ -128,9 +135,13 @@ def _draw(of: Operand, shape: tuple[int, ...], drawn: np.random.Generator, over:
     if of.kind == "mask":
         return np.asarray(drawn.integers(0, 2, shape) > 0)
     if of.kind == "index":
-        return np.asarray(drawn.integers(0, int(high), shape))
+        chosen_from = drawn.permutation(int(high))[: math.prod(shape)] if of.draws == "distinct" else None
+        return np.asarray(drawn.integers(0, int(high), shape) if chosen_from is None else chosen_from)
     if of.kind == "complex":
         return np.asarray(drawn.normal(size=shape) + 1j * drawn.normal(size=shape))
+    if of.draws == "definite":
+        root = drawn.normal(size=shape)
+        return np.asarray(root @ root.T + np.eye(shape[0]))
     if of.draws == "distinct":
         return np.asarray((drawn.permutation(math.prod(shape)) - math.prod(shape) / 3) / 4).reshape(shape)
     if over is not None and of.draws == "binades":

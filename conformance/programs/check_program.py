@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from flint import arb
 
-from gradconform.conformance.programs.check_program_arrays import fits, judged, programs, work
+from gradconform.conformance.programs.check_program_arrays import agreement, fits, judged, programs, work
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
@@ -182,8 +182,8 @@ class Truth:
             return (met if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
             apart = self._bits(number, component, abs(at - point).upper())
-            if self.run.definition is not None and apart >= format.precision + 3:
-                return "right", apart  # an approximation that no number of the format shows
+            if self.run.definition is not None and apart >= agreement(self.run, format):
+                return "right", apart  # an approximation that is meant
             return ("unknown" if self.astray else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
@@ -354,9 +354,8 @@ def _gradient(
     if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
         verdict = "singular"
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
-    index = (
-        np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim and argument.ids.size else ()
-    )
+    there = argument.ids.ndim and argument.ids.size
+    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if there else ()
     at = ",".join(str(int(i)) for i in index)
     if argument.complex and index:  # the last axis is that of the parts
         *rest, part = (int(i) for i in index)

@@ -137,8 +137,8 @@ class Truths:
             # whatever the literals stand for.
             steady = _bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1]))
             steady = np.maximum(steady, _bits(size, gap + off[0]))
-            if self.run.definition is not None:  # an approximation that no number of the format shows
-                near = ~touch & known & (_bits(size, gap + off[0]) >= needed)
+            if self.run.definition is not None:  # an approximation that is meant
+                near = ~touch & known & (_bits(size, gap + off[0]) >= agreement(self.run, format))
                 touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
         said = np.select(
@@ -164,6 +164,12 @@ class Truths:
             spread if spread.any() else None,
             None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8),
         )
+
+
+def agreement(run: Run, format: Format) -> float:
+    """Leading bits to which a program agrees with a definition that it approximates, and is right."""
+    ulps = run.defined.ulps
+    return format.precision + 3 if not ulps else min(format.precision + 3, format.precision - 1 - math.log2(ulps))
 
 
 def _bits(size: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -93,11 +93,15 @@ class Replay:
 
 @dataclass(frozen=True, eq=False)
 class Defined:
-    """A function as a record: the ids of its arguments and of its outputs, in the order of a run's."""
+    """A function as a record: the ids of its arguments and of its outputs, in the order of a run's.
+
+    A program may approximate it to so many `ulps`, as rational functions do what has no closed form.
+    """
 
     record: Record
     arguments: tuple[Ids, ...]
     outputs: tuple[Ids, ...]
+    ulps: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gradconform.reference.cases import unknown
-from gradconform.reference.derivations.operators import activations, elementwise
+from gradconform.reference.derivations.operators import (
+    activations,
+    elementwise,
+    fourier,
+    indexing,
+    linear_algebra,
+    losses,
+    normalisations,
+    reductions,
+    sequences,
+    windows,
+)
 from gradconform.reference.derivations.operators.operator import Operator
 
-FAMILIES = (elementwise, activations)
+FAMILIES = (
+    elementwise, activations, losses, reductions, normalisations, windows, sequences, indexing, linear_algebra, fourier
+)  # fmt: skip
 OPERATORS: Mapping[str, Operator] = MappingProxyType({o.name: o for family in FAMILIES for o in family.OPERATORS})
 
 

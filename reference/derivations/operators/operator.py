@@ -23,15 +23,15 @@ class Operand:
     """An array that an operator is given: where its numbers lie, and its shape; None: any, element by element.
 
     Of an "index" the numbers are whole, from 0 to below `domain[1]`; of a "mask" they are true or false. Neither is
-    differentiated by.
+    differentiated by, nor is a "constant", which frameworks take for none of their arguments' gradients.
     """
 
     name: str = "x"
     domain: Interval = REAL
     shape: tuple[int, ...] | None = None
-    kind: Literal["real", "complex", "index", "mask"] = "real"
+    kind: Literal["real", "complex", "constant", "index", "mask"] = "real"
     #: Which numbers a random case draws: over the domain by binades, or ordinary ones of size 1.
-    draws: Literal["binades", "ordinary", "positive", "distinct"] = "ordinary"
+    draws: Literal["binades", "ordinary", "positive", "distinct", "definite"] = "ordinary"
 
 
 @dataclass(frozen=True, eq=False)
