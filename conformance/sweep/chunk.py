@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.conformance import operators
-from gradconform.conformance.programs.definitions import defined
 from gradconform.conformance.programs import program_rows
+from gradconform.conformance.programs.definitions import defined
 from gradconform.conformance.programs.recording import recorded
 from gradconform.conformance.sweep import judged
 from gradconform.conformance.sweep.numbers import Piece, numbers
