@@ -70,15 +70,18 @@ def _asked(task: Task) -> dict[str, Any]:
     low, high = of.operands[0].domain
     with np.errstate(invalid="ignore"):
         inside = np.isfinite(x) & (x >= low) & (x <= high)
-    answers = dict(_answers(task, x))
+    everywhere = bool(inside.all())
+    run = _run(task, x, definition=everywhere)
     found: dict[str, Any] = {"first": task.piece.first, "asked": int(x.size)}
+    answers = dict(_answers(task, run))
+    # The operator's own kernels are the same for other lengths but for rounding, which the record does not hold.
+    known = run if everywhere or not inside.any() else _run(task, x[inside], definition=True)
     for quantity, got in answers.items():
-        found[quantity] = _said(task, quantity, x, got, inside)
+        found[quantity] = _said(task, quantity, known, x, got, inside)
     return found
 
 
-def _answers(task: Task, x: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    run = _run(task, x)
+def _answers(task: Task, run: Run) -> Iterator[tuple[str, NDArray[np.float64]]]:
     yield "value", np.asarray(run.values["eager"][0], dtype=np.float64)
     if _has_slope(task):
         yield "derivative", np.asarray(run.returned["eager"][0], dtype=np.float64)
@@ -127,13 +130,14 @@ def _has_slope(task: Task) -> bool:
 
 
 def _said(
-    task: Task, quantity: str, x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_]
+    task: Task, quantity: str, run: Run, x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_]
 ) -> dict[str, Any]:
+    """What is said of a quantity; `run` is the record, with the definition, of the numbers inside the domain."""
     verdicts = np.full(x.size, "", dtype=object)
     ulps, shares, truths = (np.full(x.size, np.nan) for _ in range(3))
     unknown = by_balls = 0
     if inside.any():
-        found = _judged(task, quantity, x[inside], got[inside])
+        found = _judged(task, quantity, _of(quantity, run), x[inside], got[inside])
         verdicts[inside], ulps[inside] = found.verdicts, found.ulps
         shares[inside], truths[inside] = found.shares, found.truths
         unknown, by_balls = int(found.unknown.sum()), int(found.by_balls.sum())
@@ -156,11 +160,11 @@ def _said(
     }
 
 
-def _judged(task: Task, quantity: str, x: NDArray[np.float64], got: NDArray[np.float64]) -> judged.Judged:
+def _judged(
+    task: Task, quantity: str, run: Run, x: NDArray[np.float64], got: NDArray[np.float64]
+) -> judged.Judged:
     """By arrays, and what these leave open by balls, some at a time."""
     constants = profile_of(task.profile, program_rows.recorder_of(task.adapter).FRAMEWORK)
-    # The operator's own kernels are the same for other lengths but for rounding, which the record does not hold.
-    run = _of(quantity, _run(task, x, definition=True))
     if run.judged[0].format is not FORMATS[task.dtype]:
         raise BadInput(f"{task.adapter} gives {run.judged[0].format.name} of {task.operator} in {task.dtype}")
     found = judged.by_arrays(run, constants, got)
