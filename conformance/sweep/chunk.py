@@ -160,9 +160,7 @@ def _said(
     }
 
 
-def _judged(
-    task: Task, quantity: str, run: Run, x: NDArray[np.float64], got: NDArray[np.float64]
-) -> judged.Judged:
+def _judged(task: Task, quantity: str, run: Run, x: NDArray[np.float64], got: NDArray[np.float64]) -> judged.Judged:
     """By arrays, and what these leave open by balls, some at a time."""
     constants = profile_of(task.profile, program_rows.recorder_of(task.adapter).FRAMEWORK)
     if run.judged[0].format is not FORMATS[task.dtype]:

@@ -20,11 +20,13 @@ from gradconform.conformance.programs.check_program_arrays import Truths, progra
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, Sums
 from gradconform.reference.array_judge import last_places
 from gradconform.reference.judge import FEW_BITS, FORMULA, Candidate, Verdict, judge, verdict_of
-from gradconform.reference.programs.allowance import outcomes_of
-from gradconform.reference.programs.array_allowance import ArrayAllowed
+from gradconform.reference.outcomes import Choices, Outcome
+from gradconform.reference.programs.allowance import Allowed, outcomes_of
+from gradconform.reference.programs.array_allowance import ArrayAllowed, all_of
+from gradconform.reference.programs.parts import part
 from gradconform.reference.programs.run import Run
 
 #: Bits of a formula that is decided where rounded literals leave less than p + 3.
@@ -71,7 +73,7 @@ def by_arrays(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
         #: Beyond float64 the arrays know nothing; an infinity that the program gives there is one all the same.
         beyond = ~np.isfinite(magnitude)
         ulps = np.abs((got - truth.mid.hi) - truth.mid.lo) / last_places(np.maximum(magnitude, smallest), format)
-        for _, sums, form in programs(run):
+        for sums, form in _programs(run):
             if not ((right | beyond) & (verdicts == "")).any():
                 break
             allowed = ArrayAllowed(run.backward, profile, sums, form).evaluate()
@@ -119,10 +121,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     verdicts, unknown = np.full(size, "", dtype=object), np.zeros(size, bool)
     ulps, shares, truths = (np.full(size, np.nan) for _ in range(3))
     with precision(truth.bits):
-        candidates = [
-            (name, outcomes_of(run.backward, profile, [(run.results[0], format)], sums, form)[0])
-            for name, sums, form in programs(run)
-        ]
+        candidates = [(f"form {form + 1}", _outcomes(run, profile, sums, form)) for sums, form in _programs(run)]
         known = truth.set[0] if truth.ties else truth.point[0]
         for c in range(size):
             formula, _ = truth.formula(0, c, format)
@@ -154,6 +153,27 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
             ulps[c] = 0.0 if inside else judgement.error_ulp if judgement.error_ulp is not None else math.nan
             shares[c] = judgement.share if judgement.share is not None else math.nan
     return Judged(verdicts, ulps, shares, truths, unknown, np.ones(size, bool))
+
+
+def _programs(run: Run) -> list[tuple[Sums, int]]:
+    """The programs that differ: how sums are accumulated is nothing to one that has none."""
+    ways = [(sums, form) for _, sums, form in programs(run)]
+    if any(step.kind == "sop" for step in all_of(run.backward.steps)):
+        return ways
+    return list({form: (sums, form) for sums, form in reversed(ways)}.values())[::-1]
+
+
+def _outcomes(run: Run, profile: Profile, sums: Sums, form: int) -> list[tuple[Outcome, ...]]:
+    """What a program may give for each number: of those that may overflow every way is gone for each apart."""
+    ids, format = run.results[0].ravel(), run.judged[0].format
+    allowed = Allowed(run.backward, profile, Choices(), sums, form).evaluate()
+    if not allowed.decisions.choices:
+        return [(allowed.value(i, allowed.arithmetics[format.name]),) for i in ids.tolist()]
+    found = []
+    for n in range(ids.size):
+        one = ids[n : n + 1]
+        found.append(outcomes_of(part(run.backward, one), profile, [(one, format)], sums, form)[0][0])
+    return found
 
 
 def _number(x: arb) -> float:

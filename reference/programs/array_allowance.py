@@ -47,7 +47,7 @@ class ArrayAllowed:
     ) -> None:
         self.record, self.form, self.lenient = record, form, lenient
         self.decisions = Decisions(record.decisions)
-        steps = list(_inside(record.steps))
+        steps = list(all_of(record.steps))
         exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
         constants = with_table(profile)
         self.arithmetics = {n: RoundedArrays(f, constants, exact, sums) for n, f in FORMATS.items()}
@@ -127,7 +127,7 @@ class ArrayAllowed:
 
     def forget(self, step: Step) -> None:
         """Take the results of a step as the framework held them, whatever was computed for them."""
-        for inner in _inside([step]):
+        for inner in all_of([step]):
             at = place(inner.out)
             self.high[at], self.radius[at], self.specials[at] = self.record.held[at], 0.0, 0
             self.same[at] = inner.out.ravel()
@@ -350,11 +350,11 @@ _RULES: Mapping[str, Callable[[ArrayAllowed, Step, RoundedArrays], None]] = {
 }
 
 
-def _inside(steps: Iterable[Step]) -> Iterable[Step]:
+def all_of(steps: Iterable[Step]) -> Iterable[Step]:
     """Steps, and all of the definitions and forms of kernels."""
     for step in steps:
         for form in (*step.forms, *(() if step.definition is None else (step.definition,))):
-            yield from _inside(form.steps)
+            yield from all_of(form.steps)
         yield step
 
 
