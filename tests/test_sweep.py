@@ -117,6 +117,20 @@ def test_arrays_and_balls_say_the_same() -> None:
     assert np.allclose(by_arrays.ulps[settled], by_balls.ulps[settled], rtol=1e-5, atol=1e-5)
 
 
+def test_a_number_is_judged_by_balls_as_if_it_were_alone() -> None:
+    """Each of these has its own way through an overflow; together they have more than are followed."""
+    x = 3.0 * 2.0 ** np.arange(70, 118)
+    task = chunk.Task("gelu_tanh", "bfloat16", "torch", "opencl", Piece(0, 1))
+    run = chunk._run(task, x, definition=True)
+    for form in range(run.backward.forms):
+        together = judged._outcomes(run, profile("opencl", "torch"), "any", form)
+        for n in (0, 47):
+            alone = judged._outcomes(
+                chunk._run(task, x[n : n + 1], definition=True), profile("opencl", "torch"), "any", form
+            )
+            assert [str(o) for o in together[n]] == [str(o) for o in alone[0]]
+
+
 def test_stretches_that_go_on_in_the_next_chunk_are_one() -> None:
     assert whole._joined([[[0.0, 1.0, 5]], [[1.5, 2.0, 3], [4.0, 5.0, 2]], [], [[6.0, 7.0, 1]]]) == [
         [0.0, 2.0, 8], [4.0, 5.0, 2], [6.0, 7.0, 1],
@@ -125,13 +139,16 @@ def test_stretches_that_go_on_in_the_next_chunk_are_one() -> None:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of two chunks, written in this process."""
+    """A sweep of two chunks, asked in this process."""
     from click.testing import CliRunner
 
     from gradconform.conformance.command_line.commands import main
+    from gradconform.conformance.sweep import command
 
     path = tmp_path_factory.mktemp("sweep") / "one.jsonl"
-    done = CliRunner().invoke(main, [*ASKED, "-o", str(path)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "here", lambda jobs: lambda tasks: map(chunk.asked, tasks))
+        done = CliRunner().invoke(main, [*ASKED, "-o", str(path)])
     assert done.exit_code == 0, done.output
     assert "asked 5,633 of 65,536 numbers in " in done.output.replace("\n", " ")
     return path
