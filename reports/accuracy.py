@@ -20,7 +20,7 @@ Sweep = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Mapping[str, Any]]
 QUANTITIES = ("value", "derivative")
 #: What the columns of a table in LaTeX are called: short enough for a page.
 _SHORT = {
-    "operator": "operator", "quantity": "of", "dtype": "dtype", "framework": "framework", "max_ulp": "max ulp",
+    "operator": "operator", "quantity": "of", "dtype": "dtype", "framework": "in", "max_ulp": "max ulp",
     "at": "at", "lost": "lost", "deviates": "dev",
 }  # fmt: skip
 #: An axis of errors shows these, in ulp.
