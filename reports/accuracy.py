@@ -26,7 +26,7 @@ _SHORT = {
 #: An axis of errors shows these, in ulp.
 _AXIS = (2.0**-6, 2.0**24)
 #: Of an axis of arguments, from which number on it is logarithmic, and what it names.
-_TICKS = {"float16": (1e-7, (1e-5, 1e-3, 0.1, 10.0, 1e3)), "bfloat16": (1e-37, (1e-30, 1e-15, 1.0, 1e15, 1e30))}
+_TICKS = {"float16": (1e-7, (1e-5, 1e-3, 0.1, 10.0, 1e3)), "bfloat16": (1e-37, (1e-20, 1.0, 1e20))}
 
 
 def table(sweeps: Iterable[Sweep]) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def _form(record: Record, form: Form, kept: Any, needed: Any) -> Form:
         for ids in form.reads():
             needed[ids] = True
         return replace(form, results=results)
-    return replace(form, results=results, steps=_kept(record, form.steps, needed))
+    return replace(form, results=results, steps=tuple(_kept(record, form.steps, needed)))
 
 
 def _decisions(record: Record, numbers: Sequence[int], needed: Any) -> None:
