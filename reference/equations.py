@@ -52,6 +52,10 @@ class Form:
     keeps them. A form that is `asked` for by the name of a convention is accepted by routes that ask for it alone. A
     form that `approximates` is not equal to the formula: the text says what documents the approximation,
     and its error counts as lost accuracy, not as a deviation.
+
+    >>> form = Form("g/cosh²(z)", ("g", "z"), lambda ops, g, z: g / ops.cosh(z) ** 2, "numpy_vjps.py of autograd")
+    >>> form.unstable
+    False
     """
 
     name: str

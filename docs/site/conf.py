@@ -26,7 +26,14 @@ exclude_patterns = ["_build"]
 autodoc_typehints = "signature"
 nitpicky = False
 html_theme = "alabaster"
-html_theme_options = {"description": "The conformance suite for gradients", "page_width": "72em", "fixed_sidebar": True}
+html_theme_options = {
+    "description": "The conformance suite for gradients", "page_width": "1240px", "sidebar_width": "240px",
+    "fixed_sidebar": True,
+}  # fmt: skip
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+#: In a signature one parameter a line where it is longer.
+maximum_signature_line_length = 90
 html_show_copyright = False
 
 generated.write(HERE / "_generated")
