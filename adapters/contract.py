@@ -47,6 +47,7 @@ Value = Any
 
 #: What a route may ask for by `Route.conventions`.
 CONVENTIONS = ("accumulated",)
+#: The dtypes that there are, by name: what a route runs in unless it says otherwise.
 FOUR_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 

@@ -371,7 +371,7 @@ def _conclude(
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True,
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="report", show_default=True,
               help="Folder for the page and the tables.")  # fmt: skip
 @_fail_on
 @refused
