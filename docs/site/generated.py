@@ -21,7 +21,7 @@ from gradconform.reference.judge import VERDICTS
 from gradconform.reference.measurement import COLUMNS, QUESTIONS, REASONS
 
 if TYPE_CHECKING:
-    from pytest import Parser
+    import pytest
 
 #: What a column holds. A column without an entry here, or an entry without a column, is an error.
 COLUMN = {
@@ -266,7 +266,7 @@ class _Options(list[tuple[str, str]]):
 
 def pytest_options() -> str:
     options = _Options()
-    plugin.pytest_addoption(cast("Parser", options))
+    plugin.pytest_addoption(cast("pytest.Parser", options))
     return table(("option", "what it does"), options)
 
 
@@ -341,8 +341,21 @@ def deviations() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     f.__name__: f
-    for f in (columns, known, verdicts, reasons, dtypes, profiles, equations, activations, losses, routes, deviations,
-              operations, pytest_options)
+    for f in (
+        columns,
+        known,
+        verdicts,
+        reasons,
+        dtypes,
+        profiles,
+        equations,
+        activations,
+        losses,
+        routes,
+        deviations,
+        operations,
+        pytest_options,
+    )
 }
 
 
