@@ -187,6 +187,16 @@ def test_the_tutorials_first_table_is_what_is_shown_beside_it() -> None:
     assert got.count("conforms") == shown.count("conforms") == 8
 
 
+def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
+    pytest.importorskip("torch")
+    commands = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
+    assert len(commands) == 2
+    for command in commands:
+        ended = cli(*shlex.split(command.removeprefix("gradconform ")))
+        assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
+        assert ended.stdout.splitlines()[-1].startswith("asked ")
+
+
 @pytest.mark.parametrize(
     ("page", "count"),
     [("index.md", 1), ("install.md", 1), ("gradcheck.md", 2), ("check_grads.md", 2), ("networks.md", 3),
