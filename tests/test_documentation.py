@@ -187,6 +187,16 @@ def test_the_tutorials_first_table_is_what_is_shown_beside_it() -> None:
     assert got.count("conforms") == shown.count("conforms") == 8
 
 
+def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
+    pytest.importorskip("torch")
+    commands = [line for block in blocks("operators.md", "sh") for line in block.splitlines()]
+    assert len(commands) == 2
+    listed, judged = (cli(*shlex.split(command.removeprefix("gradconform "))) for command in commands)
+    assert len(listed.stdout.splitlines()) > 300
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert judged.stdout.splitlines()[-1].endswith("conforms 18")
+
+
 def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
     pytest.importorskip("torch")
     commands = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
