@@ -699,7 +699,7 @@ def verify(
     Of a MODULE alone every public function that it defines, or those that its
     cases name. A function that cannot be verified does not keep the others
     from it. Operators of the catalogue are called operator/NAME, all of them
-    operator/*; without --dtype in every dtype that they have.
+    operator/* in every dtype that they have, unless --dtype chooses.
 
     Exit status: 0 no gradient deviates but what is known to, 1 one does, or is
     what --fail-on names, 2 bad input, 3 something is undecided, unsupported or
