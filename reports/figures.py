@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
-LINES = ("-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+LINES = ("-", "--", ":", "-.")
 #: Of more adapters than these in rows of their own a figure would be longer than a page.
 _ROWS = 6
 #: What an axis of ulps shows; 2^53 of them is a float64 without a right digit.
@@ -156,7 +156,7 @@ def ulps_by_scale(m: pd.DataFrame, scales: Mapping[str, float]) -> Figure | None
         axis.plot(median["bin"], median["largest_ulp"].clip(*_ULPS), markersize=4, linewidth=1, **style)
 
     def found(panel: pd.DataFrame) -> str:
-        worst = panel.loc[panel["largest_ulp"].idxmax()]
+        worst = panel.iloc[int(panel["largest_ulp"].argmax())]
         return f"to {_few(worst['largest_ulp'])} ulp\n({worst['who']}, at weights of {worst['bin']:.2g})"
 
     top = 10 * medians["largest_ulp"].clip(10, _ULPS[1] / 10).max()

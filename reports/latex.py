@@ -15,7 +15,7 @@ import pandas as pd
 #: The text width of LaTeX's article, in points; what is narrower than that fits wider pages too.
 WIDTH = 345.0
 #: The sizes that are tried, and how wide a digit is in them, in points.
-_SIZES = ((r"\footnotesize", 4.6), (r"\scriptsize", 4.0), (r"\tiny", 3.2))
+_SIZES = ((r"\footnotesize", 4.6), (r"\scriptsize", 4.0), (r"\tiny", 3.5))
 #: What stands between two columns.
 _GAP = 5.0
 _NUMBER = re.compile(r"(-?)([0-9][0-9,.]*)(?:e([+-]?)0*([0-9]+))?|(-?)(inf)|nan", re.ASCII)
@@ -48,7 +48,9 @@ def number(text: str) -> str:
         return f"${minus}\\infty$"
     if digits is None:
         return text
-    power = f"\\cdot 10^{{{exponent_sign.replace('+', '')}{exponent}}}" if exponent else ""
+    if exponent and not exponent_sign.startswith("-") and int(exponent) < 5:
+        return f"${sign}{float(text.lstrip('-')):,.0f}$".replace(",", "{,}") if "," not in digits else escaped(text)
+    power = f"{{\\cdot}}10^{{{exponent_sign.replace('+', '')}{exponent}}}" if exponent else ""
     return f"${sign}{digits.replace(',', '{,}')}{power}$" if sign or power else digits
 
 
@@ -58,13 +60,22 @@ class _Column:
     cells: tuple[str, ...]
     numbers: bool
 
-    def longest(self) -> int:
-        """The most digits that a line of a cell is wide; its heading stands in several lines, or on its side."""
-        # Of 1.13e+15 the power stands smaller: it is about as wide as that text.
-        return max((len(line) for cell in self.cells for line in cell.split("\n")), default=1)
+    def longest(self) -> float:
+        """How wide the longest line of a cell is, in digits."""
+        # A minus is wider than a digit, and a power of ten than the text of its exponent.
+        more = {"-": 0.75, "e": 2.0} if self.numbers else {}
+        lines = [line for cell in self.cells for line in cell.split("\n")]
+        return max((len(line) + sum(more.get(c, 0.0) for c in line) for line in lines), default=1.0)
 
     def heading_lines(self) -> list[str]:
-        return re.sub(r"(?<=\w{3})-", "- ", self.heading).split()
+        """The heading of numbers in lines no longer than they have to be, also at a hyphen."""
+        words = re.sub(r"(?<=\w{3})-", "- ", self.heading).split()
+        longest = max(self.longest(), *map(len, words))
+        lines = [""]
+        for word in words:
+            line = f"{lines[-1]} {word}".strip()
+            lines = [*lines[:-1], line] if len(line) <= longest or not lines[-1] else [*lines, word]
+        return lines
 
 
 def _columns(table: pd.DataFrame) -> list[_Column]:
@@ -122,7 +133,7 @@ def _needed(columns: Sequence[_Column], digit: float, rotated: bool) -> list[flo
     """What a column needs at least: of numbers all, of text half of the longest, or a dozen characters."""
     found = []
     for c in columns:
-        heading = 2.0 if c.numbers and rotated else max(map(len, c.heading_lines()))
+        heading = 2 if c.numbers and rotated else max(map(len, c.heading_lines()))
         cells = c.longest() if c.numbers else min(c.longest(), 12)
         found.append(digit * max(heading, cells))
     return found
@@ -158,11 +169,13 @@ def _heading(column: _Column, rotated: bool) -> str:
 
 
 def _stack(lines: Iterable[str]) -> str:
+    """Lines of a heading; the last is the one that stands beside the others' headings."""
     first, *others = lines
     return "\\shortstack[r]{" + r" \\ ".join([first, *others]) + "}" if others else first
 
 
 def _cell(column: _Column, cell: str) -> str:
     if column.numbers:
-        return _stack([number(line) for line in cell.split("\n")])
+        first, *others = map(number, cell.split("\n"))
+        return "\\begin{tabular}[t]{@{}r@{}}" + r" \\ ".join([first, *others]) + "\\end{tabular}" if others else first
     return r"\newline ".join(escaped(line) for line in cell.split("\n"))

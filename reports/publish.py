@@ -100,7 +100,7 @@ def _cut(decimal: str, digits: int) -> str:
     from decimal import Context, Decimal, InvalidOperation
 
     try:
-        return str(Decimal(decimal).normalize(Context(prec=digits)))
+        return str(Decimal(decimal).normalize(Context(prec=digits))).lower()
     except InvalidOperation:
         return decimal
 
