@@ -78,14 +78,14 @@ class _Column:
         return lines
 
 
+def is_numbers(cells: Iterable[str]) -> bool:
+    """Whether every entry is a number, or a set of them, and there is one."""
+    lines = [line for cell in cells for line in cell.split("\n") if line]
+    return bool(lines) and all(_NUMBER.fullmatch(line) or line.startswith("[") for line in lines)
+
+
 def _columns(table: pd.DataFrame) -> list[_Column]:
-    found = []
-    for name in table:
-        cells = tuple(table[name])
-        lines = [line for cell in cells for line in cell.split("\n") if line]
-        numbers = bool(lines) and all(_NUMBER.fullmatch(line) or line.startswith("[") for line in lines)
-        found.append(_Column(str(name), cells, numbers))
-    return found
+    return [_Column(str(name), tuple(table[name]), is_numbers(table[name])) for name in table]
 
 
 def longtable(

@@ -17,7 +17,7 @@ import pandas as pd
 from gradconform.reference.measurement import JUDGED, UNCERTIFIED, shown_truth
 from gradconform.reports import tables
 from gradconform.reports.export import markdown, replaced, table_columns
-from gradconform.reports.latex import PREAMBLE
+from gradconform.reports.latex import PREAMBLE, is_numbers
 from gradconform.reports.latex import longtable as latex_table
 
 #: Significant digits that tell a number of the dtype from its neighbours.
@@ -31,8 +31,9 @@ PRINTED = 100
 
 
 def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
-    """Write summary, vacuous, lost and deviations as .html and .tex, measurements.parquet and pull-request.md.
+    """Write summary, operators, vacuous, lost and deviations as .html and .tex, and the measurements for others.
 
+    Those are measurements.parquet, and pull-request.md is for a comment.
     Raises ImportError where jinja2 or pyarrow is not installed, and ValueError for what is no table of measurements.
     """
     missing = [name for name in ("jinja2", "pyarrow") if find_spec(name) is None]
@@ -44,6 +45,7 @@ def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     lost = tables.lost(measurements).reset_index()
     found = {
         "summary": ("Verdicts by adapter, route and dtype.", tables.summary(measurements).reset_index()),
+        "operators": ("Accuracy of each operator, equation by equation.", _operators(measurements)),
         "vacuous": ("Measurements by weight scale.", tables.vacuous_by_scale(measurements).reset_index()),
         "lost": (_lost_caption(lost), lost.head(PRINTED)),
         "deviations": (_caption(len(deviating)), deviating.head(PRINTED)),
@@ -59,6 +61,13 @@ def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     measurements.map(_encodable).to_parquet(part, index=False)
     part.replace(parquet)
     return [*paths, parquet]
+
+
+def _operators(measurements: pd.DataFrame) -> pd.DataFrame:
+    """What is to be printed of each operator's accuracy."""
+    table = tables.by_operator(measurements)
+    columns = ["judged", "conforming", "lost", "max ulp", "median ulp", "max share"]
+    return table[columns].reset_index()
 
 
 def _caption(count: int) -> str:
@@ -107,8 +116,14 @@ def _cut(decimal: str, digits: int) -> str:
 
 def html(table: pd.DataFrame, caption: str) -> str:
     """The table as an HTML fragment, every text escaped."""
+    numbers = [name for name in table if is_numbers(table[name])]
     styler = table.style.format(escape="html").format_index(escape="html", axis="columns").hide(axis="index")
-    return str(styler.set_properties(padding="0.2em 0.6em").set_caption(caption).to_html())
+    return str(
+        styler.set_properties(padding="0.2em 0.6em")
+        .set_properties(subset=numbers, **{"text-align": "right"})
+        .set_caption(caption)
+        .to_html()
+    )
 
 
 def latex(name: str, table: pd.DataFrame, caption: str) -> str:
@@ -135,6 +150,9 @@ def latex(name: str, table: pd.DataFrame, caption: str) -> str:
         return latex_table(pd.DataFrame(paired, dtype=object), caption, name, below=below)
     if name == "lost" and len(table):
         table = _under(table, [*(["run"] if run else []), "adapter/route", "dtype"])
+        return latex_table(table, caption, name, under="under")
+    if name == "operators" and len(table):
+        table = _under(table, [*(["run"] if run else []), "operator", "of"])
         return latex_table(table, caption, name, under="under")
     return latex_table(_told(table), caption, name)
 

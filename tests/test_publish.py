@@ -121,7 +121,7 @@ def compiled(folder: Path, inputs: str) -> str:
     return (folder / "all.log").read_text(encoding="utf-8", errors="replace")
 
 
-TABLES = r"\input{summary.tex}\input{vacuous.tex}\input{lost.tex}\input{deviations.tex}"
+TABLES = r"\input{summary.tex}\input{operators.tex}\input{vacuous.tex}\input{lost.tex}\input{deviations.tex}"
 pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile the LaTeX tables with")
 
 
@@ -141,7 +141,10 @@ def test_the_latex_tables_are_no_wider_than_the_text_with_every_verdict_and_many
         cause="convention: the mean is over the elements", accepted_form="g·(1+e⁻ᶻ)⁻²·e⁻ᶻ", operator="cross_entropy",
     )  # fmt: skip
     verdicts = ["conforms", "deviates", *tables.COUNTED]
-    rows = [replace(long, quantity=f"dE_total/dw{i}", verdict=v) for i, v in enumerate(verdicts)]
+    rows = [
+        replace(long, quantity=f"dE_total/dw{i}", level=("whole", "step")[i % 2], verdict=v)
+        for i, v in enumerate(verdicts)
+    ]
     many = [m for m in rows for _ in range(1200 if m.verdict in ("conforms", "lost") else 100)]
     run = framed(*many).assign(run="torch-2.13.0")
     for m in (framed(*many), run):
@@ -150,6 +153,12 @@ def test_the_latex_tables_are_no_wider_than_the_text_with_every_verdict_and_many
     wide = longtable(pd.DataFrame({"number": ["9" * 200]}, dtype=object), "c", "l")
     (tmp_path / "wide.tex").write_text(wide)
     assert "Overfull" in compiled(tmp_path, r"\input{wide.tex}"), "so it would be said"
+
+
+def test_numbers_stand_to_the_right_in_html() -> None:
+    text = html(pd.DataFrame({"name": ["a"], "max ulp": ["1.5"]}, dtype=object), "c")
+    right = re.findall(r"#(\w+) \{[^}]*text-align: right", text)
+    assert [re.findall(rf'id="{cell}"[^>]*>([^<]*)<', text) for cell in right] == [["1.5"]]
 
 
 def test_numbers_stand_to_the_right_in_latex_and_text_to_the_left() -> None:
