@@ -39,8 +39,8 @@ def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
 
     summary, operators, vacuous, lost and deviations, each as .csv, .md and .json, and the gradients and the updated
     weights of all cases, a row for each answer, as gradients.csv.gz and weights.csv.gz. CSV and JSON hold every digit,
-    Markdown six at most (three of ulps). Raises ValueError, before anything is written, for a table that holds no measurements, and
-    ImportError where tabulate is not installed.
+    Markdown six at most (three of ulps). Raises ValueError, before anything is written, for a table that holds no
+    measurements, and ImportError where tabulate is not installed.
     """
     if find_spec("tabulate") is None:
         raise ImportError("Markdown tables need tabulate, which is not installed: pip install 'gradconform[report]'")
