@@ -180,6 +180,13 @@ def programs(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def updates(session: nox.Session) -> None:
+    """Every optimizer against its rule, 48 that are wrong in one place, kernels at every size, drift: docs/updates."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/updates.py", "-o", "docs/updates", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 def compiled(session: nox.Session) -> None:
     """Forty programs through torch.compile against what they do eagerly: docs/programs/compiled.md (half an hour)."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
@@ -191,6 +198,20 @@ def functions(session: nox.Session) -> None:
     """How far PyTorch's, JAX's and SciPy's scalar functions are from the table's, over every binade of every dtype."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
     session.run("python", "benchmarks/functions.py", "-o", "docs/functions", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def accuracy(session: nox.Session) -> None:
+    """Every operator of one number at every 16-bit number, in both frameworks: docs/operators (some hours; resumes)."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/sweeps.py", "-o", "docs/operators", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def cluster(session: nox.Session) -> None:
+    """Twenty runs on a cluster of four workers, of which one is killed; what the cluster costs beside local workers."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    session.run("python", "benchmarks/cluster.py", *session.posargs)
 
 
 @nox.session(default=False, reuse_venv=True)
@@ -281,3 +302,17 @@ def _wheel(session: nox.Session) -> Path:
 
 def _suite(session: nox.Session, *options: str) -> None:
     session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--pyargs", "gradconform.conformance", *options)
+
+
+@nox.session(default=False, reuse_venv=True)
+def operators(session: nox.Session) -> None:
+    """The catalogue of operators in both frameworks and every dtype, and the atlas of conventions: docs/operators."""
+    session.install(*CONSTRAINTS, "-e", ".[all]")
+    files = []
+    for adapter in ("torch", "jax"):
+        for dtype in ("float64", "float32", "bfloat16", "float16"):
+            files.append(str(Path(session.create_tmp()) / f"{adapter}-{dtype}.csv"))
+            session.run("python", "benchmarks/operators.py", "measure", "-a", adapter, "-d", dtype, "-o", files[-1],
+                        success_codes=[0, 1])  # fmt: skip
+    session.run("python", "benchmarks/operators.py", "write", *files, success_codes=[0, 1])
+    session.run("python", "benchmarks/conventions_atlas.py")

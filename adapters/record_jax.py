@@ -73,6 +73,7 @@ def record(
     mode: Mode = "reverse",
     tangents: Any = None,
     batched: bool = False,
+    values: bool = False,
 ) -> Run:
     """One run of `f(*args)` and of its vjp or jvp, as the program that JAX runs operation by operation.
 
@@ -83,7 +84,7 @@ def record(
     mode="forward" the outputs' tangents are asked for, and `tangents` are those of the arguments that `wrt` says.
     `routes` are "eager" and "jit", whose gradients are `returned`. 64-bit types are on where an argument is float64,
     else as JAX has them. With stop_gradient="intended" what the program stops is constant for the derivative too.
-    `batched` asks for the gradients under `vmap` as well.
+    `batched` asks for the gradients under `vmap` as well, and `values` for the outputs by every route.
 
     Raises NotRecorded where an operation is met that no rule records, Unsupported where JAX has no derivative in this
     mode, and BadInput for arguments that cannot be used or a function that JAX cannot run or differentiate.
@@ -114,6 +115,8 @@ def record(
             returned={route: _returned(program, route, given, program.arrays) for route in routes},
             replays=tuple(_replays(program, run, (forward, backward), given, random)) if replays else (),
             varied={BATCHED: _batched(program, given)} if batched else {},
+            values={route: _values(program, route) for route in routes} if values else {},
+            named=_tangents(forward, run.outputs) if values else (),
         )
 
 
@@ -270,6 +273,13 @@ def _returned(program: Program, route: str, cotangents: Sequence[Any], arrays: S
     """What JAX returns by a route."""
     run = jax.jit(program.derivative) if route == "jit" else program.derivative
     return [numbers(x) for x in run(tuple(cotangents), *arrays)]
+
+
+def _values(program: Program, route: str) -> list[Numbers]:
+    """What the function itself returns by a route; of complex numbers the conjugates, by which the gradient is."""
+    f = jax.jit(program.f) if route == "jit" else program.f
+    turned = jnp.conj if program.mode == "reverse" else jnp.asarray
+    return [numbers(turned(y)) for y in program.real(f(*program.arrays))]
 
 
 def _batched(program: Program, cotangents: Sequence[Any]) -> list[Numbers]:

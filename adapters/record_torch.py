@@ -34,7 +34,7 @@ from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.adapters.recording.torch_variations import gradients_of, variations
 from gradconform.reference.cases import said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
-from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, called
+from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, called, numbered
 from gradconform.reference.programs.run import Tensor as Argument
 
 #: What the gradient by complex numbers is.
@@ -54,6 +54,7 @@ def record(
     replays: bool = True,
     stop_gradient: StopGradient = "through",
     batched: bool = False,
+    values: bool = False,
 ) -> Run:
     """One run of f(*args) and of its backward pass.
 
@@ -63,7 +64,8 @@ def record(
     `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
     "namespace::name". Routes are "eager" and "compile". With stop_gradient="intended" what the program detaches, or
     computes under `no_grad`, is a constant of its derivative. With `replays` the run is repeated elsewhere; where
-    it has custom rules its backward pass also in other ways that must give the same; with `batched` under vmap.
+    it has custom rules its backward pass also in other ways that must give the same; with `batched` under vmap. With
+    `values` the outputs by every route are handed over, too.
 
     Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
     floating-point tensor, and for an f that raises or returns none.
@@ -84,13 +86,14 @@ def record(
         gradients = _backward(recorder, outputs, tensors, adjoints)
     results = tuple(_ids(recorder, g, x) for g, x in zip(gradients, tensors, strict=True))
     returned = {"eager": [_number(g, x) for g, x in zip(gradients, tensors, strict=True)]}
+    found = {"eager": [numbers(y.detach()) for y in outputs]}
     after = TorchState()
     if state.moved():
         recorder.notes.append(DRAWS)
     for route in routes:
         if route != "eager":
             state.restore()
-            returned[route] = _again(asked, compiled_by(f, route), tensors, adjoints)[1]
+            found[route], returned[route] = _again(asked, compiled_by(f, route), tensors, adjoints)
     varied: dict[str, list[Numbers]] = {}
     if replays:
         varied = _varied(asked, state, after, adjoints, bool(rules), batched, recorder.foreign)
@@ -110,7 +113,9 @@ def record(
         replays=list(_replays(asked, recorder, steps, state, after, adjoints, seed, bool(rules))) if replays else (),
         notes=(*recorder.notes, *([CONVENTION] if any(x.is_complex() for x in tensors) else [])),
         foreign=tuple(recorder.foreign),
-        varied={name: found for name, found in varied.items() if not _identical(found, returned["eager"])},
+        varied={name: way for name, way in varied.items() if not _identical(way, returned["eager"])},
+        values=found if values else {},
+        named=numbered(out_ids, [format_of(y) for y in outputs], [y.is_complex() for y in outputs]) if values else (),
     )
 
 

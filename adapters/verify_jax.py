@@ -17,6 +17,7 @@ from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording.jax_literals import x64
 from gradconform.adapters.recording.jax_values import in_dtype
 from gradconform.reference.cases import BadInput
+from gradconform.reference.programs.run import weights
 
 FRAMEWORK = "jax"
 record_forward = partial(record, mode="forward")
@@ -98,14 +99,14 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
     @wraps(f)
     def gradient(*args: Any) -> list[Any]:
         outputs, pull = jax.vjp(f, *args)
-        drawn = np.random.default_rng([seed, 2])
-
-        def weight(y: Any) -> Any:
-            if not jnp.issubdtype(y.dtype, jnp.inexact):
-                return np.zeros(y.shape, jax.dtypes.float0)
-            return jnp.asarray(drawn.uniform(0.5, 2.0, y.shape), y.dtype)
-
-        found = jax.tree.leaves(pull(jax.tree.map(weight, outputs)))
+        leaves, tree = jax.tree.flatten(outputs)
+        real = [jnp.issubdtype(y.dtype, jnp.inexact) for y in leaves]
+        drawn = iter(weights(seed, [y.shape for y, r in zip(leaves, real, strict=True) if r]))
+        given = [
+            jnp.asarray(next(drawn), y.dtype) if r else np.zeros(y.shape, jax.dtypes.float0)
+            for y, r in zip(leaves, real, strict=True)
+        ]
+        found = jax.tree.leaves(pull(jax.tree.unflatten(tree, given)))
         return [g for g in found if g.dtype != jax.dtypes.float0]
 
     gradient.__name__ = f"the gradient of {getattr(f, '__name__', type(f).__name__)}"

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from gradconform.adapters.record_torch import module_function, record
 from gradconform.adapters.record_torch_forward import record_forward
 from gradconform.reference.cases import BadInput, said
+from gradconform.reference.programs.run import weights
 
 FRAMEWORK = "torch"
 #: Numbers of a shape for a dtype.
@@ -105,9 +106,9 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
         asked = [x for x in pytree.tree_leaves(args) if isinstance(x, Tensor) and x.requires_grad]
         with torch.enable_grad():
             outputs = [y for y in pytree.tree_leaves(f(*args)) if isinstance(y, Tensor) and y.requires_grad]
-            drawn = np.random.default_rng([seed, 2])
-            weights = [torch.from_numpy(drawn.uniform(0.5, 2.0, tuple(y.shape))).to(y) for y in outputs]
-            found = torch.autograd.grad(outputs, asked, weights, create_graph=True, allow_unused=True)
+            drawn = weights(seed, [tuple(y.shape) for y in outputs])
+            given = [torch.from_numpy(w).to(y) for w, y in zip(drawn, outputs, strict=True)]
+            found = torch.autograd.grad(outputs, asked, given, create_graph=True, allow_unused=True)
         return [torch.zeros_like(x) if g is None else g for g, x in zip(found, asked, strict=True)]
 
     gradient.__name__ = f"the gradient of {getattr(f, '__name__', type(f).__name__)}"

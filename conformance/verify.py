@@ -14,6 +14,8 @@ import numpy as np
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing, otherwise
+from gradconform.conformance.programs.definitions import Definition, defined
+from gradconform.conformance.programs.definitions import gradient_of as derivative
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.programs.recording import recorded, usable
 from gradconform.conformance.run.run_file import RunWriter
@@ -37,7 +39,7 @@ STOPS = ("through", "intended")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 #: What may be said of a report as a whole, worst first.
-_WORST: tuple[Verdict, ...] = ("deviates", "undecided", "unsupported", "out of range", "singular", "lost", "vacuous",
+WORST: tuple[Verdict, ...] = ("deviates", "undecided", "unsupported", "out of range", "singular", "lost", "vacuous",
                                "ill-conditioned", "conforms")  # fmt: skip
 
 
@@ -88,7 +90,7 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        return min((g.judgement.verdict for g in self.gradients), key=_WORST.index)
+        return min((g.judgement.verdict for g in self.gradients), key=WORST.index)
 
     def __bool__(self) -> bool:
         return self.complete and all(g.judgement.verdict in ("conforms", *self.accept) for g in self.gradients)
@@ -157,6 +159,9 @@ def verify(
     accept: str | Iterable[str] = (),
     profile: str = "opencl",
     seed: int = 0,
+    definition: Definition | None = None,
+    replays: bool = True,
+    approximated: float = 0.0,
 ) -> Report:
     """Verify the gradient of f at these arguments: a proof about this run, in the arguments' own dtype.
 
@@ -176,6 +181,10 @@ def verify(
     The truth goes through what the program detaches or stops, unless `stop_gradient="intended"` says that this is meant
     to be constant. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of the same
     arguments for each "namespace::name".
+    `definition` says what f itself stands for: a formula over the recording arithmetic and the same arguments
+    (`reference.programs.recording`). It is then the truth, in place of f's own forward record, and f's value is judged
+    by it, too; f may approximate it to so many ulps as `approximated` says. Without `replays` f is not run again on
+    other numbers, and is taken to be what its record says.
 
     Raises BadInput for arguments without a floating-point number, for an f that raises or whose output is none, or is
     not computed from an argument, and for a device that is not there. What changes its arguments or answers otherwise
@@ -219,7 +228,7 @@ def verify(
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
     options: dict[str, Any] = {
         "wrt": wrt, "routes": (routes,) if isinstance(routes, str) else tuple(routes or ("eager",)), "seed": seed,
-        "stop_gradient": stop_gradient,
+        "stop_gradient": stop_gradient, "replays": replays,
     }  # fmt: skip
     if forms:
         if recorder.FRAMEWORK == "jax":
@@ -227,14 +236,21 @@ def verify(
         options["definitions"] = forms
     constants = profile_of(profile, recorder.FRAMEWORK)
     functions = [function] if order == 1 else [function, recorder.gradient_of(function, seed)]
+    truths = (
+        {} if definition is None else dict(zip(functions, (definition, derivative(definition, seed)), strict=False))
+    )
     found = []
     for of, each in ((of, m) for m in MODES[mode] for of in functions):
-        more = {"batched": batched} if each == "reverse" else {}
+        more = {"batched": batched, "values": bool(truths) and of is function} if each == "reverse" else {}
         record = partial(recorded, recorder, each, of, given, {**options, **more})
         try:
-            runs = [usable(record(along[each]))] if of is function else [record(None)]
+            runs = [usable(record(along[each]), definition is not None)] if of is function else [record(None)]
             if rows == "all" and of is function and any(x.size for x in _seeded(runs[0])):
                 runs = [record(basis) for basis in _rows_of(runs[0])]
+            if of in truths:
+                turned = recorder.FRAMEWORK == "jax" and each == "reverse"
+                runs = [replace(run, definition=defined(truths[of], run, given, turned, approximated)) for run in runs]
+                runs += [runs[0].valued()] if runs[0].values else []
             found += [report_of(run, constants, accepted) for run in runs]
         except Unsupported as error:
             found.append(_without(of, each, str(error), accepted, constants, program_rows.dtype_of(leaves(given))))

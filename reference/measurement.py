@@ -30,11 +30,13 @@ REASONS = (
     "convention",
     "lost", "record", "note",
 )  # fmt: skip
-#: How the case of a program begins that `verify` judged, and its quantities: a gradient by an argument, or in forward
-#: mode the tangent of an output.
-PROGRAM, BY, TANGENT = "program/", "d/d", "tangent of "
+#: How the case of a program begins that `verify` judged, and its quantities: a gradient by an argument, in forward mode
+#: the tangent of an output, or the output itself.
+PROGRAM, BY, TANGENT, VALUE = "program/", "d/d", "tangent of ", "value of "
+#: How a quantity begins in each mode.
+QUANTITY = {"reverse": BY, "forward": TANGENT, "value": VALUE}
 #: What is called so by which the framework has no derivative, in each mode.
-EVERY = {"reverse": "every argument", "forward": "every output"}
+EVERY = {"reverse": "every argument", "forward": "every output", "value": "every output"}
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,9 @@ def told(m: Measurement) -> str:
     """
     if m.quantity == "*":  # all of a function, which was not judged
         return f"{m.case.removeprefix(PROGRAM)}: {m.verdict}: {m.reason}"
-    what = TANGENT if m.quantity.startswith(TANGENT) else "∂/∂"
-    argument, comma, of = m.quantity.removeprefix(TANGENT).removeprefix(BY).partition(", ")
+    what = next((w for w in (TANGENT, VALUE) if m.quantity.startswith(w)), BY)
+    argument, comma, of = m.quantity.removeprefix(what).partition(", ")
+    what = "∂/∂" if what == BY else what
     at = f"{argument}[{m.worst_index}]" if m.worst_index else argument
     bits = "" if m.certified_bits is None or not math.isfinite(m.certified_bits) else f" {m.certified_bits:.1f} bits"
     off = f", at most {m.max_ulp:.3g} ulp off" if m.max_ulp is not None and math.isfinite(m.max_ulp) else ""
@@ -172,5 +175,6 @@ def told(m: Measurement) -> str:
     if m.verdict == "conforms":
         return f"{head},{bits or ' exactly'}{off}"
     answers = f"formula {m.formula}, execution {m.execution}" + (f", {m.accuracy}{bits}" if m.accuracy else "")
-    lines = [head, answers, f"got {m.value!r}{off}", f"the derivative is {m.truth}", *([m.reason] if m.reason else [])]
+    right = "the definition" if what == VALUE else "the derivative"
+    lines = [head, answers, f"got {m.value!r}{off}", f"{right} is {m.truth}", *([m.reason] if m.reason else [])]
     return "\n      ".join(lines)

@@ -69,6 +69,16 @@ def test_the_tutorial_runs(cli: Cli) -> None:
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
 
 
+def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
+    pytest.importorskip("torch")
+    commands = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
+    assert len(commands) == 2
+    for command in commands:
+        ended = cli(*shlex.split(command.removeprefix("gradconform ")))
+        assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
+        assert ended.stdout.splitlines()[-1].startswith("asked ")
+
+
 @pytest.mark.parametrize(
     "page", ["docs/site/claim.md", "docs/site/generated.py", "README.md", "reports/web/page.html.jinja"]
 )

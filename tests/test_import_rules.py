@@ -60,6 +60,8 @@ RULES: dict[str, Rule] = {
 ABOVE = {
     "reference/arithmetic": ("reference.derivations", "reference.programs", "reference.document", "reference.cases"),
     "reference/derivations": ("reference.programs", "reference.cases"),
+    # Operators are written over records, and so stand above them.
+    "reference/derivations/operators": ("reference.document",),
     "conformance/cases": tuple(f"conformance.{floor}" for floor in ("levels", "programs", "run", "command_line")),
     "conformance/levels": tuple(f"conformance.{floor}" for floor in ("programs", "run", "command_line")),
     "conformance/programs": ("conformance.command_line",),

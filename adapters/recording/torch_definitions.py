@@ -26,6 +26,7 @@ from gradconform.adapters.recording.torch_layers import (
     log_softmax,
     lstm,
     lstm_backward,
+    softmax,
     wide,
     xlogy,
 )
@@ -183,17 +184,13 @@ def _shrink_backward(g: Tensor, x: Tensor, lambd: float) -> Tensor:
     return torch.where((x > lambd) | (x < -lambd), g, torch.zeros((), dtype=g.dtype))
 
 
+def _rrelu(x: Tensor, noise: Tensor, lower: float, upper: float, *rest: Any) -> Tensor:
+    return torch.where(x > 0, x, x * ((lower + upper) / 2))
+
+
 def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     product = a.transpose(0, 1).reshape(a.shape[1], -1) @ b.reshape(-1, b.shape[-1])
     return torch.add(x if beta == 1 else x * beta, product, alpha=alpha)
-
-
-def _remainder(x: Tensor, y: Tensor | float) -> Tensor:
-    return x - y * torch.floor(x / y)
-
-
-def _fmod(x: Tensor, y: Tensor | float) -> Tensor:
-    return x - y * torch.trunc(x / y)
 
 
 def _cdist(a: Tensor, b: Tensor, p: float, mode: int | None = None) -> Tensor:
@@ -275,8 +272,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "softshrink_backward": _shrink_backward,
     "hardshrink_backward": _shrink_backward,
     "addbmm": _addbmm,
-    "remainder": _remainder,
-    "fmod": _fmod,
+    "rrelu_with_noise": _rrelu,
     "_cdist_forward": _cdist,
     "_euclidean_dist": lambda a, b: _cdist(a, b, 2.0),
     "_cdist_backward": _cdist_backward,
@@ -300,6 +296,7 @@ APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 #: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
 FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
     "glu_backward": (("sigmoid rounded first", glu_backward, True),),
+    "_softmax": (("rounded in parts", softmax, True),),
     "_log_softmax": (("rounded in parts", log_softmax, True),),
     "native_layer_norm_backward": (("by sums", layer_norm_backward, False),),
     "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, False),),

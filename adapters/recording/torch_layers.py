@@ -185,3 +185,10 @@ def batch_norm_in_use(
 
 def xlogy(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(x == 0, torch.zeros((), dtype=x.dtype), x * torch.log(y))
+
+
+def softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
+    """The exponentials rounded, then divided by their sum."""
+    most = x.amax(dim, keepdim=True)
+    found = torch.exp(wide(x) - wide(most)).to(x.dtype)
+    return (wide(found) / wide(found).sum(dim, keepdim=True)).to(x.dtype)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from torch import Tensor
 
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
-from gradconform.reference.arithmetic.formats import FLOAT32, Format
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
 
 #: Functions of one number, by their name in ATen, with that in the table.
@@ -16,13 +18,14 @@ UNARY = {
     "expm1": "expm1", "log": "log", "log2": "log2", "log10": "log10", "log1p": "log1p", "sigmoid": "sigmoid",
     "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh",
     "cosh": "cosh", "tanh": "tanh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "sqrt": "sqrt",
-    "rsqrt": "rsqrt", "erf": "erf", "erfc": "erfc", "lgamma": "lgamma", "digamma": "digamma", "sinc": "sinc",
+    "rsqrt": "rsqrt", "erf": "erf", "erfc": "erfc", "lgamma": "lgamma", "digamma": "digamma",
     # As PyTorch's own decompositions of torch.special call them.
     "erf_inv": "erfinv", "erfcx": "erfcx", "ndtri": "ndtri", "bessel_i0": "i0", "bessel_i0e": "i0e", "bessel_i1": "i1",
-    "bessel_i1e": "i1e", "bessel_j0": "j0", "bessel_j1": "j1",
+    "bessel_i1e": "i1e", "bessel_j0": "j0", "bessel_j1": "j1", "spherical_bessel_j0": "spherical_bessel_j0",
 }  # fmt: skip
 BINARY = {"mul": "multiply", "multiply": "multiply", "div": "divide", "divide": "divide", "atan2": "atan2",
-          "hypot": "hypot"}  # fmt: skip
+          "hypot": "hypot", "fmod": "fmod", "remainder": "remainder", "igamma": "gammainc", "igammac": "gammaincc",
+          "zeta": "zeta"}  # fmt: skip
 
 
 def _unary(function: str) -> Rule:
@@ -86,6 +89,20 @@ def _rsqrt(c: Call) -> Results:
         parts = c.record.map("reciprocal", [c.record.map("sqrt", [x], c.format)], c.format)
     forms = [Form("rsqrt", tuple(once), whole), Form("1/sqrt, each rounded", tuple(twice), parts)]
     return c.record.fused("aten::rsqrt", forms[0], forms, c.format, c.held)
+
+
+def _sinc(c: Call) -> Results:
+    """The sine of a product that was rounded, which is far from that of πx where that is near a multiple of π."""
+    x, record = c.operand("self"), c.record
+    with record.inside() as once:
+        whole = record.map("sinc", [x], c.format)
+    with record.inside() as steps:
+        angle = record.map("multiply", [x, np.asarray(record.number(math.pi, FLOAT64))], c.format)
+        parts = record.map("divide", [record.map("sin", [angle], c.format), angle], c.format)
+        at_zero = np.asarray(record.held[x] == 0)
+        parts = np.where(at_zero, ONE, parts)
+    forms = [Form("sinc", tuple(once), whole), Form("sin(πx)/(πx), each rounded", tuple(steps), parts)]
+    return record.fused("aten::sinc", forms[0], forms, c.format, c.held)
 
 
 def _convert(c: Call) -> Results:
@@ -255,6 +272,7 @@ SCALAR_RULES: dict[str, Rule] = {
     "sgn": _sign,
     "sign": _sign,
     "polygamma": _polygamma,
+    "sinc": _sinc,
     **dict.fromkeys(("floor", "ceil", "trunc", "round"), _whole),
 }
 

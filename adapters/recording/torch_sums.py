@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ def reduced_rows(x: Ids, dim: object) -> Ids:
         return x.reshape(1)
     axes = [a % x.ndim for a in axes]
     rest = [a for a in range(x.ndim) if a not in axes]
-    return x.transpose([*rest, *axes]).reshape([x.shape[a] for a in rest] + [-1])
+    return x.transpose([*rest, *axes]).reshape([x.shape[a] for a in rest] + [math.prod(x.shape[a] for a in axes)])
 
 
 def _sum(c: Call) -> Results:

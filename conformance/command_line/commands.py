@@ -8,12 +8,13 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.core import ParameterSource
@@ -37,6 +38,9 @@ from gradconform.reference.arithmetic.text import formula, symbol
 from gradconform.reference.cases import BadInput, Case, document_case, named_format, unknown
 from gradconform.reference.document import NETWORK
 from gradconform.reference.measurement import JUDGED, PROGRAM, Measurement, is_program
+
+if TYPE_CHECKING:
+    from gradconform.conformance.run.cluster import Cluster
 
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 #: Seconds after which what is running is named on a terminal, and where there is none.
@@ -101,6 +105,11 @@ _fail_on = click.option(
     help="A verdict that counts as a failure, besides deviates. Repeat for more.",
 )  # fmt: skip
 
+_scheduler = click.option(
+    "--scheduler", default=None, metavar="ADDRESS",
+    help="A scheduler of dask.distributed, such as tcp://host:8786: its workers do the work.",
+)  # fmt: skip
+
 
 def _check_timeout(timeout: float) -> None:
     if math.isnan(timeout):  # neither below nor above any bound, so that the option's range lets it through
@@ -119,6 +128,7 @@ def _check_timeout(timeout: float) -> None:
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Worker processes. Default: one a core.")
+@_scheduler
 @_timeout
 @click.option("--known", multiple=True, metavar="FILE",
               help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
@@ -137,6 +147,7 @@ def run(
     profile: str,
     seed: int,
     jobs: int | None,
+    scheduler: str | None,
     timeout: float,
     known: tuple[str, ...],
     output: Path | None,
@@ -187,8 +198,13 @@ def run(
         _check_resumable(before, header, tasks, path)
     elif resume is not None:
         resume.unlink()  # nothing was measured, not even what was asked for: it begins anew
+    asked = [c.spec for c in chosen]
     told = errors if path == STDOUT else console
-    with _interruptible(path), RunWriter(path, header, before) as writer:
+    with (
+        _workers(scheduler, jobs, asked, told) as judged,
+        _interruptible(_onward(path)),
+        RunWriter(path, header, before) as writer,
+    ):
         counted = " × ".join(
             run_summary.counted(n, what)
             for n, what in ((len(cases), "case"), (len(names), "dtype"), (len(chosen), "route"))
@@ -201,7 +217,7 @@ def run(
             told.say(f"absent: {name}: {reason}", "yellow")
         done = list(before.measurements) if before else []
         left = tasks[len(before.tasks) :] if before else tasks
-        measurements, seconds = _judge(left, jobs or os.cpu_count() or 1, writer)
+        measurements, seconds = _judge(left, judged, writer)
         measurements = done + measurements
         traced = {f"{m.adapter}/{m.route}" for m in measurements if m.level == "step" and m.quantity[0] != "w"}
         without = sorted({f"{m.adapter}/{m.route}" for m in measurements} - traced)
@@ -219,8 +235,13 @@ def run(
     sys.exit(_conclude(told, measurements, seconds, absent, versions, entries, device, seed, path, ending, explains))
 
 
+def _onward(path: Path) -> str:
+    """The command that goes on with a run; none where it went to standard output."""
+    return "" if path == STDOUT else f"gradconform run --resume {shlex.quote(str(path))}"
+
+
 @contextmanager
-def _interruptible(path: Path) -> Iterator[None]:
+def _interruptible(command: str) -> Iterator[None]:
     """Ctrl-C, a closed terminal, SIGTERM, a full disk: the workers end, and the message says how to go on."""
 
     def interrupt(number: int, _: object) -> NoReturn:
@@ -228,8 +249,8 @@ def _interruptible(path: Path) -> Iterator[None]:
 
     ends = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
     saved = {number: signal.signal(number, interrupt) for number in ends}
-    onward = f"what was measured is on disk; go on with: gradconform run --resume {shlex.quote(str(path))}"
-    if path == STDOUT:
+    onward = f"what was measured is on disk; go on with: {command}"
+    if not command:
         onward = "what was measured is on standard output"
     try:
         yield
@@ -300,7 +321,40 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
     return list({c.spec: c for c in found}.values()), absent
 
 
-def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[list[Measurement], dict[str, float]]:
+#: What makes outcomes of tasks, in their order, and tells of what takes long.
+Judging = Callable[[Sequence[runner.Task], supervisor.Watch], Iterator[runner.Outcome]]
+
+
+@contextmanager
+def _workers(scheduler: str | None, jobs: int | None, specs: Sequence[str], told: Terminal) -> Iterator[Judging]:
+    """What makes outcomes of tasks: processes here, or the workers of a cluster, which do not say what is slow."""
+    if scheduler is None:
+        yield lambda tasks, watch: supervisor.outcomes(tasks, jobs or os.cpu_count() or 1, watch)
+        return
+    if jobs is not None:
+        raise BadInput("--jobs and --scheduler were both given; a cluster has the workers that it has")
+    with _cluster(scheduler, specs, told) as found:
+        yield lambda tasks, watch: found.outcomes(tasks)
+
+
+@contextmanager
+def _cluster(address: str, specs: Sequence[str], told: Terminal) -> Iterator[Cluster]:
+    """The cluster of a scheduler; at the end, what it lost. Raises BadInput where it cannot be used."""
+    try:
+        from gradconform.conformance.run import cluster
+    except ImportError as error:
+        raise BadInput(f"--scheduler needs dask ({error}); python -m pip install 'gradconform[cluster]'") from error
+    with cluster.connected(address, specs) as found:
+        yield found
+        if found.losses.workers:
+            lost = run_summary.counted(found.losses.workers, "worker")
+            again = run_summary.counted(found.losses.tasks, "task")
+            told.say(f"lost on the way: {lost}; done again: {again}", "yellow")
+
+
+def _judge(
+    tasks: Sequence[runner.Task], judged: Judging, writer: RunWriter
+) -> tuple[list[Measurement], dict[str, float]]:
     measurements: list[Measurement] = []
     seconds: dict[str, float] = defaultdict(float)
     columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -318,7 +372,7 @@ def _judge(tasks: Sequence[runner.Task], jobs: int, writer: RunWriter) -> tuple[
                 told.add((spec, case, dtype))
                 errors.say(f"slow: {spec} on {case} in {dtype} has been running for {taken:.0f} s; --timeout ends it")
 
-        for outcome in supervisor.outcomes(tasks, jobs, slow):
+        for outcome in judged(tasks, slow):
             writer.write(outcome.measurements)
             measurements += outcome.measurements
             for spec, taken in outcome.seconds:
@@ -603,7 +657,9 @@ _KIND_STYLE: dict[str, str | None] = {
 
 
 @main.command()
-@click.argument("functions", metavar="MODULE[:FUNCTION]...", nargs=-1, required=True)
+@click.argument("functions", metavar="MODULE[:FUNCTION]|operator/GLOB...", nargs=-1, required=True)
+@click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER",
+              help="Of operators: torch or jax. Default: both. Repeat for more.")  # fmt: skip
 @click.option("--cases", default="cases", show_default=True, metavar="NAME",
               help="The module's function that gives the arguments: a sequence with a tuple for each call, or such "
                    "sequences by the functions' names.")  # fmt: skip
@@ -625,6 +681,7 @@ _KIND_STYLE: dict[str, str | None] = {
 @refused
 def verify(
     functions: tuple[str, ...],
+    adapters: tuple[str, ...],
     cases: str,
     dtypes: tuple[str, ...],
     routes: tuple[str, ...],
@@ -641,12 +698,14 @@ def verify(
 
     Of a MODULE alone every public function that it defines, or those that its
     cases name. A function that cannot be verified does not keep the others
-    from it.
+    from it. Operators of the catalogue are called operator/NAME, all of them
+    operator/*; without --dtype in every dtype that they have.
 
     Exit status: 0 no gradient deviates but what is known to, 1 one does, or is
     what --fail-on names, 2 bad input, 3 something is undecided, unsupported or
     left the record.
     """
+    from gradconform.conformance.cases.operators import PREFIX
     from gradconform.conformance.command_line import verify_command as command
     from gradconform.conformance.verify import MODES
 
@@ -659,13 +718,18 @@ def verify(
     names = tuple(named_format(d).name for d in dict.fromkeys(dtypes))
     files = known_files(known)
     entries = entries_for([], files)
-    targets = [t for f in dict.fromkeys(functions) for t in command.targets(f, cases)]
+    of_modules = [f for f in functions if not f.startswith(PREFIX)]
+    targets = [t for f in dict.fromkeys(of_modules) for t in command.targets(f, cases)]
+    if len(of_modules) < len(functions):
+        targets += command.operator_targets([f for f in functions if f.startswith(PREFIX)], adapters, names)
     found = []
     told = errors if output == STDOUT else console
     with command.run_file(output, targets, profile, files) as write:
         options = {"routes": routes or None, "mode": mode, "profile": profile}
         for one in command.verified(targets, names, entries, steps, **options):
-            if one.report is None:
+            if one.lacking:
+                console.print(f"{one.title}: unsupported: {one.problem}", markup=False)
+            elif one.report is None:
                 errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
             else:
                 head, _, rest = command.text_of(one, every).partition("\n")
@@ -682,13 +746,113 @@ def verify(
     sys.exit(command.exit_status(found, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
+@main.command()
+@click.argument("operator")
+@click.option("-d", "--dtype", required=True, metavar="DTYPE", help="float16, bfloat16 or float32.")
+@click.option("-a", "--adapter", required=True, metavar="ADAPTER", help="torch or jax.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="The sweep's file. Never written over.")  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Go on with an incomplete file of the same sweep.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(1), default=None, metavar="N",
+              help="N numbers at most, equally far apart in order. Default: all.")  # fmt: skip
+@click.option("--range", "between", type=float, nargs=2, default=None, metavar="LOW HIGH",
+              help="The numbers from LOW to HIGH. Default: all, infinities and NaN included.")  # fmt: skip
+@_profile
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: one a core.")
+@_scheduler
+@_fail_on
+@refused
+def sweep(
+    operator: str,
+    dtype: str,
+    adapter: str,
+    output: Path | None,
+    resume: Path | None,
+    sample: int | None,
+    between: tuple[float, float] | None,
+    profile: str,
+    jobs: int | None,
+    scheduler: str | None,
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Judge OPERATOR and its derivative at every number of a dtype.
+
+    OPERATOR is a function of one number (gradconform list sweeps). Every number
+    is asked, infinities and NaN included, and judged by itself; the last line
+    says how many of how many. An incomplete file is gone on with by --resume
+    and the same choices.
+
+    Exit status: 0 nothing deviates, 1 a number does, or is what --fail-on
+    names, 2 bad input, 3 something is undecided, or the sweep was interrupted.
+    """
+    from gradconform.conformance.sweep import chunk, command, sweep_file
+    from gradconform.conformance.sweep import numbers as of_dtype
+    from gradconform.conformance.sweep.whole import closing, lines, total
+
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    if (output is None) == (resume is None):
+        raise BadInput("expected one of -o FILE, for a new sweep, and --resume FILE")
+    name = operator.removeprefix("sweep/").removeprefix("operator/")
+    chunk.checked(name, of_dtype.checked(dtype), adapter)
+    piece = of_dtype.whole(dtype) if between is None else of_dtype.between(dtype, *between)
+    piece = piece if sample is None else of_dtype.sampled(piece, sample)
+    header = command.header(name, dtype, adapter, profile, piece)
+    path = resume or output
+    assert path is not None
+    before = sweep_file.read(path) if resume is not None else None
+    if before is not None:
+        sweep_file.check_same(before, header, path)
+    tasks = command.tasks(name, dtype, adapter, profile, piece)
+    done = list(before.chunks) if before else []
+    with ExitStack() as stack:
+        asking = command.here(jobs)
+        if scheduler is not None:
+            if jobs is not None:
+                raise BadInput("--jobs and --scheduler were both given; a cluster has the workers that it has")
+            cluster = stack.enter_context(_cluster(scheduler, [adapter], console))
+            asking = functools.partial(cluster.ordered, chunk.asked)
+        stack.enter_context(_interruptible(f"gradconform sweep … --resume {shlex.quote(str(path))}"))
+        writer = stack.enter_context(sweep_file.SweepWriter(path, header, before))
+        columns = (TextColumn("sweeping"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        bars = stack.enter_context(Progress(*columns, console=errors, transient=True))
+        bar = bars.add_task("sweeping", total=len(tasks), completed=len(done))
+        started = time.perf_counter()
+        for found in asking(tasks[len(done) :]):
+            values = {"kind": "chunk", "number": len(done), **found}
+            writer.write(values)
+            done.append(values)
+            bars.advance(bar)
+        seconds = time.perf_counter() - started
+        whole = total(done)
+        writer.write({"kind": "footer", "seconds": round(seconds, 3), **whole})
+    versions = ", ".join(f"{k} {v}" for k, v in header["frameworks"][adapter].items())
+    console.print(f"{name} in {dtype}, {adapter} ({versions})", style="bold", markup=False)
+    for text in lines(whole):
+        console.print(text, markup=False)
+    console.print(f"written: {path}", markup=False, soft_wrap=True)
+    console.print(closing(whole, 1 << of_dtype.BITS[dtype], seconds), style="bold", markup=False)
+    sys.exit(command.exit_status(whole, [run_summary.FAIL_ON[f] for f in fail_on]))
+
+
 @main.command(name="list")
-@click.argument("what", type=click.Choice(["adapters", "routes", "cases", "equations", "dtypes"]))
+@click.argument(
+    "what", type=click.Choice(["adapters", "routes", "cases", "operators", "sweeps", "equations", "dtypes"])
+)
 @refused
 def list_(what: str) -> None:
-    """What there is to run: adapters, routes, cases, equations, dtypes."""
+    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes."""
     if what == "cases":
         lines = list(catalogue())
+    elif what == "operators":
+        from gradconform.conformance.operators import listed
+
+        lines = listed()
+    elif what == "sweeps":
+        from gradconform.conformance.sweep.command import listed as of_sweeps
+
+        lines = of_sweeps()
     elif what == "dtypes":
         lines = [f"{f.name}: {f.precision} bits, 2^{f.emin} … {f.largest:.6g}" for f in FORMATS.values()]
     elif what == "equations":

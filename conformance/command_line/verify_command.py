@@ -6,12 +6,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from gradconform.adapters.registry import unimportable
+from gradconform.conformance import operators
 from gradconform.conformance.known import KnownDeviation, KnownFile, is_known, marked
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.run.run_file import RunWriter, frame
@@ -29,13 +30,26 @@ class Target:
     name: str
     function: Callable[..., Any]
     cases: tuple[tuple[Any, ...], ...]
+    #: Of an operator: what it stands for, the dtype that its arguments have, and the framework.
+    definition: Callable[..., Any] | None = None
+    dtype: str = ""
+    framework: str = ""
+    approximated: float = 0.0
+    #: What is asked of `verify` besides.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lacking(self) -> bool:
+        """Whether it is an operator that its framework lacks."""
+        return bool(self.framework) and not self.cases
 
 
 @dataclass(frozen=True, eq=False)
 class Verified:
     """A function at some arguments in a dtype: its report, or why there is none, and what a run file says of it.
 
-    `broken` says that there is none because the suite itself failed.
+    `broken` says that there is none because the suite itself failed, `lacking` that the framework has no such operator,
+    or not in this dtype.
     """
 
     title: str
@@ -43,6 +57,7 @@ class Verified:
     problem: str
     rows: tuple[Measurement, ...]
     broken: bool = False
+    lacking: bool = False
 
 
 def targets(name: str, cases: str) -> list[Target]:
@@ -87,6 +102,14 @@ def targets(name: str, cases: str) -> list[Target]:
     return found
 
 
+def operator_targets(globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str]) -> Iterator[Target]:
+    """The cases of the catalogue's operators that are named, such as operator/gelu or operator/*."""
+    for one in operators.asked(globs, frameworks, dtypes):
+        call = one.function or (lambda: None)
+        given = (one.arguments,) if one.function is not None else ()
+        yield Target(one.name, call, given, one.definition, one.dtype, one.framework, one.approximated)
+
+
 def _calls(given: Any) -> tuple[tuple[Any, ...], ...]:
     return tuple(tuple(c) if isinstance(c, list | tuple) else (c,) for c in given)
 
@@ -124,8 +147,10 @@ def verified(
 ) -> Iterator[Verified]:
     """Each function at each of its arguments in each dtype; in the arguments' own where none is named."""
     times: Counter[tuple[str, str | None]] = Counter()
-    each: Sequence[str | None] = dtypes or [None]
     for target in chosen:
+        each: Sequence[str | None] = [target.dtype] if target.dtype else dtypes or [None]
+        if target.lacking:
+            yield _unsupported(target, target.dtype, (), "there is no such operator")
         for position, arguments in enumerate(target.cases, 1):
             case = program_rows.case_of(target.name, program_rows.digest_of(leaves(arguments)))
             for dtype in each:
@@ -146,12 +171,27 @@ def _verified(
     steps: bool,
     options: Mapping[str, Any],
 ) -> Verified:
-    framework = framework_of(target.function, arguments)
+    framework = target.framework or framework_of(target.function, arguments)
     broken = False
+    cast = None if target.dtype else dtype
     try:
-        report = verify(target.function, *arguments, dtype=dtype, **options)
+        if target.framework and operators.without_slope(framework, target.function, arguments):
+            return _unsupported(target, target.dtype, arguments, "it has no derivative")
+        wanted = {
+            "dtype": cast,
+            "definition": target.definition,
+            "approximated": target.approximated,
+            **options,
+            **target.options,
+        }
+        # An operator holds nothing but its arguments; whether it is what its record says matters where that is wrong.
+        report = verify(target.function, *arguments, **wanted, replays=target.definition is None)
+        if target.definition is not None and report.formula in ("wrong", "undefined"):
+            report = verify(target.function, *arguments, **wanted)
     except BadInput as error:
         problem = str(error)
+        if target.framework and operators.lacking(problem):
+            return _unsupported(target, target.dtype, arguments, problem)
     except Exception as error:  # a mistake of the suite: no deviation, and no reason to leave the others out
         broken, problem = True, f"gradconform itself failed: {type(error).__name__}: {said(error)}"
     else:
@@ -163,12 +203,19 @@ def _verified(
     return Verified(title, None, problem, (row,), broken)
 
 
+def _unsupported(target: Target, dtype: str, arguments: Sequence[Any], why: str) -> Verified:
+    """An operator that a framework lacks, or lacks in this dtype."""
+    row = program_rows.not_judged(target.name, list(leaves(arguments)), dtype, 0, target.framework, "")
+    row = replace(row, verdict="unsupported", elements=0, reason=f"operation: {target.framework}: {why}")
+    return Verified(f"{target.name} in {dtype}", None, why, (row,), lacking=True)
+
+
 @contextmanager
 def run_file(
     path: Path | None, chosen: Sequence[Target], profile: str, known: Sequence[KnownFile]
 ) -> Iterator[Callable[[Sequence[Measurement]], None]]:
     """What writes measurements into a run file, which is whole when all were given; into none without a path."""
-    frameworks = {framework_of(t.function, arguments) for t in chosen for arguments in t.cases}
+    frameworks = {t.framework or framework_of(t.function, arguments) for t in chosen for arguments in t.cases}
     if path is None:
         yield lambda rows: None
         return
@@ -202,12 +249,14 @@ def closing_line(found: Sequence[Verified]) -> str:
     counts = Counter(m.verdict for m in rows)
     verdicts = ", ".join(f"{v} {counts[v]}" for v in VERDICTS if counts[v] and v != "crashed")
     incomplete = sum(v.report is not None and not v.report.complete for v in found)
-    failed = sum(v.report is None for v in found)
+    failed = sum(v.report is None and not v.lacking for v in found)
+    lacking = sum(v.lacking for v in found)
     said = [
         f"{counted(sum(counts[v] for v in (*JUDGED, 'unsupported')), 'gradient')} of {counted(len(found), 'run')}: "
         + (verdicts or "none judged")
         + (f" (known {known})" if known else ""),
         *([f"{counted(incomplete, 'run')} of which something left the record"] if incomplete else []),
+        *([f"{counted(lacking, 'run')} of operators that the framework lacks"] if lacking else []),
         *([f"{failed} that could not be verified"] if failed else []),
     ]
     return "; ".join(said)
@@ -215,7 +264,11 @@ def closing_line(found: Sequence[Verified]) -> str:
 
 def exit_status(found: Sequence[Verified], fail_on: Collection[str] = ()) -> int:
     """1 where something deviates that is not known or has a verdict of `fail_on`; 2 where a function could not be
-    verified; 3 where something is undecided, unsupported, left the record, or made the suite itself fail; else 0."""
+    verified; 3 where something is undecided, unsupported, left the record, or made the suite itself fail; else 0.
+
+    Operators that a framework lacks count only where nothing else was judged.
+    """
+    found = [v for v in found if not v.lacking] or found
     rows = [m for v in found for m in v.rows]
     if any((m.verdict == "deviates" and not is_known(m)) or m.verdict in fail_on for m in rows):
         return 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from flint import arb
 
-from gradconform.conformance.programs.check_program_arrays import fits, judged, programs, work
+from gradconform.conformance.programs.check_program_arrays import agreement, fits, judged, programs, work
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
@@ -70,10 +70,13 @@ class Gradient:
 
 
 class Truth:
-    """The derivative over the forward record, in the run's mode, and what the backward record is without rounding."""
+    """The derivative over the forward record, in the run's mode, and what the backward record is without rounding.
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    A component is seen beside the tensor's largest, unless each is asked `alone`.
+    """
+
+    def __init__(self, run: Run, alone: bool = False) -> None:
+        self.run, self.alone = run, alone
         self._sizes: dict[int, Sequence[float]] = {}
         #: Whether a result of the function is no number, without rounding.
         self.endless = False
@@ -91,23 +94,27 @@ class Truth:
         #: Whether what is not finite is a pole that was met exactly, or comes of one.
         self.poles = poles
         with precision(bits):
-            literals = bool(run.forward.literals or run.backward.literals)
+            literals = bool(run.defined.record.literals or run.backward.literals)
             self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
             self.program = self._program(literals=True) if literals else self.program_point
 
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
-        run = self.run
-        exact = Exact(run.forward, literals=literals).evaluate()
-        self.endless = not all(exact[i].is_finite() for ids in run.outputs for i in ids.ravel().tolist())
+        run, of = self.run, self.run.defined
+        exact = Exact(of.record, literals=literals).evaluate()
+        self.endless = not all(exact[i].is_finite() for ids in of.outputs for i in ids.ravel().tolist())
         seeds: dict[int, arb] = {}
-        seeded = run.outputs if run.mode == "reverse" else [a.ids for a in run.arguments]
+        if run.mode == "value":
+            self._note(exact)
+            return [[exact[i] for i in ids.ravel().tolist()] for ids in of.outputs], len(exact.ties)
+        seeded = of.outputs if run.mode == "reverse" else of.arguments
         for ids, numbers in zip(seeded, run.cotangents, strict=True):
             for i, c in zip(ids.ravel().tolist(), run.backward.held[numbers].ravel().tolist(), strict=True):
                 seed = arb(c) if run.mode == "forward" or exact[i].is_finite() else arb.nan()  # no number, no slope
                 seeds[i] = seeds[i] + seed if i in seeds else seed
         found = exact.pull(seeds, ties) if run.mode == "reverse" else push(exact, seeds, ties)
         self._note(exact)
-        return [[found.get(i, ZERO) for i in of.ids.ravel().tolist()] for of in run.judged], len(exact.ties)
+        asked = of.arguments if run.mode == "reverse" else of.outputs
+        return [[found.get(i, ZERO) for i in ids.ravel().tolist()] for ids in asked], len(exact.ties)
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
@@ -148,7 +155,8 @@ class Truth:
         if not off > 0:
             return math.inf
         format = self.run.judged[number].format
-        largest = max((abs(x).upper() for x in self.point[number] if x.is_finite()), default=ZERO)
+        beside = () if self.alone else self.point[number]
+        largest = max((abs(x).upper() for x in beside if x.is_finite()), default=ZERO)
         size = larger(abs(self.point[number][component]).upper(), largest * power_of_two(-format.precision))
         size = larger(size, power_of_two(format.emin - format.precision + 1))
         if self.point[number][component].contains(0):
@@ -173,6 +181,9 @@ class Truth:
             met: Formula = "singular" if self.endless else "undefined"
             return (met if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
+            apart = self._bits(number, component, abs(at - point).upper())
+            if self.run.definition is not None and apart >= agreement(self.run, format):
+                return "right", apart  # an approximation that is meant
             return ("unknown" if self.astray else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
@@ -254,6 +265,8 @@ def _judged(
     profile: Profile,
 ) -> Gradient:
     got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
+    if not got:
+        return _gradient(run, argument, route, _nothing(), "right", math.inf, truth.ties)
     with precision(truth.bits):
         formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
         # An infinity or NaN in the place of a derivative that there is not is held against nobody.
@@ -283,6 +296,14 @@ def _judged(
     return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
 
 
+def _nothing() -> Judgement:
+    """Of a tensor without numbers, which has what it should."""
+    return Judgement(
+        "conforms", math.nan, None, None, None, None, None, None, None, None, None, None, 0, None,
+        formula="right", execution="within", accuracy="certified",
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Keeping:
     """What there is to be said of the digits of one gradient, where it is asked."""
@@ -305,7 +326,7 @@ class _Keeping:
     def exhibited(self) -> list[Candidate]:
         """Another program that may keep the digits; of tangents none is tried."""
         run = self.run
-        if run.mode == "forward" or any(step.implicit for step in run.forward.steps):
+        if run.mode != "reverse" or any(step.implicit for step in run.forward.steps):
             return []  # there is no row of the table for what solves equations
         seeds = [run.backward.held[c].ravel().tolist() for c in run.cotangents]
         arguments = [a.ids for a in run.arguments]
@@ -333,9 +354,10 @@ def _gradient(
     if formula == "singular" and execution == "overflow":  # a pole's infinity is no overflow
         verdict = "singular"
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
-    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if argument.ids.ndim else ()
+    there = argument.ids.ndim and argument.ids.size
+    index = np.unravel_index(judgement.worst_index, argument.ids.shape) if there else ()
     at = ",".join(str(int(i)) for i in index)
-    if argument.complex:  # the last axis is that of the parts
+    if argument.complex and index:  # the last axis is that of the parts
         *rest, part = (int(i) for i in index)
         at = ",".join([*map(str, rest), ("real part", "imaginary part")[part]])
     return Gradient(

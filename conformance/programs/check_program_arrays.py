@@ -75,7 +75,7 @@ def work(run: Run) -> int:
 
 def fits(run: Run) -> bool:
     """Whether a run is one for arrays: large enough, and without equations to be solved."""
-    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.forward.steps, *run.backward.steps))
+    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
 
 
 def one_record(run: Run) -> bool:
@@ -89,32 +89,43 @@ class Truths:
 
     def __init__(self, run: Run, decided: int) -> None:
         self.run, self.decided = run, decided
-        forward, goes_on = run.forward.steps, one_record(run)
-        exact = ArrayExact(run.backward if goes_on else run.forward).evaluate()
-        arguments, of = [a.ids for a in run.arguments], run.backward.held
-        if run.mode == "reverse":
-            seeds = [(ids, of[c]) for ids, c in zip(run.outputs, run.cotangents, strict=True)]
-            self.truth = exact.pull(seeds, arguments, forward)
+        true, goes_on = run.defined, run.definition is None and one_record(run)
+        forward = true.record.steps
+        exact = ArrayExact(run.backward if goes_on else true.record).evaluate()
+        of = run.backward.held
+        if run.mode == "value":
+            self.truth = [exact.values.copied(ids) for ids in true.outputs]
+        elif run.mode == "reverse":
+            seeds = [(ids, of[c]) for ids, c in zip(true.outputs, run.cotangents, strict=True)]
+            self.truth = exact.pull(seeds, true.arguments, forward)
         else:
-            seeds = [(ids, of[c]) for ids, c in zip(arguments, run.cotangents, strict=True)]
-            self.truth = push(exact, seeds, run.outputs, forward)
+            seeds = [(ids, of[c]) for ids, c in zip(true.arguments, run.cotangents, strict=True)]
+            self.truth = push(exact, seeds, true.outputs, forward)
         self.ties = exact.ties
         program = exact if goes_on else ArrayExact(run.backward).evaluate()
         self.program = [program.values.copied(ids) for ids in run.results]
 
     def formula(self, number: int) -> tuple[Formula, float]:
         """The worst that is to be said of a gradient's components, and to how many bits; see `check_program.Truth`."""
+        if not self.truth[number].high.size:
+            return "right", math.inf
+        said, sure = self.formulas(number)
+        return FORMULA[int(said.min())], float(sure.min())
+
+    def formulas(self, number: int, alone: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What is to be said of each component, as its place in FORMULA, and to how many bits.
+
+        A component is seen beside the tensor's largest, unless each is asked `alone`.
+        """
         truth, program = self.truth[number], self.program[number]
         format = self.run.judged[number].format
-        if not truth.high.size:
-            return "right", math.inf
         with np.errstate(all="ignore"):
             gap = np.abs(words.apart(truth, program))
             off = truth.radius + program.radius
             known = np.isfinite(gap) & np.isfinite(off).all(axis=0)
             touch = gap <= off * words.ENLARGED + gap * 2.0**-50
             size = np.abs(truth.high)
-            beside = float(np.where(known, size, 0.0).max()) * 2.0**-format.precision
+            beside = 0.0 if alone else float(np.where(known, size, 0.0).max()) * 2.0**-format.precision
             needed = np.where(size < beside, VANISHING, format.precision + 3)
             size = np.maximum(np.maximum(size, beside), 2.0 ** (format.emin - format.precision + 1))
             zero = known & (np.abs(truth.high) <= truth.radius[0]) & (off[0] > 0)
@@ -126,6 +137,9 @@ class Truths:
             # whatever the literals stand for.
             steady = _bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1]))
             steady = np.maximum(steady, _bits(size, gap + off[0]))
+            if self.run.definition is not None:  # an approximation that is meant
+                near = ~touch & known & (_bits(size, gap + off[0]) >= agreement(self.run, format))
+                touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
         said = np.select(
             [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],
@@ -133,7 +147,7 @@ class Truths:
             FORMULA.index("right"),
         )
         sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
-        return FORMULA[int(said.min())], float(np.where(known, sure, -np.inf).min())
+        return said, np.where(known, sure, -np.inf)
 
     def centre(self, number: int, A: RoundedArrays) -> RoundedArray:
         """A truth as the judge reads it: numbers without a radius, or at ties the middle and half width of a set."""
@@ -150,6 +164,12 @@ class Truths:
             spread if spread.any() else None,
             None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8),
         )
+
+
+def agreement(run: Run, format: Format) -> float:
+    """Leading bits to which a program agrees with a definition that it approximates, and is right."""
+    ulps = run.defined.ulps
+    return format.precision + 3 if not ulps else min(format.precision + 3, format.precision - 1 - math.log2(ulps))
 
 
 def _bits(size: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gradconform.conformance.known import KnownFile
 from gradconform.conformance.run.runner import made_with
 from gradconform.reference.judge import Execution, Verdict
-from gradconform.reference.measurement import BY, PROGRAM, TANGENT, Measurement, judged
+from gradconform.reference.measurement import PROGRAM, QUANTITY, Measurement, judged
 
 if TYPE_CHECKING:
     from gradconform.conformance.programs.program_steps import StepFinding
@@ -52,7 +52,7 @@ def judged_gradients(report: Report, case: str = "") -> Iterator[Measurement]:
     for g in report.gradients:
         key: dict[str, Any] = {
             "case": case, "adapter": report.adapter, "route": g.route, "dtype": g.dtype, "level": "whole",
-            "quantity": f"{BY if g.mode == 'reverse' else TANGENT}{g.argument}{g.of}",
+            "quantity": f"{QUANTITY[g.mode]}{g.argument}{g.of}",
         }  # fmt: skip
         if g.judgement.verdict == "unsupported":
             key |= {"level": None, "elements": 0, "verdict": "unsupported"}

@@ -56,10 +56,15 @@ class _Heard:
         return getattr(self.to, name)
 
 
-def usable(run: Run) -> Run:
-    """The run, with a note of arguments that say nothing. Raises BadInput where there is nothing to verify in it."""
+def usable(run: Run, defined: bool = False) -> Run:
+    """The run, with a note of arguments that say nothing. Raises BadInput where there is nothing to verify in it.
+
+    What is `defined` may be given no numbers, and be of no slope.
+    """
     affordable(run.backward.size)
     empty = [a.name for a in run.arguments if not a.ids.size]
+    if empty and defined:
+        return run
     if empty:
         raise BadInput(
             f"{', '.join(empty)}: no numbers in it, its shape has a 0; expected one or more, or wrt= without it"
@@ -75,7 +80,7 @@ def usable(run: Run) -> Run:
         given = "cotangent" if run.mode == "reverse" else "tangent"
         raise BadInput(f"{given}: it holds NaN or an infinity; expected finite numbers")
     idle = [] if run.foreign else unused(run)
-    if len(idle) == len(run.arguments):
+    if len(idle) == len(run.arguments) and not defined:
         raise BadInput(
             f"no output of {run.name} is computed from {', '.join(idle)} by floating-point operations: there is no "
             "derivative to verify"

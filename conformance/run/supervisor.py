@@ -70,14 +70,14 @@ class _Progress:
         self.add([refusal(c.adapter, c.route, at, problem, command) for c in chosen], seconds)
 
 
-class _Worker:
+class Worker:
     """A worker process, the parent's side."""
 
     def __init__(self) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs,))
-        with _one_thread(), _uninterrupted():
+        with one_thread(), _uninterrupted():
             self.process.start()
         theirs.close()
         self.ready = False
@@ -120,7 +120,7 @@ class _Worker:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """What a child inherits while this lasts: libraries read it when they are loaded."""
     added = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(added, "1"))
@@ -149,21 +149,24 @@ def _uninterrupted() -> Iterator[None]:
 Watch = Callable[[str, str, str, float], None]
 
 
-def outcomes(tasks: Sequence[Task], jobs: int, watch: Watch | None = None) -> Iterator[Outcome]:
+def outcomes(
+    tasks: Sequence[Task], jobs: int, watch: Watch | None = None, kept: list[Worker] | None = None
+) -> Iterator[Outcome]:
     """The outcomes in the order of the tasks, from up to `jobs` worker processes.
 
-    At every look at them `watch` is told of the one that has been running longest. Raises WorkerFailure if workers do
-    not start.
+    At every look at them `watch` is told of the one that has been running longest. The processes of `kept` are used
+    first, and those that are idle at the end are left in it; without it all are ended. Raises WorkerFailure if workers
+    do not start.
     """
     waiting = [_Progress(number, task) for number, task in enumerate(tasks)]
     waiting.reverse()
     done: dict[int, Outcome] = {}
-    workers: list[_Worker] = []
+    workers = [] if kept is None else kept
     following, failures = 0, 0
     try:
         while following < len(tasks):
             while waiting and len(workers) < min(jobs, len(tasks)):
-                workers.append(_Worker())
+                workers.append(Worker())
             for worker in [w for w in workers if w.ready and w.progress is None]:
                 fit = [
                     p for p in waiting[-AHEAD:] if p.number < following + AHEAD and not (p.alone and worker.answered)
@@ -193,18 +196,20 @@ def outcomes(tasks: Sequence[Task], jobs: int, watch: Watch | None = None) -> It
                 yield done.pop(following)
                 following += 1
     finally:
-        for worker in workers:
-            worker.end()
+        for worker in list(workers):
+            if kept is None or not worker.ready or worker.progress is not None:
+                workers.remove(worker)
+                worker.end()
 
 
-def _tell(workers: Sequence[_Worker], watch: Watch) -> None:
+def _tell(workers: Sequence[Worker], watch: Watch) -> None:
     busy = [(w.since, p) for w in workers if (p := w.progress) is not None and not p.done]
     if busy:
         since, progress = min(busy, key=lambda one: one[0])
         watch(progress.spec, progress.task.case.id, progress.task.dtype, time.monotonic() - since)
 
 
-def _attend(worker: _Worker) -> str | None:
+def _attend(worker: Worker) -> str | None:
     """Take what a worker has sent; how it ended, if it is gone or had to go."""
     try:
         while (message := worker.message()) is not None:
@@ -234,7 +239,7 @@ def _attend(worker: _Worker) -> str | None:
     return None
 
 
-def _blame(worker: _Worker, problem: str, taken: float) -> None:
+def _blame(worker: Worker, problem: str, taken: float) -> None:
     """Put an end down to the route that was running, if no other had run in the same process before it."""
     if worker.progress is None or worker.progress.done:
         return

@@ -10,6 +10,13 @@ from gradconform.reference.arithmetic.exact import Constant
 from gradconform.reference.equations import Equation, Form, Slope
 
 _SUM, _PRODUCT, _ATOM = 1, 2, 3
+#: Settings of update rules, as papers write them.
+_GREEK = {
+    "eta": "η", "mu": "μ", "tau": "τ", "lambda": "λ", "beta1": "β1", "beta2": "β2", "eps": "ε", "eps_root": "ε'",
+    "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ", "delta": "δ", "eta_plus": "η+", "eta_minus": "η−",
+}  # fmt: skip
+#: What a sum along an axis goes over.
+_AXES = {-1: "columns", -2: "rows"}
 
 
 class Text:
@@ -136,8 +143,38 @@ class TextOperations:
     def column_sum(self, x: Any) -> Text:
         return Text(f"Σ_batch({x})")
 
-    def total(self, x: Any) -> Text:
-        return Text(f"Σ({x})")
+    def total(self, x: Any, axis: int | None = None) -> Text:
+        return Text(f"Σ({x})" if axis is None else f"Σ_{_AXES[axis]}({x})")
+
+    def squares(self, x: Any, axis: int | None = None) -> Text:
+        return self.total(_text(x) ** 2, axis)
+
+    def inner(self, x: Any, y: Any) -> Text:
+        return self.total(x * y)
+
+    def power(self, x: Any, y: Any) -> Text:
+        return Text(f"{_text(x).at_least(_ATOM)}^{_text(y).at_least(_ATOM)}")
+
+    def rsqrt(self, x: Any) -> Text:
+        return _text(1 / self.sqrt(x))
+
+    def once(self, formula: Callable[..., Any], *operands: Any) -> Text:
+        return _text(formula(*operands))
+
+    def item(self, x: Any) -> Text:
+        return _text(x)
+
+    def larger(self, x: Any, y: Any) -> Text:
+        return Text(f"max({x}, {y})")
+
+    def smaller(self, x: Any, y: Any) -> Text:
+        return Text(f"min({x}, {y})")
+
+    def sign(self, x: Any) -> Text:
+        return Text(f"sign({x})")
+
+    def by_sign(self, x: Any, above: Any, at: Any, below: Any) -> Text:
+        return Text(f"({_text(above)} if {x} > 0, {_text(below)} if {x} < 0, else {_text(at)})")
 
     def __getattr__(self, name: str) -> Callable[..., Text]:
         if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt"):
@@ -149,7 +186,7 @@ def symbol(name: str) -> str:
     """A quantity as the document writes it: ∂E_total/∂w1 for dE_total/dw1, η for eta."""
     if "/" in name:
         return "/".join(f"∂{part.removeprefix('d')}" for part in name.split("/"))
-    return "η" if name == "eta" else name
+    return _GREEK.get(name, name)
 
 
 def formula(equation: Equation, form: Form | None = None, symbols: Mapping[str, str] | None = None) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import numpy as np
 
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
-#: How a derivative is formed: gradients for the outputs' adjoints, or the outputs' tangents for the arguments'.
-Mode = Literal["reverse", "forward"]
+#: What is judged: gradients for the outputs' adjoints, the outputs' tangents for the arguments', or the outputs.
+Mode = Literal["reverse", "forward", "value"]
 
 
 #: The name of the way through a backward pass that takes a batch of cotangents.
@@ -43,6 +45,13 @@ def numbered(outputs: Sequence[Ids], formats: Sequence[Format], complex: Sequenc
     """A function's outputs, by number where there are several, as tensors whose tangents are asked for."""
     names = ["output"] if len(outputs) == 1 else [f"output {n}" for n in range(len(outputs))]
     return tuple(map(Tensor, names, outputs, formats, complex))
+
+
+def weights(seed: int, shapes: Sequence[tuple[int, ...]]) -> list[Numbers]:
+    """What the outputs are multiplied by, and added, where a gradient is to be differentiated once more: numbers of
+    eight bits between ½ and 2, which every format holds."""
+    drawn = np.random.default_rng([seed, 2])
+    return [np.asarray(drawn.integers(64, 256, shape) / 128.0) for shape in shapes]
 
 
 def called(f: Any) -> str:
@@ -83,6 +92,19 @@ class Replay:
 
 
 @dataclass(frozen=True, eq=False)
+class Defined:
+    """A function as a record: the ids of its arguments and of its outputs, in the order of a run's.
+
+    A program may approximate it to so many `ulps`, as rational functions do what has no closed form.
+    """
+
+    record: Record
+    arguments: tuple[Ids, ...]
+    outputs: tuple[Ids, ...]
+    ulps: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run of a function f and of its backward program.
 
@@ -94,6 +116,9 @@ class Run:
     In forward mode `tangents` are the outputs, as tensors whose tangents are asked for. Then `backward` is the record
     in which they were computed, `cotangents` are the ids of the arguments' tangents, and `results` and `returned` the
     outputs' tangents.
+
+    The truth is that of `forward`, or of `definition` where there is one: what the function stands for. Where it was
+    asked `values` are the outputs that each route gave, and `named` these as tensors.
     """
 
     name: str
@@ -113,6 +138,24 @@ class Run:
     tangents: tuple[Tensor, ...] = ()
     #: What was returned, too, where the backward pass was run again in another way that must give the same: by the way.
     varied: Mapping[str, Sequence[Numbers]] = field(default_factory=dict)
+    values: Mapping[str, Sequence[Numbers]] = field(default_factory=dict)
+    named: tuple[Tensor, ...] = ()
+    definition: Defined | None = None
+    #: Whether the outputs themselves are judged, as `valued` has it.
+    of_values: bool = False
+
+    def valued(self) -> Run:
+        """The run of the function alone, of which the outputs themselves are judged."""
+        return replace(
+            self, backward=self.forward, given=tuple(a.ids for a in self.arguments), cotangents=(),
+            results=self.outputs, returned=self.values, rules=(), replays=(), varied={}, tangents=self.named,
+            of_values=True,
+        )  # fmt: skip
+
+    @property
+    def defined(self) -> Defined:
+        """What the truth is evaluated over."""
+        return self.definition or Defined(self.forward, tuple(a.ids for a in self.arguments), self.outputs)
 
     @property
     def answers(self) -> Mapping[str, Sequence[Numbers]]:
@@ -121,9 +164,9 @@ class Run:
 
     @property
     def mode(self) -> Mode:
-        return "forward" if self.tangents else "reverse"
+        return "value" if self.of_values else "forward" if self.tangents else "reverse"
 
     @property
     def judged(self) -> tuple[Tensor, ...]:
-        """What results are asked for: the arguments, for their gradients, or in forward mode the outputs."""
+        """What results are asked for: the arguments, for their gradients, else the outputs."""
         return self.tangents or self.arguments

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gradconform.conformance.api import assert_conforms, cases, check, explain, train
     from gradconform.conformance.run.runner import SUITE_VERSION as __version__
     from gradconform.conformance.verify import verify
+    from gradconform.conformance.verify_update import verify_update
     from gradconform.reference.cases import BadInput, Case, document_case, network_case
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "network_case",
     "train",
     "verify",
+    "verify_update",
 ]
 
 _HOME = {
@@ -44,6 +46,7 @@ _HOME = {
     "explain": "gradconform.conformance.api",
     "train": "gradconform.conformance.api",
     "verify": "gradconform.conformance.verify",
+    "verify_update": "gradconform.conformance.verify_update",
     "__version__": "gradconform.conformance.run.runner",
 }
 

@@ -1,0 +1,61 @@
+"""What an adapter says of an optimizer: each tensor in each update, before it and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradconform.reference.programs.record import Ids, Record
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The rule that an optimizer says it is: its name, its options, its settings, and how its state is called there.
+
+    `state` gives for each part of the rule's state the framework's name for it. `start` is what a part is before the
+    first update, where the framework does not show it and it is not 0.
+    """
+
+    rule: str
+    options: Mapping[str, bool | str] = field(default_factory=dict)
+    settings: Mapping[str, float] = field(default_factory=dict)
+    state: Mapping[str, str] = field(default_factory=dict)
+    start: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A step of an optimizer as it ran, for one tensor: where in the record its weight and state are, new and old.
+
+    `notes` say what left the record.
+    """
+
+    record: Record
+    given: Mapping[str, Ids]
+    results: Mapping[str, Ids]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """One tensor in one update: the gradient that was injected, weight and state before and after.
+
+    `before` and `after` have the weight under "w" and the parts of the state under the framework's own names; `dtypes`
+    are those of all of them and of the gradient. `number` counts updates from 1. `asked` is None for an optimizer that
+    is not known; `again` records the step once more.
+    """
+
+    tensor: str
+    number: int
+    gradient: Numbers
+    before: Mapping[str, Numbers]
+    after: Mapping[str, Numbers]
+    dtypes: Mapping[str, str]
+    asked: Asked | None
+    again: Callable[[], Recorded] | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,182 @@
+"""optax' transformations: given weights, gradients and state, what are the new weights and state?
+
+A transformation is a pair of functions; which rule it is its parts say, by their names and by the settings that they
+hold. The state is read from the named tuples of its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from importlib import metadata
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gradconform.adapters.recording.jax_literals import texts, x64
+from gradconform.adapters.recording.jax_program import closed
+from gradconform.adapters.recording.jax_values import Recorder, format_of, numbers
+from gradconform.adapters.updates import Change, Recorded
+from gradconform.adapters.updates_optax_rules import parts_of, rule_of
+from gradconform.reference.cases import BadInput, said
+
+FRAMEWORK = "jax"
+#: Ways to run an update.
+ROUTES = ("eager", "jit")
+
+
+def changes(
+    make: Any, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Any, route: str = "eager"
+) -> Iterator[Change]:
+    """Every array in every update of the transformation, one update for each gradient; as `updates_torch.changes`."""
+    wide = dtype == "float64" or (dtype is None and _has_float64(weights))
+    with x64() if wide else nullcontext():
+        yield from _changes(make, weights, gradients, dtype, rule, route)
+
+
+def _has_float64(weights: Any) -> bool:
+    return any(getattr(x, "dtype", None) == np.float64 for x in jax.tree.leaves(weights))
+
+
+def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Any, route: str) -> Iterator[
+    Change
+]:  # fmt: skip
+    transformation = _made(make, "make")
+    like = transformation if rule is None else _made(rule, "rule")
+    parts = parts_of(like)
+    if rule is not None and rule_of(parts, 1) is None:
+        raise BadInput(f"rule is a chain of {', '.join(p.name for p in parts)}; expected one of optax' optimizers")
+    names, leaves, tree = _named(weights, dtype)
+    current = jax.tree.unflatten(tree, leaves)
+    state = _run(0, "init", transformation.init, current)
+
+    def updated(g: Any, s: Any, w: Any) -> Any:
+        moved, after = transformation.update(g, s, w)
+        return optax.apply_updates(w, moved), after
+
+    step = jax.jit(updated) if route == "jit" else updated
+    for number, given in enumerate(gradients, 1):
+        g = _like(given, names, leaves, tree, number - 1)
+        asked = rule_of(parts, number)
+        new, after = _run(number, "update", step, g, state, current)
+        before_leaves, after_leaves = _states(state, tree), _states(after, tree)
+        for n, name in enumerate(names):
+            w, w_new, gradient = (jax.tree.leaves(x)[n] for x in (current, new, g))
+            old = {"w": numbers(w), **{k: numbers(v[n]) for k, v in before_leaves.items()}}
+            now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items()}}
+            dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}
+            again = partial(_recorded, updated, (g, state, current), tree, n)
+            yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked,
+                         again)  # fmt: skip
+        current, state = new, after
+
+
+# What is run ----------------------------------------------------------------------------------------------------------
+
+
+def _made(make: Any, what: str) -> Any:
+    """The transformation, which may be given itself or made by a function."""
+    if hasattr(make, "init") and hasattr(make, "update"):
+        return make
+    try:
+        found = make()
+    except Exception as error:  # whatever the user's function raises
+        raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
+    if not (hasattr(found, "init") and hasattr(found, "update")):
+        raise BadInput(f"{what} gave a {type(found).__name__}; expected an optax transformation, with init and update")
+    return found
+
+
+def _named(weights: Any, dtype: str | None) -> tuple[list[str], list[Any], Any]:
+    """The weights' names in their tree, the arrays, cast where that is asked for, and the tree."""
+    paths, tree = jax.tree_util.tree_flatten_with_path(weights)
+    names, leaves = [], []
+    for path, x in paths:
+        name = jax.tree_util.keystr(path).strip(".") or "w"
+        if not hasattr(x, "dtype") or format_of(x) is None:
+            raise BadInput(
+                f"weights: {name} is {getattr(x, 'dtype', type(x).__name__)}; expected a floating-point array"
+            )
+        if not np.size(x):
+            raise BadInput(f"weights: {name} has no numbers; its shape is {np.shape(x)}")
+        names.append(name)
+        leaves.append(jnp.asarray(x) if dtype is None else jnp.asarray(np.asarray(x).astype(jnp.dtype(dtype))))
+    return names, leaves, tree
+
+
+def _like(given: Any, names: Sequence[str], leaves: Sequence[Any], tree: Any, update: int) -> Any:
+    """A gradient, in the weights' dtypes."""
+    found = jax.tree.leaves(given)
+    if len(found) != len(leaves):
+        raise BadInput(f"gradients[{update}] has {len(found)} arrays; the weights have {len(leaves)}")
+    for name, g, w in zip(names, found, leaves, strict=True):
+        if np.shape(g) != np.shape(w):
+            raise BadInput(f"gradients[{update}]: {name} has shape {np.shape(g)}; the weight has {np.shape(w)}")
+    cast = [jnp.asarray(np.asarray(g).astype(w.dtype)) for g, w in zip(found, leaves, strict=True)]
+    return jax.tree.unflatten(tree, cast)
+
+
+def _run(number: int, what: str, f: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return f(*args)
+    except Exception as error:  # whatever a transformation raises
+        where = f"update {number}: " if number else ""
+        raise BadInput(f"{where}{what} raised {type(error).__name__}: {said(error)}") from error
+
+
+def _states(state: Any, tree: Any) -> dict[str, list[Any]]:
+    """What of the state is like the weights, by the name that its part of the transformation has for it."""
+    found: dict[str, list[Any]] = {}
+
+    def look(x: Any) -> None:
+        for field in getattr(x, "_fields", ()):
+            value = getattr(x, field)
+            if jax.tree.structure(value) == tree and all(map(_real, jax.tree.leaves(value))):
+                found[field] = jax.tree.leaves(value)
+            else:
+                look(value)
+        if isinstance(x, Mapping):
+            for value in x.values():
+                look(value)
+        elif isinstance(x, list | tuple) and not hasattr(x, "_fields"):
+            for value in x:
+                look(value)
+
+    look(state)
+    return found
+
+
+def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, number: int) -> Recorded:
+    """The record of an update, for one array."""
+    leaves, whole = jax.tree.flatten(given)
+
+    def flat(*leaves: Any) -> list[Any]:
+        return jax.tree.leaves(step(*jax.tree.unflatten(whole, leaves)))
+
+    jaxpr = jax.make_jaxpr(flat)(*leaves)
+    recorder = Recorder(texts=texts(flat, leaves))
+    arguments = [recorder.argument(x) for x in leaves]
+    results = closed(recorder, jaxpr, arguments)
+    _, after = jax.tree.flatten(jax.eval_shape(step, *given))
+    old, (new, state) = jax.tree.unflatten(whole, arguments), jax.tree.unflatten(after, results)
+    ids = {"w": jax.tree.leaves(new)[number].ids}
+    ids |= {k: v[number].ids for k, v in _states(state, tree).items()}
+    before = {"w": jax.tree.leaves(old[2])[number].ids, "gradient": jax.tree.leaves(old[0])[number].ids}
+    notes = tuple(recorder.foreign)
+    return Recorded(recorder.record, before, ids, notes)
+
+
+def _real(x: Any) -> bool:
+    return getattr(x, "ids", None) is not None or (hasattr(x, "dtype") and format_of(x) is not None)
+
+
+def versions() -> dict[str, str]:
+    """The framework's own versions."""
+    return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
+
+
+__all__ = ["FRAMEWORK", "ROUTES", "changes", "versions"]

@@ -1,0 +1,211 @@
+"""The rules that optax' transformations are: a chain of parts, each with its name and the settings that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gradconform.adapters.updates import Asked
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a chain: the function that made it, and what that was given."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+def parts_of(transformation: Any) -> list[Part]:
+    """The parts of a transformation, in their order; what a function does that is none of optax' own is one part."""
+    return list(_parts(transformation.update))
+
+
+def _parts(update: Any) -> list[Part]:
+    held = _held(update)
+    name = getattr(update, "__qualname__", "").partition(".<locals>")[0]
+    if not getattr(update, "__module__", "").startswith("optax."):
+        return [Part("unknown", {})]
+    if name == "with_extra_args_support":
+        return _parts(held["tx"].update)
+    if name == "chain":
+        return [p for f in held["update_fns"] for p in _parts(f)]
+    if name == "identity" or "mask" in held:
+        return [] if name == "identity" else [Part("masked", held)]
+    return [Part(name, held)]
+
+
+def _held(f: Any) -> dict[str, Any]:
+    """What a function holds of the function that made it."""
+    code, cells = getattr(f, "__code__", None), getattr(f, "__closure__", None) or ()
+    if code is None:
+        return {}
+    found = {}
+    for name, cell in zip(code.co_freevars, cells, strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not filled
+            continue
+    return found
+
+
+def rule_of(parts: Sequence[Part], number: int) -> Asked | None:
+    """The rule that a chain is in update `number`, from 1; None where it is none that is known."""
+    rest = list(parts)
+    eta = 1.0
+    trace = None
+    if rest and rest[-1].name == "trace" and len(rest) > 1:  # momentum after η, as RMSprop has it
+        trace = rest.pop()
+    if rest and rest[-1].name in ("scale", "scale_by_schedule"):
+        eta = -_rate(rest.pop(), number)
+    before = [p for p in rest[:1] if p.name == "add_decayed_weights"]
+    after = [p for p in rest[1:] if p.name == "add_decayed_weights" and p is rest[-1]]
+    core = [p for p in rest if p not in (*before, *after)]
+    if len(core) > 1 or not _plain([*before, *after]):
+        return None
+    strength = sum(float(p.settings["weight_decay"]) for p in (*before, *after))
+    decay = "none" if not strength else "coupled" if before and core else "decoupled"
+    if before and not core:
+        decay = "coupled"
+    common: dict[str, float] = {"eta": eta, **({"lambda": strength} if strength else {})}
+    of = _RULES.get(core[0].name if core else "")
+    if of is None or (before and after):
+        return None
+    return of(core[0].settings if core else {}, decay, common, trace, number)
+
+
+def _rate(part: Part, number: int) -> float:
+    if part.name == "scale":
+        return float(part.settings["step_size"])
+    return float(part.settings["step_size_fn"](number - 1))
+
+
+def _plain(parts: Sequence[Part]) -> bool:
+    """Whether decays are numbers, of all weights."""
+    return all(isinstance(p.settings.get("weight_decay"), int | float) for p in parts)
+
+
+Settings = Mapping[str, Any]
+Of = Callable[[Settings, str, dict[str, float], Part | None, int], Asked | None]
+
+
+def _sgd(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    return None if trace else Asked("sgd", {"decay": decay}, common)
+
+
+def _momentum(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
+        return None
+    options: dict[str, bool | str] = {"momentum": True, "nesterov": bool(s["nesterov"]), "decay": decay}
+    return Asked("sgd", options, {**common, "mu": float(s["decay"]), "tau": 0.0}, {"b": "trace"})
+
+
+def _adam(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
+        return None
+    if s["nesterov"]:
+        return _nadam(s, decay, common)
+    return _of_adam(s, decay, common, {}, {"m": "mu", "v": "nu"})
+
+
+def _amsgrad(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
+        return None
+    return _of_adam(s, decay, common, {"amsgrad": "after"}, {"m": "mu", "v": "nu", "vmax": "nu_max"})
+
+
+def _of_adam(
+    s: Settings, decay: str, common: dict[str, float], options: dict[str, bool | str], names: dict[str, str]
+) -> Asked:
+    settings, root = _betas(s, common), float(s["eps_root"])
+    if root:
+        settings["eps_root"] = root
+    return Asked("adam", {**options, "decay": decay, "root": bool(root)}, settings, names)
+
+
+def _nadam(s: Settings, decay: str, common: dict[str, float]) -> Asked | None:
+    if float(s["eps_root"]):
+        return None
+    return Asked("nadam", {"scheduled": False, "decay": decay}, _betas(s, common), {"m": "mu", "v": "nu"})
+
+
+def _betas(s: Settings, common: dict[str, float]) -> dict[str, float]:
+    return {**common, "beta1": float(s["b1"]), "beta2": float(s["b2"]), "eps": float(s.get("eps", 0.0))}
+
+
+def _adamax(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    return None if trace else Asked("adamax", {"decay": decay}, _betas(s, common), {"m": "mu", "u": "nu"})
+
+
+def _radam(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    inner = _held(s["_radam_update"])
+    if trace or s["nesterov"] or float(inner["eps_root"]):
+        return None
+    settings, t = {**_betas(s, common), "eps": float(inner["eps"])}, number
+    beta2 = settings["beta2"]
+    length = 2 / (1 - beta2) - 1 - 2 * t * beta2**t / (1 - beta2**t) if beta2 < 1 else 0.0
+    options: dict[str, bool | str] = {"rectified": length >= float(s["threshold"]), "epsilon": "hat", "decay": decay}
+    return Asked("radam", options, settings, {"m": "mu", "v": "nu"})
+
+
+def _adagrad(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
+        return None
+    settings = {**common, "eps": float(s["eps"])}
+    return Asked("adagrad", {"epsilon": "inside", "decay": decay}, settings, {"s": "sum_of_squares"})
+
+
+def _adadelta(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
+        return None
+    settings = {**common, "rho": float(s["rho"]), "eps": float(s["eps"])}
+    return Asked("adadelta", {"decay": decay}, settings, {"v": "e_g", "u": "e_x"})
+
+
+def _rms(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    options: dict[str, bool | str] = {
+        "epsilon": "inside" if s["eps_in_sqrt"] else "outside", "decay": decay, "corrected": bool(s["bias_correction"]),
+    }  # fmt: skip
+    settings, names = {**common, "alpha": float(s["decay"]), "eps": float(s["eps"])}, {"v": "nu"}
+    if trace:
+        options["momentum"] = "nesterov" if trace.settings["nesterov"] else "after"
+        settings["mu"], names["b"] = float(trace.settings["decay"]), "trace"
+    return Asked("rmsprop", options, settings, names)
+
+
+def _stddev(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    asked = _rms(s, decay, common, trace, number)
+    return asked and replace(asked, options={**asked.options, "centred": True}, state={**asked.state, "a": "mu"})
+
+
+def _lion(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace or s.get("mode", "hard") != "hard":
+        return None
+    settings = {**common, "beta1": float(s["b1"]), "beta2": float(s["b2"])}
+    return Asked("lion", {"decay": decay}, settings, {"m": "mu"})
+
+
+def _rprop(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace or decay != "none" or common["eta"] != 1.0:
+        return None
+    settings = {**common, "eta_plus": float(s["eta_plus"]), "eta_minus": float(s["eta_minus"]),
+                "s_min": float(s["min_step_size"]), "s_max": float(s["max_step_size"])}  # fmt: skip
+    return Asked("rprop", {"delayed": True}, settings, {"s": "step_sizes", "b": "prev_updates"})
+
+
+#: The rule of each part that scales updates; "" is that of none.
+_RULES: Mapping[str, Of] = {
+    "": _sgd,
+    "trace": _momentum,
+    "scale_by_adam": _adam,
+    "scale_by_amsgrad": _amsgrad,
+    "scale_by_adamax": _adamax,
+    "scale_by_radam": _radam,
+    "scale_by_rss": _adagrad,
+    "scale_by_adadelta": _adadelta,
+    "scale_by_rms": _rms,
+    "scale_by_stddev": _stddev,
+    "scale_by_lion": _lion,
+    "scale_by_rprop": _rprop,
+}

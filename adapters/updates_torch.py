@@ -1,0 +1,211 @@
+"""PyTorch's optimizers: given weights, gradients and state, what are the new weights and state?
+
+Gradients are injected: written into the same tensors before every update, as training without `set_to_none` does, so
+that a state that is an alias of a gradient shows.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from gradconform.adapters.recording.torch_asked import argument_ids
+from gradconform.adapters.recording.torch_memory import FORMAT, numbers
+from gradconform.adapters.recording.torch_mode import Recorder
+from gradconform.adapters.recording.torch_rules import RULES as OPERATIONS
+from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates_torch_rules import RULES
+from gradconform.reference.cases import BadInput, said
+from gradconform.reference.programs.record import Ids
+
+FRAMEWORK = "torch"
+Make = Callable[[Sequence[Tensor]], Any]
+Options = Mapping[str, Any]
+
+
+def is_mine(weights: Any) -> bool:
+    """Whether these weights are PyTorch's."""
+    return any(isinstance(x, Tensor) for x in pytree.tree_leaves(weights))
+
+
+def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Make | None) -> Iterator[
+    Change
+]:  # fmt: skip
+    """Every tensor in every update of the optimizer that `make` makes of the weights, one update for each gradient.
+
+    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. Raises BadInput for what
+    cannot be run.
+    """
+    names, tensors = _named(weights, dtype)
+    parameters = [torch.nn.Parameter(x.detach().clone()) for x in tensors]
+    optimizer = _made(make, parameters, "make")
+    like = optimizer if rule is None else _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
+    if rule is not None and type(like) not in RULES:
+        raise BadInput(f"rule makes a {type(like).__name__}; expected one of {', '.join(c.__name__ for c in RULES)}")
+    taken = [0] * len(parameters)
+    seen = [_state(optimizer, p) for p in parameters]
+    for update, tree in enumerate(gradients):
+        given = _gradients(tree, names, parameters, update)
+        for p, g in zip(parameters, given, strict=True):
+            _inject(p, g)
+        asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
+        copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
+        again = None if type(optimizer) in RULES else _Again(optimizer, parameters)
+        _step(optimizer, update)
+        for n, p in enumerate(parameters):
+            after = _state(optimizer, p)
+            if copies[n] is not None:
+                taken[n] += 1
+                dtypes = _dtypes(optimizer, p)
+                yield Change(names[n], taken[n], copies[n], seen[n], after, dtypes, asked[n],
+                             None if again is None else partial(again, n), _aliased(optimizer, p))  # fmt: skip
+            seen[n] = after
+
+
+# What is run ----------------------------------------------------------------------------------------------------------
+
+
+def _named(weights: Any, dtype: str | None) -> tuple[list[str], list[Tensor]]:
+    """The weights' names in their tree, and the tensors, cast where that is asked for."""
+    if isinstance(weights, torch.nn.Module):
+        weights = dict(weights.named_parameters())
+    leaves = pytree.tree_flatten_with_path(weights)[0]
+    found = []
+    for path, x in leaves:
+        name = pytree.keystr(path).strip(".") or "w"
+        if not isinstance(x, Tensor) or x.dtype not in FORMAT:
+            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise BadInput(f"weights: {name} is {kind}; expected a tensor of {', '.join(map(str, FORMAT))}")
+        if not x.numel():
+            raise BadInput(f"weights: {name} has no numbers; its shape is {tuple(x.shape)}")
+        found.append((name, x if dtype is None else x.to(getattr(torch, dtype))))
+    return [n for n, _ in found], [x for _, x in found]
+
+
+def _made(make: Make, parameters: list[Any], what: str) -> Any:
+    try:
+        optimizer = make(parameters)
+    except Exception as error:  # whatever the user's function raises
+        raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
+    if not (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups")):
+        raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its parameters")
+    return optimizer
+
+
+def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], update: int) -> list[Tensor | None]:
+    leaves = pytree.tree_leaves(tree, is_leaf=lambda x: x is None)
+    if len(leaves) != len(parameters):
+        raise BadInput(f"gradients[{update}] has {len(leaves)} tensors; the weights have {len(parameters)}")
+    found: list[Tensor | None] = []
+    for name, g, p in zip(names, leaves, parameters, strict=True):
+        if g is not None and tuple(np.shape(g)) != tuple(p.shape):
+            raise BadInput(f"gradients[{update}]: {name} has shape {tuple(np.shape(g))}; the weight has "
+                           f"{tuple(p.shape)}")  # fmt: skip
+        found.append(None if g is None else torch.as_tensor(g).detach().to(p.dtype))
+    return found
+
+
+def _inject(p: Tensor, g: Tensor | None) -> None:
+    if g is None or p.grad is None:
+        p.grad = None if g is None else g.clone()
+    else:
+        p.grad.copy_(g)
+
+
+def _step(optimizer: Any, update: int) -> None:
+    try:
+        optimizer.step()
+    except Exception as error:  # whatever an optimizer raises
+        raise BadInput(f"update {update + 1}: step() raised {type(error).__name__}: {said(error)}") from error
+
+
+class _Again:
+    """A copy of an optimizer and its parameters as they stood before an update, to record that."""
+
+    def __init__(self, optimizer: Any, parameters: Sequence[Tensor]) -> None:
+        # `Optimizer.__deepcopy__` leaves out what a subclass keeps beside its state.
+        self.optimizer = object.__new__(type(optimizer))
+        self.optimizer.__dict__, self.parameters = copy.deepcopy((optimizer.__dict__, parameters))
+        for p, q in zip(parameters, self.parameters, strict=True):
+            q.grad = None if p.grad is None else p.grad.clone()
+
+    def __call__(self, number: int) -> Recorded:
+        """The record of the step, for one parameter."""
+        recorder, given = self._run
+        tensors = _tensors(self.optimizer, self.parameters[number])
+        results = {k: recorder.memory.ids(x) for k, x in tensors.items()}
+        return Recorded(recorder.record, given[number], results, tuple(recorder.foreign))
+
+    @cached_property
+    def _run(self) -> tuple[Recorder, list[dict[str, Ids]]]:
+        recorder = Recorder(OPERATIONS)
+        recorder.backward = True  # nothing differentiates this: what the step detaches is not to be noted
+        given = []
+        for p in self.parameters:
+            ids = {k: argument_ids(recorder, x) for k, x in _tensors(self.optimizer, p).items()}
+            if p.grad is not None:
+                ids["gradient"] = argument_ids(recorder, p.grad)
+            given.append(ids)
+        with recorder:
+            self.optimizer.step()
+        return recorder, given
+
+
+def _tensors(optimizer: Any, p: Tensor) -> dict[str, Tensor]:
+    """The weight and what of its state are numbers."""
+    state = optimizer.state.get(p, {})
+    return {"w": p, **{k: v for k, v in state.items() if isinstance(v, Tensor) and v.dtype in FORMAT}}
+
+
+def _group(optimizer: Any, p: Tensor) -> dict[str, Any]:
+    """The settings of a parameter, as they stand."""
+    for group in optimizer.param_groups:
+        if any(q is p for q in group["params"]):
+            return {k: v for k, v in group.items() if k != "params"}
+    raise BadInput("make: the optimizer was not given all of its parameters; expected make(parameters) to use them all")
+
+
+def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Asked | None:
+    """The rule of a parameter, after so many updates: of an optimizer's own class, or of what it is said to be like."""
+    of = RULES.get(type(like))
+    if of is None:
+        return None
+    group = _group(optimizer, p)
+    if like is not optimizer:  # what it has no setting for is that of the optimizer that it is like
+        every = [q for g in like.param_groups for q in g["params"]]
+        group = {**_group(like, every[number]), **group}
+    # Where the state of another optimizer is there, as zeros, before its first update, that is its first all the same.
+    state = optimizer.state.get(p, {}) if taken or like is optimizer else {}
+    return of(group, p, state)
+
+
+def _state(optimizer: Any, p: Tensor) -> dict[str, Numbers]:
+    """The weight and its state, as float64 numbers."""
+    return {k: numbers(x).copy() for k, x in _tensors(optimizer, p).items()}
+
+
+def _dtypes(optimizer: Any, p: Tensor) -> dict[str, str]:
+    named = {**_tensors(optimizer, p), "gradient": p if p.grad is None else p.grad}
+    return {k: str(v.dtype).rpartition(".")[2] for k, v in named.items()}
+
+
+def _aliased(optimizer: Any, p: Tensor) -> tuple[str, ...]:
+    """What of the state shares memory with the gradient or the weight."""
+    of = {"gradient": p.grad, "weight": p}
+    return tuple(
+        f"{k} shares its memory with the {what}"
+        for k, v in optimizer.state.get(p, {}).items() if isinstance(v, Tensor)
+        for what, x in of.items() if x is not None and v.numel() and v.data_ptr() == x.data_ptr()
+    )  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """The framework's own versions."""
+    return {"torch": torch.__version__}

@@ -1,0 +1,121 @@
+"""The rules that PyTorch's own optimizers say they are: each class, by the settings of a parameter's group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, optim
+
+from gradconform.adapters.updates import Asked
+
+Group = Mapping[str, Any]
+
+
+def _number(x: Any) -> float:
+    return float(x.item()) if isinstance(x, Tensor) else float(x)
+
+
+def _decay(group: Group, decoupled: bool = False) -> tuple[str, dict[str, float]]:
+    """Which decay there is, and λ."""
+    strength = _number(group.get("weight_decay", 0.0))
+    if not strength:
+        return "none", {}
+    return ("decoupled" if decoupled else "coupled"), {"lambda": strength}
+
+
+def _options(group: Group, decay: str) -> dict[str, bool | str]:
+    return {"decay": decay, "maximize": bool(group["maximize"])}
+
+
+def _moments(group: Group, strength: Mapping[str, float]) -> dict[str, float]:
+    beta1, beta2 = map(_number, group["betas"])
+    return {"eta": _number(group["lr"]), "beta1": beta1, "beta2": beta2, "eps": _number(group["eps"]), **strength}
+
+
+def _sgd(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group)
+    options, settings = _options(group, decay), {"eta": _number(group["lr"]), **strength}
+    if not group["momentum"]:
+        return Asked("sgd", options, settings)
+    first = state.get("momentum_buffer") is None
+    options |= {"momentum": True, "first": first, "nesterov": bool(group["nesterov"])}
+    settings |= {"mu": _number(group["momentum"]), "tau": _number(group["dampening"])}
+    return Asked("sgd", options, settings, {"b": "momentum_buffer"})
+
+
+def _adam(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group, bool(group.get("decoupled_weight_decay")))
+    options, names = _options(group, decay), {"m": "exp_avg", "v": "exp_avg_sq"}
+    if group["amsgrad"]:
+        options["amsgrad"], names["vmax"] = "before", "max_exp_avg_sq"
+    return Asked("adam", options, _moments(group, strength), names)
+
+
+def _nadam(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group, bool(group["decoupled_weight_decay"]))
+    settings = {**_moments(group, strength), "psi": _number(group["momentum_decay"])}
+    names = {"m": "exp_avg", "v": "exp_avg_sq", "p": "mu_product"}
+    return Asked("nadam", _options(group, decay), settings, names, {"p": 1.0})
+
+
+def _adamax(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group)
+    return Asked("adamax", _options(group, decay), _moments(group, strength), {"m": "exp_avg", "u": "exp_inf"})
+
+
+def _radam(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group, bool(group["decoupled_weight_decay"]))
+    settings, t = _moments(group, strength), _number(state.get("step", 0)) + 1
+    beta2 = settings["beta2"]
+    length = 2 / (1 - beta2) - 1 - 2 * t * beta2**t / (1 - beta2**t) if beta2 < 1 else 0.0
+    return Asked("radam", {**_options(group, decay), "rectified": length > 5}, settings,
+                 {"m": "exp_avg", "v": "exp_avg_sq"})  # fmt: skip
+
+
+def _adagrad(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group)
+    settings = {"eta": _number(group["lr"]), "delta": _number(group["lr_decay"]), "eps": _number(group["eps"])}
+    start = {"s": _number(group["initial_accumulator_value"])}
+    return Asked("adagrad", _options(group, decay), {**settings, **strength}, {"s": "sum"}, start)
+
+
+def _adadelta(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group)
+    settings = {"eta": _number(group["lr"]), "rho": _number(group["rho"]), "eps": _number(group["eps"]), **strength}
+    return Asked("adadelta", _options(group, decay), settings, {"v": "square_avg", "u": "acc_delta"})
+
+
+def _rmsprop(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group)
+    options, names = _options(group, decay), {"v": "square_avg"}
+    settings = {"eta": _number(group["lr"]), "alpha": _number(group["alpha"]), "eps": _number(group["eps"]), **strength}
+    if group["centered"]:
+        options["centred"], names["a"] = True, "grad_avg"
+    if group["momentum"] > 0:
+        options["momentum"], names["b"], settings["mu"] = "before", "momentum_buffer", _number(group["momentum"])
+    return Asked("rmsprop", options, settings, names)
+
+
+def _rprop(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    minus, plus = map(_number, group["etas"])
+    low, high = map(_number, group["step_sizes"])
+    settings = {"eta": _number(group["lr"]), "eta_plus": plus, "eta_minus": minus, "s_min": low, "s_max": high}
+    names, start = {"s": "step_size", "prev": "prev"}, {"s": _number(torch.tensor(group["lr"], dtype=p.dtype))}
+    return Asked("rprop", {"maximize": bool(group["maximize"])}, settings, names, start)
+
+
+#: The rule of each class, given a parameter's settings, the parameter and its state.
+RULES: Mapping[type[torch.optim.Optimizer], Callable[[Group, Tensor, Mapping[str, Any]], Asked]] = {
+    optim.SGD: _sgd,
+    optim.Adam: _adam,
+    optim.AdamW: _adam,
+    optim.NAdam: _nadam,
+    optim.Adamax: _adamax,
+    optim.RAdam: _radam,
+    optim.Adagrad: _adagrad,
+    optim.Adadelta: _adadelta,
+    optim.RMSprop: _rmsprop,
+    optim.Rprop: _rprop,
+}

@@ -1,0 +1,84 @@
+"""Every operator of one number and its derivative at every number of 16-bit dtypes, in each framework.
+
+    python benchmarks/sweeps.py [-o docs/operators] [--seconds 3600] [OPERATOR]…
+
+leaves a sweep's file for each in runs/sweeps/, and goes on where it was; then writes the accuracy tables and figures
+of what is complete. One process; `--seconds` is when no further sweep is begun.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from fnmatch import fnmatchcase
+from itertools import chain
+from pathlib import Path
+
+import click
+
+from gradconform.conformance.sweep import chunk, command, numbers, sweep_file
+from gradconform.conformance.sweep.whole import total
+from gradconform.reference.cases import BadInput
+from gradconform.reference.derivations.operators.catalogue import OPERATORS
+
+DTYPES, ADAPTERS = ("float16", "bfloat16"), ("torch", "jax")
+
+
+@click.command()
+@click.argument("globs", nargs=-1)
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/sweeps"), show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("docs/operators"), show_default=True)
+@click.option("--seconds", default=1e9, help="Begin no sweep after so many seconds.")
+def main(globs: tuple[str, ...], folder: Path, output: Path, seconds: float) -> None:
+    """Sweep, and tabulate."""
+    started = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    unary = [o.name for o in OPERATORS.values() if o.unary and o.definition is not None]
+    for name in unary:
+        for dtype in DTYPES:
+            for adapter in ADAPTERS:
+                if globs and not any(fnmatchcase(name, g) for g in globs):
+                    continue
+                if time.perf_counter() - started < seconds:
+                    print(swept(folder, name, dtype, adapter), flush=True)
+    from gradconform.reports import accuracy
+
+    sweeps = [
+        (s.header, s.chunks, s.footer) for p in sorted(folder.glob("*.jsonl")) if (s := sweep_file.read(p)).footer
+    ]
+    for path in accuracy.write([s for s in sweeps if s[2] is not None], output):
+        print(path)
+
+
+def swept(folder: Path, name: str, dtype: str, adapter: str) -> str:
+    """One sweep, begun or gone on with; what is to be said of it."""
+    path = folder / f"{adapter}-{name}-{dtype}.jsonl"
+    piece = numbers.whole(dtype)
+    try:
+        chunk.checked(name, dtype, adapter)
+        header = command.header(name, dtype, adapter, "opencl", piece)
+        before = sweep_file.read(path) if path.exists() else None
+        if before is not None:
+            if before.footer is not None:
+                return f"{path.name}: there"
+            sweep_file.check_same(before, header, path)
+        tasks = command.tasks(name, dtype, adapter, "opencl", piece)
+        done = list(before.chunks) if before else []
+        began = time.perf_counter()
+        found = (chunk.asked(task) for task in tasks[len(done) :])
+        first = None if done else next(found)  # what the framework lacks leaves no file
+        with sweep_file.SweepWriter(path, header, before) as writer:
+            for values in chain([first] if first else [], found):
+                done.append({"kind": "chunk", "number": len(done), **values})
+                writer.write(done[-1])
+            taken = time.perf_counter() - began
+            whole = total(done)
+            writer.write({"kind": "footer", "seconds": round(taken, 3), **whole})
+    except BadInput as error:
+        return f"{path.name}: unsupported: {error}"
+    said = {q: whole[q]["verdicts"] for q in chunk.QUANTITIES if q in whole}
+    return f"{path.name}: {taken:.1f} s, {said}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

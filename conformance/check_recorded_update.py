@@ -1,0 +1,177 @@
+"""An update by the record of its own step: an optimizer that is none of the frameworks' own.
+
+The record is held against the rule that the optimizer is said to be, as `check_program` holds a backward record
+against a derivative: the formula is the record without rounding beside the rule's equations without rounding, both from
+the weight, state and gradient before the update; the execution is what was returned beside the record with rounding.
+Where no rule is named nothing is known of the formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from flint import arb
+from numpy.typing import NDArray
+
+from gradconform.adapters.updates import Recorded
+from gradconform.conformance.check_update import Update, Whole
+from gradconform.conformance.levels.in_balls import Reference, decide
+from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, result
+from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT32, Format
+from gradconform.reference.arithmetic.midpoints import Double
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls
+from gradconform.reference.array_judge import Screen, judge_array
+from gradconform.reference.judge import FIRST_PRECISION, Candidate, Formula, Judgement, noted, verdict_of
+from gradconform.reference.programs import words
+from gradconform.reference.programs.allowance import outcomes_of
+from gradconform.reference.programs.array_allowance import ArrayAllowed
+from gradconform.reference.programs.array_exact import ArrayExact
+from gradconform.reference.programs.emitted import Emitted, Emitting
+from gradconform.reference.programs.exact import Exact
+from gradconform.reference.programs.record import Ids, Record, every
+
+#: To how much of itself a number of the step's text is known: Python may have computed it, as 1 − β^t, and of that only
+#: the result is seen. A difference of two numbers at 1 that is 2^-10 has lost ten of float64's digits.
+LITERAL = 2.0**-42
+
+
+def chained(update: Update) -> tuple[Record, dict[str, Ids]]:
+    """The rule's definitions, one after the other, from what there was before the update: the exact new quantities.
+
+    The ids of these by their names, and of what there was before.
+    """
+    record = Record()
+    emitting, rule = Emitting(record), update.rule
+    values: dict[str, Emitted] = {}
+    found: dict[str, Ids] = {}
+    for name in rule.derivation.given:
+        if name in update.values:
+            numbers = np.asarray(update.values[name], dtype=np.float64)
+            ids = record.new(numbers.shape, numbers)
+            found[name] = ids
+            values[name] = emitting.setting(ids) if name in rule.settings else emitting.tensor(
+                ids, update.formats[name])  # fmt: skip
+    for equation in rule.derivation.equations:
+        if all(o in values for o in equation.truth.operands):
+            values[equation.name] = equation.truth.formula(emitting, *(values[o] for o in equation.truth.operands))
+            shape = np.shape(update.values.get(equation.name, values[equation.name].ids))
+            found[equation.name] = np.broadcast_to(values[equation.name].ids, shape)
+    return record, found
+
+
+def formula_of(update: Update, recorded: Recorded, quantity: str) -> Formula:
+    """Whether the step that was recorded is the rule's, for one quantity; to within what its literals leave open."""
+    definition, of_rule = chained(update)
+    if quantity not in of_rule or quantity not in recorded.results or recorded.notes:
+        return "unknown"
+    program, own = recorded.results[quantity], _loosened(recorded.record)
+    if sum(step.work() for step in own.steps) >= IN_ARRAYS:
+        return _formula_in_arrays(definition, of_rule[quantity], own, program)
+    with precision(FIRST_PRECISION):
+        exact, found = Exact(definition, literals=False).evaluate(), Exact(own).evaluate()
+        pairs = [(exact[i], found[j]) for i, j in zip(of_rule[quantity].ravel().tolist(), program.ravel().tolist(),
+                                                      strict=True)]  # fmt: skip
+        if not all(x.is_finite() and y.is_finite() for x, y in pairs):
+            return "unknown"
+        return "right" if all(x.overlaps(y) for x, y in pairs) else "wrong"
+
+
+def _formula_in_arrays(definition: Record, of_rule: Ids, own: Record, program: Ids) -> Formula:
+    truth = ArrayExact(definition).evaluate().values.copied(of_rule)
+    found = ArrayExact(own).evaluate().values.copied(program)
+    with np.errstate(all="ignore"):
+        gap, off = np.abs(words.apart(truth, found)), (truth.radius + found.radius).max(axis=0)
+        if not (np.isfinite(gap) & np.isfinite(off)).all():
+            return "unknown"
+        return "right" if (gap <= off * words.ENLARGED + gap * 2.0**-50).all() else "wrong"
+
+
+def _loosened(record: Record) -> Record:
+    """The record, whose literals may be anything that Python's float64 makes of what was meant."""
+    found = record.until(len(record.steps))
+    found.literals = dict.fromkeys(record.literals, LITERAL)
+    return found
+
+
+def narrows(recorded: Recorded, format: Format) -> bool:
+    """Whether a step of the record is in a narrower format than the result's: no rule rounds so."""
+    return any(step.format.precision < format.precision for step in every(recorded.record.steps))
+
+
+def judge_recorded(
+    recorded: Recorded,
+    quantity: str,
+    got: NDArray[np.float64],
+    format: Format,
+    profile: Profile,
+    formula: Formula = "unknown",
+    moved_from: NDArray[np.float64] | None = None,
+) -> Judgement:
+    """What is said of a quantity by the record of the step; `moved_from`: the weight that a step is measured from."""
+    work = max(got.size, sum(s.work() for s in recorded.record.steps))
+    judge = _by_arrays if work >= IN_ARRAYS else _by_balls
+    found = judge(recorded, quantity, got, format, profile, moved_from)
+    formula = formula if found.execution in ("within", "overflow") else "unknown" if formula == "right" else formula
+    verdict = verdict_of(formula, found.execution or "undecided", found.accuracy or "certified")
+    return replace(found, formula=formula, verdict=verdict, reason=noted(*_said(recorded), found.reason))
+
+
+def _said(recorded: Recorded) -> tuple[str, ...]:
+    return tuple(f"left the record: {n}" for n in recorded.notes)
+
+
+def _programs(recorded: Recorded) -> Mapping[str, int]:
+    forms = recorded.record.forms
+    return {f"recorded{f', form {n + 1}' if forms > 1 else ''}": n for n in range(forms)}
+
+
+def _by_balls(recorded: Recorded, quantity: str, got: NDArray[np.float64], format: Format, profile: Profile,
+              moved_from: NDArray[np.float64] | None) -> Judgement:  # fmt: skip
+    ids = recorded.results[quantity]
+
+    def reference() -> Reference:
+        exact = Exact(recorded.record, literals=False).evaluate()
+        ops = RoundedBalls(format, profile)
+        known = [exact[i] for i in ids.ravel().tolist()]
+        truths = [Rounded(ops, x) if x.is_finite() else Rounded(ops, ZERO, ZERO, ANYTHING) for x in known]
+        against = None
+        if moved_from is not None:
+            against = [abs(x - arb(w)) if x.is_finite() else ZERO for x, w in zip(known, moved_from.ravel().tolist(),
+                                                                                 strict=True)]  # fmt: skip
+        candidates = (
+            Candidate(name, outcomes_of(recorded.record, profile, [(ids, format)], "any", form)[0])
+            for name, form in _programs(recorded).items()
+        )
+        return Reference(candidates, truths, against)
+
+    return decide(got.ravel().tolist(), reference, format)
+
+
+def _by_arrays(recorded: Recorded, quantity: str, got: NDArray[np.float64], format: Format, profile: Profile,
+               moved_from: NDArray[np.float64] | None) -> Judgement:  # fmt: skip
+    ids = recorded.results[quantity]
+    truth = ArrayExact(recorded.record).evaluate().values.copied(ids)
+    answers: Answers | None = None
+    screens: list[Screen] = []
+    for name, form in _programs(recorded).items():
+        allowed = ArrayAllowed(recorded.record, profile, "any", form, wide=format.precision > FLOAT32.precision)
+        A = allowed.evaluate().arithmetics[format.name]
+        value, exactly = result(allowed, ids, A)
+        known = np.isfinite(truth.high) & np.isfinite(truth.radius[0])
+        mid = Double.where(known, truth.mid, Double.lift(np.zeros(())))
+        bits = None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8)
+        centre = RoundedArray(A, mid if A.mids is Double else mid.hi, None, None, bits)
+        answers = answers or Answers(format, profile, truth, centre)
+        answers.forms[name], answers.exactly[name] = value, exactly
+        screen = Screen(name, format, got.shape)
+        with np.errstate(all="ignore"):
+            against = None if moved_from is None else np.asarray(np.abs(truth.high - moved_from))
+        screen.add(got, value, 0, centre, against)
+        screens.append(screen)
+    assert answers is not None
+    return judge_array(got, screens, format, Whole(answers), bits=FIRST_PRECISION)

@@ -1,0 +1,1 @@
+"""Sweeps: an operator of one number asked at every number of a dtype."""

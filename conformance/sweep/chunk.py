@@ -1,0 +1,240 @@
+"""A chunk of a sweep: a framework's operator and its derivative at some numbers of a dtype, every one judged.
+
+The seam is `asked`, a pure function from a picklable task to plain data, here, in a worker process or on a cluster.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradconform.conformance import operators
+from gradconform.conformance.programs import program_rows
+from gradconform.conformance.programs.definitions import defined
+from gradconform.conformance.programs.recording import recorded
+from gradconform.conformance.sweep import judged
+from gradconform.conformance.sweep.numbers import Piece, numbers
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import profile as profile_of
+from gradconform.reference.cases import BadInput
+from gradconform.reference.derivations.operators.catalogue import operator
+from gradconform.reference.derivations.operators.operator import Operator
+from gradconform.reference.programs.run import Run, Unsupported
+
+#: What is judged: the operator, and its derivative by reverse mode from an adjoint of 1.
+QUANTITIES = ("value", "derivative")
+#: Numbers that balls are asked about at a time: one that needs many bits costs its neighbours as many.
+BALLS = 128
+#: Places in a chunk's strip, for figures, and stretches of one verdict that it keeps.
+STRIP, STRETCHES = 32, 64
+#: Histogram of errors: a bin reaches to a power of two of ulps, itself included; the last is for what is above all.
+ERRORS = (-4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
+#: Bins of the share of the allowance, tenths; the last has what is above 1.
+SHARES = 11
+#: Stretches are told of these.
+TOLD = ("deviates", "lost", "out of range", "vacuous", "undecided", "outside the domain")
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of a sweep."""
+
+    operator: str
+    dtype: str
+    adapter: str
+    profile: str
+    piece: Piece
+
+
+def asked(task: Task) -> dict[str, Any]:
+    """What is said of the numbers of a task: counts, the worst, histograms, stretches, for each quantity.
+
+    Raises BadInput where the framework lacks the operator, or has it not in this dtype.
+    """
+    with _one_at_a_time:  # the precision of balls is the process's
+        return _asked(task)
+
+
+def _asked(task: Task) -> dict[str, Any]:
+    x = numbers(task.dtype, task.piece)
+    of = operator(task.operator)
+    low, high = of.operands[0].domain
+    with np.errstate(invalid="ignore"):
+        inside = np.isfinite(x) & (x >= low) & (x <= high)
+    answers = dict(_answers(task, x))
+    found: dict[str, Any] = {"first": task.piece.first, "asked": int(x.size)}
+    for quantity, got in answers.items():
+        found[quantity] = _said(task, quantity, x, got, inside)
+    return found
+
+
+def _answers(task: Task, x: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    run = _run(task, x)
+    yield "value", np.asarray(run.values["eager"][0], dtype=np.float64)
+    if _has_slope(task):
+        yield "derivative", np.asarray(run.returned["eager"][0], dtype=np.float64)
+
+
+def _run(task: Task, x: NDArray[np.float64], definition: bool = False) -> Run:
+    """The framework's operator and its backward program at these numbers, recorded."""
+    recorder = program_rows.recorder_of(task.adapter)
+    of = operator(task.operator)
+    parameters = of.parameters[0]
+    call = _callable(task)
+    function, given = recorder.prepared(
+        lambda x: call(x, **parameters), (operators.array(task.adapter, x, task.dtype),), None, None
+    )
+    options: Mapping[str, Any] = {
+        "wrt": None, "routes": ("eager",), "seed": 0, "stop_gradient": "through", "values": True,
+    }  # fmt: skip
+    try:
+        run = recorded(recorder, "reverse", function, given, options, [np.ones(x.shape)])
+        if definition:
+            by_hand = of.definition
+            assert by_hand is not None
+            turned = recorder.FRAMEWORK == "jax"
+            run = replace(run, definition=defined(lambda o, x: by_hand(o, x, **parameters), run, given, turned))
+    except Unsupported as error:
+        raise BadInput(f"{task.operator} in {task.adapter}: {error}") from error
+    except BadInput as error:
+        if operators.lacking(str(error)):
+            raise BadInput(f"{task.adapter} has no {task.operator} in {task.dtype}: {error}") from error
+        raise
+    return run
+
+
+def _callable(task: Task) -> Callable[..., Any]:
+    call = operators.callable_of(task.operator, task.adapter)
+    if call is None:
+        raise BadInput(f"{task.adapter} has no {task.operator}; gradconform list operators says which has it")
+    return call
+
+
+@cache
+def _has_slope(task: Task) -> bool:
+    parameters, call = operator(task.operator).parameters[0], _callable(task)
+    at = operators.array(task.adapter, np.array([0.5]), task.dtype)
+    return not operators.without_slope(task.adapter, lambda x: call(x, **parameters), (at,))
+
+
+def _said(
+    task: Task, quantity: str, x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_]
+) -> dict[str, Any]:
+    verdicts = np.full(x.size, "", dtype=object)
+    ulps, shares, truths = (np.full(x.size, np.nan) for _ in range(3))
+    unknown = by_balls = 0
+    if inside.any():
+        found = _judged(task, quantity, x[inside], got[inside])
+        verdicts[inside], ulps[inside] = found.verdicts, found.ulps
+        shares[inside], truths[inside] = found.shares, found.truths
+        unknown, by_balls = int(found.unknown.sum()), int(found.by_balls.sum())
+    special = ~np.isfinite(x)
+    verdicts[special] = "special"
+    verdicts[~inside & ~special] = "outside the domain"
+    return {
+        "verdicts": dict(sorted(Counter(verdicts.tolist()).items())),
+        "formula unknown": unknown,
+        "by balls": by_balls,
+        "answered outside": int((~inside & ~special & ~np.isnan(got)).sum()),
+        "NaN kept": [int((np.isnan(x) & np.isnan(got)).sum()), int(np.isnan(x).sum())],
+        "at infinity": {f"{v:+}": _plain(g) for v, g in zip(x, got, strict=True) if math.isinf(v)},
+        "largest": _largest(ulps, x, got, truths, verdicts),
+        "largest share": _largest(shares, x, got, truths, verdicts),
+        "errors": _errors(ulps),
+        "shares": np.histogram(shares[np.isfinite(shares)], [*np.linspace(0, 1, SHARES), np.inf])[0].tolist(),
+        "stretches": {word: s for word in TOLD if (s := _stretches(verdicts == word, x))},
+        "strip": _strip(x, ulps),
+    }
+
+
+def _judged(task: Task, quantity: str, x: NDArray[np.float64], got: NDArray[np.float64]) -> judged.Judged:
+    """By arrays, and what these leave open by balls, some at a time."""
+    constants = profile_of(task.profile, program_rows.recorder_of(task.adapter).FRAMEWORK)
+    # The operator's own kernels are the same for other lengths but for rounding, which the record does not hold.
+    run = _of(quantity, _run(task, x, definition=True))
+    if run.judged[0].format is not FORMATS[task.dtype]:
+        raise BadInput(f"{task.adapter} gives {run.judged[0].format.name} of {task.operator} in {task.dtype}")
+    found = judged.by_arrays(run, constants, got)
+    left = np.flatnonzero(found.by_balls)
+    for start in range(0, left.size, BALLS):
+        at = left[start : start + BALLS]
+        rest = judged.by_balls(_of(quantity, _run(task, x[at], definition=True)), constants, got[at])
+        judged.together(found, at, rest)
+    return found
+
+
+def _of(quantity: str, run: Run) -> Run:
+    return run.valued() if quantity == "value" else run
+
+
+def _plain(value: float) -> float | str:
+    """A number as JSON has it."""
+    value = float(value)
+    return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+def _largest(
+    of: NDArray[np.float64],
+    x: NDArray[np.float64],
+    got: NDArray[np.float64],
+    truths: NDArray[np.float64],
+    verdicts: NDArray[np.object_],
+) -> dict[str, Any] | None:
+    """The largest number, and where it is; None where there is none."""
+    size = np.where(np.isnan(of), -1.0, of)
+    at = int(size.argmax())
+    if size[at] < 0:
+        return None
+    numbers = {"of": of[at], "x": x[at], "got": got[at], "truth": truths[at]}
+    return {**{name: _plain(v) for name, v in numbers.items()}, "verdict": str(verdicts[at])}
+
+
+def _errors(ulps: NDArray[np.float64]) -> list[int]:
+    there = ulps[~np.isnan(ulps)]
+    with np.errstate(divide="ignore"):
+        bins = np.searchsorted(ERRORS, np.log2(there))
+    return [int(n) for n in np.bincount(bins, minlength=len(ERRORS) + 1)]
+
+
+def _stretches(chosen: NDArray[np.bool_], x: NDArray[np.float64]) -> list[list[float | int | str]]:
+    """Where neighbours are chosen: from which number to which, and how many; the last of very many has the rest."""
+    edges = np.flatnonzero(np.diff(np.r_[False, chosen, False].astype(np.int8)))
+    found: list[list[float | int | str]] = [
+        [_plain(x[a]), _plain(x[b - 1]), int(b - a)] for a, b in zip(edges[::2], edges[1::2], strict=True)
+    ]
+    if len(found) <= STRETCHES:
+        return found
+    rest = found[STRETCHES - 1 :]
+    return [*found[: STRETCHES - 1], [rest[0][0], rest[-1][1], sum(int(s[2]) for s in rest)]]
+
+
+def _strip(x: NDArray[np.float64], ulps: NDArray[np.float64]) -> list[list[float]]:
+    """The largest error of each of some parts, and the number in its middle."""
+    strip = []
+    for part in np.array_split(np.arange(x.size), min(STRIP, x.size)):
+        there = part[np.isfinite(x[part]) & np.isfinite(ulps[part])]
+        if there.size:
+            strip.append([float(x[there[there.size // 2]]), float(ulps[there].max())])
+    return strip
+
+
+def checked(name: str, dtype: str, adapter: str) -> Operator:
+    """The operator, if it is one of one number that the framework has in this dtype. Raises BadInput otherwise."""
+    of = operator(name)
+    if not of.unary or of.definition is None:
+        raise BadInput(f"{name} is no function of one number; a sweep asks those: gradconform list sweeps")
+    if dtype not in of.dtypes:
+        raise BadInput(f"{name} has no dtype {dtype!r}; expected one of {', '.join(of.dtypes)}")
+    if adapter not in operators.JUDGED:
+        raise BadInput(f"adapter {adapter!r}: a sweep records programs of {' and '.join(operators.JUDGED)}; give one")
+    _callable(Task(name, dtype, adapter, "opencl", Piece(0, 1)))
+    return of

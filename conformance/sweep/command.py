@@ -1,0 +1,83 @@
+"""A sweep from the command line: its chunks, by processes here or on a cluster, into a file, and what they come to."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from typing import Any
+
+from gradconform.adapters import registry
+from gradconform.conformance import operators
+from gradconform.conformance.run.runner import made_with
+from gradconform.conformance.run.supervisor import WorkerFailure, one_thread
+from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked
+from gradconform.conformance.sweep.numbers import Piece
+from gradconform.reference.derivations.operators.catalogue import OPERATORS
+
+#: Chunks that may be done ahead of the first that is not, for each process.
+AHEAD = 8
+#: What makes plain data of tasks, in their order.
+Asking = Callable[[Sequence[Task]], Iterator[dict[str, Any]]]
+
+
+def header(name: str, dtype: str, adapter: str, profile: str, piece: Piece) -> dict[str, Any]:
+    """What a sweep is of and made with."""
+    made = made_with({adapter: registry.versions(registry.load(adapter))}, (), {})
+    return {
+        "operator": name, "dtype": dtype, "adapter": adapter, "profile": profile, **asdict(piece), **made,
+        "started": datetime.now(UTC).isoformat(),
+    }  # fmt: skip
+
+
+def tasks(name: str, dtype: str, adapter: str, profile: str, piece: Piece) -> list[Task]:
+    return [Task(name, dtype, adapter, profile, part) for part in piece.pieces()]
+
+
+def here(jobs: int | None) -> Asking:
+    """Tasks by processes of this machine."""
+    count = jobs or os.cpu_count() or 1
+
+    def asking(tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
+        if not tasks:
+            return
+        under_way: deque[Future[dict[str, Any]]] = deque()
+        with one_thread(), ProcessPoolExecutor(min(count, len(tasks)), get_context("spawn")) as pool:
+            try:
+                for task in tasks:
+                    if len(under_way) >= AHEAD * count:
+                        yield under_way.popleft().result()
+                    under_way.append(pool.submit(asked, task))
+                while under_way:
+                    yield under_way.popleft().result()
+            except BrokenProcessPool as error:
+                raise WorkerFailure(f"a process ended while it swept: {error}") from error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    return asking
+
+
+def exit_status(whole: Mapping[str, Any], fail_on: Sequence[str]) -> int:
+    """0 nothing deviates, 1 a number does or has a verdict that counts as a failure, 3 something is undecided."""
+    counts: Counter[str] = Counter()
+    for quantity in QUANTITIES:
+        counts.update(whole.get(quantity, {}).get("verdicts", {}))
+    if any(counts[word] for word in ("deviates", *fail_on)):
+        return 1
+    return 3 if counts["undecided"] else 0
+
+
+def listed() -> list[str]:
+    """A line for each operator that can be swept, and where there is one."""
+    lines = []
+    for of in OPERATORS.values():
+        if of.unary and of.definition is not None:
+            there = [f for f in operators.JUDGED if operators.callable_of(of.name, f) is not None]
+            lines.append(f"sweep/{of.name}: {', '.join(there) or 'in no framework'}; {of.source}")
+    return lines

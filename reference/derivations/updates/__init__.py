@@ -1,0 +1,17 @@
+"""Update rules by hand, each from its paper, with the ways in which frameworks write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gradconform.reference.derivations.updates.adam import adam
+from gradconform.reference.derivations.updates.adam_further import adamax, nadam, radam
+from gradconform.reference.derivations.updates.adaptive import adadelta, adagrad, rmsprop
+from gradconform.reference.derivations.updates.rule import Rule
+from gradconform.reference.derivations.updates.sgd import sgd
+from gradconform.reference.derivations.updates.signs import lion, rprop
+
+#: The rules by name, as functions of their options.
+RULES: Mapping[str, Callable[..., Rule]] = {
+    f.__name__: f for f in (sgd, adam, nadam, adamax, radam, adagrad, adadelta, rmsprop, lion, rprop)
+}

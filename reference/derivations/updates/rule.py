@@ -1,0 +1,100 @@
+"""An update rule: what becomes of a weight and of the state that goes with it, equation by equation.
+
+A rule is a derivation whose inputs are the gradient, the state before and the settings; its equations give the state
+after and the new weight, in that order. An equation may read the state after that stands before it: it is judged on
+what the framework itself holds there, so that a fault is named where it happens. `Rule.settings` are numbers of the
+program's text, such as β: with one another a program computes them in Python's float64, or in its own dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from gradconform.reference.equations import Derivation, Equation, Form, Formula, elementwise
+
+GRADIENT, WEIGHT, NEW_WEIGHT, RATE, TIME = "dE/dw", "w", "w_new", "eta", "t"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`states` gives for every part of the state the equation of what it becomes."""
+
+    derivation: Derivation
+    settings: tuple[str, ...]
+    states: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.derivation.name
+
+
+def rule(name: str, settings: Sequence[str], states: Mapping[str, Equation], weight: Equation) -> Rule:
+    """The rule of this name; η is among its settings. Equations stand in the order in which they are computed."""
+    derivation = Derivation(
+        name=name,
+        inputs=(GRADIENT, *states, *settings),
+        parameters=(WEIGHT,),
+        rate=RATE,
+        loss="E",
+        equations=(*states.values(), weight),
+        gradient={WEIGHT: GRADIENT},
+        updated={WEIGHT: NEW_WEIGHT},
+    )
+    return Rule(derivation, (*settings, RATE), {state: e.name for state, e in states.items()})
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way in which a formula is written: how it is called, the formula, who writes it so.
+
+    `operands` are those of the equation, unless the way has its own.
+    """
+
+    name: str
+    formula: Formula
+    source: str
+    operands: tuple[str, ...] = ()
+    instead: str = ""
+
+
+def equation(name: str, source: str, operands: Sequence[str], ways: Sequence[Way]) -> Equation:
+    """An equation by its ways, the first of which is the definition."""
+    forms = tuple(Form(w.name, w.operands or tuple(operands), w.formula, w.source, instead=w.instead) for w in ways)
+    return Equation(name, "update", source, forms, part=elementwise)
+
+
+def new_weight(source: str, operands: Sequence[str], steps: Sequence[Way], decay: str = "none") -> Equation:
+    """w_new = w − η·d, for each way to write the step η·d; with `decay` "decoupled" also −η·λ·w.
+
+    A step is a formula of `operands`, and gives η·d, or with a rate of its own for λ's sake (d, η).
+    """
+    before = (WEIGHT, *operands)
+    if decay != "decoupled":
+        ways = [
+            replace(s, formula=lambda ops, w, *x, of=s.formula: w - of(ops, *x),
+                    operands=(WEIGHT, *s.operands) if s.operands else ()) for s in steps
+        ]  # fmt: skip
+        return equation(NEW_WEIGHT, source, before, ways)
+    return equation(NEW_WEIGHT, source, (*before, RATE, "lambda"), [
+        Way(f"{s.name}, {d.name}",
+            lambda ops, w, *x, of=s.formula, by=d.formula: by(ops, w, x[-2], x[-1], of(ops, *x[:-2])),
+            f"{s.source}; {d.source}", (WEIGHT, *(s.operands or operands), RATE, "lambda"))
+        for s, d in product(steps, DECOUPLED)
+    ])  # fmt: skip
+
+
+DECOUPLED = (
+    Way("w − η·d − η·λ·w", lambda ops, w, eta, strength, step: w - (step + eta * (strength * w)),
+        "optax: add_decayed_weights before scale_by_learning_rate"),
+    Way("w·(1 − η·λ) − η·d", lambda ops, w, eta, strength, step: w * (1 - eta * strength) - step,
+        "PyTorch: torch/optim/adam.py, param.mul_(1 - lr * weight_decay)"),
+)  # fmt: skip
+
+
+def penalised(gradient: Any, w: Any, strength: Any, decay: str, maximize: bool) -> Any:
+    """The gradient that a rule goes by: −∂E/∂w where it maximizes, and with coupled decay + λ·w."""
+    g = -gradient if maximize else gradient
+    return g + strength * w if decay == "coupled" else g

@@ -1,0 +1,117 @@
+"""The gradient of a recorded formula, recorded too: reverse mode over its steps by the table's partial derivatives."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.programs.functions import FUNCTIONS
+from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Ids, Step
+from gradconform.reference.programs.recording import BITS, Array, Recording
+
+
+def gradient(
+    o: Recording, outputs: Sequence[Array], weights: Sequence[NDArray[np.float64]], arguments: Sequence[Array]
+) -> list[Array]:
+    """∂(Σ weight·output)/∂argument for every argument, as numbers of the same record.
+
+    At a tie every side that was taken has its own slope, as the first derivative takes it in the middle of its set.
+    """
+    pull = _Pull(o)
+    for output, weight in zip(outputs, weights, strict=True):
+        pull.give(output.ids, o.argument(weight).ids)
+    for step in reversed(list(o.record.steps)):
+        adjoint = pull.adjoint(step.out)
+        if (adjoint.ids != ZERO).any():
+            _RULES[step.kind](pull, step, adjoint)
+    return [pull.adjoint(a.ids) for a in arguments]
+
+
+class _Pull:
+    def __init__(self, o: Recording) -> None:
+        self.o = o
+        self.terms: dict[int, list[int]] = defaultdict(list)
+
+    def give(self, to: Ids, terms: Ids) -> None:
+        to, terms = np.broadcast_arrays(to, terms)
+        for i, term in zip(to.ravel().tolist(), terms.ravel().tolist(), strict=True):
+            if i > ONE and term != ZERO:
+                self.terms[i].append(term)
+
+    def adjoint(self, of: Ids) -> Array:
+        """The sum of what was given, number by number."""
+        found = [self._sum(i) for i in of.ravel().tolist()]
+        return Array(self.o, np.array(found, dtype=np.int64).reshape(of.shape))
+
+    def _sum(self, i: int) -> int:
+        terms = self.terms.get(i)
+        if not terms:
+            return ZERO
+        if len(terms) > 1:
+            self.terms[i] = [int(self.o.total(Array(self.o, np.array(terms, dtype=np.int64))).ids)]
+        return self.terms[i][0]
+
+    def times(self, adjoint: Array, factor: Array) -> Ids:
+        """adjoint·factor where there is an adjoint."""
+        w, x = np.broadcast_arrays(adjoint.ids, factor.ids)
+        live = (w != ZERO) & (x != ZERO)
+        found = np.full(w.shape, ZERO, np.int64)
+        if live.any():
+            found[live] = (Array(self.o, w[live]) * Array(self.o, x[live])).ids
+        return found
+
+    def map(self, step: Step, adjoint: Array) -> None:
+        if step.function == STOPPED:
+            return
+        live = adjoint.ids != ZERO
+        operands = [Array(self.o, np.asarray(x[live])) for x in step.operands]
+        value, w = Array(self.o, np.asarray(step.out[live])), adjoint[live]
+        if step.function == "absolute":
+            partials: tuple[Array, ...] = (self.o.sign(operands[0]),)
+        else:
+            partials = FUNCTIONS[step.function].partials(self.o, *operands, value)
+        for x, slope in zip(operands, partials, strict=True):
+            if not (x.ids <= ONE).all():
+                self.give(x.ids, self.times(w, slope))
+
+    def sop(self, step: Step, adjoint: Array) -> None:
+        w = adjoint[..., None]
+        if len(step.operands) == 1:
+            self.give(step.operands[0], w.ids)
+            return
+        a, b = (Array(self.o, x) for x in step.operands)
+        self.give(a.ids, self.times(w, b))
+        self.give(b.ids, self.times(w, a))
+
+    def product(self, step: Step, adjoint: Array) -> None:
+        row = step.operands[0]
+        for k in range(row.shape[-1]):
+            others = self.o.combined("product", Array(self.o, np.delete(row, k, -1)))
+            self.give(row[..., k], self.times(adjoint, others))
+
+    def extreme(self, step: Step, adjoint: Array) -> None:
+        """To the largest, or of several equal ones to each its share, which the record's derivative leaves open."""
+        o, row = self.o, step.operands[0]
+        for index in np.ndindex(step.out.shape):
+            with precision(BITS):
+                tied = o.exact.largest(step, row[index].tolist())
+            w = adjoint[index]
+            share = w if len(tied) == 1 else w / float(len(tied))
+            for i in tied:
+                self.give(np.array(i), share.ids)
+
+    def choose(self, step: Step, adjoint: Array) -> None:
+        assert step.first is not None
+        assert step.decided is not None
+        a, b = step.operands
+        self.give(np.where(step.first, a, b), adjoint.ids)
+
+
+_RULES: Mapping[str, Callable[[_Pull, Step, Array], None]] = {
+    "map": _Pull.map, "sop": _Pull.sop, "product": _Pull.product, "maximum": _Pull.extreme, "minimum": _Pull.extreme,
+    "choose": _Pull.choose,
+}  # fmt: skip

@@ -1,0 +1,322 @@
+"""Formulas over arrays that record themselves: what is written with operators and the table's functions is a record.
+
+A definition is a function of such arrays. Its record is the truth of what it defines: evaluated over exact balls it is
+the value, differentiated it is the derivative. `gradient` records a derivative too, so that this can be differentiated
+once more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from flint import arb
+from numpy.typing import NDArray
+
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.programs.exact import Exact
+from gradconform.reference.programs.functions import FUNCTIONS
+from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation
+
+#: Working precision of what decides: which of two numbers is larger.
+BITS = 160
+#: What may stand where an array is expected: a number is a literal.
+Operand = Any
+Axes = int | Sequence[int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What a comparison said, element by element, and the decisions that it was made by."""
+
+    holds: NDArray[np.bool_]
+    decided: Ids | None
+
+    def __invert__(self) -> Condition:
+        return Condition(~self.holds, self.decided)
+
+    def __and__(self, other: Condition) -> Condition:
+        return self._with(other, self.holds & other.holds)
+
+    def __or__(self, other: Condition) -> Condition:
+        return self._with(other, self.holds | other.holds)
+
+    def _with(self, other: Condition, holds: NDArray[np.bool_]) -> Condition:
+        """Both together, where the decision that settles them is one: the other's where this one does not."""
+        if self.decided is None or other.decided is None:
+            return Condition(holds, other.decided if self.decided is None else self.decided)
+        return Condition(holds, np.where(self.holds == holds, other.decided, self.decided))
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """Numbers of a record. Arithmetic with arrays, or with Python numbers, adds steps to it; indexing moves ids."""
+
+    o: Recording
+    ids: Ids
+
+    # Shape ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.ids.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.ids.ndim
+
+    @property
+    def held(self) -> NDArray[np.float64]:
+        """The numbers themselves, rounded to float64."""
+        return self.o.record.held[self.ids]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Array:
+        return Array(self.o, np.asarray(self.ids[index]))
+
+    def moved(self, how: Callable[[Ids], Ids]) -> Array:
+        """The same numbers elsewhere: `how` moves any array of integers."""
+        return Array(self.o, np.asarray(how(self.ids)))
+
+    def reshape(self, *shape: int) -> Array:
+        return Array(self.o, self.ids.reshape(shape))
+
+    @property
+    def T(self) -> Array:
+        return Array(self.o, np.swapaxes(self.ids, -1, -2))
+
+    # Arithmetic -------------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Operand) -> Array:
+        return self.o.add(self, other)
+
+    def __sub__(self, other: Operand) -> Array:
+        return self.o.subtract(self, other)
+
+    def __mul__(self, other: Operand) -> Array:
+        return self.o.multiply(self, other)
+
+    def __truediv__(self, other: Operand) -> Array:
+        return self.o.divide(self, other)
+
+    def __radd__(self, other: Operand) -> Array:
+        return self.o.add(other, self)
+
+    def __rsub__(self, other: Operand) -> Array:
+        return self.o.subtract(other, self)
+
+    def __rmul__(self, other: Operand) -> Array:
+        return self.o.multiply(other, self)
+
+    def __rtruediv__(self, other: Operand) -> Array:
+        return self.o.divide(other, self)
+
+    def __neg__(self) -> Array:
+        return self.o.negative(self)
+
+    def __abs__(self) -> Array:
+        return self.o.absolute(self)
+
+    def __pow__(self, power: int) -> Array:
+        """A product of so many factors."""
+        found = self
+        for _ in range(power - 1):
+            found = found * self
+        return found
+
+    def __matmul__(self, other: Array) -> Array:
+        return self.o.dot(self[..., :, None, :], other.T[..., None, :, :])
+
+    # Comparisons ------------------------------------------------------------------------------------------------------
+
+    def __gt__(self, other: Operand) -> Condition:
+        return self.o.compared("gt", self, other)
+
+    def __ge__(self, other: Operand) -> Condition:
+        return self.o.compared("ge", self, other)
+
+    def __lt__(self, other: Operand) -> Condition:
+        return self.o.compared("lt", self, other)
+
+    def __le__(self, other: Operand) -> Condition:
+        return self.o.compared("le", self, other)
+
+    # Along axes -------------------------------------------------------------------------------------------------------
+
+    def sum(self, axes: Axes = None, keep: bool = False) -> Array:
+        return self._along(axes, keep, self.o.total)
+
+    def mean(self, axes: Axes = None, keep: bool = False) -> Array:
+        rows = self._rows(axes)[1]
+        return self.sum(axes, keep) / float(rows.shape[-1])
+
+    def prod(self, axes: Axes = None, keep: bool = False) -> Array:
+        return self._along(axes, keep, partial(self.o.combined, "product"))
+
+    def max(self, axes: Axes = None, keep: bool = False) -> Array:
+        return self._along(axes, keep, partial(self.o.combined, "maximum"))
+
+    def min(self, axes: Axes = None, keep: bool = False) -> Array:
+        return self._along(axes, keep, partial(self.o.combined, "minimum"))
+
+    def _rows(self, axes: Axes) -> tuple[tuple[int, ...], Ids]:
+        """The axes that are combined, and the ids with these as one axis, the last."""
+        chosen = range(self.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
+        over = tuple(sorted(a % self.ndim for a in chosen))
+        left = [a for a in range(self.ndim) if a not in over]
+        moved = self.ids.transpose(*left, *over)
+        return over, moved.reshape(*moved.shape[: len(left)], math.prod(moved.shape[len(left) :]))
+
+    def _along(self, axes: Axes, keep: bool, how: Callable[[Array], Array]) -> Array:
+        over, rows = self._rows(axes)
+        found = how(Array(self.o, rows))
+        shape = tuple(1 if a in over else n for a, n in enumerate(self.shape))
+        return found.reshape(*shape) if keep else found
+
+
+class Recording:
+    """The arithmetic that records: the table's functions by name, on arrays and numbers, and what moves and combines.
+
+    Every step is evaluated at once over exact balls, so that comparisons are those of the exact numbers.
+    """
+
+    def __init__(self) -> None:
+        self.record = Record()
+        self.exact = Exact(self.record, literals=False)
+        self._constants: dict[str, Array] = {}
+
+    # Numbers ----------------------------------------------------------------------------------------------------------
+
+    def argument(self, values: Any) -> Array:
+        """Numbers that the formula is given."""
+        values = np.asarray(values, dtype=np.float64)
+        ids = self.record.new(values.shape, values)
+        self.exact.values += [None] * (self.record.size - len(self.exact.values))
+        return Array(self, ids)
+
+    def number(self, x: Operand) -> Array:
+        """A literal, or an array of constants; a literal that looks rounded is known to an ulp of float64."""
+        if isinstance(x, Array):
+            return x
+        ids = self.record.constants(np.asarray(x, dtype=np.float64), FLOAT64)
+        self.exact.values += [None] * (self.record.size - len(self.exact.values))
+        return Array(self, ids)
+
+    def pi(self) -> Array:
+        if "pi" not in self._constants:
+            self._constants["pi"] = 4.0 * self.atan(1.0)
+        return self._constants["pi"]
+
+    def ln2(self) -> Array:
+        if "ln2" not in self._constants:
+            self._constants["ln2"] = self.log(2.0)
+        return self._constants["ln2"]
+
+    # Functions --------------------------------------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Callable[..., Array]:
+        if name not in FUNCTIONS and name != "absolute":
+            raise AttributeError(f"the table of functions has no row {name!r}")
+        return partial(self.map, name)
+
+    def map(self, function: str, *operands: Operand) -> Array:
+        """A function of the table, element by element, on operands that are broadcast."""
+        ids = [self.number(x).ids for x in operands]
+        return self._evaluated(self.record.map(function, ids, FLOAT64))
+
+    def dot(self, a: Array, b: Array) -> Array:
+        """Σ a·b over the last axis; the others are broadcast."""
+        return self._evaluated(self.record.sop(a.ids, b.ids, FLOAT64))
+
+    def total(self, a: Array) -> Array:
+        """Σ a over the last axis; 0 where that is empty."""
+        if not a.shape[-1]:
+            return Array(self, np.full(a.shape[:-1], ZERO, np.int64))
+        return self._evaluated(self.record.sop(a.ids, None, FLOAT64))
+
+    def combined(self, kind: Any, a: Array) -> Array:
+        """The product, the maximum or the minimum over the last axis."""
+        if not a.shape[-1]:
+            return Array(self, np.full(a.shape[:-1], ONE, np.int64))
+        return self._evaluated(self.record.combine(kind, a.ids, FLOAT64))
+
+    def maximum(self, a: Operand, b: Operand) -> Array:
+        return self.stack(np_broadcast(self.number(a), self.number(b)), -1).max(-1)
+
+    def minimum(self, a: Operand, b: Operand) -> Array:
+        return self.stack(np_broadcast(self.number(a), self.number(b)), -1).min(-1)
+
+    def clamp(self, x: Operand, low: Operand, high: Operand) -> Array:
+        return self.minimum(self.maximum(x, low), high)
+
+    def relu(self, x: Array) -> Array:
+        return self.maximum(x, 0.0)
+
+    # Choices ----------------------------------------------------------------------------------------------------------
+
+    def compared(self, relation: Relation, a: Array, b: Operand) -> Condition:
+        x, y = np.broadcast_arrays(a.ids, self.number(b).ids)
+        decided = self.record.decide(relation, x, y)
+        compare = {"gt": arb.__gt__, "ge": arb.__ge__, "lt": arb.__lt__, "le": arb.__le__}[relation]
+        with precision(BITS):
+            found = [
+                bool(compare(self.exact[i], self.exact[j]))
+                for i, j in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)
+            ]
+        return Condition(np.array(found, dtype=bool).reshape(x.shape), decided)
+
+    def where(self, condition: Condition | NDArray[np.bool_], a: Operand, b: Operand) -> Array:
+        """a where the condition holds, else b; what numbers decided has a corner where they are equal."""
+        holds = condition.holds if isinstance(condition, Condition) else condition
+        decided = condition.decided if isinstance(condition, Condition) else None
+        x, y = self.number(a).ids, self.number(b).ids
+        return self._evaluated(self.record.choose(holds, decided, x, y, FLOAT64))
+
+    # Movement ---------------------------------------------------------------------------------------------------------
+
+    def stack(self, arrays: Sequence[Array], axis: int = 0) -> Array:
+        return Array(self, np.stack([a.ids for a in arrays], axis))
+
+    def concatenate(self, arrays: Sequence[Array], axis: int = 0) -> Array:
+        return Array(self, np.concatenate([a.ids for a in arrays], axis))
+
+    def zeros(self, shape: Sequence[int]) -> Array:
+        return Array(self, np.full(tuple(shape), ZERO, np.int64))
+
+    def padded(self, x: Array, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Array:
+        filler = int(self.number(value).ids)
+        return x.moved(lambda ids: np.pad(ids, widths, constant_values=filler))
+
+    def scattered(self, terms: Array, places: NDArray[np.int64], size: int) -> Array:
+        """Of each of `size` places the sum of the terms that go there, over the first axis of both."""
+        flat = places.ravel()
+        found = []
+        for place in range(size):
+            chosen = terms[np.flatnonzero(flat == place)]
+            found.append(chosen.sum(0) if len(chosen) else self.zeros(terms.shape[1:]))
+        return self.stack(found)
+
+    # Evaluation -------------------------------------------------------------------------------------------------------
+
+    def _evaluated(self, ids: Ids) -> Array:
+        """The ids, after evaluating the step that made them, if one did."""
+        self.exact.values += [None] * (self.record.size - len(self.exact.values))
+        steps = self.record.steps
+        if steps and steps[-1].out is not None and steps[-1].out.size and np.array_equal(steps[-1].out, ids):
+            with precision(BITS):
+                self.exact.evaluate([steps[-1]])
+                self.record.held[ids] = np.array([float(self.exact[i].mid()) for i in ids.ravel().tolist()]).reshape(
+                    ids.shape
+                )
+        return Array(self, ids)
+
+
+def np_broadcast(*arrays: Array) -> list[Array]:
+    return [Array(a.o, ids) for a, ids in zip(arrays, np.broadcast_arrays(*(a.ids for a in arrays)), strict=True)]

@@ -1,0 +1,229 @@
+"""The catalogue of operators: its definitions, its cases, and both frameworks held against it."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import gradconform as gc
+from gradconform.conformance.cases.operators import OperatorCase, cases, chosen
+from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.command_line.verify_command import operator_targets, verified
+from gradconform.conformance.operators import FRAMEWORKS, asked
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.cases import BadInput
+from gradconform.reference.derivations.operators.catalogue import OPERATORS
+from gradconform.reference.programs.recorded_gradient import gradient
+from gradconform.reference.programs.recording import Array, Recording
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("jax")
+ROOT = Path(__file__).resolve().parents[1]
+#: Of these no derivative by one argument is known, or it has jumps all over.
+NOT_DIFFERENCED = frozenset({"betainc", "fmod", "remainder"})
+
+
+def operands(case: OperatorCase, moved: tuple[int, Any] | None = None) -> tuple[Recording, list[Any]]:
+    """A case's operands for its definition, with one of them moved; complex numbers as parts along a last axis."""
+    o, found = Recording(), []
+    for n, x in enumerate(case.operands):
+        numbers = np.stack([x.real, x.imag], -1) if x.dtype.kind == "c" else x
+        if moved is not None and moved[0] == n:
+            numbers = numbers + moved[1]
+        found.append(o.argument(numbers) if x.dtype.kind in "fc" else x)
+    return o, found
+
+
+def results(case: OperatorCase, o: Recording, arrays: list[Any]) -> list[Array]:
+    assert case.operator.definition is not None
+    found = case.operator.definition(o, *arrays, **case.parameters)
+    return [o.number(y) for y in (found if isinstance(found, list | tuple) else [found])]
+
+
+def differenced(case: OperatorCase, n: int, along: Any) -> float:
+    """The slope along a direction of an operand, of the sum of all results, by central differences."""
+    step = 2.0**-17
+    sums = []
+    for sign in (1.0, -1.0):
+        o, arrays = operands(case, (n, sign * step * along))
+        sums.append(sum(float(y.held.sum()) for y in results(case, o, arrays)))
+    return (sums[0] - sums[1]) / (2 * step)
+
+
+def slopes_agree(case: OperatorCase) -> bool:
+    """Whether a definition's recorded gradient is what differences of its values are, along random directions."""
+    o, arrays = operands(case)
+    outputs = results(case, o, arrays)
+    given = [x for x in arrays if isinstance(x, Array)]
+    found = iter(gradient(o, outputs, [np.ones(y.shape) for y in outputs], given))
+    drawn = np.random.default_rng(0)
+    for n, x in enumerate(arrays):
+        if isinstance(x, Array):
+            along = drawn.normal(size=x.shape)
+            slope = float((next(found).held * along).sum())
+            if not np.isclose(slope, differenced(case, n, along), rtol=1e-5, atol=1e-6):
+                return False
+    return True
+
+
+@pytest.mark.parametrize("family", sorted({o.family for o in OPERATORS.values()}))
+def test_the_gradient_of_a_definition_is_what_differences_of_its_values_are(family: str) -> None:
+    tried = [o for o in OPERATORS.values() if o.family == family and o.definition and o.name not in NOT_DIFFERENCED]
+    wrong = [o.name for o in tried if not slopes_agree(next(c for c in cases(o, "float64") if "ordinary" in c.name))]
+    assert not wrong
+
+
+def test_a_table_of_slopes_that_is_wrong_is_no_gradient_of_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradconform.reference.programs import recorded_gradient
+
+    rows = dict(recorded_gradient.FUNCTIONS)
+    rows["exp"] = gc_replaced(rows["exp"])
+    monkeypatch.setattr(recorded_gradient, "FUNCTIONS", rows)
+    assert not slopes_agree(next(cases(OPERATORS["exp"], "float64")))
+
+
+def gc_replaced(row: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(row, partials=lambda o, x, v: (v * 1.001,))
+
+
+def test_there_are_two_hundred_operators_with_names_of_their_own() -> None:
+    assert len(OPERATORS) >= 200
+    assert len({o.family for o in OPERATORS.values()}) == 16
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_what_a_framework_calls_an_operator_is_one_of_the_catalogue(framework: str) -> None:
+    module = import_module(FRAMEWORKS[framework])
+    names = [*module.NAMES, *module.WRITTEN]
+    assert set(names) <= set(OPERATORS)
+    assert all(callable(module.callable_of(name)) for name in names)
+
+
+@pytest.mark.parametrize("dtype", list(FORMATS))
+def test_every_number_of_a_case_is_one_of_its_dtype(dtype: str) -> None:
+    of = [o for o in OPERATORS.values() if dtype in o.dtypes]
+    numbers = [x for o in of for c in cases(o, dtype) for x in c.operands if x.dtype.kind == "f"]
+    assert all(np.array_equal(FORMATS[dtype].round(x), x, equal_nan=True) for x in numbers)
+
+
+def test_a_case_tries_both_zeros_subnormal_numbers_bounds_and_saturation() -> None:
+    tried = {c.name: c.operands[0] for c in cases(OPERATORS["sigmoid"], "bfloat16")}
+    assert {"zero", "subnormal", "large", "saturated", "empty", "one", "strided"} <= set(tried)
+    assert np.signbit(tried["zero"]).any()
+    assert 0 < np.abs(tried["subnormal"]).min() < 2.0**-126
+
+
+@pytest.mark.parametrize(("framework", "name"), [("torch", "gelu"), ("torch", "cumprod"), ("torch", "complex_exp"),
+                                                 ("jax", "square"), ("jax", "cumsum")])  # fmt: skip
+def test_an_operator_that_is_right_conforms_in_value_and_gradient(framework: str, name: str) -> None:
+    targets = [t for t in operator_targets([f"operator/{name}"], [framework], ["float32"]) if "ordinary" in t.name]
+    rows = [m for v in verified(targets, []) for m in v.rows]
+    assert {m.quantity for m in rows} >= {"value of output"}
+    assert [m.verdict for m in rows] == ["conforms"] * len(rows)
+
+
+def test_a_definition_is_the_truth_of_value_and_slopes_in_place_of_the_program() -> None:
+    x = torch.tensor([0.5, -1.25])
+    right = gc.verify(torch.exp, x, definition=lambda o, x: o.exp(x), order=2, mode="both")
+    wrong = gc.verify(torch.exp, x, definition=lambda o, x: o.exp(x) + x / 1024.0)
+    assert bool(right)
+    assert [(g.mode, g.judgement.formula) for g in wrong.gradients] == [("reverse", "wrong"), ("value", "wrong")]
+    assert "value of output[0] (eager): deviates" in str(wrong)
+
+
+def test_a_program_may_approximate_its_definition_to_the_ulps_that_are_said() -> None:
+    x = torch.tensor([1.5])
+
+    def near(o: Any, x: Any) -> Any:
+        return x * (1.0 + 2.0**-22)
+
+    assert gc.verify(lambda x: x * 1.0, x, definition=near).formula == "wrong"
+    assert gc.verify(lambda x: x * 1.0, x, definition=near, approximated=8.0).formula == "right"
+
+
+def test_a_definition_of_another_shape_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"definition: gives arrays of the shapes \[\(\)\]; expected the function's"):
+        gc.verify(torch.exp, torch.tensor([0.5, -1.25]), definition=lambda o, x: x.sum())
+
+
+def test_an_operator_that_a_framework_lacks_is_unsupported_and_counted() -> None:
+    (one, *_) = verified(list(operator_targets(["operator/dawsn"], ["torch"], ["float64"])), [])
+    assert one.lacking
+    assert [(m.verdict, m.reason) for m in one.rows] == [("unsupported", "operation: torch: there is no such operator")]
+
+
+def test_an_operator_without_a_derivative_is_not_called_wrong() -> None:
+    (one, *_) = verified(list(operator_targets(["operator/j0"], ["torch"], ["float64"])), [])
+    assert [(m.verdict, m.reason) for m in one.rows] == [("unsupported", "operation: torch: it has no derivative")]
+
+
+def test_the_list_of_operators_has_a_line_for_each_its_name_first() -> None:
+    found = CliRunner().invoke(main, ["list", "operators"])
+    assert [line.split(":")[0] for line in found.output.splitlines()] == list(OPERATORS)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["operator/gelo"], "unknown operator 'gelo'; did you mean 'gelu'"),
+    (["operator/gelu", "-d", "float8"], "unknown dtype 'float8'"),
+    (["operator/cholesky", "-d", "bfloat16"], "unknown dtype of cholesky 'bfloat16'"),
+    (["operator/gelu", "-a", "numpy"], "unknown framework of operators 'numpy'"),
+])  # fmt: skip
+def test_what_there_is_not_is_bad_input(arguments: list[str], message: str) -> None:
+    found = CliRunner().invoke(main, ["verify", *arguments])
+    assert found.exit_code == 2
+    assert message in found.output
+
+
+def test_a_glob_names_operators() -> None:
+    assert [o.name for o in chosen("operator/avg_pool*")] == ["avg_pool1d", "avg_pool1d_padded", "avg_pool2d"]
+
+
+def test_constants_are_no_arguments() -> None:
+    (one, *_) = asked(["operator/soft_margin_loss"], ["torch"], ["float32"])
+    assert len(one.case.operands) == 2
+    assert len(one.arguments) == 1
+
+
+@pytest.fixture
+def benchmark_modules() -> Any:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        yield import_module("operators"), import_module("conventions_atlas")
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def test_the_benchmark_counts_by_family_and_finds_what_deviates(benchmark_modules: Any, tmp_path: Path) -> None:
+    benchmark, _ = benchmark_modules
+    rows = pd.concat([
+        benchmark.measured(["operator/square", "operator/sinc"], "torch", "float32", further=False),
+        benchmark.measured(["operator/dawsn"], "torch", "float32", further=False),
+    ])  # fmt: skip
+    said = benchmark.written(rows, tmp_path)
+    assert said.startswith("3 operators")
+    table = pd.read_csv(tmp_path / "operators.csv").set_index("family")
+    assert table.loc["elementwise", "deviates"] == (rows["verdict"] == "deviates").sum()
+    assert table.loc["special", "lacking"] == 1
+    assert set(pd.read_csv(tmp_path / "deviations.csv")["operator"]) <= {"sinc"}
+
+
+def test_the_atlas_says_what_is_taken_at_a_kink_and_whether_that_is_in_the_set(benchmark_modules: Any) -> None:
+    _, atlas = benchmark_modules
+    points = [p for p in atlas.POINTS if (p.operator, p.name) in {("absolute", "0"), ("clamp", "its lower bound")}]
+    rows = atlas.atlas(["torch"], ["float32"], points)
+    first = rows[rows["order"] == 1]
+    assert first[["value", "low", "high", "inside"]].to_numpy().tolist() == [
+        [0.0, -1.0, 1.0, True],
+        [1.0, 0.0, 1.0, True],
+    ]
+    assert atlas.kept(first).tolist() == [True, False]  # of minimum norm is 0
+    assert rows[rows["order"] == 2]["low"].isna().all()

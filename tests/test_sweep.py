@@ -1,0 +1,189 @@
+"""Sweeps: every number of a dtype is asked and judged by itself; a file goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests_support import Cli
+
+torch = pytest.importorskip("torch")
+
+from gradconform.conformance import operators  # noqa: E402 -- its callables are PyTorch's
+from gradconform.conformance.sweep import chunk, judged, numbers, whole  # noqa: E402
+from gradconform.conformance.sweep.numbers import Piece  # noqa: E402
+from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
+from gradconform.reference.cases import BadInput  # noqa: E402
+
+ASKED = ("sweep", "sigmoid", "-d", "float16", "-a", "torch", "--sample", "6000", "--range", "-20", "20", "--jobs", "1")
+
+
+def swept(name: str, dtype: str, low: float, high: float, most: int = 64) -> dict[str, Any]:
+    piece = numbers.sampled(numbers.between(dtype, low, high), most)
+    return chunk.asked(chunk.Task(name, dtype, "torch", "opencl", piece))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_every_number_is_there_once_and_in_order(dtype: str) -> None:
+    found = np.concatenate([numbers.numbers(dtype, piece) for piece in numbers.whole(dtype).pieces()])
+    assert found.size == 65_536
+    real = found[~np.isnan(found)]
+    assert (np.diff(real) >= 0).all()
+    assert np.unique(real).size == real.size - 1  # −0 and 0
+    assert np.isinf(real[[0, -1]]).all()
+
+
+def test_a_range_has_its_ends_and_nothing_beyond() -> None:
+    found = numbers.numbers("float32", numbers.between("float32", 1.0, 1.0 + 2.0**-21))
+    assert found.tolist() == [1.0 + n * 2.0**-23 for n in range(5)]
+    with pytest.raises(BadInput, match="the smaller first"):
+        numbers.between("float16", 2.0, 1.0)
+
+
+def test_a_sample_is_at_most_so_many() -> None:
+    assert numbers.sampled(Piece(0, 65_536), 1000) == Piece(0, 993, 66)
+
+
+def test_what_is_right_conforms_and_infinities_and_nan_are_asked() -> None:
+    found = chunk.asked(chunk.Task("tanh", "bfloat16", "torch", "opencl", Piece(0, 64, 1023)))
+    assert found["asked"] == 64
+    for quantity in chunk.QUANTITIES:
+        verdicts = found[quantity]["verdicts"]
+        assert sum(verdicts.values()) == 64
+        assert not {"deviates", "undecided"} & verdicts.keys()
+
+
+def test_infinities_are_told() -> None:
+    at = numbers.place("float16", 65504.0, up=True)
+    found = chunk.asked(chunk.Task("tanh", "float16", "torch", "opencl", Piece(at, 3)))
+    assert found["value"]["at infinity"] == {"+inf": 1.0}
+    assert found["value"]["NaN kept"] == [1, 1]
+
+
+class _Slope(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
+    """tanh, whose slope is 1 % off above 1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = torch.tanh(x)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        x, y = ctx.saved_tensors
+        return g * (1 - y * y) * torch.where(x > 1, 1.01, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "quantity", "right"),
+    [(_Slope.apply, "derivative", "value"), (lambda x: torch.tanh(x) * 1.01, "value", "")],
+    ids=["slope", "value"],
+)
+def test_a_wrong_slope_or_value_deviates_from_where_it_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Any], Any], quantity: str, right: str
+) -> None:
+    monkeypatch.setattr(operators, "callable_of", lambda name, framework: wrong)
+    found = swept("tanh", "float32", 0.5, 1.5)
+    first = found[quantity]["stretches"]["deviates"][0]
+    assert first[1] > 1.45
+    assert 0.5 <= first[0] <= 1.02
+    assert (first[0] > 1) == (quantity == "derivative")
+    assert not right or "deviates" not in found[right]["verdicts"]
+
+
+def test_what_is_lost_is_told_from_which_argument_on() -> None:
+    found = swept("sigmoid", "float16", 4.0, 12.0, 96)["derivative"]
+    (low, high, _) = found["stretches"]["lost"][-1]
+    assert 5 < low < 9
+    assert high > 11.5
+    assert found["largest"]["verdict"] == "lost"
+    assert "lost" not in swept("sigmoid", "float16", -4.0, 4.0)["derivative"]["verdicts"]
+
+
+def test_arrays_and_balls_say_the_same() -> None:
+    x = numbers.numbers("float16", numbers.sampled(numbers.between("float16", -12.0, 12.0), 80))
+    task = chunk.Task("sigmoid", "float16", "torch", "opencl", Piece(0, 1))
+    run = chunk._run(task, x, definition=True)
+    got = np.asarray(run.returned["eager"][0], dtype=np.float64)
+    by_arrays, by_balls = (f(run, profile("opencl", "torch"), got) for f in (judged.by_arrays, judged.by_balls))
+    settled = ~by_arrays.by_balls
+    assert settled.sum() > 60
+    assert by_arrays.verdicts[settled].tolist() == by_balls.verdicts[settled].tolist()
+    assert np.allclose(by_arrays.ulps[settled], by_balls.ulps[settled], rtol=1e-5, atol=1e-5)
+
+
+def test_stretches_that_go_on_in_the_next_chunk_are_one() -> None:
+    assert whole._joined([[[0.0, 1.0, 5]], [[1.5, 2.0, 3], [4.0, 5.0, 2]], [], [[6.0, 7.0, 1]]]) == [
+        [0.0, 2.0, 8], [4.0, 5.0, 2], [6.0, 7.0, 1],
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two chunks, written in this process."""
+    from click.testing import CliRunner
+
+    from gradconform.conformance.command_line.commands import main
+
+    path = tmp_path_factory.mktemp("sweep") / "one.jsonl"
+    done = CliRunner().invoke(main, [*ASKED, "-o", str(path)])
+    assert done.exit_code == 0, done.output
+    assert "asked 5,633 of 65,536 numbers in " in done.output.replace("\n", " ")
+    return path
+
+
+def test_a_sweep_that_was_cut_off_goes_on_to_the_same_file(cli: Cli, tmp_path: Path, file: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert [json.loads(line)["kind"] for line in lines] == ["header", "chunk", "chunk", "footer"]
+    path.write_text("".join(lines[:2]) + lines[2][:500], encoding="utf-8")
+    assert cli(*ASKED, "--resume", "one.jsonl").returncode == 0
+    there = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    before = [json.loads(line) for line in lines]
+    for footer in (there[-1], before[-1]):
+        del footer["seconds"]
+    assert there == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sweep", "tanh", *ASKED[2:]), "is a sweep with operator 'sigmoid', here it is 'tanh'"),
+        (ASKED, "is complete; there is nothing to resume"),
+        (("sweep", "sigmoit", *ASKED[2:]), "did you mean 'sigmoid'"),
+        (("sweep", "sigmoid", "-d", "float64", "-a", "torch"), "dtype 'float64' has 2^64 numbers"),
+        (("sweep", "add", "-d", "float16", "-a", "torch"), "add is no function of one number"),
+        (("sweep", "dawsn", "-d", "float16", "-a", "torch"), "torch has no dawsn"),
+        (("sweep", "exp", "-d", "float16", "-a", "numpy"), "a sweep records programs of torch and jax"),
+    ],
+    ids=["other operator", "complete", "unknown", "dtype", "binary", "lacking", "adapter"],
+)
+def test_bad_input_is_refused_with_what_to_do(file: Path, arguments: tuple[str, ...], message: str) -> None:
+    from click.testing import CliRunner
+
+    from gradconform.conformance.command_line.commands import main
+
+    done = CliRunner(env={"COLUMNS": "1000"}).invoke(main, [*arguments, "--resume", str(file)])
+    assert done.exit_code == 2, done.output
+    assert message in done.output
+
+
+def test_the_accuracy_tables_name_the_largest_error_and_figures_are_drawn(tmp_path: Path, file: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from gradconform.conformance.sweep import sweep_file
+    from gradconform.reports import accuracy
+
+    found = sweep_file.read(file)
+    assert found.footer is not None
+    paths = accuracy.write([(found.header, found.chunks, found.footer)], tmp_path)
+    assert {p.name for p in paths} == {"sweep.csv", "sweep.md", "sweep.tex", "sweep-sigmoid.png", "sweep-sigmoid.svg"}
+    text = (tmp_path / "sweep.md").read_text(encoding="utf-8")
+    assert "| sigmoid | derivative | float16 | torch" in text
+    worst = found.footer["derivative"]["largest"]["of"]
+    assert f"| {worst:.4g} |" in text
+    assert worst > 1000

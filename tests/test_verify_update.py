@@ -1,0 +1,233 @@
+"""What `verify_update` says of optimizers: right ones conform, wrong ones are named by their equation."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+from torch import Tensor, optim
+
+import gradconform as gc
+from gradconform.conformance.verify_update import UpdateReport
+
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+WEIGHTS = np.array([0.5, -1.25, 2.0, 0.75])
+GRADIENTS = [np.array([0.3, -0.7, 0.2, 1.1]), np.array([-0.4, 0.9, 0.6, -0.8])]
+
+
+def of_torch(make: Callable[[Any], Any], dtype: str = "float32", gradients: Sequence[Any] = GRADIENTS,
+             **more: Any) -> UpdateReport:  # fmt: skip
+    return gc.verify_update(make, torch.tensor(WEIGHTS), [torch.tensor(g) for g in gradients], dtype=dtype, **more)
+
+
+def of_optax(make: Any, dtype: str = "float32", updates: int = 2, **more: Any) -> UpdateReport:
+    return gc.verify_update(make, jnp.asarray(WEIGHTS, jnp.float32), GRADIENTS[:updates], dtype=dtype, **more)
+
+
+class Own(optim.Optimizer):
+    """Momentum, as one writes it by oneself."""
+
+    def __init__(self, parameters: Any, lr: float = 0.1, momentum: float = 0.9) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "maximize": False})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                state.setdefault("momentum_buffer", torch.zeros_like(p)).mul_(group["momentum"]).add_(p.grad)
+                self.move(p, state["momentum_buffer"], group["lr"])
+
+    def move(self, p: Tensor, b: Tensor, lr: float) -> None:
+        p.sub_(lr * b)
+
+
+class Uphill(Own):
+    def move(self, p: Tensor, b: Tensor, lr: float) -> None:
+        p.add_(lr * b)
+
+
+class ByLogarithms(Own):
+    """The right step by a program that nobody has listed, and that loses some digits."""
+
+    def move(self, p: Tensor, b: Tensor, lr: float) -> None:
+        p.sub_(lr * b.sign() * (torch.exp(torch.log(b.abs()) + 8.0) / math.exp(8.0)))
+
+
+class ByBfloat16(Own):
+    def move(self, p: Tensor, b: Tensor, lr: float) -> None:
+        p.sub_((lr * b).bfloat16().to(p.dtype))
+
+
+def momentum(p: Any) -> optim.Optimizer:
+    return optim.SGD(p, lr=0.1, momentum=0.9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("make", [momentum, lambda p: optim.AdamW(p, lr=0.1), lambda p: optim.NAdam(p, lr=0.1)])
+def test_optimizers_of_torch_conform_in_every_dtype(make: Callable[[Any], Any], dtype: str) -> None:
+    report = of_torch(make, dtype)
+    assert report, report
+    assert (report.formula, report.execution) == ("right", "within")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("make", [optax.sgd(0.1, momentum=0.9), optax.adamw(0.1), optax.rmsprop(0.1)])
+def test_transformations_of_optax_conform_in_every_dtype(make: Any, dtype: str) -> None:
+    report = of_optax(make, dtype)
+    assert report, report
+
+
+def test_every_quantity_of_every_tensor_is_judged_in_every_update() -> None:
+    weights = {"a": torch.ones(2, 2), "b": torch.ones(3)}
+    gradients = [{"a": torch.full((2, 2), 0.3), "b": torch.full((3,), 0.7)}] * 2
+    found = gc.verify_update(lambda p: optim.Adam(p, lr=0.1), weights, gradients).table
+    assert len(found) == 2 * 2 * 3
+    assert set(found.quantity) == {"m_new", "v_new", "w_new"}
+
+
+def test_a_weight_that_is_moved_the_other_way_is_named_with_its_equation() -> None:
+    report = of_torch(Uphill, rule=momentum)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+    assert report.culprits == ("w_new = w − η·b_new (w, update 1)",)
+    assert "w_new = w − η·b_new" in str(report)
+
+
+def test_a_right_program_that_nobody_listed_conforms_by_its_own_record() -> None:
+    report = gc.verify_update(ByLogarithms, torch.zeros(4), [torch.tensor(GRADIENTS[0]).float()], rule=momentum)
+    assert report, report
+    assert "recorded" in set(report.table.accepted_form)
+
+
+def test_a_step_that_rounds_to_a_narrower_dtype_is_not_excused_by_its_own_record() -> None:
+    assert of_torch(Own, rule=momentum)
+    assert of_torch(ByBfloat16, rule=momentum).verdict == "deviates"
+
+
+def test_an_optimizer_without_a_rule_is_judged_by_its_own_operations() -> None:
+    report = of_torch(Own)
+    assert report
+    assert report.formula == "unknown"
+    assert "name one with rule=" in str(report)
+
+
+def test_a_rule_of_optax_names_a_wrong_factor() -> None:
+    def update(g: Any, s: optax.TraceState, p: Any = None) -> tuple[Any, optax.TraceState]:
+        b = jax.tree.map(lambda m, x: 0.9 * m + x, s.trace, g)
+        return jax.tree.map(lambda m: -0.1001 * m, b), optax.TraceState(b)
+
+    def init(p: Any) -> optax.TraceState:
+        return optax.TraceState(jax.tree.map(jnp.zeros_like, p))
+
+    rule = optax.sgd(0.1, momentum=0.9)
+    report = of_optax(optax.GradientTransformation(init, update), rule=rule)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+    assert [c.split(" = ")[0] for c in report.culprits] == ["w_new"]
+
+
+def test_fused_sgd_that_leaves_bfloat16_weights_as_they_were_is_found() -> None:
+    w, g = torch.linspace(0.5, 2.0, 16), torch.linspace(-1.0, 1.0, 16)
+    report = gc.verify_update(lambda p: optim.SGD(p, lr=0.1, fused=True), w, [g], dtype="bfloat16")
+    short = gc.verify_update(lambda p: optim.SGD(p, lr=0.1, fused=True), w[:15], [g[:15]], dtype="bfloat16")
+    assert short.verdict != "deviates"
+    assert report.verdict == "deviates"
+
+
+def test_a_large_tensor_is_judged_in_blocks_and_one_wrong_number_in_it_is_found() -> None:
+    class OneLeft(Own):
+        def move(self, p: Tensor, b: Tensor, lr: float) -> None:
+            before = p[40_000].clone()
+            super().move(p, b, lr)
+            p[40_000] = before
+
+    w, g = torch.linspace(0.5, 2.0, 70_000), torch.linspace(-1.0, 1.0, 70_000)
+    assert gc.verify_update(momentum, w, [g])
+    report = gc.verify_update(OneLeft, w, [g], rule=momentum)
+    assert [(f.quantity, f.index) for f in report.findings if f.judgement.verdict == "deviates"] == [("w_new", "40000")]
+
+
+def test_the_example_of_the_page_prints_what_is_shown_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "site" / "optimizers.md").read_text(encoding="utf-8")
+    program, shown = (
+        re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for kind in ("python", "text")
+    )
+    exec(program[0], {})
+    assert capsys.readouterr().out == shown[0]
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_nan_in_a_gradient_that_is_passed_on_is_out_of_range_and_one_that_is_skipped_deviates() -> None:
+    class Skips(Own):
+        def step(self, closure: Any = None) -> None:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.grad.nan_to_num_(0.0)
+            super().step()
+
+    gradients = [np.array([0.3, np.nan, 0.2, 1.1])]
+    assert of_torch(momentum, gradients=gradients).verdict == "out of range"
+    assert of_torch(Skips, gradients=gradients, rule=momentum).verdict == "deviates"
+
+
+def test_beta_of_1_and_epsilon_of_0_have_no_value_and_are_singular() -> None:
+    zero = [np.zeros(4)]
+    assert of_torch(lambda p: optim.RMSprop(p, lr=0.1, eps=0.0), gradients=zero).verdict == "singular"
+    assert of_optax(optax.adam(0.1, b1=1.0), updates=1).verdict == "singular"
+
+
+def test_a_negative_rate_goes_uphill_by_the_rule_or_is_refused_by_the_framework() -> None:
+    assert of_optax(optax.sgd(-0.1))
+    with pytest.raises(gc.BadInput, match=r"make raised ValueError: Invalid learning rate: -0\.1"):
+        of_torch(lambda p: optim.SGD(p, lr=-0.1))
+
+
+def test_a_state_that_does_not_fit_says_what_there_is_and_what_the_rule_keeps() -> None:
+    with pytest.raises(gc.BadInput, match="adam keeps m, as 'exp_avg'; the optimizer has momentum_buffer"):
+        of_torch(Own, rule=optim.Adam)
+
+    class Short(Own):
+        def step(self, closure: Any = None) -> None:
+            super().step()
+            for state in self.state.values():
+                state["momentum_buffer"] = state["momentum_buffer"][:2]
+
+    with pytest.raises(gc.BadInput, match=r"its 'momentum_buffer' has shape|the state b_new has shape"):
+        of_torch(Short, gradients=GRADIENTS[:1], rule=momentum)
+
+
+@pytest.mark.parametrize(
+    ("make", "weights", "gradients", "message"),
+    [
+        (lambda p: 3, torch.ones(2), [torch.ones(2)], "make gave a int; expected a torch.optim.Optimizer"),
+        (momentum, torch.ones(2), [], "gradients: expected a list with one gradient"),
+        (momentum, torch.ones(2), [torch.ones(3)], r"gradients\[0\]: w has shape \(3,\); the weight has \(2,\)"),
+        (momentum, torch.ones(2, dtype=torch.int64), [torch.ones(2)], "weights: w is torch.int64"),
+        (momentum, torch.ones(0), [torch.ones(0)], "weights: w has no numbers"),
+        (optax.sgd(0.1), jnp.ones(2), [jnp.ones(3)], r"gradients\[0\]: w has shape \(3,\)"),
+        (lambda: 3, jnp.ones(2), [jnp.ones(2)], "make gave a int; expected an optax transformation"),
+        (momentum, 3.0, [1.0], "expected at least one PyTorch tensor or JAX array"),
+    ],
+)
+def test_what_cannot_be_run_is_told_with_what_was_expected(
+    make: Any, weights: Any, gradients: Any, message: str
+) -> None:
+    with pytest.raises(gc.BadInput, match=message):
+        gc.verify_update(make, weights, gradients)
+
+
+def test_a_rule_that_is_none_of_the_frameworks_own_is_refused() -> None:
+    with pytest.raises(gc.BadInput, match="rule makes a Own; expected one of SGD, Adam"):
+        of_torch(Own, rule=Own)
+    with pytest.raises(gc.BadInput, match="accepted verdict"):
+        of_torch(momentum, accept="perfect")
