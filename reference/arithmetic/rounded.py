@@ -72,10 +72,6 @@ def _opposed(specials: int) -> int:
     return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
 
 
-def _real(x: object) -> bool:
-    return isinstance(x, Rounded | int | float)
-
-
 class Rounded:
     """A value of `RoundedBalls`; see the module."""
 
@@ -114,7 +110,7 @@ class Rounded:
     def __add__(self, other: Rounded | float) -> Rounded:
         return (
             self.arithmetic.add(self.folded(), self.arithmetic.coerce(other).folded())
-            if _real(other)
+            if isinstance(other, _REAL)
             else NotImplemented
         )
 
@@ -123,7 +119,7 @@ class Rounded:
     def __sub__(self, other: Rounded | float) -> Rounded:
         return (
             self.arithmetic.add(self.folded(), self.arithmetic.negative(self.arithmetic.coerce(other).folded()))
-            if _real(other)
+            if isinstance(other, _REAL)
             else NotImplemented
         )
 
@@ -131,14 +127,14 @@ class Rounded:
         return self.arithmetic.add(self.arithmetic.coerce(other), self.arithmetic.negative(self))
 
     def __mul__(self, other: Rounded | float) -> Rounded:
-        if isinstance(other, int | float) and abs(math.frexp(other)[0]) == 0.5:
+        if isinstance(other, _NUMBER) and abs(math.frexp(other)[0]) == 0.5:
             return self.arithmetic.scale(self, other)
-        return self.arithmetic.multiply(self, self.arithmetic.coerce(other)) if _real(other) else NotImplemented
+        return self.arithmetic.multiply(self, self.arithmetic.coerce(other)) if isinstance(other, _REAL) else NotImplemented
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Rounded | float) -> Rounded:
-        return self.arithmetic.divide(self, self.arithmetic.coerce(other)) if _real(other) else NotImplemented
+        return self.arithmetic.divide(self, self.arithmetic.coerce(other)) if isinstance(other, _REAL) else NotImplemented
 
     def __rtruediv__(self, other: float) -> Rounded:
         return self.arithmetic.divide(self.arithmetic.coerce(other), self)
@@ -147,6 +143,11 @@ class Rounded:
         if power != 2:
             raise TypeError(f"only the square is defined, got power {power!r}")
         return self.arithmetic.square(self)
+
+
+#: What may stand beside a value in + − × ÷. A tuple: a union of types would be made anew each time.
+_NUMBER = (int, float)
+_REAL = (Rounded, int, float)
 
 
 class RoundedBalls(HandWritten):
@@ -236,13 +237,14 @@ class RoundedBalls(HandWritten):
 
     def _round(self, exact: arb, propagated: arb, specials: int = 0, error: arb | None = None) -> Rounded:
         """Widen by one rounding: by `error` where it is given, by u·sup|x| where it is not."""
-        sup = abs(exact) + propagated
+        size = abs(exact)
+        sup = size + propagated
         if error is None:
             error = self.unit * sup
         if not sup + error < self.overflow:
             specials |= 0 if exact + propagated + error < self.overflow else POSITIVE
             specials |= 0 if exact - propagated - error > -self.overflow else NEGATIVE
-        if not abs(exact) - propagated - error >= self.smallest_normal:
+        if not size - propagated - error >= self.smallest_normal:
             if sup.is_zero():
                 return Rounded(self, exact, ZERO, specials)
             all_of_it = sup.upper()  # a number: that 0 is within it is then decided
@@ -254,9 +256,9 @@ class RoundedBalls(HandWritten):
 
     def _operand(self, x: Rounded) -> arb:
         """The radius of an operand, widened if it may be a subnormal number that the operation flushes."""
-        if not self.flush or abs(x.exact) - x.radius >= self.smallest_normal:
+        if not self.flush or (size := abs(x.exact)) - x.radius >= self.smallest_normal:
             return x.radius
-        sup = abs(x.exact) + x.radius
+        sup = size + x.radius
         return x.radius if sup.is_zero() else x.radius + smaller(sup, self.smallest_normal)
 
     # Operations -------------------------------------------------------------------------------------------------------
