@@ -21,6 +21,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -150,6 +151,16 @@ _NUMBER = (int, float)
 _REAL = (Rounded, int, float)
 
 
+@lru_cache
+def _limits(target: Format) -> tuple[arb, arb, arb, arb]:
+    """Of a format u, the smallest normal number, half the smallest subnormal one, and what rounds to infinity."""
+    unit = power_of_two(-target.precision)
+    # The least number that rounds to infinity, Ω = (2 − 2^−p)·2^emax (hypothesis 7; IEEE 754-2019 §4.3.1).
+    with precision(2 * target.precision):  # exactly, whatever the precision is here
+        overflow = (2 - unit) * power_of_two(target.emax)
+    return unit, power_of_two(target.emin), power_of_two(target.emin - target.precision), overflow
+
+
 class RoundedBalls(HandWritten):
     """Arithmetic in `target` under the hypotheses of `profile`, on `Rounded` values.
 
@@ -161,12 +172,7 @@ class RoundedBalls(HandWritten):
     def __init__(self, target: Format, profile: Profile, sums: Sums = "any") -> None:
         self.format, self.profile, self.flush = target, profile, profile.flush
         self.sums: Sums = sums
-        self.unit = power_of_two(-target.precision)
-        self.smallest_normal = power_of_two(target.emin)
-        self.half_tiny = power_of_two(target.emin - target.precision)
-        # The least number that rounds to infinity, Ω = (2 − 2^−p)·2^emax (hypothesis 7; IEEE 754-2019 §4.3.1).
-        with precision(2 * target.precision):  # exactly, whatever the precision is here
-            self.overflow = (2 - self.unit) * power_of_two(target.emax)
+        self.unit, self.smallest_normal, self.half_tiny, self.overflow = _limits(target)
         self._constants: dict[float, Rounded] = {}
 
     # Values -----------------------------------------------------------------------------------------------------------
@@ -228,7 +234,7 @@ class RoundedBalls(HandWritten):
         if isinstance(x, Rounded):
             return x
         if x not in self._constants:
-            if not isinstance(x, int | float) or not self.format.holds(x):
+            if not isinstance(x, _NUMBER) or not self.format.holds(x):
                 raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.constant(…)")
             self._constants[x] = self.given(float(x))
         return self._constants[x]
