@@ -130,12 +130,18 @@ class Rounded:
     def __mul__(self, other: Rounded | float) -> Rounded:
         if isinstance(other, _NUMBER) and abs(math.frexp(other)[0]) == 0.5:
             return self.arithmetic.scale(self, other)
-        return self.arithmetic.multiply(self, self.arithmetic.coerce(other)) if isinstance(other, _REAL) else NotImplemented
+        return (
+            self.arithmetic.multiply(self, self.arithmetic.coerce(other))
+            if isinstance(other, _REAL)
+            else NotImplemented
+        )
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Rounded | float) -> Rounded:
-        return self.arithmetic.divide(self, self.arithmetic.coerce(other)) if isinstance(other, _REAL) else NotImplemented
+        return (
+            self.arithmetic.divide(self, self.arithmetic.coerce(other)) if isinstance(other, _REAL) else NotImplemented
+        )
 
     def __rtruediv__(self, other: float) -> Rounded:
         return self.arithmetic.divide(self.arithmetic.coerce(other), self)
