@@ -79,6 +79,15 @@ def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
         assert ended.stdout.splitlines()[-1].startswith("asked ")
 
 
+def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
+    pytest.importorskip("torch")
+    commands = [line for block in blocks("operators.md", "sh") for line in block.splitlines()]
+    assert len(commands) == 2
+    for command in commands:
+        ended = cli(*shlex.split(command.removeprefix("gradconform ")))
+        assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
+
+
 @pytest.mark.parametrize(
     "page", ["docs/site/claim.md", "docs/site/generated.py", "README.md", "reports/web/page.html.jinja"]
 )
