@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -214,6 +215,27 @@ def test_the_benchmark_counts_by_family_and_finds_what_deviates(benchmark_module
     assert table.loc["elementwise", "deviates"] == (rows["verdict"] == "deviates").sum()
     assert table.loc["special", "lacking"] == 1
     assert set(pd.read_csv(tmp_path / "deviations.csv")["operator"]) <= {"sinc"}
+
+
+def test_a_deviation_that_no_finding_shows_is_called_unexplained(benchmark_modules: Any) -> None:
+    benchmark, _ = benchmark_modules
+    of = {"adapter": "torch", "dtype": "float64", "case": "ordinary", "verdict": "deviates", "share": 2.0}
+    rows = pd.DataFrame([
+        {**of, "operator": "digamma", "family": "special", "quantity": "d/dx"},
+        {**of, "operator": "digamma", "family": "special", "quantity": "value of output"},
+    ])  # fmt: skip
+    assert benchmark.deviations(rows)["finding"].tolist() == ["digamma", "unexplained"]
+
+
+def test_the_lines_of_the_findings_run(benchmark_modules: Any) -> None:
+    benchmark, _ = benchmark_modules
+    text = (ROOT / "docs" / "operators" / "findings.md").read_text(encoding="utf-8")
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert {name for name, _ in benchmark.SHOWN} <= {
+        word.strip(":,") for t in titles for word in t.replace(".", " ").split()
+    }
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, {})
 
 
 def test_the_atlas_says_what_is_taken_at_a_kink_and_whether_that_is_in_the_set(benchmark_modules: Any) -> None:
