@@ -1,6 +1,10 @@
 """Adapters: one file a framework. A new one needs the names here and nothing else of gradconform.
 
 The package can be called: `gradconform.adapters()` lists the names of the registered adapters.
+
+    >>> import gradconform as gc
+    >>> "numpy" in gc.adapters()
+    True
 """
 
 import sys

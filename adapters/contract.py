@@ -47,6 +47,7 @@ Value = Any
 
 #: What a route may ask for by `Route.conventions`.
 CONVENTIONS = ("accumulated",)
+#: The dtypes that there are, by name: what a route runs in unless it says otherwise.
 FOUR_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
@@ -59,6 +60,9 @@ class Route:
 
     `conventions` asks for roundings that are not accepted unasked: "accumulated", of 16-bit gradients of weights that
     are accumulated in the dtype, as PyTorch's .grad is over several calls of backward().
+
+    >>> Route("reverse", "by a tape", dtypes=("float64", "float32")).default
+    True
     """
 
     name: str
@@ -90,6 +94,10 @@ class Stencil:
     """How a difference quotient was taken: the derivative by w is Σ coefficient·f(point)/h over `points[w]`.
 
     For `kind` "complex" it is Im f(w + i·h)/h, and there are no points.
+
+    >>> central = Stencil("real", h=2.0**-17, points={"w1": (0.5 - 2.0**-17, 0.5 + 2.0**-17)}, coefficients=(-0.5, 0.5))
+    >>> [(x - 0.5) / central.h for x in central.points["w1"]]
+    [-1.0, 1.0]
     """
 
     kind: Literal["real", "complex"]
@@ -117,7 +125,17 @@ class Answer:
 
 @runtime_checkable
 class Adapter(Protocol):
-    """The type of an adapter; see the module."""
+    """The type of an adapter; see the module.
+
+    >>> class Mine:
+    ...     name = "mine"
+    ...     routes = (Route("only", dtypes=("float64",)),)
+    ...
+    ...     def answer(self, point: Point, route: str) -> Answer:
+    ...         raise Unsupported("nothing yet")
+    >>> isinstance(Mine(), Adapter)
+    True
+    """
 
     @property
     def name(self) -> str: ...

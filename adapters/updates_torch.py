@@ -61,10 +61,11 @@ def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | Non
         _step(optimizer, update)
         for n, p in enumerate(parameters):
             after = _state(optimizer, p)
-            if copies[n] is not None:
+            injected = copies[n]
+            if injected is not None:
                 taken[n] += 1
                 dtypes = _dtypes(optimizer, p)
-                yield Change(names[n], taken[n], copies[n], seen[n], after, dtypes, asked[n],
+                yield Change(names[n], taken[n], injected, seen[n], after, dtypes, asked[n],
                              None if again is None else partial(again, n), _aliased(optimizer, p))  # fmt: skip
             seen[n] = after
 

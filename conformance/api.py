@@ -31,6 +31,10 @@ def cases(glob: str = "*") -> list[str]:
     """The ids of the catalogue's cases that match a glob, in order.
 
     Raises BadInput for a glob that is no text, and with the nearest ids for one that matches none.
+
+    >>> import gradconform as gc
+    >>> gc.cases("network/primitives/*")[:2]
+    ['network/primitives/elu', 'network/primitives/gelu']
     """
     if not isinstance(glob, str):
         raise BadInput(f"glob is a {type(glob).__name__}; expected text, such as 'document/*'")
@@ -162,6 +166,13 @@ def train(
     update is judged from the framework's own weights. Each route goes its own way from the case's weights; a route
     whose weights leave the dtype's range, that crashes or that does not give all of its updated weights ends there.
     `known` is as for `check`.
+
+    >>> import gradconform as gc
+    >>> rows = gc.train("numpy/complex-step", "document/worked-example", steps=2)
+    >>> set(rows.step), set(rows.verdict)
+    ({0, 1}, {'conforms'})
+    >>> bool(rows.drift.max() < 1e-15)
+    True
     """
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise BadInput(f"steps is {steps!r}; expected 1 or more, a whole number")

@@ -65,6 +65,12 @@ class BadInput(ValueError):
     """Input that cannot be judged; the message is meant for the person who gave it.
 
     It may quote what somebody else wrote: control characters are spelled out in it.
+
+    >>> import gradconform as gc
+    >>> gc.check("numpy", "document/worked-exampel")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    gradconform.reference.cases.BadInput: unknown case 'document/worked-exampel'; did you mean ...
     """
 
     def __init__(self, message: str) -> None:
@@ -82,7 +88,14 @@ def said(error: BaseException) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A derivation with a float64 value, or array of them, for every name it is given; picklable."""
+    """A derivation with a float64 value, or array of them, for every name it is given; picklable.
+
+    `document_case` and `network_case` make one, the catalogue has those that `gradconform.cases()` lists.
+
+    >>> case = network_case("mine/line", layers=[([[2.0]], None, "tanh")], inputs=[[1.0]], targets=[[0.5]], rate=0.25)
+    >>> case.id, [name for name, _ in case.values]
+    ('mine/line', ['X', 'W1', 'T', 'eta'])
+    """
 
     id: str
     derivation: Key
@@ -113,6 +126,13 @@ class Point:
     `operations`), and returns every quantity by name, `loss` among them.
     `intermediates` are the quantities whose adjoints are judged if the trace reports them, as `adjoints[name]` =
     ∂loss/∂name. `architecture` is that of a layered network, None for the document's.
+
+    >>> case = network_case("mine/line", layers=[([[2.0]], None, "tanh")], inputs=[[1.0]], targets=[[0.5]], rate=0.25)
+    >>> at = point(case, "float32")
+    >>> at.parameters, at.intermediates, at.loss, at.operations
+    (('W1',), ('z1', 'a1'), 'E', ('linear', 'tanh', 'half_squared_error'))
+    >>> at.shapes
+    {'z1': (1, 1), 'a1': (1, 1), 'E': ()}
     """
 
     case: str
@@ -185,7 +205,16 @@ class Point:
 
 
 class Unsupported(Exception):
-    """What an adapter raises for a point that it has no way to run; the message says why."""
+    """What an adapter raises for a point that it has no way to run; the message says why.
+
+    >>> class Bare:
+    ...     linear = tanh = None
+    >>> case = network_case("mine/line", layers=[([[2.0]], None, "tanh")], inputs=[[1.0]], targets=[[0.5]], rate=0.25)
+    >>> point(case, "float32").forward(Bare, {})
+    Traceback (most recent call last):
+        ...
+    gradconform.reference.cases.Unsupported: operation: the adapter has no half_squared_error
+    """
 
 
 def point(case: Case, dtype: Dtype, device: str = "cpu") -> Point:

@@ -122,7 +122,9 @@ def accepting(got: float, outcomes: Sequence[Outcome]) -> Rounded | None:
     A 0 that an infinite divisor makes is the program's own, and is as far from the truth as it is.
     """
     balls = [o for o in outcomes if isinstance(o, Rounded) and is_known(o)]
-    return next((b for b in balls if math.isfinite(got) and _within(got, b) == "inside"), balls[0] if balls else None)
+    if len(balls) < 2:
+        return balls[0] if balls else None
+    return next((b for b in balls if math.isfinite(got) and _within(got, b) == "inside"), balls[0])
 
 
 def decision(got: float, outcomes: Sequence[Outcome]) -> Inside:
@@ -130,6 +132,8 @@ def decision(got: float, outcomes: Sequence[Outcome]) -> Inside:
 
     An infinity or NaN is inside only where the program itself gives it (hypothesis 7), as where a divisor may be 0.
     """
+    if len(outcomes) == 1 and is_known(outcomes[0]):
+        return _within(got, outcomes[0])
     known = [o for o in outcomes if is_known(o)]
     found: set[Inside] = {_within(got, o) for o in known}
     if "inside" in found or any(not is_known(o) and admits(o, got) for o in outcomes):
@@ -264,10 +268,13 @@ def judge(
 
     order = sorted(range(len(candidates)), key=cmp_to_key(sharper))
     accepted = [n for n in order if standings[n] in ("inside", "unknown")]
-    shares = [[_share(value, c.components[i]) for i, value in enumerate(got)] for c in candidates]
-    named = accepted[0] if accepted else min(order, key=lambda n: max(shares[n]))
-    candidate = candidates[named]
-    worst = max(range(len(got)), key=lambda i: shares[named][i])
+
+    def shares_by(number: int) -> list[float]:
+        return [_share(value, candidates[number].components[i]) for i, value in enumerate(got)]
+
+    named = accepted[0] if accepted else min(order, key=lambda n: max(shares_by(n)))
+    candidate, shares = candidates[named], shares_by(named)
+    worst = max(range(len(got)), key=lambda i: shares[i])
     value, truth = got[worst], truths[worst]
     ball = ball_of(candidate.components[worst])
     sharp = ball_of(candidates[order[0]].components[worst])
@@ -319,7 +326,7 @@ def judge(
         max_ulp=None if admitted else max(ulps),
         median_ulp=None if admitted else sorted(ulps)[len(ulps) // 2],
         allowance=None if ball is None else to_float(ball.radius),
-        share=None if admitted else shares[named][worst],
+        share=None if admitted else shares[worst],
         sharpest_share=share_of(sharp.distance(value), sharp.radius) if finite and sharp is not None else None,
         accepted_form=candidate.form,
         certified_bits=None if bits in (math.inf, -math.inf) else bits,
@@ -387,7 +394,7 @@ def _sharper(candidates: Sequence[Candidate], measured: Sequence[arb | None], a:
 
 def _share(value: float, outcomes: Sequence[Outcome]) -> float:
     """The share of the allowance by the outcome that allows most; of an admitted special, 0."""
-    if decision(value, outcomes) == "inside" and not math.isfinite(value):
+    if not math.isfinite(value) and decision(value, outcomes) == "inside":
         return 0.0
     balls = [o for o in outcomes if isinstance(o, Rounded) and is_known(o)]
     if not balls:

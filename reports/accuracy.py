@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gradconform.reports.figures import COLOURS
-from gradconform.reports.publish import latex
+from gradconform.reports.latex import longtable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,9 @@ def write(sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
     texts = {
         "sweep.csv": found.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "sweep.md": markdown(found),
-        "sweep.tex": latex(_printed(found), "Largest error of each operator and derivative over every number", "sweep"),
+        "sweep.tex": longtable(
+            _printed(found), "Largest error of each operator and derivative over every number", "sweep"
+        ),
     }
     paths = []
     for name, text in texts.items():

@@ -37,15 +37,16 @@ _MARKED |= dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     """Write every table of the measurements into `directory`; the paths that were written.
 
-    summary, vacuous, lost and deviations, each as .csv, .md and .json, and the gradients and the updated weights of all
-    cases, a row for each answer, as gradients.csv.gz and weights.csv.gz. CSV and JSON hold every digit, Markdown six at
-    most (three of ulps). Raises ValueError, before anything is written, for a table that holds no measurements, and
-    ImportError where tabulate is not installed.
+    summary, operators, vacuous, lost and deviations, each as .csv, .md and .json, and the gradients and the updated
+    weights of all cases, a row for each answer, as gradients.csv.gz and weights.csv.gz. CSV and JSON hold every digit,
+    Markdown six at most (three of ulps). Raises ValueError, before anything is written, for a table that holds no
+    measurements, and ImportError where tabulate is not installed.
     """
     if find_spec("tabulate") is None:
         raise ImportError("Markdown tables need tabulate, which is not installed: pip install 'gradconform[report]'")
     found = [
         ("summary", tables.summary(measurements)),
+        ("operators", tables.by_operator(measurements)),
         ("vacuous", tables.vacuous_by_scale(measurements)),
         ("lost", tables.lost(measurements)),
         ("deviations", tables.deviations(measurements)),

@@ -1,13 +1,19 @@
-"""Figures: PNG and SVG, in Okabe and Ito's colours, which the colour-blind tell apart; titles that state findings."""
+"""Figures: PNG and SVG, in Okabe and Ito's colours, which the colour-blind tell apart.
+
+The title of a panel states what was found in that panel, of the routes that are drawn there. Of more routes than there
+are colours each adapter has a row of panels of its own, so that no two lines of a panel are alike.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gradconform.reference.measurement import CERTIFIED
 from gradconform.reports import tables
@@ -18,8 +24,12 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 LINES = ("-", "--", ":", "-.")
+#: Of more adapters than these in rows of their own a figure would be longer than a page.
+_ROWS = 6
 #: What an axis of ulps shows; 2^53 of them is a float64 without a right digit.
 _ULPS = (1e-2, 1e17)
+#: What an axis of shares shows; what is farther, infinite ones too, stands at its ends.
+_SHARES = (1e-6, 1e3)
 
 
 def figures(
@@ -53,14 +63,14 @@ def figures(
     return paths
 
 
-def _panels(dtypes: list[str], title: str) -> tuple[Figure, list[Any]]:
+def _panels(rows: int, dtypes: int, title: str) -> tuple[Figure, NDArray[np.object_]]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.4 * max(2, len(dtypes)), 4.6), layout="constrained")
-    axes = list(np.atleast_1d(figure.subplots(1, len(dtypes), sharey=True)))
+    size = 3.4 * max(2, dtypes), 1.8 + (2.8 if rows == 1 else 2.3 * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(rows, dtypes, sharex="col", sharey=True, squeeze=False)
     figure.suptitle(_plain(title))
-    for axis, dtype in zip(axes, dtypes, strict=True):
-        axis.set_title(_plain(dtype))
+    for axis in axes.flat:
         axis.grid(alpha=0.3)
     return figure, axes
 
@@ -70,28 +80,60 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
 
 
-def _there(m: pd.DataFrame) -> list[str]:
-    return [d for d in tables.DTYPES if (m["dtype"] == d).any()]
+def _few(value: float) -> str:
+    """A number to two digits, as people write it: 260, 8.8, 6.5·10⁷."""
+    if not math.isfinite(value):
+        return "∞"
+    if 1e-3 <= abs(value) < 1e4 or value == 0:
+        return f"{float(f'{value:.2g}'):g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits}·10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def _legend(figure: Figure, axes: list[Any]) -> None:
-    of = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(of.values(), of.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+def _legend(figure: Figure) -> None:
+    of = {label: line for axis in figure.axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(of.values(), of.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize="small",
+                  handlelength=3.5)  # fmt: skip
 
 
 def _lines(
-    m: pd.DataFrame, dtypes: list[str], title: str, draw: Callable[[Any, pd.DataFrame, dict[str, Any]], None]
-) -> tuple[Figure, list[Any]]:
-    """A panel a dtype, in each what `draw` makes of every adapter/route, in one colour and marker throughout."""
-    figure, axes = _panels(dtypes, title)
-    # Of more routes than colours no two have the same colour, marker and line.
-    styles = {w: {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7], "linestyle": LINES[i // 7 % 4],
-                  "label": _plain(w)} for i, w in enumerate(dict.fromkeys(m["who"]))}  # fmt: skip
-    for axis, dtype in zip(axes, dtypes, strict=True):
-        for who, rows in m[m["dtype"] == dtype].groupby("who", sort=False):
-            draw(axis, rows, styles[str(who)])
-    _legend(figure, axes)
-    return figure, axes
+    m: pd.DataFrame,
+    title: str,
+    found: Callable[[pd.DataFrame], str],
+    draw: Callable[[Any, pd.DataFrame, dict[str, Any]], None],
+    **axes_text: Any,
+) -> Figure:
+    """A panel a dtype, and of many routes an adapter: what `draw` makes of each route there, and what `found` says.
+
+    A route has one colour, marker and line throughout the figure, and no two in a panel have the same.
+    """
+    routes, adapters = list(dict.fromkeys(m["who"])), list(dict.fromkeys(m["adapter"]))
+    apart = len(routes) > len(COLOURS) and 1 < len(adapters) <= _ROWS
+    rows = adapters if apart else [""]
+    dtypes = [d for d in tables.DTYPES if (m["dtype"] == d).any()]
+    figure, axes = _panels(len(rows), len(dtypes), title)
+    for row, of_row in zip(rows, axes, strict=True):
+        drawn = m[m["adapter"] == row] if apart else m
+        styles = {who: _style(i, str(who)) for i, who in enumerate(dict.fromkeys(drawn["who"]))}
+        for dtype, axis in zip(dtypes, of_row, strict=True):
+            panel = drawn[drawn["dtype"] == dtype]
+            for who, of in panel.groupby("who", sort=False):
+                draw(axis, of, styles[who])
+            said = f"{dtype}: {found(panel) if len(panel) else 'nothing to show'}"
+            axis.set_title(_plain(f"{row}, {said}" if apart else said), fontsize="small")
+            axis.set(**axes_text)
+            axis.label_outer()
+    _legend(figure)
+    return figure
+
+
+def _style(number: int, who: str) -> dict[str, Any]:
+    """Neighbours differ in colour, marker and line; no two of 28 have the same colour and line."""
+    again = number // len(COLOURS)
+    return {
+        "color": COLOURS[number % 7], "marker": MARKERS[(number + again) % 7],
+        "linestyle": LINES[(number % 7 + again) % 4], "label": _plain(who),
+    }  # fmt: skip
 
 
 def ulps_by_scale(m: pd.DataFrame, scales: Mapping[str, float]) -> Figure | None:
@@ -107,39 +149,44 @@ def ulps_by_scale(m: pd.DataFrame, scales: Mapping[str, float]) -> Figure | None
     rows = rows[rows.groupby("bin")["case"].transform("nunique") >= 3]
     if rows.empty:
         return None
-    medians = {d: rows[rows["dtype"] == d].groupby("bin")["largest_ulp"].median() for d in _there(rows)}
+    medians = rows.groupby(["adapter", "who", "dtype", "bin"], sort=False)["largest_ulp"].median().reset_index()
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
-        median = of.groupby("bin")["largest_ulp"].median()
-        axis.plot(median.index, median.clip(*_ULPS), markersize=4, linewidth=1, **style)
+        median = of.sort_values("bin")
+        axis.plot(median["bin"], median["largest_ulp"].clip(*_ULPS), markersize=4, linewidth=1, **style)
 
-    figure, axes = _lines(rows, _there(rows), "Median error of gradients that keep some digits", draw)
-    for axis, (dtype, median) in zip(axes, medians.items(), strict=True):
-        axis.set_title(f"{dtype}: {median.max():.2g} ulp at weights of {median.idxmax():.2g}", fontsize="medium")
-        axis.set(xscale="log", yscale="log", ylim=_ULPS, xlabel="weight scale (root mean square)")
-    axes[0].set_ylabel("median error (ulp)")
-    return figure
+    def found(panel: pd.DataFrame) -> str:
+        worst = panel.iloc[int(panel["largest_ulp"].argmax())]
+        return f"to {_few(worst['largest_ulp'])} ulp\n({worst['who']}, at weights of {worst['bin']:.2g})"
+
+    top = 10 * medians["largest_ulp"].clip(10, _ULPS[1] / 10).max()
+    return _lines(
+        medians, "Median error of the gradients of which digits are certified, by the size of the weights", found, draw,
+        xscale="log", yscale="log", ylim=(_ULPS[0], top), xlabel="weights (root mean square)",
+        ylabel="median error (ulp)",
+    )  # fmt: skip
 
 
 def share_by_adapter(m: pd.DataFrame) -> Figure | None:
     """The fraction of measurements whose share of the allowance is at most x."""
-    rows = m[np.isfinite(m["share"])]
+    rows = m[m["share"].notna()]
     if rows.empty:
         return None
-    above = int((rows["share"] > 1).sum())
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
-        share = np.sort(of["share"].clip(lower=1e-6).to_numpy())
+        share = np.sort(of["share"].clip(*_SHARES).to_numpy())
         at = np.unique(np.linspace(0, len(share) - 1, 400).astype(int))
-        axis.plot(share[at], (at + 1) / len(share), linewidth=1.2, **{**style, "marker": ""})
-
-    finding = f"{above:,} of {len(rows):,} measurements take more" if above else f"none of {len(rows):,} takes more"
-    figure, axes = _lines(rows, _there(rows), f"Share of the allowance: {finding} than 1", draw)
-    for axis in axes:
         axis.axvline(1, color="#000000", linestyle="--", linewidth=1)
-        axis.set(xscale="log", xlabel="share of the allowance")
-    axes[0].set_ylabel("fraction of measurements")
-    return figure
+        axis.plot(share[at], (at + 1) / len(share), linewidth=1.2, markersize=4, markevery=0.17, **style)
+
+    def found(panel: pd.DataFrame) -> str:
+        above = int((panel["share"] > 1).sum())
+        return f"{above:,} of {len(panel):,} above 1" if above else f"none of {len(panel):,} above 1"
+
+    return _lines(
+        rows, "How much of its allowance each measurement takes; above 1 it deviates", found, draw,
+        xscale="log", xlabel="share of the allowance", ylabel="fraction of measurements",
+    )  # fmt: skip
 
 
 #: Each unit of the document's network: its argument, and the adjoints before and after its activation.
@@ -149,12 +196,12 @@ _UNITS = {n: (f"dE_total/da_{n}", f"dE_total/d{n}") for n in ("h1", "h2", "o1", 
 def saturation(m: pd.DataFrame) -> Figure | None:
     """The slope σ'(x) that a framework used, ∂E/∂x over ∂E/∂a, relative to e^−|x|/(1+e^−|x|)², against x."""
     step = m[(m["level"] == "step") & m["quantity"].isin([q for n, of in _UNITS.items() for q in (n, *of)])]
-    key = [*(["run"] if "run" in m else []), "who", "dtype", "case"]
+    key = [*(["run"] if "run" in m else []), "adapter", "who", "dtype", "case"]
     wide = step.pivot_table(index=key, columns="quantity", values="value", sort=False, dropna=False).reset_index()
     parts = []
     for unit, (da, dx) in _UNITS.items():
         if {unit, da, dx} <= set(wide):
-            parts.append(wide[["who", "dtype"]].assign(x=wide[unit], da=wide[da], dx=wide[dx]))
+            parts.append(wide[["adapter", "who", "dtype"]].assign(x=wide[unit], da=wide[da], dx=wide[dx]))
     if not parts:
         return None
     rows = pd.concat(parts, ignore_index=True)
@@ -165,20 +212,25 @@ def saturation(m: pd.DataFrame) -> Figure | None:
         return None
     small = np.exp(-rows["x"].abs())
     rows = rows.assign(error=(rows["dx"] / rows["da"] / (small / (1 + small) ** 2) - 1).abs().clip(1e-17, 2.0))
-    lost = rows[(rows["error"] >= 0.5) & (rows["x"] > 0)].groupby("dtype")["x"].min()
-    said = ", ".join(f"x = {lost[d]:.3g} in {d}" for d in tables.DTYPES if d in lost)
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
-        axis.plot(of["x"], of["error"], markersize=3, alpha=0.5, **{**style, "linestyle": ""})
+        hollow = {"linestyle": "", "markerfacecolor": "none", "markersize": 4, "alpha": 0.8}
+        axis.plot(of["x"], of["error"], **{**style, **hollow})
 
-    title = (
-        f"σ′ = a(1 − a) is off by half from {said} on" if said else "σ′ = a(1 − a) keeps its digits in every case here"
-    )
-    figure, axes = _lines(rows, _there(rows), title, draw)
-    for axis in axes:
+    def found(panel: pd.DataFrame) -> str:
+        lost = panel.loc[panel["error"] >= 0.5, "x"]
+        above, below = lost[lost > 0], lost[lost <= 0]
+        said = [f"from x = {above.min():.3g} on"] if len(above) else []
+        said += [f"to x = {below.max():.3g}".replace("-", "−")] if len(below) else []
+        return f"off by half {' and '.join(said)}" if said else "keeps digits in every case here"
+
+    figure = _lines(rows, "The error of the slope σ′ that a framework used", found, draw,
+                    yscale="log", ylim=(3e-18, 10), xlabel="x", ylabel="relative error of σ′")  # fmt: skip
+    for axis in figure.axes:
         axis.set_xscale("symlog", linthresh=1.0)
-        axis.set(yscale="log", xlabel="x")
-    axes[0].set_ylabel("relative error of σ′")
+        axis.set_yticks([1e-17, *(10.0**n for n in range(-15, 1, 3))])
+        axis.set_yticklabels(["exact", *(f"$10^{{{n}}}$" for n in range(-15, 1, 3))])
+        axis.minorticks_off()
     return figure
 
 
@@ -188,20 +240,17 @@ def drift(trained: pd.DataFrame) -> Figure | None:
     rows = m[pd.to_numeric(m["drift"]).notna()].astype({"drift": float})
     if rows.empty:
         return None
-    last = rows[rows["step"] == rows["step"].max()].groupby("dtype")["drift"].max()
-    said = ", ".join(f"{last[d]:.1g} in {d}" for d in tables.DTYPES if d in last)
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
         largest = of.groupby("step")["drift"].max()
-        axis.plot(largest.index + 1, largest.clip(lower=1e-18), linewidth=1.2, **{**style, "marker": ""})
+        axis.plot(largest.index + 1, largest.clip(lower=1e-18), linewidth=1.2, markersize=4, markevery=0.17, **style)
 
-    figure, axes = _lines(
-        rows, _there(rows), f"After {int(rows['step'].max()) + 1} updates the weights are off by {said}", draw
-    )
-    for axis in axes:
-        axis.set(yscale="log", xlabel="update")
-    axes[0].set_ylabel("largest drift of a weight")
-    return figure
+    def found(panel: pd.DataFrame) -> str:
+        last = panel.loc[panel["step"] == panel["step"].max()]
+        return f"off by {_few(last['drift'].max())} after {int(panel['step'].max()) + 1} updates"
+
+    return _lines(rows, "How far the farthest weight is from the exact trajectory", found, draw,
+                  yscale="log", xlabel="update", ylabel="largest drift of a weight")  # fmt: skip
 
 
 def detection(table: pd.DataFrame) -> Figure:
@@ -217,9 +266,11 @@ def detection(table: pd.DataFrame) -> Figure:
         c: sums[c] / sums["checked"] for c in ("gradcheck", "check_grads") if c in sums
     }
     faults = table.loc[table["kind"] != "correct", "fault"].nunique()
-    figure, axes = _panels(dtypes, f"Of {faults} planted faults, what each checker catches (correct: false alarms)")
+    title = f"Of {faults} planted faults, what each checker catches (correct: false alarms)"
+    figure, (axes,) = _panels(1, len(dtypes), title)
     figure.set_size_inches(3.4 * max(2, len(dtypes)), 2 + 0.4 * len(kinds))
     for axis, dtype in zip(axes, dtypes, strict=True):
+        axis.set_title(dtype)
         for i, (name, rate) in enumerate(rates.items()):
             if name == "gradcheck" and dtype != "float64":
                 continue
@@ -228,5 +279,5 @@ def detection(table: pd.DataFrame) -> Figure:
         axis.set(xlim=(0, 100), xlabel="accused (% of draws)", yticks=range(len(kinds)))
     axes[0].set_yticklabels(kinds)
     axes[0].invert_yaxis()
-    _legend(figure, axes)
+    _legend(figure)
     return figure

@@ -30,7 +30,7 @@ TEXT = ("run", "case", "who", "dtype", "level", "quantity", "operator", "truth",
         "formula", "execution", "accuracy", "verdict", "cause", "reason")  # fmt: skip
 NUMBERS = ("elements", "value", "truth_radius", "error_abs", "error_ulp", "max_ulp", "median_ulp", "allowance", "share",
            "sharpest_share", "certified_bits")  # fmt: skip
-_SCRIPTS = ("measurements.js", "charts.js", "case.js", "page.js")
+_SCRIPTS = ("measurements.js", "charts.js", "links.js", "case.js", "page.js")
 
 assert {*TEXT, *NUMBERS} - {"run", "who"} == set(COLUMNS) - {"adapter", "route"}
 

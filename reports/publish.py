@@ -1,4 +1,4 @@
-"""Tables fit to publish: HTML and LaTeX by pandas' Styler, Parquet for machines, Markdown for a pull request.
+"""Tables fit to publish: HTML by pandas' Styler, LaTeX, Parquet for machines, Markdown for a pull request.
 
 Numbers are given to the digits that mean something: a value to as many as tell it from its neighbours in its dtype, its
 truth to two more, errors and shares to three.
@@ -17,6 +17,8 @@ import pandas as pd
 from gradconform.reference.measurement import JUDGED, UNCERTIFIED, shown_truth
 from gradconform.reports import tables
 from gradconform.reports.export import markdown, replaced, table_columns
+from gradconform.reports.latex import PREAMBLE, is_numbers
+from gradconform.reports.latex import longtable as latex_table
 
 #: Significant digits that tell a number of the dtype from its neighbours.
 DECIDING = {"float64": 17, "float32": 9, "float16": 5, "bfloat16": 4}
@@ -27,20 +29,11 @@ SHORT = 80
 #: Rows of a table of deviations on paper; the others are in the CSV.
 PRINTED = 100
 
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
-    "_": r"\_\allowbreak{}",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "/": r"/\allowbreak{}", "∂": r"$\partial$", "η": r"$\eta$",
-    "σ": r"$\sigma$", "Φ": r"$\Phi$", "φ": r"$\varphi$", "Σ": r"$\Sigma$", "·": r"$\cdot$", "−": r"$-$", "±": r"$\pm$",
-    "½": r"$\frac12$", "ᵀ": r"$^{\mathsf T}$", "²": r"$^2$", "′": "$'$", "≤": r"$\le$", "∞": r"$\infty$",
-}  # fmt: skip
-_PREAMBLE = "% Needs \\usepackage[T1]{fontenc}, \\usepackage{booktabs} and \\usepackage{longtable}.\n"
-
 
 def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
-    """Write summary, vacuous, lost and deviations as .html and .tex, measurements.parquet and pull-request.md.
+    """Write summary, operators, vacuous, lost and deviations as .html and .tex, and the measurements for others.
 
+    Those are measurements.parquet, and pull-request.md is for a comment.
     Raises ImportError where jinja2 or pyarrow is not installed, and ValueError for what is no table of measurements.
     """
     missing = [name for name in ("jinja2", "pyarrow") if find_spec(name) is None]
@@ -52,6 +45,7 @@ def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     lost = tables.lost(measurements).reset_index()
     found = {
         "summary": ("Verdicts by adapter, route and dtype.", tables.summary(measurements).reset_index()),
+        "operators": ("Accuracy of each operator, equation by equation.", _operators(measurements)),
         "vacuous": ("Measurements by weight scale.", tables.vacuous_by_scale(measurements).reset_index()),
         "lost": (_lost_caption(lost), lost.head(PRINTED)),
         "deviations": (_caption(len(deviating)), deviating.head(PRINTED)),
@@ -61,17 +55,19 @@ def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     for name, (caption, table) in found.items():
         printed = rounded(table)
         paths.append(replaced(directory / f"{name}.html", html(printed, caption)))
-        paths.append(
-            replaced(
-                directory / f"{name}.tex",
-                latex(_narrow(printed), caption, name),
-            )
-        )
+        paths.append(replaced(directory / f"{name}.tex", latex(name, printed, caption)))
     paths.append(replaced(directory / "pull-request.md", pull_request(measurements)))
     parquet, part = directory / "measurements.parquet", directory / "measurements.parquet.part"
     measurements.map(_encodable).to_parquet(part, index=False)
     part.replace(parquet)
     return [*paths, parquet]
+
+
+def _operators(measurements: pd.DataFrame) -> pd.DataFrame:
+    """What is to be printed of each operator's accuracy."""
+    table = tables.by_operator(measurements)
+    columns = ["judged", "conforming", "lost", "max ulp", "median ulp", "max share"]
+    return table[columns].reset_index()
 
 
 def _caption(count: int) -> str:
@@ -85,15 +81,6 @@ def _lost_caption(table: pd.DataFrame) -> str:
         return "Nothing is lost that another program keeps."
     what = "Digits that a framework's program loses and another keeps."
     return f"{what} The first {PRINTED} of {len(table):,}; lost.csv has all." if len(table) > PRINTED else what
-
-
-def _narrow(table: pd.DataFrame) -> pd.DataFrame:
-    """The table for paper: without what every row of it shares or the CSV is for, a reason by its first part."""
-    table = table.drop(columns=["level", "formula", "execution", "accuracy", "verdict"], errors="ignore")
-    # A column without an entry, or with nothing counted, says no more than its name.
-    rarely = [c for c in ("cause", *tables.COUNTED) if c in table and table[c].isin(["", "0"]).all()]
-    table = table.drop(columns=rarely)
-    return table.assign(reason=[r.split(";")[0] for r in table["reason"]]) if "reason" in table else table
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -111,6 +98,8 @@ def _cell(name: str, value: Any, dtype: str) -> str:
     if name == "truth":
         return shown_truth(str(value), lambda decimal: _cut(decimal, DECIDING.get(dtype, 17) + 2))
     if isinstance(value, float):
+        if name == "value" and dtype == "float64":
+            return repr(value).removesuffix(".0")  # the shortest that is this number: 0.15
         return f"{value:.{DECIDING.get(dtype, 17) if name == 'value' else 3}g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
@@ -120,33 +109,63 @@ def _cut(decimal: str, digits: int) -> str:
     from decimal import Context, Decimal, InvalidOperation
 
     try:
-        return str(Decimal(decimal).normalize(Context(prec=digits)))
+        return str(Decimal(decimal).normalize(Context(prec=digits))).lower()
     except InvalidOperation:
         return decimal
 
 
 def html(table: pd.DataFrame, caption: str) -> str:
     """The table as an HTML fragment, every text escaped."""
+    numbers = [name for name in table if is_numbers(table[name])]
     styler = table.style.format(escape="html").format_index(escape="html", axis="columns").hide(axis="index")
-    return str(styler.set_properties(padding="0.2em 0.6em").set_caption(caption).to_html())
+    return str(
+        styler.set_properties(padding="0.2em 0.6em")
+        .set_properties(subset=numbers, **{"text-align": "right"})
+        .set_caption(caption)
+        .to_html()
+    )
 
 
-def latex(table: pd.DataFrame, caption: str, label: str) -> str:
-    """The table as a LaTeX longtable that pdflatex compiles, whatever its texts hold."""
-    safe = table.map(escaped)
-    safe.columns = pd.Index([escaped(str(c)) for c in table.columns], dtype=object)
-    if safe.empty:
-        return f"{_PREAMBLE}\\noindent {escaped(caption)}\n"
-    text = safe.style.hide(axis="index").to_latex(
-        environment="longtable", hrules=True, caption=escaped(caption), label=f"tab:{label}",
-        column_format="l" * len(safe.columns),
-    )  # fmt: skip
-    return _PREAMBLE + str(text)
+def latex(name: str, table: pd.DataFrame, caption: str) -> str:
+    """A table of the report for paper: its columns are chosen, joined or split so that it fits the text width."""
+    run = "run" in table
+    if name == "summary":
+        table = _under(table, [*(["run"] if run else []), "adapter/route"])
+        counted = ["judged", "conforming", "deviating", "known", *tables.COUNTED]
+        measured = [c for c in table if c not in (*counted, "under", "dtype")]
+        accuracy = "Accuracy by adapter, route and dtype; errors are of what conforms or deviates."
+        return latex_table(_told(table.drop(columns=measured)), caption, name, under="under") + latex_table(
+            table[["under", "dtype", *measured]], accuracy, f"{name}-accuracy", under="under"
+        ).removeprefix(PREAMBLE)
+    if name == "deviations" and len(table):
+        said = zip(table["accepted form"], table["cause"], (r.split(";")[0] for r in table["reason"]), strict=True)
+        paired = {
+            **({"run": table["run"]} if run else {}),
+            "case": table["case"], "quantity": table["quantity"],
+            "adapter/route dtype": table["adapter/route"] + "\n" + table["dtype"],
+            "value and truth": table["value"] + "\n" + table["truth"],
+            "max ulp": table["max ulp"], "share": table["share"],
+        }  # fmt: skip
+        below = ["; ".join(filter(None, texts)) for texts in said]
+        return latex_table(pd.DataFrame(paired, dtype=object), caption, name, below=below)
+    if name == "lost" and len(table):
+        table = _under(table, [*(["run"] if run else []), "adapter/route", "dtype"])
+        return latex_table(table, caption, name, under="under")
+    if name == "operators" and len(table):
+        table = _under(table, [*(["run"] if run else []), "operator", "of"])
+        return latex_table(table, caption, name, under="under")
+    return latex_table(_told(table), caption, name)
 
 
-def escaped(text: str) -> str:
-    """Text as LaTeX prints it; a character that it has no sign for by its code point."""
-    return "".join(_LATEX.get(c, c if " " <= c <= "~" else f"[U+{ord(c):04X}]") for c in text)
+def _under(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The table with these columns joined in the first, `under`."""
+    joined = [", ".join(row) for row in zip(*(table[n] for n in names), strict=True)]
+    return table.drop(columns=names).assign(under=joined)
+
+
+def _told(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns of verdicts that nothing has."""
+    return table.drop(columns=[c for c in tables.COUNTED if c in table and (table[c] == "0").all()])
 
 
 def pull_request(measurements: pd.DataFrame) -> str:

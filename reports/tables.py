@@ -116,6 +116,19 @@ def summary_by_level(measurements: pd.DataFrame) -> pd.DataFrame:
     return _ordered(_summed(m, keys, names), *[()] * (len(names) - 2), DTYPES, LEVELS)
 
 
+def by_operator(measurements: pd.DataFrame) -> pd.DataFrame:
+    """operator × of × adapter/route × dtype: the summary of the step level, equation by equation, by what it runs.
+
+    `of` is `value` for what the forward pass computes and for updates, `derivative` for adjoints and gradients, which
+    have a row of their own: sigmoid's value and its slope. A run of no step level has no rows.
+    """
+    m = checked(measurements)
+    m = m[(m["level"] == "step") & m["operator"].notna()]
+    m = m.assign(of=["derivative" if _is_gradient(q) else "value" for q in m["quantity"]])
+    keys, names = _keys(m, operator="operator", of="of", **{"adapter/route": "who", "dtype": "dtype"})
+    return _ordered(_summed(m, keys, names), *[()] * (len(names) - 3), ("value", "derivative"), (), DTYPES)
+
+
 def _summed(m: pd.DataFrame, keys: list[pd.Series], names: list[str]) -> pd.DataFrame:
     verdict = m["verdict"]
     certified = m["certified_bits"].where((verdict == "conforms") & np.isfinite(m["certified_bits"]))

@@ -337,7 +337,7 @@ def test_the_command_line_takes_no_failure_of_theirs_for_a_deviation(
     module.adapter = adapter_of(**parts)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "theirs", module)
     registry.load.cache_clear()
-    monkeypatch.setattr("gradconform.conformance.run.supervisor.outcomes", lambda tasks, jobs: map(perform, tasks))
+    monkeypatch.setattr("gradconform.conformance.run.supervisor.outcomes", lambda tasks, *_: map(perform, tasks))
     asked = ["run", "-a", "theirs:adapter", "-c", "document/worked-example", "-d", "float64"]
     result = CliRunner().invoke(main, [*asked, "-o", str(tmp_path / "run.jsonl")])
     registry.load.cache_clear()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+from browser import absent, chromium
 from tests_support import Cli
 
+import gradconform as gc
 from gradconform.reference.measurement import QUESTIONS, Measurement
 
 SITE = Path(__file__).parents[1] / "docs" / "site"
@@ -27,21 +33,120 @@ def built(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_site_builds_without_a_warning_and_has_what_the_code_has(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as it is built, without a warning."""
     pytest.importorskip("sphinx_click")
     pytest.importorskip("myst_parser")
-    done = built(SITE, tmp_path)
+    target = tmp_path_factory.mktemp("site")
+    done = built(SITE, target)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    reference = (tmp_path / "reference.html").read_text(encoding="utf-8")
+    return target
+
+
+def test_the_reference_has_what_the_code_has(site: Path) -> None:
+    reference = (site / "reference.html").read_text(encoding="utf-8")
     for name in (f.name for f in fields(Measurement)):
         assert f">{name}<" in reference, name
     for answer in (a for answers in QUESTIONS.values() for a in answers):
         assert f">{answer}<" in reference, answer
     for option in ("--resume", "--timeout", "--profile", "--format", "--fail-on"):
         assert option in reference
+
+
+def test_every_page_is_reached_from_the_front_page(site: Path) -> None:
+    front = (site / "index.html").read_text(encoding="utf-8")
     for page in SITE.glob("*.md"):
-        assert (tmp_path / f"{page.stem}.html").exists()
+        assert page.stem == "index" or f'href="{page.stem}.html' in front, page.name
+    for caption in ("Tutorials", "How to", "Explanation", "Reference"):
+        assert f">{caption}</span>" in front
+
+
+@pytest.mark.parametrize(("module", "page"), [(gc, "api"), (gc.adapters, "contract")])
+def test_every_public_name_is_documented_with_an_example(site: Path, module: Any, page: str) -> None:
+    """That the examples of docstrings are true is tested where the Python interface is."""
+    text = (site / f"{page}.html").read_text(encoding="utf-8")
+    for name in set(module.__all__) - {"adapters", "__version__", "FOUR_DTYPES"}:
+        assert f'id="{module.__name__}.{name}"' in text, name
+        assert ">>> " in (getattr(module, name).__doc__ or ""), name
+    for name in set(module.__all__) & {"adapters", "__version__", "FOUR_DTYPES"}:
+        assert name in text
+
+
+def test_the_contract_names_every_operation_and_every_option_of_pytest(site: Path) -> None:
+    from gradconform.reference.derivations.activations import ACTIVATIONS
+    from gradconform.reference.derivations.losses import LOSSES
+
+    contract = (site / "contract.html").read_text(encoding="utf-8")
+    for name in ({*ACTIVATIONS} - {"identity"}) | {*LOSSES, "linear", "l2_penalty"}:
+        assert re.search(rf">{name}\(", contract), name
+    for option in ("adapter", "case", "dtype", "known", "export"):
+        assert f"--gradconform-{option}" in contract
+
+
+in_a_browser = pytest.mark.skipif(absent() is not None, reason=str(absent()))
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as started:
+        started.set_window_size(1280, 900)
+        yield started
+
+
+#: What reaches beyond the window or scrolls in itself, and headings with a word in two.
+SIDEWAYS = r"""
+const width = document.documentElement.clientWidth, found = [];
+if (document.documentElement.scrollWidth > width) found.push("page");
+for (const e of document.querySelectorAll("div.body *, div.sphinxsidebar *")) {
+    const scrolls = getComputedStyle(e).overflowX != "visible" && e.scrollWidth > e.clientWidth + 1 && e.clientWidth;
+    const beyond = e.getBoundingClientRect().right > width + 1;
+    if (beyond || scrolls) found.push(e.tagName + " " + e.textContent.slice(0, 40));
+}
+for (const e of document.querySelectorAll("h1, h2, h3")) {
+    for (const text of [...e.childNodes].filter(n => n.nodeType == 3)) {
+        for (const word of text.data.matchAll(/\S+/g)) {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            if (range.getClientRects().length > 1) found.push("heading " + word[0]);
+        }
+    }
+}
+return found;
+"""
+
+
+@in_a_browser
+def test_nothing_scrolls_sideways_and_headings_are_whole(site: Path, driver: Any) -> None:
+    for page in sorted(site.glob("*.html")):
+        driver.get(page.as_uri())
+        assert driver.execute_script(SIDEWAYS) == [], page.name
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("<pre style='overflow: auto; width: 9em'>" + "x" * 200 + "</pre>", "PRE"),
+        ("<div style='width: 2000px'>wide</div>", "page"),
+        ("<h1 style='width: 2em; overflow-wrap: anywhere'>gradconform</h1>", "heading gradconform"),
+    ],
+)
+def test_what_scrolls_sideways_or_breaks_a_heading_is_seen(tmp_path: Path, driver: Any, body: str, found: str) -> None:
+    (tmp_path / "wide.html").write_text(f"<div class='body'>{body}</div>", encoding="utf-8")
+    driver.get((tmp_path / "wide.html").as_uri())
+    assert [f for f in driver.execute_script(SIDEWAYS) if f.startswith(found)]
+
+
+@in_a_browser
+def test_search_finds_a_page(site: Path, driver: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    driver.get((site / "search.html").as_uri() + "?q=allowance")
+    hits = "return [...document.querySelectorAll('#search-results li a')].map(a => a.textContent)"
+    assert WebDriverWait(driver, 20).until(lambda d: "The claim" in d.execute_script(hits))
 
 
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
@@ -69,6 +174,29 @@ def test_the_tutorial_runs(cli: Cli) -> None:
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
 
 
+def test_the_tutorials_first_table_is_what_is_shown_beside_it() -> None:
+    """To three digits: the last ones of a float32 logistic function are the platform's."""
+    pytest.importorskip("torch")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(blocks("tutorial.md", "python")[0], {})
+    shown, got = (text.split() for text in (blocks("tutorial.md", "text")[0], printed.getvalue()))
+    assert len(shown) == len(got)
+    truths = [i for i, word in enumerate(shown) if len(word) > 20]
+    assert [got[i] for i in truths] == [shown[i] for i in truths]
+    assert got.count("conforms") == shown.count("conforms") == 8
+
+
+def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
+    pytest.importorskip("torch")
+    commands = [line for block in blocks("operators.md", "sh") for line in block.splitlines()]
+    assert len(commands) == 2
+    listed, judged = (cli(*shlex.split(command.removeprefix("gradconform "))) for command in commands)
+    assert len(listed.stdout.splitlines()) > 300
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert judged.stdout.splitlines()[-1].endswith("conforms 18")
+
+
 def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
     pytest.importorskip("torch")
     commands = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
@@ -79,18 +207,68 @@ def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
         assert ended.stdout.splitlines()[-1].startswith("asked ")
 
 
-def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
-    pytest.importorskip("torch")
-    commands = [line for block in blocks("operators.md", "sh") for line in block.splitlines()]
-    assert len(commands) == 2
-    for command in commands:
-        ended = cli(*shlex.split(command.removeprefix("gradconform ")))
-        assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
-
-
 @pytest.mark.parametrize(
-    "page", ["docs/site/claim.md", "docs/site/generated.py", "README.md", "reports/web/page.html.jinja"]
-)
+    ("page", "count"),
+    [("index.md", 1), ("install.md", 1), ("gradcheck.md", 2), ("check_grads.md", 2), ("networks.md", 3),
+     ("explain.md", 1), ("contract.md", 2)],
+)  # fmt: skip
+def test_the_examples_of_a_page_run(page: str, count: int) -> None:
+    for name in ("torch", "jax"):
+        pytest.importorskip(name)
+    programs = blocks(page, "python")
+    assert len(programs) == count
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile("\n".join(programs), page, "exec"), {"__name__": "example"})
+    assert "crashed" not in printed.getvalue()
+    if page == "networks.md":
+        assert "dE/dW1" in printed.getvalue()
+        assert "deviates" not in printed.getvalue()
+
+
+def test_the_rule_of_the_tutorial_is_that_of_the_readme_which_is_run() -> None:
+    readme = (SITE.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert blocks("function.md", "python")[0] in readme
+    assert blocks("function.md", "text")[0] in readme
+
+
+def test_every_command_of_the_pages_runs(cli: Cli) -> None:
+    """Of run and report a part of the cases; the run that they make is compared with itself."""
+    for name in ("torch", "jax", "jinja2"):
+        pytest.importorskip(name)
+    shown = "\n".join(text for page in ("report.md", "versions.md", "explain.md") for text in blocks(page, "sh"))
+    commands = re.findall(r"^gradconform (.*?)(?:\s+#.*)?$", shown, re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        part = command.replace("document/scale-4/*", "document/scale-4/00*")
+        arguments = shlex.split(part.replace("old.jsonl.zst new.jsonl.zst", "mine.jsonl.zst mine.jsonl.zst"))
+        done = cli(*arguments)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+
+def test_the_derivation_shown_is_what_explain_prints(cli: Cli) -> None:
+    pytest.importorskip("torch")
+    (shown,) = blocks("explain.md", "console")
+    command, *lines = shown.splitlines()
+    printed = cli(*shlex.split(command.removeprefix("$ gradconform "))).stdout.splitlines()
+    expected = [line for line in lines if line != "…"]
+    assert len(expected) == 10
+    # The framework's own digits may differ from platform to platform; equations and truths may not.
+    for line in expected:
+        if "got" not in line and "own operands" not in line:
+            assert line in printed
+    assert sum("truth from its own operands" in line for line in expected) == 2
+
+
+def test_the_adapter_shown_is_the_one_that_is_tested() -> None:
+    template = SITE.parent / "template"
+    assert ":pyobject: answer" in (SITE / "frameworks.md").read_text(encoding="utf-8")
+    assert "def answer(" in (template / "duals.py").read_text(encoding="utf-8")
+    (entry,) = blocks("frameworks.md", "toml")
+    assert entry.strip() in (template / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["docs/site/claim.md", "docs/site/generated.py", "reports/web/page.html.jinja"])
 def test_wherever_vacuous_is_defined_so_is_what_the_allowance_is_measured_against(page: str) -> None:
     """Of an updated weight the step and not the weight, of a tensor 2-norms."""
     text = (SITE.parents[1] / page).read_text(encoding="utf-8")

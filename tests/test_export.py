@@ -87,6 +87,7 @@ def made(measurements: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Every table by the path that it is exported to."""
     return {
         "summary": tables.summary(measurements),
+        "operators": tables.by_operator(measurements),
         "vacuous": tables.vacuous_by_scale(measurements),
         "lost": tables.lost(measurements),
         "deviations": tables.deviations(measurements),
@@ -105,7 +106,7 @@ def test_every_table_is_written_in_three_formats_and_nothing_else(measurements: 
     paths = export(measurements, tmp_path / "new" / "folder")
     expected = {tmp_path / "new/folder" / f"{t}{e}" for t in made(measurements) for e in (".csv", ".md", ".json")}
     expected |= {tmp_path / "new/folder" / f"{t}.csv.gz" for t in EVERY}
-    assert len(paths) == len(expected) == 3 * 4 + 2
+    assert len(paths) == len(expected) == 3 * 5 + 2
     assert set(paths) == expected == {p for p in tmp_path.rglob("*") if p.is_file()}
 
 

@@ -56,8 +56,8 @@ def test_the_examples_of_the_documentation_pass(pytester: pytest.Pytester) -> No
     done.stdout.fnmatch_lines(["*test_silu?bfloat16-2x2-zeros? PASSED*", "*test_cross_entropy?float32-ties? PASSED*"])
 
 
-def test_the_example_of_the_readme_is_that_of_the_documentation() -> None:
-    (shown,) = [block for block in blocks("README.md") if "gradconform_verify" in block]
+def test_the_example_of_the_tutorial_is_that_of_the_page() -> None:
+    (shown,) = [block for block in blocks("docs/site/function.md") if "gradconform_verify" in block]
     assert shown in blocks("docs/site/pytest.md")
 
 

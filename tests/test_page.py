@@ -117,6 +117,29 @@ def test_only_https_links_of_known_deviations_are_links_and_a_case_of_another_se
     assert set(derivations([other], measurements)["cases"][CASE]["at"]) == {"bfloat16"}
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_numbers_of_a_case_are_shown_as_people_gave_them(measurements: pd.DataFrame, dtype: str) -> None:
+    at = derivations([catalogue()[CASE]], measurements)["cases"][CASE]["at"][dtype]
+    assert (at["given"]["w1"], at["given"]["i1"], at["given"]["t2"], at["given"]["η"]) == (
+        "0.15",
+        "0.05",
+        "0.99",
+        "0.5",
+    )
+    assert at["edges"][0]["weights"] == [[0.15, 0.2], [0.25, 0.3]]
+    assert at["units"][0] == [0.05, 0.1]
+
+
+def test_small_matrices_are_shown_in_full_and_large_ones_by_their_shape() -> None:
+    row = replace(DEVIATING, case="mine/kink", level="whole", quantity="E", truth="6.125")
+    (at,) = derivations([kinked()], framed(row))["cases"]["mine/kink"]["at"].values()
+    assert (at["given"]["X"], at["given"]["W1"], at["given"]["η"]) == ("[[1 1]]", "[[1 -1] [1 1]]", "0.5")
+    huber = catalogue()["network/huber"]
+    rows = framed(replace(row, case=huber.id, verdict="unsupported", truth=None))
+    (at,) = derivations([huber], rows)["cases"][huber.id]["at"].values()
+    assert at["given"]["W1"] == "7 × 5"
+
+
 def kinked() -> Case:
     """A case that has relu at 0: of ∂E/∂z1 and what follows from it the truth is a set."""
     layers = [([[1.0, -1.0], [1.0, 1.0]], [0.0, 0.0], "relu"), ([[1.0, 2.0]], [0.0], "identity")]
@@ -286,9 +309,9 @@ def test_every_word_that_the_page_takes_for_granted_is_explained_on_it() -> None
     assert text.count('href="#words"') == 2
 
 
-def test_the_claims_hypotheses_are_those_of_the_readme(measurements: pd.DataFrame) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    said = re.findall(r"^\d+\. \*([A-Z][a-z ]+)\.?\*", readme, re.MULTILINE)
+def test_the_hypotheses_are_those_of_the_claim(measurements: pd.DataFrame) -> None:
+    claim = (Path(__file__).parents[1] / "docs" / "site" / "claim.md").read_text(encoding="utf-8")
+    said = re.findall(r"^\d+\. \*\*([A-Z][a-z ]+)\.?\*\*", claim, re.MULTILINE)
     shown = re.findall(r"<li><i>([A-Z][a-z ]+)\.?</i>", page(measurements, [HEADER]))
     assert shown == said
     assert len(said) == 11
@@ -401,6 +424,106 @@ def test_a_deep_link_opens_its_row(opened: Any) -> None:
     assert "gradconform explain document/worked-example -a mine/eager -d float32" in shown
     opened.get(opened.current_url.split("#")[0] + "#row=a&b")
     until(opened, "return document.getElementById('row').textContent.includes('not in this report')", True)
+
+
+def linked(driver: Any, fragment: str) -> None:
+    """The page opened anew at a fragment."""
+    at = driver.current_url.split("#")[0]
+    driver.get("about:blank")
+    driver.get(at + fragment)
+    ready(driver)
+
+
+@in_a_browser
+def test_a_link_opens_the_table_with_its_filters_its_order_and_its_place(opened: Any) -> None:
+    linked(opened, "#measurements?search=dE&dtype=float32&level=step&sort=-share")
+    assert cells(opened, "quantity") == ["dE_total/dw5", "dE_total/dw6"]
+    assert opened.execute_script("return ['search', 'f-dtype', 'f-level', 'f-who'].map((i) => by(i).value)") == [
+        "dE", "float32", "step", "",
+    ]  # fmt: skip
+    arrow = "return document.querySelector('[data-sort=share]').parentElement.getAttribute('aria-sort')"
+    assert opened.execute_script(arrow) == "descending"
+    linked(opened, "#measurements?from=51")
+    assert opened.find_element("id", "where").text.startswith("51 to ")
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ("by('f-dtype').value = 'float32'; by('search').value = 'a&b=c'; chosen()",
+         "#measurements?search=a%26b%3Dc&dtype=float32"),
+        ("document.querySelector('[data-sort=share]').click()", "#measurements?sort=-share"),
+        ("by('next').click()", "#measurements?from=51"),
+        ("by('metric').value = 'share'; by('accuracy-controls').dispatchEvent(new Event('change'))",
+         "#accuracy?show=share"),
+        ("by('case-dtype').value = 'float32'; by('case-controls').dispatchEvent(new Event('change'))",
+         "#case?dtype=float32"),
+        ("document.querySelector('.cell').click()", "#verdicts?who=numpy%2Fcentral&dtype=float64"),
+    ],
+)  # fmt: skip
+def test_what_is_chosen_on_the_page_is_its_address_and_the_link_of_its_section(
+    opened: Any, change: str, fragment: str
+) -> None:
+    opened.execute_script(change)
+    assert opened.execute_script("return location.hash") == fragment
+    section = fragment[1:].split("?")[0]
+    assert opened.find_element("id", f"link-{section}").get_attribute("href").endswith(fragment)
+    linked(opened, fragment)
+    of_the_link = "const s = arguments[0]; return s === 'verdicts' ? !by('behind').hidden : by('astray').textContent"
+    assert opened.execute_script(of_the_link, section) == (True if section == "verdicts" else "")
+    shown = {"case": ("case-dtype", "float32"), "accuracy": ("metric", "share")}
+    if section in shown:
+        control, value = shown[section]
+        assert opened.execute_script("return by(arguments[0]).value", control) == value
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    ("fragment", "said"),
+    [
+        ("#case?case=nobody/knows", "not in this report: case nobody/knows."),
+        ("#verdicts?who=nobody&dtype=float64", "not in this report: nobody float64."),
+        ("#measurements?dtype=float8", "not in this report: dtype float8."),
+        ("#measurements?dtype=%E0%A4", ""),
+        ("#constructor?a=b", ""),
+    ],
+)
+def test_a_link_to_what_is_not_there_says_so_and_changes_nothing(opened: Any, fragment: str, said: str) -> None:
+    linked(opened, fragment)
+    assert said in opened.find_element("id", "astray").text
+    assert bool(opened.find_element("id", "astray").text) == bool(said)
+    assert opened.execute_script("return by('case-name').value") == CASE
+    assert opened.execute_script("return current.length == DATA.rows")
+
+
+@in_a_browser
+def test_the_case_picker_shows_every_case_by_its_folder(driver: Any, tmp_path: Path) -> None:
+    named = [*(f"made/{i}" for i in range(2500)), "update/adam/first", "single", VERIFIED.case]
+    write_page(framed(*(replace(DEVIATING, case=name) for name in named)), [HEADER], tmp_path)
+    driver.get((tmp_path / "index.html").as_uri())
+    ready(driver)
+    assert driver.execute_script("return [...by('case-name').options].map((o) => o.value)") == named
+    groups = driver.execute_script("return [...by('case-name').children].map((g) => g.label)")
+    assert groups == ["made (2500)", "update/adam (1)", "others (1)", "program/losses:focal (1)"]
+
+
+@in_a_browser
+def test_a_case_of_a_kind_that_the_page_does_not_know_has_its_own_map_and_its_measurements(
+    driver: Any, tmp_path: Path
+) -> None:
+    """Such as an update rule's: rows of the same schema, of which there is no network to draw."""
+    update = replace(DEVIATING, case="update/adam/first", level="whole", quantity="m_new", verdict="conforms")
+    layered = replace(update, case="network/l1", quantity="E")
+    driver.get(write_page(framed(update, layered), [HEADER], tmp_path).as_uri())
+    ready(driver)
+    captions = [c.text.split(":")[0] for c in driver.find_elements("css selector", "#heat caption")]
+    assert captions == ["Layered networks", "Other cases"]
+    shown = driver.find_element("id", "derivation")
+    assert shown.text.startswith("This case is not one of the catalogue’s networks")
+    shown.find_element("tag name", "a").click()
+    until(driver, "return current.length", 1)
+    assert cells(driver, "case") == ["update/adam/first"]
 
 
 @in_a_browser

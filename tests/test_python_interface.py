@@ -311,12 +311,14 @@ def test_a_seed_changes_the_random_cases_and_only_them() -> None:
     "module",
     [
         "gradconform",
+        "gradconform.adapters",
         "gradconform.adapters.contract",
         "gradconform.conformance.api",
         "gradconform.conformance.table",
         "gradconform.conformance.command_line.explain",
         "gradconform.conformance.command_line.terminal",
         "gradconform.reference.cases",
+        "gradconform.reference.equations",
     ],
 )
 def test_the_examples_in_docstrings_are_true(module: str) -> None:

@@ -217,6 +217,26 @@ def test_what_is_lost_is_counted_by_operator_and_program_with_what_keeps_the_dig
     ]
 
 
+def test_an_operator_s_value_and_its_derivative_have_an_accuracy_each() -> None:
+    right = replace(LOST, level="step", verdict="conforms", elements=4, error_ulp=0.1)
+    rows = [
+        replace(right, quantity="dE/dz1", max_ulp=1.76),
+        replace(right, quantity="dE/dz2", max_ulp=0.5),
+        replace(right, quantity="dE/dz3", max_ulp=1e15, verdict="lost"),
+        replace(right, quantity="a1", max_ulp=1.4),
+        replace(right, quantity="dE/dz1", level="whole", max_ulp=90.0),
+        replace(right, quantity="dE/dz9", operator=None, max_ulp=90.0),
+    ]
+    table = tables.by_operator(framed(*rows, CRASHED))
+    assert table.index.names == ["operator", "of", "adapter/route", "dtype"]
+    wanted = ["judged", "conforming", "lost", "max ulp", "median ulp"]
+    assert table[wanted].reset_index().to_numpy().tolist() == [
+        ["sigmoid", "value", "mine/eager", "float32", 1, 1, 0, 1.4, 1.4],
+        ["sigmoid", "derivative", "mine/eager", "float32", 3, 2, 1, 1.76, 1.13],
+    ]
+    assert tables.by_operator(framed(CRASHED)).empty
+
+
 def test_where_nothing_is_lost_the_table_of_it_is_empty() -> None:
     table = tables.lost(framed(ILL, KNOWN))
     assert table.empty
@@ -344,7 +364,14 @@ def test_several_runs_are_told_apart_in_every_table(measurements: pd.DataFrame) 
 
 def test_measurements_are_left_as_they_were(measurements: pd.DataFrame) -> None:
     before = measurements.copy(deep=True)
-    for make in (tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.lost, tables.deviations):
+    for make in (
+        tables.summary,
+        tables.summary_by_level,
+        tables.vacuous_by_scale,
+        tables.lost,
+        tables.deviations,
+        tables.by_operator,
+    ):
         make(measurements)
     tables.every_gradient(measurements)
     pd.testing.assert_frame_equal(measurements, before)
@@ -352,8 +379,8 @@ def test_measurements_are_left_as_they_were(measurements: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [tables.summary, tables.summary_by_level, tables.vacuous_by_scale, tables.lost, tables.deviations,
-     tables.every_gradient, tables.every_weight, lambda m: tables.gradients(m, "a", "float64"),
+    [tables.summary, tables.summary_by_level, tables.by_operator, tables.vacuous_by_scale, tables.lost,
+     tables.deviations, tables.every_gradient, tables.every_weight, lambda m: tables.gradients(m, "a", "float64"),
      lambda m: tables.weights(m, "a", "float64")],
 )  # fmt: skip
 def test_every_table_refuses_an_empty_frame_and_other_columns(make: Any) -> None:

@@ -425,7 +425,7 @@ def _conclude(
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True,
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="report", show_default=True,
               help="Folder for the page and the tables.")  # fmt: skip
 @_fail_on
 @refused
@@ -699,7 +699,7 @@ def verify(
     Of a MODULE alone every public function that it defines, or those that its
     cases name. A function that cannot be verified does not keep the others
     from it. Operators of the catalogue are called operator/NAME, all of them
-    operator/*; without --dtype in every dtype that they have.
+    operator/* in every dtype that they have, unless --dtype chooses.
 
     Exit status: 0 no gradient deviates but what is known to, 1 one does, or is
     what --fail-on names, 2 bad input, 3 something is undecided, unsupported or

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.conformance.command_line.explain import Truth, array_texts, array_truths, scalar_truths
+from gradconform.conformance.command_line.explain import (
+    Truth,
+    array_texts,
+    array_truths,
+    given_text,
+    scalar_truths,
+    shortest,
+)
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.text import formula, symbol
-from gradconform.reference.cases import Case, Point, point
+from gradconform.reference.cases import Case, Point, named_format, point
 from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.derivations.network import Architecture
 from gradconform.reference.measurement import truth_ends
@@ -106,30 +114,41 @@ def _derivation(case: Case) -> Plain:
 def _numbers(at: Point) -> Plain:
     """A case's numbers at a dtype: what is given, the truths, the weights and gradients that are drawn."""
     of = derivation_of(at.derivation)
-    given = {**at.values, of.rate: at.rate}
+    given, target = {**at.values, of.rate: at.rate}, named_format(at.dtype)
     if at.architecture is None:
         truth = scalar_truths(of, given)
         edges = [
             {"names": [[symbol(n) for n in row] for row in rows],
-             "weights": [[_short(at.values[n]) for n in row] for row in rows],
+             "weights": [[_asked(at.values[n], target) for n in row] for row in rows],
              "gradient": [[_short(float(truth[of.gradient[n]])) for n in row] for row in rows],
              "quantities": [[of.gradient[n] for n in row] for row in rows]}
             for rows in _DOCUMENT_WEIGHTS
         ]  # fmt: skip
-        units = [[_short(float(given[n] if n in given else truth[n])) for n in names] for names in _DOCUMENT_UNITS]
+        units = [
+            [_asked(given[n], target) if n in given else _short(float(truth[n])) for n in names]
+            for names in _DOCUMENT_UNITS
+        ]
     else:
         arrays = array_truths(of, given)
         truth = array_texts(arrays)
         layers = range(1, at.architecture.layers + 1)
-        edges = [{"weights": _corner(at.values[f"W{i}"]), "gradient": _slopes(arrays[f"dE/dW{i}"])} for i in layers]
+        edges = [
+            {"weights": _corner(at.values[f"W{i}"], target), "gradient": _slopes(arrays[f"dE/dW{i}"])} for i in layers
+        ]
         # Of a batch the first row is shown.
-        values = [at.values["X"], *(arrays[f"a{i}"].middle for i in layers)]
-        units = [_corner(value[:1])[0] for value in values]
-    return {"given": {symbol(n): _text(v) for n, v in given.items()}, "truth": truth, "edges": edges, "units": units}
+        units = [_corner(at.values["X"][:1], target)[0]]
+        units += [[_short(float(v)) for v in arrays[f"a{i}"].middle[0][:DRAWN]] for i in layers]
+    texts = {symbol(n): _text(v, target) for n, v in given.items()}
+    return {"given": texts, "truth": truth, "edges": edges, "units": units}
 
 
-def _corner(matrix: NDArray[np.float64]) -> list[list[float | None]]:
-    return [[_short(float(v)) for v in row[:DRAWN]] for row in matrix[:DRAWN]]
+def _asked(value: float, target: Format) -> float:
+    """The number as people gave it, before it was rounded to the format; six digits for the drawing."""
+    return float(f"{float(shortest(float(value), target)):.6g}")
+
+
+def _corner(matrix: NDArray[np.float64], target: Format) -> list[list[float | None]]:
+    return [[_asked(v, target) for v in row[:DRAWN]] for row in matrix[:DRAWN]]
 
 
 def _slopes(truth: Truth) -> list[list[float | str | None]]:
@@ -146,8 +165,9 @@ def _short(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def _text(value: Any) -> str:
-    return " × ".join(map(str, value.shape)) if np.ndim(value) else repr(float(value))
+def _text(value: Any, target: Format) -> str:
+    text = given_text(value, target)
+    return " × ".join(map(str, np.shape(value))) if text is None else text.strip("()")
 
 
 def seed_of(headers: Sequence[Mapping[str, Any]]) -> int:

@@ -158,7 +158,7 @@ def explain(
     given: dict[str, Any] = {**at.values, derivation.rate: at.rate}
     target = named_format(dtype)
     digits = _DIGITS.get(target.name, 4)
-    texts = {n: t for n, v in given.items() if (t := _given(v, target)) is not None}
+    texts = {n: t for n, v in given.items() if (t := given_text(v, target)) is not None}
     if at.architecture is None:
         truth = scalar_truths(derivation, given)
         texts |= {n: _shortened(t, digits) for n, t in truth.items()}
@@ -216,7 +216,7 @@ def shortest(value: float, target: Format) -> str:
     return repr(value)
 
 
-def _given(value: Any, target: Format) -> str | None:
+def given_text(value: Any, target: Format) -> str | None:
     """A number, or a small tensor of them, as people gave it; None where it is too large."""
     if not np.ndim(value):
         return _bracketed(shortest(float(value), target))

@@ -306,9 +306,9 @@ class _Evidence:
         balls = self.step.balls[kind]
         if self.equation.part is elementwise:  # in the arithmetic of single numbers: faster than that of their arrays
             operands = [self._number(o, index, of.choose) for o in form.operands]
-            if self.numbers:
+            if any(isinstance(x, Rounded) for x in operands):
                 return self._of_numbers(form, balls, operands)
-            key = (name, ctx.prec, *map(_bits, operands))
+            key = (id(form), kind, ctx.prec, *map(_bits, operands))  # the truth is one of the forms as a rule
             if key not in self._alike:
                 self._alike[key] = self._of_numbers(form, balls, operands)
             return self._alike[key]
@@ -337,7 +337,7 @@ class _Evidence:
         """A component of an operand; of a number that nobody reported, what may have been computed for it."""
         if name in self.known:
             value = self.known[name]
-            return float(value[index] if np.ndim(value) else value)
+            return float(value if isinstance(value, float) or not np.ndim(value) else value[index])
         return self.step.computed(self.report, self.half_ulp, choose)[name]
 
     def _of_numbers(self, form: Form, balls: RoundedBalls, operands: Sequence[Any]) -> tuple[Outcome, ...]:

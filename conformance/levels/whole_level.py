@@ -41,7 +41,7 @@ from gradconform.reference.derivations.choosers import (
     widest,
 )
 from gradconform.reference.derivations.plain import PLAIN
-from gradconform.reference.derivations.stencils import allowed, quotient
+from gradconform.reference.derivations.stencils import allowed, quotients
 from gradconform.reference.equations import Derivation, Equation, Evaluation
 from gradconform.reference.judge import FIRST_PRECISION, Candidate, Judgement
 from gradconform.reference.outcomes import Outcome, apart
@@ -60,7 +60,6 @@ class WholeLevel:
         self.target = FORMATS[point.dtype]
         self.derivation = derivation_of(point.derivation)
         self.programs = programs_at(point, constants, conventions)
-        self._quotients: dict[int, Evaluation] = {}
 
     def truth(self, name: str) -> Array:
         """The exact values of a quantity, in float64. Raises OutOfRange where double words do not hold a tensor's."""
@@ -110,22 +109,10 @@ class WholeLevel:
 
     def _of_stencil(self, name: str) -> Reference:
         """A difference quotient has a single program, and its updated weight the one that starts with that."""
-        if ctx.prec not in self._quotients:
-            self._quotients[ctx.prec] = self._with_quotients()
-        evaluation = self._quotients[ctx.prec]
+        assert self.stencil is not None
+        evaluation = self.programs.with_quotients(self.stencil)
         found = _balls(evaluation[name])
         return Reference([Candidate.of_values("stencil", found)], found, self._against(name, evaluation))
-
-    def _with_quotients(self) -> Evaluation:
-        assert self.stencil is not None
-        ops = RoundedBalls(self.target, self.constants)
-        given = _given(self.point, ops)
-        truth = Evaluation(self.derivation, ops, given, widest)
-        quotients = {
-            g: allowed(truth[g], quotient(self.derivation, ops, given, w, self.stencil))
-            for w, g in self.derivation.gradient.items()
-        }
-        return Evaluation(self.derivation, ops, {**given, **quotients}, widest)
 
 
 def _given(point: Point, ops: Any) -> dict[str, Any]:
@@ -209,6 +196,8 @@ class Programs:
     def __init__(self, key: PointKey, constants: Profile, conventions: tuple[str, ...]) -> None:
         self.point, self.constants, self.conventions = key.point, constants, conventions
         self._in_balls: dict[int, tuple[Program, ...]] = {}
+        self._truths: dict[int, Evaluation] = {}
+        self._of_stencil: tuple[object, dict[int, Evaluation]] | None = None
 
     @cached_property
     def in_arrays(self) -> tuple[Program, ...]:
@@ -223,6 +212,27 @@ class Programs:
         if ctx.prec not in self._in_balls:
             self._in_balls[ctx.prec] = _programs(self.point, self.conventions, *self._arithmetic_of_balls())
         return self._in_balls[ctx.prec]
+
+    def with_quotients(self, stencil: Stencil) -> Evaluation:
+        """What the quantities may be where the gradients are difference quotients, at the precision of the context.
+
+        Every stencil starts from the same values of the quantities; of the last one the quotients are kept, too.
+        """
+        points = [(w, *map(float, at)) for w, at in stencil.points.items()]
+        key = stencil.kind, float(stencil.h), [float(c) for c in stencil.coefficients], points
+        if self._of_stencil is None or self._of_stencil[0] != key:
+            self._of_stencil = key, {}
+        kept = self._of_stencil[1]
+        if ctx.prec not in kept:
+            derivation = derivation_of(self.point.derivation)
+            if ctx.prec not in self._truths:
+                ops = RoundedBalls(FORMATS[self.point.dtype], self.constants)
+                self._truths[ctx.prec] = Evaluation(derivation, ops, _given(self.point, ops), widest)
+            truth = self._truths[ctx.prec]
+            by_parameter = quotients(truth, stencil)
+            found = {g: allowed(truth[g], by_parameter[w]) for w, g in derivation.gradient.items()}
+            kept[ctx.prec] = truth.moved(found)
+        return kept[ctx.prec]
 
     def _arithmetic_of_balls(self) -> tuple[Callable[[Sums], Any], Choosers]:
         target, constants = FORMATS[self.point.dtype], self.constants

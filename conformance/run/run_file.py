@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradconform.conformance.run import older_runs
 from gradconform.conformance.run.frames import ENDINGS, LINE_LIMIT, Line, Lines, packed, run_name
 from gradconform.reference.cases import BadInput
@@ -406,10 +408,14 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Measurement rows as a DataFrame: text columns of objects with None for missing, numbers as float64."""
     import pandas as pd
 
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS), dtype=object)
-    for name in _NUMBERS:
-        table[name] = table[name].astype("int64" if name == "elements" else "float64")
-    return table
+    def column(name: str) -> Any:
+        values = [row[name] for row in rows]
+        if name not in _NUMBERS:
+            return pd.Series(values, dtype=object)
+        return np.array(values, dtype=object).astype("int64" if name == "elements" else "float64")
+
+    # Column by column: a table of objects whose columns change their type one after the other takes twice as long.
+    return pd.DataFrame({name: column(name) for name in COLUMNS})
 
 
 def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:

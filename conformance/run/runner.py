@@ -23,7 +23,7 @@ from gradconform.conformance.own_forms import own_forms
 from gradconform.reference.cases import BadInput, Case, point
 from gradconform.reference.measurement import Measurement
 
-SUITE_VERSION = "0.1.0"
+SUITE_VERSION = "0.2.0"
 
 
 #: Seconds that one route may take on one case, its compilation and its judgement included, where nothing else is said.

@@ -669,7 +669,8 @@ class RoundedArrays(HandWritten):
         at = np.broadcast_to(z.high, found.shape)[loose]
         known = rule.curvature(HOST, RoundedArray(HOST, at))
         # What a midpoint is beyond float64 moves f'' by no more than so much.
-        most = (np.abs(known.high) + known.radii()) * _ENLARGED + np.abs(at) * 2.0**-53 * rule.third
+        beyond = np.broadcast_to(self._rest(z), found.shape)[loose]
+        most = ((np.abs(known.high) + known.radii()) + beyond * rule.third) * _ENLARGED
         most = np.where(self._never(known, ANYTHING), most, np.inf)
         found[loose] = np.minimum(found[loose], most)
         return found

@@ -21,6 +21,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -72,10 +73,6 @@ def _opposed(specials: int) -> int:
     return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
 
 
-def _real(x: object) -> bool:
-    return isinstance(x, Rounded | int | float)
-
-
 class Rounded:
     """A value of `RoundedBalls`; see the module."""
 
@@ -114,7 +111,7 @@ class Rounded:
     def __add__(self, other: Rounded | float) -> Rounded:
         return (
             self.arithmetic.add(self.folded(), self.arithmetic.coerce(other).folded())
-            if _real(other)
+            if isinstance(other, _REAL)
             else NotImplemented
         )
 
@@ -123,7 +120,7 @@ class Rounded:
     def __sub__(self, other: Rounded | float) -> Rounded:
         return (
             self.arithmetic.add(self.folded(), self.arithmetic.negative(self.arithmetic.coerce(other).folded()))
-            if _real(other)
+            if isinstance(other, _REAL)
             else NotImplemented
         )
 
@@ -131,14 +128,20 @@ class Rounded:
         return self.arithmetic.add(self.arithmetic.coerce(other), self.arithmetic.negative(self))
 
     def __mul__(self, other: Rounded | float) -> Rounded:
-        if isinstance(other, int | float) and abs(math.frexp(other)[0]) == 0.5:
+        if isinstance(other, _NUMBER) and abs(math.frexp(other)[0]) == 0.5:
             return self.arithmetic.scale(self, other)
-        return self.arithmetic.multiply(self, self.arithmetic.coerce(other)) if _real(other) else NotImplemented
+        return (
+            self.arithmetic.multiply(self, self.arithmetic.coerce(other))
+            if isinstance(other, _REAL)
+            else NotImplemented
+        )
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Rounded | float) -> Rounded:
-        return self.arithmetic.divide(self, self.arithmetic.coerce(other)) if _real(other) else NotImplemented
+        return (
+            self.arithmetic.divide(self, self.arithmetic.coerce(other)) if isinstance(other, _REAL) else NotImplemented
+        )
 
     def __rtruediv__(self, other: float) -> Rounded:
         return self.arithmetic.divide(self.arithmetic.coerce(other), self)
@@ -147,6 +150,21 @@ class Rounded:
         if power != 2:
             raise TypeError(f"only the square is defined, got power {power!r}")
         return self.arithmetic.square(self)
+
+
+#: What may stand beside a value in + − × ÷. A tuple: a union of types would be made anew each time.
+_NUMBER = (int, float)
+_REAL = (Rounded, int, float)
+
+
+@lru_cache
+def _limits(target: Format) -> tuple[arb, arb, arb, arb]:
+    """Of a format u, the smallest normal number, half the smallest subnormal one, and what rounds to infinity."""
+    unit = power_of_two(-target.precision)
+    # The least number that rounds to infinity, Ω = (2 − 2^−p)·2^emax (hypothesis 7; IEEE 754-2019 §4.3.1).
+    with precision(2 * target.precision):  # exactly, whatever the precision is here
+        overflow = (2 - unit) * power_of_two(target.emax)
+    return unit, power_of_two(target.emin), power_of_two(target.emin - target.precision), overflow
 
 
 class RoundedBalls(HandWritten):
@@ -160,12 +178,7 @@ class RoundedBalls(HandWritten):
     def __init__(self, target: Format, profile: Profile, sums: Sums = "any") -> None:
         self.format, self.profile, self.flush = target, profile, profile.flush
         self.sums: Sums = sums
-        self.unit = power_of_two(-target.precision)
-        self.smallest_normal = power_of_two(target.emin)
-        self.half_tiny = power_of_two(target.emin - target.precision)
-        # The least number that rounds to infinity, Ω = (2 − 2^−p)·2^emax (hypothesis 7; IEEE 754-2019 §4.3.1).
-        with precision(2 * target.precision):  # exactly, whatever the precision is here
-            self.overflow = (2 - self.unit) * power_of_two(target.emax)
+        self.unit, self.smallest_normal, self.half_tiny, self.overflow = _limits(target)
         self._constants: dict[float, Rounded] = {}
 
     # Values -----------------------------------------------------------------------------------------------------------
@@ -227,7 +240,7 @@ class RoundedBalls(HandWritten):
         if isinstance(x, Rounded):
             return x
         if x not in self._constants:
-            if not isinstance(x, int | float) or not self.format.holds(x):
+            if not isinstance(x, _NUMBER) or not self.format.holds(x):
                 raise TypeError(f"{x!r} is not a number of {self.format.name}; give it as ops.constant(…)")
             self._constants[x] = self.given(float(x))
         return self._constants[x]
@@ -236,13 +249,14 @@ class RoundedBalls(HandWritten):
 
     def _round(self, exact: arb, propagated: arb, specials: int = 0, error: arb | None = None) -> Rounded:
         """Widen by one rounding: by `error` where it is given, by u·sup|x| where it is not."""
-        sup = abs(exact) + propagated
+        size = abs(exact)
+        sup = size + propagated
         if error is None:
             error = self.unit * sup
         if not sup + error < self.overflow:
             specials |= 0 if exact + propagated + error < self.overflow else POSITIVE
             specials |= 0 if exact - propagated - error > -self.overflow else NEGATIVE
-        if not abs(exact) - propagated - error >= self.smallest_normal:
+        if not size - propagated - error >= self.smallest_normal:
             if sup.is_zero():
                 return Rounded(self, exact, ZERO, specials)
             all_of_it = sup.upper()  # a number: that 0 is within it is then decided
@@ -254,9 +268,9 @@ class RoundedBalls(HandWritten):
 
     def _operand(self, x: Rounded) -> arb:
         """The radius of an operand, widened if it may be a subnormal number that the operation flushes."""
-        if not self.flush or abs(x.exact) - x.radius >= self.smallest_normal:
+        if not self.flush or (size := abs(x.exact)) - x.radius >= self.smallest_normal:
             return x.radius
-        sup = abs(x.exact) + x.radius
+        sup = size + x.radius
         return x.radius if sup.is_zero() else x.radius + smaller(sup, self.smallest_normal)
 
     # Operations -------------------------------------------------------------------------------------------------------

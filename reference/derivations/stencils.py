@@ -14,12 +14,11 @@ complex step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from gradconform.reference.arithmetic.complexes import Complex, ComplexOver
-from gradconform.reference.arithmetic.rounded import Rounded, RoundedBalls
-from gradconform.reference.derivations.choosers import widest
-from gradconform.reference.equations import Derivation, Evaluation
+from gradconform.reference.arithmetic.rounded import Rounded
+from gradconform.reference.equations import Evaluation
 
 
 class DifferenceStencil(Protocol):
@@ -35,25 +34,34 @@ class DifferenceStencil(Protocol):
     def coefficients(self) -> Sequence[float]: ...
 
 
-def quotient(
-    derivation: Derivation,
-    ops: RoundedBalls,
-    given: Mapping[str, Any],
-    parameter: str,
-    stencil: DifferenceStencil,
-) -> Rounded:
-    """The difference quotient by `parameter` at the points of the stencil, as a rounded program computes it."""
+def quotients(truth: Evaluation, stencil: DifferenceStencil) -> dict[str, Rounded]:
+    """The difference quotient by every parameter at the points of the stencil, as a rounded program computes it.
+
+    `truth` is the evaluation of the derivation in rounded balls, at the parameters themselves. Beside them the loss is
+    evaluated as it is there, but for what does not read the parameter that is moved.
+    """
+    derivation, ops = truth.derivation, truth.ops
     if stencil.kind == "complex":
-        step = {parameter: ops.given(stencil.h)}
-        moved = {**given, **{w: Complex(given[w], step.get(w, ops.given(0.0))) for w in derivation.parameters}}
-        loss = Evaluation(derivation, ComplexOver(ops), moved)[derivation.loss]
-        result: Rounded = loss.im / stencil.h
+        given = {n: truth.values[n] for n in truth.given}
+        still = {**given, **{w: Complex(given[w], ops.given(0.0)) for w in derivation.parameters}}
+        complexly = _with_loss(Evaluation(derivation, ComplexOver(ops), still))
+        step = ops.given(stencil.h)
+        losses = {w: complexly.moved({w: Complex(given[w], step)})[derivation.loss] for w in derivation.parameters}
+        return {w: loss.im / stencil.h for w, loss in losses.items()}
+    _with_loss(truth)
+
+    def quotient(parameter: str) -> Rounded:
+        terms = [truth.moved({parameter: ops.given(x)})[derivation.loss] for x in stencil.points[parameter]]
+        result: Rounded = ops.inner_product(stencil.coefficients, terms) / stencil.h
         return result
-    terms = [
-        Evaluation(derivation, ops, {**given, parameter: ops.given(x)}, widest)[derivation.loss]
-        for x in stencil.points[parameter]
-    ]
-    return ops.inner_product(stencil.coefficients, terms) / stencil.h
+
+    return {w: quotient(w) for w in derivation.parameters}
+
+
+def _with_loss(evaluation: Evaluation) -> Evaluation:
+    """The evaluation, with all that the loss depends on computed."""
+    evaluation[evaluation.derivation.loss]
+    return evaluation
 
 
 def allowed(derivative: Rounded, quotient: Rounded) -> Rounded:

@@ -61,17 +61,18 @@ class _Terms:
         """The sizes of some results of a step; of a kernel, those of its definition."""
         if step.definition is not None:
             return self.sizes(step.definition.results.ravel()[place], deep)
-        at = np.unravel_index(place, step.out.shape)
+        out, given = (step.out, step.operands) if step.out.ndim else (step.out[None], [o[None] for o in step.operands])
+        at = np.unravel_index(place, out.shape)
         if step.kind == "sop":
-            rows = max(1, _BLOCK // max(1, step.operands[0].shape[-1]))
+            rows = max(1, _BLOCK // max(1, given[0].shape[-1]))
             parts = [tuple(axis[i : i + rows] for axis in at) for i in range(0, place.size, rows)]
-            return np.concatenate([self._summed([o[part] for o in step.operands], deep) for part in parts])
-        operands = [o[at] for o in step.operands]
+            return np.concatenate([self._summed([o[part] for o in given], deep) for part in parts])
+        operands = [o[at] for o in given]
         if step.function in ("add", "subtract"):
             return np.add(*(self.sizes(o, deep) for o in operands))
         if step.function in ("negative", "round"):
             return self.sizes(operands[0], deep)
-        held = self.held[step.out[at]]
+        held = self.held[out[at]]
         if step.function in ("multiply", "divide"):
             x, y = operands
             if step.function == "divide":

@@ -5,12 +5,13 @@ function showCase() {
   const rows = COLUMN.case.values.includes(name) ? filtered("", { case: name, dtype }) : [];
   if (!at) {
     by("network").replaceChildren();
-    by("derivation").replaceChildren(element("p", {}, rows.length && verified(rows[0]) !== null ? "A function that was verified has no derivation; its gradients are above." : rows.length ? "This case is not the catalogue’s here, so that its derivation is not shown; its measurements are in the table." : "No measurement of this case at this dtype."));
+    const why = !rows.length ? `No measurement of this case in ${dtype}.` : verified(rows[0]) !== null ? "A function that was verified has no derivation here; its gradients are above." : "This case is not one of the catalogue’s networks, so that there is no derivation of it here.";
+    by("derivation").replaceChildren(element("p", {}, why, ...(rows.length ? [" ", element("a", { href: linkTo("measurements", { search: name, dtype }) }, `Its ${rows.length.toLocaleString("en")} measurements`)] : [])));
     return;
   }
   const derivation = DATA.derivations[of.derivation];
   by("network").replaceChildren(element("p", {}, derivation.title), drawn(derivation, at, rows, who));
-  by("derivation").replaceChildren(...equations(derivation, at, rows));
+  by("derivation").replaceChildren(...equations(derivation, at, rows, dtype));
 }
 
 const NARROW = matchMedia("(max-width: 40rem)");
@@ -64,13 +65,13 @@ function said(row) {
   return answers.length ? `: ${answers.join(", ")}` : "";
 }
 
-function equations(derivation, at, rows) {
+function equations(derivation, at, rows, dtype) {
   const judged = new Map();
   for (const row of rows) {
     const key = `${text("quantity", row)}\n${text("run", row)}\n${text("who", row)}`;
     if (!judged.has(key) || text("level", row) === "step") judged.set(key, row);
   }
-  const parts = [element("p", { class: "hint" }, "Given: " + Object.entries(at.given).map(([n, v]) => `${n} = ${v}`).join(", "))];
+  const parts = [element("p", { class: "hint" }, `Given, each rounded to ${dtype}: ` + Object.entries(at.given).map(([n, v]) => `${n} = ${v}`).join(", "))];
   if (!derivation.equations.some((equation) => [...judged.values()].some((row) => text("quantity", row) === equation.name))) parts.push(element("p", {}, "Nothing was judged here: below is the truth alone."));
   let group = "", list = null;
   for (const equation of derivation.equations) {

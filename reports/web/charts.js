@@ -9,22 +9,30 @@ function element(tag, attributes = {}, ...children) {
 
 const by = (id) => document.getElementById(id);
 
+// The cases that have a quantity of such a name.
+function casesWith(pattern) {
+  const { values, codes } = COLUMN.quantity, of = values.map((v) => pattern.test(v)), found = new Set();
+  for (let row = 0; row < DATA.rows; row++) if (of[codes[row]]) found.add(text("case", row));
+  return found;
+}
+
 // The document's network and layered ones have quantities of their own, and so tables of their own: in one table a route
 // that runs only the others would be a row without a number. Of functions each is a column, with all of its gradients.
 function heat() {
   const metric = by("metric").value, dtype = by("accuracy-dtype").value, level = by("accuracy-level").value;
-  const documents = new Set(filtered("", { quantity: "E_total" }).map((row) => text("case", row)));
-  const kinds = new Map([["The document’s network", []], ["Layered networks", []], ["Functions that were verified", []]]), all = new Map();
+  const [documents, layered] = [/E_total/, /^d?E(\/|$)/].map(casesWith);
+  const kind = (row) => verified(row) !== null ? "Functions that were verified" : documents.has(text("case", row)) ? "The document’s network" : layered.has(text("case", row)) ? "Layered networks" : "Other cases";
+  const kinds = new Map(["The document’s network", "Layered networks", "Functions that were verified", "Other cases"].map((name) => [name, []])), all = new Map();
   for (const row of filtered("", { dtype, level })) {
     const value = measured(metric, row);
     if (value === null || Number.isNaN(value)) continue;
     // As in the matrix: of lost digits an error in ulps says nothing.
     if (metric !== "share" && !["conforms", "deviates"].includes(text("verdict", row))) continue;
-    kinds.get(verified(row) !== null ? "Functions that were verified" : documents.has(text("case", row)) ? "The document’s network" : "Layered networks").push([row, value]);
+    kinds.get(kind(row)).push([row, value]);
     const who = text("who", row);
     (all.get(who) || all.set(who, []).get(who)).push(value);
   }
-  const found = [...kinds].filter(([, values]) => values.length).map(([kind, values]) => heatOf(kind, values, metric));
+  const found = [...kinds].filter(([, values]) => values.length).map(([name, values]) => heatOf(name, values, metric));
   by("shades").replaceChildren(...shades(metric));
   by("heat").replaceChildren(...(found.length ? found : [element("p", {}, "Nothing at this level and dtype has a number to show.")]));
   spread(all);

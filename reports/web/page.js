@@ -7,12 +7,19 @@ let EVERY = [], current = [], first = 0, order = null, descending = false;
 
 function state(row) { return isKnown(row) ? "known" : text("verdict", row).replace(/ /g, "-"); }
 
-function choose() {
+function choose(from = 0) {
   current = filtered(by("search").value, Object.fromEntries(["who", "dtype", "level", "verdict", "run"].map((n) => [n, by(`f-${n}`).value])));
   if (order) current = sorted(current, order, descending);
-  first = 0;
+  first = from < current.length ? from : 0;
   show();
 }
+
+// The choice and the order of the table, and where in it one is.
+function keepTable() {
+  keep("measurements", { sort: order && (descending ? "-" : "") + order, from: first ? first + 1 : null });
+}
+
+function chosen() { choose(); keepTable(); }
 
 function show() {
   const body = by("rows").tBodies[0], slice = current.slice(first, first + PAGE);
@@ -31,12 +38,18 @@ function heads() {
     button.addEventListener("click", () => {
       descending = order === name ? !descending : !TEXTS.has(name);
       order = name;
-      for (const th of by("rows").tHead.querySelectorAll("th")) th.removeAttribute("aria-sort");
-      button.parentElement.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      choose();
+      arrows();
+      chosen();
     });
     return element("th", { scope: "col" }, button);
   })));
+}
+
+function arrows() {
+  for (const button of by("rows").tHead.querySelectorAll("button")) {
+    button.parentElement.removeAttribute("aria-sort");
+    if (button.dataset.sort === order) button.parentElement.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  }
 }
 
 // Everything about one row, its equation and the command that reproduces it.
@@ -51,6 +64,7 @@ function detail(row) {
     add("known deviation", known.reason);
     add("upstream", /^https:\/\//.test(known.upstream) ? element("a", { href: known.upstream, rel: "noreferrer" }, known.upstream) : known.upstream);
   }
+  if (of && of.at[text("dtype", row)]) add("all of it", element("a", { href: linkTo("case", { case: text("case", row), dtype: text("dtype", row) }) }, "the case, equation by equation"));
   if (command(row)) add("reproduce", element("code", {}, command(row)));
   return element("article", { class: state(row) }, element("h3", {}, element("a", { href: rowLink(row) }, `${text("verdict", row)}: ${text("who", row)} ${text("dtype", row)} ${text("case", row)} ${text("quantity", row)}`)), list);
 }
@@ -85,11 +99,11 @@ function behind(button) {
   const { run, who, dtype } = button.dataset, rows = filtered("", { run, who, dtype }), counts = new Map();
   for (const other of document.querySelectorAll(".cell")) other.setAttribute("aria-expanded", String(other === button));
   for (const row of rows) { const key = `${text("level", row) || "not judged"}: ${isKnown(row) ? "known deviation" : text("verdict", row)}`; counts.set(key, (counts.get(key) || 0) + 1); }
-  const all = element("button", { type: "button" }, `All ${rows.length} in the table`);
-  all.addEventListener("click", () => { by("filters").reset(); by("f-who").value = who; by("f-dtype").value = dtype; by("f-run").value = run; choose(); by("measurements").scrollIntoView(); });
+  const all = element("a", { href: linkTo("measurements", { who, dtype, run }) }, `All ${rows.length.toLocaleString("en")} in the table`);
   const worst = sorted(rows, "share", true).slice(0, 3);
-  by("behind").replaceChildren(element("h3", {}, `Behind ${who} in ${dtype}`), element("p", {}, [...counts].map(([k, n]) => `${k} ${n}`).join(", ")), all, element("h4", {}, "The largest shares"), ...worst.map(detail));
+  by("behind").replaceChildren(element("h3", {}, `Behind ${who} in ${dtype}`), element("p", {}, [...counts].map(([k, n]) => `${k} ${n}`).join(", ")), element("p", {}, all), element("h4", {}, "The largest shares"), ...worst.map(detail));
   by("behind").hidden = false;
+  keep("verdicts", { run, who, dtype });
 }
 
 async function copy(make, what) {
@@ -108,6 +122,8 @@ async function copy(make, what) {
 }
 
 function follow() {
+  const link = asked(location.hash);
+  if (link) followed(link);
   if (!location.hash.startsWith("#row=")) return;
   const row = rowOf(location.hash);
   by("row").replaceChildren(row < 0 ? element("p", {}, "This link is to a measurement that is not in this report.") : detail(row));
@@ -115,24 +131,54 @@ function follow() {
   by("row").focus({ preventScroll: true });
 }
 
+// Shows a section as a link asks for it.
+function followed(link) {
+  const { section, chosen } = link, lacking = set(link);
+  if (section === "accuracy") heat();
+  if (section === "case") showCase();
+  if (section === "measurements") {
+    const sort = chosen.get("sort") ?? "", name = sort.replace(/^-/, "");
+    order = SHOWN.includes(name) ? name : null;
+    descending = sort.startsWith("-");
+    arrows();
+    choose(Math.max(0, Math.floor((Number(chosen.get("from")) || 1) - 1)));
+  }
+  if (section === "verdicts") {
+    const button = [...document.querySelectorAll(".cell")].find((cell) => ["run", "who", "dtype"].every((name) => cell.dataset[name] === (chosen.get(name) ?? "")));
+    if (button) behind(button); else lacking.push([...chosen.values()].join(" "));
+  }
+  by("astray").textContent = lacking.length ? `This link asks for what is not in this report: ${lacking.join(", ")}.` : "";
+  by(lacking.length ? "astray" : section === "verdicts" ? "behind" : section).scrollIntoView();
+}
+
+// Every case, by the folder that its name begins with, as the cases come.
+function cases() {
+  const folders = new Map();
+  for (const name of COLUMN.case.values) {
+    const folder = name.slice(0, Math.max(0, name.lastIndexOf("/"))) || "others";
+    (folders.get(folder) || folders.set(folder, []).get(folder)).push(element("option", {}, name));
+  }
+  return [...folders].map(([folder, names]) => element("optgroup", { label: `${folder} (${names.length})` }, ...names));
+}
+
 function start() {
   EVERY = every();
   for (const name of ["who", "dtype", "level", "verdict", "run"]) by(`f-${name}`).append(...COLUMN[name].values.filter(Boolean).map((v) => element("option", {}, v)));
   by("f-run-label").hidden = COLUMN.run.values.length < 2;
   by("case-who").append(element("option", { value: "" }, "the truth"), ...COLUMN.who.values.map((v) => element("option", {}, v)));
-  by("case-names").append(...COLUMN.case.values.slice(0, 2000).map((v) => element("option", { value: v })));
+  by("case-name").append(...cases());
   by("case-name").value = COLUMN.case.values.find((name) => !name.startsWith("program/")) ?? COLUMN.case.values[0];
-  heads(); choose(); heat(); showCase(); deviations(); follow();
+  remember(); heads(); choose(); heat(); showCase(); deviations(); follow();
   let waiting = 0;
-  by("search").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(choose, 120); });
-  by("filters").addEventListener("change", choose);
-  by("filters").addEventListener("reset", () => setTimeout(choose));
+  by("search").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(chosen, 120); });
+  by("filters").addEventListener("change", chosen);
+  by("filters").addEventListener("reset", () => setTimeout(chosen));
   for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
-  by("accuracy-controls").addEventListener("change", heat);
-  by("case-controls").addEventListener("change", showCase);
+  by("accuracy-controls").addEventListener("change", () => { heat(); keep("accuracy"); });
+  by("case-controls").addEventListener("change", () => { showCase(); keep("case"); });
   NARROW.addEventListener("change", showCase);
-  by("previous").addEventListener("click", () => { first = Math.max(0, first - PAGE); show(); });
-  by("next").addEventListener("click", () => { first += PAGE; show(); });
+  by("previous").addEventListener("click", () => { first = Math.max(0, first - PAGE); show(); keepTable(); });
+  by("next").addEventListener("click", () => { first += PAGE; show(); keepTable(); });
   by("copy-csv").addEventListener("click", () => copy(csv, "CSV"));
   by("copy-md").addEventListener("click", () => copy(markdown, "Markdown"));
   by("scheme").addEventListener("change", (event) => { if (event.target.value) document.documentElement.dataset.scheme = event.target.value; else delete document.documentElement.dataset.scheme; });
