@@ -36,7 +36,8 @@ ROOT = f"{Path(__file__).resolve().parents[1]}/"
 SHOWN: Sequence[tuple[str, str]] = (
     ("sinc", "* sinc * subnormal d/dx"), ("sinc", "torch sinc float16 small d/dx"), ("i0", "torch i[01] * saturated *"),
     ("i0e", "torch i0e bfloat16 * *"), ("erf", "torch erf bfloat16 * value*"), ("gelu", "torch gelu * large value*"),
-    ("soft_margin_loss", "torch soft_margin_loss float16 * *"), ("digamma", "torch digamma float64 * d/dx"),
+    ("soft_margin_loss", "torch soft_margin_loss float16 * *"), ("hardsigmoid", "torch hardsigmoid float64 * d/dx"),
+    ("digamma", "torch digamma float64 * d/dx"),
     ("digamma", "torch polygamma * binades* *"), ("power", "jax power * zero d/dx"),
 )  # fmt: skip
 #: What is asked of the ordinary cases besides.
