@@ -27,7 +27,7 @@ NAMES: Mapping[str, str] = {
     **{n: f"scipy.special.{n}" for n in (
         "logit", "erf", "erfc", "erfinv", "ndtr", "log_ndtr", "ndtri", "entr", "gamma", "digamma", "i0", "i0e", "i1",
         "i1e", "expi", "exp1", "xlogy", "xlog1py", "gammainc", "gammaincc", "beta", "betaln", "betainc", "zeta",
-        "multigammaln", "erfcx", "dawsn",
+        "erfcx", "dawsn",
     )},
     **{n: f"nn.{n}" for n in (
         "relu", "relu6", "sigmoid", "log_sigmoid", "softplus", "silu", "selu", "mish", "squareplus", "sparse_plus",
@@ -59,6 +59,7 @@ WRITTEN: Mapping[str, Callable[..., Any]] = {
     "swish_beta": lambda x, beta: x * jax.nn.sigmoid(beta * x),
     "clamp": lambda x, low, high: jnp.clip(x, low, high),
     "polygamma": lambda x, n: jax.scipy.special.polygamma(n, x),
+    "multigammaln": lambda x, p: jax.scipy.special.multigammaln(x, p),
 }
 
 

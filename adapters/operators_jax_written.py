@@ -44,7 +44,7 @@ def _triplet(a: Any, p: Any, n: Any, margin: float) -> Any:
 
 LOSSES: Mapping[str, Callable[..., Any]] = {
     "mse_loss": _loss(optax.losses.squared_error), "l1_loss": _loss(lambda x, t: jnp.abs(x - t)),
-    "huber_loss": _loss(lambda x, t, delta: optax.losses.huber_loss(x, t, delta)),
+    "huber_loss": _loss(lambda x, t, delta: optax.losses.huber_loss(x, t, delta=delta)),
     "log_cosh_loss": _loss(optax.losses.log_cosh), "hinge_loss": _loss(optax.losses.hinge_loss),
     "squared_hinge_loss": _loss(lambda x, t: jnp.square(optax.losses.hinge_loss(x, t))),
     "margin_ranking_loss": _loss(lambda x, y, margin: nn.relu(margin - x + y)),

@@ -106,8 +106,11 @@ def gradient_of(f: Callable[..., Any], seed: int) -> Callable[..., Any]:
         asked = [x for x in pytree.tree_leaves(args) if isinstance(x, Tensor) and x.requires_grad]
         with torch.enable_grad():
             outputs = [y for y in pytree.tree_leaves(f(*args)) if isinstance(y, Tensor) and y.requires_grad]
-            drawn = weights(seed, [tuple(y.shape) for y in outputs])
-            given = [torch.from_numpy(w).to(y) for w, y in zip(drawn, outputs, strict=True)]
+            parts = [torch.view_as_real(y) if y.is_complex() else y for y in outputs]
+            drawn = [torch.from_numpy(w) for w in weights(seed, [tuple(y.shape) for y in parts])]
+            given = [
+                (torch.view_as_complex(w) if y.is_complex() else w).to(y) for w, y in zip(drawn, outputs, strict=True)
+            ]
             found = torch.autograd.grad(outputs, asked, given, create_graph=True, allow_unused=True)
         return [torch.zeros_like(x) if g is None else g for g, x in zip(found, asked, strict=True)]
 

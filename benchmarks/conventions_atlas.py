@@ -199,7 +199,7 @@ def _rows(run: Run, point: Point, order: int, framework: str, dtype: str, exists
             for k, got in enumerate(np.asarray(answers[number]).ravel().tolist()):
                 ball = truth.set[number][k] if truth.ties else truth.point[number][k]
                 known = ball.is_finite() and exists
-                low, high = (_end(ball.lower()), _end(ball.upper())) if known else (math.nan, math.nan)
+                low, high = _ends(ball) if known else (math.nan, math.nan)
                 # What is rounded is no matter of conventions: half of the digits of the largest number decide.
                 slack = size * 2.0 ** -(FORMATS[dtype].precision // 2)
                 if known and high - low <= slack:
@@ -214,8 +214,13 @@ def _rows(run: Run, point: Point, order: int, framework: str, dtype: str, exists
                 }  # fmt: skip
 
 
+def _ends(ball: Any) -> tuple[float, float]:
+    """The ends of a set, without what the radius of a ball is rounded up by, which is some 2^-28 of the radius."""
+    low, high, radius = _end(ball.lower()), _end(ball.upper()), float(ball.rad())
+    return tuple(0.0 if abs(x) <= 2.0**-26 * radius else x for x in (low, high))  # type: ignore[return-value]
+
+
 def _end(x: Any) -> float:
-    """An end of a set, without what the radius of a ball is rounded up by."""
     return float(f"{float(x):.8g}")
 
 

@@ -1,6 +1,6 @@
 """The catalogue's operators in both frameworks and every dtype: how many are right, and what is found.
 
-    python benchmarks/operators.py measure -a torch -d float32 [-o FILE] [GLOB ...]
+    python benchmarks/operators.py measure -a torch -d float32 [--first] [--case GLOB] [-o FILE] [GLOB ...]
     python benchmarks/operators.py write FILE... [-o FOLDER]
 
 `measure` judges the cases of the operators that the globs name, by default all: value and gradient of each, and of the
@@ -12,6 +12,7 @@ Exit status 1 where something deviates that is not known.
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import sys
 import time
 import warnings
@@ -29,6 +30,16 @@ from gradconform.conformance.operators import callable_of
 from gradconform.conformance.programs.program_rows import versions_of
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
 
+ROOT = f"{Path(__file__).resolve().parents[1]}/"
+#: What the sections of docs/operators/findings.md show, by the last word of each's title: globs of adapter, operator,
+#: dtype, case and quantity. A deviation that none shows is called unexplained.
+SHOWN: Sequence[tuple[str, str]] = (
+    ("sinc", "* sinc * subnormal d/dx"), ("sinc", "torch sinc float16 small d/dx"), ("i0", "torch i[01] * saturated *"),
+    ("i0e", "torch i0e bfloat16 * *"), ("erf", "torch erf bfloat16 * value*"), ("gelu", "torch gelu * large value*"),
+    ("soft_margin_loss", "torch soft_margin_loss float16 * *"), ("hardsigmoid", "torch hardsigmoid float64 * d/dx"),
+    ("digamma", "torch digamma float64 * d/dx"),
+    ("digamma", "torch polygamma * binades* *"), ("power", "jax power * zero d/dx"),
+)  # fmt: skip
 #: What is asked of the ordinary cases besides.
 FURTHER: Mapping[str, Any] = {"mode": "both", "order": 2, "batched": True}
 COLUMNS = ("operator", "family", "case", "adapter", "version", "dtype", "route", "quantity", "verdict", "formula",
@@ -39,17 +50,18 @@ JUDGED = ("conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of 
 def targets(globs: Sequence[str], framework: str, dtype: str, further: bool) -> Iterator[Target]:
     for target in operator_targets(globs, [framework], [dtype]):
         ordinary = target.name.split("/")[2].startswith("ordinary")
-        # The weights of a gradient that is differentiated once more are real: of complex results they say nothing.
-        real = OPERATORS[target.name.split("/")[1]].family != "fourier"
+        # JAX's gradients of complex numbers are conjugates, those that are differentiated once more are not judged.
+        real = framework == "torch" or OPERATORS[target.name.split("/")[1]].family != "fourier"
         yield replace(target, options=FURTHER) if further and ordinary and real else target
 
 
-def measured(globs: Sequence[str], framework: str, dtype: str, further: bool = True) -> pd.DataFrame:
-    """A row for each quantity; of what was not judged one for the case."""
+def measured(globs: Sequence[str], framework: str, dtype: str, further: bool = True, case: str = "*") -> pd.DataFrame:
+    """A row for each quantity; of what was not judged one for the case. `case` is a glob of cases."""
     version = versions_of(framework)[framework]
     entries = entries_for([], known_files(()))
     rows = []
-    for one in verified(list(targets(globs, framework, dtype, further)), [], entries):
+    asked = [t for t in targets(globs, framework, dtype, further) if fnmatch.fnmatchcase(t.name.split("/")[2], case)]
+    for one in verified(asked, [], entries):
         rows += [_row(one, m, framework, version, dtype) for m in one.rows]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -61,7 +73,8 @@ def _row(one: Verified, m: Any, framework: str, version: str, dtype: str) -> dic
         "operator": name, "family": OPERATORS[name].family, "case": case, "adapter": framework, "version": version,
         "dtype": dtype, "route": m.route, "quantity": m.quantity, "verdict": verdict, "formula": m.formula,
         "execution": m.execution, "accuracy": m.accuracy, "value": m.value, "truth": m.truth, "share": m.share,
-        "max_ulp": m.max_ulp, "known": is_known(m), "cause": m.cause, "reason": m.reason,
+        "max_ulp": m.max_ulp, "known": is_known(m),
+        "cause": (m.cause or "").replace(ROOT, ""), "reason": (m.reason or "").replace(ROOT, ""),
     }  # fmt: skip
 
 
@@ -91,6 +104,10 @@ def deviations(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each operator, adapter, dtype and quantity that deviates, at the case where it is farthest off."""
     off = rows[rows["verdict"] == "deviates"].copy()
     off["size"] = off["share"].fillna(float("inf"))
+    named = off[["adapter", "operator", "dtype", "case", "quantity"]].agg(" ".join, axis=1) if len(off) else []
+    off["finding"] = [
+        next((f for f, glob in SHOWN if fnmatch.fnmatchcase(each, glob)), "unexplained") for each in named
+    ]
     off = off.sort_values("size", ascending=False, kind="stable")
     return off.drop_duplicates(["operator", "adapter", "dtype", "quantity"]).drop(columns="size").sort_values(
         ["family", "operator", "adapter", "dtype"], kind="stable"
@@ -124,19 +141,33 @@ def _page(rows: pd.DataFrame, table: pd.DataFrame, found: pd.DataFrame) -> str:
         f"that is their truth) as {versions} have them, on the CPU; dtypes of {dtypes}. Made by "
         "`benchmarks/operators.py`; every case is one of `gradconform verify operator/NAME`.",
         "",
+        *_unmeasured(rows),
+        "",
         _markdown(table),
         "",
         "## What deviates",
         "",
         "One row for each operator, framework, dtype and quantity, where it is farthest off. `wrong`: the program is "
         "not the derivative, or value, of the definition; `outside`: what was returned is not within the rounding of "
-        "the program that was recorded. What each comes of stands in [findings](findings.md).",
+        "the program that was recorded. The last column names the section of "
+        "[findings](findings.md) that shows it by lines of its own; what was not looked into is `unexplained`.",
         "",
         _markdown(found[["operator", "case", "adapter", "dtype", "quantity", "formula", "execution", "value", "truth",
-                         "share", "known"]]),
+                         "share", "known", "finding"]]),
         "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _unmeasured(rows: pd.DataFrame) -> list[str]:
+    """What these rows are without: operators by adapter and dtype, and what is asked of the ordinary cases besides."""
+    lines = []
+    for (adapter, dtype), of in rows.groupby(["adapter", "dtype"], sort=False):
+        without = [o.name for o in OPERATORS.values() if dtype in o.dtypes and o.name not in set(of["operator"])]
+        further = "" if of["quantity"].str.contains("tangent").any() else ", values and gradients alone"
+        missing = f"; not measured: {', '.join(without)}" if without else ""
+        lines.append(f"- {adapter} {dtype}: {of['case'].nunique()} kinds of case{further}{missing}")
+    return lines
 
 
 def _markdown(table: pd.DataFrame) -> str:
@@ -158,6 +189,7 @@ def main() -> int:
     measure.add_argument("-a", "--adapter", required=True)
     measure.add_argument("-d", "--dtype", required=True)
     measure.add_argument("-o", "--output", type=Path, default=None)
+    measure.add_argument("--case", default="*", help="A glob of cases, such as ordinary*.")
     measure.add_argument("--first", action="store_true", help="Values and gradients alone.")
     write = commands.add_parser("write")
     write.add_argument("files", nargs="+", type=Path)
@@ -169,7 +201,7 @@ def main() -> int:
     else:
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")
         started = time.monotonic()
-        rows = measured(options.globs, options.adapter, options.dtype, not options.first)
+        rows = measured(options.globs, options.adapter, options.dtype, not options.first, options.case)
         if options.output is not None:
             rows.to_csv(options.output, index=False)
         took = time.monotonic() - started

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -87,9 +88,21 @@ def _while(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value
     while True:
         (goes_on,) = closed(to, p["cond_jaxpr"], [*of_condition, *state])
         to.settle(goes_on.decided)
-        if not bool(goes_on.held):
+        if not np.any(goes_on.held):
             return state
-        state = closed(to, p["body_jaxpr"], [*of_body, *state])
+        moved = closed(to, p["body_jaxpr"], [*of_body, *state])
+        state = moved if np.ndim(goes_on.held) == 0 else _where(to, goes_on, moved, state)
+
+
+def _where(to: Recorder, goes_on: Value, moved: Sequence[Value], state: Sequence[Value]) -> list[Value]:
+    """Of a loop under `vmap`, whose condition is an array: each row moves as long as its own condition holds."""
+
+    def select(goes_on: Any, moved: Any, state: Any) -> list[Any]:
+        masks = [jnp.reshape(goes_on, (*goes_on.shape, *[1] * (x.ndim - goes_on.ndim))) for x in state]
+        return [jnp.where(m, x, y) for m, x, y in zip(masks, moved, state, strict=True)]
+
+    held = [[x.held for x in values] for values in (moved, state)]
+    return closed(to, jax.make_jaxpr(select)(goes_on.held, *held), [goes_on, *moved, *state])
 
 
 def _scan(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:

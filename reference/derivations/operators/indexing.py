@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,13 @@ def _order(x: Any, descending: bool = False) -> Any:
 def _sorted(x: Any, descending: bool = False) -> Any:
     order = _order(x, descending)
     return x.moved(lambda ids: np.take_along_axis(ids, order, -1))
+
+
+def _ranked(o: Any, x: Any) -> Any:
+    """The k-th largest as the largest of the smallest of any k, so that each of several equal ones has its slopes."""
+    width = range(x.shape[-1])
+    ranks = [[x[..., list(chosen)].min(-1) for chosen in combinations(width, k + 1)] for k in width]
+    return o.stack([o.stack(each, -1).max(-1) for each in ranks], -1)
 
 
 def _index_add(o: Any, x: Any, i: Any, s: Any) -> Any:
@@ -79,7 +87,7 @@ OPERATORS = (
     Operator("select_mask", "indexing", lambda o, x, y, m: o.where(m, x, y), "x where the mask is true, else y",
              (_X, Operand("y", shape=(3, 4)), Operand("m", shape=(3, 4), kind="mask"))),
     Operator("sort", "indexing", lambda o, x: _sorted(x), "in ascending order", (_DISTINCT,), edges=_TIES),
-    Operator("sort_descending", "indexing", lambda o, x: _sorted(x, True), "in descending order", (_DISTINCT,),
+    Operator("sort_descending", "indexing", lambda o, x: _ranked(o, x), "in descending order", (_DISTINCT,),
              edges=_TIES),
     Operator("topk", "indexing", lambda o, x, k: _sorted(x, True)[..., :k], "the k largest", (_DISTINCT,), ({"k": 2},)),
     Operator("kthvalue", "indexing", lambda o, x, k: _sorted(x)[..., k - 1], "the k-th smallest", (_DISTINCT,),

@@ -83,7 +83,8 @@ def _multi_margin(o: Any, x: Any, c: Any, margin: float) -> Any:
 
 
 def _cosine_embedding(o: Any, x: Any, y: Any, margin: float) -> Any:
-    cosine = o.dot(x, y) / o.sqrt(o.square(x).sum(-1) * o.square(y).sum(-1))
+    """With the 1e-12 that PyTorch adds to each sum of squares (aten/src/ATen/native/Loss.cpp)."""
+    cosine = o.dot(x, y) / o.sqrt((o.square(x).sum(-1) + 1e-12) * (o.square(y).sum(-1) + 1e-12))
     return o.stack([1.0 - cosine[0], o.relu(cosine[1] - margin)])
 
 

@@ -81,7 +81,7 @@ OPERATORS = (
     Operator("attention_scaled", "attention", lambda o, q, k, v, scale: attention(o, q, k, v, None, scale),
              "with a factor of its own", (_Q, _K, _V), ({"scale": 0.25},)),
     Operator("attention_cross", "attention", attention, "of another sequence", (
-        Operand("q", shape=(1, 1, 2, 3)), Operand("k", shape=(1, 1, 4, 3)), Operand("v", shape=(1, 1, 4, 2)))),
+        Operand("q", shape=(1, 1, 2, 3)), Operand("k", shape=(1, 1, 4, 3)), Operand("v", shape=(1, 1, 4, 3)))),
     Operator("rnn_cell", "recurrent", _rnn, "tanh(Wx + Uh), Elman 1990", _operands(1)),
     Operator("rnn_cell_relu", "recurrent", _rnn_relu, "max(Wx + Uh, 0)", _operands(1)),
     Operator("lstm_cell", "recurrent", _lstm, "Hochreiter and Schmidhuber 1997", (
