@@ -57,6 +57,15 @@ def test_what_is_right_conforms_and_infinities_and_nan_are_asked() -> None:
         assert not {"deviates", "undecided"} & verdicts.keys()
 
 
+def test_what_chose_by_a_number_that_was_flushed_is_not_called_wrong() -> None:
+    """XLA flushes subnormal numbers: their sign is that of 0."""
+    pytest.importorskip("jax")
+    piece = numbers.sampled(numbers.between("bfloat16", -1e-39, 1e-39), 16)
+    found = chunk.asked(chunk.Task("sign", "bfloat16", "jax", "opencl", piece))
+    assert "deviates" not in found["value"]["verdicts"]
+    assert found["value"]["formula unknown"] > 0
+
+
 def test_infinities_are_told() -> None:
     at = numbers.place("float16", 65504.0, up=True)
     found = chunk.asked(chunk.Task("tanh", "float16", "torch", "opencl", Piece(at, 3)))

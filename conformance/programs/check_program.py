@@ -10,11 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from flint import arb
 
-from gradconform.conformance.programs.check_program_arrays import agreement, fits, judged, programs, work
+from gradconform.conformance.programs.check_program_arrays import (
+    agreement,
+    chosen_by_subnormals,
+    fits,
+    judged,
+    programs,
+    work,
+)
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
@@ -134,6 +142,11 @@ class Truth:
         decided = {i for d in record.decisions if d.relation for i in (d.left, d.right) if i in shown}
         return any(not math.isfinite(record.held[i]) and exact[i].is_finite() for i in decided)
 
+    @cached_property
+    def flushed(self) -> bool:
+        """Whether a number chose that hardware may flush to 0: the branch may be that of 0."""
+        return chosen_by_subnormals(self.run)
+
     def _accurate(self) -> bool:
         """Whether every number is known to p + 3 bits, or cannot be known better."""
         for number, argument in enumerate(self.run.judged):
@@ -184,7 +197,7 @@ class Truth:
             apart = self._bits(number, component, abs(at - point).upper())
             if self.run.definition is not None and apart >= agreement(self.run, format):
                 return "right", apart  # an approximation that is meant
-            return ("unknown" if self.astray else "wrong"), math.inf
+            return ("unknown" if self.astray or self.flushed else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
             return "unknown", known

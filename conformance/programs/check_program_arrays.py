@@ -7,7 +7,7 @@ arithmetic. A component near its allowance is put to balls where the part of the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -84,6 +84,25 @@ def one_record(run: Run) -> bool:
     return run.backward.steps[: len(forward)] == forward
 
 
+#: The relations of decisions, as NumPy has them.
+_COMPARED: Mapping[str, Callable[..., NDArray[np.bool_]]] = {
+    "gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal,
+}  # fmt: skip
+
+
+def chosen_by_subnormals(run: Run) -> bool:
+    """Whether a run chose by a number that hardware may flush to 0, and would choose otherwise by 0 (hypothesis 5)."""
+    held, least = run.backward.held, max(2.0**argument.format.emin for argument in run.judged)
+    for relation, compared in _COMPARED.items():
+        pairs = [(d.left, d.right) for d in run.backward.decisions if d.relation == relation]
+        if pairs:
+            seen = held[np.array(pairs)]
+            flushed = np.where(np.abs(seen) < least, 0.0, seen)
+            if not np.array_equal(compared(*seen.T), compared(*flushed.T)):
+                return True
+    return False
+
+
 class Truths:
     """The derivative over the forward record, in the run's mode; and the backward record without rounding."""
 
@@ -141,9 +160,10 @@ class Truths:
                 near = ~touch & known & (_bits(size, gap + off[0]) >= agreement(self.run, format))
                 touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
+        wrong: Formula = "unknown" if not touch[1].all() and chosen_by_subnormals(self.run) else "wrong"
         said = np.select(
             [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],
-            [FORMULA.index(f) for f in ("unknown", "wrong", "unknown", "kink")],
+            [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink")],
             FORMULA.index("right"),
         )
         sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
