@@ -60,9 +60,12 @@ RULES: dict[str, Rule] = {
 ABOVE = {
     "reference/arithmetic": ("reference.derivations", "reference.programs", "reference.document", "reference.cases"),
     "reference/derivations": ("reference.programs", "reference.cases"),
-    "conformance/cases": tuple(f"conformance.{floor}" for floor in ("levels", "programs", "run", "command_line")),
-    "conformance/levels": tuple(f"conformance.{floor}" for floor in ("programs", "run", "command_line")),
-    "conformance/programs": ("conformance.command_line",),
+    "conformance/cases": tuple(
+        f"conformance.{floor}" for floor in ("levels", "programs", "updates", "run", "command_line")
+    ),
+    "conformance/levels": tuple(f"conformance.{floor}" for floor in ("programs", "updates", "run", "command_line")),
+    "conformance/programs": ("conformance.updates", "conformance.command_line"),
+    "conformance/updates": ("conformance.command_line",),
     "conformance/run": ("conformance.command_line",),
 }
 #: Every folder with code in it, as a package.
