@@ -8,7 +8,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gradconform.conformance.updates.judging import Finding, Judging
+from gradconform.conformance.updates.judging import Finding, Judging, Ran
 from gradconform.conformance.verify import ACCEPTED, WORST, framework_of, leaves
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
@@ -142,13 +142,22 @@ def verify_update(
     adapter = import_module(ADAPTERS[framework])
     constants = profile_of(profile, framework)
     cast = None if dtype is None else named_format(dtype).name
-    judged = Judging(constants)
+    judged = Judging(constants, Ran(adapter.ADAPTER, adapter.versions(), _device_of(weights)))
     for change in adapter.changes(make, weights, gradients, cast, rule):
         judged.add(change)
     if not judged.findings:
         raise BadInput("gradients: there is none for any weight; expected one or more")
     name = getattr(make, "__name__", type(make).__name__)
     return UpdateReport(name, judged.rule, tuple(judged.findings), tuple(dict.fromkeys(judged.notes)), accepted)
+
+
+def _device_of(weights: Any) -> str:
+    """Where the weights are: "cpu" or another."""
+    parameters = getattr(weights, "parameters", None)
+    for x in leaves(weights if parameters is None else list(parameters())):
+        device = getattr(x, "device", "cpu")
+        return str(getattr(device, "platform", None) or getattr(device, "type", device))
+    return "cpu"
 
 
 def _framework_of(weights: Any) -> str:

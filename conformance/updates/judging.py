@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradconform.adapters.updates import Asked, Change, Recorded
+from gradconform.conformance.known import marked
 from gradconform.conformance.updates.check_recorded_update import formula_of, judge_recorded, narrows
 from gradconform.conformance.updates.check_update import Judged, Update
 from gradconform.reference.arithmetic.formats import FORMATS
@@ -20,6 +21,7 @@ from gradconform.reference.cases import BadInput, said
 from gradconform.reference.derivations.updates import RULES
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
 from gradconform.reference.judge import Judgement
+from gradconform.reference.measurement import judged
 from gradconform.reference.programs.run import NotRecorded
 
 
@@ -49,11 +51,21 @@ class Finding:
         return "\n".join(lines)
 
 
-class Judging:
-    """The changes of a run, judged one after the other."""
+@dataclass(frozen=True)
+class Ran:
+    """What ran the optimizer, as entries of known deviations call it, and its versions."""
 
-    def __init__(self, profile: Profile) -> None:
+    adapter: str
+    versions: Mapping[str, str]
+    device: str = "cpu"
+
+
+class Judging:
+    """The changes of a run, judged one after the other; with what `ran` it, deviations that are known are marked."""
+
+    def __init__(self, profile: Profile, ran: Ran | None = None) -> None:
         self.profile, self.findings, self.notes, self.rule = profile, list[Finding](), list[str](), "its own record"
+        self.ran = ran
         #: The form that was accepted last, by equation: it is tried first.
         self._accepted: dict[tuple[str, str], str] = {}
 
@@ -71,9 +83,20 @@ class Judging:
                 self._accepted[key] = found.accepted_form
             if found.execution == "outside" and change.again is not None:
                 found = self._recorded(change, change.again, update, equation.name, found)
+            found = self._marked(change, update, equation.name, found)
             text = f"{symbol(equation.name)} = {text_of(equation)}"
             dtype = update.formats[equation.name].name
             self.findings.append(_finding(change, equation.name, dtype, found, text, equation.source))
+
+    def _marked(self, change: Change, update: Update, quantity: str, found: Judgement) -> Judgement:
+        """The judgement; what is known of the framework's own has `known:<id>` as the first word of its reason."""
+        if found.verdict != "deviates" or self.ran is None or not change.route:
+            return found
+        shape = np.shape(update.values[quantity])
+        of = {"case": f"update/{update.rule.name}", "adapter": self.ran.adapter, "route": change.route,
+              "dtype": update.formats[quantity].name, "level": "step", "quantity": quantity}  # fmt: skip
+        row = judged(of, found, math.prod(shape), shape, update.rule.name)
+        return replace(found, reason=marked([row], self.ran.versions, self.ran.device)[0].reason or "")
 
     def _recorded(
         self, change: Change, again: Callable[[], Recorded], update: Update, quantity: str, found: Judgement
