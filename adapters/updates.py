@@ -47,7 +47,8 @@ class Change:
 
     `before` and `after` have the weight under "w" and the parts of the state under the framework's own names; `dtypes`
     are those of all of them and of the gradient. `number` counts updates from 1. `asked` is None for an optimizer that
-    is not known; `again` records the step once more.
+    is not known; `again` records the step once more. `route` is the way in which the framework's own optimizer ran,
+    such as "fused"; empty for an optimizer that is not the framework's.
     """
 
     tensor: str
@@ -59,3 +60,4 @@ class Change:
     asked: Asked | None
     again: Callable[[], Recorded] | None = None
     notes: tuple[str, ...] = ()
+    route: str = ""

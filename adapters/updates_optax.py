@@ -25,6 +25,8 @@ from gradconform.adapters.updates_optax_rules import parts_of, rule_of
 from gradconform.reference.cases import BadInput, said
 
 FRAMEWORK = "jax"
+#: How entries of known deviations call what runs the optimizers.
+ADAPTER = "optax"
 #: Ways to run an update.
 ROUTES = ("eager", "jit")
 
@@ -71,7 +73,7 @@ def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | Non
             dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}
             again = partial(_recorded, updated, (g, state, current), tree, n)
             yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked,
-                         again)  # fmt: skip
+                         again, route="" if rule is not None else route)  # fmt: skip
         current, state = new, after
 
 
@@ -179,4 +181,4 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
 
 
-__all__ = ["FRAMEWORK", "ROUTES", "changes", "versions"]
+__all__ = ["ADAPTER", "FRAMEWORK", "ROUTES", "changes", "versions"]

@@ -191,7 +191,7 @@ def _rprop(s: Settings, decay: str, common: dict[str, float], trace: Part | None
         return None
     settings = {**common, "eta_plus": float(s["eta_plus"]), "eta_minus": float(s["eta_minus"]),
                 "s_min": float(s["min_step_size"]), "s_max": float(s["max_step_size"])}  # fmt: skip
-    return Asked("rprop", {"delayed": True}, settings, {"s": "step_sizes", "b": "prev_updates"})
+    return Asked("rprop", {"moves": True}, settings, {"s": "step_sizes", "b": "prev_updates"})
 
 
 #: The rule of each part that scales updates; "" is that of none.

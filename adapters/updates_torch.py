@@ -26,6 +26,8 @@ from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import Ids
 
 FRAMEWORK = "torch"
+#: How entries of known deviations call what runs the optimizers.
+ADAPTER = "torch"
 Make = Callable[[Sequence[Tensor]], Any]
 Options = Mapping[str, Any]
 
@@ -59,14 +61,14 @@ def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | Non
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
         again = None if type(optimizer) in RULES else _Again(optimizer, parameters)
         _step(optimizer, update)
-        for n, p in enumerate(parameters):
+        for n, (p, gradient) in enumerate(zip(parameters, copies, strict=True)):
             after = _state(optimizer, p)
-            injected = copies[n]
-            if injected is not None:
+            if gradient is not None:
                 taken[n] += 1
                 dtypes = _dtypes(optimizer, p)
-                yield Change(names[n], taken[n], injected, seen[n], after, dtypes, asked[n],
-                             None if again is None else partial(again, n), _aliased(optimizer, p))  # fmt: skip
+                yield Change(names[n], taken[n], gradient, seen[n], after, dtypes, asked[n],
+                             None if again is None else partial(again, n), _aliased(optimizer, p),
+                             _route(optimizer, p))  # fmt: skip
             seen[n] = after
 
 
@@ -171,6 +173,14 @@ def _group(optimizer: Any, p: Tensor) -> dict[str, Any]:
         if any(q is p for q in group["params"]):
             return {k: v for k, v in group.items() if k != "params"}
     raise BadInput("make: the optimizer was not given all of its parameters; expected make(parameters) to use them all")
+
+
+def _route(optimizer: Any, p: Tensor) -> str:
+    """By which of PyTorch's implementations a parameter is updated; "" of an optimizer that is not PyTorch's own."""
+    if type(optimizer) not in RULES:
+        return ""
+    group = _group(optimizer, p)
+    return next((way for way in ("fused", "foreach") if group.get(way)), "single")
 
 
 def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Asked | None:

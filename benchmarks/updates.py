@@ -31,9 +31,10 @@ from wrong_updates import FAULTS, Wrong, maker, right
 
 from gradconform.adapters import updates_optax, updates_torch
 from gradconform.adapters.updates import Change
-from gradconform.conformance.check_recorded_update import chained
-from gradconform.conformance.check_update import Update
-from gradconform.conformance.verify_update import Finding, Judging, update_of, verify_update
+from gradconform.conformance.updates.check_recorded_update import chained
+from gradconform.conformance.updates.check_update import Update
+from gradconform.conformance.updates.judging import Finding, Judging, update_of
+from gradconform.conformance.verify_update import verify_update
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import OPENCL

@@ -2,61 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gradconform.adapters.updates import Asked, Change, Recorded
-from gradconform.conformance.check_recorded_update import formula_of, judge_recorded, narrows
-from gradconform.conformance.check_update import Judged, Update
+from gradconform.conformance.updates.judging import Finding, Judging, Ran
 from gradconform.conformance.verify import ACCEPTED, WORST, framework_of, leaves
-from gradconform.reference.arithmetic.formats import FORMATS
-from gradconform.reference.arithmetic.profiles import PROFILES, Profile
+from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
-from gradconform.reference.arithmetic.text import formula as text_of
-from gradconform.reference.arithmetic.text import symbol
-from gradconform.reference.cases import BadInput, named_format, said, unknown
-from gradconform.reference.derivations.updates import RULES
-from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
-from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
-from gradconform.reference.programs.run import NotRecorded
+from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: The modules that know a framework's optimizers.
 ADAPTERS = {"torch": "gradconform.adapters.updates_torch", "jax": "gradconform.adapters.updates_optax"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is said of one quantity of one tensor in one update: of a part of the state, or of the weight."""
-
-    tensor: str
-    update: int
-    quantity: str
-    dtype: str
-    judgement: Judgement
-    #: The equation in words, and its source.
-    equation: str
-    source: str
-    #: Where the worst component is, as text; empty for a number.
-    index: str
-
-    def __str__(self) -> str:
-        j, at = self.judgement, f"[{self.index}]" if self.index else ""
-        lines = [f"{self.tensor}, update {self.update}, {self.quantity}{at} ({self.dtype}): {j.verdict}"]
-        lines.append(f"    {self.equation}    ({self.source})")
-        share = "" if j.share is None else f", share {j.share:.3g}"
-        ulps = "" if j.max_ulp is None else f", at most {j.max_ulp:.3g} ulp off"
-        lines.append(f"    got {j.value!r} for {j.truth or 'what the rule has no value for'}{ulps}{share}")
-        lines += [f"    {j.reason}"] if j.reason else []
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True, repr=False)
@@ -179,7 +142,7 @@ def verify_update(
     adapter = import_module(ADAPTERS[framework])
     constants = profile_of(profile, framework)
     cast = None if dtype is None else named_format(dtype).name
-    judged = Judging(constants)
+    judged = Judging(constants, Ran(adapter.ADAPTER, adapter.versions(), _device_of(weights)))
     for change in adapter.changes(make, weights, gradients, cast, rule):
         judged.add(change)
     if not judged.findings:
@@ -188,121 +151,13 @@ def verify_update(
     return UpdateReport(name, judged.rule, tuple(judged.findings), tuple(dict.fromkeys(judged.notes)), accepted)
 
 
-class Judging:
-    """The changes of a run, judged one after the other."""
-
-    def __init__(self, profile: Profile) -> None:
-        self.profile, self.findings, self.notes, self.rule = profile, list[Finding](), list[str](), "its own record"
-        #: The form that was accepted last, by equation: it is tried first.
-        self._accepted: dict[tuple[str, str], str] = {}
-
-    def add(self, change: Change) -> None:
-        self.notes += change.notes
-        if change.asked is None:
-            self._by_its_record(change)
-            return
-        update = update_of(change, change.asked)
-        self.rule = update.rule.name
-        for equation in update.reported:
-            key = (update.rule.name, equation.name)
-            found = Judged(update, equation, self.profile, self._accepted.get(key, "")).judgement()
-            if found.accepted_form and found.execution == "within":
-                self._accepted[key] = found.accepted_form
-            if found.execution == "outside" and change.again is not None:
-                found = self._recorded(change, change.again, update, equation.name, found)
-            text = f"{symbol(equation.name)} = {text_of(equation)}"
-            dtype = update.formats[equation.name].name
-            self.findings.append(_finding(change, equation.name, dtype, found, text, equation.source))
-
-    def _recorded(
-        self, change: Change, again: Callable[[], Recorded], update: Update, quantity: str, found: Judgement
-    ) -> Judgement:
-        """What is outside of every form that is known may be right by a program of its own, or is wrong for certain."""
-        try:
-            recorded = named(again(), change, update)
-        except Exception as error:  # what a step raises where it is observed: it stays a suspect
-            self.notes.append(f"its step is not recorded: {type(error).__name__}: {said(error)}")
-            return found
-        formula = formula_of(update, recorded, quantity)
-        if formula == "wrong":
-            return replace(found, formula="wrong")
-        got, format = np.asarray(update.values[quantity]), update.formats[quantity]
-        if formula == "unknown" or narrows(recorded, format):
-            return found
-        moved = update.values[WEIGHT] if quantity == NEW_WEIGHT else None
-        own = judge_recorded(recorded, quantity, got, format, self.profile, formula, moved)
-        return own if own.execution == "within" else found
-
-    def _by_its_record(self, change: Change) -> None:
-        """An optimizer of which no rule is known: what it returned is held against its own operations."""
-        if change.again is None:
-            raise BadInput(f"{change.tensor}: this optimizer is not known; say with rule= which it should be")
-        try:
-            recorded = change.again()
-        except NotRecorded as error:
-            raise BadInput(f"not recorded: {error}") from error
-        for name, got in change.after.items():
-            if name not in recorded.results:
-                continue
-            moved = change.before["w"] if name == "w" else None
-            format = FORMATS[change.dtypes[name]]
-            found = judge_recorded(recorded, name, np.asarray(got), format, self.profile, moved_from=moved)
-            what = NEW_WEIGHT if name == "w" else name
-            self.findings.append(_finding(change, what, format.name, found, f"{what} by its own operations", "record"))
-        self.notes.append("no rule is known for this optimizer: its formula is unknown; name one with rule=")
-
-
-def named(recorded: Recorded, change: Change, update: Update) -> Recorded:
-    """A record with its results under the names of the rule."""
-    assert change.asked is not None
-    names = {theirs: update.rule.states[part] for part, theirs in change.asked.state.items()} | {"w": NEW_WEIGHT}
-    results = {names[k]: v for k, v in recorded.results.items() if k in names}
-    return replace(recorded, results=results)
-
-
-def update_of(change: Change, asked: Asked) -> Update:
-    """A change as the rule's quantities. Raises BadInput where the state does not fit."""
-    rule = RULES[asked.rule](**asked.options)
-    values: dict[str, Any] = {GRADIENT: change.gradient, WEIGHT: change.before["w"], NEW_WEIGHT: change.after["w"]}
-    dtypes = {GRADIENT: change.dtypes["gradient"], WEIGHT: change.dtypes["w"], NEW_WEIGHT: change.dtypes["w"]}
-    for part, new in rule.states.items():
-        theirs = asked.state.get(part)
-        if theirs is None:
-            continue
-        if theirs not in change.after:
-            has = ", ".join(k for k in change.after if k != "w") or "no state"
-            raise BadInput(
-                f"{change.tensor}: the rule {rule.name} keeps {part}, as {theirs!r}; the optimizer has {has}"
-            )
-        values[new] = change.after[theirs]
-        start = np.full(np.shape(values[new]), asked.start.get(part, 0.0))
-        values[part] = change.before.get(theirs, start)
-        dtypes |= dict.fromkeys((part, new), change.dtypes[theirs])
-        if np.shape(values[part]) != np.shape(values[new]):
-            raise BadInput(f"{change.tensor}: its {theirs!r} has shape {np.shape(values[new])} after update "
-                           f"{change.number} and {np.shape(values[part])} before it")  # fmt: skip
-    settings = {**asked.settings, TIME: float(change.number)}
-    values |= {s: settings[s] for s in rule.settings}
-    return Update(_shaped(rule, change, values), values, {k: FORMATS[d] for k, d in dtypes.items()})
-
-
-def _shaped(rule: Rule, change: Change, values: Mapping[str, Any]) -> Rule:
-    for equation in rule.derivation.equations:
-        of_weight = [n for n in (equation.name, *equation.operands) if n in values and n not in rule.settings]
-        for name in of_weight:
-            shape, weight = np.shape(values[name]), np.shape(values[WEIGHT])
-            if equation.part is not None and shape not in ((), weight):
-                raise BadInput(f"{change.tensor}: the state {name} has shape {shape}; the weight has {weight}")
-    return rule
-
-
-def _finding(change: Change, quantity: str, dtype: str, found: Judgement, text: str, source: str) -> Finding:
-    shape = np.shape(change.after["w"]) if quantity == NEW_WEIGHT else ()
-    for value in change.after.values():
-        shape = shape or np.shape(value)
-    at = np.unravel_index(found.worst_index, shape) if shape and found.worst_index < math.prod(shape) else ()
-    index = ",".join(str(int(i)) for i in at)
-    return Finding(change.tensor, change.number, quantity, dtype, found, text, source, index)
+def _device_of(weights: Any) -> str:
+    """Where the weights are: "cpu" or another."""
+    parameters = getattr(weights, "parameters", None)
+    for x in leaves(weights if parameters is None else list(parameters())):
+        device = getattr(x, "device", "cpu")
+        return str(getattr(device, "platform", None) or getattr(device, "type", device))
+    return "cpu"
 
 
 def _framework_of(weights: Any) -> str:

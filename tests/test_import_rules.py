@@ -62,9 +62,12 @@ ABOVE = {
     "reference/derivations": ("reference.programs", "reference.cases"),
     # Operators are written over records, and so stand above them.
     "reference/derivations/operators": ("reference.document",),
-    "conformance/cases": tuple(f"conformance.{floor}" for floor in ("levels", "programs", "run", "command_line")),
-    "conformance/levels": tuple(f"conformance.{floor}" for floor in ("programs", "run", "command_line")),
-    "conformance/programs": ("conformance.command_line",),
+    "conformance/cases": tuple(
+        f"conformance.{floor}" for floor in ("levels", "programs", "updates", "run", "command_line")
+    ),
+    "conformance/levels": tuple(f"conformance.{floor}" for floor in ("programs", "updates", "run", "command_line")),
+    "conformance/programs": ("conformance.updates", "conformance.command_line"),
+    "conformance/updates": ("conformance.command_line",),
     "conformance/run": ("conformance.command_line",),
 }
 #: Every folder with code in it, as a package.

@@ -179,7 +179,9 @@ def test_an_entry_is_no_staler_for_what_is_too_far_off_to_be_known() -> None:
 
 
 def test_every_entry_says_how_far_off_or_with_what_value() -> None:
-    assert all(1 <= e.most_share <= 3 or e.value == "nan" for e in known_deviations())
+    # What an optimizer does not do at all is off by a whole step, in units of a weight's rounding.
+    large = {"torch-fused-sgd-16-bits", "optax-rprop-delayed"}
+    assert all(1 <= e.most_share <= 3 or e.value == "nan" or e.id in large for e in known_deviations())
 
 
 @pytest.mark.parametrize(

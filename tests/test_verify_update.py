@@ -231,3 +231,39 @@ def test_a_rule_that_is_none_of_the_frameworks_own_is_refused() -> None:
         of_torch(Own, rule=Own)
     with pytest.raises(gc.BadInput, match="accepted verdict"):
         of_torch(momentum, accept="perfect")
+
+
+# Known deviations -----------------------------------------------------------------------------------------------------
+
+
+def fused(size: int, of: Any = optim.SGD) -> UpdateReport:
+    w = torch.linspace(0.25, 2.0, size)
+    return gc.verify_update(lambda p: of(p, lr=0.5, fused=True), w, [torch.ones(size)], dtype="bfloat16")
+
+
+@pytest.mark.skipif(
+    not torch.__version__.startswith("2.13."), reason="https://github.com/pytorch/pytorch/issues/191763"
+)
+def test_fused_sgd_of_16_bits_deviates_by_whole_vectors_and_is_known() -> None:
+    assert fused(7)
+    report = fused(64)
+    assert report.verdict == "deviates"
+    assert "known:torch-fused-sgd-16-bits" in str(report)
+
+
+def test_the_same_deviation_of_an_optimizer_of_one_s_own_is_not_known() -> None:
+    class Still(optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            """Leaves the weights as they are."""
+
+    report = of_torch(lambda p: Still(p, lr=0.5, fused=True), "bfloat16", rule=lambda p: optim.SGD(p, lr=0.5))
+    assert report.verdict == "deviates"
+    assert "known:" not in str(report)
+
+
+@pytest.mark.skipif(optax.__version__ != "0.2.8", reason="https://github.com/google-deepmind/optax/pull/1725")
+def test_rprop_of_optax_moves_one_update_late_which_is_known() -> None:
+    report = of_optax(optax.rprop(0.1))
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+    assert {f.quantity for f in report.findings if f.judgement.verdict == "deviates"} == {"w_new"}
+    assert "known:optax-rprop-delayed" in str(report)

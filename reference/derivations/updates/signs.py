@@ -49,14 +49,13 @@ def lion(decay: str = "none", maximize: bool = False) -> Rule:
     return rule("lion", ("beta1", "beta2", *strength), states, weight)
 
 
-def rprop(maximize: bool = False, delayed: bool = False) -> Rule:
+def rprop(maximize: bool = False, moves: bool = False) -> Rule:
     """Rprop.
 
-    With `delayed` its state "b" is what w is moved by, s_new·sign(g'), and w moves by that of the update before
-    (optax), which is 0 where the sign has changed.
+    With `moves` its state "b" is what w is moved by, s_new·sign(g'), in place of g' (optax).
     """
-    who = _OPTAX_RPROP if delayed else "PyTorch: torch/optim/rprop.py, _single_tensor_rprop"
-    before = "b" if delayed else "prev"
+    who = _OPTAX_RPROP if moves else "PyTorch: torch/optim/rprop.py, _single_tensor_rprop"
+    before = "b" if moves else "prev"
 
     def up(gradient: Any) -> Any:
         return -gradient if maximize else gradient
@@ -66,7 +65,7 @@ def rprop(maximize: bool = False, delayed: bool = False) -> Rule:
 
     def stepped(ops: Any, s: Any, prev: Any, plus: Any, minus: Any, low: Any, high: Any, g: Any) -> Any:
         product = up(g) * prev
-        if delayed:  # what has no sign is not clamped either
+        if moves:  # what has no sign is not clamped either
             return ops.by_sign(product, clamped(ops, s * plus, low, high), s, clamped(ops, s * minus, low, high))
         return clamped(ops, s * ops.by_sign(product, plus, 1, minus), low, high)
 
@@ -78,13 +77,11 @@ def rprop(maximize: bool = False, delayed: bool = False) -> Rule:
     states = {
         "s": equation("s_new", RPROP, ("s", before, *settings, GRADIENT), [Way("s·η±", stepped, who)]),
     }  # fmt: skip
-    if delayed:
+    if moves:
         states["b"] = equation("b_new", RPROP, ("s_new", "b", GRADIENT), [
             Way("s·sign(g')", lambda ops, s, b, g: s * ops.sign(turned(ops, b, g)), who),
         ])  # fmt: skip
-        weight = equation("w_new", RPROP, (WEIGHT, "b", GRADIENT), [
-            Way("w − b", lambda ops, w, b, g: w - ops.by_sign(up(g) * b, b, b, 0), who),
-        ])  # fmt: skip
+        weight = equation("w_new", RPROP, (WEIGHT, "b_new"), [Way("w − b", lambda ops, w, b: w - b, who)])
     else:
         states["prev"] = equation("prev_new", RPROP, ("prev", GRADIENT), [Way("g'", turned, who)])
         weight = equation("w_new", RPROP, (WEIGHT, "s_new", "prev_new"), [

@@ -16,9 +16,9 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.adapters.updates import Recorded
-from gradconform.conformance.check_update import Update, Whole
 from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, result
+from gradconform.conformance.updates.check_update import Update, Whole
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
