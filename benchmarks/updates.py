@@ -33,7 +33,7 @@ from gradconform.adapters import updates_optax, updates_torch
 from gradconform.adapters.updates import Change
 from gradconform.conformance.updates.check_recorded_update import chained
 from gradconform.conformance.updates.check_update import Update
-from gradconform.conformance.updates.judging import Finding, Judging, update_of
+from gradconform.conformance.updates.judging import Finding, Judging, Ran, update_of
 from gradconform.conformance.verify_update import verify_update
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FORMATS
@@ -140,9 +140,11 @@ def correct(updates: Sequence[int], dtypes: Sequence[str], wanted: Callable[[Run
         for dtype in dtypes:
             for f in judged(run, updates, dtype):
                 j = f.judgement
+                known = (j.reason or "").startswith("known:")
                 rows.append({
                     "framework": run.framework, "optimizer": run.optimizer, "way": run.way, "dtype": dtype,
-                    "update": f.update, "quantity": f.quantity, "verdict": j.verdict, "share": j.share,
+                    "update": f.update, "quantity": f.quantity, "verdict": "known" if known else j.verdict,
+                    "share": j.share,
                     "max_ulp": j.max_ulp, "certified_bits": j.certified_bits, "form": j.accepted_form,
                 })  # fmt: skip
     return pd.DataFrame(rows)
@@ -150,7 +152,8 @@ def correct(updates: Sequence[int], dtypes: Sequence[str], wanted: Callable[[Run
 
 def judged(run: Run, updates: Sequence[int], dtype: str) -> list[Finding]:
     w, gs = drawn(SIZE, max(updates), 0)
-    judging = Judging(OPENCL)
+    adapter = {"torch": updates_torch, "optax": updates_optax}[run.framework]
+    judging = Judging(OPENCL, Ran(adapter.ADAPTER, adapter.versions()))
     for change in run.changes(w, gs, dtype):
         if change.number in updates:
             judging.add(change)
@@ -270,7 +273,8 @@ def _of_correct(table: pd.DataFrame, folder: Path) -> bool:
         judged=("verdict", "size"),
         deviating=("verdict", lambda v: int((v == "deviates").sum())),
         undecided=("verdict", lambda v: int((v == "undecided").sum())),
-        not_certified=("verdict", lambda v: int((~v.isin(["conforms", "deviates", "undecided"])).sum())),
+        known=("verdict", lambda v: int((v == "known").sum())),
+        not_certified=("verdict", lambda v: int((~v.isin(["conforms", "deviates", "known", "undecided"])).sum())),
         largest_share=("share", "max"),
         largest_ulp=("max_ulp", "max"),
         forms=("form", lambda f: "; ".join(sorted(set(f.dropna())))),

@@ -28,7 +28,9 @@ def test_no_right_optimizer_is_accused_in_float32() -> None:
     wanted = ("Adamax", "RMSprop, centred, momentum", "Lion", "Rprop")
     table = updates.correct((1, 2), ["float32"], lambda r: r.optimizer in wanted and r.way in ("single", "eager"))
     assert len(table) > 2 * len(wanted)
-    assert set(table["verdict"]) == {"conforms"}
+    late = (table["framework"] == "optax") & (table["optimizer"] == "Rprop")
+    assert set(table["verdict"][~late]) == {"conforms"}
+    assert set(table["verdict"][late]) == {"conforms", "known"}  # it moves by the step of the update before
 
 
 def test_a_right_optimizers_weights_stay_near_the_exact_trajectory() -> None:
