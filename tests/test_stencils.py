@@ -19,7 +19,7 @@ from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.arithmetic.rounded import ANYTHING, POSITIVE, Rounded, RoundedBalls
 from gradconform.reference.cases import Point, point
 from gradconform.reference.derivations.choosers import widest
-from gradconform.reference.derivations.stencils import allowed, quotient
+from gradconform.reference.derivations.stencils import allowed, quotients
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Evaluation
 from gradconform.reference.measurement import Measurement
@@ -66,7 +66,8 @@ def balls(at: Point, stencil: Any) -> dict[str, Rounded]:
     ops = RoundedBalls(FORMATS[at.dtype], OPENCL)
     values = given(at, ops)
     truth = Evaluation(NETWORK, ops, values, widest)
-    return {w: allowed(truth[name], quotient(NETWORK, ops, values, w, stencil)) for w, name in NETWORK.gradient.items()}
+    found = quotients(truth, stencil)
+    return {w: allowed(truth[name], found[w]) for w, name in NETWORK.gradient.items()}
 
 
 def within(got: float, ball: Rounded) -> bool:
@@ -108,10 +109,8 @@ def distances(h: float) -> dict[str, arb]:
     ops = RoundedBalls(FLOAT64, OPENCL)
     values, stencil = given(at, ops), central(at.values, h)
     truth = Evaluation(NETWORK, ops, values)
-    return {
-        w: abs(quotient(NETWORK, ops, values, w, stencil).exact - truth[name].exact)
-        for w, name in NETWORK.gradient.items()
-    }
+    found = quotients(Evaluation(NETWORK, ops, values, widest), stencil)
+    return {w: abs(found[w].exact - truth[name].exact) for w, name in NETWORK.gradient.items()}
 
 
 @pytest.mark.parametrize("k", [4, 8, 14, 20])
@@ -128,9 +127,9 @@ def test_a_one_sided_quotient_nears_the_derivative_with_its_step_only() -> None:
     truth = Evaluation(NETWORK, ops, values)["dE_total/dw5"].exact
 
     def distance(h: float) -> arb:
-        w5 = at.values["w5"]
-        one_sided = Differences("real", h, {"w5": (w5, w5 + h)}, (-1.0, 1.0))
-        return abs(quotient(NETWORK, ops, values, "w5", one_sided).exact - truth)
+        points = {w: (at.values[w], at.values[w] + h) for w in NETWORK.parameters}
+        one_sided = Differences("real", h, points, (-1.0, 1.0))
+        return abs(quotients(Evaluation(NETWORK, ops, values, widest), one_sided)["w5"].exact - truth)
 
     assert 1.9 < distance(2.0**-10) / distance(2.0**-11) < 2.1
 
@@ -141,7 +140,7 @@ def test_the_quotient_is_taken_at_the_points_that_were_evaluated() -> None:
     values, stencil = given(at, ops), central(at.values, 2.0**-10)
     w5 = at.values["w5"]
     moved = replace(stencil, points={**stencil.points, "w5": (w5 - 2.0**-10, w5 + 2.0**-9)})
-    claimed, other = (quotient(NETWORK, ops, values, "w5", s) for s in (stencil, moved))
+    claimed, other = (quotients(Evaluation(NETWORK, ops, values, widest), s)["w5"] for s in (stencil, moved))
     assert abs(claimed.exact - other.exact) > claimed.radius + other.radius
 
 
@@ -156,7 +155,7 @@ def test_a_loss_that_is_not_known_leaves_its_quotient_unknown() -> None:
     at = worked_example()
     ops = RoundedBalls(FLOAT64, OPENCL)
     values = {**given(at, ops), "t1": ops.given(float("inf"))}
-    assert quotient(NETWORK, ops, values, "w5", central(at.values, 2.0**-10)).specials & ANYTHING
+    assert quotients(Evaluation(NETWORK, ops, values, widest), central(at.values, 2.0**-10))["w5"].specials & ANYTHING
 
 
 # The verdict --------------------------------------------------------------------------------------------------

@@ -194,9 +194,9 @@ def test_bad_input_is_refused_with_what_to_do(file: Path, arguments: tuple[str, 
 
     from gradconform.conformance.command_line.commands import main
 
-    done = CliRunner(env={"COLUMNS": "1000"}).invoke(main, [*arguments, "--resume", str(file)])
+    done = CliRunner().invoke(main, [*arguments, "--resume", str(file)])
     assert done.exit_code == 2, done.output
-    assert message in done.output
+    assert message in " ".join(done.output.split())  # wherever its lines are wrapped
 
 
 def test_the_accuracy_tables_name_the_largest_error_and_figures_are_drawn(tmp_path: Path, file: Path) -> None:
