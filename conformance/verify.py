@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradconform.conformance.answered import Answered
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing, otherwise
@@ -22,7 +23,7 @@ from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.profiles import PROFILES, Profile
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, unknown
-from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
+from gradconform.reference.judge import Judgement, Verdict
 from gradconform.reference.measurement import EVERY, told
 from gradconform.reference.programs.record import Ids
 from gradconform.reference.programs.run import BATCHED, Mode, Rule, Run, Unsupported, called
@@ -38,13 +39,10 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
 STOPS = ("through", "intended")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
-#: What may be said of a report as a whole, worst first.
-WORST: tuple[Verdict, ...] = ("deviates", "undecided", "unsupported", "out of range", "singular", "lost", "vacuous",
-                               "ill-conditioned", "conforms")  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
-class Report:
+class Report(Answered):
     """What `verify` found: true where every gradient conforms and nothing left the record.
 
     `formula`, `execution` and `accuracy` are the worst answers of all gradients to the three questions; `verdict` is
@@ -73,27 +71,11 @@ class Report:
     def complete(self) -> bool:
         return not self.missing
 
-    @property
-    def formula(self) -> Formula:
-        return min((g.judgement.formula or "unknown" for g in self.gradients), key=FORMULA.index)
-
-    @property
-    def execution(self) -> Execution:
-        return min((g.judgement.execution or "undecided" for g in self.gradients), key=EXECUTION.index)
-
-    @property
-    def accuracy(self) -> Accuracy | None:
-        """The worst accuracy; None where no gradient has one."""
-        return min(
-            (g.judgement.accuracy for g in self.gradients if g.judgement.accuracy), key=ACCURACY.index, default=None
-        )
-
-    @property
-    def verdict(self) -> Verdict:
-        return min((g.judgement.verdict for g in self.gradients), key=WORST.index)
+    def judgements(self) -> Iterator[Judgement]:
+        return (g.judgement for g in self.gradients)
 
     def __bool__(self) -> bool:
-        return self.complete and all(g.judgement.verdict in ("conforms", *self.accept) for g in self.gradients)
+        return self.complete and self.passes(self.accept)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gradconform.conformance.answered import WORST, Answered
 from gradconform.conformance.updates.judging import Finding, Judging, Ran
-from gradconform.conformance.verify import ACCEPTED, WORST, framework_of, leaves
+from gradconform.conformance.verify import ACCEPTED, framework_of, leaves
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, unknown
-from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Verdict
+from gradconform.reference.judge import Judgement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +24,12 @@ ADAPTERS = {"torch": "gradconform.adapters.updates_torch", "jax": "gradconform.a
 
 
 @dataclass(frozen=True, repr=False)
-class UpdateReport:
+class UpdateReport(Answered):
     """What `verify_update` found: true where the weights and the state of every update conform.
 
     `formula`, `execution` and `accuracy` are the worst answers to the three questions, `verdict` what they come to.
     `culprits` name the equations that deviate, each where it does so first. `findings` has one entry for each quantity
-    of each tensor in each update; `drift` says how far the weights are from the exact trajectory.
+    of each tensor in each update.
     """
 
     name: str
@@ -37,26 +38,11 @@ class UpdateReport:
     notes: tuple[str, ...]
     accept: tuple[str, ...]
 
-    @property
-    def formula(self) -> Formula:
-        return min((f.judgement.formula or "unknown" for f in self.findings), key=FORMULA.index)
-
-    @property
-    def execution(self) -> Execution:
-        return min((f.judgement.execution or "undecided" for f in self.findings), key=EXECUTION.index)
-
-    @property
-    def accuracy(self) -> Accuracy | None:
-        """The worst accuracy; None where no quantity has one."""
-        found = (f.judgement.accuracy for f in self.findings if f.judgement.accuracy)
-        return min(found, key=ACCURACY.index, default=None)
-
-    @property
-    def verdict(self) -> Verdict:
-        return min((f.judgement.verdict for f in self.findings), key=WORST.index)
+    def judgements(self) -> Iterator[Judgement]:
+        return (f.judgement for f in self.findings)
 
     def __bool__(self) -> bool:
-        return all(f.judgement.verdict in ("conforms", *self.accept) for f in self.findings)
+        return self.passes(self.accept)
 
     @cached_property
     def culprits(self) -> tuple[str, ...]:

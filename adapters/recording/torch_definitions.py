@@ -17,6 +17,7 @@ from torch import Tensor
 from gradconform.adapters.recording.torch_layers import (
     attention,
     attention_backward,
+    batch_norm_backward,
     batch_norm_in_use,
     batch_norm_legit,
     glu_backward,
@@ -152,17 +153,23 @@ def _linear_backward(
 
 def _linear(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
     """Linear interpolation by weights, axis by axis."""
-    found = wide(x)
+    return _interpolated(wide(x), output_size, align_corners, scales).to(x.dtype)
+
+
+def _linear_in_dtype(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
+    """The same with weights and products in the dtype: aten/src/ATen/native/cpu/UpSampleKernel.cpp, Interpolate."""
+    return _interpolated(x, output_size, align_corners, scales)
+
+
+def _interpolated(
+    found: Tensor, output_size: list[int], align_corners: bool, scales: tuple[float | None, ...]
+) -> Tensor:
     factors = [*scales, *[None] * len(output_size)]
     for a, out in reversed(list(enumerate(output_size))):
-        (low, high), (below, above) = _corners(x, x.shape[2 + a], out, align_corners, factors[a])
-        shape = [-1, *[1] * (x.ndim - 3 - a)]
-        both = (
-            found.index_select(2 + a, low) * below.reshape(shape),
-            found.index_select(2 + a, high) * above.reshape(shape),
-        )
-        found = both[0] + both[1]
-    return found.to(x.dtype)
+        (low, high), weights = _corners(found, found.shape[2 + a], out, align_corners, factors[a])
+        below, above = (w.to(found.dtype).reshape([-1, *[1] * (found.ndim - 3 - a)]) for w in weights)
+        found = found.index_select(2 + a, low) * below + found.index_select(2 + a, high) * above
+    return found
 
 
 def _corners(
@@ -293,17 +300,19 @@ DEFINITIONS: Mapping[str, Program] = {
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 
+_LINEAR = (("by weights", _linear, False), ("by weights in the dtype", _linear_in_dtype, True))
 #: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
 FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
     "glu_backward": (("sigmoid rounded first", glu_backward, True),),
     "_softmax": (("rounded in parts", softmax, True),),
     "_log_softmax": (("rounded in parts", log_softmax, True),),
+    "native_batch_norm_backward": (("in the dtype", batch_norm_backward, True),),
     "native_layer_norm_backward": (("by sums", layer_norm_backward, False),),
     "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, False),),
     "_native_batch_norm_legit_no_training": (("by scale and offset", batch_norm_in_use, False),),
-    "upsample_linear1d": (("by weights", _linear, False),),
-    "upsample_bilinear2d": (("by weights", _linear, False),),
-    "upsample_trilinear3d": (("by weights", _linear, False),),
+    "upsample_linear1d": _LINEAR,
+    "upsample_bilinear2d": _LINEAR,
+    "upsample_trilinear3d": _LINEAR,
     "xlogy": (("logarithm rounded first", xlogy, True),),
     "huber_loss_backward": (("factor rounded first", huber_backward, True),),
 }

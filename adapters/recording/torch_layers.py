@@ -183,6 +183,44 @@ def batch_norm_in_use(
     return found, x.new_zeros(0), x.new_zeros(0)
 
 
+def batch_norm_backward(
+    g: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    kept_mean: Tensor | None,
+    kept_deviation: Tensor | None,
+    train: bool,
+    eps: float,
+    wanted: list[bool],
+) -> list[Tensor | None]:
+    """In the dtype itself but for the sums, as where memory is not contiguous.
+
+    aten/src/ATen/native/Normalization.cpp, batch_norm_backward_cpu_template.
+    """
+    shape, dims = [1, -1, *[1] * (x.ndim - 2)], [d for d in range(x.ndim) if d != 1]
+    if train:
+        assert kept_mean is not None
+        assert kept_deviation is not None
+        middle, deviation = kept_mean, kept_deviation
+    else:
+        assert mean is not None
+        assert var is not None
+        middle, deviation = mean, (wide(var) + eps).sqrt().reciprocal().to(var.dtype)
+    off = x - middle.reshape(shape)
+    along, total = wide(off * g).sum(dims), wide(g).sum(dims).to(x.dtype)
+    found: Tensor = g
+    if train:
+        n = x.numel() // x.shape[1]
+        rest = along.to(x.dtype) * deviation * deviation / n
+        found = g - (total / n).reshape(shape) - off * rest.reshape(shape)
+    found = found * deviation.reshape(shape)
+    found = found if weight is None else found * weight.reshape(shape)
+    by_weight = (along * wide(deviation)).to(deviation.dtype)
+    return [found.to(x.dtype), by_weight if wanted[1] else None, total if wanted[2] else None]
+
+
 def xlogy(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(x == 0, torch.zeros((), dtype=x.dtype), x * torch.log(y))
 

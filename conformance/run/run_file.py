@@ -105,30 +105,13 @@ class RunWriter:
             self._file = FileIO(sys.stdout.fileno(), "w", closefd=False)
             self._write(line({"kind": "header", "schema": SCHEMA, **header}))
             return
+        self._file = opened(path, "a run", begun is None)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise BadInput(
-                f"cannot write {path}: {path.parent} is a file, expected a folder; give another -o"
-            ) from None
-        except OSError as error:
-            raise BadInput(f"cannot make the folder {path.parent}: {error.strerror}; give another -o") from error
-        try:
-            # Unbuffered: a write is one call to the system, and what is written is no longer this process's to lose.
-            self._file = path.open("xb" if begun is None else "r+b", buffering=0)
-        except FileExistsError:
-            raise BadInput(f"{path} exists; a run is never written over: give another -o, or remove it") from None
-        except OSError as error:
-            raise BadInput(f"cannot write {path}: {error.strerror}; give another -o") from error
-        try:
-            _lock(self._file, path)
             if begun is None:
                 self._write(line({"kind": "header", "schema": SCHEMA, **header}))
                 return
             if begun.size != path.stat().st_size:
                 raise BadInput(f"{path} was written to meanwhile; another run has gone on with it")
-            # What is after the end goes when something is there to take its place: a run that is ended again before
-            # that loses nothing.
             self._file.seek(begun.end)
             self._count(begun.measurements)
         except BaseException:
@@ -144,14 +127,8 @@ class RunWriter:
         self._file.close()
 
     def _write(self, *lines: str) -> None:
-        rest = memoryview(packed([text.encode() for text in lines], self._packing))
-        try:
-            if self.path != STDOUT:
-                self._file.truncate()
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise Unwritable(f"cannot write {self.path}: {error.strerror}") from error
+        data = packed([text.encode() for text in lines], self._packing)
+        put(self._file, data, self.path, last=self.path != STDOUT)
 
     def _count(self, rows: Sequence[Measurement]) -> None:
         self.counts.update(m.verdict for m in rows)
@@ -171,6 +148,46 @@ class RunWriter:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise Unwritable(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def opened(path: Path, what: str, new: bool) -> FileIO:
+    """A file to be written from its beginning or to go on with, kept for this process. Raises BadInput if it cannot be.
+
+    Unbuffered: a write is one call to the system, and what is written is no longer this process's to lose.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise BadInput(f"cannot write {path}: {path.parent} is a file, expected a folder; give another -o") from None
+    except OSError as error:
+        raise BadInput(f"cannot make the folder {path.parent}: {error.strerror}; give another -o") from error
+    try:
+        file = FileIO(path, "x" if new else "r+")
+    except FileExistsError:
+        raise BadInput(f"{path} exists; {what} is never written over: give another -o, or remove it") from None
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}; give another -o") from error
+    try:
+        _lock(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def put(file: FileIO, data: bytes, path: Path, last: bool = True) -> None:
+    """Write all of it, the `last` of the file. Raises Unwritable where the system does not take it.
+
+    What stands after it goes only now that something takes its place: who is ended before that loses nothing.
+    """
+    rest = memoryview(data)
+    try:
+        if last:
+            file.truncate()
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise Unwritable(f"cannot write {path}: {error.strerror}") from error
 
 
 def _lock(file: IO[bytes] | FileIO, path: Path) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from gradconform.conformance.run.frames import LINE_LIMIT
-from gradconform.conformance.run.run_file import Unwritable, _lock, parsed
+from gradconform.conformance.run.run_file import opened, parsed, put
 from gradconform.reference.cases import BadInput
 
 SCHEMA = 1
@@ -94,19 +94,12 @@ class SweepWriter:
 
     def __init__(self, path: Path, header: Mapping[str, Any], before: Begun | None) -> None:
         self.path = path
+        self._file = opened(path, "a sweep", before is None)
         try:
-            self._file = path.open("xb" if before is None else "r+b", buffering=0)
-        except FileExistsError:
-            raise BadInput(f"{path} exists; a sweep is never written over: give another -o, or --resume it") from None
-        except OSError as error:
-            raise BadInput(f"cannot write {path}: {error.strerror}; give another -o") from error
-        try:
-            _lock(self._file, path)
             if before is None:
                 self.write({"kind": "header", "suite": "gradconform", "sweep": SCHEMA, **header})
             else:
                 self._file.seek(before.end)
-                self._file.truncate()
         except BaseException:
             self._file.close()
             raise
@@ -121,9 +114,4 @@ class SweepWriter:
 
     def write(self, values: Mapping[str, Any]) -> None:
         text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-        rest = memoryview(text.encode())
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise Unwritable(f"cannot write {self.path}: {error.strerror}") from error
+        put(self._file, text.encode(), self.path)

@@ -1,4 +1,4 @@
-"""Adam and what came of it: AdamW, AMSGrad, NAdam, Adamax, RAdam, Lamb's inner step.
+"""Adam, AdamW and AMSGrad, and the averages that others share.
 
 Kingma and Ba, ICLR 2015, algorithm 1:
 
