@@ -32,11 +32,6 @@ Make = Callable[[Sequence[Tensor]], Any]
 Options = Mapping[str, Any]
 
 
-def is_mine(weights: Any) -> bool:
-    """Whether these weights are PyTorch's."""
-    return any(isinstance(x, Tensor) for x in pytree.tree_leaves(weights))
-
-
 def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Make | None) -> Iterator[
     Change
 ]:  # fmt: skip

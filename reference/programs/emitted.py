@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.programs.operators import Operators
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
 
 @dataclass(frozen=True, eq=False)
-class Emitted:
+class Emitted(Operators["Emitted"]):
     """Numbers of a program: their ids, what they are to float64 for the program to decide by, and their format.
 
     Of a `setting` the format is what Python has it in.
@@ -38,32 +39,8 @@ class Emitted:
     def T(self) -> Emitted:
         return Emitted(self.ops, self.ids.T, self.near.T, self.format)
 
-    def __neg__(self) -> Emitted:
-        return self.ops.map("negative", self)
-
-    def __add__(self, other: Any) -> Emitted:
-        return self.ops.map("add", self, other)
-
-    def __radd__(self, other: Any) -> Emitted:
-        return self.ops.map("add", other, self)
-
-    def __sub__(self, other: Any) -> Emitted:
-        return self.ops.map("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> Emitted:
-        return self.ops.map("subtract", other, self)
-
-    def __mul__(self, other: Any) -> Emitted:
-        return self.ops.map("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> Emitted:
-        return self.ops.map("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> Emitted:
-        return self.ops.map("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> Emitted:
-        return self.ops.map("divide", other, self)
+    def mapped(self, function: str, *operands: Any) -> Emitted:
+        return self.ops.map(function, *operands)
 
     def __pow__(self, power: int) -> Emitted:
         if power == 2:

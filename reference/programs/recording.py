@@ -21,6 +21,7 @@ from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT64
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.functions import FUNCTIONS
+from gradconform.reference.programs.operators import Operators
 from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation
 
 #: Working precision of what decides: which of two numbers is larger.
@@ -54,7 +55,7 @@ class Condition:
 
 
 @dataclass(frozen=True, eq=False)
-class Array:
+class Array(Operators["Array"]):
     """Numbers of a record. Arithmetic with arrays, or with Python numbers, adds steps to it; indexing moves ids."""
 
     o: Recording
@@ -94,35 +95,8 @@ class Array:
 
     # Arithmetic -------------------------------------------------------------------------------------------------------
 
-    def __add__(self, other: Operand) -> Array:
-        return self.o.add(self, other)
-
-    def __sub__(self, other: Operand) -> Array:
-        return self.o.subtract(self, other)
-
-    def __mul__(self, other: Operand) -> Array:
-        return self.o.multiply(self, other)
-
-    def __truediv__(self, other: Operand) -> Array:
-        return self.o.divide(self, other)
-
-    def __radd__(self, other: Operand) -> Array:
-        return self.o.add(other, self)
-
-    def __rsub__(self, other: Operand) -> Array:
-        return self.o.subtract(other, self)
-
-    def __rmul__(self, other: Operand) -> Array:
-        return self.o.multiply(other, self)
-
-    def __rtruediv__(self, other: Operand) -> Array:
-        return self.o.divide(other, self)
-
-    def __neg__(self) -> Array:
-        return self.o.negative(self)
-
-    def __abs__(self) -> Array:
-        return self.o.absolute(self)
+    def mapped(self, function: str, *operands: Operand) -> Array:
+        return self.o.map(function, *operands)
 
     def __pow__(self, power: int) -> Array:
         """A product of so many factors."""
