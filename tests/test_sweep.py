@@ -64,6 +64,8 @@ def test_what_chose_by_a_number_that_was_flushed_is_not_called_wrong() -> None:
     found = chunk.asked(chunk.Task("sign", "bfloat16", "jax", "opencl", piece))
     assert "deviates" not in found["value"]["verdicts"]
     assert found["value"]["formula unknown"] > 0
+    strict = chunk.asked(chunk.Task("sign", "bfloat16", "jax", "strict", piece))
+    assert strict["value"]["verdicts"]["deviates"] > 0
 
 
 def test_infinities_are_told() -> None:

@@ -80,11 +80,12 @@ class Gradient:
 class Truth:
     """The derivative over the forward record, in the run's mode, and what the backward record is without rounding.
 
-    A component is seen beside the tensor's largest, unless each is asked `alone`.
+    A component is seen beside the largest of its tensor, unless each is asked `alone`. `flush` says whether the framework
+    may flush subnormal numbers to 0 (hypothesis 5).
     """
 
-    def __init__(self, run: Run, alone: bool = False) -> None:
-        self.run, self.alone = run, alone
+    def __init__(self, run: Run, alone: bool = False, flush: bool = True) -> None:
+        self.run, self.alone, self.flush = run, alone, flush
         self._sizes: dict[int, Sequence[float]] = {}
         #: Whether a result of the function is no number, without rounding.
         self.endless = False
@@ -145,7 +146,7 @@ class Truth:
     @cached_property
     def flushed(self) -> bool:
         """Whether a number chose that hardware may flush to 0: the branch may be that of 0."""
-        return chosen_by_subnormals(self.run)
+        return self.flush and chosen_by_subnormals(self.run)
 
     def _accurate(self) -> bool:
         """Whether every number is known to p + 3 bits, or cannot be known better."""
@@ -240,7 +241,7 @@ def _left_open(run: Run, argument: Tensor, route: str, error: OutOfRange) -> Gra
 
 
 def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
-    truth = Truth(run)
+    truth = Truth(run, flush=profile.flush)
     wanted = [(ids, a.format) for a, ids in zip(run.judged, run.results, strict=True)]
     with precision(truth.bits):
         candidates = [

@@ -104,10 +104,13 @@ def chosen_by_subnormals(run: Run) -> bool:
 
 
 class Truths:
-    """The derivative over the forward record, in the run's mode; and the backward record without rounding."""
+    """The derivative over the forward record, in the run's mode; and the backward record without rounding.
 
-    def __init__(self, run: Run, decided: int) -> None:
-        self.run, self.decided = run, decided
+    `flush` says whether the framework may flush subnormal numbers to 0 (hypothesis 5).
+    """
+
+    def __init__(self, run: Run, decided: int, flush: bool = True) -> None:
+        self.run, self.decided, self.flush = run, decided, flush
         true, goes_on = run.defined, run.definition is None and one_record(run)
         forward = true.record.steps
         exact = ArrayExact(run.backward if goes_on else true.record).evaluate()
@@ -160,7 +163,8 @@ class Truths:
                 near = ~touch & known & (_bits(size, gap + off[0]) >= agreement(self.run, format))
                 touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
-        wrong: Formula = "unknown" if not touch[1].all() and chosen_by_subnormals(self.run) else "wrong"
+        flushed = self.flush and not touch[1].all() and chosen_by_subnormals(self.run)
+        wrong: Formula = "unknown" if flushed else "wrong"
         said = np.select(
             [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],
             [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink")],
@@ -295,7 +299,7 @@ class Condition:
 
 def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     """What is said of every argument's gradient by every route. Raises OutOfRange where arrays do not hold a number."""
-    truths = Truths(run, decided)
+    truths = Truths(run, decided, profile.flush)
     formulas = [truths.formula(n) for n in range(len(run.judged))]
     pairs = [(n, route) for n in range(len(run.judged)) for route in run.answers]
     screens: dict[tuple[int, str], list[Screen]] = {p: [] for p in pairs}

@@ -56,7 +56,7 @@ class Judged:
 def by_arrays(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     """What whole arrays can say of the first result of a run; the verdict is empty where the balls have to be asked."""
     format = run.judged[0].format
-    truths = Truths(run, DECIDED)
+    truths = Truths(run, DECIDED, profile.flush)
     truth = truths.truth[0]
     formula, _ = truths.formulas(0, alone=True)
     size = got.size
@@ -117,7 +117,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     """Every number of the first result of a run by balls."""
     argument = run.judged[0]
     format, size = argument.format, got.size
-    truth = Truth(run, alone=True)
+    truth = Truth(run, alone=True, flush=profile.flush)
     verdicts, unknown = np.full(size, "", dtype=object), np.zeros(size, bool)
     ulps, shares, truths = (np.full(size, np.nan) for _ in range(3))
     with precision(truth.bits):
