@@ -80,8 +80,8 @@ class Gradient:
 class Truth:
     """The derivative over the forward record, in the run's mode, and what the backward record is without rounding.
 
-    A component is seen beside its tensor's largest, unless each is asked `alone`. `flush` says whether the framework may
-    flush subnormal numbers to 0 (hypothesis 5).
+    A component is seen beside its tensor's largest, unless each is asked `alone`. `flush` says whether the framework
+    may flush subnormal numbers to 0 (hypothesis 5).
     """
 
     def __init__(self, run: Run, alone: bool = False, flush: bool = True) -> None:
