@@ -269,6 +269,14 @@ def test_what_was_asked_wrongly_once_is_asked_rightly(framework: str, dtype: str
     assert {m.verdict for m in one.rows} == {"conforms"}
 
 
+@pytest.mark.parametrize("profile", ["opencl", "strict"])
+def test_what_is_flushed_on_its_way_through_a_choice_is_accused_only_where_flushing_is(profile: str) -> None:
+    (one,) = [c for c in asked(["hardtanh"], ["jax"], ["float32"]) if c.case.name == "subnormal"]
+    assert one.function is not None
+    report = gc.verify(one.function, *one.arguments, definition=one.definition, profile=profile)
+    assert (report.verdict == "deviates") == (profile == "strict"), str(report)
+
+
 def test_a_rank_among_equals_takes_the_slopes_of_any_of_them_and_no_others() -> None:
     x = torch.tensor([[1.0, 2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
 

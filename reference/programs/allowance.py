@@ -144,7 +144,7 @@ class Allowed:
             candidates = self._largest(values, 1 if step.kind == "maximum" else -1)
             if len(candidates) == 1:
                 self._same[number] = candidates[0]  # `x == max(x)` compares a number with itself
-                return values[candidates[0]]
+                return _passed(values[candidates[0]], ops)
             found = values[candidates[0]]
             for i in candidates[1:]:
                 other = values[i]
@@ -186,7 +186,10 @@ class Allowed:
         def of(first: bool, decision: int, i: int, j: int) -> Outcome:
             taken, other = (i, j) if first else (j, i)
             chosen = self.value(taken, ops)
-            if taken == other or not decision or not self.may_differ(decision, ops):
+            if not decision:
+                return chosen
+            chosen = _passed(chosen, ops)  # a compiler makes a maximum of it
+            if taken == other or not self.may_differ(decision, ops):
                 return chosen
             self.open.add(decision)
             beside = self.value(other, ops)
@@ -263,6 +266,13 @@ _RULES: dict[str, Callable[[Allowed, Step, BranchingBalls], None]] = {
 
 
 # Scalar functions -----------------------------------------------------------------------------------------------------
+
+
+def _passed(x: Outcome, ops: RoundedBalls) -> Outcome:
+    """What an operation that gives one of its operands makes of it: it may be flushed (hypothesis 5)."""
+    if isinstance(x, Special):
+        return x
+    return Rounded(ops, x.exact, ops._operand(x), x.specials, x.spread)
 
 
 def _divide(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:

@@ -265,7 +265,8 @@ class ArrayAllowed:
         moved = radius if flushed is None else flushed
         wide = np.where(near | same, np.broadcast_to(moved, ids.shape), 0.0).max(axis=-1)
         mid, _ = self.take(best[..., 0], A)
-        error = np.where(several, wide, own[..., 0])
+        only = np.take_along_axis(np.broadcast_to(moved, ids.shape), column, -1)[..., 0]
+        error = np.where(several, wide, only)
         bits = None
         if x.specials is not None:
             bits = np.bitwise_or.reduce(np.where(near | same, x.specials, x.specials & ANYTHING), axis=-1).astype(
@@ -288,6 +289,9 @@ class ArrayAllowed:
         other = np.where(step.first, step.operands[1], step.operands[0])
         x, odd = self.take(taken, A)
         numbers = step.decided
+        moved = A._operand(x)
+        if moved is not x.radius:  # a compiler makes a maximum of what numbers decided, which may be flushed
+            x = RoundedArray(A, x.mid, np.where(numbers != 0, moved, x.radii()), x.spread, x.specials)
         open_ = np.asarray((taken != other) & (numbers != 0))
         if open_.any():
             open_[open_] = self.open(numbers[open_], A)
