@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -234,8 +236,20 @@ def test_the_lines_of_the_findings_run(benchmark_modules: Any) -> None:
     assert {name for name, _ in benchmark.SHOWN} <= {
         word.strip(":,") for t in titles for word in t.replace(".", " ").split()
     }
+    number = re.compile(r"(?<![\w.])-?(?:inf|nan|\d+(?:\.\d*)?(?:e[+-]?\d+)?)(?![\w.]*\()")
+    compared = 0
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(block, {})
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            exec(block, {})
+        told = re.findall(r"^print\(.*\)  # ([^;\n]*)", block, re.MULTILINE)
+        if not re.search(r"^ +print", block, re.MULTILINE):  # what is printed in a loop is not told line by line
+            for got, said in zip(printed.getvalue().splitlines(), told, strict=False):
+                values = [float(number.findall(x)[0]) for x in (got, said) if number.findall(x)]
+                if len(values) == 2:
+                    assert values[0] == pytest.approx(values[1], rel=1e-2, nan_ok=True), (got, said)
+                    compared += 1
+    assert compared >= 10
 
 
 def test_the_atlas_says_what_is_taken_at_a_kink_and_whether_that_is_in_the_set(benchmark_modules: Any) -> None:
