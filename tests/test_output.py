@@ -144,7 +144,7 @@ def test_both_streams_in_one_pipe_keep_their_order(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupt_while_workers_start_is_one_message(tmp_path: Path) -> None:
-    command = [*PROGRAM, "run", "-a", "numpy", "-c", "document/scale-1/*", "--jobs", "2", "-o", "one.jsonl"]
+    command = [*PROGRAM, "run", "-a", "numpy", "-c", "document/*", "--jobs", "2", "-o", "one.jsonl"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
