@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from gradconform.reference.programs.record import Ids, Record
 
 Numbers = NDArray[np.float64]
+#: The route of an optimizer that has but one way to run, its own.
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Change:
 
     `before` and `after` have the weight under "w" and the parts of the state under the framework's own names; `dtypes`
     are those of all of them and of the gradient. `number` counts updates from 1. `asked` is None for an optimizer that
-    is not known; `again` records the step once more. `route` is the way in which the framework's own optimizer ran,
-    such as "fused"; empty for an optimizer that is not the framework's.
+    is not known; `again` records the step once more. `route` is the way in which the optimizer ran, such as "fused",
+    and `theirs` says whether it is the framework's own, of which deviations may be known.
     """
 
     tensor: str
@@ -60,4 +62,5 @@ class Change:
     asked: Asked | None
     again: Callable[[], Recorded] | None = None
     notes: tuple[str, ...] = ()
-    route: str = ""
+    route: str = OWN
+    theirs: bool = False

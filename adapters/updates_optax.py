@@ -6,7 +6,7 @@ hold. The state is read from the named tuples of its parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from importlib import metadata
@@ -20,9 +20,9 @@ import optax
 from gradconform.adapters.recording.jax_literals import texts, x64
 from gradconform.adapters.recording.jax_program import closed
 from gradconform.adapters.recording.jax_values import Recorder, format_of, numbers
-from gradconform.adapters.updates import Change, Recorded
+from gradconform.adapters.updates import Change, Numbers, Recorded
 from gradconform.adapters.updates_optax_rules import parts_of, rule_of
-from gradconform.reference.cases import BadInput, said
+from gradconform.reference.cases import BadInput, said, unknown
 
 FRAMEWORK = "jax"
 #: How entries of known deviations call what runs the optimizers.
@@ -32,21 +32,23 @@ ROUTES = ("eager", "jit")
 
 
 def changes(
-    make: Any, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Any, route: str = "eager"
+    make: Any, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Any, route: str = ""
 ) -> Iterator[Change]:
     """Every array in every update of the transformation, one update for each gradient; as `updates_torch.changes`."""
     wide = dtype == "float64" or (dtype is None and _has_float64(weights))
     with x64() if wide else nullcontext():
-        yield from _changes(make, weights, gradients, dtype, rule, route)
+        yield from _changes(make, weights, gradients, dtype, rule, route or ROUTES[0])
 
 
 def _has_float64(weights: Any) -> bool:
     return any(getattr(x, "dtype", None) == np.float64 for x in jax.tree.leaves(weights))
 
 
-def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Any, route: str) -> Iterator[
+def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Any, route: str) -> Iterator[
     Change
 ]:  # fmt: skip
+    if route not in ROUTES:
+        raise unknown("route", route, ROUTES)
     transformation = _made(make, "make")
     like = transformation if rule is None else _made(rule, "rule")
     parts = parts_of(like)
@@ -73,7 +75,7 @@ def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | Non
             dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}
             again = partial(_recorded, updated, (g, state, current), tree, n)
             yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked,
-                         again, route="" if rule is not None else route)  # fmt: skip
+                         again, route=route, theirs=rule is None)  # fmt: skip
         current, state = new, after
 
 
@@ -176,9 +178,14 @@ def _real(x: Any) -> bool:
     return getattr(x, "ids", None) is not None or (hasattr(x, "dtype") and format_of(x) is not None)
 
 
+def array(numbers: Numbers) -> jax.Array:
+    """Numbers as a weight or gradient."""
+    return jnp.asarray(numbers)
+
+
 def versions() -> dict[str, str]:
     """The framework's own versions."""
     return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
 
 
-__all__ = ["ADAPTER", "FRAMEWORK", "ROUTES", "changes", "versions"]
+__all__ = ["ADAPTER", "FRAMEWORK", "ROUTES", "array", "changes", "versions"]

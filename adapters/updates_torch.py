@@ -7,7 +7,7 @@ that a state that is an alias of a gradient shows.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -20,29 +20,37 @@ from gradconform.adapters.recording.torch_asked import argument_ids
 from gradconform.adapters.recording.torch_memory import FORMAT, numbers
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES as OPERATIONS
-from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates import OWN, Asked, Change, Numbers, Recorded
 from gradconform.adapters.updates_torch_rules import RULES
-from gradconform.reference.cases import BadInput, said
+from gradconform.reference.cases import BadInput, said, unknown
 from gradconform.reference.programs.record import Ids
 
 FRAMEWORK = "torch"
 #: How entries of known deviations call what runs the optimizers.
 ADAPTER = "torch"
+#: Ways in which PyTorch's own optimizers run an update, and the settings that choose them.
+ROUTES: Mapping[str, Mapping[str, bool]] = {
+    "single": {"foreach": False, "fused": False, "capturable": False},
+    "foreach": {"foreach": True, "fused": False},
+    "fused": {"foreach": False, "fused": True},
+    "capturable": {"capturable": True},
+}
 Make = Callable[[Sequence[Tensor]], Any]
 Options = Mapping[str, Any]
 
 
-def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Make | None) -> Iterator[
-    Change
-]:  # fmt: skip
+def changes(
+    make: Make, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Make | None, route: str = ""
+) -> Iterator[Change]:
     """Every tensor in every update of the optimizer that `make` makes of the weights, one update for each gradient.
 
-    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. Raises BadInput for what
-    cannot be run.
+    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. `route` is the way in which
+    one of these is to run, by default the one that it was made for. The gradients may be made as they are asked for:
+    the next one is when every change of the update before has been. Raises BadInput for what cannot be run.
     """
     names, tensors = _named(weights, dtype)
     parameters = [torch.nn.Parameter(x.detach().clone()) for x in tensors]
-    optimizer = _made(make, parameters, "make")
+    optimizer = _routed(_made(make, parameters, "make"), route)
     like = optimizer if rule is None else _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
     if rule is not None and type(like) not in RULES:
         raise BadInput(f"rule makes a {type(like).__name__}; expected one of {', '.join(c.__name__ for c in RULES)}")
@@ -63,7 +71,7 @@ def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | Non
                 dtypes = _dtypes(optimizer, p)
                 yield Change(names[n], taken[n], gradient, seen[n], after, dtypes, asked[n],
                              None if again is None else partial(again, n), _aliased(optimizer, p),
-                             _route(optimizer, p))  # fmt: skip
+                             _route(optimizer, p), type(optimizer) in RULES)  # fmt: skip
             seen[n] = after
 
 
@@ -94,6 +102,22 @@ def _made(make: Make, parameters: list[Any], what: str) -> Any:
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
     if not (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups")):
         raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its parameters")
+    return optimizer
+
+
+def _routed(optimizer: Any, route: str) -> Any:
+    """The optimizer, which is to run by this route."""
+    if not route:
+        return optimizer
+    if route not in ROUTES:
+        raise unknown("route", route, ROUTES)
+    name = type(optimizer).__name__
+    if type(optimizer) not in RULES:
+        raise BadInput(f"route {route!r}: {name} is none of PyTorch's own optimizers and has but its own; leave it out")
+    for setting in (s for s, on in ROUTES[route].items() if on and s not in optimizer.defaults):
+        raise BadInput(f"route {route!r}: torch.optim.{name} has no setting {setting}; leave it out")
+    for group in optimizer.param_groups:
+        group.update({s: on for s, on in ROUTES[route].items() if s in group})
     return optimizer
 
 
@@ -171,11 +195,11 @@ def _group(optimizer: Any, p: Tensor) -> dict[str, Any]:
 
 
 def _route(optimizer: Any, p: Tensor) -> str:
-    """By which of PyTorch's implementations a parameter is updated; "" of an optimizer that is not PyTorch's own."""
+    """By which of PyTorch's implementations a parameter is updated."""
     if type(optimizer) not in RULES:
-        return ""
+        return OWN
     group = _group(optimizer, p)
-    return next((way for way in ("fused", "foreach") if group.get(way)), "single")
+    return next((way for way in ("fused", "foreach", "capturable") if group.get(way)), "single")
 
 
 def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Asked | None:
@@ -210,6 +234,11 @@ def _aliased(optimizer: Any, p: Tensor) -> tuple[str, ...]:
         for k, v in optimizer.state.get(p, {}).items() if isinstance(v, Tensor)
         for what, x in of.items() if x is not None and v.numel() and v.data_ptr() == x.data_ptr()
     )  # fmt: skip
+
+
+def array(numbers: Numbers) -> Tensor:
+    """Numbers as a weight or gradient."""
+    return torch.tensor(numbers)
 
 
 def versions() -> dict[str, str]:

@@ -122,7 +122,7 @@ def judge_recorded(
 
 
 def _said(recorded: Recorded) -> tuple[str, ...]:
-    return tuple(f"left the record: {n}" for n in recorded.notes)
+    return tuple(f"record: {n}" for n in recorded.notes)
 
 
 def _programs(recorded: Recorded) -> Mapping[str, int]:

@@ -248,7 +248,7 @@ class Judged:
         work = self.program(self.equation.truth, Variation(), None if self.got.size < BLOCK else slice(0, BLOCK))
         found = self._decided(max(self.got.size, sum(s.work() for s in work.record.steps)))
         if found.execution not in ("outside", "undecided") and self._without_value():
-            why = f"{self.equation.source}: the rule has no value on these numbers"
+            why = f"operands: the rule has no value on these numbers ({self.equation.source})"
             if all(np.isfinite(x).all() for x in self.operands.values()):
                 return replace(found, formula="singular", verdict=verdict_of("singular", "within", "certified"),
                                execution="within", reason=noted(why, found.reason))  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradconform.adapters.updates import Asked, Change, Recorded
+from gradconform.adapters.updates import OWN, Asked, Change, Recorded
 from gradconform.conformance.known import marked
 from gradconform.conformance.updates.check_recorded_update import formula_of, judge_recorded, narrows
 from gradconform.conformance.updates.check_update import Judged, Update
@@ -21,7 +21,7 @@ from gradconform.reference.cases import BadInput, said
 from gradconform.reference.derivations.updates import RULES
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
 from gradconform.reference.judge import Judgement
-from gradconform.reference.measurement import judged
+from gradconform.reference.measurement import UPDATE, judged
 from gradconform.reference.programs.run import NotRecorded
 
 
@@ -39,10 +39,15 @@ class Finding:
     source: str
     #: Where the worst component is, as text; empty for a number.
     index: str
+    route: str
+    #: The rule's name; empty where none is known.
+    rule: str
+    elements: int
 
     def __str__(self) -> str:
         j, at = self.judgement, f"[{self.index}]" if self.index else ""
-        lines = [f"{self.tensor}, update {self.update}, {self.quantity}{at} ({self.dtype}): {j.verdict}"]
+        way = "" if self.route == OWN else f", {self.route}"
+        lines = [f"{self.tensor}, update {self.update}, {self.quantity}{at} ({self.dtype}{way}): {j.verdict}"]
         lines.append(f"    {self.equation}    ({self.source})")
         share = "" if j.share is None else f", share {j.share:.3g}"
         ulps = "" if j.max_ulp is None else f", at most {j.max_ulp:.3g} ulp off"
@@ -86,14 +91,14 @@ class Judging:
             found = self._marked(change, update, equation.name, found)
             text = f"{symbol(equation.name)} = {text_of(equation)}"
             dtype = update.formats[equation.name].name
-            self.findings.append(_finding(change, equation.name, dtype, found, text, equation.source))
+            self.findings.append(_finding(change, equation.name, dtype, found, text, equation.source, update.rule.name))
 
     def _marked(self, change: Change, update: Update, quantity: str, found: Judgement) -> Judgement:
         """The judgement; what is known of the framework's own has `known:<id>` as the first word of its reason."""
-        if found.verdict != "deviates" or self.ran is None or not change.route:
+        if found.verdict != "deviates" or self.ran is None or not change.theirs:
             return found
         shape = np.shape(update.values[quantity])
-        of = {"case": f"update/{update.rule.name}", "adapter": self.ran.adapter, "route": change.route,
+        of = {"case": f"{UPDATE}{update.rule.name}", "adapter": self.ran.adapter, "route": change.route,
               "dtype": update.formats[quantity].name, "level": "step", "quantity": quantity}  # fmt: skip
         row = judged(of, found, math.prod(shape), shape, update.rule.name)
         return replace(found, reason=marked([row], self.ran.versions, self.ran.device)[0].reason or "")
@@ -180,10 +185,13 @@ def _shaped(rule: Rule, change: Change, values: Mapping[str, Any]) -> Rule:
     return rule
 
 
-def _finding(change: Change, quantity: str, dtype: str, found: Judgement, text: str, source: str) -> Finding:
+def _finding(
+    change: Change, quantity: str, dtype: str, found: Judgement, text: str, source: str, rule: str = ""
+) -> Finding:
     shape = np.shape(change.after["w"]) if quantity == NEW_WEIGHT else ()
     for value in change.after.values():
         shape = shape or np.shape(value)
     at = np.unravel_index(found.worst_index, shape) if shape and found.worst_index < math.prod(shape) else ()
     index = ",".join(str(int(i)) for i in at)
-    return Finding(change.tensor, change.number, quantity, dtype, found, text, source, index)
+    return Finding(change.tensor, change.number, quantity, dtype, found, text, source, index, change.route, rule,
+                   math.prod(shape))  # fmt: skip
