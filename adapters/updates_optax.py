@@ -74,8 +74,13 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
             now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items()}}
             dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}
             again = partial(_recorded, updated, (g, state, current), tree, n)
+            beside = {}
+            if asked is not None and asked.clip == "norm":
+                others = [x for m, x in enumerate(jax.tree.leaves(g)) if m != n]
+                beside = {f"dE/dw{m}": numbers(x) for m, x in enumerate(others, 2)}
+                dtypes |= {f"dE/dw{m}": str(x.dtype) for m, x in enumerate(others, 2)}
             yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked,
-                         again, route=route, theirs=rule is None)  # fmt: skip
+                         again, route=route, theirs=rule is None, beside=beside)  # fmt: skip
         current, state = new, after
 
 

@@ -52,6 +52,13 @@ def _held(f: Any) -> dict[str, Any]:
 
 def rule_of(parts: Sequence[Part], number: int) -> Asked | None:
     """The rule that a chain is in update `number`, from 1; None where it is none that is known."""
+    clips = [p for p in parts[:1] if p.name in _CLIPS]
+    if clips:
+        threshold, clip = _CLIPS[clips[0].name]
+        found = rule_of(parts[1:], number)
+        c = clips[0].settings[threshold]
+        settings = {**found.settings, "c": float(c)} if found else {}
+        return None if found is None or found.clip else replace(found, settings=settings, clip=clip)
     rest = list(parts)
     eta = 1.0
     trace = None
@@ -86,6 +93,8 @@ def _plain(parts: Sequence[Part]) -> bool:
     return all(isinstance(p.settings.get("weight_decay"), int | float) for p in parts)
 
 
+#: What clips gradients: what its threshold is called, and by what it clips.
+_CLIPS = {"clip": ("max_delta", "value"), "clip_by_global_norm": ("max_norm", "norm")}
 Settings = Mapping[str, Any]
 Of = Callable[[Settings, str, dict[str, float], Part | None, int], Asked | None]
 

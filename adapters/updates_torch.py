@@ -16,14 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from gradconform.adapters.recording.torch_asked import argument_ids
 from gradconform.adapters.recording.torch_memory import FORMAT, numbers
-from gradconform.adapters.recording.torch_mode import Recorder
-from gradconform.adapters.recording.torch_rules import RULES as OPERATIONS
 from gradconform.adapters.updates import OWN, Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates_torch_beside import clip_of, clipped, recorded
 from gradconform.adapters.updates_torch_rules import RULES
 from gradconform.reference.cases import BadInput, said, unknown
-from gradconform.reference.programs.record import Ids
 
 FRAMEWORK = "torch"
 #: How entries of known deviations call what runs the optimizers.
@@ -50,16 +47,17 @@ def changes(
     """
     names, tensors = _named(weights, dtype)
     parameters = [torch.nn.Parameter(x.detach().clone()) for x in tensors]
+    clip = clip_of(make if rule is None else rule)
+    if clip is not None:
+        yield from clipped(make, clip, names, parameters, _injected(gradients, names, parameters))
+        return
     optimizer = _routed(_made(make, parameters, "make"), route)
     like = optimizer if rule is None else _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
     if rule is not None and type(like) not in RULES:
         raise BadInput(f"rule makes a {type(like).__name__}; expected one of {', '.join(c.__name__ for c in RULES)}")
     taken = [0] * len(parameters)
     seen = [_state(optimizer, p) for p in parameters]
-    for update, tree in enumerate(gradients):
-        given = _gradients(tree, names, parameters, update)
-        for p, g in zip(parameters, given, strict=True):
-            _inject(p, g)
+    for update, _ in enumerate(_injected(gradients, names, parameters)):
         asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
         again = None if type(optimizer) in RULES else _Again(optimizer, parameters)
@@ -134,6 +132,14 @@ def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], up
     return found
 
 
+def _injected(gradients: Iterable[Any], names: Sequence[str], parameters: Sequence[Tensor]) -> Iterator[None]:
+    """One update after the other, each with its gradients in the parameters."""
+    for update, tree in enumerate(gradients):
+        for p, g in zip(parameters, _gradients(tree, names, parameters, update), strict=True):
+            _inject(p, g)
+        yield
+
+
 def _inject(p: Tensor, g: Tensor | None) -> None:
     if g is None or p.grad is None:
         p.grad = None if g is None else g.clone()
@@ -160,24 +166,11 @@ class _Again:
 
     def __call__(self, number: int) -> Recorded:
         """The record of the step, for one parameter."""
-        recorder, given = self._run
-        tensors = _tensors(self.optimizer, self.parameters[number])
-        results = {k: recorder.memory.ids(x) for k, x in tensors.items()}
-        return Recorded(recorder.record, given[number], results, tuple(recorder.foreign))
+        return self._run[number]
 
     @cached_property
-    def _run(self) -> tuple[Recorder, list[dict[str, Ids]]]:
-        recorder = Recorder(OPERATIONS)
-        recorder.backward = True  # nothing differentiates this: what the step detaches is not to be noted
-        given = []
-        for p in self.parameters:
-            ids = {k: argument_ids(recorder, x) for k, x in _tensors(self.optimizer, p).items()}
-            if p.grad is not None:
-                ids["gradient"] = argument_ids(recorder, p.grad)
-            given.append(ids)
-        with recorder:
-            self.optimizer.step()
-        return recorder, given
+    def _run(self) -> list[Recorded]:
+        return recorded(self.parameters, self.optimizer.step, partial(_tensors, self.optimizer))
 
 
 def _tensors(optimizer: Any, p: Tensor) -> dict[str, Tensor]:

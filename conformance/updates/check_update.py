@@ -27,7 +27,7 @@ from gradconform.reference.arithmetic.midpoints import Double, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums
 from gradconform.reference.array_judge import Index, Screen, judge_array
-from gradconform.reference.derivations.updates.rule import NEW_WEIGHT, WEIGHT, Rule
+from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.equations import Equation, Form, elementwise
 from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, noted, verdict_of
 from gradconform.reference.outcomes import Outcome
@@ -109,6 +109,9 @@ class Judged:
         if first in self.forms:  # what was accepted before is tried before others
             self.forms = {first: self.forms[first], **self.forms}
         self.elementwise = equation.part is elementwise
+        moved = update.rule.moved.get(equation.name)
+        #: What the result was before, where its accuracy is that of the step that it takes.
+        self.before = None if moved is None else np.asarray(update.values[moved], dtype=np.float64)
 
     def _variations(self) -> Iterator[Variation]:
         tensors = [self.target, *(self.update.formats[o] for o in self.operands if o in self.update.formats)]
@@ -167,10 +170,10 @@ class Judged:
         return Rounded(ops, x) if x.is_finite() else Rounded(ops, ZERO, ZERO, ANYTHING)
 
     def _against(self, truths: Sequence[Rounded]) -> list[arb] | None:
-        """A weight is measured by the step that it takes."""
-        if self.equation.name != NEW_WEIGHT:
+        """A weight is measured by the step that it takes, and what else moves."""
+        if self.before is None:
             return None
-        before = self.operands[WEIGHT].ravel().tolist()
+        before = self.before.ravel().tolist()
         return [abs(t.exact - arb(w)) if not t.specials else ZERO for t, w in zip(truths, before, strict=True)]
 
     def _candidate(self, name: str) -> Candidate:
@@ -230,9 +233,9 @@ class Judged:
         screen.add(got, value, start, centre, self._steps(truth, at))
 
     def _steps(self, truth: Words, at: slice | None) -> Numbers | None:
-        if self.equation.name != NEW_WEIGHT:
+        if self.before is None:
             return None
-        before = self.operands[WEIGHT] if at is None else self.operands[WEIGHT].reshape(-1)[at]
+        before = self.before if at is None else self.before.reshape(-1)[at]
         with np.errstate(all="ignore"):
             return np.asarray(np.abs(truth.high - before))
 

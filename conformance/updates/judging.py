@@ -19,6 +19,7 @@ from gradconform.reference.arithmetic.text import formula as text_of
 from gradconform.reference.arithmetic.text import symbol
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.derivations.updates import RULES
+from gradconform.reference.derivations.updates.clipping import after_clip
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
 from gradconform.reference.judge import Judgement
 from gradconform.reference.measurement import UPDATE, judged
@@ -91,7 +92,8 @@ class Judging:
             found = self._marked(change, update, equation.name, found)
             text = f"{symbol(equation.name)} = {text_of(equation)}"
             dtype = update.formats[equation.name].name
-            self.findings.append(_finding(change, equation.name, dtype, found, text, equation.source, update.rule.name))
+            shape, of = np.shape(update.values[equation.name]), update.rule.name
+            self.findings.append(_finding(change, equation.name, dtype, shape, found, text, equation.source, of))
 
     def _marked(self, change: Change, update: Update, quantity: str, found: Judgement) -> Judgement:
         """The judgement; what is known of the framework's own has `known:<id>` as the first word of its reason."""
@@ -118,7 +120,8 @@ class Judging:
         got, format = np.asarray(update.values[quantity]), update.formats[quantity]
         if formula == "unknown" or narrows(recorded, format):
             return found
-        moved = update.values[WEIGHT] if quantity == NEW_WEIGHT else None
+        before = update.rule.moved.get(quantity)
+        moved = None if before is None else update.values[before]
         own = judge_recorded(recorded, quantity, got, format, self.profile, formula, moved)
         return own if own.execution == "within" else found
 
@@ -137,7 +140,8 @@ class Judging:
             format = FORMATS[change.dtypes[name]]
             found = judge_recorded(recorded, name, np.asarray(got), format, self.profile, moved_from=moved)
             what = NEW_WEIGHT if name == "w" else name
-            self.findings.append(_finding(change, what, format.name, found, f"{what} by its own operations", "record"))
+            text = f"{what} by its own operations"
+            self.findings.append(_finding(change, what, format.name, np.shape(got), found, text, "record"))
         self.notes.append("no rule is known for this optimizer: its formula is unknown; name one with rule=")
 
 
@@ -152,6 +156,8 @@ def named(recorded: Recorded, change: Change, update: Update) -> Recorded:
 def update_of(change: Change, asked: Asked) -> Update:
     """A change as the rule's quantities. Raises BadInput where the state does not fit."""
     rule = RULES[asked.rule](**asked.options)
+    if asked.clip:
+        rule = after_clip(rule, asked.clip, 1 + len(change.beside))
     values: dict[str, Any] = {GRADIENT: change.gradient, WEIGHT: change.before["w"], NEW_WEIGHT: change.after["w"]}
     dtypes = {GRADIENT: change.dtypes["gradient"], WEIGHT: change.dtypes["w"], NEW_WEIGHT: change.dtypes["w"]}
     for part, new in rule.states.items():
@@ -170,6 +176,8 @@ def update_of(change: Change, asked: Asked) -> Update:
         if np.shape(values[part]) != np.shape(values[new]):
             raise BadInput(f"{change.tensor}: its {theirs!r} has shape {np.shape(values[new])} after update "
                            f"{change.number} and {np.shape(values[part])} before it")  # fmt: skip
+    values |= change.beside
+    dtypes |= {name: change.dtypes[name] for name in change.beside}
     settings = {**asked.settings, TIME: float(change.number)}
     values |= {s: settings[s] for s in rule.settings}
     return Update(_shaped(rule, change, values), values, {k: FORMATS[d] for k, d in dtypes.items()})
@@ -186,11 +194,15 @@ def _shaped(rule: Rule, change: Change, values: Mapping[str, Any]) -> Rule:
 
 
 def _finding(
-    change: Change, quantity: str, dtype: str, found: Judgement, text: str, source: str, rule: str = ""
+    change: Change,
+    quantity: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    found: Judgement,
+    text: str,
+    source: str,
+    rule: str = "",
 ) -> Finding:
-    shape = np.shape(change.after["w"]) if quantity == NEW_WEIGHT else ()
-    for value in change.after.values():
-        shape = shape or np.shape(value)
     at = np.unravel_index(found.worst_index, shape) if shape and found.worst_index < math.prod(shape) else ()
     index = ",".join(str(int(i)) for i in at)
     return Finding(change.tensor, change.number, quantity, dtype, found, text, source, index, change.route, rule,

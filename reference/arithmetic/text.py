@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradconform.reference.arithmetic.exact import Constant
@@ -163,6 +163,12 @@ class TextOperations:
 
     def item(self, x: Any) -> Text:
         return _text(x)
+
+    def largest(self, x: Any) -> Text:
+        return Text(f"max({x})")
+
+    def joined(self, parts: Sequence[Any]) -> Text:
+        return Text(", ".join(map(str, parts)))
 
     def larger(self, x: Any, y: Any) -> Text:
         return Text(f"max({x}, {y})")
