@@ -32,9 +32,17 @@ ROUTES = ("eager", "jit")
 
 
 def changes(
-    make: Any, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Any, route: str = ""
+    make: Any,
+    weights: Any,
+    gradients: Iterable[Any],
+    dtype: str | None,
+    rule: Any,
+    route: str = "",
+    rates: Sequence[float] | None = None,
 ) -> Iterator[Change]:
     """Every array in every update of the transformation, one update for each gradient; as `updates_torch.changes`."""
+    if rates is not None:
+        raise BadInput("rate: a transformation holds its own schedule; expected it there, as in optax.adam(schedule)")
     wide = dtype == "float64" or (dtype is None and _has_float64(weights))
     with x64() if wide else nullcontext():
         yield from _changes(make, weights, gradients, dtype, rule, route or ROUTES[0])
@@ -185,7 +193,8 @@ def _real(x: Any) -> bool:
 
 def array(numbers: Numbers) -> jax.Array:
     """Numbers as a weight or gradient."""
-    return jnp.asarray(numbers)
+    with x64():
+        return jnp.asarray(numbers)
 
 
 def versions() -> dict[str, str]:

@@ -37,12 +37,19 @@ Options = Mapping[str, Any]
 
 
 def changes(
-    make: Make, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Make | None, route: str = ""
+    make: Make,
+    weights: Any,
+    gradients: Iterable[Any],
+    dtype: str | None,
+    rule: Make | None,
+    route: str = "",
+    rates: Sequence[float] | None = None,
 ) -> Iterator[Change]:
     """Every tensor in every update of the optimizer that `make` makes of the weights, one update for each gradient.
 
     `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. `route` is the way in which
-    one of these is to run, by default the one that it was made for. The gradients may be made as they are asked for:
+    one of these is to run, by default the one that it was made for. `rates` are η in each update, where a schedule
+    sets it. The gradients may be made as they are asked for:
     the next one is when every change of the update before has been. Raises BadInput for what cannot be run.
     """
     names, tensors = _named(weights, dtype)
@@ -58,6 +65,9 @@ def changes(
     taken = [0] * len(parameters)
     seen = [_state(optimizer, p) for p in parameters]
     for update, _ in enumerate(_injected(gradients, names, parameters)):
+        if rates is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rates[update]
         asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
         again = None if type(optimizer) in RULES else _Again(optimizer, parameters)

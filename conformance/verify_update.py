@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from gradconform.conformance.updates.judging import Finding, Judging, Ran
 from gradconform.conformance.verify import ACCEPTED, framework_of, leaves
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
-from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.cases import BadInput, named_format, said, unknown
 from gradconform.reference.judge import Judgement
 
 if TYPE_CHECKING:
@@ -164,6 +165,21 @@ def verify_update(
 def adapter_of(framework: str) -> Any:
     """The module that knows the optimizers of a framework, one of ADAPTERS."""
     return import_module(ADAPTERS[framework])
+
+
+def framework_of_maker(make: Any) -> str:
+    """The framework of what makes an optimizer: optax' transformations need no parameters to be made."""
+    if hasattr(make, "init") and hasattr(make, "update"):
+        return "jax"
+    if not callable(make):
+        raise BadInput(f"optimizer is a {type(make).__name__}; expected a function that makes one, or a transformation")
+    if any(c.__module__.split(".")[0] == "torch" for c in getattr(make, "__mro__", ())):
+        return "torch"
+    try:
+        given = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"optimizer: {said(error)}; expected a function that makes one, or a transformation") from error
+    return "torch" if any(p.default is p.empty and p.kind < p.VAR_POSITIONAL for p in given) else "jax"
 
 
 def _device_of(weights: Any) -> str:

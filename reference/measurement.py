@@ -30,8 +30,8 @@ REASONS = (
     "convention",
     "lost", "record", "note",
 )  # fmt: skip
-#: How the case of a program begins that `verify` judged, and that of an optimizer of `verify_update`.
-PROGRAM, UPDATE = "program/", "update/"
+#: How the case of a program begins that `verify` judged, that of an optimizer, and that of a training run in a file.
+PROGRAM, UPDATE, TRAINING = "program/", "update/", "train/"
 #: How a program's quantities begin: a gradient by an argument, in forward mode the tangent of an output, or the output.
 BY, TANGENT, VALUE = "d/d", "tangent of ", "value of "
 #: How a quantity begins in each mode.

@@ -155,13 +155,15 @@ def test_a_large_tensor_is_judged_in_blocks_and_one_wrong_number_in_it_is_found(
     assert [(f.quantity, f.index) for f in report.findings if f.judgement.verdict == "deviates"] == [("w_new", "40000")]
 
 
-def test_the_example_of_the_page_prints_what_is_shown_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_the_page_print_what_is_shown_beside_them(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[1] / "docs" / "site" / "optimizers.md").read_text(encoding="utf-8")
     program, shown = (
         re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for kind in ("python", "text")
     )
-    exec(program[0], {})
-    assert capsys.readouterr().out == shown[0]
+    names: dict[str, Any] = {}
+    for code, text in zip(program, shown, strict=True):
+        exec(code, names)
+        assert capsys.readouterr().out == text
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------

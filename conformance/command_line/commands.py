@@ -1,4 +1,4 @@
-"""The command line: run, verify, verify-update, report, diff, explain, list, doctor, completion."""
+"""The command line: run, verify, verify-update, train, report, diff, explain, list, doctor, completion."""
 
 from __future__ import annotations
 
@@ -777,6 +777,72 @@ def _check_asked(profile: str, junit: Path | None) -> None:
         raise unknown("profile", profile, PROFILES)
     if junit is not None and not junit.parent.is_dir():
         raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
+
+
+@main.command()
+@click.argument("case", shell_complete=_case_ids)
+@click.option("-a", "--adapter", default="torch/eager", show_default=True, metavar="ADAPTER[/ROUTE]",
+              shell_complete=_adapter_names, help="What computes the gradient.")  # fmt: skip
+@click.option("-d", "--dtype", default="float64", show_default=True, shell_complete=_dtype_names)
+@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="How many updates.")
+@click.option("--optimizer", default="", metavar="MODULE:FUNCTION|torch.optim.NAME|optax.NAME",
+              help="What updates the weights. Default: the adapter, by the case's own rule.")  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
+              help="A setting that the optimizer is made with, lr=0.1. Repeat for more.")  # fmt: skip
+@click.option("--rule", default="", metavar="NAME",
+              help="What an optimizer of your own should be, named as they are: torch.optim.AdamW.")  # fmt: skip
+@click.option("--rate", callback=_numbers, metavar="NUMBERS", help="η in each update, 0.1,0.05,…")
+@_device
+@_profile
+@_known
+@_output
+@click.option("--table", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="A CSV file to write: every measurement with its step and drift.")  # fmt: skip
+@_fail_on
+@refused
+def train(
+    case: str,
+    adapter: str,
+    dtype: str,
+    steps: int,
+    optimizer: str,
+    settings: tuple[str, ...],
+    rule: str,
+    rate: tuple[float, ...] | None,
+    device: str,
+    profile: str,
+    known: tuple[str, ...],
+    output: Path | None,
+    table: Path | None,
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Train CASE and judge every update from the framework's own weights.
+
+    The drift from the exact trajectory is told and is no deviation.
+
+    Exit status: 0 nothing deviates but what is known to, 1 something does, or
+    is what --fail-on names, 2 bad input, 3 crashed, undecided or nothing judged.
+    """
+    from gradconform.conformance.command_line import train_command as command
+    from gradconform.conformance.command_line.update_command import setting
+    from gradconform.conformance.command_line.verify_command import written
+
+    registry.keep_working_folder((case, adapter))
+    made = command.optimizer(optimizer, dict(map(setting, settings)), rule, rate, steps)
+    header = command.header(adapter, device, profile, known_files(known), optimizer)
+    with written(output, header) as write:
+        rows = command.trained(adapter, case, steps, dtype, device, profile, known, made)
+        write(command.measurements(rows))
+    if table is not None:
+        command.write_table(rows, table)
+    told, verdicts = errors if output == STDOUT else console, [run_summary.FAIL_ON[f] for f in fail_on]
+    for line in command.told(rows):
+        told.say(line)
+    for path in (output, table):
+        if path is not None and path != STDOUT:
+            told.print(f"written: {path}", markup=False, soft_wrap=True)
+    told.print(command.closing(rows), style="bold", markup=False)
+    sys.exit(command.exit_status(rows, verdicts))
 
 
 @main.command(name="verify-update")

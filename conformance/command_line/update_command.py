@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from gradconform.conformance.known import KnownDeviation, is_known, marked
 from gradconform.conformance.updates import update_rows
 from gradconform.conformance.updates.judging import Ran
 from gradconform.conformance.verify import framework_of
-from gradconform.conformance.verify_update import adapter_of, verify_update
+from gradconform.conformance.verify_update import adapter_of, framework_of_maker, verify_update
 from gradconform.reference.cases import BadInput, said
 
 #: The modules whose optimizers are named with a dot, and the framework of each.
@@ -65,12 +64,10 @@ def optimizers(names: Sequence[str], settings: Mapping[str, Any], cases: str, dr
 
 
 def _optimizer(name: str, settings: Mapping[str, Any], cases: str, drawn: Drawn) -> Optimizer:
-    module, make, framework = _named(name)
-    if settings and not callable(make):
-        raise BadInput(f"{name} is a {type(make).__name__}, which is made already; leave --set out")
-    made = partial(make, **settings) if settings else make
+    module, make, framework = named(name)
+    made = with_settings(name, make, settings)
     gives = None if framework else getattr(module, cases, None)
-    framework = framework or _framework(make)
+    framework = framework or framework_of_maker(make)
     if gives is None:
         return Optimizer(name, made, framework, (drawn.of(framework),), True, settings)
     try:
@@ -87,7 +84,14 @@ def _optimizer(name: str, settings: Mapping[str, Any], cases: str, drawn: Drawn)
     return Optimizer(name, made, framework_of(make, found[0]), found, False, settings)
 
 
-def _named(name: str) -> tuple[Any, Any, str]:
+def with_settings(name: str, make: Any, settings: Mapping[str, Any]) -> Any:
+    """What makes an optimizer with these settings. Raises BadInput for one that is made already."""
+    if settings and not callable(make):
+        raise BadInput(f"{name} is a {type(make).__name__}, which is made already; leave --set out")
+    return partial(make, **settings) if settings else make
+
+
+def named(name: str) -> tuple[Any, Any, str]:
     """The module, what makes the optimizer, and of a framework's own that framework."""
     path, colon, called = name.partition(":")
     if not colon:
@@ -99,17 +103,6 @@ def _named(name: str) -> tuple[Any, Any, str]:
             )
     module = imported(path)
     return module, found_in(module, called, "what makes the optimizer", made=True), BUILT_IN.get(path, "")
-
-
-def _framework(make: Any) -> str:
-    """The framework of what makes an optimizer: optax' transformations need no parameters to be made."""
-    if hasattr(make, "init") and hasattr(make, "update"):
-        return "jax"
-    roots = {c.__module__.split(".")[0] for c in getattr(make, "__mro__", ())}
-    if "torch" in roots:
-        return "torch"
-    given = inspect.signature(make).parameters.values()
-    return "torch" if any(p.default is p.empty and p.kind < p.VAR_POSITIONAL for p in given) else "jax"
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -145,7 +138,7 @@ def verified(
     `rule` names what they should be, if they are none of the frameworks' own; `entries` are deviations that are known
     besides the suite's.
     """
-    named = _named(rule)[1] if rule else None
+    like = named(rule)[1] if rule else None
     times: Counter[tuple[str, str | None]] = Counter()
     for of in chosen:
         text = f"({', '.join(f'{k}={v!r}' for k, v in of.asked.items())})" if of.asked else ""
@@ -158,7 +151,7 @@ def verified(
                 times[case, dtype] += 1
                 title = of.name + text + (f" in {dtype}" if dtype else "")
                 title += f" (weights {position} of {len(of.cases)})" if len(of.cases) > 1 else ""
-                given = {"dtype": dtype, "rule": named, **options}
+                given = {"dtype": dtype, "rule": like, **options}
                 yield _verified(of, title, called, weights, gradients, number, entries, given)
 
 

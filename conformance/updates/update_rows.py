@@ -43,15 +43,16 @@ def rows(report: UpdateReport, name: str = "", number: int = 0) -> list[Measurem
 def _row(f: Finding, case: str, report: UpdateReport) -> Measurement:
     # A tensor's name is a path in a tree, such as ['a'] or layer.weight; the number stands last, as in random draws.
     tensor = re.sub(r"[^\w.-]+", ".", f.tensor).strip(".") or "w"
+    return measured(f, f"{case}/{tensor}/{f.update}", report.ran.adapter, f.route, f.quantity, report.notes)
+
+
+def measured(f: Finding, case: str, adapter: str, route: str, quantity: str, notes: Sequence[str] = ()) -> Measurement:
+    """The measurement of a finding, with the equation as the cause of what deviates."""
     numbers = {**vars(f.judgement), "worst_index": f.index or None}
     cause = f.equation if f.judgement.verdict == "deviates" else None
-    found = Measurement(
-        f"{case}/{tensor}/{f.update}", report.ran.adapter, f.route, f.dtype, "step", f.quantity, f.elements,
-        operator=f.rule or None, **numbers,
-    )  # fmt: skip
-    notes = "; ".join(f"note: {' '.join(n.split())}" for n in report.notes)
-    reason = "; ".join(filter(None, (found.reason, notes))) or None
-    return replace(found, cause=found.cause or cause, reason=reason)
+    found = Measurement(case, adapter, route, f.dtype, "step", quantity, f.elements, operator=f.rule or None, **numbers)
+    said = "; ".join([*filter(None, (found.reason,)), *(f"note: {' '.join(n.split())}" for n in notes)])
+    return replace(found, cause=found.cause or cause, reason=said or None)
 
 
 def not_judged(name: str, weights: Any, dtype: str | None, number: int, adapter: str, why: str) -> Measurement:

@@ -16,7 +16,18 @@ from gradconform.reference.derivations.updates.signs import lion, rprop
 RULES: Mapping[str, Callable[..., Rule]] = {
     f.__name__: f
     for f in (
-        sgd, adam, nadam, adamax, radam, adagrad, adadelta, rmsprop, lion, rprop,
-        clip_by_value, clip_by_norm, total_norm,
+        sgd,
+        adam,
+        nadam,
+        adamax,
+        radam,
+        adagrad,
+        adadelta,
+        rmsprop,
+        lion,
+        rprop,
+        clip_by_value,
+        clip_by_norm,
+        total_norm,
     )
 }
