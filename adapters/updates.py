@@ -48,10 +48,11 @@ class Change:
     """One tensor in one update: the gradient that was injected, weight and state before and after.
 
     `before` and `after` have the weight under "w" and the parts of the state under the framework's own names; `dtypes`
-    are those of all of them and of the gradient. `number` counts updates from 1. `asked` is None for an optimizer that
-    is not known; `again` records the step once more. `route` is the way in which the framework's own optimizer ran,
-    such as "fused"; empty for an optimizer that is not the framework's. `beside` is what else the rule reads, by the
-    rule's own names, such as the gradients of other tensors; `dtypes` has those, too.
+    are those of all of them and of the gradient. `number` counts updates from 1, and is the rule's t where `asked` does
+    not set that. `asked` is None for an optimizer that is not known; `again` records the step once more. `route` is the
+    way in which the framework's own optimizer ran, such as "fused"; empty for an optimizer that is not the framework's.
+    `beside` is what else the rule reads, by the rule's own names, such as the gradients of other tensors; `dtypes` has
+    those, too.
     """
 
     tensor: str

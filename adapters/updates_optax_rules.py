@@ -31,8 +31,10 @@ def _parts(update: Any) -> list[Part]:
         return _parts(held["tx"].update)
     if name == "chain":
         return [p for f in held["update_fns"] for p in _parts(f)]
-    if name == "identity" or "mask" in held:
-        return [] if name == "identity" else [Part("masked", held)]
+    if name == "identity":
+        return []
+    if "mask" in held:
+        return _parts(held["inner"].update) if held["mask"] is True else [Part("masked", held)]
     return [Part(name, held)]
 
 
@@ -60,12 +62,13 @@ def rule_of(parts: Sequence[Part], number: int) -> Asked | None:
         settings = {**found.settings, "c": float(c)} if found else {}
         return None if found is None or found.clip else replace(found, settings=settings, clip=clip)
     rest = list(parts)
-    eta = 1.0
+    eta = -1.0  # what nothing scales is added
     trace = None
     if rest and rest[-1].name == "trace" and len(rest) > 1:  # momentum after η, as RMSprop has it
         trace = rest.pop()
     if rest and rest[-1].name in ("scale", "scale_by_schedule"):
         eta = -_rate(rest.pop(), number)
+    trust = rest.pop() if rest and rest[-1].name == "scale_by_trust_ratio" else None
     before = [p for p in rest[:1] if p.name == "add_decayed_weights"]
     after = [p for p in rest[1:] if p.name == "add_decayed_weights" and p is rest[-1]]
     core = [p for p in rest if p not in (*before, *after)]
@@ -73,12 +76,14 @@ def rule_of(parts: Sequence[Part], number: int) -> Asked | None:
         return None
     strength = sum(float(p.settings["weight_decay"]) for p in (*before, *after))
     decay = "none" if not strength else "coupled" if before and core else "decoupled"
-    if before and not core:
+    if before and not core and strength:
         decay = "coupled"
     common: dict[str, float] = {"eta": eta, **({"lambda": strength} if strength else {})}
     of = _RULES.get(core[0].name if core else "")
     if of is None or (before and after):
         return None
+    if trust is not None:
+        return _trusted(trust.settings, of(core[0].settings if core else {}, decay, common, None, number), trace)
     return of(core[0].settings if core else {}, decay, common, trace, number)
 
 
@@ -172,6 +177,21 @@ def _adadelta(s: Settings, decay: str, common: dict[str, float], trace: Part | N
     return Asked("adadelta", {"decay": decay}, settings, {"v": "e_g", "u": "e_x"})
 
 
+def _trusted(s: Settings, asked: Asked | None, trace: Part | None) -> Asked | None:
+    """Of Adam's direction Lamb, of the gradient LARS."""
+    if asked is None or float(s["min_norm"]):
+        return None
+    settings = {**asked.settings, "c": float(s["trust_coefficient"]), "trust_eps": float(s["eps"])}
+    decay = asked.options["decay"]
+    if asked.rule == "adam" and trace is None and decay != "coupled" and "amsgrad" not in asked.options:
+        return replace(asked, rule="lamb", options={"decay": decay, "root": asked.options["root"]}, settings=settings)
+    if asked.rule == "sgd" and trace is not None and decay != "decoupled":
+        settings["mu"] = float(trace.settings["decay"])
+        options = {"decay": decay, "nesterov": bool(trace.settings["nesterov"])}
+        return replace(asked, rule="lars", options=options, settings=settings, state={"b": "trace"})
+    return None
+
+
 def _rms(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
     options: dict[str, bool | str] = {
         "epsilon": "inside" if s["eps_in_sqrt"] else "outside", "decay": decay, "corrected": bool(s["bias_correction"]),
@@ -196,7 +216,7 @@ def _lion(s: Settings, decay: str, common: dict[str, float], trace: Part | None,
 
 
 def _rprop(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
-    if trace or decay != "none" or common["eta"] != 1.0:
+    if trace or decay != "none" or common["eta"] != -1.0:
         return None
     settings = {**common, "eta_plus": float(s["eta_plus"]), "eta_minus": float(s["eta_minus"]),
                 "s_min": float(s["min_step_size"]), "s_max": float(s["max_step_size"])}  # fmt: skip
