@@ -52,15 +52,17 @@ def _held(f: Any) -> dict[str, Any]:
     return found
 
 
-def rule_of(parts: Sequence[Part], number: int) -> Asked | None:
-    """The rule that a chain is in update `number`, from 1; None where it is none that is known."""
+def rule_of(parts: Sequence[Part], number: int, shape: tuple[int, ...] = ()) -> Asked | None:
+    """The rule that a chain is in update `number`, from 1, of an array of this shape; None where none is known."""
     clips = [p for p in parts[:1] if p.name in _CLIPS]
     if clips:
         threshold, clip = _CLIPS[clips[0].name]
-        found = rule_of(parts[1:], number)
+        found = rule_of(parts[1:], number, shape)
         c = clips[0].settings[threshold]
         settings = {**found.settings, "c": float(c)} if found else {}
         return None if found is None or found.clip else replace(found, settings=settings, clip=clip)
+    if parts and parts[0].name == "scale_by_factored_rms":
+        return _adafactor(parts, number, shape)
     rest = list(parts)
     eta = -1.0  # what nothing scales is added
     trace = None
@@ -221,6 +223,41 @@ def _rprop(s: Settings, decay: str, common: dict[str, float], trace: Part | None
     settings = {**common, "eta_plus": float(s["eta_plus"]), "eta_minus": float(s["eta_minus"]),
                 "s_min": float(s["min_step_size"]), "s_max": float(s["max_step_size"])}  # fmt: skip
     return Asked("rprop", {"moves": True}, settings, {"s": "step_sizes", "b": "prev_updates"})
+
+
+def _adafactor(parts: Sequence[Part], number: int, shape: tuple[int, ...]) -> Asked | None:
+    """Adafactor, of an array that it factors by its two largest axes, or does not."""
+    of, rest = parts[0].settings, [p.name for p in parts[1:]]
+    by = {p.name: p.settings for p in parts[1:]}
+    known = ("clip_by_block_rms", "scale", "scale_by_schedule", "scale_by_param_block_rms", "ema",
+             "add_decayed_weights")  # fmt: skip
+    if not rest or rest[-1] != "scale" or float(parts[-1].settings["step_size"]) != -1.0:
+        return None
+    order = [known.index(n) if n in known else -1 for n in rest[:-1]]
+    if order != sorted(set(order)) or -1 in order or of["decay_rate_fn"].__name__ != "_decay_rate_pow":
+        return None
+    rates = [p for p in parts[1:-1] if p.name in ("scale", "scale_by_schedule")]
+    settings = {"eta": _rate(rates[0], number) if rates else 1.0, "tau": -float(of["decay_rate"]),
+                "eps1": float(of["epsilon"]), "t": float(number - of["step_offset"])}  # fmt: skip
+    options: dict[str, bool | str | int] = {"factored": False, "clips": False, "scales": False}
+    names = {"v": "v"}
+    largest = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    if of["factored"] and len(shape) >= 2 and shape[largest[-2]] >= of["min_dim_size_to_factor"]:
+        options |= {"factored": True, "rows": largest[-1], "columns": largest[-2]}
+        names = {"row": "v_row", "col": "v_col"}
+    if "clip_by_block_rms" in by:
+        options["clips"], settings["d"] = True, float(by["clip_by_block_rms"]["threshold"])
+    if "scale_by_param_block_rms" in by:
+        options["scales"], settings["eps2"] = True, float(by["scale_by_param_block_rms"]["min_scale"])
+    if "ema" in by:
+        if by["ema"]["debias"]:
+            return None
+        options["momentum"], settings["mu"], names["m"] = True, float(by["ema"]["decay"]), "ema"
+    if "add_decayed_weights" in by:
+        if not isinstance(by["add_decayed_weights"]["weight_decay"], int | float):
+            return None
+        options["decay"], settings["lambda"] = True, float(by["add_decayed_weights"]["weight_decay"])
+    return Asked("adafactor", options, settings, names)
 
 
 #: The rule of each part that scales updates; "" is that of none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from gradconform.reference.derivations.updates.adafactor import adafactor, adafactor_clamped
 from gradconform.reference.derivations.updates.adam import adam
 from gradconform.reference.derivations.updates.adam_further import adamax, nadam, radam
 from gradconform.reference.derivations.updates.adaptive import adadelta, adagrad, rmsprop
@@ -20,6 +21,7 @@ RULES: Mapping[str, Callable[..., Rule]] = {
     f.__name__: f
     for f in (
         sgd, adam, nadam, adamax, radam, adagrad, adadelta, rmsprop, lion, rprop, lamb, lars,
+        adafactor, adafactor_clamped,
         clip_by_value, clip_by_norm, total_norm, ema, mean, unscale, skipped, loss_scale,
     )
 }
