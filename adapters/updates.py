@@ -50,10 +50,11 @@ class Change:
     """One tensor in one update: the gradient that was injected, weight and state before and after.
 
     `before` and `after` have the weight under "w" and the parts of the state under the framework's own names; `dtypes`
-    are those of all of them and of the gradient. `number` counts updates from 1. `asked` is None for an optimizer that
-    is not known; `again` records the step once more. `route` is the way in which the optimizer ran, such as "fused",
-    and `theirs` says whether it is the framework's own, of which deviations may be known. `beside` is what else the
-    rule reads, by the rule's own names, such as the gradients of other tensors; `dtypes` has those, too.
+    are those of all of them and of the gradient. `number` counts updates from 1, and is the rule's t where `asked` does
+    not set that. `asked` is None for an optimizer that is not known; `again` records the step once more. `route` is the
+    way in which the optimizer ran, such as "fused", and `theirs` says whether it is the framework's own, of which
+    deviations may be known. `beside` is what else the rule reads, by the rule's own names, such as the gradients of
+    other tensors; `dtypes` has those, too.
     """
 
     tensor: str

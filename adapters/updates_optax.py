@@ -73,11 +73,11 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
     step = jax.jit(updated) if route == "jit" else updated
     for number, given in enumerate(gradients, 1):
         g = _like(given, names, leaves, tree, number - 1)
-        asked = rule_of(parts, number)
         new, after = _run(number, "update", step, g, state, current)
         before_leaves, after_leaves = _states(state, tree), _states(after, tree)
         for n, name in enumerate(names):
             w, w_new, gradient = (jax.tree.leaves(x)[n] for x in (current, new, g))
+            asked = rule_of(parts, number, np.shape(w))
             old = {"w": numbers(w), **{k: numbers(v[n]) for k, v in before_leaves.items()}}
             now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items()}}
             dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}

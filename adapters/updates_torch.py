@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -18,7 +19,18 @@ from torch.utils import _pytree as pytree
 
 from gradconform.adapters.recording.torch_memory import FORMAT, numbers
 from gradconform.adapters.updates import OWN, Asked, Change, Numbers, Recorded
-from gradconform.adapters.updates_torch_beside import clip_of, clipped, recorded
+from gradconform.adapters.updates_torch_beside import (
+    averaged,
+    averages,
+    clip_of,
+    clipped,
+    finite,
+    recorded,
+    rescaled,
+    scales,
+    unscaled,
+    without_update,
+)
 from gradconform.adapters.updates_torch_rules import RULES
 from gradconform.reference.cases import BadInput, said, unknown
 
@@ -58,8 +70,15 @@ def changes(
     if clip is not None:
         yield from clipped(make, clip, names, parameters, _injected(gradients, names, parameters))
         return
-    optimizer = _routed(_made(make, parameters, "make"), route)
-    like = optimizer if rule is None else _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
+    optimizer, scaler = _made(make, parameters, "make")
+    if averages(optimizer):
+        like = optimizer if rule is None else _made(rule, parameters, "rule")[0]
+        yield from averaged(optimizer, like, names, parameters, _injected(gradients, names, parameters))
+        return
+    optimizer = _routed(optimizer, route)
+    like = optimizer
+    if rule is not None:
+        like = _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")[0]
     if rule is not None and type(like) not in RULES:
         raise BadInput(f"rule makes a {type(like).__name__}; expected one of {', '.join(c.__name__ for c in RULES)}")
     taken = [0] * len(parameters)
@@ -68,19 +87,25 @@ def changes(
         if rates is not None:
             for group in optimizer.param_groups:
                 group["lr"] = rates[update]
+        leaves_out = scaler is not None and not finite(parameters)
+        if scaler is not None:
+            yield from unscaled(scaler, optimizer, update + 1, names, parameters)
         asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
-        again = None if type(optimizer) in RULES else _Again(optimizer, parameters)
-        _step(optimizer, update)
+        again = None if leaves_out else _Again(optimizer, parameters)
+        _step(optimizer, update, scaler)
         for n, (p, gradient) in enumerate(zip(parameters, copies, strict=True)):
             after = _state(optimizer, p)
             if gradient is not None:
-                taken[n] += 1
+                taken[n] += not leaves_out
                 dtypes = _dtypes(optimizer, p)
-                yield Change(names[n], taken[n], gradient, seen[n], after, dtypes, asked[n],
+                of = without_update(asked[n], after) if leaves_out else asked[n]
+                yield Change(names[n], update + 1, gradient, seen[n], after, dtypes, of,
                              None if again is None else partial(again, n), _aliased(optimizer, p),
                              _route(optimizer, p), type(optimizer) in RULES)  # fmt: skip
             seen[n] = after
+        if scaler is not None:
+            yield rescaled(scaler, update + 1, leaves_out)
 
 
 # What is run ----------------------------------------------------------------------------------------------------------
@@ -103,14 +128,18 @@ def _named(weights: Any, dtype: str | None) -> tuple[list[str], list[Tensor]]:
     return [n for n, _ in found], [x for _, x in found]
 
 
-def _made(make: Make, parameters: list[Any], what: str) -> Any:
+def _made(make: Make, parameters: list[Any], what: str) -> tuple[Any, Any]:
+    """The optimizer, or the average of weights, and the scaler of losses that goes with it, if one does."""
     try:
         optimizer = make(parameters)
     except Exception as error:  # whatever the user's function raises
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
-    if not (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups")):
+    scaler = None
+    if isinstance(optimizer, tuple) and len(optimizer) == 2 and scales(optimizer[1]):
+        optimizer, scaler = optimizer
+    if not (averages(optimizer) or (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups"))):
         raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its parameters")
-    return optimizer
+    return optimizer, scaler
 
 
 def _routed(optimizer: Any, route: str) -> Any:
@@ -157,9 +186,9 @@ def _inject(p: Tensor, g: Tensor | None) -> None:
         p.grad.copy_(g)
 
 
-def _step(optimizer: Any, update: int) -> None:
+def _step(optimizer: Any, update: int, scaler: Any) -> None:
     try:
-        optimizer.step()
+        optimizer.step() if scaler is None else scaler.step(optimizer)
     except Exception as error:  # whatever an optimizer raises
         raise BadInput(f"update {update + 1}: step() raised {type(error).__name__}: {said(error)}") from error
 
@@ -216,7 +245,8 @@ def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Ask
         group = {**_group(like, every[number]), **group}
     # Where the state of another optimizer is there, as zeros, before its first update, that is its first all the same.
     state = optimizer.state.get(p, {}) if taken or like is optimizer else {}
-    return of(group, p, state)
+    asked = of(group, p, state)
+    return replace(asked, settings={**asked.settings, "t": taken + 1.0})
 
 
 def _state(optimizer: Any, p: Tensor) -> dict[str, Numbers]:

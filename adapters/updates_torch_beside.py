@@ -1,22 +1,27 @@
-"""What PyTorch has beside its optimizers, and what is said of it: clipping of gradients.
+"""What PyTorch has beside its optimizers, and what is said of it: clips, averages, loss scaling.
 
 A clip is a function of the parameters whose gradients it changes, `functools.partial` of PyTorch's own with its
-settings; the norm that it returns is judged, too.
+settings; the norm that it returns is judged, too. An average is a `torch.optim.swa_utils.AveragedModel` of
+them. A `torch.amp.GradScaler` goes with an optimizer.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim.swa_utils import AveragedModel
 
 from gradconform.adapters.recording.torch_asked import argument_ids
-from gradconform.adapters.recording.torch_memory import FORMAT, numbers
+from gradconform.adapters.recording.torch_memory import numbers
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES as OPERATIONS
 from gradconform.adapters.updates import OWN, Asked, Change, Recorded
@@ -77,10 +82,7 @@ def clipped(make: Any, clip: Mapping[str, Any], names: Sequence[str], parameters
         before = [numbers(_gradient(parameters[n])).copy() for n in given]
         dtypes = [_dtype(_gradient(parameters[n])) for n in given]
         again = _again(make, parameters) if own else None
-        try:
-            norm = make(parameters)
-        except Exception as error:  # whatever a clip raises
-            raise BadInput(f"update {number}: the clip raised {type(error).__name__}: {said(error)}") from error
+        norm = _run(number, "the clip", lambda: make(parameters))
         shown = "clip_value" not in clip and isinstance(norm, Tensor) and norm.ndim == 0
         for n, at in enumerate(given):
             others = [m for m in range(len(given)) if m != n]
@@ -153,4 +155,132 @@ def _again(act: Callable[[Any], Any], parameters: Sequence[Tensor]) -> Callable[
     return again
 
 
-__all__ = ["FORMAT", "clip_of", "clipped", "recorded"]
+# Averages of weights --------------------------------------------------------------------------------------------------
+
+
+def averages(x: Any) -> bool:
+    """Whether x averages weights, as an AveragedModel does."""
+    return callable(getattr(x, "update_parameters", None)) and callable(getattr(x, "parameters", None))
+
+
+def averaged(average: Any, like: Any, names: Sequence[str], parameters: Sequence[Tensor], given: Iterator[None]) -> (
+    Iterator[Change]
+):  # fmt: skip
+    """What an average makes of the weights that are `given`, as if they were gradients; it should be as `like`."""
+    model = torch.nn.ParameterList(parameters)
+    own = type(average) is not AveragedModel
+    for number, _ in enumerate(given, 1):
+        with torch.no_grad():
+            for p in parameters:
+                p.copy_(_gradient(p))
+        averages_ = list(average.parameters())
+        before = [numbers(a).copy() for a in averages_]
+        again = _again_averaged(average, parameters) if own else None
+        _run(number, "update_parameters", lambda: average.update_parameters(model))
+        for n, (name, p, a) in enumerate(zip(names, parameters, averages_, strict=True)):
+            w = numbers(p).copy()
+            yield Change(
+                name, number, w, {"w": w, "average": before[n]}, {"w": w, "average": numbers(a).copy()},
+                {"w": _dtype(p), "gradient": _dtype(p), "average": _dtype(a)}, _of_average(like, number),
+                None if again is None else partial(again, n), route=OWN if own else "foreach", theirs=not own,
+            )  # fmt: skip
+
+
+def _of_average(like: Any, number: int) -> Asked | None:
+    """The rule of an AveragedModel: of its function, which holds β, or without one the mean."""
+    f = getattr(like, "multi_avg_fn", None) or getattr(like, "avg_fn", None)
+    of = getattr(f, "__qualname__", "get_swa_avg_fn" if type(like) is AveragedModel else "").partition(".")[0]
+    first, names = number == 1, {"a": "average"}
+    if of in ("get_swa_avg_fn", "get_swa_multi_avg_fn"):
+        return Asked("mean", {"first": first}, {}, names)
+    if of in ("get_ema_avg_fn", "get_ema_multi_avg_fn"):
+        return Asked(
+            "ema",
+            {"first": first},
+            {"beta": float(inspect.getclosurevars(inspect.unwrap(f)).nonlocals["decay"])},
+            names,
+        )
+    return None
+
+
+def _again_averaged(average: Any, parameters: Sequence[Tensor]) -> Callable[[int], Recorded]:
+    kept = copy.deepcopy(average)
+    copies = [torch.nn.Parameter(p.detach().clone()) for p in parameters]
+    model, theirs = torch.nn.ParameterList(copies), list(kept.parameters())
+
+    def again(number: int) -> Recorded:
+        of = {id(p): a for p, a in zip(copies, theirs, strict=True)}
+        act = partial(kept.update_parameters, model)
+        return recorded(copies, act, lambda p: {"w": p, "average": of[id(p)]})[number]
+
+    return again
+
+
+# Loss scaling ---------------------------------------------------------------------------------------------------------
+
+
+def scales(x: Any) -> bool:
+    """Whether x scales losses, as a GradScaler does."""
+    return all(callable(getattr(x, name, None)) for name in ("scale", "unscale_", "get_scale", "update"))
+
+
+def finite(parameters: Sequence[Tensor]) -> bool:
+    """Whether all gradients are."""
+    return all(bool(torch.isfinite(p.grad).all()) for p in parameters if p.grad is not None)
+
+
+def unscaled(scaler: Any, optimizer: Any, number: int, names: Sequence[str], parameters: Sequence[Tensor]) -> (
+    Iterator[Change]
+):  # fmt: skip
+    """What a scaler makes of the gradients of a loss that it has scaled."""
+    if number == 1:
+        scaler.scale(torch.zeros(()))  # which makes the scale
+    before = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
+    settings, own = {"s": float(scaler.get_scale())}, type(scaler) is not GradScaler
+    _run(number, "unscale_", lambda: scaler.unscale_(optimizer))
+    for name, p, g in zip(names, parameters, before, strict=True):
+        if g is not None:
+            w, dtype = numbers(p).copy(), _dtype(p)
+            dtypes = {"w": dtype, "gradient": dtype, "clipped": _dtype(_gradient(p))}
+            asked = Asked("unscale", {}, settings, {"clipped": "clipped"})
+            yield Change(name, number, g, {"w": w}, {"w": w, "clipped": numbers(_gradient(p)).copy()}, dtypes, asked,
+                         route=OWN if own else "scaler", theirs=not own)  # fmt: skip
+
+
+def without_update(asked: Asked | None, state: Mapping[str, Any]) -> Asked:
+    """What becomes of a tensor whose update is left out; `state` is what it has."""
+    names = {part: theirs for part, theirs in (asked.state if asked else {}).items() if theirs in state}
+    return Asked("skipped", {"parts": " ".join(names)}, {}, names, asked.start if asked else {})
+
+
+def rescaled(scaler: Any, number: int, found: bool) -> Change:
+    """What becomes of the scale, and of how many updates in a row were made."""
+
+    def state() -> dict[str, Any]:
+        return {
+            "scale": np.asarray(float(scaler.get_scale())),
+            "count": np.asarray(float(scaler._get_growth_tracker())),
+        }
+
+    before = state()
+    _run(number, "update", scaler.update)
+    grows = not found and before["count"] + 1 == scaler.get_growth_interval()
+    settings = {"growth": float(scaler.get_growth_factor()), "backoff": float(scaler.get_backoff_factor())}
+    asked = Asked("loss_scale", {"found": found, "grows": bool(grows)}, settings, {"s": "scale", "count": "count"})
+    w = {"w": before["scale"]}
+    dtypes = dict.fromkeys(("w", "gradient", "scale", "count"), "float32")
+    return Change("scale", number, before["scale"], {**w, **before}, {**w, **state()}, dtypes, asked,
+                  route="scaler", theirs=type(scaler) is GradScaler)  # fmt: skip
+
+
+def _run(number: int, what: str, act: Act) -> Any:
+    try:
+        return act()
+    except Exception as error:  # whatever the user's program raises
+        raise BadInput(f"update {number}: {what} raised {type(error).__name__}: {said(error)}") from error
+
+
+__all__ = [
+    "averaged", "averages", "clip_of", "clipped", "finite", "recorded", "rescaled", "scales", "unscaled",
+    "without_update",
+]  # fmt: skip

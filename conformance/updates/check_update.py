@@ -22,7 +22,7 @@ from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, Condition, result
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
-from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from gradconform.reference.arithmetic.midpoints import Double, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums
@@ -71,17 +71,20 @@ class Variation:
     """How a form is computed: in which format settings are, and 16-bit numbers.
 
     These are `wide`, kept in float32 until the result is rounded once; or each operation is done `by_float32` and then
-    rounded; or it is done in the format itself, which may read a subnormal number as 0.
+    rounded; or it is done in the format itself, which may read a subnormal number as 0. A `gradual` program keeps
+    subnormal numbers, as conversions to float16 do: where another may divide by 0 nothing is known of that one.
     """
 
     settings: Format = FLOAT64
     wide: bool = False
     by_float32: bool = False
+    gradual: bool = False
     sums: Sums = "wide"
 
     @property
     def said(self) -> str:
         within = ", in float32 and rounded once" if self.wide else ", each result rounded" if self.by_float32 else ""
+        within += ", subnormal numbers kept" if self.gradual else ""
         of = ", settings in float32" if self.settings is FLOAT32 else ""
         return within + of + (", sums in the dtype" if self.sums == "any" else "")
 
@@ -119,6 +122,8 @@ class Judged:
         settings = [FLOAT64] if self.target is FLOAT64 else [FLOAT64, FLOAT32]
         if narrow:
             yield from (Variation(s, wide=True) for s in settings)
+            if FLOAT16 in tensors:
+                yield from (Variation(s, by_float32=True, gradual=True) for s in settings)
             yield from (Variation(s, by_float32=True) for s in settings)
         sums: Sequence[Sums] = ("wide", "any") if narrow and self.equation.part is not elementwise else ("wide",)
         yield from (Variation(s, sums=how) for how in sums for s in settings)
@@ -184,7 +189,10 @@ class Judged:
     def _outcomes(self, form: Form, how: Variation, at: Any = None) -> list[tuple[Outcome, ...]]:
         program = self.program(form, how, at)
         wanted = [(program.results, self.target)]
-        return outcomes_of(program.record, self.profile, wanted, how.sums)[0]
+        return outcomes_of(program.record, self._profile(how), wanted, how.sums)[0]
+
+    def _profile(self, how: Variation) -> Profile:
+        return replace(self.profile, flush=False) if how.gradual else self.profile
 
     def _kappa(self, program: Program, exact: Exact) -> arb:
         """The norm of the condition numbers, where the result may be an ulp off everywhere."""
@@ -220,7 +228,7 @@ class Judged:
         definition = self.program(self.equation.truth, Variation(), at)
         truth = ArrayExact(definition.record).evaluate().values.copied(definition.results)
         program = self.program(form, how, at)
-        allowed = ArrayAllowed(program.record, self.profile, how.sums, wide=self.target is FLOAT64).evaluate()
+        allowed = ArrayAllowed(program.record, self._profile(how), how.sums, wide=self.target is FLOAT64).evaluate()
         A = allowed.arithmetics[self.target.name]
         value, exactly = result(allowed, program.results, A)
         known = np.isfinite(truth.high) & np.isfinite(truth.radius[0])

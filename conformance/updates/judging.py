@@ -70,10 +70,16 @@ class Judging:
     """The changes of a run, judged one after the other; with what `ran` it, deviations that are known are marked."""
 
     def __init__(self, profile: Profile, ran: Ran | None = None) -> None:
-        self.profile, self.findings, self.notes, self.rule = profile, list[Finding](), list[str](), "its own record"
+        self.profile, self.findings, self.notes = profile, list[Finding](), list[str]()
+        self._rules: dict[str, None] = {}
         self.ran = ran
         #: The form that was accepted last, by equation: it is tried first.
         self._accepted: dict[tuple[str, str], str] = {}
+
+    @property
+    def rule(self) -> str:
+        """The rules by which it was judged."""
+        return ", ".join(self._rules) or "its own record"
 
     def add(self, change: Change) -> None:
         self.notes += change.notes
@@ -81,7 +87,7 @@ class Judging:
             self._by_its_record(change)
             return
         update = update_of(change, change.asked)
-        self.rule = update.rule.name
+        self._rules[update.rule.name] = None
         for equation in update.reported:
             key = (update.rule.name, equation.name)
             found = Judged(update, equation, self.profile, self._accepted.get(key, "")).judgement()
@@ -178,7 +184,7 @@ def update_of(change: Change, asked: Asked) -> Update:
                            f"{change.number} and {np.shape(values[part])} before it")  # fmt: skip
     values |= change.beside
     dtypes |= {name: change.dtypes[name] for name in change.beside}
-    settings = {**asked.settings, TIME: float(change.number)}
+    settings = {TIME: float(change.number), **asked.settings}
     values |= {s: settings[s] for s in rule.settings}
     return Update(_shaped(rule, change, values), values, {k: FORMATS[d] for k, d in dtypes.items()})
 

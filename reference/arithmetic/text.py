@@ -12,11 +12,11 @@ from gradconform.reference.equations import Equation, Form, Slope
 _SUM, _PRODUCT, _ATOM = 1, 2, 3
 #: Settings of update rules, as papers write them.
 _GREEK = {
-    "eta": "η", "mu": "μ", "tau": "τ", "lambda": "λ", "beta1": "β1", "beta2": "β2", "eps": "ε", "eps_root": "ε'",
-    "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ", "delta": "δ", "eta_plus": "η+", "eta_minus": "η−",
+    "eta": "η", "mu": "μ", "tau": "τ", "lambda": "λ", "beta": "β", "beta1": "β1", "beta2": "β2", "eps": "ε",
+    "eps_root": "ε'", "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ", "delta": "δ", "eta_plus": "η+", "eta_minus": "η−",
 }  # fmt: skip
 #: What a sum along an axis goes over.
-_AXES = {-1: "columns", -2: "rows"}
+_AXES = {-1: "columns", -2: "rows", 0: "rows", 1: "columns"}
 
 
 class Text:
@@ -144,10 +144,19 @@ class TextOperations:
         return Text(f"Σ_batch({x})")
 
     def total(self, x: Any, axis: int | None = None) -> Text:
-        return Text(f"Σ({x})" if axis is None else f"Σ_{_AXES[axis]}({x})")
+        return Text(f"Σ({x})" if axis is None else f"Σ_{_AXES.get(axis, axis)}({x})")
 
     def squares(self, x: Any, axis: int | None = None) -> Text:
         return self.total(_text(x) ** 2, axis)
+
+    def count(self, x: Any, axis: int | None = None) -> Text:
+        return Text("n")
+
+    def expanded(self, x: Any, axis: int) -> Text:
+        return _text(x)
+
+    def squeezed(self, x: Any, axis: int) -> Text:
+        return _text(x)
 
     def inner(self, x: Any, y: Any) -> Text:
         return self.total(x * y)

@@ -233,6 +233,19 @@ class Emitting:
         row = self._last(x, axis)
         return self._kept(self._summed(row, None, np.asarray(row.near.sum(axis=-1))), axis)
 
+    @staticmethod
+    def count(x: Emitted, axis: int | None = None) -> float:
+        """How many numbers are summed."""
+        return float(x.ids.size if axis is None else x.shape[axis])
+
+    def expanded(self, x: Emitted, axis: int) -> Emitted:
+        """The numbers with one more axis, of one number each."""
+        return self._kept(x, axis)
+
+    def squeezed(self, x: Emitted, axis: int) -> Emitted:
+        """The numbers without an axis, of one number each."""
+        return Emitted(self, np.squeeze(x.ids, axis), np.squeeze(x.near, axis), x.format)
+
     def squares(self, x: Emitted, axis: int | None = None) -> Emitted:
         """Σ x², of all numbers or along an axis, which stays with one number."""
         row = self._last(x, axis)
