@@ -183,6 +183,7 @@ def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, 
     ids = {"w": jax.tree.leaves(new)[number].ids}
     ids |= {k: v[number].ids for k, v in _states(state, tree).items()}
     before = {"w": jax.tree.leaves(old[2])[number].ids, "gradient": jax.tree.leaves(old[0])[number].ids}
+    before |= {k: v[number].ids for k, v in _states(old[1], tree).items()}
     notes = tuple(recorder.foreign)
     return Recorded(recorder.record, before, ids, notes)
 

@@ -42,9 +42,10 @@ def recorded(parameters: Sequence[Tensor], act: Act, tensors: Callable[[Tensor],
     """
     recorder = Recorder(OPERATIONS)
     recorder.backward = True  # nothing differentiates this: what is detached is not to be noted
+    recorder.strict = True
     given: list[dict[str, Ids]] = []
     for p in parameters:
-        ids = {k: argument_ids(recorder, x) for k, x in tensors(p).items()}
+        ids = {k: _given(recorder, k, x) for k, x in tensors(p).items()}
         if p.grad is not None:
             ids["gradient"] = argument_ids(recorder, p.grad)
         given.append(ids)
@@ -56,6 +57,15 @@ def recorded(parameters: Sequence[Tensor], act: Act, tensors: Callable[[Tensor],
         results = {k: recorder.memory.ids(x) for k, x in after.items()}
         found.append(Recorded(recorder.record, before, results, tuple(recorder.foreign)))
     return found
+
+
+def _given(recorder: Recorder, name: str, x: Tensor) -> Ids:
+    """The ids of a weight or of its state; the number of updates is a constant, which Python may read."""
+    if name != "step" or x.ndim:
+        return argument_ids(recorder, x)
+    ids = recorder.record.new(x.shape, numbers(x))
+    recorder.memory.put(x, ids)
+    return ids
 
 
 # Clipping -------------------------------------------------------------------------------------------------------------

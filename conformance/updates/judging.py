@@ -152,11 +152,12 @@ class Judging:
 
 
 def named(recorded: Recorded, change: Change, update: Update) -> Recorded:
-    """A record with its results under the names of the rule."""
+    """A record with what it was given, and its results, under the names of the rule."""
     assert change.asked is not None
-    names = {theirs: update.rule.states[part] for part, theirs in change.asked.state.items()} | {"w": NEW_WEIGHT}
-    results = {names[k]: v for k, v in recorded.results.items() if k in names}
-    return replace(recorded, results=results)
+    parts = {theirs: part for part, theirs in change.asked.state.items()}
+    new = {theirs: update.rule.states[part] for theirs, part in parts.items()} | {"w": NEW_WEIGHT}
+    given = {parts.get(k, k): v for k, v in recorded.given.items()}
+    return replace(recorded, given=given, results={new[k]: v for k, v in recorded.results.items() if k in new})
 
 
 def update_of(change: Change, asked: Asked) -> Update:
