@@ -112,6 +112,7 @@ def verify_update(
     dtype: str | None = None,
     rule: Any = None,
     routes: str | Sequence[str] | None = None,
+    master: str = "",
     accept: str | Iterable[str] = (),
     profile: str = "opencl",
 ) -> UpdateReport:
@@ -126,7 +127,8 @@ def verify_update(
     and what settings yours has by the same names are yours.
 
     `routes` are the ways to run it: of PyTorch's own optimizers "single", "foreach", "fused" or "capturable", by
-    default the one that it was made for; of optax "eager" (the default) and "jit".
+    default the one that it was made for; of optax "eager" (the default) and "jit". `master` is the name of the state
+    that holds master weights, if there are any: the rule is then theirs, and the weights are these, rounded.
 
     Every equation of the rule is judged on what the framework itself had before the update and has after it, so that a
     fault is named where it happens. Raises BadInput for what cannot be run, and for a state that does not fit.
@@ -151,7 +153,7 @@ def verify_update(
     constants = profile_of(profile, framework)
     cast = None if dtype is None else named_format(dtype).name
     ran = Ran(adapter.ADAPTER, adapter.versions(), _device_of(weights))
-    judged = Judging(constants, ran)
+    judged = Judging(constants, ran, master)
     for route in (routes,) if isinstance(routes, str) else tuple(routes or ("",)):
         for change in adapter.changes(make, weights, gradients, cast, rule, route):
             judged.add(change)

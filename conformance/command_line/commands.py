@@ -851,6 +851,9 @@ def train(
               help="A setting that the optimizer is made with, lr=0.1. Repeat for more.")  # fmt: skip
 @click.option("--rule", default="", metavar="NAME",
               help="What an optimizer of your own should be, named as they are: torch.optim.AdamW.")  # fmt: skip
+@click.option(
+    "--master", default="", metavar="NAME", help="The state that holds master weights, wider than the weights."
+)
 @click.option("--cases", default="cases", show_default=True, metavar="NAME",
               help="The module's function that gives (weights, gradients), a sequence of them, or such sequences "
                    "by the optimizers' names. Where there is none they are drawn at random.")  # fmt: skip
@@ -872,6 +875,7 @@ def verify_update(
     optimizers: tuple[str, ...],
     settings: tuple[str, ...],
     rule: str,
+    master: str,
     cases: str,
     shape: str,
     updates: int,
@@ -905,7 +909,7 @@ def verify_update(
     drawn = command.Drawn(command.shape(shape), updates, seed)
     chosen = command.optimizers(optimizers, dict(map(command.setting, settings)), cases, drawn)
     header = update_rows.header([o.ran for o in chosen], profile, files, seed=seed, functions=[o.name for o in chosen])
-    options = {"routes": routes or None, "profile": profile}
+    options = {"routes": routes or None, "profile": profile, "master": master}
     own = tuple(e for file in files for e in file.entries)
     with written(output, header) as write:
         found = _told(command.verified(chosen, rule, names, own, **options), write, output, every)

@@ -131,9 +131,19 @@ def _rounded_constants(recorded: Recorded) -> set[int]:
     return {i for i, x in held.items() if looks_rounded(x, FLOAT32) and float(np.float32(x)) == x}
 
 
-def narrows(recorded: Recorded, format: Format) -> bool:
-    """Whether a step of the record is in a narrower format than the result's: no rule rounds so."""
-    return any(step.format.precision < format.precision for step in every(recorded.record.steps))
+def narrows(recorded: Recorded, quantity: str, format: Format) -> bool:
+    """Whether a step that leads to a quantity is in a narrower format than that: no rule rounds so."""
+    wanted = set(recorded.results[quantity].ravel().tolist())
+    for step in reversed(list(every(recorded.record.steps))):
+        if wanted.isdisjoint(step.out.ravel().tolist()):
+            continue
+        if step.format.precision < format.precision:
+            return True
+        wanted |= {i for ids in step.operands for i in ids.ravel().tolist()}
+        if step.definition is not None:
+            wanted |= {i for ids in step.definition.reads() for i in ids.ravel().tolist()}
+            wanted |= {i for of in step.definition.steps for i in of.out.ravel().tolist()}
+    return False
 
 
 def judge_recorded(

@@ -143,7 +143,8 @@ class Judged:
             if name in self.update.rule.settings:
                 given[name] = emitting.setting(ids)
             else:
-                tensor = emitting.tensor(ids, self.update.formats[name])
+                format = self.update.formats[name]
+                tensor = emitting.tensor(ids, format, format.precision > self.target.precision)
                 given[name] = emitting.wide(tensor) if how.wide else tensor
         # Ids of operands come before those of what is done to them.
         found = emitting.rounded(form.formula(emitting, *(given[o] for o in form.operands)), self.target)
