@@ -248,7 +248,7 @@ class Allowed:
         def ball(i: int) -> arb:
             return at[i] if i in at else exact(i) + arb(0, operands[i].radius.upper()) if i in operands else exact(i)
 
-        found = solution.allowed(ball, [float(x.mid()) for x in centre], ops.unit)
+        found = solution.allowed(ball, [float(x.mid()) for x in centre], ops.unit, ops.overflow)
         if found is None:
             return nothing
         return [ops._round(c, abs(x - c).upper()) for c, x in zip(centre, found, strict=True)]
