@@ -35,6 +35,7 @@ from gradconform.reference.judge import (
     Formula,
     Judgement,
     ball_of,
+    decision,
     judge,
     noted,
     text_of,
@@ -243,15 +244,29 @@ def _left_open(run: Run, argument: Tensor, route: str, error: OutOfRange) -> Gra
 def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
     truth = Truth(run, flush=profile.flush)
     wanted = [(ids, a.format) for a, ids in zip(run.judged, run.results, strict=True)]
+    candidates: list[tuple[str, list[list[tuple[Outcome, ...]]]]] = []
     with precision(truth.bits):
-        candidates = [
-            (name, outcomes_of(run.backward, profile, wanted, sums, form)) for name, sums, form in programs(run)
-        ]
+        for name, sums, form in programs(run):
+            if not isinstance(form, int) and _held(run, [outcomes for _, outcomes in candidates]):
+                break  # where kernels take different forms is asked only if they need to
+            candidates.append((name, outcomes_of(run.backward, profile, wanted, sums, form)))
     for number, argument in enumerate(run.judged):
         known = truth.set if truth.ties else truth.point
         sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]
         for route, returned in run.answers.items():
             yield _judged(run, truth, number, argument, route, returned[number], candidates, sets, profile)
+
+
+def _held(run: Run, candidates: Sequence[list[list[tuple[Outcome, ...]]]]) -> bool:
+    """Whether everything that was returned is within one of the programs so far."""
+    return all(
+        any(
+            all(decision(float(x), o) != "outside" for x, o in zip(got.ravel(), of[number], strict=True))
+            for of in candidates
+        )
+        for returned in run.answers.values()
+        for number, got in enumerate(np.asarray(r, dtype=np.float64) for r in returned)
+    )
 
 
 def _truth(x: arb, format: Format, profile: Profile, ties: bool) -> Rounded:

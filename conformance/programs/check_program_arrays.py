@@ -37,7 +37,7 @@ from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push
 from gradconform.reference.programs.cancelled import cancelled
-from gradconform.reference.programs.record import STOPPED, every
+from gradconform.reference.programs.record import STOPPED, Taken, every
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
@@ -334,15 +334,22 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         yield Found(number, route, found, *formulas[number], truths.ties)
 
 
-def programs(run: Run) -> Iterator[tuple[str, Sums, int]]:
-    """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms."""
+def programs(run: Run) -> Iterator[tuple[str, Sums, Taken]]:
+    """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms.
+
+    Those in which kernels take different ones come last, and are evaluated only where none before holds what was got.
+    """
     narrow = any(a.format.precision < 24 for a in (*run.arguments, *run.tangents))
-    forms = run.backward.forms
     ways: Sequence[Sums] = ("wide", "any") if narrow else ("any",)
+    said = {"wide": "", "any": ", sums in the dtype" if narrow else ""}
+    forms = run.backward.forms
     for sums in ways:
         for form in range(forms):
-            name = f"recorded, form {form + 1}" if forms > 1 else "recorded"
-            yield name + (", sums in the dtype" if sums == "any" and narrow else ""), sums, form
+            yield (f"recorded, form {form + 1}" if forms > 1 else "recorded") + said[sums], sums, form
+    for mixed in run.backward.mixed():
+        name = "recorded, " + ", ".join(f"form {n + 1} of {kernel}" for kernel, n in mixed.items())
+        for sums in ways:
+            yield name + said[sums], sums, mixed
 
 
 def result(allowed: ArrayAllowed, ids: NDArray[np.int64], A: RoundedArrays) -> tuple[RoundedArray, NDArray[np.float64]]:
