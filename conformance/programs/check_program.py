@@ -21,6 +21,8 @@ from gradconform.conformance.programs.check_program_arrays import (
     fits,
     judged,
     programs,
+    shown_at,
+    tells,
     work,
 )
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
@@ -130,19 +132,29 @@ class Truth:
         exact = Exact(self.run.backward, literals=literals).evaluate()
         if not literals:
             self.backward = exact
-        self.astray = self._decided_by_overflow(exact)
+        self.astray = self._decided_otherwise(exact)
         self._note(exact)
         return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
 
     def _note(self, exact: Exact) -> None:
         self.vague, self.beyond = self.vague or exact.vague, self.beyond or exact.beyond
 
-    def _decided_by_overflow(self, exact: Exact) -> bool:
-        """Whether the run chose by an infinity or NaN where there is a number: it is then not the program's branch."""
+    def _decided_otherwise(self, exact: Exact) -> bool:
+        """Whether the run chose by an infinity or NaN where there is a number, or by numbers that are equal, or not, by
+        their rounding alone: it is then not the program's branch."""
         record = self.run.backward
         shown = {i for s in record.steps for i in s.out.ravel().tolist()}
-        decided = {i for d in record.decisions if d.relation for i in (d.left, d.right) if i in shown}
-        return any(not math.isfinite(record.held[i]) and exact[i].is_finite() for i in decided)
+        for d in record.decisions:
+            pair = (d.left, d.right)
+            if not d.relation or not any(i in shown for i in pair):
+                continue
+            if any(i in shown and not math.isfinite(record.held[i]) and exact[i].is_finite() for i in pair):
+                return True
+            if d.relation in ("eq", "ne") and all(math.isfinite(record.held[i]) for i in pair):
+                x, y = exact[d.left], exact[d.right]
+                if not x.overlaps(y) if record.held[d.left] == record.held[d.right] else x == y:
+                    return True
+        return False
 
     @cached_property
     def flushed(self) -> bool:
@@ -319,9 +331,10 @@ def _judged(
         judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
     if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
         judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
-    silent = judgement.execution in (None, "within") or (formula == "singular" and judgement.execution == "overflow")
-    if silent and formula not in ("right", "kink"):
-        judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
+    if tells(judgement, formula):
+        among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
+        worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])
+        judgement = shown_at(judgement, worst, got[worst], sets[worst], argument.format)
     return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
 
 
@@ -393,20 +406,3 @@ def _gradient(
         argument.name, route, judgement, bits, at, ties,
         mode=run.mode, dtype=argument.format.name, elements=argument.ids.size,
     )  # fmt: skip
-
-
-def _at(
-    judgement: Judgement, components: Sequence[int], got: Sequence[float], sets: Sequence[Rounded], argument: Tensor
-) -> Judgement:
-    """The judgement, shown at the component that is farthest off of those that the formula is worst at."""
-    errors = {c: ulp_error(got[c], sets[c], argument.format) for c in components}
-    worst = max(errors, key=lambda c: math.inf if math.isnan(errors[c]) else errors[c])
-    finite = math.isfinite(errors[worst])
-    return replace(
-        judgement,
-        worst_index=worst,
-        value=got[worst],
-        truth=text_of(sets[worst]),
-        error_ulp=errors[worst],
-        error_abs=to_float(sets[worst].distance(got[worst])) if finite else math.inf,
-    )
