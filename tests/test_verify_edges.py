@@ -139,7 +139,7 @@ def test_a_nan_where_every_result_is_finite_is_undefined_still() -> None:
     assert gc.verify(lambda x, w: torch.tanh(x * w), x, torch.tensor([1.5, 2.0])).formula == "undefined"
 
 
-@pytest.mark.parametrize("rows", [1, 300], ids=["balls", "arrays"])
+@pytest.mark.parametrize("rows", [1, 60], ids=["balls", "arrays"])
 def test_numbers_that_are_equal_by_rounding_alone_prove_no_formula_wrong(rows: int) -> None:
     # The softmax of y is 1.2e-8 beside 1: 0 in float16, where the derivative of t·log t is masked.
     y = torch.tensor([[11.5234, -6.6953]], dtype=torch.float16).repeat(rows, 1)

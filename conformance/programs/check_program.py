@@ -237,7 +237,7 @@ def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
         found = list(judged(run, profile, DECIDED))
     except OutOfRange as error:
         return None if affordable else [_left_open(run, of, route, error) for of in run.judged for route in run.answers]
-    if affordable and any(f.formula == "unknown" or f.judgement.execution == "undecided" for f in found):
+    if affordable and any(f.open for f in found):
         return None
     return [_gradient(run, run.judged[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
 

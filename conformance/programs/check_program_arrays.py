@@ -67,6 +67,8 @@ class Found:
     formula: Formula
     bits: float
     ties: int
+    #: Whether balls may tell what the arrays leave open.
+    open: bool
 
 
 def work(run: Run) -> int:
@@ -358,7 +360,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             worst = int(among[np.where(np.isnan(far), np.inf, far).argmax()])
             index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
             found = shown_at(found, worst, float(got[index]), said.truth_of(index), argument.format)
-        yield Found(number, route, found, *formulas[number], truths.ties)
+        left_open = (formulas[number][0] == "unknown" and not truths.astray) or found.execution == "undecided"
+        yield Found(number, route, found, *formulas[number], truths.ties, left_open)
 
 
 def tells(judgement: Judgement, formula: Formula) -> bool:
