@@ -119,10 +119,13 @@ def _ordered(c: Call, x: Ids, dim: int) -> None:
 
 
 def _picked(c: Call) -> Results:
-    """The median of all: whichever of the numbers it is."""
+    """The median of all: whichever of the numbers it is. Of equal ones each is it beside numbers close by."""
     x = c.operand("self").ravel()
     place = np.flatnonzero(numbers(c.value(c["self"])).ravel() == float(c.held))
     _ordered(c, x, -1)
+    if place.size > 1:
+        c.record.decide("eq", x[place[:-1]], x[place[1:]])  # of others the largest need not be it
+        return c.record.combine("maximum", x[place], c.format, c.held)
     return np.asarray(x[place[0]]) if place.size else None
 
 
