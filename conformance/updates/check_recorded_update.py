@@ -32,7 +32,7 @@ from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.emitted import Emitted, Emitting
-from gradconform.reference.programs.exact import Exact
+from gradconform.reference.programs.exact import Exact, holds
 from gradconform.reference.programs.record import Ids, Record, every, looks_rounded
 
 #: To how much of itself a number of the step's text is known: Python may have computed it, as 1 − β^t, and of that only
@@ -89,7 +89,7 @@ def _agreed(update: Update, recorded: Recorded, quantity: str, own: Record) -> b
     made = [p for p in update.rule.states if p in of_rule and p not in recorded.given]  # in this step, and rounded
     if sum(step.work() for step in own.steps) >= IN_ARRAYS:
         agreed = _agreed_in_arrays(definition, of_rule[quantity], own, program)
-        return None if made and agreed is False else agreed
+        return None if (made or own.decisions) and agreed is False else agreed
     with precision(FIRST_PRECISION):
         exact, found = Exact(definition, literals=False), Exact(own).evaluate()
         for part in made:
@@ -99,9 +99,23 @@ def _agreed(update: Update, recorded: Recorded, quantity: str, own: Record) -> b
         exact.evaluate()
         pairs = [(exact[i], found[j]) for i, j in zip(of_rule[quantity].ravel().tolist(), program.ravel().tolist(),
                                                       strict=True)]  # fmt: skip
-        if not all(x.is_finite() and y.is_finite() for x, y in pairs):
+        if not all(x.is_finite() and y.is_finite() for x, y in pairs) or _decided_otherwise(found):
             return None
         return all(x.overlaps(y) for x, y in pairs)
+
+
+def _decided_otherwise(exact: Exact) -> bool:
+    """Whether without rounding a decision may be another than the run took: it is then not the program's branch."""
+    held = exact.record.held
+    for d in exact.record.decisions:
+        if d.relation is None or d.left == d.right:
+            continue
+        x, y = exact[d.left], exact[d.right]
+        taken = holds(d.relation, float(held[d.left] - held[d.right]))
+        possible = {-1.0: not x >= y, 0.0: x.overlaps(y), 1.0: not x <= y}
+        if any(may and holds(d.relation, sign) != taken for sign, may in possible.items()):
+            return True
+    return False
 
 
 def _agreed_in_arrays(definition: Record, of_rule: Ids, own: Record, program: Ids) -> bool | None:
