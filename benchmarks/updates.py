@@ -45,7 +45,8 @@ from gradconform.conformance.verify_update import verify_update
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import OPENCL
-from gradconform.reference.derivations.updates.rule import NEW_WEIGHT
+from gradconform.reference.arithmetic.rounded import larger
+from gradconform.reference.derivations.updates.rule import NEW_WEIGHT, WEIGHT
 from gradconform.reference.judge import FIRST_PRECISION, ulp
 
 UPDATES = (1, 2, 10, 100)
@@ -247,11 +248,13 @@ def _ranges(sizes: Sequence[int]) -> str:
 class Drift:
     """After each of some updates how far the weights are from the trajectory that is never rounded.
 
-    `error` is the largest error of a weight in one update, from what the framework itself had before it, in ulp.
+    `error` is the largest error of a weight in one update, from what the framework itself had before it, in ulp of the
+    weight before or after, whichever is larger. `known` is the deviation that is known of it, if there is one.
     """
 
     distance: Mapping[int, float]
     error: float
+    known: str = ""
 
 
 def drift(run: Run, updates: int, dtype: str = "float32") -> Drift:
@@ -268,19 +271,21 @@ def drift(run: Run, updates: int, dtype: str = "float32") -> Drift:
         if change.number in wanted:
             distance[change.number] = far
         error = max(error, _error(update))
-    return Drift(distance, error)
+    reasons = (f.judgement.reason or "" for f in judged(run, (1, 2), dtype) if f.judgement.verdict == "deviates")
+    return Drift(distance, error, next((r.partition(";")[0] for r in reasons), ""))
 
 
 def _error(update: Update) -> float:
     """The largest error of a new weight in ulp, by the rule's equation on what the framework had."""
     (equation,) = [e for e in update.reported if e.name == NEW_WEIGHT]
     with precision(FIRST_PRECISION):
-        judged = Judged(update, equation, OPENCL)
-        program, exact = judged._exact()
-        got = np.asarray(update.values[NEW_WEIGHT]).ravel().tolist()
+        program, exact = Judged(update, equation, OPENCL).exact()
+        before, got = (np.asarray(update.values[n]).ravel().tolist() for n in (WEIGHT, NEW_WEIGHT))
         truths = [exact[i] for i in program.results.ravel().tolist()]
-        format = update.formats[NEW_WEIGHT]
-        return max(float((abs(arb(x) - t) / ulp(t, format)).mid()) for x, t in zip(got, truths, strict=True))
+        units = [
+            ulp(larger(abs(t), abs(arb(w))), update.formats[NEW_WEIGHT]) for t, w in zip(truths, before, strict=True)
+        ]
+        return max(float((abs(arb(x) - t) / u).mid()) for x, t, u in zip(got, truths, units, strict=True))
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------
@@ -394,12 +399,17 @@ def _of_kernels(part: Part, sizes: Sequence[int], folder: Path) -> None:
 def _of_drift(part: Part, updates: int, folder: Path) -> None:
     def measure(run: Run, dtype: str) -> dict[str, Any]:
         found = drift(run, updates, dtype)
-        return {"largest_ulp": found.error, **{f"after_{n}": d for n, d in found.distance.items()}}
+        return {
+            "known": found.known,
+            "largest_ulp": found.error,
+            **{f"after_{n}": d for n, d in found.distance.items()},
+        }
 
     found = measured(folder / "drift.csv", part, part.runs(), ("float32",), measure)
     written(folder)
     last = f"after_{updates}"
-    worst = found.loc[found[last].astype(float).idxmax()]
+    right = found[found["known"] == ""]
+    worst = right.loc[right[last].astype(float).idxmax()]
     print(f"drift after {updates} updates in float32: {float(worst[last]):.3g} at most, {worst['optimizer']}")
 
 

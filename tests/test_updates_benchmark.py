@@ -75,8 +75,14 @@ def test_what_a_table_has_is_not_measured_again(tmp_path: Path) -> None:
 
 def test_the_drift_is_a_table_and_a_figure(tmp_path: Path) -> None:
     columns = {"way": ["single", "fused", "jit"], "largest_ulp": [0.5, 0.5, 1.25], "after_1": [1e-9, 2e-9, 3e-8]}
-    named = {"framework": ["torch", "torch", "optax"], "optimizer": "Adam", "dtype": "float32"}
+    named = {
+        "framework": ["torch", "torch", "optax"],
+        "optimizer": "Adam",
+        "dtype": "float32",
+        "known": ["", "", "known:a"],
+    }
     pd.DataFrame({**named, **columns}).to_csv(tmp_path / "drift.csv", index=False)
     updates.written(tmp_path)
     assert (tmp_path / "drift.png").stat().st_size > 1000
     assert "| torch | Adam | single 1e-09, fused 2e-09 | 0.5 |" in (tmp_path / "drift.md").read_text(encoding="utf-8")
+    assert "| optax | Adam, known:a | 3e-08 | 1.2 |" in (tmp_path / "drift.md").read_text(encoding="utf-8")

@@ -152,7 +152,8 @@ class Judged:
         shape = self.got.shape if at is None else self.got.reshape(-1)[at].shape
         return Program(record, np.broadcast_to(found.ids, shape), arguments)
 
-    def _exact(self, at: Any = None) -> tuple[Program, Exact]:
+    def exact(self, at: Any = None) -> tuple[Program, Exact]:
+        """The definition's program, and its numbers without rounding."""
         program = self.program(self.equation.truth, Variation(), at)
         return program, Exact(program.record, literals=False).evaluate()
 
@@ -162,7 +163,7 @@ class Judged:
         """The judgement by balls alone."""
 
         def reference() -> Reference:
-            program, exact = self._exact()
+            program, exact = self.exact()
             ids = program.results.ravel().tolist()
             truths = [self._truth(exact[i]) for i in ids]
             candidates = (self._candidate(name) for name in self.forms)
@@ -289,7 +290,7 @@ class Judged:
         odd = np.flatnonzero(~np.isfinite(self.got)).tolist()[:16]
         with precision(FIRST_PRECISION):
             for number in odd if self.elementwise else [None]:
-                program, exact = self._exact(number)
+                program, exact = self.exact(number)
                 if not all(exact[i].is_finite() for i in program.results.ravel().tolist()):
                     return True
         return False
@@ -308,7 +309,7 @@ class _Components:
         return self.of._outcomes(*self.of.forms[form], self._at(index))[0]
 
     def truth(self, index: Index) -> Rounded:
-        program, exact = self.of._exact(self._at(index))
+        program, exact = self.of.exact(self._at(index))
         return self.of._truth(exact[int(program.results)])
 
     def broken(self, index: Index) -> bool:
