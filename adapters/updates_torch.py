@@ -92,7 +92,7 @@ def changes(
             yield from unscaled(scaler, optimizer, update + 1, names, parameters)
         asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
-        again = None if leaves_out else _Again(optimizer, parameters)
+        again = None if leaves_out else _observed(optimizer, parameters)
         _step(optimizer, update, scaler)
         for n, (p, gradient) in enumerate(zip(parameters, copies, strict=True)):
             after = _state(optimizer, p)
@@ -193,6 +193,16 @@ def _step(optimizer: Any, update: int, scaler: Any) -> None:
         raise BadInput(f"update {update + 1}: step() raised {type(error).__name__}: {said(error)}") from error
 
 
+def _observed(optimizer: Any, parameters: Sequence[Tensor]) -> _Again | None:
+    """A copy to record an update by; None of PyTorch's own optimizer with what cannot be copied, such as a hook's."""
+    try:
+        return _Again(optimizer, parameters)
+    except Exception:  # whatever an attribute raises that is copied
+        if type(optimizer) not in RULES:
+            raise
+        return None
+
+
 class _Again:
     """A copy of an optimizer and its parameters as they stood before an update, to record that."""
 
@@ -200,6 +210,7 @@ class _Again:
         # `Optimizer.__deepcopy__` leaves out what a subclass keeps beside its state.
         self.optimizer = object.__new__(type(optimizer))
         self.optimizer.__dict__, self.parameters = copy.deepcopy((optimizer.__dict__, parameters))
+        self.optimizer.__dict__.pop("step", None)  # a scheduler's, which would go on stepping the original
         for p, q in zip(parameters, self.parameters, strict=True):
             q.grad = None if p.grad is None else p.grad.clone()
 

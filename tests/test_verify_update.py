@@ -106,6 +106,16 @@ def test_a_weight_that_is_moved_the_other_way_is_named_with_its_equation() -> No
     assert "w_new = w − η·b_new" in str(report)
 
 
+def test_recording_a_step_leaves_the_optimizer_alone_that_a_scheduler_holds() -> None:
+    def scheduled(p: Any) -> Uphill:
+        optimizer = Uphill(p)
+        optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        return optimizer
+
+    table = of_torch(scheduled, rule=momentum).table
+    assert set(zip(table.quantity, table.verdict, strict=True)) == {("b_new", "conforms"), ("w_new", "deviates")}
+
+
 def test_a_right_program_that_nobody_listed_conforms_by_its_own_record() -> None:
     report = gc.verify_update(ByLogarithms, torch.zeros(4), [torch.tensor(GRADIENTS[0]).float()], rule=momentum)
     assert report, report
