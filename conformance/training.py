@@ -158,6 +158,9 @@ def by_optimizer(of: Training, make: Any, rule: Any, clip: Any) -> Iterator[Rows
         done = len(judging.findings)
         found: list[Change] = []
         for change in islice(changes, len(weights.values)):
+            if _named(change) not in weights.values or not _moves(change):
+                raise BadInput(f"optimizer: what it does to {change.tensor} is no update of a weight, as a scaler of "
+                               "the loss does; expected an optimizer alone")  # fmt: skip
             judging.add(change)
             found.append(change)
         if not found:
@@ -170,6 +173,11 @@ def by_optimizer(of: Training, make: Any, rule: Any, clip: Any) -> Iterator[Rows
         weights.values = {_named(c): c.after["w"] if c.after["w"].ndim else float(c.after["w"]) for c in found}
         if not all(np.isfinite(v).all() for v in weights.values.values()):
             return
+
+
+def _moves(change: Change) -> bool:
+    """Whether a change's rule has a new weight."""
+    return change.asked is None or NEW_WEIGHT in update_of(change, change.asked).rule.derivation.by_name
 
 
 def _named(change: Change) -> str:

@@ -142,6 +142,10 @@ def test_training_by_an_optimizer_ends_where_a_gradient_is_not_given() -> None:
     [
         ({"optimizer": 3}, "optimizer is a int; expected a function that makes one"),
         ({"optimizer": lambda p: 3}, "make gave a int; expected a torch.optim.Optimizer"),
+        (
+            {"optimizer": lambda p: (momentum(p), torch.amp.GradScaler("cpu"))},
+            "no update of a weight, as a scaler of the loss does",
+        ),
         ({"rule": momentum}, "rule and clip are of an optimizer"),
         ({"rate": [0.1]}, "rate: expected 2 finite numbers, one for each step, got 1"),
         ({"rate": [0.1, np.nan]}, "rate: expected 2 finite numbers"),
