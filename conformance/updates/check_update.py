@@ -29,7 +29,7 @@ from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, Ro
 from gradconform.reference.array_judge import Index, Screen, judge_array
 from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.equations import Equation, Form, elementwise
-from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, noted, verdict_of
+from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, decision, noted, verdict_of
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
@@ -46,6 +46,8 @@ Numbers = NDArray[np.float64]
 BLOCK = 1 << 15
 #: The most operations on single numbers that balls are asked for where arrays do not hold a number.
 AFFORDABLE = 100_000
+#: Operations of a form from which on a form that accepts is looked for, and not one that is sharper as well.
+DEAR = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,7 @@ class Judged:
             program, exact = self._exact()
             ids = program.results.ravel().tolist()
             truths = [self._truth(exact[i]) for i in ids]
-            candidates = (self._candidate(name) for name in self.forms)
+            candidates = self._candidates(sum(s.work() for s in program.record.steps))
             against = self._against(truths)
             return Reference(candidates, truths, against, partial(self._kappa, program, exact))
 
@@ -180,6 +182,15 @@ class Judged:
             return None
         before = self.before.ravel().tolist()
         return [abs(t.exact - arb(w)) if not t.specials else ZERO for t, w in zip(truths, before, strict=True)]
+
+    def _candidates(self, work: int) -> Iterator[Candidate]:
+        """The forms as programs; of dear ones as far as one that accepts all, which may not be the sharpest."""
+        for name in self.forms:
+            candidate = self._candidate(name)
+            yield candidate
+            got = zip(self.got.ravel().tolist(), candidate.components, strict=True)
+            if work > DEAR and all(decision(x, outcomes) == "inside" for x, outcomes in got):
+                return
 
     def _candidate(self, name: str) -> Candidate:
         form, how = self.forms[name]

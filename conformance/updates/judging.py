@@ -21,7 +21,7 @@ from gradconform.reference.cases import BadInput, said
 from gradconform.reference.derivations.updates import RULES
 from gradconform.reference.derivations.updates.clipping import after_clip
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
-from gradconform.reference.judge import Judgement
+from gradconform.reference.judge import Judgement, verdict_of
 from gradconform.reference.measurement import judged
 from gradconform.reference.programs.run import NotRecorded
 
@@ -88,7 +88,7 @@ class Judging:
             found = Judged(update, equation, self.profile, self._accepted.get(key, "")).judgement()
             if found.accepted_form and found.execution == "within":
                 self._accepted[key] = found.accepted_form
-            if found.execution == "outside" and change.again is not None:
+            if change.again is not None and (found.execution == "outside" or found.accuracy == "vacuous"):
                 found = self._recorded(change, change.again, update, equation.name, found)
             found = self._marked(change, update, equation.name, found)
             text = f"{symbol(equation.name)} = {text_of(equation)}"
@@ -109,7 +109,10 @@ class Judging:
     def _recorded(
         self, change: Change, again: Callable[[], Recorded], update: Update, quantity: str, found: Judgement
     ) -> Judgement:
-        """What is outside of every form that is known may be right by a program of its own, or is wrong for certain."""
+        """What is outside of every form that is known may be right by a program of its own, or is wrong for certain.
+
+        So may be what a form accepts that keeps no digits.
+        """
         try:
             recorded = named(again(), change, update)
         except Exception as error:  # what a step raises where it is observed: it stays a suspect
@@ -117,7 +120,10 @@ class Judging:
             return found
         formula = formula_of(update, recorded, quantity)
         if formula == "wrong":
-            return replace(found, formula="wrong")
+            verdict = verdict_of("wrong", found.execution or "undecided", found.accuracy or "certified")
+            return replace(found, formula="wrong", verdict=verdict)
+        if found.execution == "within":
+            return found
         got, format = np.asarray(update.values[quantity]), update.formats[quantity]
         if formula == "unknown" or narrows(recorded, format):
             return found

@@ -170,6 +170,12 @@ class TextOperations:
     def once(self, formula: Callable[..., Any], *operands: Any) -> Text:
         return _text(formula(*operands))
 
+    def repeated(self, times: int, formula: Callable[[Text], Text], x: Text, name: str) -> Text:
+        return Text(f"{name}^{times}({x})")
+
+    def cast(self, x: Any, format: str) -> Text:
+        return _text(x)
+
     def item(self, x: Any) -> Text:
         return _text(x)
 

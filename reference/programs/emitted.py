@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Format
 from gradconform.reference.programs.operators import Operators
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
@@ -98,6 +98,10 @@ class Emitting:
         ids = self.record.map("round", [x.ids], format)
         return Emitted(self, ids, np.asarray(x.near), format, x.setting)
 
+    def cast(self, x: Emitted, format: str) -> Emitted:
+        """The numbers in a format that the program names, whatever the others are in."""
+        return self._to(x, FORMATS[format])
+
     def wide(self, x: Emitted) -> Emitted:
         """A tensor of a 16-bit format in float32, which holds it."""
         if x.setting or x.format.precision >= FLOAT32.precision:
@@ -149,6 +153,13 @@ class Emitting:
         """A formula that a kernel computes in float32 where its operands are of 16 bits, and rounds once."""
         format = max((x.format for x in operands if not x.setting), key=lambda f: f.precision)
         return self.rounded(formula(*map(self.wide, operands)), format)
+
+    @staticmethod
+    def repeated(times: int, formula: Callable[[Emitted], Emitted], x: Emitted, name: str) -> Emitted:
+        """A formula of what it gave before, so many times; the name is for the reader."""
+        for _ in range(times):
+            x = formula(x)
+        return x
 
     def sqrt(self, x: Any) -> Emitted:
         return self.map("sqrt", x)
