@@ -29,7 +29,7 @@ from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, Ro
 from gradconform.reference.array_judge import Index, Screen, judge_array
 from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.equations import Equation, Form, elementwise
-from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, decision, noted, verdict_of
+from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, noted, verdict_of
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
@@ -46,8 +46,9 @@ Numbers = NDArray[np.float64]
 BLOCK = 1 << 15
 #: The most operations on single numbers that balls are asked for where arrays do not hold a number.
 AFFORDABLE = 100_000
-#: Operations of a form from which on a form that accepts is looked for, and not one that is sharper as well.
-DEAR = 1_000
+#: Operations of a form over whole tensors from which on arrays are asked, since balls take every path of an overflow by
+#: itself, and no form that is sharper is looked for beside one that accepts.
+DEAR = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +167,7 @@ class Judged:
             program, exact = self._exact()
             ids = program.results.ravel().tolist()
             truths = [self._truth(exact[i]) for i in ids]
-            candidates = self._candidates(sum(s.work() for s in program.record.steps))
+            candidates = (self._candidate(name) for name in self.forms)
             against = self._against(truths)
             return Reference(candidates, truths, against, partial(self._kappa, program, exact))
 
@@ -182,15 +183,6 @@ class Judged:
             return None
         before = self.before.ravel().tolist()
         return [abs(t.exact - arb(w)) if not t.specials else ZERO for t, w in zip(truths, before, strict=True)]
-
-    def _candidates(self, work: int) -> Iterator[Candidate]:
-        """The forms as programs; of dear ones as far as one that accepts all, which may not be the sharpest."""
-        for name in self.forms:
-            candidate = self._candidate(name)
-            yield candidate
-            got = zip(self.got.ravel().tolist(), candidate.components, strict=True)
-            if work > DEAR and all(decision(x, outcomes) == "inside" for x, outcomes in got):
-                return
 
     def _candidate(self, name: str) -> Candidate:
         form, how = self.forms[name]
@@ -212,7 +204,7 @@ class Judged:
 
     # Arrays -----------------------------------------------------------------------------------------------------------
 
-    def by_arrays(self) -> Judgement:
+    def by_arrays(self, dear: bool = False) -> Judgement:
         """The judgement by whole arrays, a block after the other; what is close by balls. Raises OutOfRange."""
         answers: dict[str, Answers] = {}
         screens: list[Screen] = []
@@ -221,7 +213,7 @@ class Judged:
             for start, at in self._blocks():
                 self._screened(screen, form, how, start, at, answers)
             screens.append(screen)
-            if screen.settles:
+            if screen.settles or (dear and screen.accepts):
                 break
         adjudicator = _Components(self) if self.elementwise else Whole(answers[""])
         return judge_array(self.got, screens, self.target, adjudicator, self._condition,
@@ -279,10 +271,11 @@ class Judged:
         return found
 
     def _decided(self, work: int) -> Judgement:
-        if work < IN_ARRAYS:
+        dear = work >= DEAR and not self.elementwise
+        if work < IN_ARRAYS and not dear:
             return self.by_balls()
         try:
-            return self.by_arrays()
+            return self.by_arrays(dear)
         except OutOfRange as error:
             if work <= AFFORDABLE:
                 return self.by_balls()

@@ -13,7 +13,7 @@ from gradconform.adapters.updates import Asked, Change, Recorded
 from gradconform.conformance.known import marked
 from gradconform.conformance.updates.check_recorded_update import formula_of, judge_recorded, narrows
 from gradconform.conformance.updates.check_update import Judged, Update
-from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.text import formula as text_of
 from gradconform.reference.arithmetic.text import symbol
@@ -88,7 +88,9 @@ class Judging:
             found = Judged(update, equation, self.profile, self._accepted.get(key, "")).judgement()
             if found.accepted_form and found.execution == "within":
                 self._accepted[key] = found.accepted_form
-            if change.again is not None and (found.execution == "outside" or found.accuracy == "vacuous"):
+            wide = update.formats[equation.name].precision >= FLOAT32.precision  # whose literals are what they say
+            vague = found.accuracy == "vacuous" and wide and not change.route
+            if change.again is not None and (found.execution == "outside" or vague):
                 found = self._recorded(change, change.again, update, equation.name, found)
             found = self._marked(change, update, equation.name, found)
             text = f"{symbol(equation.name)} = {text_of(equation)}"
