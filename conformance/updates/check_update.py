@@ -214,7 +214,12 @@ class Judged:
                 self._screened(screen, form, how, start, at, answers)
             screens.append(screen)
             if screen.settles or (dear and screen.accepts):
-                break
+                found = self._of_arrays(screens, answers)
+                if found.execution not in ("outside", "undecided"):  # balls, which are sharper, may find it so
+                    return found
+        return self._of_arrays(screens, answers)
+
+    def _of_arrays(self, screens: Sequence[Screen], answers: Mapping[str, Answers]) -> Judgement:
         adjudicator = _Components(self) if self.elementwise else Whole(answers[""])
         return judge_array(self.got, screens, self.target, adjudicator, self._condition,
                            None if self.elementwise else FIRST_PRECISION)  # fmt: skip
