@@ -176,7 +176,9 @@ def _with_coefficients(asked: Asked | None, state: Any) -> Asked | None:
     found = np.asarray(next(x.ns_coeffs for x in holding if hasattr(x, "ns_coeffs")), dtype=np.float64)
     if found.shape != (3,):
         return None
-    return replace(asked, settings={**asked.settings, **dict(zip(("ns_a", "ns_b", "ns_c"), found.tolist(), strict=True))})
+    return replace(
+        asked, settings={**asked.settings, **dict(zip(("ns_a", "ns_b", "ns_c"), found.tolist(), strict=True))}
+    )
 
 
 def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, number: int) -> Recorded:

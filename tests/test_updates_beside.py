@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -36,8 +37,9 @@ def of_torch(make: Callable[[Any], Any], dtype: str = "float32", weights: Any = 
     return gc.verify_update(make, [torch.tensor(w) for w in weights], given, dtype=dtype, **more)
 
 
-def of_optax(make: Any, dtype: str = "float32") -> UpdateReport:
-    return gc.verify_update(make, [jnp.asarray(w, jnp.float32) for w in WEIGHTS], GRADIENTS, dtype=dtype)
+def of_optax(make: Any, dtype: str = "float32", tensors: slice = slice(None)) -> UpdateReport:
+    weights = [jnp.asarray(w, jnp.float32) for w in WEIGHTS[tensors]]
+    return gc.verify_update(make, weights, [gs[tensors] for gs in GRADIENTS], dtype=dtype)
 
 
 def modelled(parameters: Any) -> torch.nn.ParameterList:
@@ -64,19 +66,17 @@ def test_what_pytorch_has_beside_its_optimizers_is_not_accused(make: Any, dtype:
     assert report.formula == "right"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize(
-    "make",
+    ("make", "dtype"),
     [
-        optax.lamb(0.1, weight_decay=0.1),
-        optax.lars(0.1, weight_decay=0.1, nesterov=True),
-        optax.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9, weight_decay_rate=0.1),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, momentum=0.9)),
-        optax.chain(optax.clip(0.5), optax.adam(0.1, eps=1e-3)),
+        (optax.lamb(0.1, weight_decay=0.1), "bfloat16"),
+        (optax.lars(0.1, weight_decay=0.1, nesterov=True), "float16"),
+        (optax.adafactor(0.1, min_dim_size_to_factor=2, weight_decay_rate=0.1), "float32"),
+        (optax.chain(optax.clip(0.5), optax.sgd(0.1, momentum=0.9)), "float32"),
     ],
 )
 def test_transformations_of_whole_tensors_are_not_accused(make: Any, dtype: str) -> None:
-    report = of_optax(make, dtype)
+    report = of_optax(make, dtype, slice(1))
     assert set(report.table.verdict) <= UNACCUSED, report
 
 
@@ -92,7 +92,15 @@ def test_two_steps_of_muon_s_iteration_in_float32_conform() -> None:
     assert report.rule == "muon, nadam"  # the vector is Adam's, with Nesterov's
 
 
-@pytest.mark.parametrize("fault", beside.FAULTS, ids=lambda f: f.name)
+def two_of_each() -> Iterator[Any]:
+    taken = Counter[str]()
+    for fault in beside.FAULTS:
+        taken[of := fault.name.partition(":")[0]] += 1
+        if taken[of] <= 2:
+            yield fault
+
+
+@pytest.mark.parametrize("fault", list(two_of_each()), ids=lambda f: f.name)
 def test_a_fault_is_caught_by_the_equation_that_is_wrong(fault: Any) -> None:
     report = fault.report("float32")
     first = next(f for f in report.findings if f.judgement.verdict == "deviates")
@@ -146,14 +154,13 @@ def test_a_float32_factor_in_float64_is_known(make: Any, dtype: str, id: str, pi
 
 @pytest.mark.skipif(optax.__version__ != "0.2.8", reason="of optax 0.2.8")
 def test_the_decay_of_adafactor_is_float32_in_float64_which_is_known() -> None:
-    report = of_optax(optax.adafactor(0.1), "float64")
+    make = optax.adafactor(clipping_threshold=None, multiply_by_parameter_scale=False)
+    report = of_optax(make, "float64", slice(1, 2))
     assert {f.quantity for f in report.findings if f.judgement.verdict == "deviates"} == {"v_new"}
     assert "known:optax-adafactor-float32-decay" in str(report)
 
 
-@pytest.mark.skipif(
-    not torch.__version__.startswith("2.13."), reason="https://github.com/pytorch/pytorch/pull/194664"
-)
+@pytest.mark.skipif(not torch.__version__.startswith("2.13."), reason="https://github.com/pytorch/pytorch/pull/194664")
 def test_muon_without_nesterov_normalises_its_own_momentum_in_bfloat16_which_is_known() -> None:
     def make(p: Any) -> optim.Optimizer:
         return optim.Muon(p, lr=0.1, nesterov=False)

@@ -193,13 +193,14 @@ class Emitting:
     def largest(self, x: Emitted) -> Emitted:
         """The largest of all numbers."""
         row = self._last(x, None)
-        return Emitted(self, self.record.combine("maximum", row.ids, row.format), np.asarray(row.near.max()), row.format)
+        ids = self.record.combine("maximum", row.ids, row.format)
+        return Emitted(self, ids, np.asarray(row.near.max()), row.format)
 
     def joined(self, parts: Sequence[Emitted]) -> Emitted:
         """The numbers of several tensors as one row."""
         same, format, setting = self._together(parts)
-        ids, near = (np.concatenate([np.ravel(x) for x in of]) for of in ([x.ids for x in same], [x.near for x in same]))
-        return Emitted(self, ids, near, format, setting)
+        ids = np.concatenate([np.ravel(x.ids) for x in same])
+        return Emitted(self, ids, np.concatenate([np.ravel(x.near) for x in same]), format, setting)
 
     def by_sign(self, x: Any, above: Any, at: Any, below: Any) -> Emitted:
         """One of three numbers, by whether x is above, at or below 0."""

@@ -21,8 +21,28 @@ from gradconform.reference.derivations.updates.trust import lamb, lars
 RULES: Mapping[str, Callable[..., Rule]] = {
     f.__name__: f
     for f in (
-        sgd, adam, nadam, adamax, radam, adagrad, adadelta, rmsprop, lion, rprop, lamb, lars,
-        adafactor, adafactor_clamped, muon,
-        clip_by_value, clip_by_norm, total_norm, ema, mean, unscale, skipped, loss_scale,
+        sgd,
+        adam,
+        nadam,
+        adamax,
+        radam,
+        adagrad,
+        adadelta,
+        rmsprop,
+        lion,
+        rprop,
+        lamb,
+        lars,
+        adafactor,
+        adafactor_clamped,
+        muon,
+        clip_by_value,
+        clip_by_norm,
+        total_norm,
+        ema,
+        mean,
+        unscale,
+        skipped,
+        loss_scale,
     )
 }

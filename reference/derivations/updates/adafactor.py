@@ -91,7 +91,7 @@ def adafactor_clamped(factored: bool = True, decay: str = "none", maximize: bool
 
     def parts(ops: Any, of: Any, w: Any, g: Any, *x: Any) -> tuple[Any, Any, Any]:
         """The weight after its decay, U, and α over what U is clipped by."""
-        eta, t, eps1, eps2, d = x[len(moments): len(moments) + 5]
+        eta, t, eps1, eps2, d = x[len(moments) : len(moments) + 5]
         if factored:
             row, col = x[:2]
             v = row * col / ops.larger(_mean(ops, row, -2), eps1)
@@ -155,7 +155,7 @@ def adafactor(
 
     def update(ops: Any, rms: Any, w: Any, g: Any, eta: Any, *x: Any) -> Any:
         """η·Û, times the weight's RMS where that scales."""
-        given = dict(zip(settings, x[len(moments):], strict=True))
+        given = dict(zip(settings, x[len(moments) :], strict=True))
         if factored:
             row, col = ops.expanded(x[0], rows), ops.expanded(x[1], columns)
             u = g * ops.power(row / _mean(ops, row, columns), -0.5) * ops.power(col, -0.5)

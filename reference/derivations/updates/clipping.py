@@ -130,8 +130,8 @@ def after_clip(of: Rule, clip: str, tensors: int = 1) -> Rule:
         at = form.operands.index(GRADIENT)
 
         def formula(ops: Any, *x: Any) -> Any:
-            g = by.formula(ops, x[at], *x[len(form.operands):])
-            return form.formula(ops, *x[:at], g, *x[at + 1: len(form.operands)])
+            g = by.formula(ops, x[at], *x[len(form.operands) :])
+            return form.formula(ops, *x[:at], g, *x[at + 1 : len(form.operands)])
 
         name, source = f"{form.name}; {by.name}", f"{form.source}; {by.source}"
         return replace(form, name=name, operands=(*form.operands, *more), formula=formula, source=source)

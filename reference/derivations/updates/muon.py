@@ -24,7 +24,6 @@ from gradconform.reference.derivations.updates.rule import (
     GRADIENT,
     RATE,
     TIME,
-    WEIGHT,
     Rule,
     Way,
     new_weight,
