@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from gradconform.reference.programs.record import Ids, Record
 
 Numbers = NDArray[np.float64]
+#: The route of an optimizer that has but one way to run, its own.
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class Change:
     `before` and `after` have the weight under "w" and the parts of the state under the framework's own names; `dtypes`
     are those of all of them and of the gradient. `number` counts updates from 1, and is the rule's t where `asked` does
     not set that. `asked` is None for an optimizer that is not known; `again` records the step once more. `route` is the
-    way in which the framework's own optimizer ran, such as "fused"; empty for an optimizer that is not the framework's.
-    `beside` is what else the rule reads, by the rule's own names, such as the gradients of other tensors; `dtypes` has
-    those, too.
+    way in which the optimizer ran, such as "fused", and `theirs` says whether it is the framework's own, of which
+    deviations may be known. `beside` is what else the rule reads, by the rule's own names, such as the gradients of
+    other tensors; `dtypes` has those, too.
     """
 
     tensor: str
@@ -64,5 +66,6 @@ class Change:
     asked: Asked | None
     again: Callable[[], Recorded] | None = None
     notes: tuple[str, ...] = ()
-    route: str = ""
+    route: str = OWN
+    theirs: bool = False
     beside: Mapping[str, Numbers] = field(default_factory=dict)

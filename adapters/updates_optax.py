@@ -6,7 +6,7 @@ hold. The state is read from the named tuples of its parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -21,9 +21,9 @@ import optax
 from gradconform.adapters.recording.jax_literals import texts, x64
 from gradconform.adapters.recording.jax_program import closed
 from gradconform.adapters.recording.jax_values import Recorder, format_of, numbers
-from gradconform.adapters.updates import Asked, Change, Recorded
+from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
 from gradconform.adapters.updates_optax_rules import part_of_tensor, parts_of, rule_of
-from gradconform.reference.cases import BadInput, said
+from gradconform.reference.cases import BadInput, said, unknown
 
 FRAMEWORK = "jax"
 #: How entries of known deviations call what runs the optimizers.
@@ -33,21 +33,31 @@ ROUTES = ("eager", "jit")
 
 
 def changes(
-    make: Any, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Any, route: str = "eager"
+    make: Any,
+    weights: Any,
+    gradients: Iterable[Any],
+    dtype: str | None,
+    rule: Any,
+    route: str = "",
+    rates: Sequence[float] | None = None,
 ) -> Iterator[Change]:
     """Every array in every update of the transformation, one update for each gradient; as `updates_torch.changes`."""
+    if rates is not None:
+        raise BadInput("rate: a transformation holds its own schedule; expected it there, as in optax.adam(schedule)")
     wide = dtype == "float64" or (dtype is None and _has_float64(weights))
     with x64() if wide else nullcontext():
-        yield from _changes(make, weights, gradients, dtype, rule, route)
+        yield from _changes(make, weights, gradients, dtype, rule, route or ROUTES[0])
 
 
 def _has_float64(weights: Any) -> bool:
     return any(getattr(x, "dtype", None) == np.float64 for x in jax.tree.leaves(weights))
 
 
-def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Any, route: str) -> Iterator[
+def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Any, route: str) -> Iterator[
     Change
 ]:  # fmt: skip
+    if route not in ROUTES:
+        raise unknown("route", route, ROUTES)
     transformation = _made(make, "make")
     like = transformation if rule is None else _made(rule, "rule")
     parts = parts_of(like)
@@ -84,7 +94,7 @@ def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | Non
                 beside = {f"dE/dw{m}": numbers(x) for m, x in enumerate(others, 2)}
                 dtypes |= {f"dE/dw{m}": str(x.dtype) for m, x in enumerate(others, 2)}
             yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked,
-                         again, route="" if rule is not None else route, beside=beside)  # fmt: skip
+                         again, route=route, theirs=rule is None, beside=beside)  # fmt: skip
         current, state = new, after
 
 
@@ -197,6 +207,7 @@ def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, 
     ids = {"w": jax.tree.leaves(new)[number].ids}
     ids |= {k: v[number].ids for k, v in _states(state, tree).items() if v[number] is not None}
     before = {"w": jax.tree.leaves(old[2])[number].ids, "gradient": jax.tree.leaves(old[0])[number].ids}
+    before |= {k: v[number].ids for k, v in _states(old[1], tree).items() if v[number] is not None}
     notes = tuple(recorder.foreign)
     return Recorded(recorder.record, before, ids, notes)
 
@@ -209,9 +220,15 @@ def _real(x: Any) -> bool:
     return getattr(x, "ids", None) is not None or (hasattr(x, "dtype") and format_of(x) is not None)
 
 
+def array(numbers: Numbers) -> jax.Array:
+    """Numbers as a weight or gradient."""
+    with x64():
+        return jnp.asarray(numbers)
+
+
 def versions() -> dict[str, str]:
     """The framework's own versions."""
     return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
 
 
-__all__ = ["ADAPTER", "FRAMEWORK", "ROUTES", "changes", "versions"]
+__all__ = ["ADAPTER", "FRAMEWORK", "ROUTES", "array", "changes", "versions"]

@@ -231,7 +231,7 @@ def _lion(s: Settings, decay: str, common: dict[str, float], trace: Part | None,
 
 
 def _rprop(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
-    if trace or decay != "none" or common["eta"] != -1.0:
+    if trace or decay != "none" or common["eta"] != 1.0:
         return None
     settings = {**common, "eta_plus": float(s["eta_plus"]), "eta_minus": float(s["eta_minus"]),
                 "s_min": float(s["min_step_size"]), "s_max": float(s["max_step_size"])}  # fmt: skip

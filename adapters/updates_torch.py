@@ -7,7 +7,7 @@ that a state that is an alias of a gradient shows.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from gradconform.adapters.recording.torch_memory import FORMAT, numbers
-from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates import OWN, Asked, Change, Numbers, Recorded
 from gradconform.adapters.updates_torch_beside import (
     averaged,
     averages,
@@ -32,22 +32,37 @@ from gradconform.adapters.updates_torch_beside import (
     without_update,
 )
 from gradconform.adapters.updates_torch_rules import RULES
-from gradconform.reference.cases import BadInput, said
+from gradconform.reference.cases import BadInput, said, unknown
 
 FRAMEWORK = "torch"
 #: How entries of known deviations call what runs the optimizers.
 ADAPTER = "torch"
+#: Ways in which PyTorch's own optimizers run an update, and the settings that choose them.
+ROUTES: Mapping[str, Mapping[str, bool]] = {
+    "single": {"foreach": False, "fused": False, "capturable": False},
+    "foreach": {"foreach": True, "fused": False},
+    "fused": {"foreach": False, "fused": True},
+    "capturable": {"capturable": True},
+}
 Make = Callable[[Sequence[Tensor]], Any]
 Options = Mapping[str, Any]
 
 
-def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Make | None) -> Iterator[
-    Change
-]:  # fmt: skip
+def changes(
+    make: Make,
+    weights: Any,
+    gradients: Iterable[Any],
+    dtype: str | None,
+    rule: Make | None,
+    route: str = "",
+    rates: Sequence[float] | None = None,
+) -> Iterator[Change]:
     """Every tensor in every update of the optimizer that `make` makes of the weights, one update for each gradient.
 
-    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. Raises BadInput for what
-    cannot be run.
+    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. `route` is the way in which
+    one of these is to run, by default the one that it was made for. `rates` are η in each update, where a schedule
+    sets it. The gradients may be made as they are asked for:
+    the next one is when every change of the update before has been. Raises BadInput for what cannot be run.
     """
     names, tensors = _named(weights, dtype)
     parameters = [torch.nn.Parameter(x.detach().clone()) for x in tensors]
@@ -60,6 +75,7 @@ def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | Non
         like = optimizer if rule is None else _made(rule, parameters, "rule")[0]
         yield from averaged(optimizer, like, names, parameters, _injected(gradients, names, parameters))
         return
+    optimizer = _routed(optimizer, route)
     like = optimizer
     if rule is not None:
         like = _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")[0]
@@ -68,12 +84,15 @@ def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | Non
     taken = [0] * len(parameters)
     seen = [_state(optimizer, p) for p in parameters]
     for update, _ in enumerate(_injected(gradients, names, parameters)):
+        if rates is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rates[update]
         leaves_out = scaler is not None and not finite(parameters)
         if scaler is not None:
             yield from unscaled(scaler, optimizer, update + 1, names, parameters)
         asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
-        again = None if type(optimizer) in RULES or leaves_out else _Again(optimizer, parameters)
+        again = None if leaves_out else _observed(optimizer, parameters)
         _step(optimizer, update, scaler)
         for n, (p, gradient) in enumerate(zip(parameters, copies, strict=True)):
             after = _state(optimizer, p)
@@ -83,7 +102,7 @@ def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | Non
                 of = without_update(asked[n], after) if leaves_out else asked[n]
                 yield Change(names[n], update + 1, gradient, seen[n], after, dtypes, of,
                              None if again is None else partial(again, n), _aliased(optimizer, p),
-                             _route(optimizer, p))  # fmt: skip
+                             _route(optimizer, p), type(optimizer) in RULES)  # fmt: skip
             seen[n] = after
         if scaler is not None:
             yield rescaled(scaler, update + 1, leaves_out)
@@ -123,6 +142,22 @@ def _made(make: Make, parameters: list[Any], what: str) -> tuple[Any, Any]:
     return optimizer, scaler
 
 
+def _routed(optimizer: Any, route: str) -> Any:
+    """The optimizer, which is to run by this route."""
+    if not route:
+        return optimizer
+    if route not in ROUTES:
+        raise unknown("route", route, ROUTES)
+    name = type(optimizer).__name__
+    if type(optimizer) not in RULES:
+        raise BadInput(f"route {route!r}: {name} is none of PyTorch's own optimizers and has but its own; leave it out")
+    for setting in (s for s, on in ROUTES[route].items() if on and s not in optimizer.defaults):
+        raise BadInput(f"route {route!r}: torch.optim.{name} has no setting {setting}; leave it out")
+    for group in optimizer.param_groups:
+        group.update({s: on for s, on in ROUTES[route].items() if s in group})
+    return optimizer
+
+
 def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], update: int) -> list[Tensor | None]:
     leaves = pytree.tree_leaves(tree, is_leaf=lambda x: x is None)
     if len(leaves) != len(parameters):
@@ -136,7 +171,7 @@ def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], up
     return found
 
 
-def _injected(gradients: Sequence[Any], names: Sequence[str], parameters: Sequence[Tensor]) -> Iterator[None]:
+def _injected(gradients: Iterable[Any], names: Sequence[str], parameters: Sequence[Tensor]) -> Iterator[None]:
     """One update after the other, each with its gradients in the parameters."""
     for update, tree in enumerate(gradients):
         for p, g in zip(parameters, _gradients(tree, names, parameters, update), strict=True):
@@ -158,6 +193,16 @@ def _step(optimizer: Any, update: int, scaler: Any) -> None:
         raise BadInput(f"update {update + 1}: step() raised {type(error).__name__}: {said(error)}") from error
 
 
+def _observed(optimizer: Any, parameters: Sequence[Tensor]) -> _Again | None:
+    """A copy to record an update by; None of PyTorch's own optimizer with what cannot be copied, such as a hook's."""
+    try:
+        return _Again(optimizer, parameters)
+    except Exception:  # whatever an attribute raises that is copied
+        if type(optimizer) not in RULES:
+            raise
+        return None
+
+
 class _Again:
     """A copy of an optimizer and its parameters as they stood before an update, to record that."""
 
@@ -165,6 +210,7 @@ class _Again:
         # `Optimizer.__deepcopy__` leaves out what a subclass keeps beside its state.
         self.optimizer = object.__new__(type(optimizer))
         self.optimizer.__dict__, self.parameters = copy.deepcopy((optimizer.__dict__, parameters))
+        self.optimizer.__dict__.pop("step", None)  # a scheduler's, which would go on stepping the original
         for p, q in zip(parameters, self.parameters, strict=True):
             q.grad = None if p.grad is None else p.grad.clone()
 
@@ -192,11 +238,11 @@ def _group(optimizer: Any, p: Tensor) -> dict[str, Any]:
 
 
 def _route(optimizer: Any, p: Tensor) -> str:
-    """By which of PyTorch's implementations a parameter is updated; "" of an optimizer that is not PyTorch's own."""
+    """By which of PyTorch's implementations a parameter is updated."""
     if type(optimizer) not in RULES:
-        return ""
+        return OWN
     group = _group(optimizer, p)
-    return next((way for way in ("fused", "foreach") if group.get(way)), "single")
+    return next((way for way in ("fused", "foreach", "capturable") if group.get(way)), "single")
 
 
 def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Asked | None:
@@ -232,6 +278,11 @@ def _aliased(optimizer: Any, p: Tensor) -> tuple[str, ...]:
         for k, v in optimizer.state.get(p, {}).items() if isinstance(v, Tensor)
         for what, x in of.items() if x is not None and v.numel() and v.data_ptr() == x.data_ptr()
     )  # fmt: skip
+
+
+def array(numbers: Numbers) -> Tensor:
+    """Numbers as a weight or gradient."""
+    return torch.tensor(numbers)
 
 
 def versions() -> dict[str, str]:

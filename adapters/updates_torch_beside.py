@@ -24,7 +24,7 @@ from gradconform.adapters.recording.torch_asked import argument_ids
 from gradconform.adapters.recording.torch_memory import numbers
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES as OPERATIONS
-from gradconform.adapters.updates import Asked, Change, Recorded
+from gradconform.adapters.updates import OWN, Asked, Change, Recorded
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import Ids
 
@@ -42,9 +42,10 @@ def recorded(parameters: Sequence[Tensor], act: Act, tensors: Callable[[Tensor],
     """
     recorder = Recorder(OPERATIONS)
     recorder.backward = True  # nothing differentiates this: what is detached is not to be noted
+    recorder.strict = True
     given: list[dict[str, Ids]] = []
     for p in parameters:
-        ids = {k: argument_ids(recorder, x) for k, x in tensors(p).items()}
+        ids = {k: _given(recorder, k, x) for k, x in tensors(p).items()}
         if p.grad is not None:
             ids["gradient"] = argument_ids(recorder, p.grad)
         given.append(ids)
@@ -56,6 +57,15 @@ def recorded(parameters: Sequence[Tensor], act: Act, tensors: Callable[[Tensor],
         results = {k: recorder.memory.ids(x) for k, x in after.items()}
         found.append(Recorded(recorder.record, before, results, tuple(recorder.foreign)))
     return found
+
+
+def _given(recorder: Recorder, name: str, x: Tensor) -> Ids:
+    """The ids of a weight or of its state; the number of updates is a constant, which Python may read."""
+    if name != "step" or x.ndim:
+        return argument_ids(recorder, x)
+    ids = recorder.record.new(x.shape, numbers(x))
+    recorder.memory.put(x, ids)
+    return ids
 
 
 # Clipping -------------------------------------------------------------------------------------------------------------
@@ -97,7 +107,7 @@ def clipped(make: Any, clip: Mapping[str, Any], names: Sequence[str], parameters
                 names[at], number, before[n], {"w": w}, {"w": w, "clipped": numbers(g).copy()},
                 {"w": _dtype(p), "gradient": dtypes[n], "clipped": _dtype(g), **{k: d for k, (_, d) in beside.items()}},
                 _asked(clip, len(given), shown), None if again is None else partial(again, at),
-                route="" if own else _route(clip), beside={k: x for k, (x, _) in beside.items()},
+                route=OWN if own else _route(clip), theirs=not own, beside={k: x for k, (x, _) in beside.items()},
             )  # fmt: skip
 
 
@@ -132,7 +142,7 @@ def _norm(clip: Mapping[str, Any], number: int, gradient: Any, dtype: str, norm:
     return Change(
         NORM, number, gradient, {"w": gradient}, {"w": gradient, NORM: found},
         {"w": dtype, "gradient": dtype, NORM: _dtype(norm), **{k: d for k, (_, d) in beside.items()}}, asked,
-        route="" if own else _route(clip), beside={k: x for k, (x, _) in beside.items()},
+        route=OWN if own else _route(clip), theirs=not own, beside={k: x for k, (x, _) in beside.items()},
     )  # fmt: skip
 
 
@@ -182,7 +192,7 @@ def averaged(average: Any, like: Any, names: Sequence[str], parameters: Sequence
             yield Change(
                 name, number, w, {"w": w, "average": before[n]}, {"w": w, "average": numbers(a).copy()},
                 {"w": _dtype(p), "gradient": _dtype(p), "average": _dtype(a)}, _of_average(like, number),
-                None if again is None else partial(again, n), route="" if own else "foreach",
+                None if again is None else partial(again, n), route=OWN if own else "foreach", theirs=not own,
             )  # fmt: skip
 
 
@@ -244,7 +254,7 @@ def unscaled(scaler: Any, optimizer: Any, number: int, names: Sequence[str], par
             dtypes = {"w": dtype, "gradient": dtype, "clipped": _dtype(_gradient(p))}
             asked = Asked("unscale", {}, settings, {"clipped": "clipped"})
             yield Change(name, number, g, {"w": w}, {"w": w, "clipped": numbers(_gradient(p)).copy()}, dtypes, asked,
-                         route="" if own else "scaler")  # fmt: skip
+                         route=OWN if own else "scaler", theirs=not own)  # fmt: skip
 
 
 def without_update(asked: Asked | None, state: Mapping[str, Any]) -> Asked:
@@ -270,7 +280,7 @@ def rescaled(scaler: Any, number: int, found: bool) -> Change:
     w = {"w": before["scale"]}
     dtypes = dict.fromkeys(("w", "gradient", "scale", "count"), "float32")
     return Change("scale", number, before["scale"], {**w, **before}, {**w, **state()}, dtypes, asked,
-                  route="" if type(scaler) is not GradScaler else "scaler")  # fmt: skip
+                  route="scaler", theirs=type(scaler) is GradScaler)  # fmt: skip
 
 
 def _run(number: int, what: str, act: Act) -> Any:

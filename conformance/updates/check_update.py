@@ -146,7 +146,8 @@ class Judged:
             if name in self.update.rule.settings:
                 given[name] = emitting.setting(ids)
             else:
-                tensor = emitting.tensor(ids, self.update.formats[name])
+                format = self.update.formats[name]
+                tensor = emitting.tensor(ids, format, format.precision > self.target.precision)
                 given[name] = emitting.wide(tensor) if how.wide else tensor
         # Ids of operands come before those of what is done to them.
         found = emitting.rounded(form.formula(emitting, *(given[o] for o in form.operands)), self.target)
@@ -154,7 +155,8 @@ class Judged:
         shape = self.got.shape if at is None else self.got.reshape(-1)[at].shape
         return Program(record, np.broadcast_to(found.ids, shape), arguments)
 
-    def _exact(self, at: Any = None) -> tuple[Program, Exact]:
+    def exact(self, at: Any = None) -> tuple[Program, Exact]:
+        """The definition's program, and its numbers without rounding."""
         program = self.program(self.equation.truth, Variation(), at)
         return program, Exact(program.record, literals=False).evaluate()
 
@@ -164,7 +166,7 @@ class Judged:
         """The judgement by balls alone."""
 
         def reference() -> Reference:
-            program, exact = self._exact()
+            program, exact = self.exact()
             ids = program.results.ravel().tolist()
             truths = [self._truth(exact[i]) for i in ids]
             candidates = (self._candidate(name) for name in self.forms)
@@ -267,7 +269,7 @@ class Judged:
         work = self.program(self.equation.truth, Variation(), None if self.got.size < BLOCK else slice(0, BLOCK))
         found = self._decided(max(self.got.size, sum(s.work() for s in work.record.steps)))
         if found.execution not in ("outside", "undecided") and self._without_value():
-            why = f"{self.equation.source}: the rule has no value on these numbers"
+            why = f"operands: the rule has no value on these numbers ({self.equation.source})"
             if all(np.isfinite(x).all() for x in self.operands.values()):
                 return replace(found, formula="singular", verdict=verdict_of("singular", "within", "certified"),
                                execution="within", reason=noted(why, found.reason))  # fmt: skip
@@ -297,7 +299,7 @@ class Judged:
         odd = np.flatnonzero(~np.isfinite(self.got)).tolist()[:16]
         with precision(FIRST_PRECISION):
             for number in odd if self.elementwise else [None]:
-                program, exact = self._exact(number)
+                program, exact = self.exact(number)
                 if not all(exact[i].is_finite() for i in program.results.ravel().tolist()):
                     return True
         return False
@@ -316,7 +318,7 @@ class _Components:
         return self.of._outcomes(*self.of.forms[form], self._at(index))[0]
 
     def truth(self, index: Index) -> Rounded:
-        program, exact = self.of._exact(self._at(index))
+        program, exact = self.of.exact(self._at(index))
         return self.of._truth(exact[int(program.results)])
 
     def broken(self, index: Index) -> bool:

@@ -73,9 +73,14 @@ class Emitting:
 
     # Numbers ----------------------------------------------------------------------------------------------------------
 
-    def tensor(self, ids: Ids, format: Format) -> Emitted:
-        """Numbers that the record holds."""
-        return Emitted(self, ids, np.asarray(self.record.held[ids]), format)
+    def tensor(self, ids: Ids, format: Format, narrowed: bool = False) -> Emitted:
+        """Numbers that the record holds.
+
+        Such as may be `narrowed` are first read in their own format, which holds them: a narrower one would take them
+        for rounded already.
+        """
+        known = self.record.map("round", [ids], format) if narrowed else ids
+        return Emitted(self, known, np.asarray(self.record.held[ids]), format)
 
     def setting(self, ids: Ids) -> Emitted:
         """A number of the program's text."""
