@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -20,8 +21,8 @@ import optax
 from gradconform.adapters.recording.jax_literals import texts, x64
 from gradconform.adapters.recording.jax_program import closed
 from gradconform.adapters.recording.jax_values import Recorder, format_of, numbers
-from gradconform.adapters.updates import Change, Numbers, Recorded
-from gradconform.adapters.updates_optax_rules import parts_of, rule_of
+from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates_optax_rules import part_of_tensor, parts_of, rule_of
 from gradconform.reference.cases import BadInput, said, unknown
 
 FRAMEWORK = "jax"
@@ -60,11 +61,16 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
     transformation = _made(make, "make")
     like = transformation if rule is None else _made(rule, "rule")
     parts = parts_of(like)
-    if rule is not None and rule_of(parts, 1) is None:
+    if rule is not None and parts[0].name != "partition" and rule_of(parts, 1) is None:
         raise BadInput(f"rule is a chain of {', '.join(p.name for p in parts)}; expected one of optax' optimizers")
     names, leaves, tree = _named(weights, dtype)
     current = jax.tree.unflatten(tree, leaves)
     state = _run(0, "init", transformation.init, current)
+
+    def labels(of: Any) -> list[str]:
+        return jax.tree.leaves(of(current) if callable(of) else of)
+
+    parts_of_array = part_of_tensor(parts, labels)
 
     def updated(g: Any, s: Any, w: Any) -> Any:
         moved, after = transformation.update(g, s, w)
@@ -77,9 +83,9 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
         before_leaves, after_leaves = _states(state, tree), _states(after, tree)
         for n, name in enumerate(names):
             w, w_new, gradient = (jax.tree.leaves(x)[n] for x in (current, new, g))
-            asked = rule_of(parts, number, np.shape(w))
-            old = {"w": numbers(w), **{k: numbers(v[n]) for k, v in before_leaves.items()}}
-            now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items()}}
+            asked = _with_coefficients(rule_of(parts_of_array(n), number, np.shape(w)), state)
+            old = {"w": numbers(w), **{k: numbers(v[n]) for k, v in before_leaves.items() if v[n] is not None}}
+            now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items() if v[n] is not None}}
             dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}
             again = partial(_recorded, updated, (g, state, current), tree, n)
             beside = {}
@@ -146,14 +152,19 @@ def _run(number: int, what: str, f: Callable[..., Any], *args: Any) -> Any:
 
 
 def _states(state: Any, tree: Any) -> dict[str, list[Any]]:
-    """What of the state is like the weights, by the name that its part of the transformation has for it."""
+    """What of the state is like the weights, by the name that its part of the transformation has for it.
+
+    Of a partition a part has what belongs to it: of other arrays there is None.
+    """
     found: dict[str, list[Any]] = {}
 
     def look(x: Any) -> None:
         for field in getattr(x, "_fields", ()):
             value = getattr(x, field)
-            if jax.tree.structure(value) == tree and all(map(_real, jax.tree.leaves(value))):
-                found[field] = jax.tree.leaves(value)
+            leaves, structure = jax.tree.flatten(value, is_leaf=_masked)
+            if structure == tree and any(map(_real, leaves)) and all(_real(v) or _masked(v) for v in leaves):
+                own = found.setdefault(field, [None] * len(leaves))
+                found[field] = [a if _masked(v) else v for a, v in zip(own, leaves, strict=True)]
             else:
                 look(value)
         if isinstance(x, Mapping):
@@ -165,6 +176,19 @@ def _states(state: Any, tree: Any) -> dict[str, list[Any]]:
 
     look(state)
     return found
+
+
+def _with_coefficients(asked: Asked | None, state: Any) -> Asked | None:
+    """Of Muon also the coefficients of its iteration, which are in the state."""
+    if asked is None or asked.rule != "muon":
+        return asked
+    holding = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "ns_coeffs"))
+    found = np.asarray(next(x.ns_coeffs for x in holding if hasattr(x, "ns_coeffs")), dtype=np.float64)
+    if found.shape != (3,):
+        return None
+    return replace(
+        asked, settings={**asked.settings, **dict(zip(("ns_a", "ns_b", "ns_c"), found.tolist(), strict=True))}
+    )
 
 
 def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, number: int) -> Recorded:
@@ -181,11 +205,15 @@ def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, 
     _, after = jax.tree.flatten(jax.eval_shape(step, *given))
     old, (new, state) = jax.tree.unflatten(whole, arguments), jax.tree.unflatten(after, results)
     ids = {"w": jax.tree.leaves(new)[number].ids}
-    ids |= {k: v[number].ids for k, v in _states(state, tree).items()}
+    ids |= {k: v[number].ids for k, v in _states(state, tree).items() if v[number] is not None}
     before = {"w": jax.tree.leaves(old[2])[number].ids, "gradient": jax.tree.leaves(old[0])[number].ids}
-    before |= {k: v[number].ids for k, v in _states(old[1], tree).items()}
+    before |= {k: v[number].ids for k, v in _states(old[1], tree).items() if v[number] is not None}
     notes = tuple(recorder.foreign)
     return Recorded(recorder.record, before, ids, notes)
+
+
+def _masked(x: Any) -> bool:
+    return isinstance(x, optax.MaskedNode)
 
 
 def _real(x: Any) -> bool:

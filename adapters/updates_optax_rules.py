@@ -33,9 +33,20 @@ def _parts(update: Any) -> list[Part]:
         return [p for f in held["update_fns"] for p in _parts(f)]
     if name == "identity":
         return []
+    if name == "partition":
+        return [Part(name, held)]
     if "mask" in held:
         return _parts(held["inner"].update) if held["mask"] is True else [Part("masked", held)]
     return [Part(name, held)]
+
+
+def part_of_tensor(parts: Sequence[Part], labelled: Callable[[Any], Sequence[str]]) -> Callable[[int], list[Part]]:
+    """The parts of each array: of a partition those of the array's label, as `labelled` gives them for all."""
+    if len(parts) != 1 or parts[0].name != "partition":
+        return lambda n: list(parts)
+    held = parts[0].settings
+    labels = labelled(held["param_labels"])
+    return lambda n: _parts(held["transforms"][labels[n]].update)
 
 
 def _held(f: Any) -> dict[str, Any]:
@@ -63,6 +74,8 @@ def rule_of(parts: Sequence[Part], number: int, shape: tuple[int, ...] = ()) -> 
         return None if found is None or found.clip else replace(found, settings=settings, clip=clip)
     if parts and parts[0].name == "scale_by_factored_rms":
         return _adafactor(parts, number, shape)
+    if parts and parts[0].name == "scale_by_muon":
+        return _muon(parts, number, shape)
     rest = list(parts)
     eta = -1.0  # what nothing scales is added
     trace = None
@@ -258,6 +271,29 @@ def _adafactor(parts: Sequence[Part], number: int, shape: tuple[int, ...]) -> As
             return None
         options["decay"], settings["lambda"] = True, float(by["add_decayed_weights"]["weight_decay"])
     return Asked("adafactor", options, settings, names)
+
+
+def _muon(parts: Sequence[Part], number: int, shape: tuple[int, ...]) -> Asked | None:
+    """Muon, of a matrix; the coefficients of its iteration are part of the state."""
+    of, names = parts[0].settings, [p.name for p in parts]
+    decays = [p for p in parts[2:] if p.name == "add_decayed_weights"]
+    order = ["scale_by_muon", "scale_by_shape", *(p.name for p in decays), parts[-1].name]
+    if names != order or len(shape) != 2 or len(decays) > 1 or not _plain(decays) or of["adaptive"]:
+        return None
+    if parts[-1].name not in ("scale", "scale_by_schedule") or of["preconditioning"] != "frobenius":
+        return None
+    by_rms = parts[1].settings["consistent_rms"]
+    strength = float(decays[0].settings["weight_decay"]) if decays else 0.0
+    settings = {
+        "eta": -_rate(parts[-1], number), "mu": float(of["beta"]), "eps": float(of["eps"]),
+        "rows": float(shape[0]), "columns": float(shape[1]), "rms": 1.0 if by_rms is None else float(by_rms),
+        **({"lambda": strength} if strength else {}),
+    }  # fmt: skip
+    options: dict[str, bool | str | int] = {
+        "steps": int(of["ns_steps"]), "tall": shape[0] > shape[1], "nesterov": bool(of["nesterov"]), "corrects": True,
+        "scale": "columns" if by_rms is None else "larger", "decay": "decoupled" if strength else "none",
+    }  # fmt: skip
+    return Asked("muon", options, settings, {"b": "mu"})
 
 
 #: The rule of each part that scales updates; "" is that of none.

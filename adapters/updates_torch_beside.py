@@ -130,7 +130,7 @@ def _order(clip: Mapping[str, Any]) -> str:
 def _asked(clip: Mapping[str, Any], tensors: int, shown: bool) -> Asked:
     if "clip_value" in clip:
         return Asked("clip_by_value", {}, {"c": float(clip["clip_value"])}, {"clipped": "clipped"})
-    options = {"tensors": tensors, "order": _order(clip), "shown": shown, "epsilon": True}
+    options: dict[str, bool | str | int] = {"tensors": tensors, "order": _order(clip), "shown": shown, "epsilon": True}
     return Asked("clip_by_norm", options, {"c": float(clip["max_norm"]), "eps": 1e-6}, {"clipped": "clipped"})
 
 
@@ -198,7 +198,7 @@ def averaged(average: Any, like: Any, names: Sequence[str], parameters: Sequence
 
 def _of_average(like: Any, number: int) -> Asked | None:
     """The rule of an AveragedModel: of its function, which holds β, or without one the mean."""
-    f = getattr(like, "multi_avg_fn", None) or getattr(like, "avg_fn", None)
+    f: Any = getattr(like, "multi_avg_fn", None) or getattr(like, "avg_fn", None)
     of = getattr(f, "__qualname__", "get_swa_avg_fn" if type(like) is AveragedModel else "").partition(".")[0]
     first, names = number == 1, {"a": "average"}
     if of in ("get_swa_avg_fn", "get_swa_multi_avg_fn"):

@@ -223,7 +223,7 @@ def _rounded(draw: Draw, random: np.random.Generator, shape: tuple[int, ...], dt
 
 
 #: Programs that keep their shapes in a soak: of weights that do not fit each other torch.lstm ends the process.
-FIXED = ("lstm",)
+FIXED = ("lstm layer",)
 
 
 def _torch_arguments(of: Correct, dtype: str, draw: Draw, random: np.random.Generator) -> tuple[Any, ...]:

@@ -92,7 +92,8 @@ def _cumulative(combine: str) -> Rule:
             pair = [found[..., i - 1], x[..., i]]
             if combine == "product":
                 found[..., i] = c.record.map("multiply", pair, c.format, held[..., i])
-            else:
+            else:  # which of them it is, the backward pass takes from the run
+                c.record.decide("ge" if combine == "maximum" else "le", x[..., i], found[..., i - 1])
                 found[..., i] = c.record.combine(combine, np.stack(pair, -1), c.format, held[..., i])  # type: ignore[arg-type]
         return [np.moveaxis(found, -1, c["dim"]), *[None] * (len(c.outs) - 1)]
 

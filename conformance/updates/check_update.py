@@ -46,6 +46,9 @@ Numbers = NDArray[np.float64]
 BLOCK = 1 << 15
 #: The most operations on single numbers that balls are asked for where arrays do not hold a number.
 AFFORDABLE = 100_000
+#: Operations of a form over whole tensors from which on arrays are asked, since balls take every path of an overflow by
+#: itself, and no form that is sharper is looked for beside one that accepts.
+DEAR = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +206,7 @@ class Judged:
 
     # Arrays -----------------------------------------------------------------------------------------------------------
 
-    def by_arrays(self) -> Judgement:
+    def by_arrays(self, dear: bool = False) -> Judgement:
         """The judgement by whole arrays, a block after the other; what is close by balls. Raises OutOfRange."""
         answers: dict[str, Answers] = {}
         screens: list[Screen] = []
@@ -212,8 +215,13 @@ class Judged:
             for start, at in self._blocks():
                 self._screened(screen, form, how, start, at, answers)
             screens.append(screen)
-            if screen.settles:
-                break
+            if screen.settles or (dear and screen.accepts):
+                found = self._of_arrays(screens, answers)
+                if found.execution not in ("outside", "undecided"):  # balls, which are sharper, may find it so
+                    return found
+        return self._of_arrays(screens, answers)
+
+    def _of_arrays(self, screens: Sequence[Screen], answers: Mapping[str, Answers]) -> Judgement:
         adjudicator = _Components(self) if self.elementwise else Whole(answers[""])
         return judge_array(self.got, screens, self.target, adjudicator, self._condition,
                            None if self.elementwise else FIRST_PRECISION)  # fmt: skip
@@ -270,10 +278,11 @@ class Judged:
         return found
 
     def _decided(self, work: int) -> Judgement:
-        if work < IN_ARRAYS:
+        dear = work >= DEAR and not self.elementwise
+        if work < IN_ARRAYS and not dear:
             return self.by_balls()
         try:
-            return self.by_arrays()
+            return self.by_arrays(dear)
         except OutOfRange as error:
             if work <= AFFORDABLE:
                 return self.by_balls()

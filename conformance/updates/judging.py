@@ -13,7 +13,7 @@ from gradconform.adapters.updates import OWN, Asked, Change, Recorded
 from gradconform.conformance.known import marked
 from gradconform.conformance.updates.check_recorded_update import formula_of, judge_recorded, narrows
 from gradconform.conformance.updates.check_update import Judged, Update
-from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.text import formula as text_of
 from gradconform.reference.arithmetic.text import symbol
@@ -23,7 +23,7 @@ from gradconform.reference.derivations.updates.clipping import after_clip
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
 from gradconform.reference.derivations.updates.stored import ROUNDED_WEIGHT, unstored, with_master
 from gradconform.reference.equations import Equation
-from gradconform.reference.judge import Judgement
+from gradconform.reference.judge import Judgement, verdict_of
 from gradconform.reference.measurement import UPDATE, judged
 from gradconform.reference.programs.run import NotRecorded
 
@@ -96,7 +96,9 @@ class Judging:
         self._rules[update.rule.name] = None
         for equation in update.reported:
             found = self._judged(update, equation)
-            if found.execution == "outside" and change.again is not None:
+            wide = update.formats[equation.name].precision >= FLOAT32.precision  # whose literals are what they say
+            vague = found.accuracy == "vacuous" and wide and not change.theirs
+            if change.again is not None and (found.execution == "outside" or vague):
                 found = self._recorded(change, change.again, update, equation.name, found)
             found = self._marked(change, update, equation.name, found)
             text = f"{symbol(equation.name)} = {text_of(equation)}"
@@ -137,7 +139,10 @@ class Judging:
     def _recorded(
         self, change: Change, again: Callable[[], Recorded], update: Update, quantity: str, found: Judgement
     ) -> Judgement:
-        """What is outside of every form that is known may be right by a program of its own, or is wrong for certain."""
+        """What is outside of every form that is known may be right by a program of its own, or is wrong for certain.
+
+        So may be what a form accepts that keeps no digits.
+        """
         try:
             recorded = named(again(), change, update, self.master)
         except Exception as error:  # what a step raises where it is observed: it stays a suspect
@@ -145,7 +150,10 @@ class Judging:
             return found
         formula = formula_of(update, recorded, quantity)
         if formula == "wrong":
-            return replace(found, formula="wrong")
+            verdict = verdict_of("wrong", found.execution or "undecided", found.accuracy or "certified")
+            return replace(found, formula="wrong", verdict=verdict)
+        if found.execution == "within":
+            return found
         got, format = np.asarray(update.values[quantity]), update.formats[quantity]
         if formula == "unknown" or narrows(recorded, quantity, format):
             return found

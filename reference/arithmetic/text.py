@@ -13,7 +13,8 @@ _SUM, _PRODUCT, _ATOM = 1, 2, 3
 #: Settings of update rules, as papers write them.
 _GREEK = {
     "eta": "η", "mu": "μ", "tau": "τ", "lambda": "λ", "beta": "β", "beta1": "β1", "beta2": "β2", "eps": "ε",
-    "eps_root": "ε'", "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ", "delta": "δ", "eta_plus": "η+", "eta_minus": "η−",
+    "eps_root": "ε'", "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ", "delta": "δ",
+    "eta_plus": "η+", "eta_minus": "η−",
 }  # fmt: skip
 #: What a sum along an axis goes over.
 _AXES = {-1: "columns", -2: "rows", 0: "rows", 1: "columns"}
@@ -169,6 +170,12 @@ class TextOperations:
 
     def once(self, formula: Callable[..., Any], *operands: Any) -> Text:
         return _text(formula(*operands))
+
+    def repeated(self, times: int, formula: Callable[[Text], Text], x: Text, name: str) -> Text:
+        return Text(f"{name}^{times}({x})")
+
+    def cast(self, x: Any, format: str) -> Text:
+        return _text(x)
 
     def item(self, x: Any) -> Text:
         return _text(x)

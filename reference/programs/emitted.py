@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Format
 from gradconform.reference.programs.operators import Operators
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
@@ -103,6 +103,10 @@ class Emitting:
         ids = self.record.map("round", [x.ids], format)
         return Emitted(self, ids, np.asarray(x.near), format, x.setting)
 
+    def cast(self, x: Emitted, format: str) -> Emitted:
+        """The numbers in a format that the program names, whatever the others are in."""
+        return self._to(x, FORMATS[format])
+
     def wide(self, x: Emitted) -> Emitted:
         """A tensor of a 16-bit format in float32, which holds it."""
         if x.setting or x.format.precision >= FLOAT32.precision:
@@ -155,6 +159,13 @@ class Emitting:
         format = max((x.format for x in operands if not x.setting), key=lambda f: f.precision)
         return self.rounded(formula(*map(self.wide, operands)), format)
 
+    @staticmethod
+    def repeated(times: int, formula: Callable[[Emitted], Emitted], x: Emitted, name: str) -> Emitted:
+        """A formula of what it gave before, so many times; the name is for the reader."""
+        for _ in range(times):
+            x = formula(x)
+        return x
+
     def sqrt(self, x: Any) -> Emitted:
         return self.map("sqrt", x)
 
@@ -187,17 +198,14 @@ class Emitting:
     def largest(self, x: Emitted) -> Emitted:
         """The largest of all numbers."""
         row = self._last(x, None)
-        return Emitted(
-            self, self.record.combine("maximum", row.ids, row.format), np.asarray(row.near.max()), row.format
-        )
+        ids = self.record.combine("maximum", row.ids, row.format)
+        return Emitted(self, ids, np.asarray(row.near.max()), row.format)
 
     def joined(self, parts: Sequence[Emitted]) -> Emitted:
         """The numbers of several tensors as one row."""
         same, format, setting = self._together(parts)
-        ids, near = (
-            np.concatenate([np.ravel(x) for x in of]) for of in ([x.ids for x in same], [x.near for x in same])
-        )
-        return Emitted(self, ids, near, format, setting)
+        ids = np.concatenate([np.ravel(x.ids) for x in same])
+        return Emitted(self, ids, np.concatenate([np.ravel(x.near) for x in same]), format, setting)
 
     def by_sign(self, x: Any, above: Any, at: Any, below: Any) -> Emitted:
         """One of three numbers, by whether x is above, at or below 0."""

@@ -8,8 +8,8 @@ You and others, ICLR 2020, algorithm 2, is Lamb, with Adam's averages:
 
     d = m̂/(√v̂ + ε) + λ·w                  w_new = w − η·trust·d         trust = ‖w‖/‖d‖
 
-optax has c·‖w‖/(‖d‖ + ε) in both, with d = g' in LARS, and 1 where one of the norms is 0; its buffer holds what is added
-to w, the opposite of the paper's.
+optax has c·‖w‖/(‖d‖ + ε) in both, with d = g' in LARS, and 1 where one of the norms is 0; its buffer holds what is
+added to w, the opposite of the paper's.
 """
 
 from __future__ import annotations
