@@ -70,6 +70,8 @@ TORCH: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "RMSprop": (optim.RMSprop, {"lr": 0.01}),
     "RMSprop, centred, momentum": (optim.RMSprop, {"lr": 0.01, "centered": True, "momentum": 0.9, "eps": 1e-3}),
     "Rprop": (optim.Rprop, {"lr": 0.1}),
+    "Adafactor": (optim.Adafactor, {"lr": 0.01}),
+    "Muon": (optim.Muon, {"lr": 0.01}),
 }
 #: The updates after which a drift is told.
 MARKS = (1, 3, 10, 30, 100, 300, 1000)
@@ -95,7 +97,17 @@ OPTAX: Mapping[str, Callable[[], Any]] = {
     "RMSprop, centred, Nesterov": lambda: optax.rmsprop(0.01, centered=True, momentum=0.9, nesterov=True, eps=1e-3),
     "Lion": lambda: optax.lion(0.01),
     "Rprop": lambda: optax.rprop(0.1),
+    "Lamb": lambda: optax.lamb(0.01, weight_decay=0.1),
+    "LARS": lambda: optax.lars(0.1, weight_decay=0.01),
+    "Adafactor": lambda: optax.adafactor(0.01, min_dim_size_to_factor=2),
+    "Muon": lambda: optax.contrib.muon(0.01),
+    "clipped by norm": lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.01)),
 }
+#: The weights of rules that are of matrices; others' are seven numbers.
+SHAPES: Mapping[str, tuple[int, ...]] = {"Adafactor": (4, 3), "Muon": (4, 3)}
+
+#: The last update that is judged of what takes seconds for each, its iterations one operation after the other.
+LAST: Mapping[str, int] = {"Muon": 10}
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,8 @@ class Run:
 def runs() -> Iterator[Run]:
     for name, (of, settings) in TORCH.items():
         ways: list[tuple[str, dict[str, Any]]] = [("single", {"foreach": False}), ("foreach", {"foreach": True})]
+        if of is optim.Muon:  # it has one way alone
+            ways = [("single", {})]
         for way, more in [*ways, *([("fused", {"fused": True})] if of in FUSED else [])]:
             yield Run("torch", name, way, _torch(of, {**settings, **more}))
     for name, make in OPTAX.items():
@@ -133,7 +147,9 @@ def _optax(make: Callable[[], Any], way: str) -> Any:
     return changes
 
 
-def drawn(size: int, updates: int, seed: int) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+def drawn(
+    size: int | tuple[int, ...], updates: int, seed: int
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Weights, and gradients of a scale of their own in each update."""
     random = np.random.default_rng(seed)
     return random.normal(size=size), [random.normal(size=size) * 10 ** random.uniform(-1, 0.5) for _ in range(updates)]
@@ -162,7 +178,8 @@ def _of(f: Finding) -> dict[str, Any]:
 
 
 def judged(run: Run, updates: Sequence[int], dtype: str) -> list[Finding]:
-    w, gs = drawn(SIZE, max(updates), 0)
+    updates = [u for u in updates if u <= LAST.get(run.optimizer, u)]
+    w, gs = drawn(SHAPES.get(run.optimizer, (SIZE,)), max(updates), 0)
     adapter = {"torch": updates_torch, "optax": updates_optax}[run.framework]
     judging = Judging(OPENCL, Ran(adapter.ADAPTER, adapter.versions()))
     for change in run.changes(w, gs, dtype):
@@ -259,7 +276,7 @@ class Drift:
 
 def drift(run: Run, updates: int, dtype: str = "float32") -> Drift:
     """The drift of a run, and its largest error, in so many updates."""
-    w, gs = drawn(SIZE, updates, 2)
+    w, gs = drawn(SHAPES.get(run.optimizer, (SIZE,)), updates, 2)
     wanted = {n for n in (1, *MARKS, updates) if n <= updates}
     exact: Exactly | None = None
     distance, error = {}, 0.0
@@ -385,7 +402,7 @@ def _of_faults(found: pd.DataFrame, accused: Sequence[str], folder: Path) -> boo
 
 
 def _of_kernels(part: Part, sizes: Sequence[int], folder: Path) -> None:
-    chosen = [r for r in part.runs() if r.way in ("foreach", "fused")]
+    chosen = [r for r in part.runs() if r.way in ("foreach", "fused") and r.optimizer not in SHAPES]
 
     def measure(run: Run, dtype: str) -> dict[str, Any]:
         return {"sizes": _ranges(sizes), "deviating": kernels(run, sizes, dtype)}
@@ -405,7 +422,8 @@ def _of_drift(part: Part, updates: int, folder: Path) -> None:
             **{f"after_{n}": d for n, d in found.distance.items()},
         }
 
-    found = measured(folder / "drift.csv", part, part.runs(), ("float32",), measure)
+    chosen = [r for r in part.runs() if r.optimizer not in LAST]
+    found = measured(folder / "drift.csv", part, chosen, ("float32",), measure)
     written(folder)
     last = f"after_{updates}"
     right = found[found["known"] == ""]
