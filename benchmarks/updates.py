@@ -212,11 +212,13 @@ def kernels(run: Run, sizes: Sequence[int], dtype: str) -> str:
     """At which sizes a quantity deviates in one of two updates; empty where none does.
 
     A tensor of each size is a parameter of one optimizer. Their numbers are judged together, as the rules go number by
-    number, and only what deviates is looked at by its size.
+    number, and only what deviates is looked at by its size. No gradient is so small that its square is 0 in float16.
     """
     weights, gradients = {}, [{}, {}]
     for size in sizes:
-        weights[f"w{size}"], (gradients[0][f"w{size}"], gradients[1][f"w{size}"]) = drawn(size, 2, size)
+        weights[f"w{size}"], drawn_ones = drawn(size, 2, size)
+        for of, g in zip(gradients, drawn_ones, strict=True):
+            of[f"w{size}"] = np.copysign(0.25 + np.abs(g), g)
     bad: dict[str, list[int]] = {}
     changes = list(run.changes(weights, gradients, dtype))
     for number in (1, 2):
