@@ -247,7 +247,9 @@ _OF: tuple[tuple[str, Callable[..., UpdateReport], dict[str, str]], ...] = (
     ("value clipped", lambda d, f="": _torch(partial(clip_value, fault=f), _RULE["value"], d), {
         "from above alone": "g_new", "to 0": "g_new",
     }),
-    ("clip and momentum", lambda d, f="": _optax(clipped_late(f), clipped_late(), d, SHAPES), {"clipped after": "b_new"}),
+    ("clip and momentum", lambda d, f="": _optax(clipped_late(f), clipped_late(), d, SHAPES), {
+        "clipped after": "b_new",
+    }),
     ("average", lambda d, f="": _torch(partial(Average, fault=f), ema, d), {
         "β 0.99 for 0.9": "a_new", "β and 1 − β exchanged": "a_new", "without 1 − β": "a_new",
         "the first not a copy": "a_new",
