@@ -30,9 +30,8 @@ def unstored(of: Rule, reader: Equation, states: tuple[str, ...]) -> Equation:
     for name in states:
         by = of.derivation.by_name[name]
         forms = tuple(_composed(f, g, name) for f, g in product(found.forms, by.forms) if name in f.operands)
-        found = replace(
-            found, forms=forms, definition=_composed(found.truth, by.truth, name), part=found.part and by.part
-        )
+        truth = _composed(found.truth, by.truth, name) if name in found.truth.operands else found.truth
+        found = replace(found, forms=forms, definition=truth, part=found.part and by.part)
     return found
 
 
