@@ -199,7 +199,7 @@ class TextOperations:
         return Text(f"({_text(above)} if {x} > 0, {_text(below)} if {x} < 0, else {_text(at)})")
 
     def __getattr__(self, name: str) -> Callable[..., Text]:
-        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt"):
+        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt", "cos"):
             raise AttributeError(name)
         return lambda x: Text(f"{name}({x})")
 

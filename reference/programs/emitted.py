@@ -55,7 +55,7 @@ class Emitted(Operators["Emitted"]):
 _NEAR: Mapping[str, Callable[..., Any]] = {
     "negative": np.negative, "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
     "square": np.square, "power": np.power, "sqrt": np.sqrt, "absolute": np.abs, "sign": np.sign,
-    "round": lambda x: x, "rsqrt": lambda x: 1 / np.sqrt(x),
+    "round": lambda x: x, "cos": np.cos, "rsqrt": lambda x: 1 / np.sqrt(x),
 }  # fmt: skip
 
 
@@ -171,6 +171,9 @@ class Emitting:
 
     def rsqrt(self, x: Any) -> Emitted:
         return self.map("rsqrt", x)
+
+    def cos(self, x: Any) -> Emitted:
+        return self.map("cos", x)
 
     def power(self, x: Any, y: Any) -> Emitted:
         return self.map("power", x, y)

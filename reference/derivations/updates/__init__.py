@@ -13,6 +13,7 @@ from gradconform.reference.derivations.updates.clipping import clip_by_norm, cli
 from gradconform.reference.derivations.updates.muon import muon
 from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.derivations.updates.scaling import loss_scale, skipped, unscale
+from gradconform.reference.derivations.updates.schedules import cosine, linear, step
 from gradconform.reference.derivations.updates.sgd import sgd
 from gradconform.reference.derivations.updates.signs import lion, rprop
 from gradconform.reference.derivations.updates.trust import lamb, lars
@@ -39,6 +40,9 @@ RULES: Mapping[str, Callable[..., Rule]] = {
         clip_by_value,
         clip_by_norm,
         total_norm,
+        step,
+        linear,
+        cosine,
         ema,
         mean,
         unscale,
