@@ -177,6 +177,9 @@ class TextOperations:
     def cast(self, x: Any, format: str) -> Text:
         return _text(x)
 
+    def pi(self) -> Text:
+        return Text("π")
+
     def item(self, x: Any) -> Text:
         return _text(x)
 

@@ -7,6 +7,7 @@ other settings it makes float64 numbers, and it is rounded once to the format of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -171,6 +172,11 @@ class Emitting:
 
     def rsqrt(self, x: Any) -> Emitted:
         return self.map("rsqrt", x)
+
+    @staticmethod
+    def pi() -> float:
+        """π as Python has it."""
+        return math.pi
 
     def cos(self, x: Any) -> Emitted:
         return self.map("cos", x)

@@ -8,7 +8,7 @@ from gradconform.reference.derivations.updates.adafactor import adafactor, adafa
 from gradconform.reference.derivations.updates.adam import adam
 from gradconform.reference.derivations.updates.adam_further import adamax, nadam, radam
 from gradconform.reference.derivations.updates.adaptive import adadelta, adagrad, rmsprop
-from gradconform.reference.derivations.updates.averaging import ema, mean
+from gradconform.reference.derivations.updates.averaging import averaged_gradient, ema, mean
 from gradconform.reference.derivations.updates.clipping import clip_by_norm, clip_by_value, total_norm
 from gradconform.reference.derivations.updates.muon import muon
 from gradconform.reference.derivations.updates.rule import Rule
@@ -43,6 +43,7 @@ RULES: Mapping[str, Callable[..., Rule]] = {
         step,
         linear,
         cosine,
+        averaged_gradient,
         ema,
         mean,
         unscale,

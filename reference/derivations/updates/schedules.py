@@ -10,7 +10,6 @@ schedules can be combined: by factors that are those of the closed form, and who
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -55,11 +54,11 @@ def cosine(turns: bool = False) -> Rule:
     """From η_0 to m in T updates, and back; it `turns` in the first update after it was at m."""
 
     def closed(ops: Any, eta0: Any, m: Any, t: Any, T: Any) -> Any:
-        return m + (eta0 - m) * (1 + ops.cos(math.pi * t / T)) / 2
+        return m + (eta0 - m) * (1 + ops.cos(ops.pi() * t / T)) / 2
 
     def chained(ops: Any, eta: Any, eta0: Any, m: Any, t: Any, T: Any) -> Any:
         if turns:
-            return eta + (eta0 - m) * (1 - ops.cos(math.pi / T)) / 2
-        return (1 + ops.cos(math.pi * t / T)) / (1 + ops.cos(math.pi * (t - 1) / T)) * (eta - m) + m
+            return eta + (eta0 - m) * (1 - ops.cos(ops.pi() / T)) / 2
+        return (1 + ops.cos(ops.pi() * t / T)) / (1 + ops.cos(ops.pi() * (t - 1) / T)) * (eta - m) + m
 
     return _of_one("CosineAnnealingLR", LOSHCHILOV, ("eta0", "m", "t", "T"), closed, chained)
