@@ -2,9 +2,9 @@
 
     python benchmarks/updates_beside.py [--quick] [-o docs/updates]
 
-Clips, averages of weights, loss scaling, LARS, Lamb, Adafactor and Muon, of PyTorch (single tensor, foreach, fused) and
-of optax (eager, jit), in four dtypes, judged in updates 1, 2 and 10 of a matrix and a vector: beside.csv. The faults of
-`wrong_beside.py`: beside_faults.csv.
+Clips, averages of weights, loss scaling, schedules, LARS, Lamb, Adafactor and Muon, of PyTorch (single tensor, foreach,
+fused) and of optax (eager, jit), in four dtypes, judged in updates 1, 2 and 10 of a matrix and a vector: beside.csv. The
+faults of `wrong_beside.py`: beside_faults.csv.
 
 Exit status 1 if a right one deviates that is not known to, or a fault is missed in float32 or float64.
 """
@@ -28,6 +28,7 @@ import torch
 from torch import optim
 from torch.amp import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from wrong_beside import FAULTS, RIGHT, Fault
 
@@ -50,6 +51,14 @@ def _scaled(of: Any, **settings: Any) -> Callable[[Any], Any]:
     return lambda p: (of(p, **settings), GradScaler("cpu", init_scale=8.0, growth_interval=2))
 
 
+def _scheduled(of: Any, **settings: Any) -> Callable[[Any], Any]:
+    def make(parameters: Any) -> Any:
+        optimizer = optim.SGD(parameters, lr=0.1)
+        return optimizer, of(optimizer, **settings)
+
+    return make
+
+
 #: PyTorch's, by name and way.
 TORCH: dict[tuple[str, str], Any] = {
     ("clip by norm", "single"): partial(clip_grad_norm_, max_norm=1.0, foreach=False),
@@ -64,6 +73,10 @@ TORCH: dict[tuple[str, str], Any] = {
     ("mean of weights", "foreach"): _averaged(multi_avg_fn=get_swa_multi_avg_fn()),
     ("loss scaling, SGD", "single"): _scaled(optim.SGD, lr=0.1, momentum=0.9),
     ("loss scaling, AdamW", "fused"): _scaled(optim.AdamW, lr=0.1, fused=True),
+    ("schedule, steps", "single"): _scheduled(lr_scheduler.StepLR, step_size=3, gamma=0.7),
+    ("schedule, exponential", "single"): _scheduled(lr_scheduler.ExponentialLR, gamma=0.9),
+    ("schedule, warm-up", "single"): _scheduled(lr_scheduler.LinearLR, start_factor=0.1, total_iters=5),
+    ("schedule, cosine", "single"): _scheduled(lr_scheduler.CosineAnnealingLR, T_max=4, eta_min=0.01),
     ("Adafactor", "single"): partial(optim.Adafactor, lr=0.1, weight_decay=0.1, foreach=False),
     ("Adafactor", "foreach"): partial(optim.Adafactor, lr=0.1, weight_decay=0.1, foreach=True),
     ("Adafactor, maximize", "single"): partial(optim.Adafactor, lr=0.1, d=2.0, eps=(1e-3, 1e-2), maximize=True),
@@ -74,6 +87,7 @@ MATRICES: dict[tuple[str, str], Any] = {
     ("Muon, not Nesterov's", "single"): partial(optim.Muon, lr=0.1, nesterov=False, adjust_lr_fn="match_rms_adamw"),
 }
 OPTAX: dict[str, Callable[[], Any]] = {
+    "average of gradients": lambda: optax.chain(optax.ema(0.9), optax.scale(-0.1)),
     "clip by norm, momentum": lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, momentum=0.9)),
     "clip by value, Adam": lambda: optax.chain(optax.clip(0.5), optax.adam(0.1, eps=1e-3)),
     "LARS": lambda: optax.lars(0.1, weight_decay=0.1),
@@ -125,8 +139,6 @@ def judged(framework: str, changes: Iterator[Change], updates: tuple[int, ...]) 
     for change in changes:
         if change.number in updates:
             judging.add(change)
-        if change.number >= max(updates) and change.tensor == "scale":
-            break
     return judging.findings
 
 
