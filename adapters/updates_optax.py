@@ -58,6 +58,10 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
 ]:  # fmt: skip
     if route not in ROUTES:
         raise unknown("route", route, ROUTES)
+    average = make if rule is None else rule
+    if isinstance(average, partial) and average.func is optax.incremental_update:
+        yield from _averages(make, average, weights, gradients, dtype)
+        return
     transformation = _made(make, "make")
     like = transformation if rule is None else _made(rule, "rule")
     parts = parts_of(like)
@@ -96,6 +100,27 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
             yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked,
                          again, route=route, theirs=rule is None, beside=beside)  # fmt: skip
         current, state = new, after
+
+
+def _averages(
+    make: Any, average: partial[Any], weights: Any, gradients: Iterable[Any], dtype: str | None
+) -> Iterator[Change]:
+    """What optax.incremental_update with its step, or one's own, makes of the average; the weights are its first."""
+    if not set(average.keywords) == {"step_size"} or average.args:
+        raise BadInput("incremental_update: expected partial(optax.incremental_update, step_size=…)")
+    names, leaves, tree = _named(weights, dtype)
+    asked = Asked("ema", {"step": True}, {"s": float(average.keywords["step_size"])}, {"a": "average"})
+    current = jax.tree.unflatten(tree, leaves)
+    for number, given in enumerate(gradients, 1):
+        new = _like(given, names, leaves, tree, number - 1)
+        after = _run(number, "the average", make, new, current)
+        of = (jax.tree.leaves(x) for x in (new, current, after))
+        for name, w, a, a_new in zip(names, *of, strict=True):
+            dtypes = {"w": str(w.dtype), "gradient": str(w.dtype), "average": str(a_new.dtype)}
+            yield Change(name, number, numbers(w), {"w": numbers(w), "average": numbers(a)},
+                         {"w": numbers(w), "average": numbers(a_new)}, dtypes, asked, route="eager",
+                         theirs=make is average)  # fmt: skip
+        current = after
 
 
 # What is run ----------------------------------------------------------------------------------------------------------

@@ -207,6 +207,13 @@ def _trusted(s: Settings, asked: Asked | None, trace: Part | None) -> Asked | No
     return None
 
 
+def _ema(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
+    if trace:
+        return None
+    options: dict[str, bool | str | int] = {"corrects": bool(s["debias"]), "decay": decay}
+    return Asked("averaged_gradient", options, {**common, "beta": float(s["decay"])}, {"m": "ema"})
+
+
 def _rms(s: Settings, decay: str, common: dict[str, float], trace: Part | None, number: int) -> Asked | None:
     options: dict[str, bool | str] = {
         "epsilon": "inside" if s["eps_in_sqrt"] else "outside", "decay": decay, "corrected": bool(s["bias_correction"]),
@@ -300,6 +307,7 @@ def _muon(parts: Sequence[Part], number: int, shape: tuple[int, ...]) -> Asked |
 _RULES: Mapping[str, Of] = {
     "": _sgd,
     "trace": _momentum,
+    "ema": _ema,
     "scale_by_adam": _adam,
     "scale_by_amsgrad": _amsgrad,
     "scale_by_adamax": _adamax,

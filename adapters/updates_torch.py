@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,9 @@ from gradconform.adapters.updates_torch_beside import (
     finite,
     recorded,
     rescaled,
+    rescheduled,
     scales,
+    schedules,
     unscaled,
     without_update,
 )
@@ -70,15 +72,16 @@ def changes(
     if clip is not None:
         yield from clipped(make, clip, names, parameters, _injected(gradients, names, parameters))
         return
-    optimizer, scaler = _made(make, parameters, "make")
+    optimizer, scaler, scheduler = _made(make, parameters, "make")
     if averages(optimizer):
-        like = optimizer if rule is None else _made(rule, parameters, "rule")[0]
+        like = optimizer if rule is None else _made(rule, parameters, "rule").optimizer
         yield from averaged(optimizer, like, names, parameters, _injected(gradients, names, parameters))
         return
     optimizer = _routed(optimizer, route)
-    like = optimizer
+    like, schedule = optimizer, scheduler
     if rule is not None:
-        like = _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")[0]
+        like, _, of_rule = _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
+        schedule = of_rule or schedule
     if rule is not None and type(like) not in RULES:
         raise BadInput(f"rule makes a {type(like).__name__}; expected one of {', '.join(c.__name__ for c in RULES)}")
     taken = [0] * len(parameters)
@@ -106,6 +109,8 @@ def changes(
             seen[n] = after
         if scaler is not None:
             yield rescaled(scaler, update + 1, leaves_out)
+        if scheduler is not None:
+            yield from rescheduled(scheduler, schedule, optimizer, update + 1)
 
 
 # What is run ----------------------------------------------------------------------------------------------------------
@@ -128,18 +133,29 @@ def _named(weights: Any, dtype: str | None) -> tuple[list[str], list[Tensor]]:
     return [n for n, _ in found], [x for _, x in found]
 
 
-def _made(make: Make, parameters: list[Any], what: str) -> tuple[Any, Any]:
-    """The optimizer, or the average of weights, and the scaler of losses that goes with it, if one does."""
+class _Made(NamedTuple):
+    """The optimizer, or the average of weights; what scales the loss and what sets η, where there is such a thing."""
+
+    optimizer: Any
+    scaler: Any = None
+    scheduler: Any = None
+
+
+def _made(make: Make, parameters: list[Any], what: str) -> _Made:
     try:
-        optimizer = make(parameters)
+        made = make(parameters)
     except Exception as error:  # whatever the user's function raises
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
-    scaler = None
-    if isinstance(optimizer, tuple) and len(optimizer) == 2 and scales(optimizer[1]):
-        optimizer, scaler = optimizer
+    optimizer, *beside = made if isinstance(made, tuple) and made else (made,)
     if not (averages(optimizer) or (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups"))):
         raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its parameters")
-    return optimizer, scaler
+    for x in beside:
+        if not (scales(x) or schedules(x)):
+            raise BadInput(
+                f"{what} gave a {type(x).__name__} with the optimizer; expected a GradScaler, an LRScheduler"
+            )
+    scaler, scheduler = (next((x for x in beside if of(x)), None) for of in (scales, schedules))
+    return _Made(optimizer, scaler, scheduler)
 
 
 def _routed(optimizer: Any, route: str) -> Any:

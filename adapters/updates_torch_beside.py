@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.amp import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel
 
 from gradconform.adapters.recording.torch_asked import argument_ids
@@ -283,6 +284,44 @@ def rescaled(scaler: Any, number: int, found: bool) -> Change:
                   route="scaler", theirs=type(scaler) is GradScaler)  # fmt: skip
 
 
+# Schedules ------------------------------------------------------------------------------------------------------------
+
+
+def schedules(x: Any) -> bool:
+    """Whether x sets η, as a scheduler does."""
+    return callable(getattr(x, "get_last_lr", None)) and callable(getattr(x, "step", None))
+
+
+def rescheduled(scheduler: Any, like: Any, optimizer: Any, number: int) -> Iterator[Change]:
+    """What a schedule makes of η after an update, for each group of parameters; it should be as `like` would."""
+    before = [np.asarray(float(g["lr"])) for g in optimizer.param_groups]
+    _run(number, "the scheduler's step", scheduler.step)
+    for n, (group, eta) in enumerate(zip(optimizer.param_groups, before, strict=True)):
+        asked = _of_schedule(like, number, float(like.base_lrs[n]))
+        if asked is not None:
+            name, now = ("η" if len(before) == 1 else f"η[{n}]"), np.asarray(float(group["lr"]))
+            dtypes = dict.fromkeys(("w", "gradient", "eta"), "float64")
+            yield Change(name, number, eta, {"w": eta, "eta": eta}, {"w": eta, "eta": now}, dtypes, asked,
+                         route="single" if scheduler is like else OWN, theirs=scheduler is like)  # fmt: skip
+
+
+def _of_schedule(like: Any, t: int, eta0: float) -> Asked | None:
+    """The rule of a schedule after t updates; None where none is known, and η is what it says."""
+    names, base = {"eta": "eta"}, {"eta0": eta0}
+    if type(like) is lr_scheduler.StepLR:
+        n, rest = divmod(t, like.step_size)
+        return Asked("step", {"drops": not rest}, {**base, "gamma": float(like.gamma), "n": float(n)}, names)
+    if type(like) is lr_scheduler.ExponentialLR:
+        return Asked("step", {"drops": True}, {**base, "gamma": float(like.gamma), "n": float(t)}, names)
+    if type(like) is lr_scheduler.LinearLR:
+        of = {"a": float(like.start_factor), "b": float(like.end_factor), "T": float(like.total_iters), "t": float(t)}
+        return Asked("linear", {"ended": t > like.total_iters}, {**base, **of}, names)
+    if type(like) is lr_scheduler.CosineAnnealingLR:
+        of = {"m": float(like.eta_min), "T": float(like.T_max), "t": float(t)}
+        return Asked("cosine", {"turns": (t - 1 - like.T_max) % (2 * like.T_max) == 0}, {**base, **of}, names)
+    return None
+
+
 def _run(number: int, what: str, act: Act) -> Any:
     try:
         return act()
@@ -291,6 +330,6 @@ def _run(number: int, what: str, act: Act) -> Any:
 
 
 __all__ = [
-    "averaged", "averages", "clip_of", "clipped", "finite", "recorded", "rescaled", "scales", "unscaled",
-    "without_update",
+    "averaged", "averages", "clip_of", "clipped", "finite", "recorded", "rescaled", "rescheduled", "scales",
+    "schedules", "unscaled", "without_update",
 ]  # fmt: skip

@@ -137,6 +137,30 @@ def scaled(dtype: str, fault: str = "") -> UpdateReport:
                          [[torch.tensor(x * 1024) for x in g] for g in gs], dtype=dtype)  # fmt: skip
 
 
+class Schedule(optim.lr_scheduler.LRScheduler):
+    """A factor of 0.9 after each update."""
+
+    def __init__(self, optimizer: Any, fault: str = "") -> None:
+        self.fault = fault
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        n = self.last_epoch - (self.fault == "an update late")
+        power = self.fault == "of the square of updates"
+        return [eta * (0.9 ** (n * n if power else n) if n > 0 else 1.0) for eta in self.base_lrs]
+
+
+def scheduled(dtype: str, fault: str = "") -> UpdateReport:
+    def made(of: Any, *settings: Any) -> Callable[[Any], Any]:
+        def make(parameters: Any) -> Any:
+            optimizer = optim.SGD(parameters, lr=0.1)
+            return optimizer, of(optimizer, *settings)
+
+        return make
+
+    return _torch(made(Schedule, fault), made(optim.lr_scheduler.ExponentialLR, 0.9), dtype)
+
+
 # Trust ratios ---------------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +271,9 @@ _OF: tuple[tuple[str, Callable[..., UpdateReport], dict[str, str]], ...] = (
     ("value clipped", lambda d, f="": _torch(partial(clip_value, fault=f), _RULE["value"], d), {
         "from above alone": "g_new", "to 0": "g_new",
     }),
-    ("clip and momentum", lambda d, f="": _optax(clipped_late(f), clipped_late(), d, SHAPES), {"clipped after": "b_new"}),
+    ("clip and momentum", lambda d, f="": _optax(clipped_late(f), clipped_late(), d, SHAPES), {
+        "clipped after": "b_new",
+    }),
     ("average", lambda d, f="": _torch(partial(Average, fault=f), ema, d), {
         "β 0.99 for 0.9": "a_new", "β and 1 − β exchanged": "a_new", "without 1 − β": "a_new",
         "the first not a copy": "a_new",
@@ -256,6 +282,7 @@ _OF: tuple[tuple[str, Callable[..., UpdateReport], dict[str, str]], ...] = (
         "unscaled twice": "g_new", "not unscaled": "g_new", "no update left out": "b_new",
         "the scale never smaller": "s_new",
     }),
+    ("schedule", scheduled, {"an update late": "eta_new", "of the square of updates": "eta_new"}),
     ("Lamb", lambda d, f="": _optax(lamb(f), optax.lamb(0.1, eps=1e-3, weight_decay=0.1), d), {
         "the ratio inverted": "w_new", "norms without their roots": "w_new", "norms of the largest number": "w_new",
         "decay after the ratio": "w_new",

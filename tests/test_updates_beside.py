@@ -123,6 +123,52 @@ def test_an_update_of_a_gradient_that_is_not_finite_is_left_out_and_the_scale_is
     assert report.rule == "unscale, adam, loss_scale, skipped"
 
 
+@pytest.mark.parametrize(
+    ("of", "settings"),
+    [
+        (optim.lr_scheduler.StepLR, {"step_size": 2, "gamma": 0.7}),
+        (optim.lr_scheduler.ExponentialLR, {"gamma": 0.9}),
+        (optim.lr_scheduler.LinearLR, {"start_factor": 0.1, "total_iters": 3}),
+        (optim.lr_scheduler.CosineAnnealingLR, {"T_max": 3, "eta_min": 0.01}),
+    ],
+)
+def test_a_schedule_gives_the_rate_of_its_closed_form_after_each_update(of: Any, settings: Any) -> None:
+    def make(parameters: Any) -> Any:
+        optimizer = optim.SGD(parameters, lr=0.1)
+        return optimizer, of(optimizer, **settings)
+
+    report = of_torch(make, gradients=GRADIENTS * 3)
+    assert report, report
+    rates = report.table[report.table.quantity == "eta_new"]
+    assert len(rates) == 6
+    assert rates.certified_bits.min() > 40
+
+
+def test_a_schedule_without_a_rule_says_what_the_rate_is() -> None:
+    def make(parameters: Any) -> Any:
+        optimizer = optim.SGD(parameters, lr=0.1)
+        return optimizer, optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1 / (t + 1))
+
+    report = of_torch(make)
+    assert report, report
+    assert set(report.table.quantity) == {"w_new"}
+
+
+def test_what_goes_with_an_optimizer_and_is_none_of_these_is_told() -> None:
+    with pytest.raises(gc.BadInput, match="make gave a int with the optimizer; expected a GradScaler, an LRScheduler"):
+        of_torch(lambda p: (optim.SGD(p, lr=0.1), 3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_averages_of_optax_are_not_accused_and_an_exchanged_one_is(dtype: str) -> None:
+    rule = partial(optax.incremental_update, step_size=0.1)
+    weights, given = [jnp.asarray(WEIGHTS[1])], [[g[1]] for g in GRADIENTS]
+    assert gc.verify_update(rule, weights, given, dtype=dtype)
+    exchanged = gc.verify_update(lambda new, old: [0.9 * new[0] + 0.1 * old[0]], weights, given, dtype=dtype, rule=rule)
+    assert exchanged.culprits == ("a_new = s·w + (1 − s)·a ([0], update 1)",)
+    assert of_optax(optax.chain(optax.ema(0.9), optax.scale(-0.1)), dtype).verdict in UNACCUSED
+
+
 def test_float16_gradients_are_not_unscaled_which_is_told() -> None:
     with pytest.raises(gc.BadInput, match="unscale_ raised ValueError: Attempting to unscale FP16 gradients"):
         of_torch(lambda p: (optim.SGD(p, lr=0.1), GradScaler("cpu")), "float16")

@@ -219,7 +219,11 @@ class Judged:
                 found = self._of_arrays(screens, answers)
                 if found.execution not in ("outside", "undecided"):  # balls, which are sharper, may find it so
                     return found
-        return self._of_arrays(screens, answers)
+        found = self._of_arrays(screens, answers)
+        vague = any(s.special or s.unmeasured for s in screens)
+        if vague and not self.elementwise and found.execution in ("outside", "undecided"):
+            raise OutOfRange("what may overflow on the way to a whole tensor")
+        return found
 
     def _of_arrays(self, screens: Sequence[Screen], answers: Mapping[str, Answers]) -> Judgement:
         adjudicator = _Components(self) if self.elementwise else Whole(answers[""])
@@ -284,7 +288,7 @@ class Judged:
         try:
             return self.by_arrays(dear)
         except OutOfRange as error:
-            if work <= AFFORDABLE:
+            if work <= (AFFORDABLE if self.elementwise else AFFORDABLE // 5):
                 return self.by_balls()
             return Judgement(
                 "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,

@@ -177,6 +177,9 @@ class TextOperations:
     def cast(self, x: Any, format: str) -> Text:
         return _text(x)
 
+    def pi(self) -> Text:
+        return Text("π")
+
     def item(self, x: Any) -> Text:
         return _text(x)
 
@@ -199,7 +202,7 @@ class TextOperations:
         return Text(f"({_text(above)} if {x} > 0, {_text(below)} if {x} < 0, else {_text(at)})")
 
     def __getattr__(self, name: str) -> Callable[..., Text]:
-        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt"):
+        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt", "cos"):
             raise AttributeError(name)
         return lambda x: Text(f"{name}({x})")
 

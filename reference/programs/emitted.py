@@ -7,6 +7,7 @@ other settings it makes float64 numbers, and it is rounded once to the format of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -55,7 +56,7 @@ class Emitted(Operators["Emitted"]):
 _NEAR: Mapping[str, Callable[..., Any]] = {
     "negative": np.negative, "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
     "square": np.square, "power": np.power, "sqrt": np.sqrt, "absolute": np.abs, "sign": np.sign,
-    "round": lambda x: x, "rsqrt": lambda x: 1 / np.sqrt(x),
+    "round": lambda x: x, "cos": np.cos, "rsqrt": lambda x: 1 / np.sqrt(x),
 }  # fmt: skip
 
 
@@ -171,6 +172,14 @@ class Emitting:
 
     def rsqrt(self, x: Any) -> Emitted:
         return self.map("rsqrt", x)
+
+    @staticmethod
+    def pi() -> float:
+        """π as Python has it."""
+        return math.pi
+
+    def cos(self, x: Any) -> Emitted:
+        return self.map("cos", x)
 
     def power(self, x: Any, y: Any) -> Emitted:
         return self.map("power", x, y)

@@ -8,11 +8,12 @@ from gradconform.reference.derivations.updates.adafactor import adafactor, adafa
 from gradconform.reference.derivations.updates.adam import adam
 from gradconform.reference.derivations.updates.adam_further import adamax, nadam, radam
 from gradconform.reference.derivations.updates.adaptive import adadelta, adagrad, rmsprop
-from gradconform.reference.derivations.updates.averaging import ema, mean
+from gradconform.reference.derivations.updates.averaging import averaged_gradient, ema, mean
 from gradconform.reference.derivations.updates.clipping import clip_by_norm, clip_by_value, total_norm
 from gradconform.reference.derivations.updates.muon import muon
 from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.derivations.updates.scaling import loss_scale, skipped, unscale
+from gradconform.reference.derivations.updates.schedules import cosine, linear, step
 from gradconform.reference.derivations.updates.sgd import sgd
 from gradconform.reference.derivations.updates.signs import lion, rprop
 from gradconform.reference.derivations.updates.trust import lamb, lars
@@ -39,6 +40,10 @@ RULES: Mapping[str, Callable[..., Rule]] = {
         clip_by_value,
         clip_by_norm,
         total_norm,
+        step,
+        linear,
+        cosine,
+        averaged_gradient,
         ema,
         mean,
         unscale,

@@ -7,15 +7,28 @@ exponential average forgets what is long ago:
     mean            a_new = a + (w − a)/t
     exponential     a_new = β·a + (1 − β)·w
 
-The first update copies the weights, where there is no average yet.
+The first update copies the weights, where there is no average yet. An average of gradients (optax: ema) is a step's
+direction: m_new = β·m + (1 − β)·g, w_new = w − η·m_new, or corrected by 1 − β^t.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gradconform.reference.derivations.updates.adam import decayed, from_the_end, interpolated
-from gradconform.reference.derivations.updates.rule import TIME, WEIGHT, Rule, Way, beside, equation
+from gradconform.reference.derivations.updates.adam import average, corrected, decayed, from_the_end, interpolated
+from gradconform.reference.derivations.updates.rule import (
+    GRADIENT,
+    RATE,
+    TIME,
+    WEIGHT,
+    Rule,
+    Way,
+    beside,
+    equation,
+    new_weight,
+    penalised,
+    rule,
+)
 
 POLYAK = "Polyak and Juditsky 1992, equation 1"
 IZMAILOV = "Izmailov and others 2018, algorithm 1"
@@ -65,3 +78,25 @@ def mean(first: bool = False) -> Rule:
             Way("w − (w − a)·(1 − 1/t)", lerp_from_the_end, f"{_SWA}, get_swa_multi_avg_fn, lerp_ by a weight of ½"),
         ]),
     }, moved=_MOVED)  # fmt: skip
+
+
+def averaged_gradient(corrects: bool = True, decay: str = "none") -> Rule:
+    """A step by the exponential average of the gradients, which is corrected or not."""
+    coupled, strength = ("lambda",) if decay == "coupled" else (), ("lambda",) if decay != "none" else ()
+
+    def slope(gradient: Any, w: Any, *strong: Any) -> Any:
+        return penalised(gradient, w, strong[0] if strong else None, decay, False)
+
+    def step(ops: Any, m: Any, eta: Any, beta: Any, t: Any) -> Any:
+        return eta * (m / corrected(ops, beta, t) if corrects else m)
+
+    def unrounded(ops: Any, m: Any, eta: Any, beta: Any, t: Any, *g: Any) -> Any:
+        return step(ops, decayed(ops, m, beta, slope(*g)), eta, beta, t)
+
+    who, reads = "optax: transforms/_accumulation.py, ema", (RATE, "beta", TIME)
+    weight = new_weight(POLYAK, ("m_new", *reads), [
+        Way("η·m̂", step, who),
+        Way("m not rounded before", unrounded, who, ("m", *reads, GRADIENT, WEIGHT, *coupled)),
+    ], decay)  # fmt: skip
+    states = {"m": average("m_new", POLYAK, "m", "beta", coupled, slope)}
+    return rule("averaged_gradient", ("beta", TIME, *strength), states, weight)
