@@ -71,7 +71,6 @@ TORCH: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "RMSprop, centred, momentum": (optim.RMSprop, {"lr": 0.01, "centered": True, "momentum": 0.9, "eps": 1e-3}),
     "Rprop": (optim.Rprop, {"lr": 0.1}),
     "Adafactor": (optim.Adafactor, {"lr": 0.01}),
-    "Muon": (optim.Muon, {"lr": 0.01}),
 }
 #: The updates after which a drift is told.
 MARKS = (1, 3, 10, 30, 100, 300, 1000)
@@ -100,14 +99,10 @@ OPTAX: Mapping[str, Callable[[], Any]] = {
     "Lamb": lambda: optax.lamb(0.01, weight_decay=0.1),
     "LARS": lambda: optax.lars(0.1, weight_decay=0.01),
     "Adafactor": lambda: optax.adafactor(0.01, min_dim_size_to_factor=2),
-    "Muon": lambda: optax.contrib.muon(0.01),
     "clipped by norm": lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.01)),
 }
 #: The weights of rules that are of matrices; others' are seven numbers.
-SHAPES: Mapping[str, tuple[int, ...]] = {"Adafactor": (4, 3), "Muon": (4, 3)}
-
-#: The last update that is judged of what takes seconds for each, its iterations one operation after the other.
-LAST: Mapping[str, int] = {"Muon": 10}
+SHAPES: Mapping[str, tuple[int, ...]] = {"Adafactor": (4, 3)}
 
 
 @dataclass(frozen=True)
@@ -123,8 +118,6 @@ class Run:
 def runs() -> Iterator[Run]:
     for name, (of, settings) in TORCH.items():
         ways: list[tuple[str, dict[str, Any]]] = [("single", {"foreach": False}), ("foreach", {"foreach": True})]
-        if of is optim.Muon:  # it has one way alone
-            ways = [("single", {})]
         for way, more in [*ways, *([("fused", {"fused": True})] if of in FUSED else [])]:
             yield Run("torch", name, way, _torch(of, {**settings, **more}))
     for name, make in OPTAX.items():
@@ -178,7 +171,6 @@ def _of(f: Finding) -> dict[str, Any]:
 
 
 def judged(run: Run, updates: Sequence[int], dtype: str) -> list[Finding]:
-    updates = [u for u in updates if u <= LAST.get(run.optimizer, u)]
     w, gs = drawn(SHAPES.get(run.optimizer, (SIZE,)), max(updates), 0)
     adapter = {"torch": updates_torch, "optax": updates_optax}[run.framework]
     judging = Judging(OPENCL, Ran(adapter.ADAPTER, adapter.versions()))
@@ -424,8 +416,7 @@ def _of_drift(part: Part, updates: int, folder: Path) -> None:
             **{f"after_{n}": d for n, d in found.distance.items()},
         }
 
-    chosen = [r for r in part.runs() if r.optimizer not in LAST]
-    found = measured(folder / "drift.csv", part, chosen, ("float32",), measure)
+    found = measured(folder / "drift.csv", part, part.runs(), ("float32",), measure)
     written(folder)
     last = f"after_{updates}"
     right = found[found["known"] == ""]
