@@ -70,6 +70,7 @@ TORCH: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "RMSprop": (optim.RMSprop, {"lr": 0.01}),
     "RMSprop, centred, momentum": (optim.RMSprop, {"lr": 0.01, "centered": True, "momentum": 0.9, "eps": 1e-3}),
     "Rprop": (optim.Rprop, {"lr": 0.1}),
+    "Adafactor": (optim.Adafactor, {"lr": 0.01}),
 }
 #: The updates after which a drift is told.
 MARKS = (1, 3, 10, 30, 100, 300, 1000)
@@ -95,7 +96,13 @@ OPTAX: Mapping[str, Callable[[], Any]] = {
     "RMSprop, centred, Nesterov": lambda: optax.rmsprop(0.01, centered=True, momentum=0.9, nesterov=True, eps=1e-3),
     "Lion": lambda: optax.lion(0.01),
     "Rprop": lambda: optax.rprop(0.1),
+    "Lamb": lambda: optax.lamb(0.01, weight_decay=0.1),
+    "LARS": lambda: optax.lars(0.1, weight_decay=0.01),
+    "Adafactor": lambda: optax.adafactor(0.01, min_dim_size_to_factor=2),
+    "clipped by norm": lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.01)),
 }
+#: The weights of rules that are of matrices; others' are seven numbers.
+SHAPES: Mapping[str, tuple[int, ...]] = {"Adafactor": (4, 3)}
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,9 @@ def _optax(make: Callable[[], Any], way: str) -> Any:
     return changes
 
 
-def drawn(size: int, updates: int, seed: int) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+def drawn(
+    size: int | tuple[int, ...], updates: int, seed: int
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Weights, and gradients of a scale of their own in each update."""
     random = np.random.default_rng(seed)
     return random.normal(size=size), [random.normal(size=size) * 10 ** random.uniform(-1, 0.5) for _ in range(updates)]
@@ -162,7 +171,7 @@ def _of(f: Finding) -> dict[str, Any]:
 
 
 def judged(run: Run, updates: Sequence[int], dtype: str) -> list[Finding]:
-    w, gs = drawn(SIZE, max(updates), 0)
+    w, gs = drawn(SHAPES.get(run.optimizer, (SIZE,)), max(updates), 0)
     adapter = {"torch": updates_torch, "optax": updates_optax}[run.framework]
     judging = Judging(OPENCL, Ran(adapter.ADAPTER, adapter.versions()))
     for change in run.changes(w, gs, dtype):
@@ -195,11 +204,13 @@ def kernels(run: Run, sizes: Sequence[int], dtype: str) -> str:
     """At which sizes a quantity deviates in one of two updates; empty where none does.
 
     A tensor of each size is a parameter of one optimizer. Their numbers are judged together, as the rules go number by
-    number, and only what deviates is looked at by its size.
+    number, and only what deviates is looked at by its size. No gradient is so small that its square is 0 in float16.
     """
     weights, gradients = {}, [{}, {}]
     for size in sizes:
-        weights[f"w{size}"], (gradients[0][f"w{size}"], gradients[1][f"w{size}"]) = drawn(size, 2, size)
+        weights[f"w{size}"], drawn_ones = drawn(size, 2, size)
+        for of, g in zip(gradients, drawn_ones, strict=True):
+            of[f"w{size}"] = np.copysign(0.25 + np.abs(g), g)
     bad: dict[str, list[int]] = {}
     changes = list(run.changes(weights, gradients, dtype))
     for number in (1, 2):
@@ -259,7 +270,7 @@ class Drift:
 
 def drift(run: Run, updates: int, dtype: str = "float32") -> Drift:
     """The drift of a run, and its largest error, in so many updates."""
-    w, gs = drawn(SIZE, updates, 2)
+    w, gs = drawn(SHAPES.get(run.optimizer, (SIZE,)), updates, 2)
     wanted = {n for n in (1, *MARKS, updates) if n <= updates}
     exact: Exactly | None = None
     distance, error = {}, 0.0
@@ -385,7 +396,7 @@ def _of_faults(found: pd.DataFrame, accused: Sequence[str], folder: Path) -> boo
 
 
 def _of_kernels(part: Part, sizes: Sequence[int], folder: Path) -> None:
-    chosen = [r for r in part.runs() if r.way in ("foreach", "fused")]
+    chosen = [r for r in part.runs() if r.way in ("foreach", "fused") and r.optimizer not in SHAPES]
 
     def measure(run: Run, dtype: str) -> dict[str, Any]:
         return {"sizes": _ranges(sizes), "deviating": kernels(run, sizes, dtype)}

@@ -99,7 +99,20 @@ def test_a_right_rule_whose_divisor_needs_more_precision_is_not_accused() -> Non
 
 @pytest.mark.parametrize("f", [torch.sqrt, torch.log, torch.Tensor.norm], ids=["sqrt", "log", "norm"])
 def test_a_pole_that_is_met_exactly_is_singular(f: Callable[..., Any]) -> None:
-    assert of(lambda x: f(x).sum(), 0.0).verdict == "singular"
+    assert of(lambda x: f(x).sum(), 0.0, 0.0).verdict == "singular"
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, math.inf])
+def test_the_norm_of_one_number_is_its_magnitude(order: float) -> None:
+    def f(x: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(x, order)
+
+    assert of(f, 0.0).formula == "kink"
+    assert (of(f, 1e15).verdict, of(f, 1e15).formula) == ("conforms", "right")  # its cube would overflow
+
+
+def test_the_norm_of_order_0_is_a_count() -> None:
+    assert of(lambda x: torch.linalg.vector_norm(x, 0) * x.sum(), 3.0, 0.0, -2.0).formula in ("right", "kink")
 
 
 def test_what_is_beyond_balls_is_of_unknown_formula() -> None:
@@ -184,3 +197,18 @@ def test_of_equal_numbers_each_may_be_the_median(factor: float, formula: str) ->
     assert of(torch.median, -1.0, 1.0, 1.0).formula == "kink"
     assert of(lambda x: Median.apply(x), -1.0, 1.0, 1.0).formula == formula
     assert of(lambda x: Median.apply(x), -1.0, 1.0, 3.0).formula == ("right" if factor == 1 else "wrong")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "verdict"), [((1.0, -math.inf), "conforms"), ((1.0, math.inf), "singular"), ((1.0, 2.0), "conforms")]
+)
+def test_the_logarithm_of_a_sum_of_exponentials_is_known_at_infinities(
+    numbers: tuple[float, ...], verdict: str
+) -> None:
+    assert of(lambda x: torch.logsumexp(x, 0), *numbers).verdict == verdict
+
+
+def test_a_distance_of_order_3_takes_a_root_whatever_the_width() -> None:
+    y = torch.tensor([[8.4818e50]], dtype=torch.float64)
+    report = of(lambda x: torch.cdist(x[:, None], y, 3.0), -1.7978e47, dtype=torch.float64)
+    assert report.execution == "within", str(report)  # the literal 1/3 is rounded: 29 ulp
