@@ -60,6 +60,10 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
         raise unknown("route", route, ROUTES)
     average = make if rule is None else rule
     if isinstance(average, partial) and average.func is optax.incremental_update:
+        if route != "eager":
+            raise BadInput(
+                f"route {route!r}: optax.incremental_update is a function, which runs as it is; leave it out"
+            )
         yield from _averages(make, average, weights, gradients, dtype)
         return
     transformation = _made(make, "make")

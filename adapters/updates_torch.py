@@ -70,10 +70,12 @@ def changes(
     parameters = [torch.nn.Parameter(x.detach().clone()) for x in tensors]
     clip = clip_of(make if rule is None else rule)
     if clip is not None:
+        _routed(make, route)
         yield from clipped(make, clip, names, parameters, _injected(gradients, names, parameters))
         return
     optimizer, scaler, scheduler = _made(make, parameters, "make")
     if averages(optimizer):
+        _routed(optimizer, route)
         like = optimizer if rule is None else _made(rule, parameters, "rule").optimizer
         yield from averaged(optimizer, like, names, parameters, _injected(gradients, names, parameters))
         return

@@ -122,6 +122,11 @@ def verify_update(
     a function without arguments that gives one. `weights` is a tensor or array, a tree of them or a `torch.nn.Module`;
     each of the `gradients` is like them. `dtype` casts the weights first.
 
+    What stands beside an optimizer is asked for in the same way: `make` may be `partial` of `clip_grad_norm_` or
+    `clip_grad_value_`; it may give an `AveragedModel`, or with the optimizer, as a tuple, a `GradScaler` (the gradients
+    are then those of the scaled loss), an `LRScheduler`, or both; or be `partial(optax.incremental_update,
+    step_size=…)`. An average is of the weights that stand in the place of gradients.
+
     Of the frameworks' own optimizers the rule is that of the paper, with the settings of the optimizer. For one of your
     own, `rule` is what it should be: it makes the framework's optimizer with the same state (`rule=torch.optim.AdamW`),
     and what settings yours has by the same names are yours.

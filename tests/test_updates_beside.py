@@ -159,6 +159,14 @@ def test_what_goes_with_an_optimizer_and_is_none_of_these_is_told() -> None:
         of_torch(lambda p: (optim.SGD(p, lr=0.1), 3))
 
 
+def test_a_route_of_what_is_no_optimizer_is_told() -> None:
+    with pytest.raises(gc.BadInput, match="route 'foreach': partial is none of PyTorch's own optimizers"):
+        of_torch(partial(clip_grad_value_, clip_value=1.0), routes="foreach")
+    with pytest.raises(gc.BadInput, match=r"route 'jit': optax\.incremental_update is a function"):
+        weights = [jnp.asarray(WEIGHTS[1], jnp.float32)]
+        gc.verify_update(partial(optax.incremental_update, step_size=0.1), weights, [[WEIGHTS[1]]], routes="jit")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_averages_of_optax_are_not_accused_and_an_exchanged_one_is(dtype: str) -> None:
     rule = partial(optax.incremental_update, step_size=0.1)

@@ -29,7 +29,7 @@ from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, Ro
 from gradconform.reference.array_judge import Index, Screen, judge_array
 from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.equations import Equation, Form, elementwise
-from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, noted, verdict_of
+from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, ball_of, noted, verdict_of
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
@@ -115,6 +115,8 @@ class Judged:
         if first in self.forms:  # what was accepted before is tried before others
             self.forms = {first: self.forms[first], **self.forms}
         self.elementwise = equation.part is elementwise
+        #: Whether of a form that was asked nothing is known, of some component.
+        self.vague = False
         moved = update.rule.moved.get(equation.name)
         #: What the result was before, where its accuracy is that of the step that it takes.
         self.before = None if moved is None else np.asarray(update.values[moved], dtype=np.float64)
@@ -189,6 +191,7 @@ class Judged:
     def _candidate(self, name: str) -> Candidate:
         form, how = self.forms[name]
         components = self._outcomes(form, how)
+        self.vague = self.vague or any(ball_of(c) is None for c in components)
         return Candidate(name, components, form.instead, form.approximates)
 
     def _outcomes(self, form: Form, how: Variation, at: Any = None) -> list[tuple[Outcome, ...]]:
@@ -284,17 +287,24 @@ class Judged:
     def _decided(self, work: int) -> Judgement:
         dear = work >= DEAR and not self.elementwise
         if work < IN_ARRAYS and not dear:
-            return self.by_balls()
+            return self._not_by_others(self.by_balls())
         try:
             return self.by_arrays(dear)
         except OutOfRange as error:
             if work <= (AFFORDABLE if self.elementwise else AFFORDABLE // 5):
-                return self.by_balls()
+                return self._not_by_others(self.by_balls())
             return Judgement(
                 "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,
                 f"size: too large for balls, and array arithmetic does not hold {error}",
                 formula="unknown", execution="undecided",
             )  # fmt: skip
+
+    def _not_by_others(self, found: Judgement) -> Judgement:
+        """Nothing is wrong for certain that is outside of some forms, and of others nothing is known of the tensor."""
+        if self.elementwise or not self.vague or found.execution != "outside":
+            return found
+        why = "range: of a form nothing is known, as a number on the way may leave the format, or be 0 where it divides"
+        return replace(found, execution="undecided", verdict="undecided", reason=noted(why, found.reason))
 
     def _without_value(self) -> bool:
         """Whether of some component the definition has no value."""

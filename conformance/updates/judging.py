@@ -98,7 +98,7 @@ class Judging:
             found = self._judged(update, equation)
             wide = update.formats[equation.name].precision >= FLOAT32.precision  # whose literals are what they say
             vague = found.accuracy == "vacuous" and wide and not change.theirs
-            if change.again is not None and (found.execution == "outside" or vague):
+            if change.again is not None and (found.execution in ("outside", "undecided") or vague):
                 found = self._recorded(change, change.again, update, equation.name, found)
             found = self._marked(change, update, equation.name, found)
             text = f"{symbol(equation.name)} = {text_of(equation)}"
