@@ -162,8 +162,8 @@ def test_what_goes_with_an_optimizer_and_is_none_of_these_is_told() -> None:
 def test_a_route_of_what_is_no_optimizer_is_told() -> None:
     with pytest.raises(gc.BadInput, match="route 'foreach': partial is none of PyTorch's own optimizers"):
         of_torch(partial(clip_grad_value_, clip_value=1.0), routes="foreach")
+    weights = [jnp.asarray(WEIGHTS[1], jnp.float32)]
     with pytest.raises(gc.BadInput, match=r"route 'jit': optax\.incremental_update is a function"):
-        weights = [jnp.asarray(WEIGHTS[1], jnp.float32)]
         gc.verify_update(partial(optax.incremental_update, step_size=0.1), weights, [[WEIGHTS[1]]], routes="jit")
 
 
