@@ -131,6 +131,7 @@ def test_an_operator_that_is_right_conforms_in_value_and_gradient(framework: str
     targets = [t for t in operator_targets([f"operator/{name}"], [framework], ["float32"]) if "ordinary" in t.name]
     rows = [m for v in verified(targets, []) for m in v.rows]
     assert {m.quantity for m in rows} >= {"value of output"}
+    assert {m.operator for m in rows} == {name}
     assert [m.verdict for m in rows] == ["conforms"] * len(rows)
 
 
@@ -161,7 +162,9 @@ def test_a_definition_of_another_shape_is_refused() -> None:
 def test_an_operator_that_a_framework_lacks_is_unsupported_and_counted() -> None:
     (one, *_) = verified(list(operator_targets(["operator/dawsn"], ["torch"], ["float64"])), [])
     assert one.lacking
-    assert [(m.verdict, m.reason) for m in one.rows] == [("unsupported", "operation: torch: there is no such operator")]
+    (row,) = one.rows
+    assert (row.verdict, row.reason) == ("unsupported", "operation: torch: there is no such operator")
+    assert row.operator == "dawsn"
 
 
 def test_an_operator_without_a_derivative_is_not_called_wrong() -> None:
