@@ -35,15 +35,27 @@ ROOT = f"{Path(__file__).resolve().parents[1]}/"
 #: dtype, case and quantity. A deviation that none shows is called unexplained.
 SHOWN: Sequence[tuple[str, str]] = (
     ("sinc", "torch sinc * subnormal d/dx"), ("sinc", "torch sinc float16 small d/dx"),
-    ("i0", "torch i0 float32 saturated *"), ("i1", "torch i1 float32 saturated *"),
-    ("i0e", "torch i0e bfloat16 zero value*"), ("erf", "torch erf bfloat16 * value*"),
-    ("gelu", "torch gelu float32 large value*"), ("_weight_norm", "torch weight_norm * of the gradient of weight_norm"),
+    ("i0", "torch i0 * saturated *"), ("i1", "torch i1 * saturated *"),
+    ("i0e", "torch i0e bfloat16 * value*"), ("i0e", "torch i0e float16 one value*"),
+    ("erf", "torch erf bfloat16 * value*"),
+    ("gelu", "torch gelu float32 large value*"), ("gelu", "torch gelu bfloat16 large value*"),
+    ("gelu", "torch gelu float32 small d/dx"),
+    ("_weight_norm", "torch weight_norm * of the gradient of weight_norm"),
+    ("logcumsumexp", "torch logcumsumexp float64 * tangent*"),
     ("binary_cross_entropy", "torch binary_cross_entropy* float64 * of the gradient of *"),
     ("soft_margin_loss", "torch soft_margin_loss float16 *"), ("hardsigmoid", "torch hardsigmoid float64 * d/dx"),
-    # The derivative of digamma is that of lgamma once more.
-    ("digamma", "torch digamma float64 * d/dx"), ("digamma", "torch lgamma float64 * of the gradient of lgamma"),
-    ("polygamma", "torch polygamma float64 binades* *"), ("i0", "jax i0 float32 zero d/dx"),
-    ("power", "jax power float32 zero d/dx"),
+    # The derivative of digamma is the second one of lgamma and multigammaln; digamma's value has its root in the cases.
+    ("digamma", "torch digamma float64 * *"), ("digamma", "torch lgamma float64 * of the gradient of lgamma"),
+    ("digamma", "torch multigammaln float64 * of the gradient of multigammaln"),
+    ("digamma", "* digamma float32 ordinary value*"),
+    ("polygamma", "torch polygamma float64 binades* *"), ("polygamma", "torch polygamma bfloat16 binades* *"),
+    ("polygamma", "jax polygamma float32 binades* *"), ("polygamma", "jax digamma float32 binades d/dx"),
+    ("gammaln", "jax lgamma float32 * value*"), ("gammaln", "jax beta* float32 * value*"),
+    ("gammaln", "jax multigammaln float32 * value*"), ("gammaln", "jax gammaincc float32 ordinary d/dy"),
+    ("gammaincc", "jax gammaincc float32 binades value*"),
+    ("sinh", "jax cosh float32 * *"), ("sinh", "jax sinh float32 * *"), ("exp2", "jax exp2 float32 * *"),
+    ("erfinv", "jax erfinv float32 * *"),
+    ("i0", "jax i0 float32 zero d/dx"), ("power", "jax power float32 zero d/dx"),
 )  # fmt: skip
 #: What is asked of the ordinary cases besides.
 FURTHER: Mapping[str, Any] = {"mode": "both", "order": 2, "batched": True}

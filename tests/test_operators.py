@@ -226,10 +226,10 @@ def test_a_deviation_that_no_finding_shows_is_called_unexplained(benchmark_modul
     benchmark, _ = benchmark_modules
     of = {"adapter": "torch", "dtype": "float64", "case": "ordinary", "verdict": "deviates", "share": 2.0}
     rows = pd.DataFrame([
-        {**of, "operator": "digamma", "family": "special", "quantity": "d/dx"},
-        {**of, "operator": "digamma", "family": "special", "quantity": "value of output"},
+        {**of, "operator": "hardsigmoid", "family": "activation", "quantity": "d/dx"},
+        {**of, "operator": "hardsigmoid", "family": "activation", "quantity": "value of output"},
     ])  # fmt: skip
-    assert benchmark.deviations(rows)["finding"].tolist() == ["digamma", "unexplained"]
+    assert benchmark.deviations(rows)["finding"].tolist() == ["hardsigmoid", "unexplained"]
 
 
 def test_the_lines_of_the_findings_run(benchmark_modules: Any) -> None:
@@ -252,7 +252,7 @@ def test_the_lines_of_the_findings_run(benchmark_modules: Any) -> None:
                 if len(values) == 2:
                     assert values[0] == pytest.approx(values[1], rel=1e-2, nan_ok=True), (got, said)
                     compared += 1
-    assert compared >= 10
+    assert compared >= 30
 
 
 def test_the_atlas_says_what_is_taken_at_a_kink_and_whether_that_is_in_the_set(benchmark_modules: Any) -> None:
