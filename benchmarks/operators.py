@@ -1,6 +1,6 @@
 """The catalogue's operators in both frameworks and every dtype: how many are right, and what is found.
 
-    python benchmarks/operators.py measure -a torch -d float32 [--first] [--case GLOB] [-o FILE] [GLOB ...]
+    python benchmarks/operators.py measure -a torch -d float32 [--first] [--case GLOB] [--cases op_db] [-o FILE] [GLOB]
     python benchmarks/operators.py write FILE... [-o FOLDER]
 
 `measure` judges the cases of the operators that the globs name, by default all: value and gradient of each, and of the
@@ -64,20 +64,24 @@ COLUMNS = ("operator", "family", "case", "adapter", "version", "dtype", "route",
 JUDGED = ("conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided")
 
 
-def targets(globs: Sequence[str], framework: str, dtype: str, further: bool) -> Iterator[Target]:
-    for target in operator_targets(globs, [framework], [dtype]):
+def targets(globs: Sequence[str], framework: str, dtype: str, further: bool, source: str = "") -> Iterator[Target]:
+    for target in operator_targets(globs, [framework], [dtype], source):
         ordinary = target.name.split("/")[2].startswith("ordinary")
         # JAX's gradients of complex numbers are conjugates, those that are differentiated once more are not judged.
         real = framework == "torch" or OPERATORS[target.name.split("/")[1]].family != "fourier"
         yield replace(target, options=FURTHER) if further and ordinary and real else target
 
 
-def measured(globs: Sequence[str], framework: str, dtype: str, further: bool = True, case: str = "*") -> pd.DataFrame:
-    """A row for each quantity; of what was not judged one for the case. `case` is a glob of cases."""
+def measured(
+    globs: Sequence[str], framework: str, dtype: str, further: bool = True, case: str = "*", source: str = ""
+) -> pd.DataFrame:
+    """A row for each quantity; of what was not judged one for the case. `case` is a glob of cases, `source` another
+    source of them."""
     version = versions_of(framework)[framework]
     entries = entries_for([], known_files(()))
     rows = []
-    asked = [t for t in targets(globs, framework, dtype, further) if fnmatch.fnmatchcase(t.name.split("/")[2], case)]
+    every = targets(globs, framework, dtype, further, source)
+    asked = [t for t in every if fnmatch.fnmatchcase(t.name.split("/")[2], case)]
     for one in verified(asked, [], entries):
         rows += [_row(one, m, framework, version, dtype) for m in one.rows]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -207,6 +211,7 @@ def main() -> int:
     measure.add_argument("-d", "--dtype", required=True)
     measure.add_argument("-o", "--output", type=Path, default=None)
     measure.add_argument("--case", default="*", help="A glob of cases, such as ordinary*.")
+    measure.add_argument("--cases", default="", help="op_db: PyTorch's own sample inputs in place of the catalogue's.")
     measure.add_argument("--first", action="store_true", help="Values and gradients alone.")
     write = commands.add_parser("write")
     write.add_argument("files", nargs="+", type=Path)
@@ -218,7 +223,8 @@ def main() -> int:
     else:
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")
         started = time.monotonic()
-        rows = measured(options.globs, options.adapter, options.dtype, not options.first, options.case)
+        how = (not options.first, options.case, options.cases)
+        rows = measured(options.globs, options.adapter, options.dtype, *how)
         if options.output is not None:
             rows.to_csv(options.output, index=False)
         took = time.monotonic() - started

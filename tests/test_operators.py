@@ -320,3 +320,71 @@ def test_a_loop_under_vmap_goes_on_for_each_row_as_long_as_its_own_condition_hol
 
     report = gc.verify(lambda x: jax.vmap(halved)(x), jax.numpy.array([0.5, 3.0, 7.0]), mode="forward")
     assert bool(report), str(report)
+
+
+# PyTorch's own sample inputs ------------------------------------------------------------------------------------------
+
+
+class Sample:
+    def __init__(self, *arrays: Any, **options: Any) -> None:
+        self.input, self.args, self.kwargs = arrays[0], arrays[1:], options
+
+
+class OpInfo:
+    """What `op_db` has of an operator, as far as it is read."""
+
+    def __init__(self, name: str, *given: Sample) -> None:
+        self.name, self.given, self.aliases = name, given, ()
+
+    def supported_backward_dtypes(self, device: str) -> set[Any]:
+        return {torch.float32}
+
+    def sample_inputs(self, device: str, dtype: Any, requires_grad: bool) -> list[Sample]:
+        return list(self.given)
+
+
+@pytest.fixture
+def samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradconform.adapters import op_db
+
+    x, y = torch.tensor([[0.5, -1.25]]).mT, torch.tensor([0.75])
+    given = {
+        "tanh": OpInfo("tanh", Sample(x), Sample(torch.tensor(0.25)), Sample(x, out=True)),
+        "logaddexp": OpInfo("logaddexp", Sample(x, y), Sample(x, 2.0), Sample(x)),
+    }
+    monkeypatch.setattr(op_db, "_by_name", lambda: {name: [of] for name, of in given.items()})
+
+
+def test_the_samples_of_op_db_are_judged_and_those_that_are_none_of_the_operator_say_why(samples: None) -> None:
+    found = CliRunner().invoke(
+        main, ["verify", "operator/tanh", "operator/logaddexp", "--cases", "op_db", "-d", "float32"]
+    )
+    assert found.exit_code == 0, found.output
+    said = " ".join(found.output.split())
+    assert "operator/tanh/op_db-2 in float32: conforms" in said
+    assert "operator/logaddexp/op_db-1 in float32: conforms" in said
+    assert "operator/tanh/op_db-3 in float32: unsupported: it has the options out" in said
+    assert "op_db-2 in float32: unsupported: not all that it is given are tensors of the dtype" in said
+    assert "op_db-3 in float32: unsupported: it is given 1 tensors and not 2" in said
+    assert "3 samples of other functions than the catalogue's" in said
+
+
+def test_a_wrong_kernel_deviates_on_a_sample_of_op_db(samples: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradconform.conformance import operators
+
+    monkeypatch.setattr(operators, "callable_of", lambda name, framework: lambda x: torch.tanh(x) * 1.001)
+    found = CliRunner().invoke(main, ["verify", "operator/tanh", "--cases", "op_db", "-d", "float32"])
+    assert found.exit_code == 1, found.output
+
+
+def test_where_op_db_cannot_be_imported_it_is_said_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradconform.adapters import op_db
+
+    op_db._by_name.cache_clear()
+    monkeypatch.setitem(sys.modules, "torch.testing._internal.common_methods_invocations", None)
+    found = CliRunner().invoke(main, ["verify", "operator/tanh", "--cases", "op_db", "-d", "float32"])
+    assert found.exit_code == 2
+    assert "pip install expecttest" in " ".join(found.output.split())
+    found = CliRunner().invoke(main, ["verify", "operator/tanh", "--cases", "op_db", "-a", "jax"])
+    assert found.exit_code == 2
+    assert "cases of op_db are PyTorch's own" in " ".join(found.output.split())

@@ -662,7 +662,7 @@ _KIND_STYLE: dict[str, str | None] = {
               help="Of operators: torch or jax. Default: both. Repeat for more.")  # fmt: skip
 @click.option("--cases", default="cases", show_default=True, metavar="NAME",
               help="The module's function that gives the arguments: a sequence with a tuple for each call, or such "
-                   "sequences by the functions' names.")  # fmt: skip
+                   "sequences by the functions' names. Of operators op_db, PyTorch's own sample inputs.")  # fmt: skip
 @click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="Casts the arguments. Repeat for more.")
 @click.option("-r", "--route", "routes", multiple=True, metavar="ROUTE",
               help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.")  # fmt: skip
@@ -707,6 +707,7 @@ def verify(
     """
     from gradconform.conformance.cases.operators import PREFIX
     from gradconform.conformance.command_line import verify_command as command
+    from gradconform.conformance.operators import OP_DB
     from gradconform.conformance.verify import MODES
 
     if profile not in PROFILES:
@@ -721,7 +722,8 @@ def verify(
     of_modules = [f for f in functions if not f.startswith(PREFIX)]
     targets = [t for f in dict.fromkeys(of_modules) for t in command.targets(f, cases)]
     if len(of_modules) < len(functions):
-        targets += command.operator_targets([f for f in functions if f.startswith(PREFIX)], adapters, names)
+        of_operators = [f for f in functions if f.startswith(PREFIX)]
+        targets += command.operator_targets(of_operators, adapters, names, OP_DB if cases == OP_DB else "")
     found = []
     told = errors if output == STDOUT else console
     with command.run_file(output, targets, profile, files) as write:

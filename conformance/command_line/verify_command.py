@@ -35,6 +35,8 @@ class Target:
     dtype: str = ""
     framework: str = ""
     approximated: float = 0.0
+    #: Why it is not asked, if there is a reason but that the framework lacks it.
+    why: str = ""
     #: What is asked of `verify` besides.
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -49,7 +51,7 @@ class Verified:
     """A function at some arguments in a dtype: its report, or why there is none, and what a run file says of it.
 
     `broken` says that there is none because the suite itself failed, `lacking` that the framework has no such operator,
-    or not in this dtype.
+    or not in this dtype, `apart` that a sample of another source is none of the catalogue's operator.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Verified:
     rows: tuple[Measurement, ...]
     broken: bool = False
     lacking: bool = False
+    apart: bool = False
 
 
 def targets(name: str, cases: str) -> list[Target]:
@@ -102,12 +105,15 @@ def targets(name: str, cases: str) -> list[Target]:
     return found
 
 
-def operator_targets(globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str]) -> Iterator[Target]:
-    """The cases of the catalogue's operators that are named, such as operator/gelu or operator/*."""
-    for one in operators.asked(globs, frameworks, dtypes):
+def operator_targets(
+    globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str], source: str = ""
+) -> Iterator[Target]:
+    """The cases of the catalogue's operators that are named, such as operator/gelu or operator/*; of another `source`
+    of cases, its own."""
+    for one in operators.asked(globs, frameworks, dtypes, source):
         call = one.function or (lambda: None)
         given = (one.arguments,) if one.function is not None else ()
-        yield Target(one.name, call, given, one.definition, one.dtype, one.framework, one.approximated)
+        yield Target(one.name, call, given, one.definition, one.dtype, one.framework, one.approximated, why=one.why)
 
 
 def _calls(given: Any) -> tuple[tuple[Any, ...], ...]:
@@ -150,7 +156,7 @@ def verified(
     for target in chosen:
         each: Sequence[str | None] = [target.dtype] if target.dtype else dtypes or [None]
         if target.lacking:
-            yield _unsupported(target, target.dtype, (), "there is no such operator")
+            yield _unsupported(target, target.dtype, (), target.why or "there is no such operator")
         for position, arguments in enumerate(target.cases, 1):
             case = program_rows.case_of(target.name, program_rows.digest_of(leaves(arguments)))
             for dtype in each:
@@ -207,7 +213,7 @@ def _unsupported(target: Target, dtype: str, arguments: Sequence[Any], why: str)
     """An operator that a framework lacks, or lacks in this dtype."""
     row = program_rows.not_judged(target.name, list(leaves(arguments)), dtype, 0, target.framework, "")
     row = replace(row, verdict="unsupported", elements=0, reason=f"operation: {target.framework}: {why}")
-    return Verified(f"{target.name} in {dtype}", None, why, (row,), lacking=True)
+    return Verified(f"{target.name} in {dtype}", None, why, (row,), lacking=True, apart=bool(target.why))
 
 
 @contextmanager
@@ -250,13 +256,14 @@ def closing_line(found: Sequence[Verified]) -> str:
     verdicts = ", ".join(f"{v} {counts[v]}" for v in VERDICTS if counts[v] and v != "crashed")
     incomplete = sum(v.report is not None and not v.report.complete for v in found)
     failed = sum(v.report is None and not v.lacking for v in found)
-    lacking = sum(v.lacking for v in found)
+    lacking, apart = sum(v.lacking and not v.apart for v in found), sum(v.apart for v in found)
     said = [
         f"{counted(sum(counts[v] for v in (*JUDGED, 'unsupported')), 'gradient')} of {counted(len(found), 'run')}: "
         + (verdicts or "none judged")
         + (f" (known {known})" if known else ""),
         *([f"{counted(incomplete, 'run')} of which something left the record"] if incomplete else []),
         *([f"{counted(lacking, 'run')} of operators that the framework lacks"] if lacking else []),
+        *([f"{counted(apart, 'sample')} of other functions than the catalogue's"] if apart else []),
         *([f"{failed} that could not be verified"] if failed else []),
     ]
     return "; ".join(said)
