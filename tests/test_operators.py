@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ import gradconform as gc
 from gradconform.conformance.cases.operators import OperatorCase, cases, chosen
 from gradconform.conformance.command_line.commands import main
 from gradconform.conformance.command_line.verify_command import operator_targets, verified
+from gradconform.conformance.known import is_known, known_deviations, marked
 from gradconform.conformance.operators import FRAMEWORKS, asked
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
+from gradconform.reference.measurement import Measurement
 from gradconform.reference.programs.recorded_gradient import gradient
 from gradconform.reference.programs.recording import Array, Recording
 
@@ -93,8 +96,6 @@ def test_a_table_of_slopes_that_is_wrong_is_no_gradient_of_its_values(monkeypatc
 
 
 def gc_replaced(row: Any) -> Any:
-    from dataclasses import replace
-
     return replace(row, partials=lambda o, x, v: (v * 1.001,))
 
 
@@ -388,3 +389,69 @@ def test_where_op_db_cannot_be_imported_it_is_said_what_it_needs(monkeypatch: py
     found = CliRunner().invoke(main, ["verify", "operator/tanh", "--cases", "op_db", "-a", "jax"])
     assert found.exit_code == 2
     assert "cases of op_db are PyTorch's own" in " ".join(found.output.split())
+
+
+# What is known --------------------------------------------------------------------------------------------------------
+
+
+def deviating() -> list[Measurement]:
+    """The rows of the table of deviations, as measurements."""
+    table = pd.read_csv(ROOT / "docs" / "operators" / "deviations.csv", keep_default_na=False, na_values=[""])
+    plain = table.astype(object).where(table.notna(), None)
+    return [
+        Measurement(
+            f"program/operator/{r.operator}/{r.case}/0", str(r.adapter), str(r.route), str(r.dtype), "whole",
+            str(r.quantity), 1, value=np.nan if r.value is None else float(r.value), share=r.share, max_ulp=r.max_ulp,
+            operator=str(r.operator), formula=str(r.formula), verdict="deviates",
+        )
+        for r in plain.itertuples()
+    ]  # fmt: skip
+
+
+VERSIONS = {"torch": "2.13.0", "jax": "0.10.2"}
+OF_OPERATORS = tuple(e for e in known_deviations() if e.case.startswith("program/operator/"))
+
+
+def test_every_deviation_of_the_catalogue_is_known_and_every_entry_is_of_one() -> None:
+    rows = deviating()
+    assert len(rows) > 50
+    assert all(map(is_known, marked(rows, VERSIONS, "cpu", OF_OPERATORS)))
+    used = {e.id for e in OF_OPERATORS for m in rows if e.covers(m, VERSIONS, "cpu")}
+    # Its farthest rows are those of the derivative and of the second set of parameters.
+    assert {e.id for e in OF_OPERATORS} - used <= {"torch-trigamma-float64-value"}
+
+
+def test_the_bounds_of_an_operator_s_entry_are_what_was_measured() -> None:
+    rows = deviating()
+    for entry in OF_OPERATORS:
+        of = [m for m in rows if entry.covers(m, VERSIONS, "cpu")]
+        for bound, name in ((entry.most_share, "share"), (entry.most_ulp, "max_ulp")):
+            measured = max((x for m in of if (x := getattr(m, name)) is not None), default=0.0)
+            assert bound == np.inf or not of or bound <= 1.6 * measured, entry.id
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [{"share": 2.2}, {"operator": "tanh"}, {"operator": None}, {"dtype": "float64"}, {"adapter": "torch"}],
+)
+def test_what_is_worse_or_of_something_else_is_not_known(worse: dict[str, Any]) -> None:
+    (cosh,) = [m for m in deviating() if (m.operator, m.quantity) == ("cosh", "value of output")]
+    assert [is_known(m) for m in marked([cosh, replace(cosh, **worse)], VERSIONS, "cpu")] == [True, False]
+
+
+def test_a_wrong_formula_is_known_by_its_error_in_ulps() -> None:
+    (tangent,) = [m for m in deviating() if m.operator == "logcumsumexp"]
+    worse = replace(tangent, max_ulp=2000.0)
+    assert [is_known(m) for m in marked([tangent, worse], VERSIONS, "cpu")] == [True, False]
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.0, 0), (1.001, 1)])
+def test_the_command_exits_0_on_what_is_known_and_1_on_something_new(
+    monkeypatch: pytest.MonkeyPatch, factor: float, status: int
+) -> None:
+    from gradconform.conformance import operators
+
+    monkeypatch.setattr(operators, "callable_of", lambda name, framework: lambda x: torch.special.i1(x) * factor)
+    found = CliRunner().invoke(main, ["verify", "operator/i1", "-a", "torch", "-d", "float32"])
+    assert found.exit_code == status, found.output
+    assert "known:torch-i" in found.output
