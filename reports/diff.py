@@ -148,7 +148,8 @@ class Comparison:
     def regressions(self) -> int:
         """Changes for the worse: what exit status 1 stands for."""
         worse = sum(change.kind in REGRESSIONS for change in self.changes)
-        return worse + sum(shift.kind == "less accurate" for shift in (*self.shifts, *self.operators))
+        kinds = [*(s.kind for s in self.shifts), *(s.kind for s in self.operators)]
+        return worse + kinds.count("less accurate")
 
     @property
     def empty(self) -> bool:
@@ -324,7 +325,7 @@ def _operators(both: pd.DataFrame) -> Iterator[OperatorShift]:
     catalogue = both["case"].str.startswith(PROGRAM) & (both["level"] == "whole") & both["operator_new"].notna()
     table = both[certified & catalogue & both[numbers].notna().all(axis=1)]
     table = table.assign(of=[asked_of(quantity) for quantity in table["quantity"]])
-    for (adapter, route, dtype, operator, of), group in table.groupby(list(_OF_OPERATOR), sort=False):
+    for _, group in table.groupby(list(_OF_OPERATOR), sort=False):
         ulps, shares = (group[[f"{name}_old", f"{name}_new"]].max() for name in ("max_ulp", "share"))
         (old, new), (old_share, new_share) = map(float, ulps), map(float, shares)
         sign = 1 if new > old else -1
@@ -334,8 +335,9 @@ def _operators(both: pd.DataFrame) -> Iterator[OperatorShift]:
         ]
         if all(grown):
             kind: Literal["less accurate", "more accurate"] = "less accurate" if new > old else "more accurate"
-            where = map(str, (adapter, route, dtype, operator, of))
-            yield OperatorShift(kind, *where, len(group), old, new, old_share, new_share)
+            adapter, route, dtype, operator, of = (str(group.iloc[0][name]) for name in _OF_OPERATOR)
+            numbers_of = (len(group), old, new, old_share, new_share)
+            yield OperatorShift(kind, adapter, route, dtype, operator, of, *numbers_of)
 
 
 def _counted(rows: pd.DataFrame) -> dict[str, int]:

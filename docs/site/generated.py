@@ -338,10 +338,12 @@ def routes() -> str:
 
 
 def deviations() -> str:
+    # A long name may be broken where its words end.
     rows = [
-        (f"`{k.id}`", f"{k.adapter}/{k.route} {k.versions}", k.operator, k.dtype, k.reason, f"[source]({k.upstream})")
+        (f"`{k.id}`", f"{k.adapter}/{k.route} {k.versions}", k.operator.replace("_", "_\u200b"), k.dtype, k.reason,
+         f"[source]({k.upstream})")
         for k in known_deviations()
-    ]
+    ]  # fmt: skip
     return table(("id", "where", "operator", "dtype", "why", "upstream"), rows)
 
 
