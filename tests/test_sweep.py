@@ -243,3 +243,61 @@ def test_the_accuracy_tables_name_the_largest_error_and_figures_are_drawn(tmp_pa
     worst = found.footer["derivative"]["largest"]["of"]
     assert f"| {worst:.4g} |" in text
     assert worst > 1000
+
+
+# Two sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def changed(file: Path, path: Path, change: Callable[[dict[str, Any]], None], **header: object) -> Path:
+    """A sweep's file with something else in its footer, or in its header."""
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines[0].update(header)
+    change(lines[-1])
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def worse(footer: dict[str, Any]) -> None:
+    verdicts = footer["value"]["verdicts"]
+    verdicts["conforms"] -= 3
+    verdicts["deviates"] = 3
+    footer["derivative"]["largest"]["of"] *= 4
+
+
+def better(footer: dict[str, Any]) -> None:
+    verdicts = footer["derivative"]["verdicts"]
+    verdicts["conforms"] += verdicts.pop("lost")
+
+
+def compared(*arguments: str) -> tuple[int, str]:
+    from click.testing import CliRunner
+
+    from gradconform.conformance.command_line.commands import main
+
+    done = CliRunner().invoke(main, ["diff", *arguments])
+    return done.exit_code, done.output
+
+
+def test_a_sweep_that_has_more_wrong_numbers_or_a_larger_error_is_worse(file: Path, tmp_path: Path) -> None:
+    status, said = compared(str(file), str(changed(file, tmp_path / "new.jsonl", worse)))
+    assert status == 1
+    assert "value: deviates 0 → 3 worse" in said
+    assert "derivative: largest ulp" in said
+    assert "differences, 2 of them worse" in said
+
+
+def test_a_sweep_that_is_the_same_or_better_is_no_regression(file: Path, tmp_path: Path) -> None:
+    assert compared(str(file), str(file)) == (0, compared(str(file), str(file))[1])
+    assert "no difference" in compared(str(file), str(file))[1]
+    status, said = compared(str(file), str(changed(file, tmp_path / "new.jsonl", better)), "--format", "json")
+    assert status == 0
+    changes = {(c["quantity"], c["what"]): c for c in json.loads(said)["changes"]}
+    assert changes["derivative", "lost"]["new"] == 0
+    assert json.loads(said)["regressions"] == 0
+
+
+def test_sweeps_of_other_numbers_are_not_compared(file: Path, tmp_path: Path) -> None:
+    other = changed(file, tmp_path / "new.jsonl", lambda footer: None, operator="tanh")
+    status, said = compared(str(file), str(other))
+    assert status == 2
+    assert "OLD is a sweep with operator 'sigmoid', NEW one with 'tanh'" in " ".join(said.split())
