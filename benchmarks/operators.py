@@ -89,7 +89,8 @@ def measured(
 
 def _row(one: Verified, m: Any, framework: str, version: str, dtype: str) -> dict[str, Any]:
     _, name, case = one.title.split(" in ")[0].split("/")
-    verdict = m.verdict if one.lacking or one.report is not None else _unjudged(one.problem)
+    judged = one.report is not None or (one.lacking and not one.problem.startswith("not recorded"))
+    verdict = m.verdict if judged else _unjudged(one.problem)
     return {
         "operator": name, "family": OPERATORS[name].family, "case": case, "adapter": framework, "version": version,
         "dtype": dtype, "route": m.route, "quantity": m.quantity, "verdict": verdict, "formula": m.formula,

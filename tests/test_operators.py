@@ -173,6 +173,14 @@ def test_an_operator_without_a_derivative_is_not_called_wrong() -> None:
     assert [(m.verdict, m.reason) for m in one.rows] == [("unsupported", "operation: torch: it has no derivative")]
 
 
+def test_an_operator_that_the_suite_does_not_record_is_counted_and_is_no_bad_input() -> None:
+    found = CliRunner().invoke(
+        main, ["verify", "operator/segment_prod", "operator/square", "-a", "torch", "-d", "float32"]
+    )
+    assert found.exit_code == 0, found.output
+    assert "4 runs of operators that the suite does not record" in " ".join(found.output.split())
+
+
 def test_the_list_of_operators_has_a_line_for_each_its_name_first() -> None:
     found = CliRunner().invoke(main, ["list", "operators"])
     assert [line.split(":")[0] for line in found.output.splitlines()] == list(OPERATORS)
@@ -367,7 +375,7 @@ def test_the_samples_of_op_db_are_judged_and_those_that_are_none_of_the_operator
     assert "operator/tanh/op_db-3 in float32: unsupported: it has the options out" in said
     assert "op_db-2 in float32: unsupported: not all that it is given are tensors of the dtype" in said
     assert "op_db-3 in float32: unsupported: it is given 1 tensors and not 2" in said
-    assert "3 samples of other functions than the catalogue's" in said
+    assert "3 runs of other functions than the catalogue's" in said
 
 
 def test_a_wrong_kernel_deviates_on_a_sample_of_op_db(samples: None, monkeypatch: pytest.MonkeyPatch) -> None:

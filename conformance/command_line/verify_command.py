@@ -51,7 +51,7 @@ class Verified:
     """A function at some arguments in a dtype: its report, or why there is none, and what a run file says of it.
 
     `broken` says that there is none because the suite itself failed, `lacking` that the framework has no such operator,
-    or not in this dtype, `apart` that a sample of another source is none of the catalogue's operator.
+    or not in this dtype, or that it is not asked for another reason, which `what` says for the closing line.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Verified:
     rows: tuple[Measurement, ...]
     broken: bool = False
     lacking: bool = False
-    apart: bool = False
+    what: str = ""
 
 
 def targets(name: str, cases: str) -> list[Target]:
@@ -156,7 +156,10 @@ def verified(
     for target in chosen:
         each: Sequence[str | None] = [target.dtype] if target.dtype else dtypes or [None]
         if target.lacking:
-            yield _unsupported(target, target.dtype, (), target.why or "there is no such operator")
+            if target.why:
+                yield _unsupported(target, target.dtype, (), target.why, "other functions than the catalogue's")
+            else:
+                yield _unsupported(target, target.dtype, (), "there is no such operator")
         for position, arguments in enumerate(target.cases, 1):
             case = program_rows.case_of(target.name, program_rows.digest_of(leaves(arguments)))
             for dtype in each:
@@ -198,6 +201,8 @@ def _verified(
         problem = str(error)
         if target.framework and operators.lacking(problem):
             return _unsupported(target, target.dtype, arguments, problem)
+        if target.framework and problem.startswith("not recorded"):  # what the suite does not know is no bad input
+            return _unsupported(target, target.dtype, arguments, problem, "operators that the suite does not record")
     except Exception as error:  # a mistake of the suite: no deviation, and no reason to leave the others out
         broken, problem = True, f"gradconform itself failed: {type(error).__name__}: {said(error)}"
     else:
@@ -209,11 +214,17 @@ def _verified(
     return Verified(title, None, problem, (row,), broken)
 
 
-def _unsupported(target: Target, dtype: str, arguments: Sequence[Any], why: str) -> Verified:
-    """An operator that a framework lacks, or lacks in this dtype."""
+def _unsupported(
+    target: Target,
+    dtype: str,
+    arguments: Sequence[Any],
+    why: str,
+    what: str = "operators that the framework lacks",
+) -> Verified:
+    """An operator that a framework lacks, or lacks in this dtype; or `what` else is not asked."""
     row = program_rows.not_judged(target.name, list(leaves(arguments)), dtype, 0, target.framework, "")
     row = replace(row, verdict="unsupported", elements=0, reason=f"operation: {target.framework}: {why}")
-    return Verified(f"{target.name} in {dtype}", None, why, (row,), lacking=True, apart=bool(target.why))
+    return Verified(f"{target.name} in {dtype}", None, why, (row,), lacking=True, what=what)
 
 
 @contextmanager
@@ -256,14 +267,13 @@ def closing_line(found: Sequence[Verified]) -> str:
     verdicts = ", ".join(f"{v} {counts[v]}" for v in VERDICTS if counts[v] and v != "crashed")
     incomplete = sum(v.report is not None and not v.report.complete for v in found)
     failed = sum(v.report is None and not v.lacking for v in found)
-    lacking, apart = sum(v.lacking and not v.apart for v in found), sum(v.apart for v in found)
+    lacking = Counter(v.what for v in found if v.lacking)
     said = [
         f"{counted(sum(counts[v] for v in (*JUDGED, 'unsupported')), 'gradient')} of {counted(len(found), 'run')}: "
         + (verdicts or "none judged")
         + (f" (known {known})" if known else ""),
         *([f"{counted(incomplete, 'run')} of which something left the record"] if incomplete else []),
-        *([f"{counted(lacking, 'run')} of operators that the framework lacks"] if lacking else []),
-        *([f"{counted(apart, 'sample')} of other functions than the catalogue's"] if apart else []),
+        *(f"{counted(n, 'run')} of {what}" for what, n in lacking.items()),
         *([f"{failed} that could not be verified"] if failed else []),
     ]
     return "; ".join(said)
