@@ -210,6 +210,13 @@ def sweeps(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
+def survey(session: nox.Session) -> None:
+    """Beside ulpwise's survey: the same functions at the same numbers, the same largest errors: docs/operators."""
+    session.install(*CONSTRAINTS, "-e", ".[all]", "ulpwise[survey]")
+    session.run("python", "benchmarks/survey.py", "-o", "docs/operators", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
 @nox.parametrize("framework", [nox.param(f, id=f) for f in OPERATORS])
 def operators_version(session: nox.Session, framework: str) -> None:
     """One version's run of the catalogue of operators for `accuracy`, in float32 or the dtypes given."""

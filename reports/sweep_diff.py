@@ -53,9 +53,9 @@ def _changes(quantity: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> I
         return
     before, after = old[quantity]["verdicts"], new[quantity]["verdicts"]
     for word in dict.fromkeys([*WORSE, *before, *after]):
-        counts = before.get(word, 0), after.get(word, 0)
-        if counts[0] != counts[1]:
-            yield SweepChange(quantity, word, *map(float, counts), worse=word in WORSE and counts[1] > counts[0])
+        was, now = before.get(word, 0), after.get(word, 0)
+        if was != now:
+            yield SweepChange(quantity, word, float(was), float(now), worse=word in WORSE and now > was)
     worst = [footer[quantity]["largest"] for footer in (old, new)]
     ulps = [float(w["of"]) if w else 0.0 for w in worst]
     if ulps[0] != ulps[1]:
