@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import decomposition_table
 
 from gradconform.adapters.recording.torch_layers import (
     attention,
@@ -31,6 +32,7 @@ from gradconform.adapters.recording.torch_layers import (
     wide,
     xlogy,
 )
+from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
 
 Program = Callable[..., Any]
 
@@ -51,6 +53,36 @@ def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
     if approximate != "none":
         return x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return x * torch.erfc(x * -math.sqrt(0.5)) / 2
+
+
+def _rational_erf(x: Tensor, square: Tensor) -> Tensor:
+    """erf x to 1.5e-7, of x and what stands for −x² (M. Abramowitz and I. A. Stegun, *Handbook*, 7.1.26)."""
+    t = 1 / (1 + 0.3275911 * x.abs())
+    of = torch.full_like(x, 1.061405429)
+    for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        of = of * t + c
+    beyond = of * t * torch.exp(square)
+    return torch.where(x < 0, beyond - 1, 1 - beyond)
+
+
+def _rational_gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """Of oneDNN (src/cpu/x64/injectors/jit_uni_eltwise_injector.cpp, gelu_erf), which serves float32 and 16 bits."""
+    if approximate != "none":
+        return _gelu(x, approximate)
+    of = wide(x)
+    scaled = of * math.sqrt(0.5)
+    return (of * (0.5 * (1 + _rational_erf(scaled, -(scaled * scaled))))).to(x.dtype)
+
+
+def _rational_gelu_backward(g: Tensor, x: Tensor, approximate: str = "none") -> Tensor:
+    if approximate != "none":
+        plain: Tensor = decomposition_table[torch.ops.aten.gelu_backward.default](g, x, approximate=approximate)
+        return plain
+    of, by = wide(x), wide(g)
+    scaled = of * math.sqrt(0.5)
+    square = -(scaled * scaled)
+    slope = 0.5 * (1 + _rational_erf(scaled, square)) + scaled * torch.exp(square) * (1 / math.sqrt(math.pi))
+    return (by * slope).to(x.dtype)
 
 
 # Without a decomposition ----------------------------------------------------------------------------------------------
@@ -300,19 +332,21 @@ DEFINITIONS: Mapping[str, Program] = {
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 
-_LINEAR = (("by weights", _linear, False), ("by weights in the dtype", _linear_in_dtype, True))
-#: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
-FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
-    "glu_backward": (("sigmoid rounded first", glu_backward, True),),
-    "_softmax": (("rounded in parts", softmax, True),),
-    "_log_softmax": (("rounded in parts", log_softmax, True),),
-    "native_batch_norm_backward": (("in the dtype", batch_norm_backward, True),),
-    "native_layer_norm_backward": (("by sums", layer_norm_backward, False),),
-    "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, False),),
-    "_native_batch_norm_legit_no_training": (("by scale and offset", batch_norm_in_use, False),),
+_LINEAR = (("by weights", _linear, FLOAT64), ("by weights in the dtype", _linear_in_dtype, FLOAT16))
+#: By the kernel's name: what the form is called, how it computes, and the widest format in which kernels do.
+FORMS: Mapping[str, Sequence[tuple[str, Program, Format]]] = {
+    "gelu": (("by a rational error function", _rational_gelu, FLOAT32),),
+    "gelu_backward": (("by a rational error function", _rational_gelu_backward, FLOAT32),),
+    "glu_backward": (("sigmoid rounded first", glu_backward, FLOAT16),),
+    "_softmax": (("rounded in parts", softmax, FLOAT16),),
+    "_log_softmax": (("rounded in parts", log_softmax, FLOAT16),),
+    "native_batch_norm_backward": (("in the dtype", batch_norm_backward, FLOAT16),),
+    "native_layer_norm_backward": (("by sums", layer_norm_backward, FLOAT64),),
+    "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, FLOAT64),),
+    "_native_batch_norm_legit_no_training": (("by scale and offset", batch_norm_in_use, FLOAT64),),
     "upsample_linear1d": _LINEAR,
     "upsample_bilinear2d": _LINEAR,
     "upsample_trilinear3d": _LINEAR,
-    "xlogy": (("logarithm rounded first", xlogy, True),),
-    "huber_loss_backward": (("factor rounded first", huber_backward, True),),
+    "xlogy": (("logarithm rounded first", xlogy, FLOAT16),),
+    "huber_loss_backward": (("factor rounded first", huber_backward, FLOAT16),),
 }
