@@ -3,6 +3,8 @@
     python benchmarks/operators.py measure -a torch -d float32 [--first] [--case GLOB] [--cases op_db] [-o FILE] [GLOB]
     python benchmarks/operators.py write FILE... [-o FOLDER]
 
+    python benchmarks/operators.py measure -a torch -d float32 --first --route func [--route compile] [--case ordinary*]
+
 `measure` judges the cases of the operators that the globs name, by default all: value and gradient of each, and of the
 ordinary ones the tangents, the batched backward pass and the second derivatives, too. It writes a table with a row for
 each quantity. `write` makes of such tables operators.csv, by family and framework, deviations.csv and operators.md.
@@ -64,23 +66,32 @@ COLUMNS = ("operator", "family", "case", "adapter", "version", "dtype", "route",
 JUDGED = ("conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided")
 
 
-def targets(globs: Sequence[str], framework: str, dtype: str, further: bool, source: str = "") -> Iterator[Target]:
+def targets(
+    globs: Sequence[str], framework: str, dtype: str, further: bool, source: str = "", routes: Sequence[str] = ()
+) -> Iterator[Target]:
+    more = {"routes": ("eager", *routes)} if routes else {}
     for target in operator_targets(globs, [framework], [dtype], source):
         ordinary = target.name.split("/")[2].startswith("ordinary")
         # JAX's gradients of complex numbers are conjugates, those that are differentiated once more are not judged.
         real = framework == "torch" or OPERATORS[target.name.split("/")[1]].family != "fourier"
-        yield replace(target, options=FURTHER) if further and ordinary and real else target
+        yield replace(target, options={**more, **(FURTHER if further and ordinary and real else {})})
 
 
 def measured(
-    globs: Sequence[str], framework: str, dtype: str, further: bool = True, case: str = "*", source: str = ""
+    globs: Sequence[str],
+    framework: str,
+    dtype: str,
+    further: bool = True,
+    case: str = "*",
+    source: str = "",
+    routes: Sequence[str] = (),
 ) -> pd.DataFrame:
     """A row for each quantity; of what was not judged one for the case. `case` is a glob of cases, `source` another
-    source of them."""
+    source of them, `routes` those besides the eager one."""
     version = versions_of(framework)[framework]
     entries = entries_for([], known_files(()))
     rows = []
-    every = targets(globs, framework, dtype, further, source)
+    every = targets(globs, framework, dtype, further, source, routes)
     asked = [t for t in every if fnmatch.fnmatchcase(t.name.split("/")[2], case)]
     for one in verified(asked, [], entries):
         rows += [_row(one, m, framework, version, dtype) for m in one.rows]
@@ -213,6 +224,7 @@ def main() -> int:
     measure.add_argument("-o", "--output", type=Path, default=None)
     measure.add_argument("--case", default="*", help="A glob of cases, such as ordinary*.")
     measure.add_argument("--cases", default="", help="op_db: PyTorch's own sample inputs in place of the catalogue's.")
+    measure.add_argument("--route", action="append", default=[], help="func, compile or jit, besides the eager one.")
     measure.add_argument("--first", action="store_true", help="Values and gradients alone.")
     write = commands.add_parser("write")
     write.add_argument("files", nargs="+", type=Path)
@@ -224,7 +236,7 @@ def main() -> int:
     else:
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")
         started = time.monotonic()
-        how = (not options.first, options.case, options.cases)
+        how = (not options.first, options.case, options.cases, options.route)
         rows = measured(options.globs, options.adapter, options.dtype, *how)
         if options.output is not None:
             rows.to_csv(options.output, index=False)

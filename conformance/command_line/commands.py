@@ -697,7 +697,7 @@ _KIND_STYLE: dict[str, str | None] = {
                    "sequences by the functions' names. Of operators op_db, PyTorch's own sample inputs.")  # fmt: skip
 @click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="Casts the arguments. Repeat for more.")
 @click.option("-r", "--route", "routes", multiple=True, metavar="ROUTE",
-              help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.")  # fmt: skip
+              help="eager (default), compile or func (PyTorch) or jit (JAX). Repeat for more.")  # fmt: skip
 @click.option("--mode", default="reverse", metavar="MODE", help="reverse (default), forward or both.")
 @_profile
 @click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
