@@ -188,6 +188,12 @@ def test_an_exponential_whose_powers_overflow_may_be_anything(norm: float, verdi
     assert (report.verdict, report.formula) == (verdict, "right")  # torch: NaN of sums of infinities
 
 
+def test_what_rounds_beside_large_numbers_may_be_missed_by_as_much_in_small_equations() -> None:
+    a = torch.tensor([[-1.0585e-08, -8.7676e-05, -7.3673e-01], [-7.0715e-05, -5.3007e-08, 2.2780e-05]])
+    report = gc.verify(torch.linalg.pinv, a)  # rows of 0.7 and of 7e-5
+    assert (report.formula, report.execution) == ("right", "within")
+
+
 def test_a_number_that_leaves_an_eigenvector_is_noticed() -> None:
     def f(a: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh((a + a.mT) / 2)

@@ -99,7 +99,20 @@ def test_a_right_rule_whose_divisor_needs_more_precision_is_not_accused() -> Non
 
 @pytest.mark.parametrize("f", [torch.sqrt, torch.log, torch.Tensor.norm], ids=["sqrt", "log", "norm"])
 def test_a_pole_that_is_met_exactly_is_singular(f: Callable[..., Any]) -> None:
-    assert of(lambda x: f(x).sum(), 0.0).verdict == "singular"
+    assert of(lambda x: f(x).sum(), 0.0, 0.0).verdict == "singular"
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, math.inf])
+def test_the_norm_of_one_number_is_its_magnitude(order: float) -> None:
+    def f(x: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(x, order)
+
+    assert of(f, 0.0).formula == "kink"
+    assert (of(f, 1e15).verdict, of(f, 1e15).formula) == ("conforms", "right")  # its cube would overflow
+
+
+def test_the_norm_of_order_0_is_a_count() -> None:
+    assert of(lambda x: torch.linalg.vector_norm(x, 0) * x.sum(), 3.0, 0.0, -2.0).formula in ("right", "kink")
 
 
 def test_what_is_beyond_balls_is_of_unknown_formula() -> None:

@@ -138,8 +138,12 @@ def _logcumsumexp(x: Tensor, dim: int) -> Tensor:
 
 def _norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     x = x if dtype is None else x.to(dtype)
-    of, dims = wide(x), list(range(x.ndim)) if dim is None else dim
-    if ord == 2:
+    of, dims = wide(x), list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if math.prod(x.shape[d] for d in dims) == 1:  # no power is taken, which would round or overflow
+        found = of.abs().sum(dims, keepdim=keepdim)
+    elif ord == 0:
+        found = (of != 0).to(of.dtype).sum(dims, keepdim=keepdim)
+    elif ord == 2:
         found = of.square().sum(dims, keepdim=keepdim).sqrt()
     elif ord in (math.inf, -math.inf):
         found = of.abs().amax(dims, keepdim=keepdim) if ord > 0 else of.abs().amin(dims, keepdim=keepdim)

@@ -22,7 +22,7 @@ from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Spe
 from gradconform.reference.programs.exact import pairs, rows
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS, MEASURED
 from gradconform.reference.programs.implicit import Implicit
-from gradconform.reference.programs.record import STOPPED, Decision, Ids, Record, Step, Taken
+from gradconform.reference.programs.record import SPECIALS_OF_THEIR_OWN, STOPPED, Decision, Ids, Record, Step, Taken
 
 
 @cache
@@ -224,7 +224,11 @@ class Allowed:
         for solution in form.solutions:
             for i, known in zip(solution.unknowns, self._solved(solution, ops), strict=True):
                 self.values[i] = known
-        self._store(step, (self.value(i, ops) for i in form.results.ravel().tolist()))
+        results = (self.value(i, ops) for i in form.results.ravel().tolist())
+        if step.function.startswith(SPECIALS_OF_THEIR_OWN):
+            unknown = Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)
+            results = (unknown if isinstance(x, Special) and math.isnan(x.value) else x for x in results)
+        self._store(step, results)
 
     def _solved(self, solution: Implicit, ops: BranchingBalls) -> list[Outcome]:
         """What solves equations up to the residuals of a program that rounds."""

@@ -23,7 +23,16 @@ from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
 from gradconform.reference.programs.allowance import general, with_table
 from gradconform.reference.programs.array_exact import Decisions
 from gradconform.reference.programs.contractions import blocks, contraction
-from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Numbers, Record, Step, Taken
+from gradconform.reference.programs.record import (
+    SPECIALS_OF_THEIR_OWN,
+    STOPPED,
+    ZERO,
+    Ids,
+    Numbers,
+    Record,
+    Step,
+    Taken,
+)
 from gradconform.reference.programs.views import place, reading, without_repeats
 
 _ENLARGED = 1 + 2.0**-30
@@ -349,6 +358,9 @@ class ArrayAllowed:
         form = step.form(self.form)
         self.evaluate(form.steps)
         self.copy(step.out, form.results)
+        if step.function.startswith(SPECIALS_OF_THEIR_OWN):
+            at = np.flatnonzero(np.isnan(self.high[step.out.ravel()]))
+            self.high[step.out.ravel()[at]], self.specials[step.out.ravel()[at]] = 0.0, ANYTHING | OVERFLOWED
 
 
 _RULES: Mapping[str, Callable[[ArrayAllowed, Step, RoundedArrays], None]] = {

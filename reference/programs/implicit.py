@@ -18,7 +18,10 @@ from typing import Literal
 from flint import arb, arb_mat, ctx, fmpq, fmpq_mat
 
 from gradconform.reference.arithmetic.exact import power_of_two
+from gradconform.reference.arithmetic.rounded import larger
 
+#: Ids of numbers that every record holds: 0, which adds nothing and makes every product 0, and 1.
+ZERO, ONE = 0, 1
 Number = Callable[[int], arb]
 #: A term ±a·b of an equation: its sign, and the ids of its factors.
 Term = tuple[int, int, int]
@@ -67,7 +70,7 @@ class Equations:
         `of` gives balls of the operands, and the exact solution of the unknowns.
         """
         ulps = 2 * LAPACK_THRESHOLD * self.size
-        sizes = [max((_size(e, of) for e in group), key=float) for group in self.groups]
+        sizes = [_size(group, of) for group in self.groups]
         if not all(s < overflow for s in sizes):
             return None
         return self._enclosed(of, near, [ulps * unit * s for s in sizes])
@@ -269,9 +272,17 @@ class Exponential:
 Implicit = Equations | Exponential
 
 
-def _size(equation: Sequence[Term], of: Number) -> arb:
-    """Σ |a·b| of an equation's terms, at most."""
-    return sum((abs(of(i) * of(j)) for _, i, j in equation), arb(0)).upper()
+def _size(group: Sequence[Sequence[Term]], of: Number) -> arb:
+    """‖A‖·‖B‖ of the factors of a group's products, at most, beside its other terms: LAPACK's bounds are normwise, so
+    that an equation with small factors is missed by what rounds beside large ones."""
+    largest = [arb(0)] * 3
+    for _, i, j in (term for equation in group for term in equation):
+        sizes = [abs(of(k)).upper() for k in (i, j)]
+        if ONE in (i, j):
+            largest[2] = larger(largest[2], sizes[0] * sizes[1])
+        else:
+            largest[:2] = map(larger, largest[:2], sizes)
+    return (max(map(len, group), default=0) * (largest[0] * largest[1] + largest[2])).upper()
 
 
 def _rational(x: arb) -> fmpq:

@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.cases import BadInput, available_memory
+from gradconform.reference.programs.implicit import ONE as ONE
+from gradconform.reference.programs.implicit import ZERO as ZERO
 from gradconform.reference.programs.implicit import Implicit
 
 Ids = NDArray[np.int64]
@@ -38,13 +40,13 @@ Relation = Literal["gt", "ge", "lt", "le", "eq", "ne"]
 #: Which of a kernel's forms a program of forms takes: the so many-th of every kernel, or of each by its name.
 Taken = int | Mapping[str, int]
 
-#: Numbers that every record holds: 0, which adds nothing and makes every product 0, and 1.
-ZERO, ONE = 0, 1
 #: Memory that a number of a record takes until it is judged, in bytes (10^6 numbers of one float32 argument: 146); and
 #: so many bytes that every machine has.
 BYTES, _ANY = 150, 2**28
 #: The name of a map that is the number itself, and whose derivative is 0 by the program's intention.
 STOPPED = "stopped"
+#: Kernels that do not compute infinities by their forms: of complex functions C lists what these give (C11, annex G).
+SPECIALS_OF_THEIR_OWN = "complex "
 #: How many programs are tried in which kernels take different forms. Kernels of one name take one.
 MIXED = 64
 
