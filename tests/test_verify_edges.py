@@ -216,3 +216,18 @@ def test_beside_a_side_of_which_nothing_is_known_the_other_is_the_program_s_too(
     run = replace(run, returned={"eager": [np.array([returned])]})
     (found,) = gradients(run, profile("opencl", "torch"))
     assert (found.judgement.formula, found.judgement.execution) == ("unknown", execution)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "verdict"), [((1.0, -math.inf), "conforms"), ((1.0, math.inf), "singular"), ((1.0, 2.0), "conforms")]
+)
+def test_the_logarithm_of_a_sum_of_exponentials_is_known_at_infinities(
+    numbers: tuple[float, ...], verdict: str
+) -> None:
+    assert of(lambda x: torch.logsumexp(x, 0), *numbers).verdict == verdict
+
+
+def test_a_distance_of_order_3_takes_a_root_whatever_the_width() -> None:
+    y = torch.tensor([[8.4818e50]], dtype=torch.float64)
+    report = of(lambda x: torch.cdist(x[:, None], y, 3.0), -1.7978e47, dtype=torch.float64)
+    assert report.execution == "within", str(report)  # the literal 1/3 is rounded: 29 ulp

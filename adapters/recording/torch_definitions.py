@@ -122,6 +122,7 @@ def _mean(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
 
 def _logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     most = x.amax(dim, keepdim=True)
+    most = torch.where(torch.isinf(most), torch.zeros((), dtype=x.dtype), most)
     found = most + torch.log(torch.exp(x - most).sum(dim, keepdim=True))
     return found if keepdim else found.squeeze(dim)
 
@@ -136,12 +137,18 @@ def _logcumsumexp(x: Tensor, dim: int) -> Tensor:
     return torch.stack(outs, dim).to(x.dtype)
 
 
-def _norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    x = x if dtype is None else x.to(dtype)
-    of, dims = wide(x), list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+def _vector_norm(
+    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:  # fmt: skip
+    dims = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     if math.prod(x.shape[d] for d in dims) == 1:  # no power is taken, which would round or overflow
-        found = of.abs().sum(dims, keepdim=keepdim)
-    elif ord == 0:
+        return (x if dtype is None else x.to(dtype)).abs().sum(dims, keepdim=keepdim)
+    return _norm(x if dtype is None else x.to(dtype), ord, dims, keepdim)
+
+
+def _norm(x: Tensor, ord: float, dims: list[int], keepdim: bool = False) -> Tensor:
+    of = wide(x)
+    if ord == 0:
         found = (of != 0).to(of.dtype).sum(dims, keepdim=keepdim)
     elif ord == 2:
         found = of.square().sum(dims, keepdim=keepdim).sqrt()
@@ -310,7 +317,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "logsumexp": _logsumexp,
     "logcumsumexp": _logcumsumexp,
     "_logcumsumexp": _logcumsumexp,
-    "linalg_vector_norm": _norm,
+    "linalg_vector_norm": _vector_norm,
     "_trilinear": _trilinear,
     "softshrink_backward": _shrink_backward,
     "hardshrink_backward": _shrink_backward,
