@@ -40,7 +40,6 @@ SHOWN: Sequence[tuple[str, str]] = (
     ("i0e", "torch i0e bfloat16 * value*"), ("i0e", "torch i0e float16 one value*"),
     ("erf", "torch erf bfloat16 * value*"),
     ("gelu", "torch gelu float32 large value*"), ("gelu", "torch gelu bfloat16 large value*"),
-    ("gelu", "torch gelu float32 small d/dx"),
     ("_weight_norm", "torch weight_norm * of the gradient of weight_norm"),
     ("logcumsumexp", "torch logcumsumexp float64 * tangent*"),
     ("binary_cross_entropy", "torch binary_cross_entropy* float64 * of the gradient of *"),
