@@ -174,7 +174,7 @@ def _by_func(
 ) -> tuple[list[Numbers], list[Numbers]]:
     """The outputs and the gradients by torch.func: the first of two equal rows of vmap over vjp."""
     with of_the_user("under torch.func, f"):
-        outputs, pull = torch.func.vjp(lambda *xs: tuple(asked.call(xs)), *(x.detach() for x in tensors))
+        outputs, pull, *_ = torch.func.vjp(lambda *xs: tuple(asked.call(xs)), *(x.detach() for x in tensors))
         rows = torch.func.vmap(pull)(tuple(torch.stack([a, a]) for a in adjoints))
     return [numbers(y.detach()) for y in outputs], [numbers(g[0].detach()) for g in rows]
 

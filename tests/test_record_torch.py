@@ -297,3 +297,11 @@ def test_the_gradient_by_torch_func_is_judged_and_one_that_is_wrong_there_alone_
     wrong = gc.verify(_BatchedOtherwise.apply, x, routes=("eager", "func"))
     assert dict(zip(wrong.table["route"], wrong.table["verdict"], strict=True)) == {
         "eager": "conforms", "func": "deviates"}  # fmt: skip
+
+
+@pytest.mark.parametrize("f", [F.logsigmoid, torch.nan_to_num, F.gelu])
+def test_a_kernel_of_nothing_computes_nothing(f: Any) -> None:
+    for shape, kernels in (((1, 0, 3), False), ((1, 2, 3), True)):
+        run = record(f, [torch.full(shape, 0.5)])
+        assert run.results[0].shape == shape
+        assert any(step.out.size for step in run.backward.steps) == kernels
