@@ -193,7 +193,7 @@ class Allowed:
                 return chosen
             self.open.add(decision)
             beside = self.value(other, ops)
-            if isinstance(chosen, Special) or isinstance(beside, Special):
+            if isinstance(chosen, Special) or isinstance(beside, Special) or _vague(beside) != _vague(chosen):
                 return chosen if ops.decisions.decide(("side", decision), 2) == 0 else beside
             return ops._either(chosen, beside)
 
@@ -270,6 +270,11 @@ _RULES: dict[str, Callable[[Allowed, Step, BranchingBalls], None]] = {
 
 
 # Scalar functions -----------------------------------------------------------------------------------------------------
+
+
+def _vague(x: Outcome) -> bool:
+    """Whether nothing is known of a number."""
+    return isinstance(x, Rounded) and bool(x.specials & ANYTHING)
 
 
 def _passed(x: Outcome, ops: RoundedBalls) -> Outcome:

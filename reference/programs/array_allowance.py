@@ -44,6 +44,9 @@ class ArrayAllowed:
     `wide` holds midpoints in double words, for numbers of float64, also where no step is of that format.
     """
 
+    #: Whether what is NaN for certain is exactly so, as on one way through a program's overflows.
+    follows = False
+
     def __init__(
         self,
         record: Record,
@@ -165,32 +168,37 @@ class ArrayAllowed:
         odd: Any = np.zeros(step.out.shape, dtype=bool)
         for o in odds:
             odd = odd | o
-        values = self._beyond(step, odd)
+        values, surely_nan = self._beyond(step, odd)
         unknown = odd & np.isnan(values)  # NaN for certain, or not known: no path is followed
+        if self.follows:
+            unknown = unknown & ~surely_nan
         bits = np.zeros(step.out.shape, np.uint8) if found.specials is None else found.specials
         known = RoundedArray(
             A, found.mid, found.radii(), None, np.where(unknown, ANYTHING | OVERFLOWED, bits).astype(np.uint8)
         )
         self.put(step.out, known, odd & ~unknown, values)
 
-    def _beyond(self, step: Step, odd: Any) -> Any:
-        """What a function gives of operands of which some are infinite, by IEEE 754; NaN where that is not known."""
-        values = np.full(step.out.shape, np.nan)
+    def _beyond(self, step: Step, odd: Any) -> tuple[Any, Any]:
+        """What a function gives of operands of which some are infinite or NaN, by IEEE 754; NaN where that is not
+        known, and where it is NaN for certain."""
+        values, surely = np.full(step.out.shape, np.nan), np.zeros(step.out.shape, dtype=bool)
         operation = _OF_INFINITIES.get(step.function)
         if operation is None:
-            return values
+            return values, surely
         ends: list[Any] = []
+        known: Any = True
         for o in step.operands:
             x, r = self.high[o[odd]], self.radius[o[odd]]
             clear = np.isinf(x) | (self.specials[o[odd]] == 0)
+            known = known & clear
             ends.append([np.where(clear, v, np.nan) for v in (x - r, x + r)])
         results = [operation(*(e[i] for e, i in zip(ends, ends_of, strict=True)))
                    for ends_of in np.ndindex(*(2,) * len(ends))]  # fmt: skip
         agreed = results[0]
         for other in results[1:]:
             agreed = np.where(agreed == other, agreed, np.nan)
-        values[odd] = agreed
-        return values
+        values[odd], surely[odd] = agreed, known & np.isnan(results).all(axis=0)
+        return values, surely
 
     def _sop(self, step: Step, A: RoundedArrays) -> None:
         taken = [self.take(o, A) for o in step.operands]
@@ -557,6 +565,12 @@ _OF_INFINITIES: Mapping[str, Callable[..., Any]] = {
     "sqrt": np.sqrt,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "erf": np.sign,
+    "erfc": lambda x: 1 - np.sign(x),
+    "sin": np.sin,
+    "cos": np.cos,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
 }
 
 
