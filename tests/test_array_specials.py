@@ -23,13 +23,13 @@ def test_arrays_have_the_balls_and_bits_of_the_scalar_rules_for_adversarial_oper
 
 
 def test_a_rule_that_forgets_what_an_infinity_makes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RoundedArrays, "_with_specials", lambda self, result, operation, *operands: result)
+    monkeypatch.setattr(RoundedArrays, "only", lambda self, bits, rule, operation, result, *operands: result)
     A = RoundedArrays(FLOAT32, OPENCL)
     assert any("bits" in said for said in RULES.differences("multiply", A, 60, 7))
 
 
 def test_a_radius_that_forgets_the_flushing_of_an_operand_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RoundedArrays, "_operand", lambda self, x: x.radius)
+    monkeypatch.setattr(RoundedArrays, "smaller", lambda self, a, b: 0.0 * a)
     A = RoundedArrays(FLOAT32, OPENCL)
     assert any("narrower" in said for said in RULES.differences("add", A, 300, 7))
 

@@ -522,7 +522,7 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...], lenient:
     for v in x:
         special = special if v.specials is None else special | (v.specials != 0)
     nothing = RoundedArray(A, A.mids.lift(np.zeros(shape)), np.zeros(shape))
-    return A._unknown(A._mended(nothing, ~special, x, operation), special)
+    return A.unknown(A._mended(nothing, ~special, x, operation), special)
 
 
 #: Functions of infinities.
