@@ -306,7 +306,9 @@ class BranchingBalls(RoundedBalls):
         return super().least_of([t for t in terms if isinstance(t, Rounded)])
 
     def log_of_total(self, total: Outcome, least: arb) -> Outcome:
-        return self.log(total) if isinstance(total, Special) else super().log_of_total(total, least)
+        if isinstance(total, Special):
+            return self.log(total)
+        return self._settled("log", (total,), super().log_of_total(total, least))
 
     def over_total(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
         if isinstance(x, Special) or isinstance(total, Special):
@@ -315,7 +317,7 @@ class BranchingBalls(RoundedBalls):
 
     def part_of(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
         quotient = self.over_total(x, total, least)  # decided once: the same is asked of it below
-        if isinstance(quotient, Special):
+        if any(isinstance(v, Special) for v in (x, total, quotient)):
             return quotient
         return self._settled("divide", (x, total), super().part_of(x, total, least))
 

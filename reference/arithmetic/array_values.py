@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic import rules
-from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.midpoints import Array, Double
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.specials import ANYTHING, OVERFLOWED, table
@@ -244,16 +244,21 @@ class ArrayPrimitives:
         self.mids = mids
         #: How far a midpoint may be from the exact value, in radii.
         self.slack = mids.slack * 2.0 ** (target.precision - mids.precision)
-        self.unit = 2.0**-target.precision * ENLARGED
-        self.smallest_normal = 2.0**target.emin
-        self.half_tiny = 2.0 ** max(target.emin - target.precision, -1074)
+        self.unit, self.smallest_normal, self.half_tiny, self.overflow = self.limits(target)
         self.log_of_tiny = (target.emin - target.precision + 1) * math.log(2)
-        # The least number that rounds to infinity, which for float64 is none of its own; and what is certainly below.
+        # The least number that rounds to infinity, which for float64 is none of its own; `overflow` is certainly below.
         self.infinite = (2 - 2.0**-target.precision) * 2.0**target.emax if target.precision < 53 else math.inf
-        self.overflow = target.largest * (1 - 2.0**-20)
+        # Hypothesis 3: products of 16-bit matrices are accumulated in float32 or wider, then rounded once.
+        self.narrow = target.precision < FLOAT32.precision
 
     #: Numbers underflow: 0 stands for what is not 0, and the least of them is above it.
-    underflows, least, zero = True, LEAST, 0.0
+    underflows, least, zero, half, blur = True, LEAST, 0.0, 0.5, 2.0**-40
+
+    @staticmethod
+    def limits(of: Format) -> tuple[float, float, float, float]:
+        unit, half_tiny = 2.0**-of.precision * ENLARGED, 2.0 ** max(of.emin - of.precision, -1074)
+        return unit, 2.0**of.emin, half_tiny, of.largest * (1 - 2.0**-20)
+
     finite = staticmethod(np.isfinite)
 
     @staticmethod
@@ -339,10 +344,7 @@ class ArrayPrimitives:
         return zero if x.specials is None else zero & (x.specials == 0)
 
     def value(self, mid: Any, off: Any = NOTHING, bits: Any = 0, width: Any = NOTHING) -> RoundedArray:
-        if not isinstance(bits, np.ndarray) or not bits.any():
-            specials = None
-        else:
-            specials = np.broadcast_to(bits.astype(np.uint8, copy=False), mid.shape)
+        specials = np.broadcast_to(np.asarray(bits, np.uint8), mid.shape) if np.any(bits) else None
         radius = None if off is NOTHING else np.asarray(off)
         spread = None if width is NOTHING or not np.any(width) else np.broadcast_to(width, mid.shape)
         return RoundedArray(self, mid, radius, spread, specials)  # type: ignore[arg-type]

@@ -20,14 +20,14 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.reference.arithmetic import function_rules, rules
+from gradconform.reference.arithmetic import function_rules, rules, sum_rules
 from gradconform.reference.arithmetic.array_values import ENLARGED, LEAST, NOTHING, ArrayPrimitives, Bits, RoundedArray
 from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten, precision
-from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT64, Format
 from gradconform.reference.arithmetic.midpoints import HOST_ULPS, Array, Double, OutOfRange, Plain, squares
 from gradconform.reference.arithmetic.profiles import OPENCL, Profile
-from gradconform.reference.arithmetic.rounded import HARDLY, ZERO, Rounded, RoundedBalls, Sums
-from gradconform.reference.arithmetic.specials import ANYTHING, DOUBT, NAN, NEGATIVE, OVERFLOWED, POSITIVE
+from gradconform.reference.arithmetic.rounded import ZERO, Rounded, RoundedBalls, Sums
+from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.judge import FIRST_PRECISION
 
 
@@ -58,8 +58,6 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         super().__init__(target, profile, Double if exact or target.precision > 24 else Plain)
         self.balls = RoundedBalls(target, profile, sums)
         self.sums: Sums = sums
-        # Hypothesis 3: products of 16-bit matrices are accumulated in float32 or wider, then rounded once.
-        self.narrow = target.precision < 24
         self._constants: dict[Any, RoundedArray] = {}
         self._kept: RoundedArrays | None = None
 
@@ -214,18 +212,6 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
     negative, add, multiply, divide = (_ruled(r) for r in (rules.negative, rules.add, rules.multiply, rules.divide))
     square, scale = _ruled(rules.square), _ruled(rules.scale)
 
-    def _set(self, whole: RoundedArray, spread: Any) -> RoundedArray:
-        """The set of the results, each rounded, of a `whole` that counts the set's half width as an error.
-
-        What is left of that error is rounding; the difference is itself rounded.
-        """
-        spread = np.broadcast_to(spread, whole.shape)
-        with np.errstate(all="ignore"):
-            left = np.maximum(whole.radii() - spread, 0.0) + 2.0**-51 * spread
-            left = np.where(np.isfinite(spread), left, np.inf)
-        radius = np.where(spread > 0, left, whole.radii())
-        return RoundedArray(self, whole.mid, radius, spread, whole.specials, excess=whole.excess)
-
     def descend(self, w: RoundedArray, eta: RoundedArray, gradient: RoundedArray) -> RoundedArray:
         """w − η·g, by the rules of `multiply` and `add`; ordinary numbers in fewer passes over memory."""
         raw, slope = w.raw, gradient.raw
@@ -297,65 +283,20 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         return self._sum(x, 1, True)
 
     def log_row_sum(self, e: RoundedArray) -> RoundedArray:
-        """As `log_of_total` of `RoundedBalls`."""
-        total = self.row_sum(e)
-        result = self.log(total)
-        hardly, low, high = self._hardly(e, total)
-        if not hardly.any():
-            return result
-        with np.errstate(all="ignore"):
-            low, high = np.log(low), np.log(high)
-            exact = self.mids.function("log", total.mid)
-            middle = self.mids.lift((low + high) / 2) if self.sums == "own" else exact
-            value = self.mids.high(middle)
-            moved = (np.maximum(high - value, value - low) + 2.0**-40) * ENLARGED
-        with np.errstate(all="ignore"):
-            known = function_rules.within(self, "log", middle, np.where(hardly, moved, 0.0))
-        return self._where(hardly, known, result)
+        return self._of_rows(sum_rules.log_of_total, e)
 
     def over_row_sum(self, x: RoundedArray, e: RoundedArray) -> RoundedArray:
-        """As `over_total` of `RoundedBalls`."""
-        total = self.row_sum(e)
-        result = self.divide(x, total)
-        hardly, low, high = self._hardly(e, total)
-        hardly = hardly & (True if x.specials is None else x.specials == 0)
-        if not np.any(hardly):
-            return result
-        x = x.folded()
-        r = np.zeros(x.shape) if (own := self._operand(x)) is None else own
+        return self._of_rows(sum_rules.over_total, e, x)
+
+    def normalised(self, e: RoundedArray) -> RoundedArray:
+        return self._of_rows(sum_rules.part_of, e, e)
+
+    def _of_rows(self, rule: Callable[..., Any], e: RoundedArray, *x: RoundedArray) -> RoundedArray:
+        """A rule of the sums of rows of numbers that are not negative."""
         with np.errstate(all="ignore"):
-            low, high = 1 / high, 1 / low
-            exact = self.mids.divide(x.mid, total.mid)
-            middle = (low + high) / 2 if self.sums == "own" else 1 / total.high
-            off = np.maximum(middle - low, high - middle) + 2.0**-40 * middle
-            moved = ((np.abs(x.high) + r) * off + r * middle) * ENLARGED
-            moved = np.where(self.is_zero(x), moved, np.maximum(moved, LEAST))
-            if self.sums == "own":
-                exact = self.mids.multiply(x.mid, self.mids.lift(middle))
-            known = self._round(exact, np.where(hardly, moved, 0.0))
-        return self._where(np.broadcast_to(hardly, known.shape), known, result)
-
-    def _hardly(self, e: RoundedArray, total: RoundedArray) -> tuple[Any, Array, Array]:
-        """Where little is known of a sum of numbers that are not negative, and what it then lies between."""
-        below = e.high - e.radii()
-        least = np.where(below >= self.smallest_normal, below, 0.0).max(axis=1, keepdims=True)
-        radius, value = total.radii(), total.high
-        unclear = radius * HARDLY >= value
-        steady = True if total.specials is None else total.specials == 0
-        flushed = self.smallest_normal if self.flush else 0.0
-        return unclear & (least > 0) & steady, np.maximum(least, value - radius - flushed), value + radius
-
-    def _where(self, condition: Any, a: RoundedArray, b: RoundedArray) -> RoundedArray:
-        """a where the condition holds, else b; neither is a set."""
-        bits = [np.zeros(a.shape, np.uint8) if v.specials is None else v.specials for v in (a, b)]
-        specials = np.where(condition, *bits).astype(np.uint8)
-        return RoundedArray(
-            self,
-            self.mids.where(condition, a.mid, b.mid),
-            np.where(condition, a.radii(), b.radii()),
-            None,
-            specials if specials.any() else None,
-        )
+            least = np.broadcast_to(sum_rules.reached(self, e), e.shape).max(axis=1, keepdims=True)
+            found: RoundedArray = rule(self, *x, self.row_sum(e), least)
+        return found
 
     def row_sum_of_others(self, x: RoundedArray) -> RoundedArray:
         """For each component the sum of the others of its row, as the truth has it: its radius is the whole sum's."""
@@ -376,23 +317,6 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
             radius = radius + self.unit * (np.abs(self.mids.high(mid)) + radius)
         return RoundedArray(self, mid, radius, None, specials)
 
-    def normalised(self, e: RoundedArray) -> RoundedArray:
-        """As `part_of` of `RoundedBalls`: what is hardly known of a part is still a number of [0, 1]."""
-        result = self.over_row_sum(e, e)
-        if result.specials is None:
-            return result
-        total = self.row_sum(e)
-        hardly = (result.specials & ANYTHING) != 0
-        for x in (e, total):
-            hardly = hardly & (True if x.specials is None else (x.specials & ~np.uint8(DOUBT)) == 0)
-        with np.errstate(all="ignore"):
-            part = self.mids.divide(e.mid, total.mid)
-            part = self.mids.where(np.isfinite(self.mids.high(part)), part, self.mids.lift(0.5))
-        value = np.abs(self.mids.high(part))
-        kinds = np.full(result.shape, NAN | (POSITIVE if self.flush else 0), np.uint8)
-        known = RoundedArray(self, part, np.maximum(value, np.abs(1 - value)) * ENLARGED, None, kinds)
-        return self._where(hardly, known, result)
-
     def column_sum(self, x: RoundedArray) -> RoundedArray:
         """Σ over the batch: an adjoint's fan-in, which may accumulate in the dtype (hypothesis 3)."""
         return self._sum(x, 0, False)
@@ -401,59 +325,31 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         return self._sum(x, None, False)
 
     def _sum(self, x: RoundedArray, axis: int | None, keepdims: bool) -> RoundedArray:
-        """A sum of k terms in any order: errs by at most (k − 1)·u·Σ|terms| (hypothesis 2)."""
+        """Σ x, in any order; see `sum_rules.total`."""
+
+        union: Any = np.bitwise_or.reduce
+
+        def added(values: Any) -> Any:
+            return np.broadcast_to(values, x.shape).sum(axis=axis, keepdims=keepdims)
+
         if x.spread is not None:
-            width = np.broadcast_to(x.spread, x.shape).sum(axis=axis, keepdims=keepdims)
-            return self._set(self._sum(x.folded(), axis, keepdims), width)
-        k = int(np.prod(x.shape)) if axis is None else x.shape[axis]
-        mid = self.mids.sum(x.mid, axis, keepdims)
-        r = self._operand(x)
-        magnitude = np.abs(x.high) if r is None else np.abs(x.high) + r
-        magnitude = magnitude.sum(axis=axis, keepdims=keepdims) * ENLARGED
-        propagated = 0.0 if r is None else np.broadcast_to(r, x.shape).sum(axis=axis, keepdims=keepdims) * ENLARGED
-        # Sums of numbers of a format do not underflow; a partial sum that is subnormal may be flushed.
-        count = np.maximum((~self.is_zero(x)).sum(axis=axis, keepdims=keepdims) - 1, 0)  # x + 0 = x
-        error = self._accumulated(count, self.unit, self.smallest_normal, magnitude)
-        radius = np.asarray(propagated + error)
-        if self.narrow and k > 1:  # accumulated in float32 and rounded once: sharper by far, but for very few terms
-            wide = self._accumulated(count, 2.0**-FLOAT32.precision * ENLARGED, 2.0**FLOAT32.emin, magnitude)
-            once = np.where(count > 0, self._widened(mid, np.asarray(propagated + wide)), radius)
-            radius = once if self.sums == "wide" else np.maximum(radius, once)
-        return self._summed(mid, radius, propagated, magnitude + radius, x, axis, keepdims)
+            with np.errstate(all="ignore"):
+                return rules.as_set(self, self._sum(x.folded(), axis, keepdims), added(x.spread))  # type: ignore[no-any-return]
+        r = rules.operand(self, x)
+        moved = NOTHING if r is NOTHING else added(r) * ENLARGED
 
-    def _accumulated(self, count: Any, unit: float, tiny: float, magnitude: Any) -> Any:
-        """What `count` additions of partial sums of at most `magnitude` err by, flushing included."""
-        error = count * unit * magnitude
-        return error + np.minimum(count * tiny, magnitude) if self.flush else error
+        def ends(error: Any) -> tuple[Any, Any]:
+            more = error if r is NOTHING else error + added(r) * self.slack
+            both = [added(np.maximum(side * x.high + r, 0.0)) for side in (1, -1)]
+            above, below = (end + np.where(more > 0, more + end * 2.0**-40, 0.0) for end in both)
+            return above, below
 
-    def _summed(
-        self, mid: Any, radius: Array, propagated: Any, sup: Array, x: RoundedArray, axis: int | None, keepdims: bool
-    ) -> RoundedArray:
-        """A sum whose partial sums may overflow, or that has a term of which nothing is known, is itself unknown."""
-        specials: Any = None
-        if x.specials is not None:
-            union: Any = np.bitwise_or.reduce
-            specials = union(x.specials, axis=axis, keepdims=keepdims)
-        if not np.all(sup < self.overflow):
-            beyond = np.where(sup < self.overflow, 0, self._partial_sums(x, axis, keepdims, radius - propagated))
-            specials = beyond if specials is None else specials | beyond
-        known = np.isfinite(self.mids.high(mid)) & np.isfinite(radius)
-        if not np.all(known):  # beyond even float64
-            specials = np.where(known, 0 if specials is None else specials, ANYTHING | OVERFLOWED)
-        if specials is None or not np.any(specials):
-            return RoundedArray(self, mid, radius)
-        both = (specials & (POSITIVE | NEGATIVE)) == POSITIVE | NEGATIVE  # two infinities make a NaN
-        specials = np.where(both, specials | NAN, specials).astype(np.uint8)
-        return RoundedArray(self, mid, np.where(specials & ANYTHING, 0.0, radius), None, specials)
-
-    def _partial_sums(self, x: RoundedArray, axis: int | None, keepdims: bool, error: Array) -> Any:
-        """Which infinities a partial sum, in some order, may overflow to; what it errs by is `error`."""
-        r = x.radii() if (own := self._operand(x)) is None else np.broadcast_to(own, x.shape)
-        more = error + r.sum(axis=axis, keepdims=keepdims) * self.slack
         with np.errstate(all="ignore"):
-            top, low = (np.maximum(side * x.high + r, 0.0).sum(axis=axis, keepdims=keepdims) for side in (1, -1))
-            top, low = (end + np.where(more > 0, more + end * 2.0**-40, 0.0) for end in (top, low))
-        return np.where(top < self.infinite, 0, POSITIVE) | np.where(low < self.infinite, 0, NEGATIVE)
+            magnitude = added(np.abs(x.high) + r) * ENLARGED
+            count = np.maximum(added(~self.is_zero(x)) - 1, 0)
+            bits = x.bits if x.specials is None else union(x.specials, axis=axis, keepdims=keepdims)
+            mid = self.mids.sum(x.mid, axis, keepdims)
+            return sum_rules.total(self, mid, moved, magnitude, count, bits, ends)  # type: ignore[no-any-return]
 
     # Matrix products --------------------------------------------------------------------------------------------------
 
@@ -472,21 +368,17 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
     def _inner_products(
         self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None, own: bool = False
     ) -> RoundedArray:
-        """Inner products of k terms, summed in any order: err by k·u·Σ|a·b| (hypotheses 2 and 3; `own` as in `dot`).
-
-        C. P. Jeannerod and S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J.
-        Matrix Anal. Appl. 34 (2013): k·u and no γ_k.
-        """
+        """Inner products, summed in any order; see `sum_rules`."""
         if any(x is not None and x.spread is not None for x in (a, b, bias)):
             width = _width(a) @ np.abs(b.high) + np.abs(a.high) @ _width(b)
             if bias is not None:
                 width = width + _width(bias)
             folded = None if bias is None else bias.folded()
-            return self._set(self._inner_products(a.folded(), b.folded(), folded, own), width)
+            whole = self._inner_products(a.folded(), b.folded(), folded, own)
+            return rules.as_set(self, whole, width)  # type: ignore[no-any-return]
         quick = self._plain_products(a, b, bias)
         if quick is not None:
             return quick
-        narrow = self.narrow and not own
         terms = a.shape[1] + (bias is not None)
         size_a, size_b = np.abs(a.high), np.abs(b.high)
         ra, rb = self._operand(a), self._operand(b)
@@ -512,40 +404,24 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
             if beyond.any():
                 magnitude = np.where(beyond, 0.0, magnitude)
                 propagated = None if propagated is None else np.where(beyond, 0.0, propagated)
-            wide = FLOAT32 if narrow else self.format
-            excess = (a.shape[1] + 6) * 2.0**-22 if self.mids is Plain else 0.0  # see `_bound`
-            unit = 2.0**-wide.precision * ENLARGED
-            tiny = 2.0**wide.emin if self.flush else 2.0 ** max(wide.emin - wide.precision, -1074)
-            error = terms * (unit * magnitude + np.minimum(tiny, magnitude))
-            if narrow:
-                error = error * (1 + self.unit)
+            error = sum_rules.product_error(self, magnitude, terms, own)
             mid = self.mids.product(a.mid, b.mid, error)
             if bias is not None:
                 mid = self.mids.add(mid, bias.mid)
         if beyond.any():
             mid = self.mids.where(beyond, self.mids.lift(np.zeros(magnitude.shape)), mid)
-        found = np.where(beyond, ANYTHING, 0)
+        bits = np.where(beyond, ANYTHING, 0)
         if a.specials is not None:
-            found = found | np.bitwise_or.reduce(a.specials, axis=1)[:, None]
+            bits = bits | np.bitwise_or.reduce(a.specials, axis=1)[:, None]
         if b.specials is not None:
-            found = found | np.bitwise_or.reduce(b.specials, axis=0)
+            bits = bits | np.bitwise_or.reduce(b.specials, axis=0)
         if bias is not None and bias.specials is not None:
-            found = found | bias.specials
-        # With an infinity or NaN among its terms no sum is finite.
-        found = np.where(found & (POSITIVE | NEGATIVE | NAN), found | POSITIVE | NEGATIVE | NAN, found)
-        # A partial sum may, in some order, be infinite, and two infinities cancel.
-        reach = self.overflow if not narrow else FLOAT32.largest * (1 - 2.0**-20)
-        found = np.where(magnitude + error < reach, found, found | POSITIVE | NEGATIVE | NAN)
-        if narrow:
-            propagated = error if propagated is None else propagated + error
-            result = self._round(mid, propagated)
-        else:
-            result = RoundedArray(self, mid, error if propagated is None else propagated + error)
-        specials = result.specials
-        if found.any():
-            bits = np.broadcast_to(found, result.shape).astype(np.uint8)
-            specials = bits if specials is None else specials | bits
-        return RoundedArray(self, result.mid, result.radius, None, specials, excess=excess)
+            bits = bits | bias.specials
+        moved = NOTHING if propagated is None else propagated
+        with np.errstate(all="ignore"):
+            result: RoundedArray = sum_rules.inner_product(self, mid, moved, magnitude, error, bits, own)
+        result.excess = (a.shape[1] + 6) * 2.0**-22 if self.mids is Plain else 0.0  # see `_bound`
+        return result
 
     def _plain_products(self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None) -> RoundedArray | None:
         """The same for float32 matrices known exactly, the allowance in float32 and in place, where all is ordinary."""

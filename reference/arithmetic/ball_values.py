@@ -16,7 +16,7 @@ from flint import arb
 
 from gradconform.reference.arithmetic import rules
 from gradconform.reference.arithmetic.exact import exponent, power_of_two, precision
-from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.specials import ANYTHING, table
 from gradconform.reference.equations import Slope
@@ -133,7 +133,7 @@ _REAL = (Rounded, int, float)
 
 
 @lru_cache
-def _limits(target: Format) -> tuple[arb, arb, arb, arb]:
+def limits(target: Format) -> tuple[arb, arb, arb, arb]:
     """Of a format u, the smallest normal number, half the smallest subnormal one, and what rounds to infinity."""
     unit = power_of_two(-target.precision)
     # The least number that rounds to infinity, Ω = (2 − 2^−p)·2^emax (hypothesis 7; IEEE 754-2019 §4.3.1).
@@ -147,8 +147,8 @@ class BallPrimitives:
 
     def __init__(self, target: Format, profile: Profile) -> None:
         self.format, self.profile, self.flush = target, profile, profile.flush
-        self.unit, self.smallest_normal, self.half_tiny, self.overflow = _limits(target)
-        self.infinite = self.overflow
+        self.unit, self.smallest_normal, self.half_tiny, self.overflow = limits(target)
+        self.infinite, self.narrow = self.overflow, target.precision < FLOAT32.precision
         self._bounds: dict[str, tuple[arb, Format, bool]] = {}
         # Of python-flint's own, which a class would take for methods.
         self.value = partial(Rounded, self)  # type: ignore[arg-type]
@@ -158,6 +158,7 @@ class BallPrimitives:
 
     #: No number of a ball is so small that it is lost.
     underflows, least, zero, nothing = False, ZERO, ZERO, ZERO
+    half, blur, limits = arb(0.5), ZERO, staticmethod(limits)
     size, every, no = abs, bool, operator.not_
     larger, smaller = staticmethod(larger), staticmethod(smaller)
 

@@ -100,7 +100,7 @@ def hyperbolic_cosine(E: Executor, v: Number, r: Number, f: Number) -> Number:
 
 def hyperbolic_tangent(E: Executor, v: Number, r: Number, f: Number) -> Number:
     """Its derivative is at most 4·e^(−2|y|), and at most 1."""
-    return E.smaller(r, 4 * r * E.math("exp", -2 * E.larger(abs(v) - r, E.zero)))
+    return r * E.smaller(1, 4 * E.math("exp", -2 * E.larger(abs(v) - r, E.zero)))
 
 
 def gaussian(E: Executor, v: Number, r: Number, f: Number) -> Number:
@@ -316,7 +316,9 @@ def derivative(E: Executor, z: Value, rule: Slope) -> Value:
     result = rounded(E, slope.mid, size, moved, error)
     result = E.value(result.mid, result.off, result.bits | z.bits, slope.width)
     known = E.finite(sup) & E.finite(error) & (((slope.bits | bent.bits) & ANYTHING) == 0) & E.no(lost)
-    return result if E.every(known) else E.unknown(result, E.no(known), ANYTHING)
+    if E.every(known):
+        return result
+    return E.unknown(result, E.no(known), E.pick(lost, ANYTHING, ANYTHING | (result.bits & OVERFLOWED)))
 
 
 def _about_zero(

@@ -18,7 +18,7 @@ import numpy as np
 from flint import arb, arb_mat
 from numpy.typing import NDArray
 
-from gradconform.reference.arithmetic import function_rules, rules
+from gradconform.reference.arithmetic import function_rules, rules, sum_rules
 from gradconform.reference.arithmetic.ball_values import (
     NUMBER,
     ZERO,
@@ -26,24 +26,23 @@ from gradconform.reference.arithmetic.ball_values import (
     Rounded,
     larger,
     positive,
-    smaller,
 )
 from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten, power_of_two
-from gradconform.reference.arithmetic.formats import FLOAT32, Format
+from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.specials import ANYTHING, DOUBT, NAN, NEGATIVE, OVERFLOWED, POSITIVE
 
 #: How a 16-bit sum may be accumulated; see `RoundedBalls`.
 Sums = Literal["wide", "any", "own"]
-#: Of a sum of numbers that are not negative little is known where its radius is more than a part so large of it.
-HARDLY = 16
-
 Numbers = NDArray[np.float64]
 
 
-def _opposed(specials: int) -> int:
-    """The specials of a sum: two infinities, of terms or of partial sums, make a NaN."""
-    return specials | NAN if specials & POSITIVE and specials & NEGATIVE else specials
+def _union(terms: Iterable[Rounded]) -> int:
+    """All that some values may be besides numbers."""
+    found = 0
+    for t in terms:
+        found |= t.specials
+    return found
 
 
 def _ruled(rule: Callable[..., Any]) -> Callable[..., Rounded]:
@@ -140,10 +139,6 @@ class RoundedBalls(BallPrimitives, HandWritten):
     recentred, bounded = _ruled(function_rules.recentred), _ruled(function_rules.bounded)
     sigmoid, derivative = _ruled(function_rules.sigmoid), _ruled(function_rules.derivative)
 
-    def _set(self, whole: Rounded, spread: arb) -> Rounded:
-        """The set of the results, each rounded, of a `whole` that counts the set's half width as an error."""
-        return Rounded(self, whole.exact, positive(whole.radius - spread), whole.specials, spread)
-
     def inner_product(self, coefficients: Sequence[float], terms: Sequence[Rounded]) -> Rounded:
         """Σ c·x of k terms, summed in any order: errs by at most k·u·Σ|c·x| (Higham §3.1; hypothesis 2)."""
         exact, propagated, magnitude = ZERO, ZERO, ZERO
@@ -164,82 +159,32 @@ class RoundedBalls(BallPrimitives, HandWritten):
         return Rounded(self, exact, propagated + error, specials)
 
     def total_of(self, terms: Sequence[Rounded]) -> Rounded:
-        """Σ x of k terms in any order: errs by at most (k − 1)·u·Σ|x| in the format (hypothesis 2).
-
-        Numbers of a format do not underflow when they are added; a subnormal partial sum may be flushed. A 16-bit sum
-        may be accumulated in float32 and rounded once (hypothesis 3): sharper by far, but for very few terms.
-        """
+        """Σ x, in any order; see `sum_rules.total`."""
         if any(not t.spread.is_zero() for t in terms):
             width = sum((t.spread for t in terms), ZERO)
-            return self._set(self.total_of([t.folded() for t in terms]), width)
-        radii = [self._operand(t) for t in terms]
-        exact, propagated = sum((t.exact for t in terms), ZERO), sum(radii, ZERO)
-        magnitude = sum((abs(t.exact) for t in terms), ZERO) + propagated
-        count = max(sum(not t.is_zero() for t in terms) - 1, 0)  # x + 0 = x
-        radius = propagated + self._accumulated(count, self.unit, self.smallest_normal, magnitude)
-        if count and self.format.precision < FLOAT32.precision:
-            wide = self._accumulated(count, power_of_two(-FLOAT32.precision), power_of_two(FLOAT32.emin), magnitude)
-            once = self._round(exact, propagated + wide).radius
-            radius = once if self.sums == "wide" else larger(radius, once)
-        specials = 0 if magnitude + radius < self.overflow else self._partial_sums(terms, radii, radius - propagated)
-        for t in terms:
-            specials |= t.specials
-        return Rounded(self, exact, radius, _opposed(specials))
+            return rules.as_set(self, self.total_of([t.folded() for t in terms]), width)  # type: ignore[no-any-return]
+        radii = [rules.operand(self, t) for t in terms]
+        moved = sum(radii, ZERO)
+        magnitude = sum((abs(t.exact) for t in terms), ZERO) + moved
 
-    def _accumulated(self, count: int, unit: arb, tiny: arb, magnitude: arb) -> arb:
-        """What `count` additions of partial sums of at most `magnitude` err by, flushing included."""
-        error = count * unit * magnitude
-        return error + smaller(count * tiny, magnitude) if self.flush else error
+        def ends(error: arb) -> tuple[arb, arb]:
+            above = sum((positive(t.exact + r) for t, r in zip(terms, radii, strict=True)), ZERO)
+            below = sum((positive(r - t.exact) for t, r in zip(terms, radii, strict=True)), ZERO)
+            return above + error, below + error
 
-    def _partial_sums(self, terms: Sequence[Rounded], radii: Sequence[arb], error: arb) -> int:
-        """Which infinities a partial sum, in some order, may overflow to."""
-        above = sum((positive(t.exact + r) for t, r in zip(terms, radii, strict=True)), ZERO)
-        below = sum((positive(r - t.exact) for t, r in zip(terms, radii, strict=True)), ZERO)
-        specials = 0 if above + error < self.overflow else POSITIVE
-        return specials | (0 if below + error < self.overflow else NEGATIVE)
+        count = max(sum(not t.is_zero() for t in terms) - 1, 0)
+        exact = sum((t.exact for t in terms), ZERO)
+        return sum_rules.total(self, exact, moved, magnitude, count, _union(terms), ends)  # type: ignore[no-any-return]
 
     def least_of(self, terms: Sequence[Rounded]) -> arb:
-        """What a sum of numbers that are not negative certainly reaches: the largest that is not flushed.
-
-        Rounding is monotone, so that such a sum is, in any order, no less than any of its terms. That says something
-        of it where the bound on its error reaches down to zero.
-        """
+        """What a sum of numbers that are not negative certainly reaches: see `sum_rules.reached`."""
         least = ZERO
         for t in terms:
-            low = t.exact - t.radius - t.spread
-            if low > least and low >= self.smallest_normal:
-                least = low
+            least = larger(least, sum_rules.reached(self, t))
         return least
 
-    def _hardly(self, total: Rounded, least: arb) -> tuple[arb, arb] | None:
-        """What a sum lies between, where its ball says little more than that; None where that says enough."""
-        if total.specials or total.radius * HARDLY < total.exact or not least > 0:
-            return None
-        low = total.exact - self._operand(total)
-        return (low if low > least else least), total.exact + total.radius
-
-    def log_of_total(self, total: Rounded, least: arb) -> Rounded:
-        """The logarithm of a sum of numbers that are not negative, which reaches `least`."""
-        between = self._hardly(total, least)
-        if between is None:
-            return self.log(total)
-        low, high = (end.log() for end in between)
-        if self.sums == "own":
-            return self._elementary("log", (low + high) / 2, (high - low) / 2)
-        exact = total.exact.log()
-        return self._elementary("log", exact, larger(exact - low, high - exact))
-
-    def over_total(self, x: Rounded, total: Rounded, least: arb) -> Rounded:
-        """x over a sum of numbers that are not negative, which reaches `least`."""
-        between = None if x.specials else self._hardly(total, least)
-        if between is None:
-            return self.divide(x, total)
-        x = x.folded()
-        radius = self._operand(x)
-        low, high = 1 / between[1], 1 / between[0]
-        middle = (low + high) / 2 if self.sums == "own" else 1 / total.exact
-        off = larger(middle - low, high - middle)
-        return self._round(x.exact * middle, (abs(x.exact) + radius) * off + radius * middle)
+    log_of_total, over_total = _ruled(sum_rules.log_of_total), _ruled(sum_rules.over_total)
+    part_of = _ruled(sum_rules.part_of)
 
     def dot(
         self, a: Sequence[Rounded], b: Sequence[Rounded], bias: Rounded | None = None, own: bool = False
@@ -249,48 +194,24 @@ class RoundedBalls(BallPrimitives, HandWritten):
         In a 16-bit format the terms are accumulated in float32 or wider and rounded once (hypothesis 3); `own`
         accumulates them in the format itself.
         """
-        width = ZERO if bias is None else bias.spread
-        for x, y in zip(a, b, strict=True):
-            width += x.spread * abs(y.exact) + abs(x.exact) * y.spread
+        if bias is not None:
+            a, b = [*a, bias], [*b, self.coerce(1.0)]
+        width = sum((x.spread * abs(y.exact) + abs(x.exact) * y.spread for x, y in zip(a, b, strict=True)), ZERO)
         if not width.is_zero():
-            folded = None if bias is None else bias.folded()
-            return self._set(self.dot([x.folded() for x in a], [y.folded() for y in b], folded, own), width)
-        exact, propagated, magnitude = ZERO, ZERO, ZERO
+            whole = self.dot([x.folded() for x in a], [y.folded() for y in b], None, own)
+            return rules.as_set(self, whole, width)  # type: ignore[no-any-return]
+        exact, moved, magnitude = ZERO, ZERO, ZERO
         for x, y in zip(a, b, strict=True):
-            rx, ry = self._operand(x), self._operand(y)
+            rx, ry = rules.operand(self, x), rules.operand(self, y)
             exact += x.exact * y.exact
             if not (rx.is_zero() and ry.is_zero()):
-                propagated += abs(x.exact) * ry + rx * (abs(y.exact) + ry)
+                moved += abs(x.exact) * ry + rx * (abs(y.exact) + ry)
             magnitude += (abs(x.exact) + rx) * (abs(y.exact) + ry)
-        terms = [*a, *b]
-        if bias is not None:
-            terms.append(bias)
-            exact, propagated = exact + bias.exact, propagated + self._operand(bias)
-            magnitude += abs(bias.exact) + self._operand(bias)
-        specials = 0
-        for t in terms:
-            specials |= t.specials
-        if specials & (POSITIVE | NEGATIVE | NAN):  # with one of them among its terms no sum is finite
-            specials |= POSITIVE | NEGATIVE | NAN
-        return self._dot(exact, propagated, magnitude, len(a) + (bias is not None), specials, own)
+        return self._dot(exact, moved, magnitude, len(a), _union([*a, *b]), own)
 
-    def _dot(
-        self, exact: arb, propagated: arb, magnitude: arb, k: int, specials: int = 0, own: bool = False
-    ) -> Rounded:
-        narrow = self.format.precision < FLOAT32.precision and not own
-        wide = FLOAT32 if narrow else self.format
-        tiny = power_of_two(wide.emin if self.flush else wide.emin - wide.precision)
-        error = k * (power_of_two(-wide.precision) * magnitude + smaller(tiny, magnitude))
-        if narrow:
-            error *= 1 + self.unit
-        overflow = (2 - power_of_two(-wide.precision)) * power_of_two(wide.emax)
-        if specials & ANYTHING:
-            return Rounded(self, exact, ZERO, specials)
-        if not magnitude + error < overflow:  # partial sums may, in some order, be infinite and cancel
-            specials |= POSITIVE | NEGATIVE | NAN
-        if narrow:
-            return self._round(exact, propagated + error, specials)
-        return Rounded(self, exact, propagated + error, specials)
+    def _dot(self, exact: arb, moved: arb, magnitude: arb, terms: int, bits: int = 0, own: bool = False) -> Rounded:
+        error = sum_rules.product_error(self, magnitude, terms, own)
+        return sum_rules.inner_product(self, exact, moved, magnitude, error, bits, own)  # type: ignore[no-any-return]
 
     def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Rounded:
         """`dot` of float64 numbers known exactly, at the speed of a matrix product."""
@@ -322,23 +243,6 @@ class RoundedBalls(BallPrimitives, HandWritten):
             bound, counted, _ = self.profile.bound(name, self.format)
             factor = larger(factor, arb(bound) * power_of_two(self.format.precision - counted.precision))
         return 4 + 2 * factor
-
-    def part_of(self, x: Rounded, total: Rounded, least: arb) -> Rounded:
-        """x/total, where x >= 0 is one of the terms of the total, all of them so; at the least a number of [0, 1].
-
-        A term is flushed where it is added and where it is divided, or in neither place; the total may be by itself.
-        """
-        result = self.over_total(x, total, least)
-        if result.specials & ANYTHING and not (x.specials | total.specials) & ~DOUBT:
-            part = x.exact / total.exact
-            known = self.from_0_to_1(part if part.is_finite() else arb(0.5))
-            # 0/0, where all of them underflow; x/0, where only the sum of such small numbers is flushed.
-            return Rounded(self, known.exact, known.radius, NAN | (POSITIVE if self.flush else 0))
-        return result
-
-    def from_0_to_1(self, exact: arb) -> Rounded:
-        """A value of which no more is known than that a program, too, has it between 0 and 1."""
-        return Rounded(self, exact, larger(abs(exact), abs(1 - exact)))
 
     exp = _function("exp", function_rules.exponential)
     expm1 = _function("expm1", function_rules.exponential_less_one)

@@ -104,6 +104,12 @@ def besides(E: Executor, x: Value, bits: Number) -> Value:
     return E.value(x.mid, x.off, x.bits | bits, x.width)
 
 
+def either(E: Executor, condition: Number, a: Value, b: Value) -> Value:
+    """One value or the other; neither is a set."""
+    mid, radius = E.pick_mid(condition, a.mid, b.mid), E.pick(condition, a.off, b.off)
+    return E.value(mid, radius, E.pick(condition, a.bits, b.bits))
+
+
 def lost(E: Executor, size: Number, a: Value, b: Value) -> Number:
     """The size of a product or quotient, which is 0 only where an operand is: where numbers underflow, the least."""
     if not E.underflows or E.every(size > 0):

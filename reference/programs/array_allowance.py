@@ -18,6 +18,7 @@ from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, Rounded, Sums
+from gradconform.reference.arithmetic.sum_rules import inner_product, product_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Special
 from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
 from gradconform.reference.programs.allowance import general, with_table
@@ -380,10 +381,7 @@ def dots(A: RoundedArrays, a: RoundedArray, b: RoundedArray, terms: Any, matrice
     sizes = [np.abs(x.high) for x in (a, b)]
     tops = [size + r for size, r in zip(sizes, radii, strict=True)]
     magnitude, propagated = total(tops[0], tops[1]), total(sizes[0], radii[1]) + total(radii[0], tops[1])
-    wide = FLOAT32 if A.narrow else A.format
-    tiny = 2.0**wide.emin if A.flush else 2.0 ** max(wide.emin - wide.precision, -1074)
-    error = terms * (2.0**-wide.precision * _ENLARGED * magnitude + np.minimum(tiny, magnitude))
-    error = error * (1 + A.unit) if A.narrow else error
+    error = product_error(A, magnitude, terms)
     if matrices:
         mid = A.mids.product(a.mid, b.mid.T, error)
     else:
@@ -391,21 +389,7 @@ def dots(A: RoundedArrays, a: RoundedArray, b: RoundedArray, terms: Any, matrice
     none = np.zeros(1 if matrices else (), np.uint8)
     bits = [none if x.specials is None else np.bitwise_or.reduce(x.specials, axis=-1) for x in (a, b)]
     found = bits[0][:, None] | bits[1] if matrices else bits[0] | bits[1]
-    found = np.where(found & OVERFLOWED, found | OVERFLOWED, found)
-    unknown = (found & ANYTHING) != 0
-    reach = FLOAT32.largest * (1 - 2.0**-20) if A.narrow else A.overflow
-    found = np.where(unknown | (magnitude + error < reach), found, found | OVERFLOWED)
-    radius = np.where(unknown, 0.0, propagated + error)
-    held = np.isfinite(A.mids.high(mid)) & np.isfinite(radius)
-    if not held.all():
-        mid, radius = A._where_held(np.isfinite(A.mids.high(mid)), mid), np.where(held, radius, 0.0)
-        found = np.where(held, found, found | ANYTHING | OVERFLOWED)
-    result = RoundedArray(A, mid, radius)
-    if A.narrow:
-        result = A._round(mid, radius)
-        found = found if result.specials is None else np.where(unknown, found, found | result.specials)
-        radius = np.where(unknown, 0.0, result.radii())
-    return RoundedArray(A, result.mid, radius, None, found.astype(np.uint8) if np.any(found) else None)
+    return inner_product(A, mid, propagated, magnitude, error, found)  # type: ignore[no-any-return]
 
 
 # Scalar functions -----------------------------------------------------------------------------------------------------
