@@ -36,6 +36,10 @@ LARGEST = float(np.finfo(np.float64).max)
 Bits = NDArray[Any]
 
 
+#: Functions that are never 0, even where float64 says so.
+NEVER_ZERO = ("exp", "erfc")
+
+
 class Nothing:
     """Zeros that take no memory and no time: the radii of numbers known exactly, the widths of what is no set."""
 
@@ -344,7 +348,9 @@ class ArrayPrimitives:
         return zero if x.specials is None else zero & (x.specials == 0)
 
     def value(self, mid: Any, off: Any = NOTHING, bits: Any = 0, width: Any = NOTHING) -> RoundedArray:
-        specials = np.broadcast_to(np.asarray(bits, np.uint8), mid.shape) if np.any(bits) else None
+        specials = None
+        if not isinstance(bits, int) and np.any(bits):
+            specials = np.broadcast_to(np.asarray(bits, np.uint8), mid.shape)
         radius = None if off is NOTHING else np.asarray(off)
         spread = None if width is NOTHING or not np.any(width) else np.broadcast_to(width, mid.shape)
         return RoundedArray(self, mid, radius, spread, specials)  # type: ignore[arg-type]
@@ -399,6 +405,9 @@ class ArrayPrimitives:
     def math(name: str, x: Any) -> Any:
         return getattr(np, name)(0.0 if x is NOTHING else x)
 
+    def sized(self, name: str, mid: Any) -> Any:
+        return self.above_zero(self.size(mid)) if name in NEVER_ZERO else self.size(mid)
+
     @staticmethod
     def raised(v: Array, r: Array) -> Any:
         """The sum's last bit, and v's, are counted: a function makes of 2^−51 of an exponent so much of itself."""
@@ -429,12 +438,12 @@ class ArrayPrimitives:
         return bound * ENLARGED, counted, rounds
 
     @staticmethod
-    def ulp(sup: Any, counted: Format, below_one: bool = False) -> Any:
+    def ulp(sup: Any, counted: Format) -> Any:
         """The unit in the last place of the largest number that is at most `sup`."""
         # Where a ball straddles a power of two, the larger; near its largest number float64 holds no more.
         _, exponent = np.frexp(np.minimum(sup * (1 + 2.0**-50), LARGEST))
         binade = np.clip(np.where(sup > 0, exponent - 1, counted.emin), counted.emin, counted.emax)
-        return np.ldexp(1.0, (np.minimum(binade, -1) if below_one else binade) - counted.precision + 1)
+        return np.ldexp(1.0, binade - counted.precision + 1)
 
     def positive(self, mid: Any) -> Any:
         return self.mids.where(self.mids.high(mid) > 0, mid, self.nothing)

@@ -213,6 +213,10 @@ class BallPrimitives:
     math = function
 
     @staticmethod
+    def sized(name: str, mid: arb) -> arb:
+        return abs(mid)
+
+    @staticmethod
     def raised(v: arb, r: arb) -> arb:
         return v + r
 
@@ -245,12 +249,12 @@ class BallPrimitives:
         return self._bounds[function]
 
     @staticmethod
-    def ulp(sup: arb, counted: Format, below_one: bool = False) -> arb:
+    def ulp(sup: arb, counted: Format) -> arb:
         """The unit in the last place of the largest number that is at most `sup`."""
         if not sup.is_finite():
             return sup
         binade = counted.emin if not sup > 0 else min(max(exponent(sup), counted.emin), counted.emax)
-        return power_of_two((min(binade, -1) if below_one else binade) - counted.precision + 1)
+        return power_of_two(binade - counted.precision + 1)
 
     @staticmethod
     def positive(mid: arb) -> arb:

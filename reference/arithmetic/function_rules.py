@@ -30,10 +30,6 @@ from gradconform.reference.equations import Slope
 
 #: How far a function moves over a ball of radius r about v, where its value is f.
 Moves = Callable[[Executor, Number, Number, Number], Number]
-#: Functions that are never 0, even where numbers of the executor say so.
-NEVER_ZERO = ("exp", "erfc")
-#: Functions with values below 1, whatever their argument: an ulp of theirs is at most that of numbers from 1/2 to 1.
-BELOW_ONE = ("tanh", "erf")
 #: An argument beyond which e^x is infinite, and e^−x is 0, in every format that a program may compute in.
 FAR = 1e5
 _TWO_OVER_ROOT_PI = math.nextafter(2 / math.sqrt(math.pi), 2)
@@ -44,11 +40,9 @@ _TWO_OVER_ROOT_PI = math.nextafter(2 / math.sqrt(math.pi), 2)
 def within(E: Executor, name: str, mid: Number, moved: Number) -> Value:
     """A function's value that moved so far, to K ulp of the exact value at the argument that the program holds."""
     bound, counted, rounds = E.bound(name)
-    size = E.size(mid)
-    if name in NEVER_ZERO:
-        size = E.above_zero(size)
+    size = E.sized(name, mid)
     sup = size + moved
-    error = E.pick(E.vanishes(sup), E.zero, bound * E.ulp(sup, counted, name in BELOW_ONE))
+    error = E.pick(E.vanishes(sup), E.zero, bound * E.ulp(sup, counted))
     if rounds:
         return once(E, mid, moved + error)
     return rounded(E, mid, size, moved, error)

@@ -16,13 +16,22 @@ An error bound is K units in the last place of the exact value. Sources:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT32, Format
 
 Bounds = Mapping[str, Mapping[str, float]]
+
+
+#: Functions with values below 1, whatever their argument: an ulp of theirs is at most that of numbers from 1/2 to 1.
+BELOW_ONE = ("tanh", "erf")
+
+
+@cache
+def _counted(function: str, target: Format) -> Format:
+    return replace(target, emax=-1) if function in BELOW_ONE else target
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +48,9 @@ class Profile:
         bfloat16 has no column in [OpenCL]: its functions are float32's, rounded once.
         """
         if target.name in self.ulps:
-            return self.ulps[target.name][function], target, False
+            return self.ulps[target.name][function], _counted(function, target), False
         if target is BFLOAT16:
-            return self.ulps[FLOAT32.name][function], FLOAT32, True
+            return self.ulps[FLOAT32.name][function], _counted(function, FLOAT32), True
         raise KeyError(f"profile {self.name} has no bounds for {target.name}")
 
 

@@ -77,8 +77,9 @@ class RoundedBalls(BallPrimitives, HandWritten):
 
     def reported(self, x: float) -> Rounded:
         """A number that a framework reported for a value it may have kept in higher precision (hypothesis 9)."""
-        known = self.given(x)
-        return known if known.specials else function_rules.reported(self, known)
+        if not math.isfinite(x):
+            return self.given(x)
+        return function_rules.reported(self, self.given(x))
 
     unrounded = _ruled(function_rules.unrounded)
 

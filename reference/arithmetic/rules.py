@@ -189,8 +189,12 @@ def negative(E: Executor, x: Value) -> Value:
 
 
 def add(E: Executor, a: Value, b: Value) -> Value:
-    if not E.every(E.vanishes(a.width) & E.vanishes(b.width)):
-        return as_set(E, add(E, folded(E, a), folded(E, b)), a.width + b.width)
+    if E.every(E.vanishes(a.width) & E.vanishes(b.width)):
+        return _add(E, a, b)
+    return as_set(E, _add(E, folded(E, a), folded(E, b)), a.width + b.width)
+
+
+def _add(E: Executor, a: Value, b: Value) -> Value:
     mid = a.mid + b.mid
     size, moved = E.size(mid), operand(E, a) + operand(E, b)
     error = E.unit * (size + moved)
@@ -202,16 +206,18 @@ def add(E: Executor, a: Value, b: Value) -> Value:
 
 def multiply(E: Executor, a: Value, b: Value, exactly: Any = False) -> Value:
     """a·b; `exactly` says where one is a power of two, so that the product is not rounded."""
-    if not E.every(E.vanishes(a.width) & E.vanishes(b.width)):
-        # The set of the products of one factor that is a set, and of the other as a ball.
-        width = E.pick(E.vanishes(a.width), b.width * E.size(a.mid), a.width * E.size(b.mid))
-        return as_set(E, multiply(E, folded(E, a), folded(E, b), exactly), width)
+    if E.every(E.vanishes(a.width) & E.vanishes(b.width)):
+        return _multiply(E, a, b, exactly)
+    # The set of the products of one factor that is a set, and of the other as a ball.
+    width = E.pick(E.vanishes(a.width), b.width * E.size(a.mid), a.width * E.size(b.mid))
+    return as_set(E, _multiply(E, folded(E, a), folded(E, b), exactly), width)
+
+
+def _multiply(E: Executor, a: Value, b: Value, exactly: Any) -> Value:
     ra, rb = operand(E, a), operand(E, b)
     mid = a.mid * b.mid
     size, moved = lost(E, E.size(mid), a, b), E.size(a.mid) * rb + ra * (E.size(b.mid) + rb)
-    error = E.unit * (size + moved)
-    if exactly is not False:
-        error = E.pick(exactly, E.zero, error)
+    error = E.pick(exactly, E.zero, E.unit * (size + moved))
     return met_by_two(E, "multiply", rounded(E, mid, size, moved, error), a, b)
 
 
@@ -225,11 +231,11 @@ def square(E: Executor, a: Value) -> Value:
 
 def scale(E: Executor, a: Value, power: float) -> Value:
     """Multiplication by a power of two: exact unless the result is subnormal or overflows."""
-    if not E.every(E.vanishes(a.width)):
-        return as_set(E, scale(E, folded(E, a), power), E.times_power(a.width, abs(power)))
-    mid = E.scaled(a.mid, power)
-    size, moved = lost(E, E.size(mid), a, a), E.times_power(operand(E, a), abs(power))
-    return met_by_two(E, "multiply", rounded(E, mid, size, moved, E.zero), a, E.coerce(power))
+    x = folded(E, a)
+    mid = E.scaled(x.mid, power)
+    size, moved = lost(E, E.size(mid), x, x), E.times_power(operand(E, x), abs(power))
+    result = met_by_two(E, "multiply", rounded(E, mid, size, moved, E.zero), x, E.coerce(power))
+    return result if E.every(E.vanishes(a.width)) else as_set(E, result, E.times_power(a.width, abs(power)))
 
 
 def divide(E: Executor, a: Value, b: Value) -> Value:
@@ -239,9 +245,9 @@ def divide(E: Executor, a: Value, b: Value) -> Value:
     mid = a.mid / b.mid
     least = E.size(b.mid) - rb - E.rest(b.mid)
     clear = least > 0
-    nothing: Any = False
+    nothing = E.no(clear)
     if not E.every(clear):  # 0 or 0/0; of others nothing is known
-        nothing = E.no(clear) & E.is_zero(a) & (b.bits == 0)
+        nothing = nothing & E.is_zero(a) & (b.bits == 0)
         mid = E.pick_mid(nothing, E.nothing, mid)
     size = lost(E, E.size(mid), a, b)
     moved = (ra + size * rb) / least
