@@ -1,10 +1,14 @@
 """Every number of a 16-bit format: what PyTorch's sigmoid and its derivative give, judged by the array arithmetic.
 
-    python benchmarks/exhaustive.py [--function sigmoid]
+    python benchmarks/exhaustive.py [--function sigmoid] [--patterns 4194304]
 
 Both are held against every accepted form of them, all 65,536 bit patterns at once; of the patterns that are infinite or
 NaN no formula says anything. Printed are the CPU seconds of the judging, the largest error in ulp, how many finite
 inputs are left unknown, and how many answers are outside. Exit status 1 if one is left unknown.
+
+Then float32: so many of its 2^32 bit patterns, blocks of neighbours evenly spread over all of them, infinities and NaN
+included, as they come; how many a second and core the rules evaluate, and are judged, by the first form of the value
+and of the derivative: by NumPy alone and, where numba is installed, by kernels, block by block in turn.
 """
 
 from __future__ import annotations
@@ -12,12 +16,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gradconform.reference.arithmetic import arrays
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import OPENCL
@@ -27,6 +34,8 @@ from gradconform.reference.equations import Form
 
 Numbers = NDArray[Any]
 PATTERNS = 1 << 16
+#: Of float32: so many at a time, which stay in a core's cache.
+BLOCK = 1 << 13
 
 
 def patterns(dtype: str) -> torch.Tensor:
@@ -51,9 +60,44 @@ def judged(form: Form, A: RoundedArrays, known: dict[str, RoundedArray], got: Nu
     return screen, standings_of(value, np.arange(got.size), got, Screen.margin(A.mids))
 
 
+def float32_patterns(start: int, count: int) -> Numbers:
+    """Neighbouring bit patterns of float32."""
+    return (np.arange(count, dtype=np.uint64) + np.uint64(start)).astype(np.uint32).view(np.float32)
+
+
+def rates(function: str, total: int) -> Iterator[str]:
+    """How many float32 numbers a second are evaluated and judged, by NumPy and by kernels."""
+    activation, A = ACTIVATIONS[function], RoundedArrays(FORMATS["float32"], OPENCL)
+    ways = {"NumPy": 1 << 60} if arrays.compiled() is None else {"NumPy": 1 << 60, "kernels": 1}
+    seconds: Counter[tuple[str, str, str]] = Counter()
+    unknown: Counter[tuple[str, str]] = Counter()
+    starts = np.linspace(0, 2**32 - BLOCK, total // BLOCK, dtype=np.uint64).tolist()
+    for warm, start in enumerate([starts[0], *starts]):  # the first block compiles
+        x = float32_patterns(start, BLOCK)
+        value, slope = (v.numpy() for v in answers(function, torch.from_numpy(x)))
+        reads = {"g": np.ones_like(x), "z": x, "a": value}
+        for what, form, got in (("value", activation.forward[0], value), ("derivative", activation.forms[0], slope)):
+            for way, elements in ways.items():
+                arrays.COMPILED_FROM = elements
+                began = time.process_time()
+                known = {name: A.given(v) for name, v in reads.items() if name in form.operands}
+                found = form.formula(A, *(known[o] for o in form.operands))
+                evaluated = time.process_time()
+                standing = standings_of(found, np.arange(BLOCK), got, Screen.margin(A.mids))
+                if warm:
+                    seconds[what, way, "evaluated"] += evaluated - began  # type: ignore[assignment]
+                    seconds[what, way, "judged"] += time.process_time() - began  # type: ignore[assignment]
+                    finite = standing[np.isfinite(x)]
+                    unknown[what, way] += int((finite == STANDINGS.index("unknown")).sum())
+    for (what, way, done), taken in seconds.items():
+        rate = len(starts) * BLOCK / taken / 1e6
+        yield f"float32 {function} {what} by {way}: {rate:.1f} million {done} a second, {unknown[what, way]} unknown"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--function", default="sigmoid")
+    parser.add_argument("--patterns", type=int, default=1 << 22)
     options = parser.parse_args()
     activation, missing = ACTIVATIONS[options.function], 0
     for dtype in ("bfloat16", "float16"):
@@ -85,6 +129,10 @@ def main() -> int:
                 f"{int(finite.sum()) - accepted - unknown:,} not certainly inside by arrays, {unknown:,} left unknown, "
                 f"at most {largest:.3g} ulp; {seconds:.2f} s"
             )
+    kept = arrays.COMPILED_FROM
+    with np.errstate(all="ignore"):
+        print(*rates(options.function, options.patterns), sep="\n")
+    arrays.COMPILED_FROM = kept
     return 1 if missing else 0
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from tests_support import benchmark
 
+from gradconform.reference.arithmetic import arrays
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from gradconform.reference.arithmetic.midpoints import Double
+from gradconform.reference.arithmetic.midpoints import Double, Plain
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, POSITIVE, RoundedBalls
 from gradconform.reference.array_judge import STANDINGS, Screen, standings_of
@@ -20,6 +25,34 @@ RULES = benchmark("array_rules")
 @pytest.mark.parametrize("name", RULES.OPERATIONS)
 def test_arrays_have_the_balls_and_bits_of_the_scalar_rules_for_adversarial_operands(name: str) -> None:
     assert [said for A in RULES.arithmetics() for said in RULES.differences(name, A, 60, 7)] == []
+
+
+@pytest.mark.parametrize("name", ["multiply", "tanh"])
+def test_kernels_have_the_balls_and_bits_of_the_array_arithmetic_for_adversarial_operands(name: str) -> None:
+    pytest.importorskip("numba")
+    plain = [A for A in RULES.arithmetics() if A.mids is Plain]
+    assert [said for A in plain for said in RULES.differing_kernels(name, A, 400, 7)] == []
+
+
+def test_a_kernel_of_another_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unrounded(A: RoundedArrays, rule: Any, of: Any, operands: tuple[RoundedArray, ...]) -> RoundedArray:
+        return RoundedArray(A, operands[0].mid + operands[1].mid, operands[0].radii() + operands[1].radii())
+
+    monkeypatch.setattr(arrays, "compiled", lambda: SimpleNamespace(applied=unrounded))
+    assert any("kernel" in said for said in RULES.differing_kernels("add", RoundedArrays(FLOAT32, OPENCL), 60, 7))
+
+
+def test_without_numba_large_arrays_are_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "gradconform.reference.arithmetic.kernels", raising=False)
+    arrays.compiled.cache_clear()
+    try:
+        A = RoundedArrays(FLOAT32, OPENCL)
+        with RULES.by_kernels(1):
+            assert (A.given(np.ones(8)) + 1.0).high.tolist() == [2.0] * 8
+        assert arrays.compiled() is None
+    finally:
+        arrays.compiled.cache_clear()
 
 
 def test_a_rule_that_forgets_what_an_infinity_makes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

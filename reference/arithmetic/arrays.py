@@ -14,7 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
 
 import numpy as np
 from flint import arb
@@ -30,21 +32,50 @@ from gradconform.reference.arithmetic.rounded import ZERO, Rounded, RoundedBalls
 from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.judge import FIRST_PRECISION
 
+#: From so many elements on an operation is done by a compiled kernel, in one pass, where numba is installed.
+COMPILED_FROM = 1 << 15
 
-def _ruled(rule: Callable[..., Any]) -> Callable[..., RoundedArray]:
-    """A rule as an operation of the array arithmetic."""
+
+@cache
+def compiled() -> Any:
+    """The compiled rules; None where numba is not installed, or is not for this Python or NumPy."""
+    try:
+        return import_module("gradconform.reference.arithmetic.kernels")  # an extra, and it takes a second
+    except ImportError:
+        return None
+
+
+def _ruled(rule: Callable[..., Any], *of: Any) -> Callable[..., RoundedArray]:
+    """A rule as an operation of the array arithmetic; `of` are its first arguments."""
 
     def operation(self: RoundedArrays, *operands: Any) -> RoundedArray:
-        with np.errstate(all="ignore"):
-            found: RoundedArray = rule(self, *operands)
+        found: RoundedArray | None = None
+        if self.mids is Plain and any(isinstance(x, RoundedArray) and _many(x) for x in operands):
+            found = _by_kernel(self, rule, of, operands)
+        if found is None:
+            with np.errstate(all="ignore"):
+                found = cast(RoundedArray, rule(self, *of, *operands))
         found.excess = max(x.excess for x in operands if isinstance(x, RoundedArray))
         return found
 
     return operation
 
 
+def _many(x: RoundedArray) -> bool:
+    return math.prod(x.shape) >= COMPILED_FROM
+
+
+def _by_kernel(
+    A: RoundedArrays, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]
+) -> RoundedArray | None:
+    if any(not isinstance(x, RoundedArray) or x.spread is not None for x in operands):
+        return None
+    kernels = compiled()
+    return None if kernels is None else kernels.applied(A, rule, of, operands)
+
+
 def _function(name: str, moves: function_rules.Moves) -> Callable[..., RoundedArray]:
-    return _ruled(lambda self, x: function_rules.function(self, name, moves, x))
+    return _ruled(function_rules.function, name, moves)
 
 
 class RoundedArrays(ArrayPrimitives, HandWritten):

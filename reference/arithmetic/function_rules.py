@@ -53,7 +53,7 @@ def moved(E: Executor, moves: Moves, x: Value, mid: Number) -> Number:
     r = operand(E, x)
     if E.every(E.vanishes(r)):
         return r
-    return E.upwards(moves(E, E.high(x.mid), r, E.high(mid)))
+    return E.pick(E.vanishes(r), E.zero, E.upwards(moves(E, E.high(x.mid), r, E.high(mid))))
 
 
 def function(E: Executor, name: str, moves: Moves, x: Value) -> Value:

@@ -79,7 +79,7 @@ class RoundedBalls(BallPrimitives, HandWritten):
         """A number that a framework reported for a value it may have kept in higher precision (hypothesis 9)."""
         if not math.isfinite(x):
             return self.given(x)
-        return function_rules.reported(self, self.given(x))
+        return function_rules.reported(self, self.given(x))  # type: ignore[no-any-return]
 
     unrounded = _ruled(function_rules.unrounded)
 
