@@ -34,6 +34,23 @@ def test_kernels_have_the_balls_and_bits_of_the_array_arithmetic_for_adversarial
     assert [said for A in plain for said in RULES.differing_kernels(name, A, 400, 7)] == []
 
 
+def test_a_formula_as_one_kernel_is_the_formula_over_arrays() -> None:
+    pytest.importorskip("numba")
+    from gradconform.reference.arithmetic.fused import fused  # an extra
+
+    A = RoundedArrays(FLOAT32, OPENCL)
+    x = np.array([0.3, -2.0, 0.0, 1e-40, 3e38, np.inf, np.nan], np.float32)
+
+    def formula(ops: Any, g: Any, a: Any) -> Any:
+        return 0.5 * g * (1 - a**2) / (1 + ops.absolute(a))
+
+    one, other = fused(A, formula, x[::-1].copy(), x), formula(A, A.given(x[::-1].copy()), A.given(x))
+    assert one.specials is not None
+    assert one.specials.tolist() == other.specials.tolist()
+    np.testing.assert_allclose(one.radii(), other.radii(), rtol=1e-12)
+    np.testing.assert_allclose(one.high, other.high, rtol=1e-15)
+
+
 def test_a_kernel_of_another_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def unrounded(A: RoundedArrays, rule: Any, of: Any, operands: tuple[RoundedArray, ...]) -> RoundedArray:
         return RoundedArray(A, operands[0].mid + operands[1].mid, operands[0].radii() + operands[1].radii())

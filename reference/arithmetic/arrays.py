@@ -49,29 +49,9 @@ def _ruled(rule: Callable[..., Any], *of: Any) -> Callable[..., RoundedArray]:
     """A rule as an operation of the array arithmetic; `of` are its first arguments."""
 
     def operation(self: RoundedArrays, *operands: Any) -> RoundedArray:
-        found: RoundedArray | None = None
-        if self.mids is Plain and any(isinstance(x, RoundedArray) and _many(x) for x in operands):
-            found = _by_kernel(self, rule, of, operands)
-        if found is None:
-            with np.errstate(all="ignore"):
-                found = cast(RoundedArray, rule(self, *of, *operands))
-        found.excess = max(x.excess for x in operands if isinstance(x, RoundedArray))
-        return found
+        return self.by_rule(rule, of, operands)
 
     return operation
-
-
-def _many(x: RoundedArray) -> bool:
-    return math.prod(x.shape) >= COMPILED_FROM
-
-
-def _by_kernel(
-    A: RoundedArrays, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]
-) -> RoundedArray | None:
-    if any(not isinstance(x, RoundedArray) or x.spread is not None for x in operands):
-        return None
-    kernels = compiled()
-    return None if kernels is None else kernels.applied(A, rule, of, operands)
 
 
 def _function(name: str, moves: function_rules.Moves) -> Callable[..., RoundedArray]:
@@ -91,6 +71,19 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         self.sums: Sums = sums
         self._constants: dict[Any, RoundedArray] = {}
         self._kept: RoundedArrays | None = None
+
+    def by_rule(self, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray:
+        """A rule applied to arrays: by its kernel, if they are large and there is one, or over NumPy."""
+        found: RoundedArray | None = None
+        values = [x for x in operands if isinstance(x, RoundedArray)]
+        if self.mids is Plain and max(math.prod(x.shape) for x in values) >= COMPILED_FROM:
+            kernels = compiled() if all(x.spread is None for x in values) else None
+            found = None if kernels is None else kernels.applied(self, rule, of, operands)
+        if found is None:
+            with np.errstate(all="ignore"):
+                found = cast(RoundedArray, rule(self, *of, *operands))
+        found.excess = max(x.excess for x in values)
+        return found
 
     # Values -----------------------------------------------------------------------------------------------------------
 

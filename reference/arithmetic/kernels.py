@@ -240,23 +240,27 @@ def _times_power(E: Any, x: Any, power: Any) -> Any:
 # Rules ----------------------------------------------------------------------------------------------------------------
 
 
-def _register(rule: Callable[..., Any]) -> None:
+def registered(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which compiled ones may call from now on."""
+
     @overload(rule, strict=False, jit_options=INLINE, prefer_literal=True)
     def of(*arguments: Any) -> Any:
         return rule
+
+    return rule
 
 
 for _module in (rules, function_rules):
     for _name, _rule in vars(_module).items():
         if callable(_rule) and getattr(_rule, "__module__", "") == _module.__name__:
-            _register(_rule)
+            registered(_rule)
 
 
 # Kernels --------------------------------------------------------------------------------------------------------------
 
 _SOURCES = (rules, function_rules, specials, array_values)
 #: What a kernel was compiled from, a part of its key in numba's cache.
-_TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOURCES)).hexdigest()
+TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOURCES)).hexdigest()
 _UNARY = (rules.square, function_rules.sqrt, function_rules.log, function_rules.log1p, function_rules.sigmoid,
           function_rules.absolute, function_rules.positive_part)  # fmt: skip
 _BINARY = (rules.add, rules.multiply, rules.divide)
@@ -265,7 +269,7 @@ _BINARY = (rules.add, rules.multiply, rules.divide)
 @cache
 def _unary(rule: Callable[..., Any], *of: Any) -> Any:
     """A kernel of a rule of one operand; `of` is the name of a function, and how it moves."""
-    text, (name, moves) = _TEXT, of or ("", None)
+    text, (name, moves) = TEXT, of or ("", None)
 
     @njit(cache=True, **OPTIONS)
     def kernel(E: Any, x: Any, r: Any, s: Any, mid: Any, off: Any, bits: Any) -> Any:
@@ -290,7 +294,7 @@ def _unary(rule: Callable[..., Any], *of: Any) -> Any:
 
 @cache
 def _binary(rule: Callable[..., Any]) -> Any:
-    text = _TEXT
+    text = TEXT
 
     @njit(cache=True, **OPTIONS)
     def kernel(E: Any, x: Any, r: Any, s: Any, y: Any, q: Any, t: Any, mid: Any, off: Any, bits: Any) -> Any:
@@ -306,6 +310,8 @@ def _binary(rule: Callable[..., Any]) -> Any:
 
 def applied(A: Any, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray | None:
     """A rule of arrays with plain midpoints that are no sets, by its kernel; None where there is none."""
+    if not all(isinstance(x, RoundedArray) for x in operands):
+        return None
     if len(operands) == 1 and (rule in _UNARY or of):
         kernel = _unary(rule, *of)
     elif len(operands) == 2 and rule in _BINARY:
