@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from gradconform.reference.arithmetic import arrays
+from gradconform.reference.arithmetic import array_values
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FORMATS
@@ -198,11 +198,11 @@ def compared(name: str, A: RoundedArrays, x: list[RoundedArray], found: RoundedA
 @contextmanager
 def by_kernels(elements: int) -> Iterator[None]:
     """Operations of so many elements, or more, are done by kernels."""
-    kept, arrays.COMPILED_FROM = arrays.COMPILED_FROM, elements
+    kept, array_values.COMPILED_FROM = array_values.COMPILED_FROM, elements
     try:
         yield
     finally:
-        arrays.COMPILED_FROM = kept
+        array_values.COMPILED_FROM = kept
 
 
 def differing_kernels(name: str, A: RoundedArrays, count: int, seed: int) -> Iterator[str]:
@@ -240,7 +240,7 @@ def tried(task: tuple[str, int, int]) -> tuple[int, float, list[str]]:
     for A in arithmetics():
         found += list(differences(name, A, count, seed))
         total += count
-        if A.mids is Plain and name in COMPILED and arrays.compiled() is not None:
+        if A.mids is Plain and name in COMPILED and array_values.compiled() is not None:
             found += list(differing_kernels(name, A, count, seed))
             total += count
     return total, time.perf_counter() - start, found
@@ -263,7 +263,9 @@ def main() -> int:
             total, wrong = total + count, wrong + len(found)
             if found:
                 print(f"{name}, seed {seed}: {len(found)} of {count}, {seconds:.1f} s", *found[:3], sep="\n  ")
-    compiled = "kernels among them" if arrays.compiled() is not None else "without kernels: numba is not installed"
+    compiled = (
+        "kernels among them" if array_values.compiled() is not None else "without kernels: numba is not installed"
+    )
     print(f"{total:,} operations, {compiled}, {wrong:,} of which the executors say something else")
     return 1 if wrong or not total else 0
 

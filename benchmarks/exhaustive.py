@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gradconform.reference.arithmetic import arrays
+from gradconform.reference.arithmetic import array_values
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import OPENCL
@@ -70,7 +70,7 @@ def rates(function: str, total: int) -> Iterator[str]:
     """How many float32 numbers a second are evaluated and judged, by NumPy and by kernels, which take turns."""
     activation, A = ACTIVATIONS[function], RoundedArrays(FORMATS["float32"], OPENCL)
     ways: dict[str, Callable[..., RoundedArray]] = {"NumPy": over_arrays}
-    if arrays.compiled() is not None:
+    if array_values.compiled() is not None:
         ways["kernels"] = import_module("gradconform.reference.arithmetic.fused").fused
     evaluated, judged, unknown = Counter[str](), Counter[str](), Counter[str]()
     starts = np.linspace(0, 2**32 - BLOCK, total // BLOCK, dtype=np.uint64).tolist()
@@ -120,7 +120,7 @@ def main() -> int:
             ("value", activation.forward, value, {"z": numbers}),
             ("derivative", activation.forms, slope, {"g": ones, "z": numbers, "a": value}),
         ):
-            if arrays.compiled() is not None:  # which compiles, once for all runs
+            if array_values.compiled() is not None:  # which compiles, once for all runs
                 for form in forms:
                     form.formula(A, *(A.given(reads[o]) for o in form.operands))
             start = time.process_time()

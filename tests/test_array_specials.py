@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests_support import benchmark
 
-from gradconform.reference.arithmetic import arrays
+from gradconform.reference.arithmetic import array_values
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
@@ -55,21 +55,21 @@ def test_a_kernel_of_another_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
     def unrounded(A: RoundedArrays, rule: Any, of: Any, operands: tuple[RoundedArray, ...]) -> RoundedArray:
         return RoundedArray(A, operands[0].mid + operands[1].mid, operands[0].radii() + operands[1].radii())
 
-    monkeypatch.setattr(arrays, "compiled", lambda: SimpleNamespace(applied=unrounded))
+    monkeypatch.setattr(array_values, "compiled", lambda: SimpleNamespace(applied=unrounded))
     assert any("kernel" in said for said in RULES.differing_kernels("add", RoundedArrays(FLOAT32, OPENCL), 60, 7))
 
 
 def test_without_numba_large_arrays_are_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "gradconform.reference.arithmetic.kernels", raising=False)
-    arrays.compiled.cache_clear()
+    array_values.compiled.cache_clear()
     try:
         A = RoundedArrays(FLOAT32, OPENCL)
         with RULES.by_kernels(1):
             assert (A.given(np.ones(8)) + 1.0).high.tolist() == [2.0] * 8
-        assert arrays.compiled() is None
+        assert array_values.compiled() is None
     finally:
-        arrays.compiled.cache_clear()
+        array_values.compiled.cache_clear()
 
 
 def test_a_rule_that_forgets_what_an_infinity_makes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic import rules
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.midpoints import Array, Double
-from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.midpoints import Array, Double, Plain
+from gradconform.reference.arithmetic.profiles import Profile, counted_in
 from gradconform.reference.arithmetic.specials import ANYTHING, OVERFLOWED, table
 from gradconform.reference.equations import Slope
 
@@ -237,6 +239,19 @@ class RoundedArray:
         return self.arithmetic.product(self, other)
 
 
+#: From so many elements on an operation is done by a compiled kernel, in one pass, where numba is installed.
+COMPILED_FROM = 1 << 15
+
+
+@cache
+def compiled() -> Any:
+    """The compiled rules; None where numba is not installed, or is not for this Python or NumPy."""
+    try:
+        return import_module("gradconform.reference.arithmetic.kernels")  # an extra, and it takes a second
+    except ImportError:
+        return None
+
+
 class ArrayPrimitives:
     """What `rules` need of arrays; see there."""
 
@@ -254,6 +269,19 @@ class ArrayPrimitives:
         self.infinite = (2 - 2.0**-target.precision) * 2.0**target.emax if target.precision < 53 else math.inf
         # Hypothesis 3: products of 16-bit matrices are accumulated in float32 or wider, then rounded once.
         self.narrow = target.precision < FLOAT32.precision
+
+    def by_rule(self, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray:
+        """A rule applied to arrays: by its kernel, if they are large and there is one, or over NumPy."""
+        found: RoundedArray | None = None
+        values = [x for x in operands if isinstance(x, RoundedArray)]
+        if self.mids is Plain and max(math.prod(x.shape) for x in values) >= COMPILED_FROM:
+            kernels = compiled() if all(x.spread is None for x in values) else None
+            found = None if kernels is None else kernels.applied(self, rule, of, operands)
+        if found is None:
+            with np.errstate(all="ignore"):
+                found = cast(RoundedArray, rule(self, *of, *operands))
+        found.excess = max(x.excess for x in values)
+        return found
 
     #: Numbers underflow: 0 stands for what is not 0, and the least of them is above it.
     underflows, least, zero, half, blur = True, LEAST, 0.0, 0.5, 2.0**-40
@@ -347,6 +375,11 @@ class ArrayPrimitives:
             zero = zero & (x.radius == 0)
         return zero if x.specials is None else zero & (x.specials == 0)
 
+    @staticmethod
+    def is_number(x: RoundedArray) -> bool:
+        """Whether values are known to be numbers of the format: arrays do not look."""
+        return False
+
     def value(self, mid: Any, off: Any = NOTHING, bits: Any = 0, width: Any = NOTHING) -> RoundedArray:
         specials = None
         if not isinstance(bits, int) and np.any(bits):
@@ -435,7 +468,7 @@ class ArrayPrimitives:
 
     def bound(self, function: str) -> tuple[float, Format, bool]:
         bound, counted, rounds = self.profile.bound(function, self.format)
-        return bound * ENLARGED, counted, rounds
+        return bound * ENLARGED, counted_in(function, counted), rounds
 
     @staticmethod
     def ulp(sup: Any, counted: Format) -> Any:

@@ -14,9 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache
-from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from flint import arb
@@ -31,18 +29,6 @@ from gradconform.reference.arithmetic.profiles import OPENCL, Profile
 from gradconform.reference.arithmetic.rounded import ZERO, Rounded, RoundedBalls, Sums
 from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.judge import FIRST_PRECISION
-
-#: From so many elements on an operation is done by a compiled kernel, in one pass, where numba is installed.
-COMPILED_FROM = 1 << 15
-
-
-@cache
-def compiled() -> Any:
-    """The compiled rules; None where numba is not installed, or is not for this Python or NumPy."""
-    try:
-        return import_module("gradconform.reference.arithmetic.kernels")  # an extra, and it takes a second
-    except ImportError:
-        return None
 
 
 def _ruled(rule: Callable[..., Any], *of: Any) -> Callable[..., RoundedArray]:
@@ -71,19 +57,6 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         self.sums: Sums = sums
         self._constants: dict[Any, RoundedArray] = {}
         self._kept: RoundedArrays | None = None
-
-    def by_rule(self, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray:
-        """A rule applied to arrays: by its kernel, if they are large and there is one, or over NumPy."""
-        found: RoundedArray | None = None
-        values = [x for x in operands if isinstance(x, RoundedArray)]
-        if self.mids is Plain and max(math.prod(x.shape) for x in values) >= COMPILED_FROM:
-            kernels = compiled() if all(x.spread is None for x in values) else None
-            found = None if kernels is None else kernels.applied(self, rule, of, operands)
-        if found is None:
-            with np.errstate(all="ignore"):
-                found = cast(RoundedArray, rule(self, *of, *operands))
-        found.excess = max(x.excess for x in values)
-        return found
 
     # Values -----------------------------------------------------------------------------------------------------------
 
@@ -404,30 +377,18 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         if quick is not None:
             return quick
         terms = a.shape[1] + (bias is not None)
-        size_a, size_b = np.abs(a.high), np.abs(b.high)
-        ra, rb = self._operand(a), self._operand(b)
-        top_a = size_a if ra is None else size_a + ra
-        top_b = size_b if rb is None else size_b + rb
         with np.errstate(all="ignore"):
-            magnitude = self._bound(top_a, top_b)
-            propagated: Any = None
-            if rb is not None:
-                propagated = self._bound(size_a, np.broadcast_to(rb, b.shape))
-            if ra is not None:
-                left = self._bound(np.broadcast_to(ra, a.shape), top_b)
-                propagated = left if propagated is None else propagated + left
-            if bias is not None:
-                r = self._operand(bias)
-                magnitude = magnitude + (np.abs(bias.high) if r is None else np.abs(bias.high) + r)
-                if r is not None:
-                    propagated = r if propagated is None else propagated + r
+            moved, magnitude = sum_rules.of_products(self, self._bound_of(a.shape, b.shape), a, b)
             if not magnitude.all():  # float64 itself underflows: 0 stands for what is not 0
-                some = (top_a > 0).astype(np.float32) @ (top_b > 0).astype(np.float32) > 0
+                some = _some(a).astype(np.float32) @ _some(b).astype(np.float32) > 0
                 magnitude = np.where((magnitude == 0) & some, LEAST, magnitude)
+            if bias is not None:
+                r = rules.operand(self, bias)
+                moved, magnitude = moved + r, magnitude + (np.abs(bias.high) + r)
             beyond = ~np.isfinite(magnitude)  # even in float64: of these components nothing is known
             if beyond.any():
                 magnitude = np.where(beyond, 0.0, magnitude)
-                propagated = None if propagated is None else np.where(beyond, 0.0, propagated)
+                moved = self.pick(beyond, 0.0, moved)
             error = sum_rules.product_error(self, magnitude, terms, own)
             mid = self.mids.product(a.mid, b.mid, error)
             if bias is not None:
@@ -441,7 +402,6 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
             bits = bits | np.bitwise_or.reduce(b.specials, axis=0)
         if bias is not None and bias.specials is not None:
             bits = bits | bias.specials
-        moved = NOTHING if propagated is None else propagated
         with np.errstate(all="ignore"):
             result: RoundedArray = sum_rules.inner_product(self, mid, moved, magnitude, error, bits, own)
         result.excess = (a.shape[1] + 6) * 2.0**-22 if self.mids is Plain else 0.0  # see `_bound`
@@ -476,6 +436,16 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
             return True
         return bool(((size == 0) | (size >= self.smallest_normal)).all())
 
+    def _bound_of(self, of_a: tuple[int, ...], of_b: tuple[int, ...]) -> Callable[[Any, Any], Any]:
+        """An upper bound of A·B for matrices of such shapes."""
+
+        def bound(a: Any, b: Any) -> Any:
+            if a is NOTHING or b is NOTHING:
+                return NOTHING
+            return self._bound(np.broadcast_to(a, of_a), np.broadcast_to(b, of_b))
+
+        return bound
+
     def _bound(self, a: Array, b: Array) -> Array:
         """An upper bound of A·B for matrices of non-negative numbers, at most (k + 6)·2^−22 above it."""
         k = a.shape[1]
@@ -509,6 +479,11 @@ def _upper(x: arb) -> float:
 def _tiny(x: Array) -> bool:
     """Whether a number other than zero is so small that float32 may lose its digits."""
     return bool(np.where(x == 0, 1.0, x).min(initial=1.0) < 2.0**-100)
+
+
+def _some(x: RoundedArray) -> Any:
+    """Where a number is not exactly 0."""
+    return (x.high != 0) | (x.radii() != 0)
 
 
 def _spread_over(x: RoundedArray, shape: tuple[int, ...]) -> Bits | None:

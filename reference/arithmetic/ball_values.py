@@ -17,7 +17,7 @@ from flint import arb
 from gradconform.reference.arithmetic import rules
 from gradconform.reference.arithmetic.exact import exponent, power_of_two, precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.profiles import Profile, counted_in
 from gradconform.reference.arithmetic.specials import ANYTHING, table
 from gradconform.reference.equations import Slope
 
@@ -200,6 +200,14 @@ class BallPrimitives:
 
     is_zero = staticmethod(Rounded.is_zero)
 
+    def is_number(self, x: Rounded) -> bool:
+        """Whether a value is known to be 0 or a number of the format that no hardware flushes to 0."""
+        if x.specials or not x.radius.is_zero():
+            return False
+        value = float(x.exact.mid())
+        there = x.exact == arb(value) and self.format.holds(value)
+        return there and (value == 0 or abs(value) >= 2.0**self.format.emin)
+
     def held(self, mid: arb, size: arb, radius: arb, bits: int, width: arb = ZERO) -> Rounded:
         """A value; of one beyond even a ball's exponents there is no enclosure to go on from."""
         if radius.is_finite() and size.is_finite():
@@ -245,7 +253,7 @@ class BallPrimitives:
     def bound(self, function: str) -> tuple[arb, Format, bool]:
         if function not in self._bounds:
             bound, counted, rounds = self.profile.bound(function, self.format)
-            self._bounds[function] = arb(bound), counted, rounds
+            self._bounds[function] = arb(bound), counted_in(function, counted), rounds
         return self._bounds[function]
 
     @staticmethod

@@ -30,7 +30,8 @@ BELOW_ONE = ("tanh", "erf")
 
 
 @cache
-def _counted(function: str, target: Format) -> Format:
+def counted_in(function: str, target: Format) -> Format:
+    """The format with as many binades as the function has values in."""
     return replace(target, emax=-1) if function in BELOW_ONE else target
 
 
@@ -48,9 +49,9 @@ class Profile:
         bfloat16 has no column in [OpenCL]: its functions are float32's, rounded once.
         """
         if target.name in self.ulps:
-            return self.ulps[target.name][function], _counted(function, target), False
+            return self.ulps[target.name][function], target, False
         if target is BFLOAT16:
-            return self.ulps[FLOAT32.name][function], _counted(function, FLOAT32), True
+            return self.ulps[FLOAT32.name][function], FLOAT32, True
         raise KeyError(f"profile {self.name} has no bounds for {target.name}")
 
 

@@ -10,6 +10,7 @@ of the `specials` (±inf after an overflow, NaN after an operation on one). At a
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -203,11 +204,8 @@ class RoundedBalls(BallPrimitives, HandWritten):
             return rules.as_set(self, whole, width)  # type: ignore[no-any-return]
         exact, moved, magnitude = ZERO, ZERO, ZERO
         for x, y in zip(a, b, strict=True):
-            rx, ry = rules.operand(self, x), rules.operand(self, y)
-            exact += x.exact * y.exact
-            if not (rx.is_zero() and ry.is_zero()):
-                moved += abs(x.exact) * ry + rx * (abs(y.exact) + ry)
-            magnitude += (abs(x.exact) + rx) * (abs(y.exact) + ry)
+            off, size = sum_rules.of_products(self, operator.mul, x, y)
+            exact, moved, magnitude = exact + x.exact * y.exact, moved + off, magnitude + size
         return self._dot(exact, moved, magnitude, len(a), _union([*a, *b]), own)
 
     def _dot(self, exact: arb, moved: arb, magnitude: arb, terms: int, bits: int = 0, own: bool = False) -> Rounded:

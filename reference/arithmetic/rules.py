@@ -117,6 +117,26 @@ def lost(E: Executor, size: Number, a: Value, b: Value) -> Number:
     return E.pick((size == 0) & E.no(E.is_zero(a) | E.is_zero(b)), E.least, size)
 
 
+def once_more(E: Executor, x: Value) -> Value:
+    """One rounding more of what was rounded to x, as where a quotient is a product with the reciprocal."""
+    more = E.unit * (1 + E.unit) * (E.size(x.mid) + x.off)
+    return E.value(x.mid, x.off + E.pick(x.bits == 0, more, E.zero), x.bits, x.width)
+
+
+def converted(E: Executor, x: Value) -> Value:
+    """A value of another format, rounded to this one; a number that this one has stays itself."""
+    x = folded(E, x)
+    result, kept = once(E, x.mid, x.off), E.is_number(x)
+    return E.value(result.mid, E.pick(kept, E.zero, result.off), E.pick(kept, 0, result.bits) | x.bits)
+
+
+def computed_within(E: Executor, x: Value, off: Value) -> Value:
+    """x as it is computed with an error of at most |off|, whatever that is by, and rounded."""
+    x, off = folded(E, x), folded(E, off)
+    result = once(E, x.mid, x.off + E.upwards(E.size(off.mid) + off.off))
+    return E.value(result.mid, result.off, result.bits | x.bits | off.bits)
+
+
 # Sets -----------------------------------------------------------------------------------------------------------------
 
 

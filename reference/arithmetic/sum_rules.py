@@ -35,6 +35,16 @@ HARDLY = 16
 # Inner products -------------------------------------------------------------------------------------------------------
 
 
+def of_products(E: Executor, times: Callable[[Number, Number], Number], a: Value, b: Value) -> tuple[Number, Number]:
+    """How far products, or sums of them, move, and their largest sizes.
+
+    `times` is the product, or the sum of products, of numbers that are not negative; or an upper bound of it.
+    """
+    ra, rb = operand(E, a), operand(E, b)
+    size_a, size_b = E.size(a.mid), E.size(b.mid)
+    return times(size_a, rb) + times(ra, size_b + rb), times(size_a + ra, size_b + rb)
+
+
 def product_error(E: Executor, magnitude: Number, terms: Any, own: bool = False) -> Number:
     """What Σ a·b of k terms, summed in any order, errs by: at most k·u·Σ|a·b| (hypothesis 2; Higham §3.1).
 
