@@ -281,6 +281,7 @@ def _part_of_one(E: Executor, x: Value) -> tuple[Number, Number]:
     radius = E.pick(tail, value * E.math("exp", x.off) * (1 + 2.0**-20) + E.least, radius)
     # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either.
     far = (abs(v) - x.off > FAR) & E.no(other)
+    part = E.pick_mid(far, E.pick_mid(below, E.nothing, one), part)
     return part, E.pick(far, E.pick(below, E.half_tiny, 2 * E.unit), radius)
 
 
