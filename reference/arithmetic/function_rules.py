@@ -294,7 +294,7 @@ def derivative(E: Executor, z: Value, rule: Slope) -> Value:
     z = folded(E, z)
     lost = (z.bits & (OVERFLOWED | ANYTHING)) != 0
     if E.every(lost):
-        return E.unknown(z, lost, ANYTHING)
+        return E.unknown(E.value(E.pick_mid(lost, E.nothing, z.mid)), lost, ANYTHING)
     at = E.value(z.mid)
     slope, bent = rule.slope(E, at), rule.curvature(E, at)
     r, v = operand(E, z), E.high(z.mid)
