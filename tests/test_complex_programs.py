@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -307,3 +308,10 @@ def test_a_transform_that_is_off_by_more_than_the_bound_is_outside() -> None:
     returned = {"eager": [x * (1 + 2.0**-14) for x in run.returned["eager"]]}
     (found,) = gradients(replace(run, returned=returned), OPENCL)
     assert (right.judgement.verdict, found.judgement.execution) == ("conforms", "outside")
+
+
+def test_what_a_complex_function_gives_at_infinity_is_not_what_its_formula_gives() -> None:
+    z = torch.tensor([complex(1.0, math.inf), complex(0.5, -0.25)], dtype=torch.complex128)
+    report = gc.verify(torch.tan, z)  # i by C11's annex G, where sin/cos is NaN
+    assert (report.verdict, report.formula) == ("singular", "singular")
+    assert gc.verify(torch.tan, z[1:])

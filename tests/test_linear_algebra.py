@@ -103,7 +103,7 @@ def test_what_a_program_may_return_holds_the_solution_and_grows_with_the_unit() 
         equations, known, found = solved([[2.0, 1.0], [1.0, 2.5]])
         radii = []
         for unit in (arb(2) ** -53, arb(2) ** -24):
-            allowed = equations.allowed(known.__getitem__, [float(x) for x in found], unit)
+            allowed = equations.allowed(known.__getitem__, [float(x) for x in found], unit, arb("inf"))
             assert allowed is not None
             assert all(a.contains(x.mid()) for a, x in zip(allowed, found, strict=True))
             radii.append(max(float(a.rad()) for a in allowed))
@@ -180,6 +180,18 @@ def test_of_a_trace_where_eigenvalues_repeat_nothing_is_said() -> None:
 def test_close_eigenvalues_are_no_equal_ones() -> None:
     close = torch.diag(torch.tensor([1.0, 1.0 + 1e-7, 2.0], dtype=torch.float64))
     assert gc.verify(lambda a: tuple(torch.linalg.eigh(a)), close)
+
+
+@pytest.mark.parametrize(("norm", "verdict"), [(1.0, "conforms"), (1e5, "out of range")])
+def test_an_exponential_whose_powers_overflow_may_be_anything(norm: float, verdict: str) -> None:
+    report = gc.verify(torch.matrix_exp, torch.tensor([[0.3, -1.0], [0.7, 0.2]], dtype=torch.float64) * norm)
+    assert (report.verdict, report.formula) == (verdict, "right")  # torch: NaN of sums of infinities
+
+
+def test_what_rounds_beside_large_numbers_may_be_missed_by_as_much_in_small_equations() -> None:
+    a = torch.tensor([[-1.0585e-08, -8.7676e-05, -7.3673e-01], [-7.0715e-05, -5.3007e-08, 2.2780e-05]])
+    report = gc.verify(torch.linalg.pinv, a)  # rows of 0.7 and of 7e-5
+    assert (report.formula, report.execution) == ("right", "within")
 
 
 def test_a_number_that_leaves_an_eigenvector_is_noticed() -> None:

@@ -99,7 +99,20 @@ def test_a_right_rule_whose_divisor_needs_more_precision_is_not_accused() -> Non
 
 @pytest.mark.parametrize("f", [torch.sqrt, torch.log, torch.Tensor.norm], ids=["sqrt", "log", "norm"])
 def test_a_pole_that_is_met_exactly_is_singular(f: Callable[..., Any]) -> None:
-    assert of(lambda x: f(x).sum(), 0.0).verdict == "singular"
+    assert of(lambda x: f(x).sum(), 0.0, 0.0).verdict == "singular"
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, math.inf])
+def test_the_norm_of_one_number_is_its_magnitude(order: float) -> None:
+    def f(x: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(x, order)
+
+    assert of(f, 0.0).formula == "kink"
+    assert (of(f, 1e15).verdict, of(f, 1e15).formula) == ("conforms", "right")  # its cube would overflow
+
+
+def test_the_norm_of_order_0_is_a_count() -> None:
+    assert of(lambda x: torch.linalg.vector_norm(x, 0) * x.sum(), 3.0, 0.0, -2.0).formula in ("right", "kink")
 
 
 def test_what_is_beyond_balls_is_of_unknown_formula() -> None:
@@ -137,3 +150,65 @@ def test_the_derivative_of_a_result_that_is_infinite_is_singular_and_accuses_nob
 def test_a_nan_where_every_result_is_finite_is_undefined_still() -> None:
     x = torch.tensor([-math.inf, 0.5])
     assert gc.verify(lambda x, w: torch.tanh(x * w), x, torch.tensor([1.5, 2.0])).formula == "undefined"
+
+
+@pytest.mark.parametrize("rows", [1, 60], ids=["balls", "arrays"])
+def test_numbers_that_are_equal_by_rounding_alone_prove_no_formula_wrong(rows: int) -> None:
+    # The softmax of y is 1.2e-8 beside 1: 0 in float16, where the derivative of t·log t is masked.
+    y = torch.tensor([[11.5234, -6.6953]], dtype=torch.float16).repeat(rows, 1)
+    x = torch.tensor([[5.3203, -0.4199]], dtype=torch.float16).repeat(rows, 1)
+    report = gc.verify(lambda x, y: F.kl_div(F.log_softmax(x, -1), F.softmax(y, -1), reduction="sum"), x, y)
+    assert (report.verdict, report.formula) == ("out of range", "unknown")
+
+
+@pytest.mark.parametrize("count", [3, 2000], ids=["balls", "arrays"])
+def test_a_wrong_rule_that_chooses_by_an_exact_number_is_wrong(count: int) -> None:
+    numbers = [1.0, 2.0, *[0.5 + n / count for n in range(count)]]
+    report = of(custom(lambda g, x: torch.where(x == 2, g * x, 2 * g * x)), *numbers)
+    assert (report.verdict, report.formula, report.gradients[0].index) == ("deviates", "wrong", "1")
+
+
+@pytest.mark.parametrize("count", [3, 2000], ids=["balls", "arrays"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_kernels_of_one_program_may_be_computed_by_different_forms(count: int, dtype: torch.dtype) -> None:
+    x = torch.linspace(-4, 4, count, dtype=dtype)  # float32: oneDNN's gelu, one way forward, another way backward
+    assert gc.verify(F.gelu, x), str(gc.verify(F.gelu, x))
+    backward = torch.ops.aten.gelu_backward
+    assert gc.verify(lambda g, x: backward(g, x), torch.ones_like(x), x)
+    wrong = gc.verify(custom(lambda g, x: 1.01 * backward(g, x)), x)
+    assert wrong.formula == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("factor", "formula"), [(0.5, "kink"), (1.0, "kink"), (1.5, "wrong")], ids=["half", "whole", "too much"]
+)
+def test_of_equal_numbers_each_may_be_the_median(factor: float, formula: str) -> None:
+    class Median(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return torch.median(x)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+            (x,) = ctx.saved_tensors
+            return factor * g * (x == 1)
+
+    assert of(torch.median, -1.0, 1.0, 1.0).formula == "kink"
+    assert of(lambda x: Median.apply(x), -1.0, 1.0, 1.0).formula == formula
+    assert of(lambda x: Median.apply(x), -1.0, 1.0, 3.0).formula == ("right" if factor == 1 else "wrong")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "verdict"), [((1.0, -math.inf), "conforms"), ((1.0, math.inf), "singular"), ((1.0, 2.0), "conforms")]
+)
+def test_the_logarithm_of_a_sum_of_exponentials_is_known_at_infinities(
+    numbers: tuple[float, ...], verdict: str
+) -> None:
+    assert of(lambda x: torch.logsumexp(x, 0), *numbers).verdict == verdict
+
+
+def test_a_distance_of_order_3_takes_a_root_whatever_the_width() -> None:
+    y = torch.tensor([[8.4818e50]], dtype=torch.float64)
+    report = of(lambda x: torch.cdist(x[:, None], y, 3.0), -1.7978e47, dtype=torch.float64)
+    assert report.execution == "within", str(report)  # the literal 1/3 is rounded: 29 ulp

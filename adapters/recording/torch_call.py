@@ -101,7 +101,7 @@ class Rules:
     creations: frozenset[str]
     data: frozenset[str]
     definitions: Mapping[str, Program]
-    forms: Mapping[str, Sequence[tuple[str, Program, bool]]]
+    forms: Mapping[str, Sequence[tuple[str, Program, Format]]]
     approximated: frozenset[str]
     #: Of operations that complex numbers go into or come out of.
     complex: Mapping[str, Rule]

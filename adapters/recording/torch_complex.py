@@ -213,7 +213,7 @@ def _norm(c: Call) -> Results:
 
     def by_moduli() -> Ids:
         sizes = of.modulus(rows)
-        if order == 1:
+        if order == 1 or rows.shape[-2] == 1:  # of one number no power is taken
             return c.record.sop(sizes, None, c.format)
         if np.isinf(order):
             return c.record.combine("maximum" if order > 0 else "minimum", sizes, c.format)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import decomposition_table
 
 from gradconform.adapters.recording.torch_layers import (
     attention,
@@ -31,6 +32,7 @@ from gradconform.adapters.recording.torch_layers import (
     wide,
     xlogy,
 )
+from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
 
 Program = Callable[..., Any]
 
@@ -51,6 +53,36 @@ def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
     if approximate != "none":
         return x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return x * torch.erfc(x * -math.sqrt(0.5)) / 2
+
+
+def _rational_erf(x: Tensor, square: Tensor) -> Tensor:
+    """erf x to 1.5e-7, of x and what stands for −x² (M. Abramowitz and I. A. Stegun, *Handbook*, 7.1.26)."""
+    t = 1 / (1 + 0.3275911 * x.abs())
+    of = torch.full_like(x, 1.061405429)
+    for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        of = of * t + c
+    beyond = of * t * torch.exp(square)
+    return torch.where(x < 0, beyond - 1, 1 - beyond)
+
+
+def _rational_gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """Of oneDNN (src/cpu/x64/injectors/jit_uni_eltwise_injector.cpp, gelu_erf), which serves float32 and 16 bits."""
+    if approximate != "none":
+        return _gelu(x, approximate)
+    of = wide(x)
+    scaled = of * math.sqrt(0.5)
+    return (of * (0.5 * (1 + _rational_erf(scaled, -(scaled * scaled))))).to(x.dtype)
+
+
+def _rational_gelu_backward(g: Tensor, x: Tensor, approximate: str = "none") -> Tensor:
+    if approximate != "none":
+        plain: Tensor = decomposition_table[torch.ops.aten.gelu_backward.default](g, x, approximate=approximate)
+        return plain
+    of, by = wide(x), wide(g)
+    scaled = of * math.sqrt(0.5)
+    square = -(scaled * scaled)
+    slope = 0.5 * (1 + _rational_erf(scaled, square)) + scaled * torch.exp(square) * (1 / math.sqrt(math.pi))
+    return (by * slope).to(x.dtype)
 
 
 # Without a decomposition ----------------------------------------------------------------------------------------------
@@ -90,6 +122,7 @@ def _mean(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
 
 def _logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     most = x.amax(dim, keepdim=True)
+    most = torch.where(torch.isinf(most), torch.zeros((), dtype=x.dtype), most)
     found = most + torch.log(torch.exp(x - most).sum(dim, keepdim=True))
     return found if keepdim else found.squeeze(dim)
 
@@ -104,10 +137,20 @@ def _logcumsumexp(x: Tensor, dim: int) -> Tensor:
     return torch.stack(outs, dim).to(x.dtype)
 
 
-def _norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    x = x if dtype is None else x.to(dtype)
-    of, dims = wide(x), list(range(x.ndim)) if dim is None else dim
-    if ord == 2:
+def _vector_norm(
+    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:  # fmt: skip
+    dims = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if math.prod(x.shape[d] for d in dims) == 1:  # no power is taken, which would round or overflow
+        return (x if dtype is None else x.to(dtype)).abs().sum(dims, keepdim=keepdim)
+    return _norm(x if dtype is None else x.to(dtype), ord, dims, keepdim)
+
+
+def _norm(x: Tensor, ord: float, dims: list[int], keepdim: bool = False) -> Tensor:
+    of = wide(x)
+    if ord == 0:
+        found = (of != 0).to(of.dtype).sum(dims, keepdim=keepdim)
+    elif ord == 2:
         found = of.square().sum(dims, keepdim=keepdim).sqrt()
     elif ord in (math.inf, -math.inf):
         found = of.abs().amax(dims, keepdim=keepdim) if ord > 0 else of.abs().amin(dims, keepdim=keepdim)
@@ -274,7 +317,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "logsumexp": _logsumexp,
     "logcumsumexp": _logcumsumexp,
     "_logcumsumexp": _logcumsumexp,
-    "linalg_vector_norm": _norm,
+    "linalg_vector_norm": _vector_norm,
     "_trilinear": _trilinear,
     "softshrink_backward": _shrink_backward,
     "hardshrink_backward": _shrink_backward,
@@ -300,19 +343,21 @@ DEFINITIONS: Mapping[str, Program] = {
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 
-_LINEAR = (("by weights", _linear, False), ("by weights in the dtype", _linear_in_dtype, True))
-#: By the kernel's name: what the form is called, how it computes, and whether only 16-bit kernels do.
-FORMS: Mapping[str, Sequence[tuple[str, Program, bool]]] = {
-    "glu_backward": (("sigmoid rounded first", glu_backward, True),),
-    "_softmax": (("rounded in parts", softmax, True),),
-    "_log_softmax": (("rounded in parts", log_softmax, True),),
-    "native_batch_norm_backward": (("in the dtype", batch_norm_backward, True),),
-    "native_layer_norm_backward": (("by sums", layer_norm_backward, False),),
-    "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, False),),
-    "_native_batch_norm_legit_no_training": (("by scale and offset", batch_norm_in_use, False),),
+_LINEAR = (("by weights", _linear, FLOAT64), ("by weights in the dtype", _linear_in_dtype, FLOAT16))
+#: By the kernel's name: what the form is called, how it computes, and the widest format in which kernels do.
+FORMS: Mapping[str, Sequence[tuple[str, Program, Format]]] = {
+    "gelu": (("by a rational error function", _rational_gelu, FLOAT32),),
+    "gelu_backward": (("by a rational error function", _rational_gelu_backward, FLOAT32),),
+    "glu_backward": (("sigmoid rounded first", glu_backward, FLOAT16),),
+    "_softmax": (("rounded in parts", softmax, FLOAT16),),
+    "_log_softmax": (("rounded in parts", log_softmax, FLOAT16),),
+    "native_batch_norm_backward": (("in the dtype", batch_norm_backward, FLOAT16),),
+    "native_layer_norm_backward": (("by sums", layer_norm_backward, FLOAT64),),
+    "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, FLOAT64),),
+    "_native_batch_norm_legit_no_training": (("by scale and offset", batch_norm_in_use, FLOAT64),),
     "upsample_linear1d": _LINEAR,
     "upsample_bilinear2d": _LINEAR,
     "upsample_trilinear3d": _LINEAR,
-    "xlogy": (("logarithm rounded first", xlogy, True),),
-    "huber_loss_backward": (("factor rounded first", huber_backward, True),),
+    "xlogy": (("logarithm rounded first", xlogy, FLOAT16),),
+    "huber_loss_backward": (("factor rounded first", huber_backward, FLOAT16),),
 }

@@ -287,11 +287,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         forms = []
         if definition is not None and decomposition is not None and name in self.rules.approximated:
             forms.append(("the framework's decomposition", decomposition))
-        if _narrow(args):
+        precision = _precision(args)
+        if precision < FLOAT32.precision:  # a kernel in 16 bits may round what its decomposition keeps in float32
             inner = None if decomposition is None else inspect.unwrap(decomposition)
             if inner is not decomposition and inner is not None:
                 forms.append(("each operation rounded", inner))
-        forms += [(text, f) for text, f, narrow in self.rules.forms.get(name, []) if _narrow(args) or not narrow]
+        forms += [(text, f) for text, f, widest in self.rules.forms.get(name, []) if precision <= widest.precision]
         others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
         out = func(*args, **kwargs)
         outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
@@ -383,9 +384,9 @@ DECIDING = frozenset("gt ge lt le eq ne logical_and logical_or logical_xor logic
                      "bitwise_xor bitwise_not where masked_fill".split())  # fmt: skip
 
 
-def _narrow(args: Any) -> bool:
-    """Whether a kernel computes in 16 bits, where it may round what its decomposition keeps in float32."""
-    return any(rounded(x) and format_of(x).precision < FLOAT32.precision for x in tree_leaves(args))
+def _precision(args: Any) -> int:
+    """Of the narrowest format among the operands of a kernel."""
+    return min((format_of(x).precision for x in tree_leaves(args) if rounded(x)), default=FLOAT64.precision)
 
 
 def _carries(call: Call, out: Tensor) -> bool:

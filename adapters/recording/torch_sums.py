@@ -92,7 +92,8 @@ def _cumulative(combine: str) -> Rule:
             pair = [found[..., i - 1], x[..., i]]
             if combine == "product":
                 found[..., i] = c.record.map("multiply", pair, c.format, held[..., i])
-            else:
+            else:  # which of them it is, the backward pass takes from the run
+                c.record.decide("ge" if combine == "maximum" else "le", x[..., i], found[..., i - 1])
                 found[..., i] = c.record.combine(combine, np.stack(pair, -1), c.format, held[..., i])  # type: ignore[arg-type]
         return [np.moveaxis(found, -1, c["dim"]), *[None] * (len(c.outs) - 1)]
 
@@ -119,10 +120,13 @@ def _ordered(c: Call, x: Ids, dim: int) -> None:
 
 
 def _picked(c: Call) -> Results:
-    """The median of all: whichever of the numbers it is."""
+    """The median of all: whichever of the numbers it is. Of equal ones each is it beside numbers close by."""
     x = c.operand("self").ravel()
     place = np.flatnonzero(numbers(c.value(c["self"])).ravel() == float(c.held))
     _ordered(c, x, -1)
+    if place.size > 1:
+        c.record.decide("eq", x[place[:-1]], x[place[1:]])  # of others the largest need not be it
+        return c.record.combine("maximum", x[place], c.format, c.held)
     return np.asarray(x[place[0]]) if place.size else None
 
 

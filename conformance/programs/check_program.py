@@ -21,6 +21,8 @@ from gradconform.conformance.programs.check_program_arrays import (
     fits,
     judged,
     programs,
+    shown_at,
+    tells,
     work,
 )
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
@@ -35,6 +37,7 @@ from gradconform.reference.judge import (
     Formula,
     Judgement,
     ball_of,
+    decision,
     judge,
     noted,
     text_of,
@@ -129,19 +132,29 @@ class Truth:
         exact = Exact(self.run.backward, literals=literals).evaluate()
         if not literals:
             self.backward = exact
-        self.astray = self._decided_by_overflow(exact)
+        self.astray = self._decided_otherwise(exact)
         self._note(exact)
         return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
 
     def _note(self, exact: Exact) -> None:
         self.vague, self.beyond = self.vague or exact.vague, self.beyond or exact.beyond
 
-    def _decided_by_overflow(self, exact: Exact) -> bool:
-        """Whether the run chose by an infinity or NaN where there is a number: it is then not the program's branch."""
+    def _decided_otherwise(self, exact: Exact) -> bool:
+        """Whether the run chose by an infinity or NaN where there is a number, or by numbers that are equal, or not, by
+        their rounding alone: it is then not the program's branch."""
         record = self.run.backward
         shown = {i for s in record.steps for i in s.out.ravel().tolist()}
-        decided = {i for d in record.decisions if d.relation for i in (d.left, d.right) if i in shown}
-        return any(not math.isfinite(record.held[i]) and exact[i].is_finite() for i in decided)
+        for d in record.decisions:
+            pair = (d.left, d.right)
+            if not d.relation or not any(i in shown for i in pair):
+                continue
+            if any(i in shown and not math.isfinite(record.held[i]) and exact[i].is_finite() for i in pair):
+                return True
+            if d.relation in ("eq", "ne") and all(math.isfinite(record.held[i]) for i in pair):
+                x, y = exact[d.left], exact[d.right]
+                if not x.overlaps(y) if record.held[d.left] == record.held[d.right] else x == y:
+                    return True
+        return False
 
     @cached_property
     def flushed(self) -> bool:
@@ -224,7 +237,7 @@ def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
         found = list(judged(run, profile, DECIDED))
     except OutOfRange as error:
         return None if affordable else [_left_open(run, of, route, error) for of in run.judged for route in run.answers]
-    if affordable and any(f.formula == "unknown" or f.judgement.execution == "undecided" for f in found):
+    if affordable and any(f.open for f in found):
         return None
     return [_gradient(run, run.judged[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
 
@@ -243,15 +256,29 @@ def _left_open(run: Run, argument: Tensor, route: str, error: OutOfRange) -> Gra
 def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
     truth = Truth(run, flush=profile.flush)
     wanted = [(ids, a.format) for a, ids in zip(run.judged, run.results, strict=True)]
+    candidates: list[tuple[str, list[list[tuple[Outcome, ...]]]]] = []
     with precision(truth.bits):
-        candidates = [
-            (name, outcomes_of(run.backward, profile, wanted, sums, form)) for name, sums, form in programs(run)
-        ]
+        for name, sums, form in programs(run):
+            if not isinstance(form, int) and _held(run, [outcomes for _, outcomes in candidates]):
+                break  # where kernels take different forms is asked only if they need to
+            candidates.append((name, outcomes_of(run.backward, profile, wanted, sums, form)))
     for number, argument in enumerate(run.judged):
         known = truth.set if truth.ties else truth.point
         sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]
         for route, returned in run.answers.items():
             yield _judged(run, truth, number, argument, route, returned[number], candidates, sets, profile)
+
+
+def _held(run: Run, candidates: Sequence[list[list[tuple[Outcome, ...]]]]) -> bool:
+    """Whether everything that was returned is within one of the programs so far."""
+    return all(
+        any(
+            all(decision(float(x), o) != "outside" for x, o in zip(got.ravel(), of[number], strict=True))
+            for of in candidates
+        )
+        for returned in run.answers.values()
+        for number, got in enumerate(np.asarray(r, dtype=np.float64) for r in returned)
+    )
 
 
 def _truth(x: arb, format: Format, profile: Profile, ties: bool) -> Rounded:
@@ -304,9 +331,10 @@ def _judged(
         judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
     if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
         judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
-    silent = judgement.execution in (None, "within") or (formula == "singular" and judgement.execution == "overflow")
-    if silent and formula not in ("right", "kink"):
-        judgement = _at(judgement, [c for c, (f, _) in enumerate(formulas) if f == formula], got, sets, argument)
+    if tells(judgement, formula):
+        among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
+        worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])
+        judgement = shown_at(judgement, worst, got[worst], sets[worst], argument.format)
     return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
 
 
@@ -378,20 +406,3 @@ def _gradient(
         argument.name, route, judgement, bits, at, ties,
         mode=run.mode, dtype=argument.format.name, elements=argument.ids.size,
     )  # fmt: skip
-
-
-def _at(
-    judgement: Judgement, components: Sequence[int], got: Sequence[float], sets: Sequence[Rounded], argument: Tensor
-) -> Judgement:
-    """The judgement, shown at the component that is farthest off of those that the formula is worst at."""
-    errors = {c: ulp_error(got[c], sets[c], argument.format) for c in components}
-    worst = max(errors, key=lambda c: math.inf if math.isnan(errors[c]) else errors[c])
-    finite = math.isfinite(errors[worst])
-    return replace(
-        judgement,
-        worst_index=worst,
-        value=got[worst],
-        truth=text_of(sets[worst]),
-        error_ulp=errors[worst],
-        error_abs=to_float(sets[worst].distance(got[worst])) if finite else math.inf,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.exact import to_float
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.midpoints import Double
 from gradconform.reference.arithmetic.profiles import Profile
@@ -30,14 +31,14 @@ from gradconform.reference.arithmetic.rounded import (
     Sums,
 )
 from gradconform.reference.array_judge import ASKED, Index, Indices, Screen, judge_array, norm, standings_of
-from gradconform.reference.judge import FORMULA, Formula, Judgement
+from gradconform.reference.judge import FORMULA, Formula, Judgement, text_of, ulp_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special, apart
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push
 from gradconform.reference.programs.cancelled import cancelled
-from gradconform.reference.programs.record import STOPPED, every
+from gradconform.reference.programs.record import STOPPED, Taken, every
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
@@ -66,6 +67,8 @@ class Found:
     formula: Formula
     bits: float
     ties: int
+    #: Whether balls may tell what the arrays leave open.
+    open: bool
 
 
 def work(run: Run) -> int:
@@ -103,6 +106,20 @@ def chosen_by_subnormals(run: Run) -> bool:
     return False
 
 
+def decided_by_rounding(run: Run, program: ArrayExact) -> bool:
+    """Whether numbers that the run computed were equal, or not, by their rounding alone: another branch is the
+    program's then."""
+    record, relations = run.backward, ("eq", "ne")
+    pairs = np.array([(d.left, d.right) for d in record.decisions if d.relation in relations], dtype=np.int64)
+    left, right = (program.values.copied(ids) for ids in pairs.reshape(-1, 2).T)
+    held = record.held[pairs.reshape(-1, 2).T]
+    off, gap = left.radius[0] + right.radius[0], np.abs(words.apart(left, right))
+    apart = gap > off * words.ENLARGED + gap * 2.0**-50
+    same = (gap == 0) & (off == 0)
+    shown = np.isfinite(held).all(axis=0)
+    return bool((shown & np.where(held[0] == held[1], apart, same)).any())
+
+
 class Truths:
     """The derivative over the forward record, in the run's mode; and the backward record without rounding.
 
@@ -126,12 +143,16 @@ class Truths:
         self.ties = exact.ties
         program = exact if goes_on else ArrayExact(run.backward).evaluate()
         self.program = [program.values.copied(ids) for ids in run.results]
+        self.astray = decided_by_rounding(run, program)
+        #: By the number of a gradient that was asked for, the components of which the worst is to be said.
+        self.worst: dict[int, Indices] = {}
 
     def formula(self, number: int) -> tuple[Formula, float]:
         """The worst that is to be said of a gradient's components, and to how many bits; see `check_program.Truth`."""
         if not self.truth[number].high.size:
             return "right", math.inf
         said, sure = self.formulas(number)
+        self.worst[number] = np.flatnonzero(said == said.min())
         return FORMULA[int(said.min())], float(sure.min())
 
     def formulas(self, number: int, alone: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -164,7 +185,7 @@ class Truths:
                 touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
         flushed = self.flush and not touch[1].all() and chosen_by_subnormals(self.run)
-        wrong: Formula = "unknown" if flushed else "wrong"
+        wrong: Formula = "unknown" if flushed or self.astray else "wrong"
         said = np.select(
             [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],
             [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink")],
@@ -331,18 +352,55 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         kappa = partial(condition.of, number, next(iter(said.forms.values())).radii())
         heard = Adjudicator(said)
         found = judge_array(got, screens[number, route], argument.format, heard, kappa, BITS, together=heard)
-        yield Found(number, route, found, *formulas[number], truths.ties)
+        if tells(found, formulas[number][0]):
+            among = truths.worst[number]
+            with np.errstate(all="ignore"):
+                far = np.abs(got.ravel()[among] - said.truth.high.ravel()[among])
+                far /= np.maximum(np.abs(said.truth.high.ravel()[among]), 2.0**argument.format.emin)
+            worst = int(among[np.where(np.isnan(far), np.inf, far).argmax()])
+            index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
+            found = shown_at(found, worst, float(got[index]), said.truth_of(index), argument.format)
+        left_open = (formulas[number][0] == "unknown" and not truths.astray) or found.execution == "undecided"
+        yield Found(number, route, found, *formulas[number], truths.ties, left_open)
 
 
-def programs(run: Run) -> Iterator[tuple[str, Sums, int]]:
-    """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms."""
+def tells(judgement: Judgement, formula: Formula) -> bool:
+    """Whether the component to show is one that the formula is worst at, and not one that the execution is."""
+    if formula in ("wrong", "undefined", "singular"):
+        return judgement.execution in (None, "within", "overflow")
+    return formula == "unknown" and judgement.execution in (None, "within")
+
+
+def shown_at(judgement: Judgement, component: int, got: float, truth: Rounded, format: Format) -> Judgement:
+    """The judgement, shown at this component."""
+    error = ulp_error(got, truth, format)
+    finite = math.isfinite(error)
+    return replace(
+        judgement,
+        worst_index=component,
+        value=got,
+        truth=text_of(truth),
+        error_ulp=error,
+        error_abs=to_float(truth.distance(got)) if finite else math.inf,
+    )
+
+
+def programs(run: Run) -> Iterator[tuple[str, Sums, Taken]]:
+    """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms.
+
+    Those in which kernels take different ones come last, and are evaluated only where none before holds what was got.
+    """
     narrow = any(a.format.precision < 24 for a in (*run.arguments, *run.tangents))
-    forms = run.backward.forms
     ways: Sequence[Sums] = ("wide", "any") if narrow else ("any",)
+    said = {"wide": "", "any": ", sums in the dtype" if narrow else ""}
+    forms = run.backward.forms
     for sums in ways:
         for form in range(forms):
-            name = f"recorded, form {form + 1}" if forms > 1 else "recorded"
-            yield name + (", sums in the dtype" if sums == "any" and narrow else ""), sums, form
+            yield (f"recorded, form {form + 1}" if forms > 1 else "recorded") + said[sums], sums, form
+    for mixed in run.backward.mixed():
+        name = "recorded, " + ", ".join(f"form {n + 1} of {kernel}" for kernel, n in mixed.items())
+        for sums in ways:
+            yield name + said[sums], sums, mixed
 
 
 def result(allowed: ArrayAllowed, ids: NDArray[np.int64], A: RoundedArrays) -> tuple[RoundedArray, NDArray[np.float64]]:

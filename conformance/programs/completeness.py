@@ -108,7 +108,7 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
 
 def _held(record: Record, values: Given, got: Given, profile: Profile) -> bool:
     """Whether what was got elsewhere is what some form of the record's kernels gives there; see `_differs`."""
-    for form in range(record.forms):
+    for form in (*range(record.forms), *record.mixed()):
         allowed = ArrayAllowed(record, profile, form=form, given=values, lenient=True).evaluate()
         if form == 0 and allowed.elsewhere():
             return True  # elsewhere another branch is taken: the record is of this one
@@ -180,7 +180,7 @@ def _differs(
     wanted = [(of, FORMATS["float64"]) for of in ids]
     return all(
         _outside(outcomes_of(record, profile, wanted, form=f, given=given, near=near, lenient=True), got)
-        for f in range(record.forms)
+        for f in (*range(record.forms), *record.mixed())
     )
 
 

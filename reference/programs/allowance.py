@@ -23,7 +23,7 @@ from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Spe
 from gradconform.reference.programs.exact import pairs, rows
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS, MEASURED
 from gradconform.reference.programs.implicit import Implicit
-from gradconform.reference.programs.record import STOPPED, Decision, Ids, Record, Step
+from gradconform.reference.programs.record import SPECIALS_OF_THEIR_OWN, STOPPED, Decision, Ids, Record, Step, Taken
 
 
 @cache
@@ -52,7 +52,7 @@ class Allowed:
         profile: Profile,
         decisions: Choices | None = None,
         sums: Sums = "any",
-        form: int = 0,
+        form: Taken = 0,
         given: Mapping[int, float] | None = None,
         near: Mapping[int, float] | None = None,
         lenient: bool = False,
@@ -220,12 +220,16 @@ class Allowed:
         return not both.is_zero() and not abs(x.exact - y.exact) > both
 
     def _fused(self, step: Step, ops: BranchingBalls) -> None:
-        form = step.forms[min(self.form, len(step.forms) - 1)]
+        form = step.form(self.form)
         self.evaluate(form.steps)
         for solution in form.solutions:
             for i, known in zip(solution.unknowns, self._solved(solution, ops), strict=True):
                 self.values[i] = known
-        self._store(step, (self.value(i, ops) for i in form.results.ravel().tolist()))
+        results = (self.value(i, ops) for i in form.results.ravel().tolist())
+        if step.function.startswith(SPECIALS_OF_THEIR_OWN):
+            unknown = Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)
+            results = (unknown if isinstance(x, Special) and math.isnan(x.value) else x for x in results)
+        self._store(step, results)
 
     def _solved(self, solution: Implicit, ops: BranchingBalls) -> list[Outcome]:
         """What solves equations up to the residuals of a program that rounds."""
@@ -249,7 +253,7 @@ class Allowed:
         def ball(i: int) -> arb:
             return at[i] if i in at else exact(i) + arb(0, operands[i].radius.upper()) if i in operands else exact(i)
 
-        found = solution.allowed(ball, [float(x.mid()) for x in centre], ops.unit)
+        found = solution.allowed(ball, [float(x.mid()) for x in centre], ops.unit, ops.overflow)
         if found is None:
             return nothing
         return [ops._round(c, abs(x - c).upper()) for c, x in zip(centre, found, strict=True)]
@@ -396,7 +400,7 @@ def outcomes_of(
     profile: Profile,
     wanted: Sequence[tuple[Ids, Format]],
     sums: Sums = "any",
-    form: int = 0,
+    form: Taken = 0,
     given: Mapping[int, float] | None = None,
     near: Mapping[int, float] | None = None,
     lenient: bool = False,

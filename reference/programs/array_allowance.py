@@ -26,7 +26,16 @@ from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
 from gradconform.reference.programs.allowance import general, with_table
 from gradconform.reference.programs.array_exact import Decisions
 from gradconform.reference.programs.contractions import blocks, contraction
-from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Numbers, Record, Step
+from gradconform.reference.programs.record import (
+    SPECIALS_OF_THEIR_OWN,
+    STOPPED,
+    ZERO,
+    Ids,
+    Numbers,
+    Record,
+    Step,
+    Taken,
+)
 from gradconform.reference.programs.views import place, reading, without_repeats
 
 _ENLARGED = 1 + 2.0**-30
@@ -43,7 +52,7 @@ class ArrayAllowed:
         record: Record,
         profile: Profile,
         sums: Sums = "any",
-        form: int = 0,
+        form: Taken = 0,
         given: Sequence[tuple[Ids, Numbers]] = (),
         wide: bool = False,
         lenient: bool = False,
@@ -341,9 +350,12 @@ class ArrayAllowed:
         return found & (d.relation[numbers] != 0) & (self.same[left] != self.same[right])
 
     def _fused(self, step: Step, A: RoundedArrays) -> None:
-        form = step.forms[min(self.form, len(step.forms) - 1)]
+        form = step.form(self.form)
         self.evaluate(form.steps)
         self.copy(step.out, form.results)
+        if step.function.startswith(SPECIALS_OF_THEIR_OWN):
+            at = np.flatnonzero(np.isnan(self.high[step.out.ravel()]))
+            self.high[step.out.ravel()[at]], self.specials[step.out.ravel()[at]] = 0.0, ANYTHING | OVERFLOWED
 
 
 _RULES: Mapping[str, Callable[[ArrayAllowed, Step, RoundedArrays], None]] = {

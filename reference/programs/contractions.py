@@ -6,6 +6,7 @@ is a batch of products of matrices, which BLAS knows; the rest is products eleme
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ class Contraction:
     terms: int
 
     def size(self, axes: tuple[int, ...]) -> int:
-        return int(np.prod([self.shape[a] for a in axes], dtype=np.int64))
+        return math.prod(self.shape[a] for a in axes)
 
     @property
     def by_matrices(self) -> bool:
@@ -92,7 +93,7 @@ def blocks(shape: tuple[int, ...], terms: int) -> Iterator[tuple[slice, ...]]:
     if not shape:
         yield ()
         return
-    rest = max(1, int(np.prod(shape[1:], dtype=np.int64)) * terms)
+    rest = max(1, math.prod(shape[1:]) * terms)
     step = max(1, BLOCK // rest)
     for start in range(0, shape[0], step):
         yield (slice(start, start + step),)

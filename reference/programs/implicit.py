@@ -18,7 +18,10 @@ from typing import Literal
 from flint import arb, arb_mat, ctx, fmpq, fmpq_mat
 
 from gradconform.reference.arithmetic.exact import power_of_two
+from gradconform.reference.arithmetic.rounded import larger
 
+#: Ids of numbers that every record holds: 0, which adds nothing and makes every product 0, and 1.
+ZERO, ONE = 0, 1
 Number = Callable[[int], arb]
 #: A term ±a·b of an equation: its sign, and the ids of its factors.
 Term = tuple[int, int, int]
@@ -60,14 +63,17 @@ class Equations:
         """The solution near these numbers; None where no ball is proved to hold one."""
         return self._enclosed(of, near, [arb(0)] * len(self.groups))
 
-    def allowed(self, of: Number, near: Sequence[float], unit: arb) -> list[arb] | None:
-        """What a program may return whose operands are these balls, and which rounds by u; None where that is unknown.
+    def allowed(self, of: Number, near: Sequence[float], unit: arb, overflow: arb) -> list[arb] | None:
+        """What a program may return whose operands are these balls, and which rounds by u; None where that is unknown,
+        as where a term may overflow.
 
         `of` gives balls of the operands, and the exact solution of the unknowns.
         """
         ulps = 2 * LAPACK_THRESHOLD * self.size
-        slack = [ulps * unit * max((_size(e, of) for e in group), key=float) for group in self.groups]
-        return self._enclosed(of, near, slack)
+        sizes = [_size(group, of) for group in self.groups]
+        if not all(s < overflow for s in sizes):
+            return None
+        return self._enclosed(of, near, [ulps * unit * s for s in sizes])
 
     def pull(self, of: Number, adjoints: Sequence[arb]) -> list[arb] | None:
         """The operands' adjoints: −(∂G/∂x)ᵀ·(∂G/∂y)⁻ᵀ·adjoint; None where ∂G/∂y is not proved to be regular."""
@@ -213,17 +219,21 @@ class Exponential:
     def values(self, of: Number, near: Sequence[float]) -> list[arb] | None:
         return list(self._balls(of).exp().entries())
 
-    def allowed(self, of: Number, near: Sequence[float], unit: arb) -> list[arb] | None:
+    def allowed(self, of: Number, near: Sequence[float], unit: arb, overflow: arb) -> list[arb] | None:
         """By powers, sums and squarings in any order: each of their products and sums errs by u of what exp|A| adds up.
 
-        A polynomial of degree 20 at most, of A·2^-s with a norm of at least ½, and s squarings.
+        A polynomial of degree 20 at most, of A·2^-s with a norm of at least ½, and s squarings. Where exp|A| overflows,
+        what they add up may: infinities of both signs, and NaN.
         """
         a = self._balls(of)
         n = a.nrows()
         sizes = arb_mat([[abs(a[i, j]).upper() for j in range(n)] for i in range(n)])
         norm = max((sum((sizes[i, j] for i in range(n)), arb(0)) for j in range(n)), key=float)
         error = unit * (24 * n) * (1 + 2 * norm)
-        return [x + arb(0, (error * s).upper()) for x, s in zip(a.exp().entries(), sizes.exp().entries(), strict=True)]
+        magnitudes = sizes.exp().entries()
+        if not all((1 + error) * s < overflow for s in magnitudes):
+            return None
+        return [x + arb(0, (error * s).upper()) for x, s in zip(a.exp().entries(), magnitudes, strict=True)]
 
     def pull(self, of: Number, adjoints: Sequence[arb]) -> list[arb] | None:
         """The derivative of the exponential at Aᵀ along the adjoints."""
@@ -262,9 +272,17 @@ class Exponential:
 Implicit = Equations | Exponential
 
 
-def _size(equation: Sequence[Term], of: Number) -> arb:
-    """Σ |a·b| of an equation's terms, at most."""
-    return sum((abs(of(i) * of(j)) for _, i, j in equation), arb(0)).upper()
+def _size(group: Sequence[Sequence[Term]], of: Number) -> arb:
+    """‖A‖·‖B‖ of the factors of a group's products, at most, beside its other terms: LAPACK's bounds are normwise, so
+    that an equation with small factors is missed by what rounds beside large ones."""
+    largest = [arb(0)] * 3
+    for _, i, j in (term for equation in group for term in equation):
+        sizes = [abs(of(k)).upper() for k in (i, j)]
+        if ONE in (i, j):
+            largest[2] = larger(largest[2], sizes[0] * sizes[1])
+        else:
+            largest[:2] = map(larger, largest[:2], sizes)
+    return (max(map(len, group), default=0) * (largest[0] * largest[1] + largest[2])).upper()
 
 
 def _rational(x: arb) -> fmpq:

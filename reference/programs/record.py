@@ -17,8 +17,9 @@ product of matrices keeps what its two factors take and not what its terms would
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,20 +29,26 @@ from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.cases import BadInput, available_memory
+from gradconform.reference.programs.implicit import ONE as ONE
+from gradconform.reference.programs.implicit import ZERO as ZERO
 from gradconform.reference.programs.implicit import Implicit
 
 Ids = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 Kind = Literal["map", "sop", "product", "maximum", "minimum", "choose", "fused"]
 Relation = Literal["gt", "ge", "lt", "le", "eq", "ne"]
+#: Which of a kernel's forms a program of forms takes: the so many-th of every kernel, or of each by its name.
+Taken = int | Mapping[str, int]
 
-#: Numbers that every record holds: 0, which adds nothing and makes every product 0, and 1.
-ZERO, ONE = 0, 1
 #: Memory that a number of a record takes until it is judged, in bytes (10^6 numbers of one float32 argument: 146); and
 #: so many bytes that every machine has.
 BYTES, _ANY = 150, 2**28
 #: The name of a map that is the number itself, and whose derivative is 0 by the program's intention.
 STOPPED = "stopped"
+#: Kernels that do not compute infinities by their forms: of complex functions C lists what these give (C11, annex G).
+SPECIALS_OF_THEIR_OWN = "complex "
+#: How many programs are tried in which kernels take different forms. Kernels of one name take one.
+MIXED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +103,11 @@ class Step:
         """Whether it is known as what solves equations, which balls alone evaluate."""
         return any(form.solutions for form in (*self.forms, *((self.definition,) if self.definition else ())))
 
+    def form(self, taken: Taken) -> Form:
+        """A kernel's form in a program of forms; its last where it has fewer."""
+        number = taken if isinstance(taken, int) else taken.get(self.name, 0)
+        return self.forms[min(number, len(self.forms) - 1)]
+
     def work(self) -> int:
         """How many operations on single numbers it takes."""
         own = 0 if self.definition is None else sum(s.work() for s in self.definition.steps)
@@ -137,6 +149,16 @@ class Record:
     def forms(self) -> int:
         """How many programs of forms there are: the first form of every kernel, the second, …"""
         return max((len(step.forms) for step in self.steps), default=0) or 1
+
+    def mixed(self) -> Iterator[Mapping[str, int]]:
+        """Further programs, in which kernels of different names take different forms; as many as are tried."""
+        counts: dict[str, int] = {}
+        for step in self.steps:
+            if len(step.forms) > 1:
+                counts[step.name] = max(counts.get(step.name, 1), len(step.forms))
+        uniform = [{name: min(n, count - 1) for name, count in counts.items()} for n in range(self.forms)]
+        mixed = (dict(zip(counts, each, strict=True)) for each in itertools.product(*map(range, counts.values())))
+        yield from itertools.islice((m for m in mixed if m not in uniform), MIXED)
 
     @property
     def held(self) -> Numbers:

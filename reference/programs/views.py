@@ -29,6 +29,8 @@ class Reading:
     offset: int
     #: The first id, where they are consecutive.
     first: int | None
+    #: Whether the view is that memory as it lies, of which a reshape is quicker than strides.
+    plain: bool
 
     def of(self, column: Column) -> Column:
         """The numbers, in the shape of the ids, leading axes of the column kept; not to be written to."""
@@ -42,8 +44,8 @@ class Reading:
 
     def viewed(self, found: Column) -> Column:
         """What belongs to the numbers of that memory, in the shape of the ids; not to be written to."""
-        if not self.flat.size:
-            return found.reshape(*found.shape[:-1], *self.ids.shape)
+        if self.plain:
+            return found.reshape((*found.shape[:-1], *self.ids.shape))
         step = found.itemsize
         strides = (*found.strides[:-1], *(s * step for s in self.strides))
         return as_strided(found[..., self.offset :], (*found.shape[:-1], *self.ids.shape), strides, writeable=False)
@@ -51,10 +53,12 @@ class Reading:
 
 def reading(ids: Ids) -> Reading:
     """The way to fetch the numbers of these ids."""
+    if ids.flags.c_contiguous:
+        return Reading(ids, flat := ids.reshape(-1), (), 0, _first(flat), plain=True)
     backwards = tuple(slice(None, None, -1) if s < 0 else slice(None) for s in ids.strides)
     forwards = ids[backwards]
     span = 1 + sum((n - 1) * s // ids.itemsize for n, s in zip(forwards.shape, forwards.strides, strict=True))
-    if not ids.size or span > ids.size:
+    if span > ids.size:
         dense = np.ascontiguousarray(ids)
         return _read(ids, dense.reshape(-1), dense)
     return _read(ids, as_strided(forwards, (span,), (ids.itemsize,)), ids)
@@ -63,16 +67,20 @@ def reading(ids: Ids) -> Reading:
 def _read(ids: Ids, flat: Ids, viewed: Ids) -> Reading:
     strides = tuple(s // viewed.itemsize for s in viewed.strides)
     offset = -sum((n - 1) * s for n, s in zip(viewed.shape, strides, strict=True) if s < 0)
-    consecutive = flat.size and flat[-1] - flat[0] == flat.size - 1 and bool((np.diff(flat) == 1).all())
-    return Reading(ids, flat, strides, offset, int(flat[0]) if consecutive else None)
+    return Reading(ids, flat, strides, offset, _first(flat), plain=False)
+
+
+def _first(flat: Ids) -> int | None:
+    """The first of ids that are consecutive, as those of one operation's results are."""
+    consecutive = flat.size and flat[-1] - flat[0] == flat.size - 1 and bool((flat[1:] - flat[:-1] == 1).all())
+    return int(flat[0]) if consecutive else None
 
 
 def place(ids: Ids) -> Any:
     """Where the results of a step lie in a column: a slice where the ids are consecutive, as new ones are."""
     flat = ids.ravel()
-    if flat.size and flat[-1] - flat[0] == flat.size - 1 and bool((np.diff(flat) == 1).all()):
-        return slice(int(flat[0]), int(flat[-1]) + 1)
-    return flat
+    first = _first(flat)
+    return flat if first is None else slice(first, first + flat.size)
 
 
 def repeated(x: Column, lead: int = 0) -> tuple[int, ...]:
