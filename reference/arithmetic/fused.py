@@ -11,12 +11,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic import rules
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.arithmetic.kernels import OPTIONS, TEXT, Element, executor, registered
+from gradconform.reference.arithmetic.kernels import TEXT, Element, executor, jitted, registered
 from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.equations import Formula
 
@@ -83,7 +82,7 @@ def _given(x: Any) -> Any:
 def _kernel(node: Node, operands: int) -> Any:
     text = TEXT
 
-    @njit(cache=True, **OPTIONS)
+    @jitted
     def of_one(E: Any, a: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):
@@ -92,7 +91,7 @@ def _kernel(node: Node, operands: int) -> Any:
             some |= found.bits
         return some
 
-    @njit(cache=True, **OPTIONS)
+    @jitted
     def of_two(E: Any, a: Any, b: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):

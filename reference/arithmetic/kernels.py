@@ -266,12 +266,20 @@ _UNARY = (rules.square, function_rules.sqrt, function_rules.log, function_rules.
 _BINARY = (rules.add, rules.multiply, rules.divide)
 
 
+def jitted(kernel: Callable[..., Any]) -> Any:
+    """A kernel, kept in numba's cache where it finds a folder that it may write to."""
+    try:
+        return njit(cache=True, **OPTIONS)(kernel)
+    except RuntimeError:
+        return njit(**OPTIONS)(kernel)
+
+
 @cache
 def _unary(rule: Callable[..., Any], *of: Any) -> Any:
     """A kernel of a rule of one operand; `of` is the name of a function, and how it moves."""
     text, (name, moves) = TEXT, of or ("", None)
 
-    @njit(cache=True, **OPTIONS)
+    @jitted
     def kernel(E: Any, x: Any, r: Any, s: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):
@@ -280,7 +288,7 @@ def _unary(rule: Callable[..., Any], *of: Any) -> Any:
             some |= found.bits
         return some
 
-    @njit(cache=True, **OPTIONS)
+    @jitted
     def of_function(E: Any, x: Any, r: Any, s: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):
@@ -296,7 +304,7 @@ def _unary(rule: Callable[..., Any], *of: Any) -> Any:
 def _binary(rule: Callable[..., Any]) -> Any:
     text = TEXT
 
-    @njit(cache=True, **OPTIONS)
+    @jitted
     def kernel(E: Any, x: Any, r: Any, s: Any, y: Any, q: Any, t: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):

@@ -9,7 +9,7 @@ computes is an upper bound where a rule adds it to a radius.
     size, high     |mid|, and mid, as a number; `rest` is what `high` leaves out of a midpoint, without its sign
     pick           one or the other by a condition; `larger`, `smaller`, `no` (not), `flag` (a bit or none)
     every          whether a condition holds of every element. It guards work that only other elements need: without
-                   the guard nothing changes, and compiled rules have none
+                   the guard nothing changes
     only           a rule for those elements alone that have special bits
     ulp            the unit in the last place of the largest number of a ball
     value          what the rule gives; `unknown`: the same but for elements of which nothing is known
