@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flint import arb
 from tests_support import benchmark
 
 from gradconform.reference.arithmetic import array_values
@@ -15,8 +16,17 @@ from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from gradconform.reference.arithmetic.midpoints import Double, Plain
-from gradconform.reference.arithmetic.profiles import OPENCL
-from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, POSITIVE, RoundedBalls
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
+from gradconform.reference.arithmetic.rounded import (
+    ANYTHING,
+    DOUBT,
+    NAN,
+    NEGATIVE,
+    OVERFLOWED,
+    POSITIVE,
+    Rounded,
+    RoundedBalls,
+)
 from gradconform.reference.array_judge import STANDINGS, Screen, standings_of
 
 RULES = benchmark("array_rules")
@@ -25,6 +35,51 @@ RULES = benchmark("array_rules")
 @pytest.mark.parametrize("name", RULES.OPERATIONS)
 def test_arrays_have_the_balls_and_bits_of_the_scalar_rules_for_adversarial_operands(name: str) -> None:
     assert [said for A in RULES.arithmetics() for said in RULES.differences(name, A, 60, 7)] == []
+
+
+#: What rules say where an operand reaches their ends, by hand, of a midpoint, a radius and bits each.
+ENDS: list[tuple[str, list[tuple[float, float, int]], int]] = [
+    ("sqrt", [(1, 2, 0)], NAN),
+    ("sqrt", [(1, 1, 0)], 0),
+    ("sqrt", [(-1, 0, 0)], ANYTHING | OVERFLOWED),
+    ("sqrt", [(1, 0, POSITIVE)], POSITIVE),
+    ("log", [(1, 1, 0)], NEGATIVE),
+    ("log", [(1, 2, 0)], NEGATIVE | NAN),
+    ("log", [(-1, 0, 0)], ANYTHING | OVERFLOWED),
+    ("log", [(1, 0, NEGATIVE)], ANYTHING | OVERFLOWED),
+    ("log1p", [(0, 1, 0)], ANYTHING | OVERFLOWED),
+    ("log1p", [(0, 0.5, 0)], 0),
+    ("exp", [(100, 0, 0)], POSITIVE),
+    ("sinh", [(-100, 0, 0)], NEGATIVE),
+    ("sin", [(1, 0, POSITIVE)], NAN),
+    ("divide", [(1, 0, 0), (0, 1, 0)], ANYTHING | OVERFLOWED),
+    ("divide", [(0, 0, 0), (0, 1, 0)], NAN),
+    ("divide", [(1, 0, 0), (2, 0, POSITIVE)], DOUBT),
+    ("multiply", [(1, 0, POSITIVE), (0, 0, 0)], NAN),
+    ("multiply", [(1, 0, POSITIVE), (2, 0, 0)], POSITIVE),
+    ("multiply", [(2.0**100, 0, 0), (-(2.0**100), 0, 0)], NEGATIVE),
+    ("add", [(1, 0, POSITIVE), (1, 0, NEGATIVE)], POSITIVE | NEGATIVE | NAN),
+    ("add", [(1, 0, ANYTHING), (1, 0, 0)], ANYTHING),
+    ("absolute", [(1, 0, NEGATIVE)], POSITIVE),
+    ("positive_part", [(1, 0, NEGATIVE)], DOUBT),
+    ("select", [(1, 0, NAN), (1, 0, 0), (2, 0, 0)], NAN),
+    ("select", [(1, 0, 0), (1, 0, 0), (2, 0, POSITIVE)], 0),
+    ("select", [(0, 1, 0), (1, 0, 0), (2, 0, POSITIVE)], POSITIVE),
+    ("step", [(0, 1, NAN), (1, 0, 0), (0, 0, 0)], NAN),
+    ("step", [(-1, 0, 0), (1, 0, POSITIVE), (0, 0, 0)], 0),
+]
+
+
+@pytest.mark.parametrize(("name", "operands", "bits"), ENDS)
+def test_what_a_rule_says_at_its_ends(name: str, operands: list[tuple[float, float, int]], bits: int) -> None:
+    A = RoundedArrays(FLOAT32, STRICT)
+    balls = [Rounded(A.balls, arb(mid), arb(radius), kinds) for mid, radius, kinds in operands]
+    of_arrays = [
+        RoundedArray(A, *(np.array([float(v)]) for v in x[:2]), None, np.array(x[2:], np.uint8)) for x in operands
+    ]
+    found = getattr(A, name)(*of_arrays)
+    assert getattr(A.balls, name)(*balls).specials == bits
+    assert (0 if found.specials is None else int(found.specials[0])) == bits
 
 
 @pytest.mark.parametrize("name", ["multiply", "tanh"])
