@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from gradconform.reference.programs.record import Ids, Record
 
 Numbers = NDArray[np.float64]
+#: The route of an optimizer that has but one way to run, its own.
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,16 @@ class Asked:
     """The rule that an optimizer says it is: its name, its options, its settings, and how its state is called there.
 
     `state` gives for each part of the rule's state the framework's name for it. `start` is what a part is before the
-    first update, where the framework does not show it and it is not 0.
+    first update, where the framework does not show it and it is not 0. `clip` is what is done to the gradient before:
+    clipping by "value" or by "norm".
     """
 
     rule: str
-    options: Mapping[str, bool | str] = field(default_factory=dict)
+    options: Mapping[str, bool | str | int] = field(default_factory=dict)
     settings: Mapping[str, float] = field(default_factory=dict)
     state: Mapping[str, str] = field(default_factory=dict)
     start: Mapping[str, float] = field(default_factory=dict)
+    clip: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +50,11 @@ class Change:
     """One tensor in one update: the gradient that was injected, weight and state before and after.
 
     `before` and `after` have the weight under "w" and the parts of the state under the framework's own names; `dtypes`
-    are those of all of them and of the gradient. `number` counts updates from 1. `asked` is None for an optimizer that
-    is not known; `again` records the step once more. `route` is the way in which the framework's own optimizer ran,
-    such as "fused"; empty for an optimizer that is not the framework's.
+    are those of all of them and of the gradient. `number` counts updates from 1, and is the rule's t where `asked` does
+    not set that. `asked` is None for an optimizer that is not known; `again` records the step once more. `route` is the
+    way in which the optimizer ran, such as "fused", and `theirs` says whether it is the framework's own, of which
+    deviations may be known. `beside` is what else the rule reads, by the rule's own names, such as the gradients of
+    other tensors; `dtypes` has those, too.
     """
 
     tensor: str
@@ -60,4 +66,6 @@ class Change:
     asked: Asked | None
     again: Callable[[], Recorded] | None = None
     notes: tuple[str, ...] = ()
-    route: str = ""
+    route: str = OWN
+    theirs: bool = False
+    beside: Mapping[str, Numbers] = field(default_factory=dict)

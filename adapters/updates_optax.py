@@ -6,8 +6,9 @@ hold. The state is read from the named tuples of its parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -20,9 +21,9 @@ import optax
 from gradconform.adapters.recording.jax_literals import texts, x64
 from gradconform.adapters.recording.jax_program import closed
 from gradconform.adapters.recording.jax_values import Recorder, format_of, numbers
-from gradconform.adapters.updates import Change, Recorded
-from gradconform.adapters.updates_optax_rules import parts_of, rule_of
-from gradconform.reference.cases import BadInput, said
+from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates_optax_rules import part_of_tensor, parts_of, rule_of
+from gradconform.reference.cases import BadInput, said, unknown
 
 FRAMEWORK = "jax"
 #: How entries of known deviations call what runs the optimizers.
@@ -32,29 +33,52 @@ ROUTES = ("eager", "jit")
 
 
 def changes(
-    make: Any, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Any, route: str = "eager"
+    make: Any,
+    weights: Any,
+    gradients: Iterable[Any],
+    dtype: str | None,
+    rule: Any,
+    route: str = "",
+    rates: Sequence[float] | None = None,
 ) -> Iterator[Change]:
     """Every array in every update of the transformation, one update for each gradient; as `updates_torch.changes`."""
+    if rates is not None:
+        raise BadInput("rate: a transformation holds its own schedule; expected it there, as in optax.adam(schedule)")
     wide = dtype == "float64" or (dtype is None and _has_float64(weights))
     with x64() if wide else nullcontext():
-        yield from _changes(make, weights, gradients, dtype, rule, route)
+        yield from _changes(make, weights, gradients, dtype, rule, route or ROUTES[0])
 
 
 def _has_float64(weights: Any) -> bool:
     return any(getattr(x, "dtype", None) == np.float64 for x in jax.tree.leaves(weights))
 
 
-def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Any, route: str) -> Iterator[
+def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Any, route: str) -> Iterator[
     Change
 ]:  # fmt: skip
+    if route not in ROUTES:
+        raise unknown("route", route, ROUTES)
+    average = make if rule is None else rule
+    if isinstance(average, partial) and average.func is optax.incremental_update:
+        if route != "eager":
+            raise BadInput(
+                f"route {route!r}: optax.incremental_update is a function, which runs as it is; leave it out"
+            )
+        yield from _averages(make, average, weights, gradients, dtype)
+        return
     transformation = _made(make, "make")
     like = transformation if rule is None else _made(rule, "rule")
     parts = parts_of(like)
-    if rule is not None and rule_of(parts, 1) is None:
+    if rule is not None and parts[0].name != "partition" and rule_of(parts, 1) is None:
         raise BadInput(f"rule is a chain of {', '.join(p.name for p in parts)}; expected one of optax' optimizers")
     names, leaves, tree = _named(weights, dtype)
     current = jax.tree.unflatten(tree, leaves)
     state = _run(0, "init", transformation.init, current)
+
+    def labels(of: Any) -> list[str]:
+        return jax.tree.leaves(of(current) if callable(of) else of)
+
+    parts_of_array = part_of_tensor(parts, labels)
 
     def updated(g: Any, s: Any, w: Any) -> Any:
         moved, after = transformation.update(g, s, w)
@@ -63,18 +87,44 @@ def _changes(make: Any, weights: Any, gradients: Sequence[Any], dtype: str | Non
     step = jax.jit(updated) if route == "jit" else updated
     for number, given in enumerate(gradients, 1):
         g = _like(given, names, leaves, tree, number - 1)
-        asked = rule_of(parts, number)
         new, after = _run(number, "update", step, g, state, current)
         before_leaves, after_leaves = _states(state, tree), _states(after, tree)
         for n, name in enumerate(names):
             w, w_new, gradient = (jax.tree.leaves(x)[n] for x in (current, new, g))
-            old = {"w": numbers(w), **{k: numbers(v[n]) for k, v in before_leaves.items()}}
-            now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items()}}
+            asked = _with_coefficients(rule_of(parts_of_array(n), number, np.shape(w)), state)
+            old = {"w": numbers(w), **{k: numbers(v[n]) for k, v in before_leaves.items() if v[n] is not None}}
+            now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items() if v[n] is not None}}
             dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}
             again = partial(_recorded, updated, (g, state, current), tree, n)
+            beside = {}
+            if asked is not None and asked.clip == "norm":
+                others = [x for m, x in enumerate(jax.tree.leaves(g)) if m != n]
+                beside = {f"dE/dw{m}": numbers(x) for m, x in enumerate(others, 2)}
+                dtypes |= {f"dE/dw{m}": str(x.dtype) for m, x in enumerate(others, 2)}
             yield Change(name, number, numbers(gradient), old, {k: numbers(v) for k, v in now.items()}, dtypes, asked,
-                         again, route="" if rule is not None else route)  # fmt: skip
+                         again, route=route, theirs=rule is None, beside=beside)  # fmt: skip
         current, state = new, after
+
+
+def _averages(
+    make: Any, average: partial[Any], weights: Any, gradients: Iterable[Any], dtype: str | None
+) -> Iterator[Change]:
+    """What optax.incremental_update with its step, or one's own, makes of the average; the weights are its first."""
+    if not set(average.keywords) == {"step_size"} or average.args:
+        raise BadInput("incremental_update: expected partial(optax.incremental_update, step_size=…)")
+    names, leaves, tree = _named(weights, dtype)
+    asked = Asked("ema", {"step": True}, {"s": float(average.keywords["step_size"])}, {"a": "average"})
+    current = jax.tree.unflatten(tree, leaves)
+    for number, given in enumerate(gradients, 1):
+        new = _like(given, names, leaves, tree, number - 1)
+        after = _run(number, "the average", make, new, current)
+        of = (jax.tree.leaves(x) for x in (new, current, after))
+        for name, w, a, a_new in zip(names, *of, strict=True):
+            dtypes = {"w": str(w.dtype), "gradient": str(w.dtype), "average": str(a_new.dtype)}
+            yield Change(name, number, numbers(w), {"w": numbers(w), "average": numbers(a)},
+                         {"w": numbers(w), "average": numbers(a_new)}, dtypes, asked, route="eager",
+                         theirs=make is average)  # fmt: skip
+        current = after
 
 
 # What is run ----------------------------------------------------------------------------------------------------------
@@ -131,14 +181,19 @@ def _run(number: int, what: str, f: Callable[..., Any], *args: Any) -> Any:
 
 
 def _states(state: Any, tree: Any) -> dict[str, list[Any]]:
-    """What of the state is like the weights, by the name that its part of the transformation has for it."""
+    """What of the state is like the weights, by the name that its part of the transformation has for it.
+
+    Of a partition a part has what belongs to it: of other arrays there is None.
+    """
     found: dict[str, list[Any]] = {}
 
     def look(x: Any) -> None:
         for field in getattr(x, "_fields", ()):
             value = getattr(x, field)
-            if jax.tree.structure(value) == tree and all(map(_real, jax.tree.leaves(value))):
-                found[field] = jax.tree.leaves(value)
+            leaves, structure = jax.tree.flatten(value, is_leaf=_masked)
+            if structure == tree and any(map(_real, leaves)) and all(_real(v) or _masked(v) for v in leaves):
+                own = found.setdefault(field, [None] * len(leaves))
+                found[field] = [a if _masked(v) else v for a, v in zip(own, leaves, strict=True)]
             else:
                 look(value)
         if isinstance(x, Mapping):
@@ -150,6 +205,19 @@ def _states(state: Any, tree: Any) -> dict[str, list[Any]]:
 
     look(state)
     return found
+
+
+def _with_coefficients(asked: Asked | None, state: Any) -> Asked | None:
+    """Of Muon also the coefficients of its iteration, which are in the state."""
+    if asked is None or asked.rule != "muon":
+        return asked
+    holding = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "ns_coeffs"))
+    found = np.asarray(next(x.ns_coeffs for x in holding if hasattr(x, "ns_coeffs")), dtype=np.float64)
+    if found.shape != (3,):
+        return None
+    return replace(
+        asked, settings={**asked.settings, **dict(zip(("ns_a", "ns_b", "ns_c"), found.tolist(), strict=True))}
+    )
 
 
 def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, number: int) -> Recorded:
@@ -166,14 +234,25 @@ def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, 
     _, after = jax.tree.flatten(jax.eval_shape(step, *given))
     old, (new, state) = jax.tree.unflatten(whole, arguments), jax.tree.unflatten(after, results)
     ids = {"w": jax.tree.leaves(new)[number].ids}
-    ids |= {k: v[number].ids for k, v in _states(state, tree).items()}
+    ids |= {k: v[number].ids for k, v in _states(state, tree).items() if v[number] is not None}
     before = {"w": jax.tree.leaves(old[2])[number].ids, "gradient": jax.tree.leaves(old[0])[number].ids}
+    before |= {k: v[number].ids for k, v in _states(old[1], tree).items() if v[number] is not None}
     notes = tuple(recorder.foreign)
     return Recorded(recorder.record, before, ids, notes)
 
 
+def _masked(x: Any) -> bool:
+    return isinstance(x, optax.MaskedNode)
+
+
 def _real(x: Any) -> bool:
     return getattr(x, "ids", None) is not None or (hasattr(x, "dtype") and format_of(x) is not None)
+
+
+def array(numbers: Numbers) -> jax.Array:
+    """Numbers as a weight or gradient."""
+    with x64():
+        return jnp.asarray(numbers)
 
 
 def versions() -> dict[str, str]:
@@ -181,4 +260,4 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
 
 
-__all__ = ["ADAPTER", "FRAMEWORK", "ROUTES", "changes", "versions"]
+__all__ = ["ADAPTER", "FRAMEWORK", "ROUTES", "array", "changes", "versions"]

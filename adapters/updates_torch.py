@@ -7,64 +7,112 @@ that a state that is an alias of a gradient shows.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from gradconform.adapters.recording.torch_asked import argument_ids
 from gradconform.adapters.recording.torch_memory import FORMAT, numbers
-from gradconform.adapters.recording.torch_mode import Recorder
-from gradconform.adapters.recording.torch_rules import RULES as OPERATIONS
-from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates import OWN, Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates_torch_beside import (
+    averaged,
+    averages,
+    clip_of,
+    clipped,
+    finite,
+    recorded,
+    rescaled,
+    rescheduled,
+    scales,
+    schedules,
+    unscaled,
+    without_update,
+)
 from gradconform.adapters.updates_torch_rules import RULES
-from gradconform.reference.cases import BadInput, said
-from gradconform.reference.programs.record import Ids
+from gradconform.reference.cases import BadInput, said, unknown
 
 FRAMEWORK = "torch"
 #: How entries of known deviations call what runs the optimizers.
 ADAPTER = "torch"
+#: Ways in which PyTorch's own optimizers run an update, and the settings that choose them.
+ROUTES: Mapping[str, Mapping[str, bool]] = {
+    "single": {"foreach": False, "fused": False, "capturable": False},
+    "foreach": {"foreach": True, "fused": False},
+    "fused": {"foreach": False, "fused": True},
+    "capturable": {"capturable": True},
+}
 Make = Callable[[Sequence[Tensor]], Any]
 Options = Mapping[str, Any]
 
 
-def changes(make: Make, weights: Any, gradients: Sequence[Any], dtype: str | None, rule: Make | None) -> Iterator[
-    Change
-]:  # fmt: skip
+def changes(
+    make: Make,
+    weights: Any,
+    gradients: Iterable[Any],
+    dtype: str | None,
+    rule: Make | None,
+    route: str = "",
+    rates: Sequence[float] | None = None,
+) -> Iterator[Change]:
     """Every tensor in every update of the optimizer that `make` makes of the weights, one update for each gradient.
 
-    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. Raises BadInput for what
-    cannot be run.
+    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. `route` is the way in which
+    one of these is to run, by default the one that it was made for. `rates` are η in each update, where a schedule
+    sets it. The gradients may be made as they are asked for:
+    the next one is when every change of the update before has been. Raises BadInput for what cannot be run.
     """
     names, tensors = _named(weights, dtype)
     parameters = [torch.nn.Parameter(x.detach().clone()) for x in tensors]
-    optimizer = _made(make, parameters, "make")
-    like = optimizer if rule is None else _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
+    clip = clip_of(make if rule is None else rule)
+    if clip is not None:
+        _routed(make, route)
+        yield from clipped(make, clip, names, parameters, _injected(gradients, names, parameters))
+        return
+    optimizer, scaler, scheduler = _made(make, parameters, "make")
+    if averages(optimizer):
+        _routed(optimizer, route)
+        like = optimizer if rule is None else _made(rule, parameters, "rule").optimizer
+        yield from averaged(optimizer, like, names, parameters, _injected(gradients, names, parameters))
+        return
+    optimizer = _routed(optimizer, route)
+    like, schedule = optimizer, scheduler
+    if rule is not None:
+        like, _, of_rule = _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
+        schedule = of_rule or schedule
     if rule is not None and type(like) not in RULES:
         raise BadInput(f"rule makes a {type(like).__name__}; expected one of {', '.join(c.__name__ for c in RULES)}")
     taken = [0] * len(parameters)
     seen = [_state(optimizer, p) for p in parameters]
-    for update, tree in enumerate(gradients):
-        given = _gradients(tree, names, parameters, update)
-        for p, g in zip(parameters, given, strict=True):
-            _inject(p, g)
+    for update, _ in enumerate(_injected(gradients, names, parameters)):
+        if rates is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rates[update]
+        leaves_out = scaler is not None and not finite(parameters)
+        if scaler is not None:
+            yield from unscaled(scaler, optimizer, update + 1, names, parameters)
         asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
-        again = None if type(optimizer) in RULES else _Again(optimizer, parameters)
-        _step(optimizer, update)
+        again = None if leaves_out else _observed(optimizer, parameters)
+        _step(optimizer, update, scaler)
         for n, (p, gradient) in enumerate(zip(parameters, copies, strict=True)):
             after = _state(optimizer, p)
             if gradient is not None:
-                taken[n] += 1
+                taken[n] += not leaves_out
                 dtypes = _dtypes(optimizer, p)
-                yield Change(names[n], taken[n], gradient, seen[n], after, dtypes, asked[n],
+                of = without_update(asked[n], after) if leaves_out else asked[n]
+                yield Change(names[n], update + 1, gradient, seen[n], after, dtypes, of,
                              None if again is None else partial(again, n), _aliased(optimizer, p),
-                             _route(optimizer, p))  # fmt: skip
+                             _route(optimizer, p), type(optimizer) in RULES)  # fmt: skip
             seen[n] = after
+        if scaler is not None:
+            yield rescaled(scaler, update + 1, leaves_out)
+        if scheduler is not None:
+            yield from rescheduled(scheduler, schedule, optimizer, update + 1)
 
 
 # What is run ----------------------------------------------------------------------------------------------------------
@@ -87,13 +135,44 @@ def _named(weights: Any, dtype: str | None) -> tuple[list[str], list[Tensor]]:
     return [n for n, _ in found], [x for _, x in found]
 
 
-def _made(make: Make, parameters: list[Any], what: str) -> Any:
+class _Made(NamedTuple):
+    """The optimizer, or the average of weights; what scales the loss and what sets η, where there is such a thing."""
+
+    optimizer: Any
+    scaler: Any = None
+    scheduler: Any = None
+
+
+def _made(make: Make, parameters: list[Any], what: str) -> _Made:
     try:
-        optimizer = make(parameters)
+        made = make(parameters)
     except Exception as error:  # whatever the user's function raises
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
-    if not (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups")):
+    optimizer, *beside = made if isinstance(made, tuple) and made else (made,)
+    if not (averages(optimizer) or (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups"))):
         raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its parameters")
+    for x in beside:
+        if not (scales(x) or schedules(x)):
+            raise BadInput(
+                f"{what} gave a {type(x).__name__} with the optimizer; expected a GradScaler, an LRScheduler"
+            )
+    scaler, scheduler = (next((x for x in beside if of(x)), None) for of in (scales, schedules))
+    return _Made(optimizer, scaler, scheduler)
+
+
+def _routed(optimizer: Any, route: str) -> Any:
+    """The optimizer, which is to run by this route."""
+    if not route:
+        return optimizer
+    if route not in ROUTES:
+        raise unknown("route", route, ROUTES)
+    name = type(optimizer).__name__
+    if type(optimizer) not in RULES:
+        raise BadInput(f"route {route!r}: {name} is none of PyTorch's own optimizers and has but its own; leave it out")
+    for setting in (s for s, on in ROUTES[route].items() if on and s not in optimizer.defaults):
+        raise BadInput(f"route {route!r}: torch.optim.{name} has no setting {setting}; leave it out")
+    for group in optimizer.param_groups:
+        group.update({s: on for s, on in ROUTES[route].items() if s in group})
     return optimizer
 
 
@@ -110,6 +189,14 @@ def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], up
     return found
 
 
+def _injected(gradients: Iterable[Any], names: Sequence[str], parameters: Sequence[Tensor]) -> Iterator[None]:
+    """One update after the other, each with its gradients in the parameters."""
+    for update, tree in enumerate(gradients):
+        for p, g in zip(parameters, _gradients(tree, names, parameters, update), strict=True):
+            _inject(p, g)
+        yield
+
+
 def _inject(p: Tensor, g: Tensor | None) -> None:
     if g is None or p.grad is None:
         p.grad = None if g is None else g.clone()
@@ -117,11 +204,21 @@ def _inject(p: Tensor, g: Tensor | None) -> None:
         p.grad.copy_(g)
 
 
-def _step(optimizer: Any, update: int) -> None:
+def _step(optimizer: Any, update: int, scaler: Any) -> None:
     try:
-        optimizer.step()
+        optimizer.step() if scaler is None else scaler.step(optimizer)
     except Exception as error:  # whatever an optimizer raises
         raise BadInput(f"update {update + 1}: step() raised {type(error).__name__}: {said(error)}") from error
+
+
+def _observed(optimizer: Any, parameters: Sequence[Tensor]) -> _Again | None:
+    """A copy to record an update by; None of PyTorch's own optimizer with what cannot be copied, such as a hook's."""
+    try:
+        return _Again(optimizer, parameters)
+    except Exception:  # whatever an attribute raises that is copied
+        if type(optimizer) not in RULES:
+            raise
+        return None
 
 
 class _Again:
@@ -131,29 +228,17 @@ class _Again:
         # `Optimizer.__deepcopy__` leaves out what a subclass keeps beside its state.
         self.optimizer = object.__new__(type(optimizer))
         self.optimizer.__dict__, self.parameters = copy.deepcopy((optimizer.__dict__, parameters))
+        self.optimizer.__dict__.pop("step", None)  # a scheduler's, which would go on stepping the original
         for p, q in zip(parameters, self.parameters, strict=True):
             q.grad = None if p.grad is None else p.grad.clone()
 
     def __call__(self, number: int) -> Recorded:
         """The record of the step, for one parameter."""
-        recorder, given = self._run
-        tensors = _tensors(self.optimizer, self.parameters[number])
-        results = {k: recorder.memory.ids(x) for k, x in tensors.items()}
-        return Recorded(recorder.record, given[number], results, tuple(recorder.foreign))
+        return self._run[number]
 
     @cached_property
-    def _run(self) -> tuple[Recorder, list[dict[str, Ids]]]:
-        recorder = Recorder(OPERATIONS)
-        recorder.backward = True  # nothing differentiates this: what the step detaches is not to be noted
-        given = []
-        for p in self.parameters:
-            ids = {k: argument_ids(recorder, x) for k, x in _tensors(self.optimizer, p).items()}
-            if p.grad is not None:
-                ids["gradient"] = argument_ids(recorder, p.grad)
-            given.append(ids)
-        with recorder:
-            self.optimizer.step()
-        return recorder, given
+    def _run(self) -> list[Recorded]:
+        return recorded(self.parameters, self.optimizer.step, partial(_tensors, self.optimizer))
 
 
 def _tensors(optimizer: Any, p: Tensor) -> dict[str, Tensor]:
@@ -171,11 +256,11 @@ def _group(optimizer: Any, p: Tensor) -> dict[str, Any]:
 
 
 def _route(optimizer: Any, p: Tensor) -> str:
-    """By which of PyTorch's implementations a parameter is updated; "" of an optimizer that is not PyTorch's own."""
+    """By which of PyTorch's implementations a parameter is updated."""
     if type(optimizer) not in RULES:
-        return ""
+        return OWN
     group = _group(optimizer, p)
-    return next((way for way in ("fused", "foreach") if group.get(way)), "single")
+    return next((way for way in ("fused", "foreach", "capturable") if group.get(way)), "single")
 
 
 def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Asked | None:
@@ -189,7 +274,8 @@ def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Ask
         group = {**_group(like, every[number]), **group}
     # Where the state of another optimizer is there, as zeros, before its first update, that is its first all the same.
     state = optimizer.state.get(p, {}) if taken or like is optimizer else {}
-    return of(group, p, state)
+    asked = of(group, p, state)
+    return replace(asked, settings={**asked.settings, "t": taken + 1.0})
 
 
 def _state(optimizer: Any, p: Tensor) -> dict[str, Numbers]:
@@ -210,6 +296,11 @@ def _aliased(optimizer: Any, p: Tensor) -> tuple[str, ...]:
         for k, v in optimizer.state.get(p, {}).items() if isinstance(v, Tensor)
         for what, x in of.items() if x is not None and v.numel() and v.data_ptr() == x.data_ptr()
     )  # fmt: skip
+
+
+def array(numbers: Numbers) -> Tensor:
+    """Numbers as a weight or gradient."""
+    return torch.tensor(numbers)
 
 
 def versions() -> dict[str, str]:

@@ -106,6 +106,34 @@ def _rprop(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
     return Asked("rprop", {"maximize": bool(group["maximize"])}, settings, names, start)
 
 
+def _adafactor(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group, decoupled=True)
+    eps1, eps2 = group["eps"]
+    settings = {
+        "eta": _number(group["lr"]), "tau": _number(group["beta2_decay"]), "d": _number(group["d"]),
+        "eps1": torch.finfo(p.dtype).eps if eps1 is None else _number(eps1), "eps2": _number(eps2), **strength,
+    }  # fmt: skip
+    factored = p.ndim > 1
+    names = {"row": "row_var", "col": "col_var"} if factored else {"v": "variance"}
+    return Asked("adafactor_clamped", {**_options(group, decay), "factored": factored}, settings, names)
+
+
+def _muon(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group, decoupled=True)
+    rows, columns = p.shape
+    coefficients = dict(zip(("ns_a", "ns_b", "ns_c"), map(_number, group["ns_coefficients"]), strict=True))
+    by_rms = group["adjust_lr_fn"] == "match_rms_adamw"
+    settings = {
+        "eta": _number(group["lr"]), "mu": _number(group["momentum"]), "eps": _number(group["eps"]), **coefficients,
+        "rows": float(rows), "columns": float(columns), "rms": 0.2 if by_rms else 1.0, **strength,
+    }  # fmt: skip
+    options: dict[str, bool | str | int] = {
+        "steps": int(group["ns_steps"]), "tall": rows > columns, "nesterov": bool(group["nesterov"]),
+        "bfloat16": True, "scale": "larger" if by_rms else "rows", "decay": decay,
+    }  # fmt: skip
+    return Asked("muon", options, settings, {"b": "momentum_buffer"})
+
+
 #: The rule of each class, given a parameter's settings, the parameter and its state.
 RULES: Mapping[type[torch.optim.Optimizer], Callable[[Group, Tensor, Mapping[str, Any]], Asked]] = {
     optim.SGD: _sgd,
@@ -118,4 +146,6 @@ RULES: Mapping[type[torch.optim.Optimizer], Callable[[Group, Tensor, Mapping[str
     optim.Adadelta: _adadelta,
     optim.RMSprop: _rmsprop,
     optim.Rprop: _rprop,
+    optim.Adafactor: _adafactor,
+    optim.Muon: _muon,
 }

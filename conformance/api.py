@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
-from gradconform.conformance.answers import ask
 from gradconform.conformance.cases.catalogue import catalogue, matching, select
-from gradconform.conformance.check import check_route, judge_answer
+from gradconform.conformance.check import check_route
 from gradconform.conformance.command_line.explain import Explanation
 from gradconform.conformance.command_line.explain import explain as explained
 from gradconform.conformance.known import Files, KnownDeviation, entries_for, known_files, marked
 from gradconform.conformance.run.run_file import frame
 from gradconform.conformance.run.runner import check_device
-from gradconform.conformance.trajectory import trajectory
+from gradconform.conformance.training import Schedule, Training, by_optimizer, scheduled, updates
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.cases import BadInput, Case, Dtype, named_format, point, unknown
 from gradconform.reference.measurement import Measurement
@@ -157,6 +155,10 @@ def train(
     device: str = "cpu",
     profile: str = "opencl",
     known: Files = (),
+    optimizer: Any = None,
+    rule: Any = None,
+    rate: Schedule | None = None,
+    clip: Any = None,
 ) -> pd.DataFrame:
     """Train for `steps` updates and judge every one from the framework's own weights.
 
@@ -166,6 +168,13 @@ def train(
     update is judged from the framework's own weights. Each route goes its own way from the case's weights; a route
     whose weights leave the dtype's range, that crashes or that does not give all of its updated weights ends there.
     `known` is as for `check`.
+
+    `rate` is η in each step, as numbers or as a function of the step, from 0. `optimizer` makes what updates the
+    weights, of PyTorch or optax, with weight decay and whatever it has, and `rule` is what one of your own should be:
+    both as for `verify_update`. The gradient is the adapter's, and judged; a weight and its state are judged on what
+    the optimizer had before its update, and the drift stands beside the weight. `clip` is what is done to the gradient
+    before, such as `functools.partial(torch.nn.utils.clip_grad_norm_, max_norm=1.0)`; optax' clips and schedules stand
+    in its chain.
 
     >>> import gradconform as gc
     >>> rows = gc.train("numpy/complex-step", "document/worked-example", steps=2)
@@ -181,45 +190,19 @@ def train(
     import pandas as pd
 
     entries = entries_for([c.adapter for c in routes], known_files(known))
+    if optimizer is None and (rule is not None or clip is not None):
+        raise BadInput("rule and clip are of an optimizer; expected optimizer=, which makes one")
+    name, rates = named_format(dtype).name, scheduled(rate, int(steps))
     tables = []
     for chosen in routes:
-        exact = trajectory(point(start, dtype, device))
-        for step, rows in enumerate(_updates(chosen, start, steps, dtype, device, profile, entries)):
+        asked = Training(chosen, start, int(steps), name, device, profile, entries, rates)
+        run = updates(asked) if optimizer is None else by_optimizer(asked, optimizer, rule, clip)
+        for step, rows in enumerate(run):
             table = frame([m.row() for m, _ in rows])
             table.insert(0, "step", step)
-            weights = next(exact)
-            table["drift"] = [
-                None if got is None or m.quantity not in weights else weights[m.quantity](got) for m, got in rows
-            ]
+            table["drift"] = [drift for _, drift in rows]
             tables.append(table)
     return _table(pd.concat(tables, ignore_index=True))
-
-
-def _updates(
-    chosen: registry.Chosen,
-    case: Case,
-    steps: int,
-    dtype: Dtype,
-    device: str,
-    profile: str,
-    entries: tuple[KnownDeviation, ...],
-) -> Iterator[list[tuple[Measurement, Any]]]:
-    """Each step's measurements, those of updated weights, at the whole level, with the weights themselves."""
-    updated = case.equations.updated
-    for _ in range(steps):
-        at = point(case, dtype, device)
-        answer = ask(chosen.adapter, chosen.route, at)
-        if isinstance(answer, Measurement):
-            yield [(answer, None)]
-            return
-        rows = judge_answer(answer, chosen.adapter, chosen.route, at, profile)
-        rows = marked(rows, registry.versions(chosen.adapter), device, entries)
-        new = {updated[w]: np.asarray(v, dtype=np.float64) for w, v in answer.updated.items()}
-        yield [(m, new.get(m.quantity) if m.level == "whole" else None) for m in rows]
-        if new.keys() != set(updated.values()) or not all(np.isfinite(v).all() for v in new.values()):
-            return
-        of_weight = {w: new[n] if new[n].ndim else float(new[n]) for w, n in updated.items()}
-        case = replace(case, values=tuple((n, of_weight.get(n, v)) for n, v in case.values))
 
 
 def _chosen(adapter: str | Adapter, device: str, profile: str) -> list[registry.Chosen]:

@@ -105,7 +105,7 @@ class Report(Answered):
 
         Raises BadInput where the file exists or cannot be made.
         """
-        header = program_rows.header({self.adapter}, self.profile.name, cases=1)
+        header = program_rows.header({self.adapter: program_rows.versions_of(self.adapter)}, self.profile.name, cases=1)
         with RunWriter(Path(path), header) as writer:
             writer.write(program_rows.rows(self, steps=steps))
             writer.finish()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradconform.conformance.answered import WORST, Answered
+from gradconform.conformance.run.run_file import RunWriter
+from gradconform.conformance.updates import update_rows
 from gradconform.conformance.updates.judging import Finding, Judging, Ran
 from gradconform.conformance.verify import ACCEPTED, framework_of, leaves
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
-from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.cases import BadInput, named_format, said, unknown
 from gradconform.reference.judge import Judgement
 
 if TYPE_CHECKING:
@@ -37,6 +41,10 @@ class UpdateReport(Answered):
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     accept: tuple[str, ...]
+    #: What ran it, a digest of the weights' shapes by which a run file knows this run again, and the profile's name.
+    ran: Ran
+    digest: str
+    profile: str
 
     def judgements(self) -> Iterator[Judgement]:
         return (f.judgement for f in self.findings)
@@ -64,6 +72,15 @@ class UpdateReport(Answered):
         last = max(f.update for f in self.findings)
         return "\n".join([str(self).splitlines()[0], *(str(f) for f in self.findings if f.update == last)])
 
+    def save(self, path: str | Path) -> None:
+        """Write a run file, for `gradconform report` and `diff`.
+
+        Raises BadInput where the file exists or cannot be made.
+        """
+        with RunWriter(Path(path), update_rows.header([self.ran], self.profile)) as writer:
+            writer.write(update_rows.rows(self))
+            writer.finish()
+
     def __repr__(self) -> str:
         return str(self)
 
@@ -77,12 +94,13 @@ class UpdateReport(Answered):
         return "\n".join(lines)
 
     def _worst(self) -> list[Finding]:
-        """Of each quantity of a tensor the worst, and of equals the first."""
-        worst: dict[tuple[str, str], Finding] = {}
+        """Of each quantity of a tensor by each route the worst, and of equals the first."""
+        worst: dict[tuple[str, str, str], Finding] = {}
         for f in self.findings:
-            known = worst.get((f.tensor, f.quantity))
+            key = f.tensor, f.quantity, f.route
+            known = worst.get(key)
             if known is None or WORST.index(f.judgement.verdict) < WORST.index(known.judgement.verdict):
-                worst[f.tensor, f.quantity] = f
+                worst[key] = f
         return list(worst.values())
 
 
@@ -93,6 +111,8 @@ def verify_update(
     *,
     dtype: str | None = None,
     rule: Any = None,
+    routes: str | Sequence[str] | None = None,
+    master: str = "",
     accept: str | Iterable[str] = (),
     profile: str = "opencl",
 ) -> UpdateReport:
@@ -102,9 +122,18 @@ def verify_update(
     a function without arguments that gives one. `weights` is a tensor or array, a tree of them or a `torch.nn.Module`;
     each of the `gradients` is like them. `dtype` casts the weights first.
 
+    What stands beside an optimizer is asked for in the same way: `make` may be `partial` of `clip_grad_norm_` or
+    `clip_grad_value_`; it may give an `AveragedModel`, or with the optimizer, as a tuple, a `GradScaler` (the gradients
+    are then those of the scaled loss), an `LRScheduler`, or both; or be `partial(optax.incremental_update,
+    step_size=…)`. An average is of the weights that stand in the place of gradients.
+
     Of the frameworks' own optimizers the rule is that of the paper, with the settings of the optimizer. For one of your
     own, `rule` is what it should be: it makes the framework's optimizer with the same state (`rule=torch.optim.AdamW`),
     and what settings yours has by the same names are yours.
+
+    `routes` are the ways to run it: of PyTorch's own optimizers "single", "foreach", "fused" or "capturable", by
+    default the one that it was made for; of optax "eager" (the default) and "jit". `master` is the name of the state
+    that holds master weights, if there are any: the rule is then theirs, and the weights are these, rounded.
 
     Every equation of the rule is judged on what the framework itself had before the update and has after it, so that a
     fault is named where it happens. Raises BadInput for what cannot be run, and for a state that does not fit.
@@ -125,22 +154,44 @@ def verify_update(
     if isinstance(gradients, str | Mapping) or not hasattr(gradients, "__len__") or not len(gradients):
         raise BadInput("gradients: expected a list with one gradient, like the weights, for each update")
     framework = _framework_of(weights)
-    adapter = import_module(ADAPTERS[framework])
+    adapter = adapter_of(framework)
     constants = profile_of(profile, framework)
     cast = None if dtype is None else named_format(dtype).name
-    judged = Judging(constants, Ran(adapter.ADAPTER, adapter.versions(), _device_of(weights)))
-    for change in adapter.changes(make, weights, gradients, cast, rule):
-        judged.add(change)
+    ran = Ran(adapter.ADAPTER, adapter.versions(), _device_of(weights))
+    judged = Judging(constants, ran, master)
+    for route in (routes,) if isinstance(routes, str) else tuple(routes or ("",)):
+        for change in adapter.changes(make, weights, gradients, cast, rule, route):
+            judged.add(change)
     if not judged.findings:
         raise BadInput("gradients: there is none for any weight; expected one or more")
-    name = getattr(make, "__name__", type(make).__name__)
-    return UpdateReport(name, judged.rule, tuple(judged.findings), tuple(dict.fromkeys(judged.notes)), accepted)
+    name, notes = getattr(make, "__name__", type(make).__name__), tuple(dict.fromkeys(judged.notes))
+    digest = update_rows.digest_of(weights)
+    return UpdateReport(name, judged.rule, tuple(judged.findings), notes, accepted, ran, digest, profile)
+
+
+def adapter_of(framework: str) -> Any:
+    """The module that knows the optimizers of a framework, one of ADAPTERS."""
+    return import_module(ADAPTERS[framework])
+
+
+def framework_of_maker(make: Any) -> str:
+    """The framework of what makes an optimizer: optax' transformations need no parameters to be made."""
+    if hasattr(make, "init") and hasattr(make, "update"):
+        return "jax"
+    if not callable(make):
+        raise BadInput(f"optimizer is a {type(make).__name__}; expected a function that makes one, or a transformation")
+    if any(c.__module__.split(".")[0] == "torch" for c in getattr(make, "__mro__", ())):
+        return "torch"
+    try:
+        given = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"optimizer: {said(error)}; expected a function that makes one, or a transformation") from error
+    return "torch" if any(p.default is p.empty and p.kind < p.VAR_POSITIONAL for p in given) else "jax"
 
 
 def _device_of(weights: Any) -> str:
     """Where the weights are: "cpu" or another."""
-    parameters = getattr(weights, "parameters", None)
-    for x in leaves(weights if parameters is None else list(parameters())):
+    for x in update_rows.arrays(weights):
         device = getattr(x, "device", "cpu")
         return str(getattr(device, "platform", None) or getattr(device, "type", device))
     return "cpu"
@@ -154,7 +205,8 @@ def _framework_of(weights: Any) -> str:
 def _row(f: Finding) -> dict[str, Any]:
     j = f.judgement
     return {
-        "tensor": f.tensor, "update": f.update, "quantity": f.quantity, "dtype": f.dtype, "verdict": j.verdict,
+        "tensor": f.tensor, "update": f.update, "quantity": f.quantity, "route": f.route, "dtype": f.dtype,
+        "verdict": j.verdict,
         "formula": j.formula, "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth,
         "max_ulp": j.max_ulp, "share": j.share, "certified_bits": j.certified_bits, "accepted_form": j.accepted_form,
         "worst_index": f.index, "reason": j.reason,

@@ -30,9 +30,10 @@ REASONS = (
     "convention",
     "lost", "record", "note",
 )  # fmt: skip
-#: How the case of a program begins that `verify` judged, and its quantities: a gradient by an argument, in forward mode
-#: the tangent of an output, or the output itself.
-PROGRAM, BY, TANGENT, VALUE = "program/", "d/d", "tangent of ", "value of "
+#: How the case of a program begins that `verify` judged, that of an optimizer, and that of a training run in a file.
+PROGRAM, UPDATE, TRAINING = "program/", "update/", "train/"
+#: How a program's quantities begin: a gradient by an argument, in forward mode the tangent of an output, or the output.
+BY, TANGENT, VALUE = "d/d", "tangent of ", "value of "
 #: How a quantity begins in each mode.
 QUANTITY = {"reverse": BY, "forward": TANGENT, "value": VALUE}
 #: What is called so by which the framework has no derivative, in each mode.

@@ -190,6 +190,9 @@ COMMANDS = [
     ("explain document/worked-example --device mars -a torch", "device 'mars': torch has no such device"),
     ("explain document/worked-example other", "Got unexpected extra argument (other)"),
     ("verify", "Missing argument 'MODULE[:FUNCTION]|operator/GLOB...'."),
+    ("verify-update", "Missing argument 'MODULE:FUNCTION|torch.optim.NAME|optax.NAME...'."),
+    ("train", "Missing argument 'CASE'."),
+    ("train document/worked-example --steps 0", "0 is not in the range x>=1."),
     ("verify nothing", "module 'nothing': importing nothing failed: No module named 'nothing'; it"),
     ("verify nothing:f", "module 'nothing': importing nothing failed: No module named 'nothing'; it"),
     (

@@ -179,8 +179,12 @@ def test_an_entry_is_no_staler_for_what_is_too_far_off_to_be_known() -> None:
 
 
 def test_every_entry_says_how_far_off_or_with_what_value() -> None:
-    # What an optimizer does not do at all is off by a whole step, in units of a weight's rounding.
-    large = {"torch-fused-sgd-16-bits", "optax-rprop-delayed"}
+    # What an optimizer does not do at all is off by a whole step, in units of a weight's rounding; a factor of float32
+    # in float64 by 2^29 of them.
+    large = {
+        "torch-fused-sgd-16-bits", "optax-rprop-delayed", "torch-muon-momentum-bfloat16", "torch-swa-mean-float32",
+        "torch-unscale-float32", "optax-adafactor-float32-decay",
+    }  # fmt: skip
     assert all(1 <= e.most_share <= 3 or e.value == "nan" or e.id in large for e in known_deviations())
 
 

@@ -251,3 +251,10 @@ def test_a_wrong_tangent_of_eigenvalues_is_named() -> None:
     report = gc.verify(lambda a: Eigenvalues.apply(a).sum(), MATRIX, mode="forward")
     assert report.formula == "wrong"
     assert "Eigenvalues" in report.culprits[0]
+
+
+@pytest.mark.parametrize("f", [torch.linalg.inv, torch.linalg.det, lambda a: torch.linalg.slogdet(a)[1]],
+                         ids=["inverse", "determinant", "logarithm"])  # fmt: skip
+def test_what_a_factorization_makes_of_an_infinity_is_held_against_nobody(f: Any) -> None:
+    a = torch.tensor([[3.1306, -0.0867], [float("inf"), 3.3308]])
+    assert gc.verify(f, a).verdict != "deviates"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ import torch
 from torch import Tensor, optim
 
 import gradconform as gc
+from gradconform.adapters import updates_optax, updates_torch
+from gradconform.adapters.updates import Change
+from gradconform.conformance.updates.check_recorded_update import formula_of
+from gradconform.conformance.updates.judging import named, update_of
 from gradconform.conformance.verify_update import UpdateReport
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -102,6 +106,16 @@ def test_a_weight_that_is_moved_the_other_way_is_named_with_its_equation() -> No
     assert "w_new = w − η·b_new" in str(report)
 
 
+def test_recording_a_step_leaves_the_optimizer_alone_that_a_scheduler_holds() -> None:
+    def scheduled(p: Any) -> Uphill:
+        optimizer = Uphill(p)
+        optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        return optimizer
+
+    table = of_torch(scheduled, rule=momentum).table
+    assert set(zip(table.quantity, table.verdict, strict=True)) == {("b_new", "conforms"), ("w_new", "deviates")}
+
+
 def test_a_right_program_that_nobody_listed_conforms_by_its_own_record() -> None:
     report = gc.verify_update(ByLogarithms, torch.zeros(4), [torch.tensor(GRADIENTS[0]).float()], rule=momentum)
     assert report, report
@@ -155,13 +169,15 @@ def test_a_large_tensor_is_judged_in_blocks_and_one_wrong_number_in_it_is_found(
     assert [(f.quantity, f.index) for f in report.findings if f.judgement.verdict == "deviates"] == [("w_new", "40000")]
 
 
-def test_the_example_of_the_page_prints_what_is_shown_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_the_page_print_what_is_shown_beside_them(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[1] / "docs" / "site" / "optimizers.md").read_text(encoding="utf-8")
     program, shown = (
         re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for kind in ("python", "text")
     )
-    exec(program[0], {})
-    assert capsys.readouterr().out == shown[0]
+    names: dict[str, Any] = {}
+    for code, text in zip(program, shown, strict=True):
+        exec(code, names)
+        assert capsys.readouterr().out == text
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------
@@ -259,6 +275,56 @@ def test_the_same_deviation_of_an_optimizer_of_one_s_own_is_not_known() -> None:
     report = of_torch(lambda p: Still(p, lr=0.5, fused=True), "bfloat16", rule=lambda p: optim.SGD(p, lr=0.5))
     assert report.verdict == "deviates"
     assert "known:" not in str(report)
+
+
+# The frameworks' own --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("route", "name"), [("single", "_single_tensor_sgd"), ("foreach", "_multi_tensor_sgd")])
+def test_an_optimizer_of_pytorch_that_is_wrong_in_its_own_operations_has_a_wrong_formula(
+    monkeypatch: pytest.MonkeyPatch, route: str, name: str
+) -> None:
+    from torch.optim import sgd
+
+    right = getattr(sgd, name)
+    monkeypatch.setattr(sgd, name, lambda p, g, *rest, **how: right(p, [1.001 * x for x in g], *rest, **how))
+    report = of_torch(momentum, routes=route)
+    assert (report.verdict, report.formula, report.execution) == ("deviates", "wrong", "outside")
+    assert report.culprits[0] == "b_new = ∂E/∂w (w, update 1)"
+
+
+def test_of_a_kernel_whose_operations_are_not_seen_the_formula_stays_unknown() -> None:
+    report = fused(64)
+    assert (report.formula, report.execution) == ("unknown", "outside")
+    assert "aten._fused_sgd_.default" in str(report)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda p: optim.Adam(p, lr=0.1, amsgrad=True, foreach=True), lambda p: optim.Rprop(p, lr=0.1),
+     lambda p: optim.NAdam(p, lr=0.1), lambda p: optim.Adagrad(p, lr=0.1)],
+)  # fmt: skip
+def test_the_record_of_a_right_optimizer_of_pytorch_is_never_wrong(make: Any) -> None:
+    w, gradients = torch.tensor(WEIGHTS), [torch.tensor(g) for g in GRADIENTS]
+    assert "wrong" not in formulas(updates_torch.changes(make, w, gradients, "float32", None))
+
+
+@pytest.mark.parametrize("make", [optax.adadelta(0.1), optax.adamw(0.1, weight_decay=0.1)])
+def test_the_record_of_a_right_transformation_of_optax_is_never_wrong(make: Any) -> None:
+    assert "wrong" not in formulas(updates_optax.changes(make, jnp.asarray(WEIGHTS), GRADIENTS, "float32", None))
+
+
+def formulas(changes: Iterator[Change]) -> list[str]:
+    """What is said of each quantity's formula by the record of the step alone."""
+    found = []
+    for change in changes:
+        assert change.asked is not None
+        assert change.again is not None
+        update = update_of(change, change.asked)
+        recorded = named(change.again(), change, update)
+        found += [formula_of(update, recorded, e.name) for e in update.reported]
+    assert found
+    return found
 
 
 @pytest.mark.skipif(optax.__version__ != "0.2.8", reason="https://github.com/google-deepmind/optax/pull/1725")

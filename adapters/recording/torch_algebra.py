@@ -68,7 +68,8 @@ def _order(pivots: torch.Tensor, size: int) -> Order:
 def _transposed(a: Numbers, factors: Numbers, order: Order) -> bool:
     """Whether these are the factors of Aᵀ: kernels take that where it is how A lies in memory."""
     size = a.shape[-1]
-    product = (np.tril(factors, -1) + np.eye(size)) @ np.triu(factors)
+    with np.errstate(all="ignore"):
+        product = (np.tril(factors, -1) + np.eye(size)) @ np.triu(factors)
 
     def off(x: Numbers) -> float:
         return float(np.abs(np.take_along_axis(x, order[..., None], -2) - product).max(initial=0.0))

@@ -16,6 +16,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from gradconform.adapters.recording import torch_foreach
 from gradconform.adapters.recording.torch_call import (
     Call,
     Program,
@@ -55,6 +56,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.notes: list[str] = []
         self.depth = 0
         self.backward = False
+        #: Whether also what depends on no argument leaves the record where Python reads it as it was rounded.
+        self.strict = False
         self._rules_running = 0
 
     @property
@@ -109,6 +112,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         if torch.Tag.inplace_view in func.tags and not name.startswith(("resize", "set")):
             return func(*args, **kwargs)  # another view of the same memory
+        if name.startswith(torch_foreach.PREFIX):
+            with self:  # no kernel either
+                return torch_foreach.one_by_one(func, args, kwargs)
         if not self._named(base_of(name)) and func._can_decompose():
             with self:  # no kernel: a composition of others
                 return func.decompose(*args, **kwargs)
@@ -119,7 +125,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name in ("_local_scalar_dense", "equal", "is_nonzero"):
             for x in tensors:
                 if rounded(x):
-                    self.leaves_record(".item()" if name != "equal" else "torch.equal", self.memory.ids(x))
+                    ids = None if self.strict and not float(x.sum()).is_integer() else self.memory.ids(x)
+                    self.leaves_record(".item()" if name != "equal" else "torch.equal", ids)
             return func(*args, **kwargs)
         out = self._computed(func, name, args, kwargs, tensors)
         if self._no_grad():

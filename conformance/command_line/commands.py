@@ -1,4 +1,4 @@
-"""The command line: run, verify, report, diff, explain, list, doctor, completion."""
+"""The command line: run, verify, verify-update, train, report, diff, explain, list, doctor, completion."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ from gradconform.reference.document import NETWORK
 from gradconform.reference.measurement import JUDGED, PROGRAM, Measurement, is_program
 
 if TYPE_CHECKING:
+    from gradconform.conformance.command_line.verify_command import Verified
     from gradconform.conformance.run.cluster import Cluster
 
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
@@ -105,6 +106,19 @@ _fail_on = click.option(
     help="A verdict that counts as a failure, besides deviates. Repeat for more.",
 )  # fmt: skip
 
+_known = click.option(
+    "--known", multiple=True, metavar="FILE",
+    help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.",
+)  # fmt: skip
+_output = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
+    help="A run file to write, for report and diff, packed if it ends in .zst or .gz, or - for standard output. Never "
+         "written over.",
+)  # fmt: skip
+_junit = click.option(
+    "--junit", type=click.Path(path_type=Path), default=None, metavar="FILE",
+    help="A JUnit file to write: a test for each quantity and route.",
+)  # fmt: skip
 _scheduler = click.option(
     "--scheduler", default=None, metavar="ADDRESS",
     help="A scheduler of dask.distributed, such as tcp://host:8786: its workers do the work.",
@@ -130,8 +144,7 @@ def _check_timeout(timeout: float) -> None:
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Worker processes. Default: one a core.")
 @_scheduler
 @_timeout
-@click.option("--known", multiple=True, metavar="FILE",
-              help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
+@_known
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None,
               help="The run file, packed if it ends in .zst or .gz, or - for standard output. Default: "
                    "runs/<UTC time>.jsonl.zst. Never written over.")  # fmt: skip
@@ -669,14 +682,10 @@ _KIND_STYLE: dict[str, str | None] = {
 @click.option("--mode", default="reverse", metavar="MODE", help="reverse (default), forward or both.")
 @_profile
 @click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, metavar="FILE",
-              help="A run file to write, for report and diff, packed if it ends in .zst or .gz, or - for standard "
-                   "output. Never written over.")  # fmt: skip
+@_output
 @click.option("--steps", is_flag=True, help="In the run file also a row for each operation.")
-@click.option("--junit", type=click.Path(path_type=Path), default=None, metavar="FILE",
-              help="A JUnit file to write: a test for each gradient and route.")  # fmt: skip
-@click.option("--known", multiple=True, metavar="FILE",
-              help="A TOML file of known deviations, taken beside the suite's own. Repeat for more.")  # fmt: skip
+@_junit
+@_known
 @_fail_on
 @refused
 def verify(
@@ -709,12 +718,9 @@ def verify(
     from gradconform.conformance.command_line import verify_command as command
     from gradconform.conformance.verify import MODES
 
-    if profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)
+    _check_asked(profile, junit)
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
-    if junit is not None and not junit.parent.is_dir():
-        raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
     names = tuple(named_format(d).name for d in dict.fromkeys(dtypes))
     files = known_files(known)
     entries = entries_for([], files)
@@ -722,28 +728,192 @@ def verify(
     targets = [t for f in dict.fromkeys(of_modules) for t in command.targets(f, cases)]
     if len(of_modules) < len(functions):
         targets += command.operator_targets([f for f in functions if f.startswith(PREFIX)], adapters, names)
+    options = {"routes": routes or None, "mode": mode, "profile": profile}
+    with command.run_file(output, targets, profile, files) as write:
+        found = _told(command.verified(targets, names, entries, steps, **options), write, output, every)
+    _end(found, output, junit, fail_on)
+
+
+def _told(
+    each: Iterator[Verified], write: Callable[[Sequence[Measurement]], None], output: Path | None, every: bool
+) -> list[Verified]:
+    """What was verified, each told and written as it comes."""
+    from gradconform.conformance.command_line import verify_command as command
+
     found = []
     told = errors if output == STDOUT else console
-    with command.run_file(output, targets, profile, files) as write:
-        options = {"routes": routes or None, "mode": mode, "profile": profile}
-        for one in command.verified(targets, names, entries, steps, **options):
-            if one.lacking:
-                console.print(f"{one.title}: unsupported: {one.problem}", markup=False)
-            elif one.report is None:
-                errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
-            else:
-                head, _, rest = command.text_of(one, every).partition("\n")
-                told.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
-                told.print(rest, markup=False)
-            write(one.rows)
-            found.append(one)
+    for one in each:
+        if one.lacking:
+            console.print(f"{one.title}: unsupported: {one.problem}", markup=False)
+        elif one.report is None:
+            errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
+        else:
+            head, _, rest = command.text_of(one, every).partition("\n")
+            told.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
+            told.print(rest, markup=False)
+        write(one.rows)
+        found.append(one)
+    return found
+
+
+def _end(
+    found: Sequence[Verified], output: Path | None, junit: Path | None, fail_on: Sequence[str], what: str = "gradient"
+) -> NoReturn:
+    """Write the JUnit file, tell what there is, and end with the exit status."""
+    from gradconform.conformance.command_line import verify_command as command
+
+    told, verdicts = errors if output == STDOUT else console, [run_summary.FAIL_ON[f] for f in fail_on]
     if junit is not None:
-        command.write_junit(junit, found, [run_summary.FAIL_ON[f] for f in fail_on])
+        command.write_junit(junit, found, verdicts)
     for path in (output, junit):
         if path is not None and path != STDOUT:
             told.print(f"written: {path}", markup=False, soft_wrap=True)
-    told.print(command.closing_line(found), style="bold", markup=False)
-    sys.exit(command.exit_status(found, [run_summary.FAIL_ON[f] for f in fail_on]))
+    told.print(command.closing_line(found, what), style="bold", markup=False)
+    sys.exit(command.exit_status(found, verdicts))
+
+
+def _check_asked(profile: str, junit: Path | None) -> None:
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    if junit is not None and not junit.parent.is_dir():
+        raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
+
+
+@main.command()
+@click.argument("case", shell_complete=_case_ids)
+@click.option("-a", "--adapter", default="torch/eager", show_default=True, metavar="ADAPTER[/ROUTE]",
+              shell_complete=_adapter_names, help="What computes the gradient.")  # fmt: skip
+@click.option("-d", "--dtype", default="float64", show_default=True, shell_complete=_dtype_names)
+@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="How many updates.")
+@click.option("--optimizer", default="", metavar="MODULE:FUNCTION|torch.optim.NAME|optax.NAME",
+              help="What updates the weights. Default: the adapter, by the case's own rule.")  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
+              help="A setting that the optimizer is made with, lr=0.1. Repeat for more.")  # fmt: skip
+@click.option("--rule", default="", metavar="NAME",
+              help="What an optimizer of your own should be, named as they are: torch.optim.AdamW.")  # fmt: skip
+@click.option("--rate", callback=_numbers, metavar="NUMBERS", help="η in each update, 0.1,0.05,…")
+@_device
+@_profile
+@_known
+@_output
+@click.option("--table", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="A CSV file to write: every measurement with its step and drift.")  # fmt: skip
+@_fail_on
+@refused
+def train(
+    case: str,
+    adapter: str,
+    dtype: str,
+    steps: int,
+    optimizer: str,
+    settings: tuple[str, ...],
+    rule: str,
+    rate: tuple[float, ...] | None,
+    device: str,
+    profile: str,
+    known: tuple[str, ...],
+    output: Path | None,
+    table: Path | None,
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Train CASE and judge every update from the framework's own weights.
+
+    The drift from the exact trajectory is told and is no deviation.
+
+    Exit status: 0 nothing deviates but what is known to, 1 something does, or
+    is what --fail-on names, 2 bad input, 3 crashed, undecided or nothing judged.
+    """
+    from gradconform.conformance.command_line import train_command as command
+    from gradconform.conformance.command_line.update_command import setting
+    from gradconform.conformance.command_line.verify_command import written
+
+    registry.keep_working_folder((case, adapter))
+    made = command.optimizer(optimizer, dict(map(setting, settings)), rule, rate, steps)
+    header = command.header(adapter, device, profile, known_files(known), optimizer)
+    with written(output, header) as write:
+        rows = command.trained(adapter, case, steps, dtype, device, profile, known, made)
+        write(command.measurements(rows))
+    if table is not None:
+        command.write_table(rows, table)
+    told, verdicts = errors if output == STDOUT else console, [run_summary.FAIL_ON[f] for f in fail_on]
+    for line in command.told(rows):
+        told.say(line)
+    for path in (output, table):
+        if path is not None and path != STDOUT:
+            told.print(f"written: {path}", markup=False, soft_wrap=True)
+    told.print(command.closing(rows), style="bold", markup=False)
+    sys.exit(command.exit_status(rows, verdicts))
+
+
+@main.command(name="verify-update")
+@click.argument("optimizers", metavar="MODULE:FUNCTION|torch.optim.NAME|optax.NAME...", nargs=-1, required=True)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
+              help="A setting that the optimizer is made with, lr=0.1. Repeat for more.")  # fmt: skip
+@click.option("--rule", default="", metavar="NAME",
+              help="What an optimizer of your own should be, named as they are: torch.optim.AdamW.")  # fmt: skip
+@click.option(
+    "--master", default="", metavar="NAME", help="The state that holds master weights, wider than the weights."
+)
+@click.option("--cases", default="cases", show_default=True, metavar="NAME",
+              help="The module's function that gives (weights, gradients), a sequence of them, or such sequences "
+                   "by the optimizers' names. Where there is none they are drawn at random.")  # fmt: skip
+@click.option("--shape", default="7", show_default=True, metavar="SIZES", help="Of weights that are drawn: 7, or 4,3.")
+@click.option("--updates", type=click.IntRange(1), default=3, show_default=True, help="How many, of drawn gradients.")
+@click.option("--seed", default=0, show_default=True, help="Of what is drawn.")
+@click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", shell_complete=_dtype_names,
+              help="Casts the weights. Repeat for more.")  # fmt: skip
+@click.option("-r", "--route", "routes", multiple=True, metavar="ROUTE",
+              help="single, foreach, fused or capturable (PyTorch), eager or jit (optax). Repeat.")  # fmt: skip
+@_profile
+@click.option("--explain", "every", is_flag=True, help="The rule in words, with the numbers of the last update.")
+@_output
+@_junit
+@_known
+@_fail_on
+@refused
+def verify_update(
+    optimizers: tuple[str, ...],
+    settings: tuple[str, ...],
+    rule: str,
+    master: str,
+    cases: str,
+    shape: str,
+    updates: int,
+    seed: int,
+    dtypes: tuple[str, ...],
+    routes: tuple[str, ...],
+    profile: str,
+    every: bool,
+    output: Path | None,
+    junit: Path | None,
+    known: tuple[str, ...],
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Verify what optimizers do to weights and to their state.
+
+    An optimizer is one of PyTorch's or optax' own, such as torch.optim.AdamW or
+    optax.adamw, or what MODULE:FUNCTION makes: of a list of parameters a
+    torch.optim.Optimizer, or of nothing an optax transformation.
+
+    Exit status: 0 nothing deviates but what is known to, 1 something does, or
+    is what --fail-on names, 2 bad input, 3 something is undecided.
+    """
+    from gradconform.conformance.command_line import update_command as command
+    from gradconform.conformance.command_line.verify_command import written
+    from gradconform.conformance.updates import update_rows
+
+    _check_asked(profile, junit)
+    names = tuple(named_format(d).name for d in dict.fromkeys(dtypes))
+    files = known_files(known)
+    entries_for([], files)  # refuses entries of the same id
+    drawn = command.Drawn(command.shape(shape), updates, seed)
+    chosen = command.optimizers(optimizers, dict(map(command.setting, settings)), cases, drawn)
+    header = update_rows.header([o.ran for o in chosen], profile, files, seed=seed, functions=[o.name for o in chosen])
+    options = {"routes": routes or None, "profile": profile, "master": master}
+    own = tuple(e for file in files for e in file.entries)
+    with written(output, header) as write:
+        found = _told(command.verified(chosen, rule, names, own, **options), write, output, every)
+    _end(found, output, junit, fail_on, "result")
 
 
 @main.command()

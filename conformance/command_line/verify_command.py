@@ -18,6 +18,7 @@ from gradconform.conformance.programs import program_rows
 from gradconform.conformance.run.run_file import RunWriter, frame
 from gradconform.conformance.run.run_summary import counted
 from gradconform.conformance.verify import Report, framework_of, leaves, verify
+from gradconform.conformance.verify_update import UpdateReport
 from gradconform.reference.cases import BadInput, said, unknown
 from gradconform.reference.judge import VERDICTS
 from gradconform.reference.measurement import JUDGED, Measurement
@@ -46,18 +47,25 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Verified:
-    """A function at some arguments in a dtype: its report, or why there is none, and what a run file says of it.
+    """A function at some arguments, or an optimizer on some weights, in a dtype: its report, or why there is none.
+
+    `rows` are what a run file says of it.
 
     `broken` says that there is none because the suite itself failed, `lacking` that the framework has no such operator,
     or not in this dtype.
     """
 
     title: str
-    report: Report | None
+    report: Report | UpdateReport | None
     problem: str
     rows: tuple[Measurement, ...]
     broken: bool = False
     lacking: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a report, and nothing left its record."""
+        return self.report is not None and (isinstance(self.report, UpdateReport) or self.report.complete)
 
 
 def targets(name: str, cases: str) -> list[Target]:
@@ -70,18 +78,11 @@ def targets(name: str, cases: str) -> list[Target]:
     module_name, colon, attribute = name.partition(":")
     if not module_name or (colon and not attribute):
         raise BadInput(f"{name!r} names no function; expected MODULE:FUNCTION, such as losses:focal, or MODULE")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    module = imported(module_name)
     try:
-        module = import_module(module_name)
-    except ImportError as error:
-        raise BadInput(f"module {module_name!r}: {unimportable(module_name, error)}") from error
-    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
-        raise BadInput(f"module {module_name!r} cannot be imported: {said(error)}") from error
-    try:
-        given = _attribute(module, cases, _GIVES)()
-        by_name = {k: _calls(v) for k, v in given.items()} if isinstance(given, Mapping) else {}
-        alike = () if isinstance(given, Mapping) else _calls(given)
+        given = found_in(module, cases, _GIVES)()
+        by_name = {k: calls(v) for k, v in given.items()} if isinstance(given, Mapping) else {}
+        alike = () if isinstance(given, Mapping) else calls(given)
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
@@ -90,7 +91,7 @@ def targets(name: str, cases: str) -> list[Target]:
     if not wanted:
         raise BadInput(f"{module_name} has no public function to verify")
     found = [
-        Target(f"{module_name}:{n}", _attribute(module, n, "the function to verify", cases), by_name.get(n, alike))
+        Target(f"{module_name}:{n}", found_in(module, n, "the function to verify", cases), by_name.get(n, alike))
         for n in wanted
     ]
     for target in found:
@@ -102,6 +103,18 @@ def targets(name: str, cases: str) -> list[Target]:
     return found
 
 
+def imported(name: str) -> Any:
+    """A module, which may stand in the working directory."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise BadInput(f"module {name!r}: {unimportable(name, error)}") from error
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise BadInput(f"module {name!r} cannot be imported: {said(error)}") from error
+
+
 def operator_targets(globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str]) -> Iterator[Target]:
     """The cases of the catalogue's operators that are named, such as operator/gelu or operator/*."""
     for one in operators.asked(globs, frameworks, dtypes):
@@ -110,7 +123,7 @@ def operator_targets(globs: Sequence[str], frameworks: Sequence[str], dtypes: Se
         yield Target(one.name, call, given, one.definition, one.dtype, one.framework, one.approximated)
 
 
-def _calls(given: Any) -> tuple[tuple[Any, ...], ...]:
+def calls(given: Any) -> tuple[tuple[Any, ...], ...]:
     return tuple(tuple(c) if isinstance(c, list | tuple) else (c,) for c in given)
 
 
@@ -127,13 +140,16 @@ def _public(module: Any, cases: str) -> list[str]:
 _GIVES = "the function that gives the arguments, a sequence with a tuple for each call; --cases names another"
 
 
-def _attribute(module: Any, name: str, what: str, but: str = "") -> Callable[..., Any]:
-    """The function of a module called so; one called `but` is none that could have been meant."""
+def found_in(module: Any, name: str, what: str, but: str = "", made: bool = False) -> Callable[..., Any]:
+    """The function of a module called so; one called `but` is none that could have been meant.
+
+    If it may be `made` already it is also what has functions `init` and `update`, as optax' transformations have.
+    """
     found = getattr(module, name, None)
     if found is None:
         callables = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_") and n != but]
         raise unknown(f"function of {module.__name__}", name, callables, f"({what})")
-    if not callable(found):
+    if not callable(found) and not (made and hasattr(found, "init") and hasattr(found, "update")):
         raise BadInput(f"{module.__name__}:{name} is a {type(found).__name__}; expected {what}")
     return found  # type: ignore[no-any-return]
 
@@ -211,18 +227,25 @@ def _unsupported(target: Target, dtype: str, arguments: Sequence[Any], why: str)
 
 
 @contextmanager
-def run_file(
-    path: Path | None, chosen: Sequence[Target], profile: str, known: Sequence[KnownFile]
-) -> Iterator[Callable[[Sequence[Measurement]], None]]:
+def written(path: Path | None, header: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Measurement]], None]]:
     """What writes measurements into a run file, which is whole when all were given; into none without a path."""
-    frameworks = {t.framework or framework_of(t.function, arguments) for t in chosen for arguments in t.cases}
     if path is None:
         yield lambda rows: None
         return
-    header = program_rows.header(frameworks, profile, known, functions=[t.name for t in chosen])
     with RunWriter(path, header) as writer:
         yield writer.write
         writer.finish()
+
+
+@contextmanager
+def run_file(
+    path: Path | None, chosen: Sequence[Target], profile: str, known: Sequence[KnownFile]
+) -> Iterator[Callable[[Sequence[Measurement]], None]]:
+    """What writes the measurements of functions into a run file, if there is a path."""
+    frameworks = {t.framework or framework_of(t.function, arguments) for t in chosen for arguments in t.cases}
+    versions = {f: program_rows.versions_of(f) for f in sorted(frameworks)}
+    with written(path, program_rows.header(versions, profile, known, functions=[t.name for t in chosen])) as write:
+        yield write
 
 
 def write_junit(path: Path, found: Sequence[Verified], fail_on: Collection[str]) -> None:
@@ -243,16 +266,16 @@ def text_of(found: Verified, every: bool) -> str:
     return "\n".join([found.report.explain() if every else str(found.report), *(f"  {k}" for k in known)])
 
 
-def closing_line(found: Sequence[Verified]) -> str:
-    rows = [m for v in found for m in v.rows if m.level != "step"]
+def closing_line(found: Sequence[Verified], what: str = "gradient") -> str:
+    rows = [m for v in found for m in v.rows if m.level != "step" or isinstance(v.report, UpdateReport)]
     known = sum(map(is_known, rows))
     counts = Counter(m.verdict for m in rows)
     verdicts = ", ".join(f"{v} {counts[v]}" for v in VERDICTS if counts[v] and v != "crashed")
-    incomplete = sum(v.report is not None and not v.report.complete for v in found)
+    incomplete = sum(v.report is not None and not v.complete for v in found)
     failed = sum(v.report is None and not v.lacking for v in found)
     lacking = sum(v.lacking for v in found)
     said = [
-        f"{counted(sum(counts[v] for v in (*JUDGED, 'unsupported')), 'gradient')} of {counted(len(found), 'run')}: "
+        f"{counted(sum(counts[v] for v in (*JUDGED, 'unsupported')), what)} of {counted(len(found), 'run')}: "
         + (verdicts or "none judged")
         + (f" (known {known})" if known else ""),
         *([f"{counted(incomplete, 'run')} of which something left the record"] if incomplete else []),
@@ -274,5 +297,5 @@ def exit_status(found: Sequence[Verified], fail_on: Collection[str] = ()) -> int
         return 1
     if any(v.report is None and not v.broken for v in found):
         return 2
-    incomplete = any(v.report is None or not v.report.complete for v in found)
+    incomplete = not all(v.complete for v in found)
     return 3 if incomplete or any(m.verdict in ("undecided", "unsupported") for m in rows) else 0

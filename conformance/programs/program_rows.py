@@ -103,11 +103,13 @@ def not_judged(name: str, leaves: Sequence[Any], dtype: str | None, number: int,
     return Measurement(case, adapter, "eager", of, None, "*", 1, reason=f"exception: {_line(why)}")
 
 
-def header(frameworks: Iterable[str], profile: str, known: Sequence[KnownFile] = (), **more: Any) -> dict[str, Any]:
-    """The header of a run file of functions that were verified."""
+def header(
+    versions: Mapping[str, Mapping[str, str]], profile: str, known: Sequence[KnownFile] = (), **more: Any
+) -> dict[str, Any]:
+    """The header of a run file of what was verified; `versions` are those of the frameworks."""
     return {
-        **made_with({f: versions_of(f) for f in sorted(frameworks)}, known, {}), "device": "cpu", "profile": profile,
-        "seed": 0, "started": datetime.now(UTC).isoformat(), "command": "verify", "arguments": sys.argv[1:], **more,
+        **made_with(versions, known, {}), "device": "cpu", "profile": profile, "seed": 0,
+        "started": datetime.now(UTC).isoformat(), "command": "verify", "arguments": sys.argv[1:], **more,
     }  # fmt: skip
 
 

@@ -32,8 +32,8 @@ from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.emitted import Emitted, Emitting
-from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.record import Ids, Record, every
+from gradconform.reference.programs.exact import Exact, holds
+from gradconform.reference.programs.record import Ids, Record, every, looks_rounded
 
 #: To how much of itself a number of the step's text is known: Python may have computed it, as 1 − β^t, and of that only
 #: the result is seen. A difference of two numbers at 1 that is 2^-10 has lost ten of float64's digits.
@@ -65,42 +65,99 @@ def chained(update: Update) -> tuple[Record, dict[str, Ids]]:
 
 
 def formula_of(update: Update, recorded: Recorded, quantity: str) -> Formula:
-    """Whether the step that was recorded is the rule's, for one quantity; to within what its literals leave open."""
-    definition, of_rule = chained(update)
-    if quantity not in of_rule or quantity not in recorded.results or recorded.notes:
+    """Whether the step that was recorded is the rule's, for one quantity; to within what its literals leave open.
+
+    It is wrong only where its constants that a float32 tensor may have rounded cannot be why it is another.
+    """
+    if quantity not in recorded.results or recorded.notes:
         return "unknown"
-    program, own = recorded.results[quantity], _loosened(recorded.record)
+    loosened = _loosened(recorded.record)
+    agreed = _agreed(update, recorded, quantity, loosened)
+    if agreed is not False:
+        return "unknown" if agreed is None else "right"
+    constants = _rounded_constants(recorded)
+    loosened.literals |= dict.fromkeys(constants, 2.0**-FLOAT32.precision)
+    return "wrong" if _agreed(update, recorded, quantity, loosened) is False else "unknown"
+
+
+def _agreed(update: Update, recorded: Recorded, quantity: str, own: Record) -> bool | None:
+    """Whether a record without rounding may be the rule; None where one of them is not known."""
+    definition, of_rule = chained(update)
+    if quantity not in of_rule:
+        return None
+    program = recorded.results[quantity]
+    made = [p for p in update.rule.states if p in of_rule and p not in recorded.given]  # in this step, and rounded
     if sum(step.work() for step in own.steps) >= IN_ARRAYS:
-        return _formula_in_arrays(definition, of_rule[quantity], own, program)
+        agreed = _agreed_in_arrays(definition, of_rule[quantity], own, program)
+        return None if (made or own.decisions) and agreed is False else agreed
     with precision(FIRST_PRECISION):
-        exact, found = Exact(definition, literals=False).evaluate(), Exact(own).evaluate()
+        exact, found = Exact(definition, literals=False), Exact(own).evaluate()
+        for part in made:
+            u = 2.0 ** -update.formats[part].precision
+            for i, x in zip(of_rule[part].ravel().tolist(), np.ravel(update.values[part]).tolist(), strict=True):
+                exact.values[i] = arb(x, abs(x) * u)
+        exact.evaluate()
         pairs = [(exact[i], found[j]) for i, j in zip(of_rule[quantity].ravel().tolist(), program.ravel().tolist(),
                                                       strict=True)]  # fmt: skip
-        if not all(x.is_finite() and y.is_finite() for x, y in pairs):
-            return "unknown"
-        return "right" if all(x.overlaps(y) for x, y in pairs) else "wrong"
+        if not all(x.is_finite() and y.is_finite() for x, y in pairs) or _decided_otherwise(found):
+            return None
+        return all(x.overlaps(y) for x, y in pairs)
 
 
-def _formula_in_arrays(definition: Record, of_rule: Ids, own: Record, program: Ids) -> Formula:
+def _decided_otherwise(exact: Exact) -> bool:
+    """Whether without rounding a decision may be another than the run took: it is then not the program's branch."""
+    held = exact.record.held
+    for d in exact.record.decisions:
+        if d.relation is None or d.left == d.right:
+            continue
+        x, y = exact[d.left], exact[d.right]
+        taken = holds(d.relation, float(held[d.left] - held[d.right]))
+        possible = {-1.0: not x >= y, 0.0: x.overlaps(y), 1.0: not x <= y}
+        if any(may and holds(d.relation, sign) != taken for sign, may in possible.items()):
+            return True
+    return False
+
+
+def _agreed_in_arrays(definition: Record, of_rule: Ids, own: Record, program: Ids) -> bool | None:
     truth = ArrayExact(definition).evaluate().values.copied(of_rule)
     found = ArrayExact(own).evaluate().values.copied(program)
     with np.errstate(all="ignore"):
         gap, off = np.abs(words.apart(truth, found)), (truth.radius + found.radius).max(axis=0)
         if not (np.isfinite(gap) & np.isfinite(off)).all():
-            return "unknown"
-        return "right" if (gap <= off * words.ENLARGED + gap * 2.0**-50).all() else "wrong"
+            return None
+        return bool((gap <= off * words.ENLARGED + gap * 2.0**-50).all())
 
 
 def _loosened(record: Record) -> Record:
     """The record, whose literals may be anything that Python's float64 makes of what was meant."""
     found = record.until(len(record.steps))
-    found.literals = dict.fromkeys(record.literals, LITERAL)
+    found.literals = {i: max(known, LITERAL) for i, known in record.literals.items()}
     return found
 
 
-def narrows(recorded: Recorded, format: Format) -> bool:
-    """Whether a step of the record is in a narrower format than the result's: no rule rounds so."""
-    return any(step.format.precision < format.precision for step in every(recorded.record.steps))
+def _rounded_constants(recorded: Recorded) -> set[int]:
+    """What no step made and nobody gave, and may be a decimal that a float32 tensor has rounded."""
+    steps = list(every(recorded.record.steps))
+    read = {i for s in steps for ids in s.operands for i in ids.ravel().tolist()}
+    known = {i for s in steps for i in s.out.ravel().tolist()}
+    known |= {i for ids in recorded.given.values() for i in ids.ravel().tolist()}
+    held = {i: float(recorded.record.held[i]) for i in read - known}
+    return {i for i, x in held.items() if looks_rounded(x, FLOAT32) and float(np.float32(x)) == x}
+
+
+def narrows(recorded: Recorded, quantity: str, format: Format) -> bool:
+    """Whether a step that leads to a quantity is in a narrower format than that: no rule rounds so."""
+    wanted = set(recorded.results[quantity].ravel().tolist())
+    for step in reversed(list(every(recorded.record.steps))):
+        if wanted.isdisjoint(step.out.ravel().tolist()):
+            continue
+        if step.format.precision < format.precision:
+            return True
+        wanted |= {i for ids in step.operands for i in ids.ravel().tolist()}
+        if step.definition is not None:
+            wanted |= {i for ids in step.definition.reads() for i in ids.ravel().tolist()}
+            wanted |= {i for of in step.definition.steps for i in of.out.ravel().tolist()}
+    return False
 
 
 def judge_recorded(
@@ -122,7 +179,7 @@ def judge_recorded(
 
 
 def _said(recorded: Recorded) -> tuple[str, ...]:
-    return tuple(f"left the record: {n}" for n in recorded.notes)
+    return tuple(f"record: {n}" for n in recorded.notes)
 
 
 def _programs(recorded: Recorded) -> Mapping[str, int]:

@@ -22,14 +22,14 @@ from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, Condition, result
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
-from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from gradconform.reference.arithmetic.midpoints import Double, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums
 from gradconform.reference.array_judge import Index, Screen, judge_array
-from gradconform.reference.derivations.updates.rule import NEW_WEIGHT, WEIGHT, Rule
+from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.equations import Equation, Form, elementwise
-from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, noted, verdict_of
+from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, ball_of, noted, verdict_of
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
@@ -46,6 +46,9 @@ Numbers = NDArray[np.float64]
 BLOCK = 1 << 15
 #: The most operations on single numbers that balls are asked for where arrays do not hold a number.
 AFFORDABLE = 100_000
+#: Operations of a form over whole tensors from which on arrays are asked, since balls take every path of an overflow by
+#: itself, and no form that is sharper is looked for beside one that accepts.
+DEAR = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +74,20 @@ class Variation:
     """How a form is computed: in which format settings are, and 16-bit numbers.
 
     These are `wide`, kept in float32 until the result is rounded once; or each operation is done `by_float32` and then
-    rounded; or it is done in the format itself, which may read a subnormal number as 0.
+    rounded; or it is done in the format itself, which may read a subnormal number as 0. A `gradual` program keeps
+    subnormal numbers, as conversions to float16 do: where another may divide by 0 nothing is known of that one.
     """
 
     settings: Format = FLOAT64
     wide: bool = False
     by_float32: bool = False
+    gradual: bool = False
     sums: Sums = "wide"
 
     @property
     def said(self) -> str:
         within = ", in float32 and rounded once" if self.wide else ", each result rounded" if self.by_float32 else ""
+        within += ", subnormal numbers kept" if self.gradual else ""
         of = ", settings in float32" if self.settings is FLOAT32 else ""
         return within + of + (", sums in the dtype" if self.sums == "any" else "")
 
@@ -109,6 +115,11 @@ class Judged:
         if first in self.forms:  # what was accepted before is tried before others
             self.forms = {first: self.forms[first], **self.forms}
         self.elementwise = equation.part is elementwise
+        #: Whether of a form that was asked nothing is known, of some component.
+        self.vague = False
+        moved = update.rule.moved.get(equation.name)
+        #: What the result was before, where its accuracy is that of the step that it takes.
+        self.before = None if moved is None else np.asarray(update.values[moved], dtype=np.float64)
 
     def _variations(self) -> Iterator[Variation]:
         tensors = [self.target, *(self.update.formats[o] for o in self.operands if o in self.update.formats)]
@@ -116,6 +127,8 @@ class Judged:
         settings = [FLOAT64] if self.target is FLOAT64 else [FLOAT64, FLOAT32]
         if narrow:
             yield from (Variation(s, wide=True) for s in settings)
+            if FLOAT16 in tensors:
+                yield from (Variation(s, by_float32=True, gradual=True) for s in settings)
             yield from (Variation(s, by_float32=True) for s in settings)
         sums: Sequence[Sums] = ("wide", "any") if narrow and self.equation.part is not elementwise else ("wide",)
         yield from (Variation(s, sums=how) for how in sums for s in settings)
@@ -135,7 +148,8 @@ class Judged:
             if name in self.update.rule.settings:
                 given[name] = emitting.setting(ids)
             else:
-                tensor = emitting.tensor(ids, self.update.formats[name])
+                format = self.update.formats[name]
+                tensor = emitting.tensor(ids, format, format.precision > self.target.precision)
                 given[name] = emitting.wide(tensor) if how.wide else tensor
         # Ids of operands come before those of what is done to them.
         found = emitting.rounded(form.formula(emitting, *(given[o] for o in form.operands)), self.target)
@@ -143,7 +157,8 @@ class Judged:
         shape = self.got.shape if at is None else self.got.reshape(-1)[at].shape
         return Program(record, np.broadcast_to(found.ids, shape), arguments)
 
-    def _exact(self, at: Any = None) -> tuple[Program, Exact]:
+    def exact(self, at: Any = None) -> tuple[Program, Exact]:
+        """The definition's program, and its numbers without rounding."""
         program = self.program(self.equation.truth, Variation(), at)
         return program, Exact(program.record, literals=False).evaluate()
 
@@ -153,7 +168,7 @@ class Judged:
         """The judgement by balls alone."""
 
         def reference() -> Reference:
-            program, exact = self._exact()
+            program, exact = self.exact()
             ids = program.results.ravel().tolist()
             truths = [self._truth(exact[i]) for i in ids]
             candidates = (self._candidate(name) for name in self.forms)
@@ -167,21 +182,25 @@ class Judged:
         return Rounded(ops, x) if x.is_finite() else Rounded(ops, ZERO, ZERO, ANYTHING)
 
     def _against(self, truths: Sequence[Rounded]) -> list[arb] | None:
-        """A weight is measured by the step that it takes."""
-        if self.equation.name != NEW_WEIGHT:
+        """A weight is measured by the step that it takes, and what else moves."""
+        if self.before is None:
             return None
-        before = self.operands[WEIGHT].ravel().tolist()
+        before = self.before.ravel().tolist()
         return [abs(t.exact - arb(w)) if not t.specials else ZERO for t, w in zip(truths, before, strict=True)]
 
     def _candidate(self, name: str) -> Candidate:
         form, how = self.forms[name]
         components = self._outcomes(form, how)
+        self.vague = self.vague or any(ball_of(c) is None for c in components)
         return Candidate(name, components, form.instead, form.approximates)
 
     def _outcomes(self, form: Form, how: Variation, at: Any = None) -> list[tuple[Outcome, ...]]:
         program = self.program(form, how, at)
         wanted = [(program.results, self.target)]
-        return outcomes_of(program.record, self.profile, wanted, how.sums)[0]
+        return outcomes_of(program.record, self._profile(how), wanted, how.sums)[0]
+
+    def _profile(self, how: Variation) -> Profile:
+        return replace(self.profile, flush=False) if how.gradual else self.profile
 
     def _kappa(self, program: Program, exact: Exact) -> arb:
         """The norm of the condition numbers, where the result may be an ulp off everywhere."""
@@ -190,7 +209,7 @@ class Judged:
 
     # Arrays -----------------------------------------------------------------------------------------------------------
 
-    def by_arrays(self) -> Judgement:
+    def by_arrays(self, dear: bool = False) -> Judgement:
         """The judgement by whole arrays, a block after the other; what is close by balls. Raises OutOfRange."""
         answers: dict[str, Answers] = {}
         screens: list[Screen] = []
@@ -199,8 +218,17 @@ class Judged:
             for start, at in self._blocks():
                 self._screened(screen, form, how, start, at, answers)
             screens.append(screen)
-            if screen.settles:
-                break
+            if screen.settles or (dear and screen.accepts):
+                found = self._of_arrays(screens, answers)
+                if found.execution not in ("outside", "undecided"):  # balls, which are sharper, may find it so
+                    return found
+        found = self._of_arrays(screens, answers)
+        vague = any(s.special or s.unmeasured for s in screens)
+        if vague and not self.elementwise and found.execution in ("outside", "undecided"):
+            raise OutOfRange("what may overflow on the way to a whole tensor")
+        return found
+
+    def _of_arrays(self, screens: Sequence[Screen], answers: Mapping[str, Answers]) -> Judgement:
         adjudicator = _Components(self) if self.elementwise else Whole(answers[""])
         return judge_array(self.got, screens, self.target, adjudicator, self._condition,
                            None if self.elementwise else FIRST_PRECISION)  # fmt: skip
@@ -217,7 +245,7 @@ class Judged:
         definition = self.program(self.equation.truth, Variation(), at)
         truth = ArrayExact(definition.record).evaluate().values.copied(definition.results)
         program = self.program(form, how, at)
-        allowed = ArrayAllowed(program.record, self.profile, how.sums, wide=self.target is FLOAT64).evaluate()
+        allowed = ArrayAllowed(program.record, self._profile(how), how.sums, wide=self.target is FLOAT64).evaluate()
         A = allowed.arithmetics[self.target.name]
         value, exactly = result(allowed, program.results, A)
         known = np.isfinite(truth.high) & np.isfinite(truth.radius[0])
@@ -230,9 +258,9 @@ class Judged:
         screen.add(got, value, start, centre, self._steps(truth, at))
 
     def _steps(self, truth: Words, at: slice | None) -> Numbers | None:
-        if self.equation.name != NEW_WEIGHT:
+        if self.before is None:
             return None
-        before = self.operands[WEIGHT] if at is None else self.operands[WEIGHT].reshape(-1)[at]
+        before = self.before if at is None else self.before.reshape(-1)[at]
         with np.errstate(all="ignore"):
             return np.asarray(np.abs(truth.high - before))
 
@@ -248,7 +276,7 @@ class Judged:
         work = self.program(self.equation.truth, Variation(), None if self.got.size < BLOCK else slice(0, BLOCK))
         found = self._decided(max(self.got.size, sum(s.work() for s in work.record.steps)))
         if found.execution not in ("outside", "undecided") and self._without_value():
-            why = f"{self.equation.source}: the rule has no value on these numbers"
+            why = f"operands: the rule has no value on these numbers ({self.equation.source})"
             if all(np.isfinite(x).all() for x in self.operands.values()):
                 return replace(found, formula="singular", verdict=verdict_of("singular", "within", "certified"),
                                execution="within", reason=noted(why, found.reason))  # fmt: skip
@@ -257,18 +285,26 @@ class Judged:
         return found
 
     def _decided(self, work: int) -> Judgement:
-        if work < IN_ARRAYS:
-            return self.by_balls()
+        dear = work >= DEAR and not self.elementwise
+        if work < IN_ARRAYS and not dear:
+            return self._not_by_others(self.by_balls())
         try:
-            return self.by_arrays()
+            return self.by_arrays(dear)
         except OutOfRange as error:
-            if work <= AFFORDABLE:
-                return self.by_balls()
+            if work <= (AFFORDABLE if self.elementwise else AFFORDABLE // 5):
+                return self._not_by_others(self.by_balls())
             return Judgement(
                 "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,
                 f"size: too large for balls, and array arithmetic does not hold {error}",
                 formula="unknown", execution="undecided",
             )  # fmt: skip
+
+    def _not_by_others(self, found: Judgement) -> Judgement:
+        """Nothing is wrong for certain that is outside of some forms, and of others nothing is known of the tensor."""
+        if self.elementwise or not self.vague or found.execution != "outside":
+            return found
+        why = "range: of a form nothing is known, as a number on the way may leave the format, or be 0 where it divides"
+        return replace(found, execution="undecided", verdict="undecided", reason=noted(why, found.reason))
 
     def _without_value(self) -> bool:
         """Whether of some component the definition has no value."""
@@ -277,7 +313,7 @@ class Judged:
         odd = np.flatnonzero(~np.isfinite(self.got)).tolist()[:16]
         with precision(FIRST_PRECISION):
             for number in odd if self.elementwise else [None]:
-                program, exact = self._exact(number)
+                program, exact = self.exact(number)
                 if not all(exact[i].is_finite() for i in program.results.ravel().tolist()):
                     return True
         return False
@@ -296,7 +332,7 @@ class _Components:
         return self.of._outcomes(*self.of.forms[form], self._at(index))[0]
 
     def truth(self, index: Index) -> Rounded:
-        program, exact = self.of._exact(self._at(index))
+        program, exact = self.of.exact(self._at(index))
         return self.of._truth(exact[int(program.results)])
 
     def broken(self, index: Index) -> bool:

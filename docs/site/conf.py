@@ -26,7 +26,7 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 autodoc_typehints = "signature"
 #: What these stand for says less than their names.
-autodoc_type_aliases = {name: name for name in ("Dtype", "Files", "MeanOver", "Tap", "Value")}
+autodoc_type_aliases = {name: name for name in ("Dtype", "Files", "MeanOver", "Schedule", "Tap", "Value")}
 #: Single backquotes in docstrings are code; two hyphens are an option's.
 default_role = "literal"
 smartquotes_action = "qe"

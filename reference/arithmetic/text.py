@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradconform.reference.arithmetic.exact import Constant
@@ -12,11 +12,12 @@ from gradconform.reference.equations import Equation, Form, Slope
 _SUM, _PRODUCT, _ATOM = 1, 2, 3
 #: Settings of update rules, as papers write them.
 _GREEK = {
-    "eta": "η", "mu": "μ", "tau": "τ", "lambda": "λ", "beta1": "β1", "beta2": "β2", "eps": "ε", "eps_root": "ε'",
-    "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ", "delta": "δ", "eta_plus": "η+", "eta_minus": "η−",
+    "eta": "η", "mu": "μ", "tau": "τ", "lambda": "λ", "beta": "β", "beta1": "β1", "beta2": "β2", "eps": "ε",
+    "eps_root": "ε'", "rho": "ρ", "alpha": "α", "psi": "ψ", "gamma": "γ", "delta": "δ",
+    "eta_plus": "η+", "eta_minus": "η−",
 }  # fmt: skip
 #: What a sum along an axis goes over.
-_AXES = {-1: "columns", -2: "rows"}
+_AXES = {-1: "columns", -2: "rows", 0: "rows", 1: "columns"}
 
 
 class Text:
@@ -144,10 +145,19 @@ class TextOperations:
         return Text(f"Σ_batch({x})")
 
     def total(self, x: Any, axis: int | None = None) -> Text:
-        return Text(f"Σ({x})" if axis is None else f"Σ_{_AXES[axis]}({x})")
+        return Text(f"Σ({x})" if axis is None else f"Σ_{_AXES.get(axis, axis)}({x})")
 
     def squares(self, x: Any, axis: int | None = None) -> Text:
         return self.total(_text(x) ** 2, axis)
+
+    def count(self, x: Any, axis: int | None = None) -> Text:
+        return Text("n")
+
+    def expanded(self, x: Any, axis: int) -> Text:
+        return _text(x)
+
+    def squeezed(self, x: Any, axis: int) -> Text:
+        return _text(x)
 
     def inner(self, x: Any, y: Any) -> Text:
         return self.total(x * y)
@@ -161,8 +171,23 @@ class TextOperations:
     def once(self, formula: Callable[..., Any], *operands: Any) -> Text:
         return _text(formula(*operands))
 
+    def repeated(self, times: int, formula: Callable[[Text], Text], x: Text, name: str) -> Text:
+        return Text(f"{name}^{times}({x})")
+
+    def cast(self, x: Any, format: str) -> Text:
+        return _text(x)
+
+    def pi(self) -> Text:
+        return Text("π")
+
     def item(self, x: Any) -> Text:
         return _text(x)
+
+    def largest(self, x: Any) -> Text:
+        return Text(f"max({x})")
+
+    def joined(self, parts: Sequence[Any]) -> Text:
+        return Text(", ".join(map(str, parts)))
 
     def larger(self, x: Any, y: Any) -> Text:
         return Text(f"max({x}, {y})")
@@ -177,7 +202,7 @@ class TextOperations:
         return Text(f"({_text(above)} if {x} > 0, {_text(below)} if {x} < 0, else {_text(at)})")
 
     def __getattr__(self, name: str) -> Callable[..., Text]:
-        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt"):
+        if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt", "cos"):
             raise AttributeError(name)
         return lambda x: Text(f"{name}({x})")
 

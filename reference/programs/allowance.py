@@ -299,7 +299,9 @@ def _multiply(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
 
 
 def _power(ops: BranchingBalls, x: Outcome, y: Outcome) -> Outcome:
-    """x^y; of small whole exponents by products."""
+    """x^y; of small whole exponents by products, and of ∞ to a negative power 0 (IEEE 754-2019 §9.2.1)."""
+    if isinstance(x, Special) and x.value == math.inf and isinstance(y, Rounded) and not y.specials:
+        return ops.given(0.0) if y.exact + y.radius < 0 else general(ops, "power", [x, y])
     if isinstance(y, Rounded) and y.radius.is_zero() and y.exact.is_integer() and 0 < abs(y.exact) <= 16:
         n = int(float(y.exact))
         found = x
@@ -307,6 +309,13 @@ def _power(ops: BranchingBalls, x: Outcome, y: Outcome) -> Outcome:
             found = ops.square(x) if k == 0 else ops.multiply(found, x)
         return found if n > 0 else ops.divide(ops.given(1.0), found)
     return general(ops, "power", [x, y])
+
+
+def _rsqrt(ops: BranchingBalls, x: Outcome) -> Outcome:
+    """1/√x, which of ∞ is 0, and of −∞ and NaN NaN (IEEE 754-2019 §9.2.1)."""
+    if isinstance(x, Special):
+        return ops.given(0.0) if x.value == math.inf else Special(ops, math.nan)
+    return general(ops, "rsqrt", [x])
 
 
 def _converted(ops: BranchingBalls, x: Outcome) -> Outcome:
@@ -332,6 +341,7 @@ OPERATIONS: dict[str, Callable[..., Outcome]] = {
     "square": lambda ops, x: ops.square(x),
     "reciprocal": lambda ops, x: ops.divide(ops.given(1.0), x),
     "power": _power,
+    "rsqrt": _rsqrt,
     "round": _converted,
     STOPPED: lambda ops, x: x,
     "absolute": lambda ops, x: ops.absolute(x),

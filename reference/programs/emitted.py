@@ -7,13 +7,14 @@ other settings it makes float64 numbers, and it is rounded once to the format of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Format
 from gradconform.reference.programs.operators import Operators
 from gradconform.reference.programs.record import Ids, Numbers, Record
 
@@ -55,7 +56,7 @@ class Emitted(Operators["Emitted"]):
 _NEAR: Mapping[str, Callable[..., Any]] = {
     "negative": np.negative, "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
     "square": np.square, "power": np.power, "sqrt": np.sqrt, "absolute": np.abs, "sign": np.sign,
-    "round": lambda x: x, "rsqrt": lambda x: 1 / np.sqrt(x),
+    "round": lambda x: x, "cos": np.cos, "rsqrt": lambda x: 1 / np.sqrt(x),
 }  # fmt: skip
 
 
@@ -73,9 +74,14 @@ class Emitting:
 
     # Numbers ----------------------------------------------------------------------------------------------------------
 
-    def tensor(self, ids: Ids, format: Format) -> Emitted:
-        """Numbers that the record holds."""
-        return Emitted(self, ids, np.asarray(self.record.held[ids]), format)
+    def tensor(self, ids: Ids, format: Format, narrowed: bool = False) -> Emitted:
+        """Numbers that the record holds.
+
+        Such as may be `narrowed` are first read in their own format, which holds them: a narrower one would take them
+        for rounded already.
+        """
+        known = self.record.map("round", [ids], format) if narrowed else ids
+        return Emitted(self, known, np.asarray(self.record.held[ids]), format)
 
     def setting(self, ids: Ids) -> Emitted:
         """A number of the program's text."""
@@ -97,6 +103,10 @@ class Emitting:
     def _to(self, x: Emitted, format: Format) -> Emitted:
         ids = self.record.map("round", [x.ids], format)
         return Emitted(self, ids, np.asarray(x.near), format, x.setting)
+
+    def cast(self, x: Emitted, format: str) -> Emitted:
+        """The numbers in a format that the program names, whatever the others are in."""
+        return self._to(x, FORMATS[format])
 
     def wide(self, x: Emitted) -> Emitted:
         """A tensor of a 16-bit format in float32, which holds it."""
@@ -150,11 +160,26 @@ class Emitting:
         format = max((x.format for x in operands if not x.setting), key=lambda f: f.precision)
         return self.rounded(formula(*map(self.wide, operands)), format)
 
+    @staticmethod
+    def repeated(times: int, formula: Callable[[Emitted], Emitted], x: Emitted, name: str) -> Emitted:
+        """A formula of what it gave before, so many times; the name is for the reader."""
+        for _ in range(times):
+            x = formula(x)
+        return x
+
     def sqrt(self, x: Any) -> Emitted:
         return self.map("sqrt", x)
 
     def rsqrt(self, x: Any) -> Emitted:
         return self.map("rsqrt", x)
+
+    @staticmethod
+    def pi() -> float:
+        """π as Python has it."""
+        return math.pi
+
+    def cos(self, x: Any) -> Emitted:
+        return self.map("cos", x)
 
     def power(self, x: Any, y: Any) -> Emitted:
         return self.map("power", x, y)
@@ -178,6 +203,18 @@ class Emitting:
         ids = self.record.combine(kind, np.stack([left, right], -1), format)
         near = (np.maximum if kind == "maximum" else np.minimum)(a.near, b.near)
         return Emitted(self, ids, np.broadcast_to(near, ids.shape), format, setting)
+
+    def largest(self, x: Emitted) -> Emitted:
+        """The largest of all numbers."""
+        row = self._last(x, None)
+        ids = self.record.combine("maximum", row.ids, row.format)
+        return Emitted(self, ids, np.asarray(row.near.max()), row.format)
+
+    def joined(self, parts: Sequence[Emitted]) -> Emitted:
+        """The numbers of several tensors as one row."""
+        same, format, setting = self._together(parts)
+        ids = np.concatenate([np.ravel(x.ids) for x in same])
+        return Emitted(self, ids, np.concatenate([np.ravel(x.near) for x in same]), format, setting)
 
     def by_sign(self, x: Any, above: Any, at: Any, below: Any) -> Emitted:
         """One of three numbers, by whether x is above, at or below 0."""
@@ -217,6 +254,19 @@ class Emitting:
         """Σ x, of all numbers or along an axis, which stays with one number."""
         row = self._last(x, axis)
         return self._kept(self._summed(row, None, np.asarray(row.near.sum(axis=-1))), axis)
+
+    @staticmethod
+    def count(x: Emitted, axis: int | None = None) -> float:
+        """How many numbers are summed."""
+        return float(x.ids.size if axis is None else x.shape[axis])
+
+    def expanded(self, x: Emitted, axis: int) -> Emitted:
+        """The numbers with one more axis, of one number each."""
+        return self._kept(x, axis)
+
+    def squeezed(self, x: Emitted, axis: int) -> Emitted:
+        """The numbers without an axis, of one number each."""
+        return Emitted(self, np.squeeze(x.ids, axis), np.squeeze(x.near, axis), x.format)
 
     def squares(self, x: Emitted, axis: int | None = None) -> Emitted:
         """Σ x², of all numbers or along an axis, which stays with one number."""

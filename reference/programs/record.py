@@ -45,8 +45,12 @@ Taken = int | Mapping[str, int]
 BYTES, _ANY = 150, 2**28
 #: The name of a map that is the number itself, and whose derivative is 0 by the program's intention.
 STOPPED = "stopped"
-#: Kernels that do not compute infinities by their forms: of complex functions C lists what these give (C11, annex G).
-SPECIALS_OF_THEIR_OWN = "complex "
+#: Kernels that do not compute infinities by their forms: of complex functions C lists what these give (C11, annex G),
+#: and factorizations compare, exchange and divide by them in orders of their own.
+SPECIALS_OF_THEIR_OWN = (
+    "complex ", "cholesky", "lu", "triangular_solve", "aten::_linalg_", "aten::cholesky_", "aten::linalg_cholesky",
+    "aten::linalg_inv", "aten::linalg_lu", "aten::linalg_solve",
+)  # fmt: skip
 #: How many programs are tried in which kernels take different forms. Kernels of one name take one.
 MIXED = 64
 

@@ -188,8 +188,10 @@ function verified(row) {
 }
 
 // The command that reproduces a row, each word quoted for a shell; none for names with control characters, nor for a
-// function that was not verified from a command line.
+// function that was not verified from a command line, nor for an optimizer or a training run, of which the row does not
+// say all that was asked.
 function command(row) {
+  if (/^(update|train)\//.test(text("case", row))) return "";
   const program = verified(row);
   if (program !== null && !/^[\w.]+:[\w.]+$/.test(program)) return "";
   const run = DATA.runs.find((r) => r.run === text("run", row)) || DATA.runs[0] || { device: "cpu", profile: "opencl", seed: "0" };

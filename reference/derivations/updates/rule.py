@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from gradconform.reference.equations import Derivation, Equation, Form, Formula, elementwise
@@ -20,11 +21,15 @@ GRADIENT, WEIGHT, NEW_WEIGHT, RATE, TIME = "dE/dw", "w", "w_new", "eta", "t"
 
 @dataclass(frozen=True)
 class Rule:
-    """`states` gives for every part of the state the equation of what it becomes."""
+    """`states` gives for every part of the state the equation of what it becomes.
+
+    `moved` are the quantities whose accuracy is that of the step that they take, each with what it was before.
+    """
 
     derivation: Derivation
     settings: tuple[str, ...]
     states: Mapping[str, str]
+    moved: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -33,17 +38,24 @@ class Rule:
 
 def rule(name: str, settings: Sequence[str], states: Mapping[str, Equation], weight: Equation) -> Rule:
     """The rule of this name; η is among its settings. Equations stand in the order in which they are computed."""
-    derivation = Derivation(
-        name=name,
-        inputs=(GRADIENT, *states, *settings),
-        parameters=(WEIGHT,),
-        rate=RATE,
-        loss="E",
-        equations=(*states.values(), weight),
-        gradient={WEIGHT: GRADIENT},
-        updated={WEIGHT: NEW_WEIGHT},
-    )
-    return Rule(derivation, (*settings, RATE), {state: e.name for state, e in states.items()})
+    of_states = _derivation(name, (*states, *settings), (*states.values(), weight), {WEIGHT: NEW_WEIGHT})
+    return Rule(of_states, (*settings, RATE), {s: e.name for s, e in states.items()}, {NEW_WEIGHT: WEIGHT})
+
+
+def beside(name: str, settings: Sequence[str], states: Mapping[str, Equation], also: Sequence[str] = (),
+           moved: Mapping[str, str] = MappingProxyType({})) -> Rule:  # fmt: skip
+    """A rule that leaves the weight as it is: of what is done to a gradient, an average, a scale; it reads `also`."""
+    of_states = _derivation(name, (*states, *also, *settings), tuple(states.values()), {})
+    return Rule(of_states, tuple(settings), {s: e.name for s, e in states.items()}, moved)
+
+
+def _derivation(
+    name: str, given: Sequence[str], equations: tuple[Equation, ...], updated: Mapping[str, str]
+) -> Derivation:
+    return Derivation(
+        name=name, inputs=(GRADIENT, *given), parameters=(WEIGHT,), rate=RATE, loss="E", equations=equations,
+        gradient={WEIGHT: GRADIENT}, updated=updated,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,13 +72,15 @@ class Way:
     instead: str = ""
 
 
-def equation(name: str, source: str, operands: Sequence[str], ways: Sequence[Way]) -> Equation:
-    """An equation by its ways, the first of which is the definition."""
+def equation(name: str, source: str, operands: Sequence[str], ways: Sequence[Way], whole: bool = False) -> Equation:
+    """An equation by its ways, the first of which is the definition; a `whole` one's numbers read whole tensors."""
     forms = tuple(Form(w.name, w.operands or tuple(operands), w.formula, w.source, instead=w.instead) for w in ways)
-    return Equation(name, "update", source, forms, part=elementwise)
+    return Equation(name, "update", source, forms, part=None if whole else elementwise)
 
 
-def new_weight(source: str, operands: Sequence[str], steps: Sequence[Way], decay: str = "none") -> Equation:
+def new_weight(
+    source: str, operands: Sequence[str], steps: Sequence[Way], decay: str = "none", whole: bool = False
+) -> Equation:
     """w_new = w − η·d, for each way to write the step η·d; with `decay` "decoupled" also −η·λ·w.
 
     A step is a formula of `operands`, and gives η·d, or with a rate of its own for λ's sake (d, η).
@@ -77,13 +91,13 @@ def new_weight(source: str, operands: Sequence[str], steps: Sequence[Way], decay
             replace(s, formula=lambda ops, w, *x, of=s.formula: w - of(ops, *x),
                     operands=(WEIGHT, *s.operands) if s.operands else ()) for s in steps
         ]  # fmt: skip
-        return equation(NEW_WEIGHT, source, before, ways)
+        return equation(NEW_WEIGHT, source, before, ways, whole)
     return equation(NEW_WEIGHT, source, (*before, RATE, "lambda"), [
         Way(f"{s.name}, {d.name}",
             lambda ops, w, *x, of=s.formula, by=d.formula: by(ops, w, x[-2], x[-1], of(ops, *x[:-2])),
             f"{s.source}; {d.source}", (WEIGHT, *(s.operands or operands), RATE, "lambda"))
         for s, d in product(steps, DECOUPLED)
-    ])  # fmt: skip
+    ], whole)  # fmt: skip
 
 
 DECOUPLED = (
