@@ -239,8 +239,9 @@ class RoundedArray:
         return self.arithmetic.product(self, other)
 
 
-#: From so many elements on an operation is done by a compiled kernel, in one pass, where numba is installed.
-COMPILED_FROM = 1 << 15
+#: From so many elements on an operation is done by a compiled kernel, in one pass, where numba is installed. A kernel
+#: takes seconds to compile, once on a machine: what is smaller is judged in less time than that.
+COMPILED_FROM = 1 << 20
 
 
 @cache
