@@ -579,7 +579,7 @@ def test_every_key_of_an_entry_is_described(monkeypatch: pytest.MonkeyPatch) -> 
     import generated  # type: ignore[import-not-found, unused-ignore]
 
     assert "| `most_share` |" in generated.known()
-    assert "tanh mish gelu\\_tanh" in generated.deviations()
+    assert "tanh mish gelu\\_\u200btanh" in generated.deviations()  # a long name may be broken there
     monkeypatch.delitem(generated.KNOWN, "operator")
     with pytest.raises(ValueError, match="operator"):
         generated.known()

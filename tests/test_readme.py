@@ -54,7 +54,8 @@ def test_every_link_leads_to_a_file() -> None:
 
 
 def test_the_name_of_every_option_in_the_readme_and_the_pages_exists(cli: Cli) -> None:
-    known = "".join(cli(command, "-h").stdout for command in ("run", "report", "diff", "explain", "verify", "sweep"))
+    known = "".join(cli(command, "-h").stdout for command in (
+        "run", "report", "diff", "explain", "verify", "verify-update", "train", "sweep"))  # fmt: skip
     known += (ROOT / "conformance/plugin.py").read_text(encoding="utf-8")
     others = ("--pyargs", "--junit-xml", "--check", "--index-url", "--models", "--device", "--help")
     for page in (ROOT / "README.md", *(ROOT / "docs" / "site").glob("*.md")):

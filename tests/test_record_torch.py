@@ -246,7 +246,7 @@ def test_a_definition_can_be_given_for_an_operation_of_ones_own() -> None:
         ([torch.tensor([1.0])], {"wrt": ["z"]}, "no argument is called 'z'; there are x"),
         ([torch.tensor([1.0])], {"names": ["a", "b"]}, "got 2; expected 1"),
         ([torch.tensor([1.0])], {"cotangents": torch.ones(3)}, r"got the shape \(3,\)"),
-        ([torch.tensor([1.0])], {"routes": ("jit",)}, "'eager' or 'compile'"),
+        ([torch.tensor([1.0])], {"routes": ("jit",)}, "'eager', 'compile' or 'func'"),
     ],
 )
 def test_bad_input_is_told_what_was_expected(args: Any, more: Any, message: str) -> None:
