@@ -182,6 +182,8 @@ def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], up
         raise BadInput(f"gradients[{update}] has {len(leaves)} tensors; the weights have {len(parameters)}")
     found: list[Tensor | None] = []
     for name, g, p in zip(names, leaves, parameters, strict=True):
+        if isinstance(g, Tensor) and g.layout != torch.strided:
+            raise BadInput(f"gradients[{update}]: {name} is of layout {g.layout}; expected a dense tensor: to_dense()")
         if g is not None and tuple(np.shape(g)) != tuple(p.shape):
             raise BadInput(f"gradients[{update}]: {name} has shape {tuple(np.shape(g))}; the weight has "
                            f"{tuple(p.shape)}")  # fmt: skip

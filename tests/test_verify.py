@@ -220,3 +220,26 @@ def test_a_failing_assert_shows_the_report(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout
     assert "culprit: Off" in done.stdout
     assert "its rule is wrong" in done.stdout
+
+
+def test_a_gradient_of_what_the_function_holds_is_said_not_to_be_judged() -> None:
+    module = torch.nn.Linear(2, 1)
+    report = gc.verify(lambda x: module(x).pow(2).sum(), at(1.0, 2.0, dtype="float32"))
+    assert "not judged: the gradient of a tensor of 1 x 2 that the function holds" in str(report)
+    assert "not judged" not in str(gc.verify(module, at(1.0, 2.0, dtype="float32")))
+
+
+def test_a_rule_that_is_passed_itself_is_named_with_the_line_of_its_backward() -> None:
+    report = gc.verify(rule(lambda g, x: g * x), at(1.0, 2.0))
+    assert "Sine (" in report.culprits[0]
+    assert "test_verify.py:" in report.culprits[0]
+    assert ", backward)" in report.culprits[0]
+
+
+def test_one_argument_may_be_asked_for_by_its_name_or_number_alone() -> None:
+    def f(a: Any, b: Any) -> Any:
+        return (a * b).sum()
+
+    for wanted in ("b", 1):
+        report = gc.verify(f, at(1.0, 2.0), at(3.0, 4.0), wrt=wanted)
+        assert [g.argument for g in report.gradients] == ["b"]

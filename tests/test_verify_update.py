@@ -333,3 +333,18 @@ def test_rprop_of_optax_moves_one_update_late_which_is_known() -> None:
     assert (report.verdict, report.formula) == ("deviates", "wrong")
     assert {f.quantity for f in report.findings if f.judgement.verdict == "deviates"} == {"w_new"}
     assert "known:optax-rprop-delayed" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"make": torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)}, "make is a SGD; expected what makes"),
+        ({"rule": "sgd"}, "rule is a str; expected what makes an optimizer"),
+        ({"gradients": [torch.ones(2).to_sparse()]}, "layout torch.sparse_coo; expected a dense tensor"),
+    ],
+    ids=["an optimizer", "a name", "a sparse gradient"],
+)
+def test_what_makes_no_optimizer_is_told_what_does(options: dict[str, Any], message: str) -> None:
+    given = {"make": lambda p: torch.optim.SGD(p, lr=0.1), "gradients": [torch.ones(2)], "rule": None, **options}
+    with pytest.raises(gc.BadInput, match=message):
+        gc.verify_update(given["make"], torch.ones(2), given["gradients"], rule=given["rule"])
