@@ -33,6 +33,7 @@ from gradconform.adapters.updates_torch_beside import (
     unscaled,
     without_update,
 )
+from gradconform.adapters.updates_torch_lbfgs import changes_of_lbfgs, is_lbfgs
 from gradconform.adapters.updates_torch_rules import RULES
 from gradconform.reference.cases import BadInput, said, unknown
 
@@ -84,6 +85,11 @@ def changes(
     if rule is not None:
         like, _, of_rule = _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
         schedule = of_rule or schedule
+    if is_lbfgs(like):
+        if scaler is not None or scheduler is not None or rates is not None:
+            raise BadInput("LBFGS: with a scaler or a schedule it is not judged; expected it alone")
+        yield from changes_of_lbfgs(optimizer, like, names, parameters, _injected(gradients, names, parameters))
+        return
     if rule is not None and type(like) not in RULES:
         raise BadInput(f"rule makes a {type(like).__name__}; expected one of {', '.join(c.__name__ for c in RULES)}")
     taken = [0] * len(parameters)
