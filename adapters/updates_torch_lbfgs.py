@@ -101,7 +101,7 @@ def _asked(group: Mapping[str, Any], eta: float, parameters: Sequence[Tensor], f
     flat = torch.cat([_gradient(p).reshape(-1) for p in parameters])
     if bool(flat.abs().max() <= group["tolerance_grad"]):  # it returns at once, as PyTorch's own expression says
         kept = {part: theirs for part, theirs in _NAMES.items() if theirs in state}
-        return Asked("skipped", {"parts": " ".join(kept)}, {}, kept)
+        return Asked("skipped", {"parts": " ".join(kept), "whole": True}, {}, kept)
     settings = {"eta": eta, "delta": float(group["tolerance_change"]), "gamma0": 1.0, "eps": _CURVATURE}
     options: dict[str, bool | str | int] = {"first": first, "memory": memory, "pairs": pairs}
     return Asked("lbfgs", options, settings, names)

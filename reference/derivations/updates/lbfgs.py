@@ -56,8 +56,8 @@ def _two_loops(ops: Any, pairs: int, g: Any, S: Any, Y: Any, rho: Any, gamma: An
     return ops.named("two loops", value, g, S, Y, rho, gamma)
 
 
-def _same(name: str, of: str, who: str) -> Equation:
-    return equation(name, NOCEDAL, (of,), [Way(of, lambda ops, x: x, who)])
+def _same(name: str, of: str, who: str, whole: bool = False) -> Equation:
+    return equation(name, NOCEDAL, (of,), [Way(of, lambda ops, x: x, who)], whole)
 
 
 def lbfgs(first: bool = False, memory: int = 100, pairs: int = 0) -> Rule:
@@ -120,7 +120,7 @@ def lbfgs_of_weights(first: bool = False, memory: int = 10, pairs: int = 0, scal
     def kept(name: str, what: str, of: Any) -> Equation:
         """`of` gives what is kept of s and y."""
         if first:
-            return _same(f"{name}_new", name, _OPTAX)
+            return _same(f"{name}_new", name, _OPTAX, whole=True)
         return equation(f"{name}_new", NOCEDAL, (name, *reads), [
             Way(what, lambda ops, old, w, w_prev, g, g_prev: ops.pushed(old, of(ops, w - w_prev, g - g_prev), memory),
                 _OPTAX),
@@ -143,9 +143,14 @@ def lbfgs_of_weights(first: bool = False, memory: int = 10, pairs: int = 0, scal
             return 1
         if first:
             return ops.smaller(1, 1 / of(ops, g))
-        s, y = ops.row(S, 0), ops.row(Y, 0)
-        squares = ops.inner(y, y)
-        return ops.by_sign(squares, ops.inner(y, s) / squares, 1, 1)
+
+
+        def of_newest(S: Any, Y: Any) -> Any:
+            s, y = ops.row(S, 0), ops.row(Y, 0)
+            squares = ops.inner(y, y)
+            return ops.by_sign(squares, ops.inner(y, s) / squares, 1, 1)
+
+        return ops.named("γ", of_newest, S, Y)
 
     def stepped(ops: Any, of: Any, w: Any, eta: Any, g: Any, S: Any, Y: Any, rho: Any) -> Any:
         return w + eta * _two_loops(ops, pairs, g, S, Y, rho, gamma(ops, of, g, S, Y))
