@@ -91,10 +91,11 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
         g = _like(given, names, leaves, tree, number - 1)
         new, after = _run(number, "update", step, g, state, current)
         if all_together:
-            asked, again = asked_of(parts, number), partial(_recorded_together, updated, (g, state, current), number)
+            of_all = asked_of(parts, number)
+            again = partial(_recorded_together, updated, (g, state, current), number)
             old, now = state_of(current, state, number - 1, numbers), state_of(new, after, number, numbers)
             name = names[0] if len(names) == 1 else f"{names[0]}…{names[-1]}"
-            yield Change(name, number, flat(g, numbers), old, now, dtypes_of(new, now, after), asked, again,
+            yield Change(name, number, flat(g, numbers), old, now, dtypes_of(new, now, after), of_all, again,
                          route=route, theirs=rule is None)  # fmt: skip
             current, state = new, after
             continue

@@ -42,7 +42,7 @@ def asked_of(parts: Sequence[Part], number: int) -> Asked:
 
 def state_of(weights: Any, state: Any, updates: int, of: Callable[[Any], Any]) -> dict[str, Any]:
     """Weights and state after so many updates, each as one vector of what `of` says of an array."""
-    held = next(filter(_is_state, jax.tree.leaves(state, is_leaf=_is_state)), None)
+    held = _held(state)
     found = {"w": flat(weights, of)}
     for part, name in _NAMES.items():
         if not hasattr(held, name):
@@ -56,6 +56,11 @@ def state_of(weights: Any, state: Any, updates: int, of: Callable[[Any], Any]) -
         rows = leaves[0] if part == "rho" else np.concatenate([x.reshape(pairs, -1) for x in leaves], axis=1)
         found[name] = rows[(updates - 2 - np.arange(pairs)) % pairs]  # a ring, whose slot is the update's number
     return found
+
+
+def _held(state: Any) -> Any:
+    """The part of a state that is L-BFGS's; None where there is none."""
+    return next(filter(_is_state, jax.tree.leaves(state, is_leaf=_is_state)), None)
 
 
 def _is_state(x: Any) -> bool:
@@ -73,7 +78,7 @@ def dtypes_of(weights: Any, after: Mapping[str, Any], state: Any) -> dict[str, s
         raise BadInput(f"weights: of {', '.join(own)}; expected one dtype, since L-BFGS makes one vector of them; or "
                        "give dtype=")  # fmt: skip
     found = dict.fromkeys((*after, "gradient"), own[0])
-    held = next(filter(_is_state, jax.tree.leaves(state, is_leaf=_is_state)), None)
+    held = _held(state)
     if "weights_memory" in found:
-        found["weights_memory"] = str(getattr(held, "weights_memory").dtype)
+        found["weights_memory"] = str(held.weights_memory.dtype)
     return found

@@ -67,8 +67,8 @@ def changes_of_lbfgs(
 def _askable(group: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:
     """Raises BadInput for what is not one update by injected gradients."""
     if group["line_search_fn"] is not None:
-        raise BadInput(f"line_search_fn={group['line_search_fn']!r}: a line search evaluates the loss, and gradients are "
-                       "injected; expected line_search_fn=None")  # fmt: skip
+        raise BadInput(f"line_search_fn={group['line_search_fn']!r}: a line search evaluates the loss, and gradients "
+                       "are injected; expected line_search_fn=None")  # fmt: skip
     if group["max_iter"] != 1:
         raise BadInput(f"max_iter={group['max_iter']}: expected LBFGS(…, max_iter=1), one iteration for each injected "
                        "gradient")  # fmt: skip

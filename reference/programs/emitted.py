@@ -277,7 +277,8 @@ class Emitting:
     def total(self, x: Emitted, axis: int | None = None) -> Emitted:
         """Σ x, of all numbers or along an axis, which stays with one number."""
         row = self._last(x, axis)
-        return self._kept(self._summed(row, None, np.asarray(row.near.sum(axis=-1))), axis)
+        with np.errstate(all="ignore"):
+            return self._kept(self._summed(row, None, np.asarray(row.near.sum(axis=-1))), axis)
 
     @staticmethod
     def count(x: Emitted, axis: int | None = None) -> float:
@@ -302,7 +303,8 @@ class Emitting:
         """Σ x·y."""
         (a, b), _, _ = self._together([x, y])
         left, right = self._last(a, None), self._last(b, None)
-        return self._summed(left, right, np.asarray((left.near * right.near).sum()))
+        with np.errstate(all="ignore"):
+            return self._summed(left, right, np.asarray((left.near * right.near).sum()))
 
     def matrix_product(self, x: Emitted, y: Emitted) -> Emitted:
         (a, b), format, _ = self._together([x, y])

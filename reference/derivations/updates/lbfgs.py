@@ -144,7 +144,6 @@ def lbfgs_of_weights(first: bool = False, memory: int = 10, pairs: int = 0, scal
         if first:
             return ops.smaller(1, 1 / of(ops, g))
 
-
         def of_newest(S: Any, Y: Any) -> Any:
             s, y = ops.row(S, 0), ops.row(Y, 0)
             squares = ops.inner(y, y)
