@@ -2,9 +2,9 @@
 
     python benchmarks/updates_beside.py [--quick] [-o docs/updates]
 
-Clips, averages of weights, loss scaling, schedules, LARS, Lamb, Adafactor, Muon and L-BFGS, of PyTorch (single tensor, foreach,
-fused) and of optax (eager, jit), in four dtypes, judged in updates 1, 2, 10 of a matrix and a vector (beside.csv), and
-what is wrong in one place, of `wrong_beside.py` and `wrong_lbfgs.py` (beside_faults.csv).
+Clips, averages of weights, loss scaling, schedules, LARS, Lamb, Adafactor, Muon and L-BFGS, of PyTorch (single tensor,
+foreach, fused) and of optax (eager, jit), in four dtypes, judged in updates 1, 2, 10 of a matrix and a vector
+(beside.csv), and what is wrong in one place, of `wrong_beside.py` and `wrong_lbfgs.py` (beside_faults.csv).
 
 Exit status 1 if a right one deviates that is not known to, or a fault is missed in float32 or float64.
 """
