@@ -24,6 +24,12 @@ CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 MATRIX = ("jax-0.7.2", "jax-0.10.2")
 #: Framework versions whose accuracy is compared, oldest first; of PyTorch the one that is pinned.
 HISTORY = ("jax-0.4.30", "jax-0.5.3", "jax-0.6.2", "jax-0.7.2", "jax-0.8.3", "jax-0.9.2", "jax-0.10.2", "torch")
+#: Framework versions whose operators are compared, of each framework the older one first; "torch" is the pinned one.
+OPERATORS = ("torch-2.12.1", "torch", "jax-0.9.2", "jax-0.10.2")
+#: Every operator but JAX's expi and exp1, loops of a hundred terms whose records are too large.
+OF_CATALOGUE = {"torch": ("operator/*",), "jax": (
+    "operator/[!e]*", "operator/e[!x]*", "operator/exp", "operator/exp[!1i]*",
+)}  # fmt: skip
 #: What they are compared on: the document's network in part, every activation and loss, every activation's whole range.
 SWEEPS = "gradconform.conformance.cases.networks:sweeps"
 COMPARED = ("document/worked-example", "document/scale-*/00*", "document/[!sw]*", "network/*", SWEEPS)
@@ -201,10 +207,47 @@ def functions(session: nox.Session) -> None:
 
 
 @nox.session(default=False, reuse_venv=True)
-def accuracy(session: nox.Session) -> None:
+def sweeps(session: nox.Session) -> None:
     """Every operator of one number at every 16-bit number, in both frameworks: docs/operators (some hours; resumes)."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
     session.run("python", "benchmarks/sweeps.py", "-o", "docs/operators", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+def survey(session: nox.Session) -> None:
+    """Beside ulpwise's survey: the same functions at the same numbers, the same largest errors: docs/operators."""
+    session.install(*CONSTRAINTS, "-e", ".[all]", "ulpwise[survey]")
+    session.run("python", "benchmarks/survey.py", "-o", "docs/operators", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True)
+@nox.parametrize("framework", [nox.param(f, id=f) for f in OPERATORS])
+def operators_version(session: nox.Session, framework: str) -> None:
+    """One version's run of the catalogue of operators for `accuracy`, in float32 or the dtypes given."""
+    name, run = _versioned(session, framework, "accuracy")
+    dtypes = [option for dtype in session.posargs or ("float32",) for option in ("-d", dtype)]
+    # 1 is a finding; 3 an operator that this version's recorder does not know.
+    session.run(
+        "gradconform", "verify", *OF_CATALOGUE[name], "-a", name, *dtypes, "-o", str(run), success_codes=[0, 1, 3]
+    )
+
+
+@nox.session(default=False, reuse_venv=True)
+def accuracy(session: nox.Session) -> None:
+    """Operators by version, compared, and every 16-bit number (some hours; the sweeps resume)."""
+    for framework in OPERATORS:
+        session.notify(f"operators_version({framework})", posargs=session.posargs)
+    session.notify("accuracies")
+    session.notify("sweeps", posargs=[])
+
+
+@nox.session(default=False, reuse_venv=True)
+def accuracies(session: nox.Session) -> None:
+    """Tables, figure and changes of the runs that `accuracy` left, and their page, in report/accuracy."""
+    session.install(*CONSTRAINTS, "-e", ".[report,test]")
+    runs = [str(ROOT / "runs" / "accuracy" / f"{framework}.jsonl.zst") for framework in OPERATORS]
+    session.run("python", "benchmarks/accuracy.py", *runs, "-o", "docs/accuracy")
+    session.run("gradconform", "report", *runs, "-o", "report/accuracy")
 
 
 @nox.session(default=False, reuse_venv=True)
@@ -225,15 +268,7 @@ def docs(session: nox.Session) -> None:
 @nox.parametrize("framework", [nox.param(f, id=f) for f in HISTORY])
 def version(session: nox.Session, framework: str) -> None:
     """One version's run for `regress`: the built wheel and the framework in an environment of their own."""
-    name, _, number = framework.partition("-")
-    session.install(*CONSTRAINTS, "build")
-    wheel = _wheel(session)
-    pins = [f"jax=={number}", f"jaxlib=={number}"] if name == "jax" else [*CONSTRAINTS, "torch"]
-    session.install(f"gradconform[{name}] @ {wheel.as_uri()}", *pins)
-    session.install("--force-reinstall", "--no-deps", str(wheel))
-    run = ROOT / "runs" / "regress" / f"{framework}.jsonl.zst"
-    run.unlink(missing_ok=True)
-    session.chdir(session.create_tmp())
+    name, run = _versioned(session, framework, "regress")
     route = "jax/jit" if name == "jax" else "torch/eager"
     cases = [option for glob in session.posargs or COMPARED for option in ("-c", glob)]
     # 1 is a finding, which is what the comparison is for.
@@ -290,6 +325,21 @@ def fuzz(session: nox.Session) -> None:
     """A hundred thousand mutated run files: each is refused with a clear error, or read."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
     session.run("python", "benchmarks/fuzz.py", *session.posargs)
+
+
+def _versioned(session: nox.Session, framework: str, folder: str) -> tuple[str, Path]:
+    """Install one version of a framework and the built wheel; the framework's name, and where its run goes."""
+    name, _, number = framework.partition("-")
+    session.install(*CONSTRAINTS, "build")
+    wheel = _wheel(session)
+    # The version under test is free of the constraints; pip settles what it needs.
+    pins = [f"{name}=={number}", *([f"jaxlib=={number}"] if name == "jax" else [])] if number else [*CONSTRAINTS, name]
+    session.install(f"gradconform[{name}] @ {wheel.as_uri()}", *pins)
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    run = ROOT / "runs" / folder / f"{framework}.jsonl.zst"
+    run.unlink(missing_ok=True)
+    session.chdir(session.create_tmp())
+    return name, run
 
 
 def _wheel(session: nox.Session) -> Path:

@@ -62,10 +62,10 @@ def record(
     that require one, else for all floating-point tensors. `names` are the tensors' names, in their order.
     `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
     `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
-    "namespace::name". Routes are "eager" and "compile". With stop_gradient="intended" what the program detaches, or
-    computes under `no_grad`, is a constant of its derivative. With `replays` the run is repeated elsewhere; where
-    it has custom rules its backward pass also in other ways that must give the same; with `batched` under vmap. With
-    `values` the outputs by every route are handed over, too.
+    "namespace::name". Routes are "eager", "compile" and "func" (vmap over torch.func.vjp). With
+    stop_gradient="intended" what the program detaches, or computes under `no_grad`, is a constant of its derivative.
+    With `replays` the run is repeated elsewhere; where it has custom rules its backward pass also in other ways that
+    must give the same; with `batched` under vmap. With `values` the outputs by every route are handed over, too.
 
     Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
     floating-point tensor, and for an f that raises or returns none.
@@ -93,7 +93,10 @@ def record(
     for route in routes:
         if route != "eager":
             state.restore()
-            found[route], returned[route] = _again(asked, compiled_by(f, route), tensors, adjoints)
+            if route == "func":
+                found[route], returned[route] = _by_func(asked, tensors, adjoints)
+            else:
+                found[route], returned[route] = _again(asked, compiled_by(f, route), tensors, adjoints)
     varied: dict[str, list[Numbers]] = {}
     if replays:
         varied = _varied(asked, state, after, adjoints, bool(rules), batched, recorder.foreign)
@@ -164,6 +167,16 @@ def _again(
     outputs = replace(asked, f=f).call(fresh, changed)
     gradients = gradients_of(outputs, fresh, adjoints)
     return [numbers(y) for y in outputs], [_number(g, x) for g, x in zip(gradients, fresh, strict=True)]
+
+
+def _by_func(
+    asked: Asked, tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
+) -> tuple[list[Numbers], list[Numbers]]:
+    """The outputs and the gradients by torch.func: the first of two equal rows of vmap over vjp."""
+    with of_the_user("under torch.func, f"):
+        outputs, pull, *_ = torch.func.vjp(lambda *xs: tuple(asked.call(xs)), *(x.detach() for x in tensors))
+        rows = torch.func.vmap(pull)(tuple(torch.stack([a, a]) for a in adjoints))
+    return [numbers(y.detach()) for y in outputs], [numbers(g[0].detach()) for g in rows]
 
 
 def _varied(

@@ -1,6 +1,9 @@
-"""Whether the array arithmetic has the rules of the ball arithmetic: the same balls and bits, operand by operand.
+"""Whether every executor has the same rules: arrays the balls and bits of balls, kernels those of arrays.
 
     python benchmarks/array_rules.py [--operations 1000000] [--seed 0] [--only NAME] [--jobs 2]
+
+The rules are one text, and so this says that the executors' primitives are right; that the rules are is asked elsewhere
+(`radii.py`, of programs that are run). Kernels are compared where numba is installed, and a line says whether it is.
 
 Operands are adversarial: zeros, subnormal numbers, numbers about 1, about where exponentials overflow, the largest of
 the format and those about it; radii from nothing to far larger than the number, some that reach 0 or the largest number
@@ -19,15 +22,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
+from gradconform.reference.arithmetic import array_values
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FORMATS
-from gradconform.reference.arithmetic.midpoints import EXACTLY, OutOfRange
+from gradconform.reference.arithmetic.midpoints import EXACTLY, OutOfRange, Plain
 from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
 from gradconform.reference.arithmetic.rounded import ANYTHING, DOUBT, Rounded
 from gradconform.reference.programs.array_allowance import _piece, dots
@@ -43,6 +48,8 @@ LIMIT = 2.0**1000
 ELEMENTARY = (
     *("sqrt", "exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos", "sinh", "cosh", "sigmoid"),
 )
+#: Operations that kernels do.
+COMPILED = ("add", "multiply", "divide", "square", "absolute", "positive_part", *ELEMENTARY)
 Operation = Callable[..., Any]
 #: Operations by name, for either arithmetic, with the number of their operands.
 OPERATIONS: Mapping[str, tuple[int, Operation]] = {
@@ -188,6 +195,37 @@ def compared(name: str, A: RoundedArrays, x: list[RoundedArray], found: RoundedA
             yield f"{at} in {A.format.name}: {element}, not {scalar}: {said}"
 
 
+@contextmanager
+def by_kernels(elements: int) -> Iterator[None]:
+    """Operations of so many elements, or more, are done by kernels."""
+    kept, array_values.COMPILED_FROM = array_values.COMPILED_FROM, elements
+    try:
+        yield
+    finally:
+        array_values.COMPILED_FROM = kept
+
+
+def differing_kernels(name: str, A: RoundedArrays, count: int, seed: int) -> Iterator[str]:
+    """Operands of which a kernel says something else than arrays: other bits, or a radius that is not within 1e-10."""
+    arity, operation = OPERATIONS[name]
+    rng = np.random.default_rng([seed, list(OPERATIONS).index(name)])
+    x = [operand(A, count, rng, name not in ELEMENTARY) for _ in range(arity)]
+    with by_kernels(1 << 60):
+        array = operation(A, *x)
+    with by_kernels(1):
+        kernel = operation(A, *x)
+    of_array, of_kernel = (np.zeros(count, np.uint8) if v.specials is None else v.specials for v in (array, kernel))
+    with np.errstate(all="ignore"):
+        off = np.abs(array.radii() - kernel.radii()) > 1e-10 * array.radii()
+        # Beyond the format's largest number an ulp is no part of the number that slack could be held against.
+        off |= np.abs(array.high - kernel.high) > A.slack * array.radii() + np.abs(array.high) * 2.0**-45 + 2.0**-1074
+    wrong = (of_array != of_kernel) | (off & ((of_array & ANYTHING) == 0))
+    for i in np.flatnonzero(wrong):
+        at = [(v.high[i], v.radii()[i], v.bits if v.specials is None else v.specials[i]) for v in x]
+        found = [(v.high[i], v.radii()[i], b[i]) for v, b in ((array, of_array), (kernel, of_kernel))]
+        yield f"{name} of {at} in {A.format.name}: kernel {found[1]}, not {found[0]}"
+
+
 def arithmetics() -> Iterator[RoundedArrays]:
     """Every format, where subnormal numbers are kept and where they are flushed; float32 in double words too."""
     for format in FORMATS.values():
@@ -203,6 +241,9 @@ def tried(task: tuple[str, int, int]) -> tuple[int, float, list[str]]:
     for A in arithmetics():
         found += list(differences(name, A, count, seed))
         total += count
+        if A.mids is Plain and name in COMPILED and array_values.compiled() is not None:
+            found += list(differing_kernels(name, A, count, seed))
+            total += count
     return total, time.perf_counter() - start, found
 
 
@@ -223,7 +264,10 @@ def main() -> int:
             total, wrong = total + count, wrong + len(found)
             if found:
                 print(f"{name}, seed {seed}: {len(found)} of {count}, {seconds:.1f} s", *found[:3], sep="\n  ")
-    print(f"{total:,} operations, {wrong:,} of which the two arithmetics say something else")
+    compiled = (
+        "kernels among them" if array_values.compiled() is not None else "without kernels: numba is not installed"
+    )
+    print(f"{total:,} operations, {compiled}, {wrong:,} of which the executors say something else")
     return 1 if wrong or not total else 0
 
 

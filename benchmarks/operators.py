@@ -1,7 +1,9 @@
 """The catalogue's operators in both frameworks and every dtype: how many are right, and what is found.
 
-    python benchmarks/operators.py measure -a torch -d float32 [--first] [--case GLOB] [-o FILE] [GLOB ...]
+    python benchmarks/operators.py measure -a torch -d float32 [--first] [--case GLOB] [--cases op_db] [-o FILE] [GLOB]
     python benchmarks/operators.py write FILE... [-o FOLDER]
+
+    python benchmarks/operators.py measure -a torch -d float32 --first --route func [--route compile] [--case ordinary*]
 
 `measure` judges the cases of the operators that the globs name, by default all: value and gradient of each, and of the
 ordinary ones the tangents, the batched backward pass and the second derivatives, too. It writes a table with a row for
@@ -34,16 +36,26 @@ ROOT = f"{Path(__file__).resolve().parents[1]}/"
 #: What the sections of docs/operators/findings.md show, by the last word of each's title: globs of adapter, operator,
 #: dtype, case and quantity. A deviation that none shows is called unexplained.
 SHOWN: Sequence[tuple[str, str]] = (
-    ("sinc", "torch sinc * subnormal d/dx"), ("sinc", "torch sinc float16 small d/dx"),
-    ("i0", "torch i0 float32 saturated *"), ("i1", "torch i1 float32 saturated *"),
-    ("i0e", "torch i0e bfloat16 zero value*"), ("erf", "torch erf bfloat16 * value*"),
-    ("gelu", "torch gelu float32 large value*"), ("_weight_norm", "torch weight_norm * of the gradient of weight_norm"),
+    ("i0", "torch i0 * saturated *"), ("i1", "torch i1 * saturated *"),
+    ("i0e", "torch i0e bfloat16 * value*"), ("i0e", "torch i0e float16 one value*"),
+    ("erf", "torch erf bfloat16 * value*"),
+    ("gelu", "torch gelu float32 large value*"), ("gelu", "torch gelu bfloat16 large value*"),
+    ("_weight_norm", "torch weight_norm * of the gradient of weight_norm"),
+    ("logcumsumexp", "torch logcumsumexp float64 * tangent*"),
     ("binary_cross_entropy", "torch binary_cross_entropy* float64 * of the gradient of *"),
     ("soft_margin_loss", "torch soft_margin_loss float16 *"), ("hardsigmoid", "torch hardsigmoid float64 * d/dx"),
-    # The derivative of digamma is that of lgamma once more.
-    ("digamma", "torch digamma float64 * d/dx"), ("digamma", "torch lgamma float64 * of the gradient of lgamma"),
-    ("polygamma", "torch polygamma float64 binades* *"), ("i0", "jax i0 float32 zero d/dx"),
-    ("power", "jax power float32 zero d/dx"),
+    # The derivative of digamma is the second one of lgamma and multigammaln; digamma's value has its root in the cases.
+    ("digamma", "torch digamma float64 * *"), ("digamma", "torch lgamma float64 * of the gradient of lgamma"),
+    ("digamma", "torch multigammaln float64 * of the gradient of multigammaln"),
+    ("digamma", "* digamma float32 ordinary value*"),
+    ("polygamma", "torch polygamma float64 binades* *"), ("polygamma", "torch polygamma bfloat16 binades* *"),
+    ("polygamma", "jax polygamma float32 binades* *"), ("polygamma", "jax digamma float32 binades d/dx"),
+    ("gammaln", "jax lgamma float32 * value*"), ("gammaln", "jax beta* float32 * value*"),
+    ("gammaln", "jax multigammaln float32 * value*"), ("gammaln", "jax gammaincc float32 ordinary d/dy"),
+    ("gammaincc", "jax gammaincc float32 binades value*"),
+    ("sinh", "jax cosh float32 * *"), ("sinh", "jax sinh float32 * *"), ("exp2", "jax exp2 float32 * *"),
+    ("erfinv", "jax erfinv float32 * *"),
+    ("i0", "jax i0 float32 zero d/dx"), ("power", "jax power float32 zero d/dx"),
 )  # fmt: skip
 #: What is asked of the ordinary cases besides.
 FURTHER: Mapping[str, Any] = {"mode": "both", "order": 2, "batched": True}
@@ -52,20 +64,33 @@ COLUMNS = ("operator", "family", "case", "adapter", "version", "dtype", "route",
 JUDGED = ("conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided")
 
 
-def targets(globs: Sequence[str], framework: str, dtype: str, further: bool) -> Iterator[Target]:
-    for target in operator_targets(globs, [framework], [dtype]):
+def targets(
+    globs: Sequence[str], framework: str, dtype: str, further: bool, source: str = "", routes: Sequence[str] = ()
+) -> Iterator[Target]:
+    more = {"routes": ("eager", *routes)} if routes else {}
+    for target in operator_targets(globs, [framework], [dtype], source):
         ordinary = target.name.split("/")[2].startswith("ordinary")
         # JAX's gradients of complex numbers are conjugates, those that are differentiated once more are not judged.
         real = framework == "torch" or OPERATORS[target.name.split("/")[1]].family != "fourier"
-        yield replace(target, options=FURTHER) if further and ordinary and real else target
+        yield replace(target, options={**more, **(FURTHER if further and ordinary and real else {})})
 
 
-def measured(globs: Sequence[str], framework: str, dtype: str, further: bool = True, case: str = "*") -> pd.DataFrame:
-    """A row for each quantity; of what was not judged one for the case. `case` is a glob of cases."""
+def measured(
+    globs: Sequence[str],
+    framework: str,
+    dtype: str,
+    further: bool = True,
+    case: str = "*",
+    source: str = "",
+    routes: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A row for each quantity; of what was not judged one for the case. `case` is a glob of cases, `source` another
+    source of them, `routes` those besides the eager one."""
     version = versions_of(framework)[framework]
     entries = entries_for([], known_files(()))
     rows = []
-    asked = [t for t in targets(globs, framework, dtype, further) if fnmatch.fnmatchcase(t.name.split("/")[2], case)]
+    every = targets(globs, framework, dtype, further, source, routes)
+    asked = [t for t in every if fnmatch.fnmatchcase(t.name.split("/")[2], case)]
     for one in verified(asked, [], entries):
         rows += [_row(one, m, framework, version, dtype) for m in one.rows]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -73,7 +98,8 @@ def measured(globs: Sequence[str], framework: str, dtype: str, further: bool = T
 
 def _row(one: Verified, m: Any, framework: str, version: str, dtype: str) -> dict[str, Any]:
     _, name, case = one.title.split(" in ")[0].split("/")
-    verdict = m.verdict if one.lacking or one.report is not None else _unjudged(one.problem)
+    judged = one.report is not None or (one.lacking and not one.problem.startswith("not recorded"))
+    verdict = m.verdict if judged else _unjudged(one.problem)
     return {
         "operator": name, "family": OPERATORS[name].family, "case": case, "adapter": framework, "version": version,
         "dtype": dtype, "route": m.route, "quantity": m.quantity, "verdict": verdict, "formula": m.formula,
@@ -195,6 +221,8 @@ def main() -> int:
     measure.add_argument("-d", "--dtype", required=True)
     measure.add_argument("-o", "--output", type=Path, default=None)
     measure.add_argument("--case", default="*", help="A glob of cases, such as ordinary*.")
+    measure.add_argument("--cases", default="", help="op_db: PyTorch's own sample inputs in place of the catalogue's.")
+    measure.add_argument("--route", action="append", default=[], help="func, compile or jit, besides the eager one.")
     measure.add_argument("--first", action="store_true", help="Values and gradients alone.")
     write = commands.add_parser("write")
     write.add_argument("files", nargs="+", type=Path)
@@ -206,7 +234,8 @@ def main() -> int:
     else:
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")
         started = time.monotonic()
-        rows = measured(options.globs, options.adapter, options.dtype, not options.first, options.case)
+        how = (not options.first, options.case, options.cases, options.route)
+        rows = measured(options.globs, options.adapter, options.dtype, *how)
         if options.output is not None:
             rows.to_csv(options.output, index=False)
         took = time.monotonic() - started

@@ -31,6 +31,13 @@ FILE_LIMIT = 2**20
 #: The attribute by which an adapter brings known deviations of its own: a path, or a sequence of `KnownDeviation`.
 ATTRIBUTE = "known_deviations"
 
+#: The keys of an entry that are numbers.
+BOUNDS = ("most_share", "most_ulp")
+_LARGEST = {
+    "most_share": "the largest share of the allowance that the evidence explains",
+    "most_ulp": "the largest error in ulp that the evidence explains",
+}
+
 #: A file of known deviations, or several.
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -44,11 +51,13 @@ class KnownDeviation:
     version, and for adapters that tell none.
 
     `most_share` is the largest share of the allowance that the evidence explains: what is further off is something
-    else, and not known. An entry that names a value instead, as of an overflow, may leave it out.
+    else, and not known. An entry that names a value instead, as of an overflow, may leave it out, and so may one of a
+    wrong formula, whose allowance says nothing: it says `most_ulp`, the largest error in ulp of a component.
 
     What may be left out narrows the entry: `case`, a glob, to cases by their id; `form`, a glob, to the accepted form
     that the measurement names, where a framework's primitive is less accurate than its bound, to the formulas that use
-    the primitive; `value`, a glob, to the value as Python writes it: of an overflow, "nan".
+    the primitive; `formula`, a glob, to an answer to the first question, such as "wrong"; `value`, a glob, to the value
+    as Python writes it: of an overflow, "nan".
     """
 
     id: str
@@ -64,8 +73,10 @@ class KnownDeviation:
     upstream: str
     case: str = "*"
     form: str = "*"
+    formula: str = "*"
     value: str = "*"
     most_share: float = math.inf
+    most_ulp: float = math.inf
 
     def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
         """Whether the measurement is of what this entry speaks of, whatever its verdict."""
@@ -74,8 +85,10 @@ class KnownDeviation:
             and self.speaks_of(m.case, m.operator, m.quantity)
             and fnmatch.fnmatchcase(m.level or "", self.level)
             and fnmatch.fnmatchcase(m.accepted_form or "", self.form)
+            and fnmatch.fnmatchcase(m.formula or "", self.formula)
             and fnmatch.fnmatchcase(repr(m.value), self.value)
             and (m.share is None or m.share <= self.most_share)
+            and (m.max_ulp is None or m.max_ulp <= self.most_ulp)
         )
 
     def asks(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
@@ -206,16 +219,10 @@ def _checked(where: str, number: int, entry: Any) -> KnownDeviation:
     if isinstance(entry, dict) and isinstance(entry.get("id"), str):
         where += f" ({entry['id'][:100]!a})"
     complete = isinstance(entry, dict) and needed <= set(entry) <= names
-    if not complete or not all(isinstance(v, str) for n, v in entry.items() if n != "most_share"):
-        expected = f"{' '.join(sorted(needed))}, and case, form or value if they matter"
+    if not complete or not all(isinstance(v, str) for n, v in entry.items() if n not in BOUNDS):
+        expected = f"{' '.join(sorted(needed))}, and case, form, formula or value if they matter"
         raise BadInput(f"{where}: expected the strings {expected}{_different(entry, needed, names)}")
-    most = entry.get("most_share", math.inf if entry.get("value", "*") != "*" else None)
-    unbounded = most == math.inf and entry.get("value", "*") == "*"
-    if isinstance(most, bool) or not isinstance(most, int | float) or not most > 0 or unbounded:
-        raise BadInput(
-            f"{where}: most_share is {most!r}; expected the largest share of the allowance that the evidence explains, "
-            "a number above 0, or a value to be known by"
-        )
+    _bounded(where, entry)
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", entry["id"]):
         raise BadInput(f"{where}: id is {entry['id'][:100]!a}; expected such as 'torch-erf-float32'")
     for name in ("operator", "dtype"):
@@ -226,6 +233,20 @@ def _checked(where: str, number: int, entry: Any) -> KnownDeviation:
     except InvalidSpecifier as error:
         raise BadInput(f"{where}: versions: {error}") from error
     return KnownDeviation(**entry)
+
+
+def _bounded(where: str, entry: Mapping[str, Any]) -> None:
+    """Raise BadInput for an entry that covers what is off by any amount."""
+    of_value, of_formula = entry.get("value", "*") != "*", entry.get("formula", "*") in ("wrong", "undefined")
+    most_share, most_ulp = (entry.get(name, math.inf) for name in BOUNDS)
+    for name, most in zip(BOUNDS, (most_share, most_ulp), strict=True):
+        if isinstance(most, bool) or not isinstance(most, int | float) or not most > 0:
+            raise BadInput(f"{where}: {name} is {most!r}; expected {_LARGEST[name]}, a number above 0")
+    if not (of_value or most_share < math.inf or (of_formula and most_ulp < math.inf)):
+        raise BadInput(
+            f"{where}: most_share is {entry.get('most_share')!r}; expected {_LARGEST['most_share']}, a number above 0, "
+            f"or a value to be known by, or of a wrong formula most_ulp, {_LARGEST['most_ulp']}"
+        )
 
 
 def _different(entry: Any, needed: set[str], names: set[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradconform.conformance.cases.operators import OperatorCase, cases, chosen
 from gradconform.conformance.programs import program_rows
-from gradconform.reference.cases import unknown
+from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
 from gradconform.reference.derivations.operators.operator import DTYPES, Operator
 from gradconform.reference.programs.functions import FUNCTIONS
@@ -23,6 +23,8 @@ FRAMEWORKS: Mapping[str, str] = {
     "jax": "gradconform.adapters.operators_jax",
     "numpy": "gradconform.adapters.operators_numpy",
 }
+#: The source of cases that PyTorch has itself.
+OP_DB = "op_db"
 #: Frameworks whose programs can be recorded.
 JUDGED = tuple(program_rows.RECORDERS)
 #: How frameworks say that an operator has no kernel for a dtype, or no derivative.
@@ -38,7 +40,7 @@ _LACKING = (
 class Asked:
     """An operator's case in a framework and a dtype: the function, its arguments, and its definition.
 
-    `function` is None where the framework has no such operator.
+    `function` is None where the framework has no such operator, or `why` says that it is not asked.
     """
 
     case: OperatorCase
@@ -47,6 +49,7 @@ class Asked:
     function: Callable[..., Any] | None
     arguments: tuple[Any, ...]
     definition: Callable[..., Any] | None
+    why: str = ""
 
     @property
     def approximated(self) -> float:
@@ -61,8 +64,10 @@ class Asked:
         return self.case.id
 
 
-def asked(globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str]) -> Iterator[Asked]:
+def asked(globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str], source: str = "") -> Iterator[Asked]:
     """Every case of the operators that the globs name, in these frameworks and dtypes; in all of them without any.
+
+    `source` is another source of cases than the catalogue's own: "op_db", PyTorch's sample inputs.
 
     Raises BadInput for an operator that there is not, for a framework whose programs are not recorded, and for a dtype
     that an operator does not have where it is named by itself.
@@ -70,12 +75,15 @@ def asked(globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str]
     for framework in frameworks:
         if framework not in JUDGED:
             raise unknown("framework of operators", framework, JUDGED)
+    if source and list(frameworks) not in ([], ["torch"]):
+        raise BadInput(f"cases of {source} are PyTorch's own; expected -a torch, or none")
     found = {o.name: o for glob in globs for o in chosen(glob)}
     for operator in found.values():
-        for framework in frameworks or JUDGED:
+        for framework in ("torch",) if source else frameworks or JUDGED:
             for dtype in dtypes or operator.dtypes:
                 if dtype in operator.dtypes or len(found) == 1:
-                    yield from _of(operator, framework, dtype)
+                    of = _sampled(operator, dtype) if source else _of(operator, framework, dtype)
+                    yield from of
 
 
 def _of(operator: Operator, framework: str, dtype: str) -> Iterator[Asked]:
@@ -91,6 +99,20 @@ def _of(operator: Operator, framework: str, dtype: str) -> Iterator[Asked]:
         constants = {n: x for n, x in enumerate(arrays) if case.operator.operands[n].kind == "constant"}
         arguments = tuple(x for n, x in enumerate(arrays) if n not in constants)
         yield Asked(case, framework, dtype, function(case, call, constants), arguments, definition(case))
+
+
+def _sampled(operator: Operator, dtype: str) -> Iterator[Asked]:
+    """The cases that PyTorch's sample inputs give; of one that is not the catalogue's operator, why."""
+    from gradconform.adapters import op_db
+
+    call = callable_of(operator.name, "torch")
+    if call is None or not operator.elementwise or any(x.kind != "real" for x in operator.operands):
+        return
+    for sample in op_db.samples(operator.name, len(operator.operands), dtype):
+        numbers = tuple(np.asarray(x.double()) for x in sample.operands)
+        case = OperatorCase(operator, f"{OP_DB}-{sample.number}", numbers, operator.parameters[0])
+        yield Asked(case, "torch", dtype, None if sample.why else function(case, call, {}), sample.operands,
+                    definition(case), sample.why)  # fmt: skip
 
 
 def callable_of(name: str, framework: str) -> Callable[..., Any] | None:

@@ -154,8 +154,8 @@ def verify(
     floating-point dtype (PyTorch: those that require a gradient, if any does). `dtype` casts the arguments first, and
     `device` is where they, and a copy of a module, are moved.
     `cotangent` is what the outputs' adjoints are, a list with one for each output; by default random numbers, of a
-    scalar, too. `routes` are "eager" (the default) and "compile" or "jit". `accept` names verdicts that count as true
-    besides `conforms`.
+    scalar, too. `routes` are "eager" (the default), of PyTorch "compile" and "func" (`vmap` over `torch.func.vjp`), of
+    JAX "jit". `accept` names verdicts that count as true besides `conforms`.
     `mode="forward"` verifies tangents instead, along a random direction of the arguments or `tangent`, a list with one
     for each argument that is asked for, and `mode="both"` both; what the framework has no derivative of in a mode is
     `unsupported`. `order=2` verifies the gradient's own gradient as well. `rows="all"` verifies every row of the

@@ -299,8 +299,8 @@ def judge(
         undecided = "undecided" in standings
         formula, execution, accuracy = "unknown", "undecided" if undecided else "outside", None
         reason = EDGE if undecided else None
-    elif standings[named] == "unknown" and ball is None:
-        return _unknown(value, candidate.form, worst)
+    elif standings[named] == "unknown" and (ball is None or (math.isfinite(value) and not shares[worst] <= 1)):
+        return _unknown(value, candidate.form, worst)  # in no outcome that is known
     else:
 
         def others() -> Iterator[tuple[str, float]]:

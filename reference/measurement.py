@@ -54,7 +54,7 @@ class Measurement:
 
     `formula`, `execution` and `accuracy` answer the three questions of the claim, `verdict` is what they come to, and
     `cause` names what is at fault where it deviates, such as "convention: …". `operator` is the operation that the
-    equation is of, such as "gelu" or "linear".
+    equation is of, such as "gelu" or "linear", and of a case of the catalogue of operators the one that it is of.
     """
 
     case: str
@@ -149,6 +149,20 @@ def stands_for(quantity: str) -> str | None:
     """
     every = {BY + EVERY["reverse"]: BY, TANGENT + EVERY["forward"]: TANGENT, "*": ""}
     return every.get(quantity.partition(", ")[0])
+
+
+def asked_of(quantity: str) -> str:
+    """What of an operator a quantity is: its value, a derivative or a tangent, of it or of its gradient.
+
+    >>> asked_of("value of output"), asked_of("d/dx"), asked_of("d/dx, of the gradient of sinc")
+    ('value', 'derivative', 'second derivative')
+    >>> asked_of("tangent of output 0, of the gradient of sinc")
+    'second tangent'
+    """
+    if quantity.startswith(VALUE):
+        return "value"
+    what = "tangent" if quantity.startswith(TANGENT) else "derivative"
+    return f"second {what}" if ", of the gradient of " in quantity else what
 
 
 def is_program(case: str) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
+from gradconform.reference.arithmetic.function_rules import sides
 from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
     NAN,
@@ -30,9 +31,9 @@ from gradconform.reference.arithmetic.rounded import (
     Numbers,
     Rounded,
     RoundedBalls,
-    ieee,
-    representatives,
 )
+from gradconform.reference.arithmetic.rules import ways
+from gradconform.reference.arithmetic.specials import ieee, representatives
 from gradconform.reference.equations import Slope
 
 #: Runs of one program that are made; of one with more nothing is said but that it may overflow.
@@ -177,9 +178,6 @@ class BranchingBalls(RoundedBalls):
             return Special(self, kinds[which])
         return Rounded(self, result.exact, result.radius, 0, result.spread)
 
-    def _set(self, whole: Outcome, spread: arb) -> Outcome:
-        return whole if isinstance(whole, Special) else super()._set(whole, spread)
-
     def _overflows(self, name: str, operands: Sequence[Rounded], certain: bool) -> bool:
         """Whether in this run the result is a special; `certain`: unless the program computes in a wider format."""
         return bool(self.decisions.decide("beyond" if certain else (name, *map(_digits, operands)), 2))
@@ -190,7 +188,7 @@ class BranchingBalls(RoundedBalls):
             return self._settled(name, operands, operation(*operands))
         if any(isinstance(o, Rounded) and o.specials & ANYTHING for o in operands):
             return self._anything()
-        signs = [[o.value] if isinstance(o, Special) else list(representatives(o.folded())) for o in operands]
+        signs = [[o.value] if isinstance(o, Special) else representatives(ways(self, o.folded())) for o in operands]
         found = {repr(v): v for values in itertools.product(*signs) for v in ieee(name, *values)}
         values = [found[key] for key in sorted(found)]
         choice = self.decisions.decide((name, *map(_digits, operands)), len(values)) if len(values) > 1 else 0
@@ -308,7 +306,9 @@ class BranchingBalls(RoundedBalls):
         return super().least_of([t for t in terms if isinstance(t, Rounded)])
 
     def log_of_total(self, total: Outcome, least: arb) -> Outcome:
-        return self.log(total) if isinstance(total, Special) else super().log_of_total(total, least)
+        if isinstance(total, Special):
+            return self.log(total)
+        return self._settled("log", (total,), super().log_of_total(total, least))
 
     def over_total(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
         if isinstance(x, Special) or isinstance(total, Special):
@@ -317,7 +317,7 @@ class BranchingBalls(RoundedBalls):
 
     def part_of(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
         quotient = self.over_total(x, total, least)  # decided once: the same is asked of it below
-        if isinstance(quotient, Special):
+        if any(isinstance(v, Special) for v in (x, total, quotient)):
             return quotient
         return self._settled("divide", (x, total), super().part_of(x, total, least))
 
@@ -348,10 +348,9 @@ class BranchingBalls(RoundedBalls):
                 return Rounded(self, ZERO, ZERO, ANYTHING)
             return above if x.value > 0 else below
         if isinstance(above, Special) or isinstance(below, Special):
-            if self._above(x.folded()):
-                return above
-            if self._below(x.folded()):
-                return below
+            over, under = sides(self, x.folded())
+            if over or under:
+                return above if over else below
             return (above, below)[self.decisions.decide(("side", _digits(x)), 2)]
         return operation(x, above, below)
 

@@ -11,6 +11,9 @@ of a row's certified bits: a product may have become subnormal, where flushing i
 another ulp. From one to another of eight routes of PyTorch and JAX, a quantity lost them so (in float16 all 11) in at
 most one case of a family of the default catalogue, and at the whole level in none. One such row is told, half of a
 family or a large tensor is a regression.
+
+An operator of the catalogue has few cases, and they try its whole domain: its accuracy is the largest error of all of
+them. That is luck, too, where digits cancel, and then its share of the allowance, which knows of that, does not grow.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gradconform.reference.measurement import CERTIFIED, UNCERTIFIED, stands_for
+from gradconform.reference.measurement import CERTIFIED, PROGRAM, UNCERTIFIED, asked_of, stands_for
 from gradconform.reports.tables import checked
 
 #: Less (more) accurate: over at least CASES measurements the median error grew (shrank) by FACTOR, one bit, or more,
@@ -38,9 +41,14 @@ COMPONENTS = 128
 #: rounding does, so more is no luck; a factor is, of the tiny share of what deviates by its dtype alone.
 SHARES = 1.0
 
+#: An operator is less accurate if the largest error of its cases has grown by FACTOR and by this, and the largest
+#: share of the allowance by FACTOR and by SHARE: half an ulp is what a rounding more may add.
+LARGEST, SHARE = 1.0, 0.25
+
 KEY = ("case", "adapter", "route", "dtype", "level", "quantity")
 _ANSWER = ["case", "who", "dtype"]
 _GROUP = ("adapter", "route", "dtype", "level", "quantity", "family")
+_OF_OPERATOR = ("adapter", "route", "dtype", "operator_new", "of")
 #: The verdicts of what has no result.
 _UNJUDGED = ("crashed", "undecided", "unsupported")
 
@@ -61,7 +69,7 @@ REGRESSIONS: tuple[Kind, ...] = (
     "newly deviating", "larger known deviation", "no longer judged", "no longer certified", "no longer traced",
 )  # fmt: skip
 #: The titles of the parts that exit status 1 stands for.
-WORSE = (*REGRESSIONS, "less accurate")
+WORSE = (*REGRESSIONS, "less accurate", "less accurate operators")
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,24 @@ class Shift:
 
 
 @dataclass(frozen=True)
+class OperatorShift:
+    """An operator of the catalogue whose accuracy changed: the largest error, in ulp, and the largest share of the
+    allowance over so many cases that both runs certify. `of` is what was asked."""
+
+    kind: Literal["less accurate", "more accurate"]
+    adapter: str
+    route: str
+    dtype: str
+    operator: str
+    of: str
+    over: int
+    old_ulp: float
+    new_ulp: float
+    old_share: float
+    new_share: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What is different in NEW; `gone` and `new` count what one run alone holds, by route and dtype.
 
@@ -116,16 +142,18 @@ class Comparison:
     gone: Mapping[str, int]
     new: Mapping[str, int]
     moved: Mapping[str, int]
+    operators: tuple[OperatorShift, ...] = ()
 
     @property
     def regressions(self) -> int:
         """Changes for the worse: what exit status 1 stands for."""
         worse = sum(change.kind in REGRESSIONS for change in self.changes)
-        return worse + sum(shift.kind == "less accurate" for shift in self.shifts)
+        kinds = [*(s.kind for s in self.shifts), *(s.kind for s in self.operators)]
+        return worse + kinds.count("less accurate")
 
     @property
     def empty(self) -> bool:
-        return not (self.changes or self.shifts or self.gone or self.new or self.moved)
+        return not (self.changes or self.shifts or self.operators or self.gone or self.new or self.moved)
 
 
 def compare(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
@@ -138,8 +166,8 @@ def compare(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
     added = after[~pd.MultiIndex.from_frame(after[list(KEY)]).isin(shared)]
     both = both.assign(family=[case.rpartition("/")[0] + "/*" for case in both["case"]])
     changes = [*_changes(both), *_untraced(before, after, gone), *_crashes(before, added)]
-    shifts = tuple(_shifts(both))
-    return Comparison(len(both), tuple(changes), shifts, _counted(gone), _counted(added), _counted(_moved(both)))
+    alone = (_counted(gone), _counted(added), _counted(_moved(both)))
+    return Comparison(len(both), tuple(changes), tuple(_shifts(both)), *alone, tuple(_operators(both)))
 
 
 def _keyed(measurements: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -291,6 +319,27 @@ def _shift(of: Mapping[Any, Any], over: int, old: float, new: float) -> Iterator
         yield Shift(kind, adapter, route, dtype, level, quantity, family, over, old, new)
 
 
+def _operators(both: pd.DataFrame) -> Iterator[OperatorShift]:
+    certified = both["verdict_old"].isin(CERTIFIED) & both["verdict_new"].isin(CERTIFIED)
+    numbers = [f"{name}_{run}" for name in ("max_ulp", "share") for run in ("old", "new")]
+    catalogue = both["case"].str.startswith(PROGRAM) & (both["level"] == "whole") & both["operator_new"].notna()
+    table = both[certified & catalogue & both[numbers].notna().all(axis=1)]
+    table = table.assign(of=[asked_of(quantity) for quantity in table["quantity"]])
+    for _, group in table.groupby(list(_OF_OPERATOR), sort=False):
+        ulps, shares = (group[[f"{name}_old", f"{name}_new"]].max() for name in ("max_ulp", "share"))
+        (old, new), (old_share, new_share) = map(float, ulps), map(float, shares)
+        sign = 1 if new > old else -1
+        grown = [
+            max(a, b) >= FACTOR * min(a, b) and sign * (b - a) >= least
+            for a, b, least in ((old, new, LARGEST), (old_share, new_share, SHARE))
+        ]
+        if all(grown):
+            kind: Literal["less accurate", "more accurate"] = "less accurate" if new > old else "more accurate"
+            adapter, route, dtype, operator, of = (str(group.iloc[0][name]) for name in _OF_OPERATOR)
+            numbers_of = (len(group), old, new, old_share, new_share)
+            yield OperatorShift(kind, adapter, route, dtype, operator, of, *numbers_of)
+
+
 def _counted(rows: pd.DataFrame) -> dict[str, int]:
     return dict(Counter(f"{who} {dtype}" for who, dtype in zip(rows["who"], rows["dtype"], strict=True)))
 
@@ -302,7 +351,8 @@ def thresholds() -> str:
     """In words, when a quantity is called less or more accurate."""
     return (
         f"less or more accurate: a median error, over {CASES} or more cases or {COMPONENTS} or more components, that "
-        f"changed by a factor of {FACTOR:g} or more and by {ULPS:g} ulp or more"
+        f"changed by a factor of {FACTOR:g} or more and by {ULPS:g} ulp or more; of an operator the largest error, by "
+        f"{FACTOR:g} and {LARGEST:g} ulp, with its largest share of the allowance, by {FACTOR:g} and {SHARE:g}"
     )
 
 
@@ -310,10 +360,12 @@ def as_json(comparison: Comparison, old: Mapping[str, Any], new: Mapping[str, An
     """The comparison as plain data, with the thresholds and, of either run's header, what it was made with."""
     return {
         "old": _made_with(old), "new": _made_with(new), "regressions": comparison.regressions,
-        "thresholds": {"cases": CASES, "components": COMPONENTS, "factor": FACTOR, "ulps": ULPS, "shares": SHARES},
+        "thresholds": {"cases": CASES, "components": COMPONENTS, "factor": FACTOR, "ulps": ULPS, "shares": SHARES,
+                       "largest": LARGEST, "share": SHARE},
         "compared": comparison.compared,
         "changes": [_plain(asdict(c)) for c in comparison.changes],
         "shifts": [_plain(asdict(s)) for s in comparison.shifts],
+        "operators": [_plain(asdict(s)) for s in comparison.operators],
         "gone": dict(comparison.gone), "new_measurements": dict(comparison.new), "moved": dict(comparison.moved),
     }  # fmt: skip
 
@@ -345,6 +397,10 @@ def sections(comparison: Comparison) -> Iterator[tuple[str, tuple[str, ...], lis
         rows = [_shifted(s) for s in comparison.shifts if s.kind == title]
         if rows:
             yield title, ("route", "dtype", "cases", "quantity", "level", "median ulp", "of"), rows
+    for title in ("less accurate", "more accurate"):
+        rows = [_operator(s) for s in comparison.operators if s.kind == title]
+        if rows:
+            yield f"{title} operators", ("route", "dtype", "operator", "of", "cases", "largest ulp", "share"), rows
     alone = (("gone", comparison.gone), ("new", comparison.new), ("other bits, same verdict", comparison.moved))
     for title, counts in alone:
         if counts:
@@ -367,6 +423,11 @@ def _changed(c: Change) -> tuple[str, ...]:
 def _shifted(s: Shift) -> tuple[str, ...]:
     medians = f"{s.old_ulp:.3g} → {s.new_ulp:.3g}"
     return f"{s.adapter}/{s.route}", s.dtype, s.family, s.quantity, s.level, medians, str(s.over)
+
+
+def _operator(s: OperatorShift) -> tuple[str, ...]:
+    ulps, shares = f"{s.old_ulp:.3g} → {s.new_ulp:.3g}", f"{s.old_share:.3g} → {s.new_share:.3g}"
+    return f"{s.adapter}/{s.route}", s.dtype, s.operator, s.of, str(s.over), ulps, shares
 
 
 def closing(comparison: Comparison) -> str:

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradconform.reference.measurement import CERTIFIED, COLUMNS, JUDGED, QUESTIONS, UNCERTIFIED, kept_by
+from gradconform.reference.measurement import (
+    CERTIFIED,
+    COLUMNS,
+    JUDGED,
+    PROGRAM,
+    QUESTIONS,
+    UNCERTIFIED,
+    asked_of,
+    kept_by,
+)
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 #: The levels, and what stands for the level of what was never judged at one.
@@ -116,17 +125,33 @@ def summary_by_level(measurements: pd.DataFrame) -> pd.DataFrame:
     return _ordered(_summed(m, keys, names), *[()] * (len(names) - 2), DTYPES, LEVELS)
 
 
-def by_operator(measurements: pd.DataFrame) -> pd.DataFrame:
-    """operator × of × adapter/route × dtype: the summary of the step level, equation by equation, by what it runs.
+#: What is asked of an operator.
+ASKED = ("value", "derivative", "tangent", "second derivative", "second tangent")
 
-    `of` is `value` for what the forward pass computes and for updates, `derivative` for adjoints and gradients, which
-    have a row of their own: sigmoid's value and its slope. A run of no step level has no rows.
+
+def by_operator(measurements: pd.DataFrame) -> pd.DataFrame:
+    """operator × of × adapter/route × dtype: the summary of what each operation gives.
+
+    Of networks that is the step level, equation by equation, by what it runs: `of` is `value` for what the forward pass
+    computes and for updates, `derivative` for adjoints and gradients, which have a row of their own: sigmoid's value
+    and its slope. Of the catalogue of operators it is each as a whole, over all of its cases. A run of neither has no
+    rows.
     """
     m = checked(measurements)
-    m = m[(m["level"] == "step") & m["operator"].notna()]
-    m = m.assign(of=["derivative" if _is_gradient(q) else "value" for q in m["quantity"]])
-    keys, names = _keys(m, operator="operator", of="of", **{"adapter/route": "who", "dtype": "dtype"})
-    return _ordered(_summed(m, keys, names), *[()] * (len(names) - 3), ("value", "derivative"), (), DTYPES)
+    catalogue = _of_the_catalogue(m)
+    m = m[((m["level"] == "step") & m["operator"].notna()) | catalogue]
+    of = [
+        asked_of(q) if whole else "derivative" if _is_gradient(q) else "value"
+        for q, whole in zip(m["quantity"], catalogue[m.index], strict=True)
+    ]
+    keys, names = _keys(m.assign(of=of), operator="operator", of="of", **{"adapter/route": "who", "dtype": "dtype"})
+    return _ordered(_summed(m, keys, names), *[()] * (len(names) - 3), ASKED, (), DTYPES)
+
+
+def _of_the_catalogue(m: pd.DataFrame) -> pd.Series:
+    """Which rows are of the catalogue of operators, of a quantity that was asked."""
+    programs = m["case"].str.startswith(PROGRAM) & m["operator"].notna()
+    return programs & (m["level"] == "whole")
 
 
 def _summed(m: pd.DataFrame, keys: list[pd.Series], names: list[str]) -> pd.DataFrame:

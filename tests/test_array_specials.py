@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+from flint import arb
 from tests_support import benchmark
 
+from gradconform.reference.arithmetic import array_values
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from gradconform.reference.arithmetic.midpoints import Double
-from gradconform.reference.arithmetic.profiles import OPENCL
-from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, POSITIVE, RoundedBalls
+from gradconform.reference.arithmetic.midpoints import Double, Plain
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
+from gradconform.reference.arithmetic.rounded import (
+    ANYTHING,
+    DOUBT,
+    NAN,
+    NEGATIVE,
+    OVERFLOWED,
+    POSITIVE,
+    Rounded,
+    RoundedBalls,
+)
 from gradconform.reference.array_judge import STANDINGS, Screen, standings_of
 
 RULES = benchmark("array_rules")
@@ -22,14 +37,104 @@ def test_arrays_have_the_balls_and_bits_of_the_scalar_rules_for_adversarial_oper
     assert [said for A in RULES.arithmetics() for said in RULES.differences(name, A, 60, 7)] == []
 
 
+#: What rules say where an operand reaches their ends, by hand, of a midpoint, a radius and bits each.
+ENDS: list[tuple[str, list[tuple[float, float, int]], int]] = [
+    ("sqrt", [(1, 2, 0)], NAN),
+    ("sqrt", [(1, 1, 0)], 0),
+    ("sqrt", [(-1, 0, 0)], ANYTHING | OVERFLOWED),
+    ("sqrt", [(1, 0, POSITIVE)], POSITIVE),
+    ("log", [(1, 1, 0)], NEGATIVE),
+    ("log", [(1, 2, 0)], NEGATIVE | NAN),
+    ("log", [(-1, 0, 0)], ANYTHING | OVERFLOWED),
+    ("log", [(1, 0, NEGATIVE)], ANYTHING | OVERFLOWED),
+    ("log1p", [(0, 1, 0)], ANYTHING | OVERFLOWED),
+    ("log1p", [(0, 0.5, 0)], 0),
+    ("exp", [(100, 0, 0)], POSITIVE),
+    ("sinh", [(-100, 0, 0)], NEGATIVE),
+    ("sin", [(1, 0, POSITIVE)], NAN),
+    ("divide", [(1, 0, 0), (0, 1, 0)], ANYTHING | OVERFLOWED),
+    ("divide", [(0, 0, 0), (0, 1, 0)], NAN),
+    ("divide", [(1, 0, 0), (2, 0, POSITIVE)], DOUBT),
+    ("multiply", [(1, 0, POSITIVE), (0, 0, 0)], NAN),
+    ("multiply", [(1, 0, POSITIVE), (2, 0, 0)], POSITIVE),
+    ("multiply", [(2.0**100, 0, 0), (-(2.0**100), 0, 0)], NEGATIVE),
+    ("add", [(1, 0, POSITIVE), (1, 0, NEGATIVE)], POSITIVE | NEGATIVE | NAN),
+    ("add", [(1, 0, ANYTHING), (1, 0, 0)], ANYTHING),
+    ("absolute", [(1, 0, NEGATIVE)], POSITIVE),
+    ("positive_part", [(1, 0, NEGATIVE)], DOUBT),
+    ("select", [(1, 0, NAN), (1, 0, 0), (2, 0, 0)], NAN),
+    ("select", [(1, 0, 0), (1, 0, 0), (2, 0, POSITIVE)], 0),
+    ("select", [(0, 1, 0), (1, 0, 0), (2, 0, POSITIVE)], POSITIVE),
+    ("step", [(0, 1, NAN), (1, 0, 0), (0, 0, 0)], NAN),
+    ("step", [(-1, 0, 0), (1, 0, POSITIVE), (0, 0, 0)], 0),
+]
+
+
+@pytest.mark.parametrize(("name", "operands", "bits"), ENDS)
+def test_what_a_rule_says_at_its_ends(name: str, operands: list[tuple[float, float, int]], bits: int) -> None:
+    A = RoundedArrays(FLOAT32, STRICT)
+    balls = [Rounded(A.balls, arb(mid), arb(radius), kinds) for mid, radius, kinds in operands]
+    of_arrays = [
+        RoundedArray(A, *(np.array([float(v)]) for v in x[:2]), None, np.array(x[2:], np.uint8)) for x in operands
+    ]
+    found = getattr(A, name)(*of_arrays)
+    assert getattr(A.balls, name)(*balls).specials == bits
+    assert (0 if found.specials is None else int(found.specials[0])) == bits
+
+
+@pytest.mark.parametrize("name", ["multiply", "tanh"])
+def test_kernels_have_the_balls_and_bits_of_the_array_arithmetic_for_adversarial_operands(name: str) -> None:
+    pytest.importorskip("numba")
+    plain = [A for A in RULES.arithmetics() if A.mids is Plain]
+    assert [said for A in plain for said in RULES.differing_kernels(name, A, 400, 7)] == []
+
+
+def test_a_formula_as_one_kernel_is_the_formula_over_arrays() -> None:
+    pytest.importorskip("numba")
+    from gradconform.reference.arithmetic.fused import fused  # an extra
+
+    A = RoundedArrays(FLOAT32, OPENCL)
+    x = np.array([0.3, -2.0, 0.0, 1e-40, 3e38, np.inf, np.nan], np.float32)
+
+    def formula(ops: Any, g: Any, a: Any) -> Any:
+        return 0.5 * g * (1 - a**2) / (1 + ops.absolute(a))
+
+    one, other = fused(A, formula, x[::-1].copy(), x), formula(A, A.given(x[::-1].copy()), A.given(x))
+    assert one.specials is not None
+    assert one.specials.tolist() == other.specials.tolist()
+    np.testing.assert_allclose(one.radii(), other.radii(), rtol=1e-12)
+    np.testing.assert_allclose(one.high, other.high, rtol=1e-15)
+
+
+def test_a_kernel_of_another_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unrounded(A: RoundedArrays, rule: Any, of: Any, operands: tuple[RoundedArray, ...]) -> RoundedArray:
+        return RoundedArray(A, operands[0].mid + operands[1].mid, operands[0].radii() + operands[1].radii())
+
+    monkeypatch.setattr(array_values, "compiled", lambda: SimpleNamespace(applied=unrounded))
+    assert any("kernel" in said for said in RULES.differing_kernels("add", RoundedArrays(FLOAT32, OPENCL), 60, 7))
+
+
+def test_without_numba_large_arrays_are_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "gradconform.reference.arithmetic.kernels", raising=False)
+    array_values.compiled.cache_clear()
+    try:
+        A = RoundedArrays(FLOAT32, OPENCL)
+        with RULES.by_kernels(1):
+            assert (A.given(np.ones(8)) + 1.0).high.tolist() == [2.0] * 8
+        assert array_values.compiled() is None
+    finally:
+        array_values.compiled.cache_clear()
+
+
 def test_a_rule_that_forgets_what_an_infinity_makes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RoundedArrays, "_with_specials", lambda self, result, operation, *operands: result)
+    monkeypatch.setattr(RoundedArrays, "only", lambda self, bits, rule, operation, result, *operands: result)
     A = RoundedArrays(FLOAT32, OPENCL)
     assert any("bits" in said for said in RULES.differences("multiply", A, 60, 7))
 
 
 def test_a_radius_that_forgets_the_flushing_of_an_operand_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RoundedArrays, "_operand", lambda self, x: x.radius)
+    monkeypatch.setattr(RoundedArrays, "smaller", lambda self, a, b: 0.0 * a)
     A = RoundedArrays(FLOAT32, OPENCL)
     assert any("narrower" in said for said in RULES.differences("add", A, 300, 7))
 

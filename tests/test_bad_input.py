@@ -228,9 +228,9 @@ COMMANDS = [
     ("verify bad_names:good -d int32", "unknown dtype 'int32'; did you mean 'float32'?"),
     (
         "verify bad_names:good -r jit",
-        "bad_names:good: routes: got 'jit'; expected 'eager' or 'compile'",
+        "bad_names:good: routes: got 'jit'; expected 'eager', 'compile' or 'func'",
     ),
-    ("verify bad_names:good -r x", "bad_names:good: routes: got 'x'; expected 'eager' or 'compile'"),
+    ("verify bad_names:good -r x", "bad_names:good: routes: got 'x'; expected 'eager', 'compile' or 'func'"),
     ("verify bad_names:good --mode x", "unknown mode 'x'; known: both, forward, reverse"),
     ("verify bad_names:good --profile x", "unknown profile 'x'; known: opencl, strict, vendor"),
     (
@@ -409,8 +409,8 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: gc.verify(np.tanh, np.ones(2)), "expected at least one PyTorch tensor or JAX array"),
     (lambda: gc.verify(torch.tanh, X, dtype="x"), "unknown dtype 'x'"),
     (lambda: gc.verify(torch.tanh, X, mode="x"), "unknown mode 'x'; known: both, forward, reverse"),
-    (lambda: gc.verify(torch.tanh, X, routes=("jit",)), "routes: got 'jit'; expected 'eager' or 'compile'"),
-    (lambda: gc.verify(torch.tanh, X, routes="jit"), "routes: got 'jit'; expected 'eager' or 'compile'"),
+    (lambda: gc.verify(torch.tanh, X, routes=("jit",)), "routes: got 'jit'; expected 'eager', 'compile' or 'func'"),
+    (lambda: gc.verify(torch.tanh, X, routes="jit"), "routes: got 'jit'; expected 'eager', 'compile' or 'func'"),
     (lambda: gc.verify(torch.tanh, X, wrt=["y"]), "wrt: no argument is called 'y'"),
     (lambda: gc.verify(torch.tanh, X, wrt=[9]), "wrt: got 9; expected a number below 1"),
     (lambda: gc.verify(torch.tanh, X, accept="deviates"), "unknown accepted verdict 'deviates'"),

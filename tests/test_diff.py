@@ -370,7 +370,9 @@ def test_json_holds_every_change_and_the_thresholds(tmp_path: Path) -> None:
     result = asked(tmp_path, [replace(m, **WRONG) for m in RUN], "--format", "json")  # type: ignore[arg-type]
     found = json.loads(result.output)
     assert (found["regressions"], len(found["changes"])) == (CASES + 1, CASES)
-    assert found["thresholds"] == {"cases": 20, "components": 128, "factor": 2.0, "ulps": 0.25, "shares": 1.0}
+    assert found["thresholds"] == {
+        "cases": 20, "components": 128, "factor": 2.0, "ulps": 0.25, "shares": 1.0, "largest": 1.0, "share": 0.25,
+    }  # fmt: skip
 
 
 def test_markdown_takes_names_literally(tmp_path: Path) -> None:
@@ -397,3 +399,51 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["diff", str(tmp_path / "none.jsonl"), str(tmp_path / "none.jsonl")])
     assert result.exit_code == 2
     assert "cannot read" in result.stderr
+
+
+# Operators of the catalogue -------------------------------------------------------------------------------------------
+
+
+def of_operator(case: str, quantity: str = "value of output", **fields: object) -> Measurement:
+    more = {"case": f"program/operator/expm1/{case}/0a1b2c3d", "level": "whole", "operator": "expm1", "max_ulp": 0.5}
+    return row(0, quantity, **{**more, **fields})
+
+
+OPERATOR = [of_operator(case) for case in ("ordinary", "binades", "saturated")]
+
+
+def test_an_operator_whose_largest_error_and_share_grew_is_less_accurate() -> None:
+    found = compared(OPERATOR, [*OPERATOR[:2], of_operator("saturated", max_ulp=3.0, share=0.75)])
+    (shift,) = found.operators
+    assert (shift.kind, shift.operator, shift.of, shift.over) == ("less accurate", "expm1", "value", 3)
+    assert (shift.old_ulp, shift.new_ulp, shift.old_share, shift.new_share) == (0.5, 3.0, 0.25, 0.75)
+    assert found.regressions == 1
+
+
+def test_an_operator_that_became_more_accurate_is_told_and_is_no_regression() -> None:
+    found = compared([*OPERATOR[:2], of_operator("saturated", max_ulp=3.0, share=0.75)], OPERATOR)
+    assert [s.kind for s in found.operators] == ["more accurate"]
+    assert found.regressions == 0
+
+
+@pytest.mark.parametrize(
+    "now", [{"max_ulp": 40.0}, {"share": 0.9}, {"max_ulp": 1.25, "share": 0.75}, {"max_ulp": 3.0, "share": 0.4}]
+)
+def test_an_operator_whose_digits_cancel_otherwise_is_no_less_accurate(now: dict[str, object]) -> None:
+    assert compared(OPERATOR, [*OPERATOR[:2], of_operator("saturated", **now)]).operators == ()
+
+
+def test_a_function_of_one_s_own_is_no_operator() -> None:
+    old, new = (of_operator("ordinary", operator=None, max_ulp=u, share=s) for u, s in ((0.5, 0.25), (3.0, 0.75)))
+    assert compared([old], [new]).operators == ()
+
+
+def test_the_command_names_operators_that_became_less_accurate(tmp_path: Path) -> None:
+    new = [*OPERATOR[:2], of_operator("saturated", max_ulp=3.0, share=0.75)]
+    files = written(tmp_path / "old.jsonl", OPERATOR), written(tmp_path / "new.jsonl", new)
+    done = CliRunner().invoke(main, ["diff", *map(str, files)])
+    assert done.exit_code == 1
+    assert "less accurate operators (1)" in done.output
+    assert "0.5 → 3" in done.output
+    (told,) = json.loads(CliRunner().invoke(main, ["diff", *map(str, files), "--format", "json"]).output)["operators"]
+    assert (told["operator"], told["new_ulp"]) == ("expm1", 3.0)

@@ -14,6 +14,7 @@ from programs_torch import CORRECT, DTYPES, FOREIGN, WRONG, Program, off_by
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import gradconform as gc
 from gradconform.adapters.record_torch import NotRecorded, module_function, record
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing
@@ -266,3 +267,41 @@ def test_the_arguments_are_left_as_they_were() -> None:
     record(lambda y: y.mul(2).relu_(), [x])
     assert x.tolist() == [0.5, -1.0]
     assert not x.requires_grad
+
+
+class _BatchedOtherwise(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
+    """x², whose slope is half a per cent off under torch.func."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        eager = torch._C._functorch.maybe_current_level() is None
+        return g * x * (2.0 if eager else 2.01)
+
+
+def test_the_gradient_by_torch_func_is_judged_and_one_that_is_wrong_there_alone_deviates() -> None:
+    x = torch.tensor([0.5, -1.25])
+    right = gc.verify(lambda x: (x * x.exp()).sum(), x, routes=("eager", "func"))
+    assert bool(right)
+    assert list(right.table["route"]) == ["eager", "func"]
+    wrong = gc.verify(_BatchedOtherwise.apply, x, routes=("eager", "func"))
+    assert dict(zip(wrong.table["route"], wrong.table["verdict"], strict=True)) == {
+        "eager": "conforms", "func": "deviates"}  # fmt: skip
+
+
+@pytest.mark.parametrize("f", [F.logsigmoid, torch.nan_to_num, F.gelu])
+def test_a_kernel_of_nothing_computes_nothing(f: Any) -> None:
+    for shape, kernels in (((1, 0, 3), False), ((1, 2, 3), True)):
+        run = record(f, [torch.full(shape, 0.5)])
+        assert run.results[0].shape == shape
+        assert any(step.out.size for step in run.backward.steps) == kernels

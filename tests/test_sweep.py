@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from gradconform.conformance import operators  # noqa: E402 -- its callables are PyTorch's
 from gradconform.conformance.sweep import chunk, judged, numbers, whole  # noqa: E402
 from gradconform.conformance.sweep.numbers import Piece  # noqa: E402
+from gradconform.reference.arithmetic.formats import FORMATS  # noqa: E402
 from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
 from gradconform.reference.cases import BadInput  # noqa: E402
 
@@ -128,18 +129,45 @@ def test_arrays_and_balls_say_the_same() -> None:
     assert np.allclose(by_arrays.ulps[settled], by_balls.ulps[settled], rtol=1e-5, atol=1e-5)
 
 
-def test_a_number_is_judged_by_balls_as_if_it_were_alone() -> None:
-    """Each of these has its own way through an overflow; together they have more than are followed."""
-    x = 3.0 * 2.0 ** np.arange(70, 118)
-    task = chunk.Task("gelu_tanh", "bfloat16", "torch", "opencl", Piece(0, 1))
-    run = chunk._run(task, x, definition=True)
-    for form in range(run.backward.forms):
-        together = judged._outcomes(run, profile("opencl", "torch"), "any", form)
-        for n in (0, 47):
-            alone = judged._outcomes(
-                chunk._run(task, x[n : n + 1], definition=True), profile("opencl", "torch"), "any", form
-            )
-            assert [str(o) for o in together[n]] == [str(o) for o in alone[0]]
+OVERFLOWING = [("gelu_tanh", "bfloat16", 3.0 * 2.0 ** np.arange(-10, 126, 5)),
+               ("gelu_tanh", "float16", -3.0 * 2.0 ** np.arange(-10, 14)),
+               ("sinh", "float16", np.linspace(8.0, 13.0, 32)),
+               ("mish", "bfloat16", -3.0 * 2.0 ** np.arange(-10, 126, 5))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "dtype", "x"), OVERFLOWING)
+@pytest.mark.parametrize("quantity", chunk.QUANTITIES)
+def test_the_ways_through_overflows_of_many_numbers_are_those_of_each_alone(
+    name: str, dtype: str, x: Any, quantity: str
+) -> None:
+    """Each has its own way through an overflow; together they have more than are followed."""
+    x = FORMATS[dtype].round(np.concatenate([x, -x]))
+    run = chunk._of(quantity, chunk._run(chunk.Task(name, dtype, "torch", "opencl", Piece(0, 1)), x, definition=True))
+    given = run.values["eager"][0] if quantity == "value" else run.returned["eager"][0]
+    constants = profile("opencl", "torch")
+    by_arrays = 0
+    for shift in (0.0, 2.0**-7):  # as it was returned, and something else
+        got = FORMATS[dtype].round(np.asarray(given, dtype=np.float64) * (1 + shift) + shift)
+        together = judged.by_balls(run, constants, got)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(judged.ways, "outcomes", lambda run, *rest: [None] * run.results[0].size)
+            alone = judged.by_balls(run, constants, got)
+        assert together.verdicts.tolist() == alone.verdicts.tolist()
+        assert np.allclose(together.ulps, alone.ulps, rtol=1e-6, equal_nan=True)
+        near = np.full(x.size, not shift)
+        of = judged.Outcomes(run, constants, *judged._programs(run)[0], got, near)
+        by_arrays += sum(of.by_arrays(n) for n in range(x.size))
+    assert by_arrays > x.size / 2
+
+
+def test_an_overflow_that_no_program_makes_deviates() -> None:
+    """Of 3e38 the tanh form of gelu is 3e38, however its cube overflows; no way leads to an infinity."""
+    x = FORMATS["bfloat16"].round(np.array([3e38, 1e20, 1e15]))
+    run = chunk._run(chunk.Task("gelu_tanh", "bfloat16", "torch", "opencl", Piece(0, 1)), x, definition=True).valued()
+    right = judged.by_balls(run, profile("opencl", "torch"), x)
+    wrong = judged.by_balls(run, profile("opencl", "torch"), np.array([np.inf, 2e20, np.nan]))
+    assert right.verdicts.tolist() == ["conforms"] * 3
+    assert wrong.verdicts.tolist() == ["deviates"] * 3
 
 
 def test_stretches_that_go_on_in_the_next_chunk_are_one() -> None:
@@ -215,3 +243,61 @@ def test_the_accuracy_tables_name_the_largest_error_and_figures_are_drawn(tmp_pa
     worst = found.footer["derivative"]["largest"]["of"]
     assert f"| {worst:.4g} |" in text
     assert worst > 1000
+
+
+# Two sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def changed(file: Path, path: Path, change: Callable[[dict[str, Any]], None], **header: object) -> Path:
+    """A sweep's file with something else in its footer, or in its header."""
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines[0].update(header)
+    change(lines[-1])
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def worse(footer: dict[str, Any]) -> None:
+    verdicts = footer["value"]["verdicts"]
+    verdicts["conforms"] -= 3
+    verdicts["deviates"] = 3
+    footer["derivative"]["largest"]["of"] *= 4
+
+
+def better(footer: dict[str, Any]) -> None:
+    verdicts = footer["derivative"]["verdicts"]
+    verdicts["conforms"] += verdicts.pop("lost")
+
+
+def compared(*arguments: str) -> tuple[int, str]:
+    from click.testing import CliRunner
+
+    from gradconform.conformance.command_line.commands import main
+
+    done = CliRunner().invoke(main, ["diff", *arguments])
+    return done.exit_code, done.output
+
+
+def test_a_sweep_that_has_more_wrong_numbers_or_a_larger_error_is_worse(file: Path, tmp_path: Path) -> None:
+    status, said = compared(str(file), str(changed(file, tmp_path / "new.jsonl", worse)))
+    assert status == 1
+    assert "value: deviates 0 → 3 worse" in said
+    assert "derivative: largest ulp" in said
+    assert "differences, 2 of them worse" in said
+
+
+def test_a_sweep_that_is_the_same_or_better_is_no_regression(file: Path, tmp_path: Path) -> None:
+    assert compared(str(file), str(file)) == (0, compared(str(file), str(file))[1])
+    assert "no difference" in compared(str(file), str(file))[1]
+    status, said = compared(str(file), str(changed(file, tmp_path / "new.jsonl", better)), "--format", "json")
+    assert status == 0
+    changes = {(c["quantity"], c["what"]): c for c in json.loads(said)["changes"]}
+    assert changes["derivative", "lost"]["new"] == 0
+    assert json.loads(said)["regressions"] == 0
+
+
+def test_sweeps_of_other_numbers_are_not_compared(file: Path, tmp_path: Path) -> None:
+    other = changed(file, tmp_path / "new.jsonl", lambda footer: None, operator="tanh")
+    status, said = compared(str(file), str(other))
+    assert status == 2
+    assert "OLD is a sweep with operator 'sigmoid', NEW one with 'tanh'" in " ".join(said.split())

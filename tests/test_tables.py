@@ -237,6 +237,23 @@ def test_an_operator_s_value_and_its_derivative_have_an_accuracy_each() -> None:
     assert tables.by_operator(framed(CRASHED)).empty
 
 
+def test_an_operator_of_the_catalogue_has_its_accuracy_over_all_of_its_cases() -> None:
+    def of(case: str, quantity: str, max_ulp: float, **more: Any) -> Measurement:
+        return Measurement(
+            f"program/operator/sinc/{case}/0a1b2c3d", "torch", "eager", "float32", "whole", quantity, 8,
+            value=1.0, truth="1", max_ulp=max_ulp, share=0.5, operator="sinc", **{"verdict": "conforms", **more},
+        )  # fmt: skip
+
+    table = tables.by_operator(framed(
+        of("ordinary", "value of output", 0.5), of("small", "value of output", 2.0),
+        of("small", "d/dx", 9.0, verdict="deviates"), of("ordinary", "d/dx, of the gradient of sinc", 4.0),
+    ))  # fmt: skip
+    assert [(name[0], name[1]) for name in table.index] == [
+        ("sinc", "value"), ("sinc", "derivative"), ("sinc", "second derivative")]  # fmt: skip
+    assert table["max ulp"].tolist() == [2.0, 9.0, 4.0]
+    assert table["deviating"].tolist() == [0, 1, 0]
+
+
 def test_where_nothing_is_lost_the_table_of_it_is_empty() -> None:
     table = tables.lost(framed(ILL, KNOWN))
     assert table.empty

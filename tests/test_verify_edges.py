@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -197,6 +198,24 @@ def test_of_equal_numbers_each_may_be_the_median(factor: float, formula: str) ->
     assert of(torch.median, -1.0, 1.0, 1.0).formula == "kink"
     assert of(lambda x: Median.apply(x), -1.0, 1.0, 1.0).formula == formula
     assert of(lambda x: Median.apply(x), -1.0, 1.0, 3.0).formula == ("right" if factor == 1 else "wrong")
+
+
+@pytest.mark.parametrize(("returned", "execution"), [(0.0, "within"), (5.0, "undecided")])
+def test_beside_a_side_of_which_nothing_is_known_the_other_is_the_program_s_too(
+    returned: float, execution: str
+) -> None:
+    """x² is 0 by its rounding alone, and 1/x² on the other side is whatever it likes."""
+    from dataclasses import replace
+
+    from gradconform.adapters.record_torch import record
+    from gradconform.conformance.programs.check_program import gradients
+    from gradconform.reference.arithmetic.profiles import profile
+
+    rule = custom(lambda g, x: torch.where(x * x == 0, 0.0, g / (x * x)))
+    run = record(rule, [torch.tensor([1e-30])])
+    run = replace(run, returned={"eager": [np.array([returned])]})
+    (found,) = gradients(run, profile("opencl", "torch"))
+    assert (found.judgement.formula, found.judgement.execution) == ("unknown", execution)
 
 
 @pytest.mark.parametrize(

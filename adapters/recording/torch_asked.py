@@ -150,7 +150,7 @@ def of_the_user(what: str) -> Iterator[None]:
 
 def compiled_by(f: Function, route: str) -> Function:
     if route != "compile":
-        raise BadInput(f"routes: got {route!r}; expected 'eager' or 'compile'")
+        raise BadInput(f"routes: got {route!r}; expected 'eager', 'compile' or 'func'")
     return torch.compile(f)
 
 

@@ -42,6 +42,7 @@ from gradconform.reference.measurement import JUDGED, PROGRAM, Measurement, is_p
 if TYPE_CHECKING:
     from gradconform.conformance.command_line.verify_command import Verified
     from gradconform.conformance.run.cluster import Cluster
+    from gradconform.conformance.sweep import sweep_file
 
 CONFORMS, DEVIATES, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 #: Seconds after which what is running is named on a terminal, and where there is none.
@@ -494,6 +495,10 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
 def diff(old: Path, new: Path, form: str) -> NoReturn:
     """What is different in run file NEW against run file OLD.
 
+    Two files of `sweep`, of the same numbers of one operator, are compared too:
+    more numbers that deviate, are lost or undecided are worse, and a largest
+    error that has doubled and grown by an ulp.
+
     A measurement is "no longer judged" where NEW asked and got no verdict: it
     crashed, is undecided or unsupported. It is "gone" where NEW has none of
     that case, route, dtype and quantity; that is counted and no regression,
@@ -513,8 +518,11 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
     """
     import json
 
+    from gradconform.conformance.sweep import sweep_file
     from gradconform.reports import diff as difference
 
+    if sweep_file.is_one(old) and sweep_file.is_one(new):
+        sys.exit(_sweeps_compared(sweep_file.read(old), sweep_file.read(new), form))
     (before, after), tables = load_each((old, new))
     try:
         found = difference.compare(*tables)
@@ -536,6 +544,30 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
     if found.regressions:
         sys.exit(DEVIATES)
     sys.exit(CONFORMS if found.compared else INCOMPLETE)
+
+
+def _sweeps_compared(old: sweep_file.Begun, new: sweep_file.Begun, form: str) -> int:
+    """Print how two sweeps differ; the exit status."""
+    import json
+
+    from gradconform.reports import sweep_diff
+
+    before, after = ((s.header, s.chunks, s.footer or {}) for s in (old, new))
+    try:
+        found = sweep_diff.compare(before, after)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if form == "json":
+        text = json.dumps(sweep_diff.as_json(found, before, after), ensure_ascii=False, indent=2)
+        console.print(text, markup=False, soft_wrap=True)
+    elif form == "markdown":
+        console.print(sweep_diff.markdown(found, before, after), markup=False, soft_wrap=True)
+    else:
+        console.print(f"{sweep_diff.named(before[0])} → {sweep_diff.named(after[0])}", markup=False)
+        for change in found:
+            console.print(sweep_diff.told(change), style="red" if change.worse else "", markup=False)
+        console.print(sweep_diff.closing(found), style="bold", markup=False)
+    return DEVIATES if any(c.worse for c in found) else CONFORMS
 
 
 def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -675,10 +707,10 @@ _KIND_STYLE: dict[str, str | None] = {
               help="Of operators: torch or jax. Default: both. Repeat for more.")  # fmt: skip
 @click.option("--cases", default="cases", show_default=True, metavar="NAME",
               help="The module's function that gives the arguments: a sequence with a tuple for each call, or such "
-                   "sequences by the functions' names.")  # fmt: skip
+                   "sequences by the functions' names. Of operators op_db, PyTorch's own sample inputs.")  # fmt: skip
 @click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="Casts the arguments. Repeat for more.")
 @click.option("-r", "--route", "routes", multiple=True, metavar="ROUTE",
-              help="eager (default), compile (PyTorch) or jit (JAX). Repeat for more.")  # fmt: skip
+              help="eager (default), compile or func (PyTorch) or jit (JAX). Repeat for more.")  # fmt: skip
 @click.option("--mode", default="reverse", metavar="MODE", help="reverse (default), forward or both.")
 @_profile
 @click.option("--explain", "every", is_flag=True, help="Also every operation that is outside of its allowance.")
@@ -716,6 +748,7 @@ def verify(
     """
     from gradconform.conformance.cases.operators import PREFIX
     from gradconform.conformance.command_line import verify_command as command
+    from gradconform.conformance.operators import OP_DB
     from gradconform.conformance.verify import MODES
 
     _check_asked(profile, junit)
@@ -727,7 +760,8 @@ def verify(
     of_modules = [f for f in functions if not f.startswith(PREFIX)]
     targets = [t for f in dict.fromkeys(of_modules) for t in command.targets(f, cases)]
     if len(of_modules) < len(functions):
-        targets += command.operator_targets([f for f in functions if f.startswith(PREFIX)], adapters, names)
+        of_operators = [f for f in functions if f.startswith(PREFIX)]
+        targets += command.operator_targets(of_operators, adapters, names, OP_DB if cases == OP_DB else "")
     options = {"routes": routes or None, "mode": mode, "profile": profile}
     with command.run_file(output, targets, profile, files) as write:
         found = _told(command.verified(targets, names, entries, steps, **options), write, output, every)

@@ -39,6 +39,7 @@ def findings() -> Iterator[tuple[str, str]]:
     yield from _adapters()
     yield from _extras()
     yield compiler()
+    yield fast()
 
 
 def _encoding() -> str:
@@ -115,3 +116,14 @@ def compiler() -> tuple[str, str]:
     if there is None:
         return "missing", "C++ compiler (route torch/compile): none found; install g++, or set CXX"
     return "good", f"C++ compiler (route torch/compile): {there}"
+
+
+def fast() -> tuple[str, str]:
+    """Whether the rules of arrays are compiled; without that they are slower."""
+    what = "extra fast (large arrays are judged by compiled rules)"
+    try:
+        import numba
+    except ImportError as error:  # not there, or not for this Python or NumPy
+        how = "python -m pip install 'gradconform[fast]'"
+        return "known", f"{what}: {how}" if find_spec("numba") is None else f"{what}: numba does not run here: {error}"
+    return "good", f"{what}: numba {numba.__version__}"

@@ -36,6 +36,8 @@ class Target:
     dtype: str = ""
     framework: str = ""
     approximated: float = 0.0
+    #: Why it is not asked, if there is a reason but that the framework lacks it.
+    why: str = ""
     #: What is asked of `verify` besides.
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -52,7 +54,7 @@ class Verified:
     `rows` are what a run file says of it.
 
     `broken` says that there is none because the suite itself failed, `lacking` that the framework has no such operator,
-    or not in this dtype.
+    or not in this dtype, or that it is not asked for another reason, which `what` says for the closing line.
     """
 
     title: str
@@ -61,6 +63,7 @@ class Verified:
     rows: tuple[Measurement, ...]
     broken: bool = False
     lacking: bool = False
+    what: str = ""
 
     @property
     def complete(self) -> bool:
@@ -115,12 +118,15 @@ def imported(name: str) -> Any:
         raise BadInput(f"module {name!r} cannot be imported: {said(error)}") from error
 
 
-def operator_targets(globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str]) -> Iterator[Target]:
-    """The cases of the catalogue's operators that are named, such as operator/gelu or operator/*."""
-    for one in operators.asked(globs, frameworks, dtypes):
+def operator_targets(
+    globs: Sequence[str], frameworks: Sequence[str], dtypes: Sequence[str], source: str = ""
+) -> Iterator[Target]:
+    """The cases of the catalogue's operators that are named, such as operator/gelu or operator/*; of another `source`
+    of cases, its own."""
+    for one in operators.asked(globs, frameworks, dtypes, source):
         call = one.function or (lambda: None)
         given = (one.arguments,) if one.function is not None else ()
-        yield Target(one.name, call, given, one.definition, one.dtype, one.framework, one.approximated)
+        yield Target(one.name, call, given, one.definition, one.dtype, one.framework, one.approximated, why=one.why)
 
 
 def calls(given: Any) -> tuple[tuple[Any, ...], ...]:
@@ -166,7 +172,10 @@ def verified(
     for target in chosen:
         each: Sequence[str | None] = [target.dtype] if target.dtype else dtypes or [None]
         if target.lacking:
-            yield _unsupported(target, target.dtype, (), "there is no such operator")
+            if target.why:
+                yield _unsupported(target, target.dtype, (), target.why, "other functions than the catalogue's")
+            else:
+                yield _unsupported(target, target.dtype, (), "there is no such operator")
         for position, arguments in enumerate(target.cases, 1):
             case = program_rows.case_of(target.name, program_rows.digest_of(leaves(arguments)))
             for dtype in each:
@@ -208,6 +217,8 @@ def _verified(
         problem = str(error)
         if target.framework and operators.lacking(problem):
             return _unsupported(target, target.dtype, arguments, problem)
+        if target.framework and problem.startswith("not recorded"):  # what the suite does not know is no bad input
+            return _unsupported(target, target.dtype, arguments, problem, "operators that the suite does not record")
     except Exception as error:  # a mistake of the suite: no deviation, and no reason to leave the others out
         broken, problem = True, f"gradconform itself failed: {type(error).__name__}: {said(error)}"
     else:
@@ -219,11 +230,17 @@ def _verified(
     return Verified(title, None, problem, (row,), broken)
 
 
-def _unsupported(target: Target, dtype: str, arguments: Sequence[Any], why: str) -> Verified:
-    """An operator that a framework lacks, or lacks in this dtype."""
+def _unsupported(
+    target: Target,
+    dtype: str,
+    arguments: Sequence[Any],
+    why: str,
+    what: str = "operators that the framework lacks",
+) -> Verified:
+    """An operator that a framework lacks, or lacks in this dtype; or `what` else is not asked."""
     row = program_rows.not_judged(target.name, list(leaves(arguments)), dtype, 0, target.framework, "")
     row = replace(row, verdict="unsupported", elements=0, reason=f"operation: {target.framework}: {why}")
-    return Verified(f"{target.name} in {dtype}", None, why, (row,), lacking=True)
+    return Verified(f"{target.name} in {dtype}", None, why, (row,), lacking=True, what=what)
 
 
 @contextmanager
@@ -273,13 +290,13 @@ def closing_line(found: Sequence[Verified], what: str = "gradient") -> str:
     verdicts = ", ".join(f"{v} {counts[v]}" for v in VERDICTS if counts[v] and v != "crashed")
     incomplete = sum(v.report is not None and not v.complete for v in found)
     failed = sum(v.report is None and not v.lacking for v in found)
-    lacking = sum(v.lacking for v in found)
+    lacking = Counter(v.what for v in found if v.lacking)
     said = [
         f"{counted(sum(counts[v] for v in (*JUDGED, 'unsupported')), what)} of {counted(len(found), 'run')}: "
         + (verdicts or "none judged")
         + (f" (known {known})" if known else ""),
         *([f"{counted(incomplete, 'run')} of which something left the record"] if incomplete else []),
-        *([f"{counted(lacking, 'run')} of operators that the framework lacks"] if lacking else []),
+        *(f"{counted(n, 'run')} of {what}" for what, n in lacking.items()),
         *([f"{failed} that could not be verified"] if failed else []),
     ]
     return "; ".join(said)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gradconform.conformance.cases.operators import PREFIX
 from gradconform.conformance.known import KnownFile
 from gradconform.conformance.run.runner import made_with
 from gradconform.reference.judge import Execution, Verdict
@@ -47,6 +48,15 @@ def case_of(name: str, digest: str, number: int = 0) -> str:
     return f"{PROGRAM}{name}/{digest}" + (f"-{number + 1}" if number else "")
 
 
+def operator_of(name: str) -> str | None:
+    """The catalogue's operator whose case is called so, such as operator/gelu/ordinary; of a function None.
+
+    >>> operator_of("operator/gelu/ordinary"), operator_of("losses:focal")
+    ('gelu', None)
+    """
+    return name.split("/")[1] if name.startswith(PREFIX) else None
+
+
 def judged_gradients(report: Report, case: str = "") -> Iterator[Measurement]:
     """One measurement for each gradient, or in forward mode tangent, and route, as it was judged."""
     for g in report.gradients:
@@ -72,7 +82,8 @@ def rows(report: Report, name: str = "", number: int = 0, steps: bool = False) -
     found = []
     for m in judged_gradients(report, case):
         why = "; ".join([*([m.reason] if m.reason else []), *noted]) or None
-        found.append(replace(m, cause=m.cause or (cause if m.verdict == "deviates" else None), reason=why))
+        culprit = cause if m.verdict == "deviates" else None
+        found.append(replace(m, operator=operator_of(name), cause=m.cause or culprit, reason=why))
     return found + (list(_step_rows(report, case)) if steps else [])
 
 
@@ -100,7 +111,8 @@ def not_judged(name: str, leaves: Sequence[Any], dtype: str | None, number: int,
     """The row of a function that could not be verified, for all of its gradients at once."""
     case = case_of(name, digest_of(leaves), number)
     of = dtype or dtype_of(leaves)
-    return Measurement(case, adapter, "eager", of, None, "*", 1, reason=f"exception: {_line(why)}")
+    reason = f"exception: {_line(why)}"
+    return Measurement(case, adapter, "eager", of, None, "*", 1, operator=operator_of(name), reason=reason)
 
 
 def header(

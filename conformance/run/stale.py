@@ -47,7 +47,7 @@ def evidence(
 
 def _evidence(entry: KnownDeviation, answers: list[Measurement], versions: Mapping[str, str], device: str) -> Evidence:
     # Whatever the value, the form and the size: where they have become others, the entry may be stale.
-    anywhere = replace(entry, value="*", form="*", most_share=math.inf)
+    anywhere = replace(entry, value="*", form="*", formula="*", most_share=math.inf, most_ulp=math.inf)
     of_it = [m for m in answers if anywhere.covers(m, versions, device)]
     open_questions = {_question(m) for m in answers if m.verdict == "crashed"}
     open_questions |= {_question(m) for m in of_it if m.verdict == "undecided"}

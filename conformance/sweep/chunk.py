@@ -32,7 +32,7 @@ from gradconform.reference.programs.run import Run, Unsupported
 #: What is judged: the operator, and its derivative by reverse mode from an adjoint of 1.
 QUANTITIES = ("value", "derivative")
 #: Numbers that balls are asked about at a time: one that needs many bits costs its neighbours as many.
-BALLS = 128
+BALLS = 512
 #: Places in a chunk's strip, for figures, and stretches of one verdict that it keeps.
 STRIP, STRETCHES = 32, 64
 #: Histogram of errors: a bin reaches to a power of two of ulps, itself included; the last is for what is above all.

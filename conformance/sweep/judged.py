@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from gradconform.conformance.programs.check_program import Truth, _is_set, _truth
 from gradconform.conformance.programs.check_program_arrays import Truths, programs, result
+from gradconform.conformance.sweep import ways
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, Sums
+from gradconform.reference.arithmetic.rounded import Rounded, Sums
 from gradconform.reference.array_judge import last_places
-from gradconform.reference.judge import FEW_BITS, FORMULA, Candidate, Verdict, judge, verdict_of
-from gradconform.reference.outcomes import Choices, Outcome
-from gradconform.reference.programs.allowance import Allowed, outcomes_of
+from gradconform.reference.judge import FEW_BITS, FORMULA, Candidate, Judgement, Verdict, judge, verdict_of
+from gradconform.reference.outcomes import Outcome
+from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed, all_of
 from gradconform.reference.programs.parts import part
 from gradconform.reference.programs.run import Run
@@ -33,8 +34,6 @@ from gradconform.reference.programs.run import Run
 DECIDED = 40
 #: Bits that another program must keep beyond those of one that has lost its digits.
 MORE = 8
-#: How near an allowance's edge the arrays leave to the balls.
-EDGE = 2.0**-20
 _RIGHT = FORMULA.index("right")
 
 
@@ -79,12 +78,12 @@ def by_arrays(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
             allowed = ArrayAllowed(run.backward, profile, sums, form).evaluate()
             value, odd = result(allowed, run.results[0], allowed.arithmetics[format.name])
             specials = np.zeros(size, np.uint8) if value.specials is None else value.specials
-            overflow = _admitted(got, odd, specials) & (verdicts == "") & (right | beyond)
+            overflow = ways.admitted(got, odd, specials) & (verdicts == "") & (right | beyond)
             verdicts[overflow], unknown[overflow & beyond] = "out of range", True
             radius = np.broadcast_to(value.radii(), got.shape)
             low = value.mid.lo if hasattr(value.mid, "lo") else 0.0
             error = np.abs((got - value.high) - low)
-            sure = (odd == 0) & (specials == 0) & (error <= radius * (1 - EDGE)) & np.isfinite(got)
+            sure = (odd == 0) & (specials == 0) & (error <= radius * (1 - ways.EDGE)) & np.isfinite(got)
             within = right & (verdicts == "") & sure
             off = np.abs((value.high - truth.mid.hi) + (low - truth.mid.lo)) + radius
             bits = np.where(off > 0, np.log2(magnitude) - np.log2(off), np.inf)
@@ -94,13 +93,6 @@ def by_arrays(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     settled = verdicts != ""
     within = settled & np.isfinite(got)
     return Judged(verdicts, np.where(within, ulps, np.nan), shares, truth.high, unknown, ~settled)
-
-
-def _admitted(got: NDArray[np.float64], odd: NDArray[np.float64], specials: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where an infinity or NaN was returned that the program gives, or may give where it overflows."""
-    bits = np.where(np.isnan(got), NAN, np.where(got > 0, POSITIVE, NEGATIVE))
-    may = ((specials & bits) != 0) & ((specials & ANYTHING) == 0)
-    return np.asarray(~np.isfinite(got) & (may | (odd == got) | (np.isnan(odd) & np.isnan(got))))
 
 
 def _kept(
@@ -121,14 +113,16 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     verdicts, unknown = np.full(size, "", dtype=object), np.zeros(size, bool)
     ulps, shares, truths = (np.full(size, np.nan) for _ in range(3))
     with precision(truth.bits):
-        candidates = [(f"form {form + 1}", _outcomes(run, profile, sums, form)) for sums, form in _programs(run)]
         known = truth.set[0] if truth.ties else truth.point[0]
+        near = _near(got, np.array([_number(x) for x in known]), format, profile)
+        candidates = [Outcomes(run, profile, sums, form, got, near) for sums, form in _programs(run)]
         for c in range(size):
             formula, _ = truth.formula(0, c, format)
             at = _truth(known[c], format, profile, bool(truth.ties))
             centre = Rounded(at.arithmetic, truth.program_point[0][c]) if formula == "kink" else at
-            of = [Candidate(name, [outcomes[c]]) for name, outcomes in candidates]
-            judgement = judge([float(got[c])], of, format, [centre])
+            judgement = judge([float(got[c])], [of.candidate(c) for of in candidates], format, [centre])
+            if _open(judgement) and any(of.by_arrays(c) for of in candidates):
+                judgement = judge([float(got[c])], [of.candidate(c, alone=True) for of in candidates], format, [centre])
             execution, accuracy = judgement.execution, judgement.accuracy
             if execution is None:
                 verdicts[c] = judgement.verdict
@@ -144,7 +138,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
                 kept = judgement.certified_bits
                 bits = np.array([kept if kept is not None else math.inf if accuracy == "certified" else -math.inf])
                 exact = _number(known[c])
-                with np.errstate(divide="ignore"):
+                with np.errstate(divide="ignore", invalid="ignore"):
                     own = np.log2(np.abs(exact)) - np.log2(np.abs(np.array([got[c] - exact])))
                 verdict = _kept(bits, own, np.array([exact]), format)[0] if exact else verdict
             verdicts[c] = verdict
@@ -163,17 +157,50 @@ def _programs(run: Run) -> list[tuple[Sums, int]]:
     return list({form: (sums, form) for sums, form in reversed(ways)}.values())[::-1]
 
 
-def _outcomes(run: Run, profile: Profile, sums: Sums, form: int) -> list[tuple[Outcome, ...]]:
-    """What a program may give for each number: of those that may overflow every way is gone for each apart."""
-    ids, format = run.results[0].ravel(), run.judged[0].format
-    allowed = Allowed(run.backward, profile, Choices(), sums, form).evaluate()
-    if not allowed.decisions.choices:
-        return [(allowed.value(i, allowed.arithmetics[format.name]),) for i in ids.tolist()]
-    found = []
-    for n in range(ids.size):
-        one = ids[n : n + 1]
-        found.append(outcomes_of(part(run.backward, one), profile, [(one, format)], sums, form)[0][0])
-    return found
+class Outcomes:
+    """What a program may give for each number, of every way through its overflows.
+
+    By whole arrays, where these go every way; else of each number apart, when it is asked for.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        profile: Profile,
+        sums: Sums,
+        form: int,
+        got: NDArray[np.float64],
+        near: NDArray[np.bool_],
+    ) -> None:
+        self.run, self.profile, self.sums, self.form = run, profile, sums, form
+        self.found = ways.outcomes(run, profile, sums, form, got, near)
+
+    def by_arrays(self, n: int) -> bool:
+        return self.found[n] is not None
+
+    def candidate(self, n: int, alone: bool = False) -> Candidate:
+        """One number's; `alone` by balls, whatever the arrays say."""
+        found = None if alone else self.found[n]
+        return Candidate(f"form {self.form + 1}", [self._alone(n) if found is None else found])
+
+    def _alone(self, n: int) -> tuple[Outcome, ...]:
+        one, format = self.run.results[0].ravel()[n : n + 1], self.run.judged[0].format
+        return outcomes_of(part(self.run.backward, one), self.profile, [(one, format)], self.sums, self.form)[0][0]
+
+
+def _near(got: NDArray[np.float64], truth: NDArray[np.float64], format: Format, profile: Profile) -> NDArray[np.bool_]:
+    """Where what was returned is within a unit in the last place of the truth, or 0 for what may be flushed."""
+    smallest = 2.0**format.emin
+    with np.errstate(invalid="ignore"):
+        off = np.abs(got - truth)
+        flushed = (got == 0) & (np.abs(truth) < smallest) & profile.flush
+        return np.asarray(flushed | (off <= last_places(np.maximum(np.abs(truth), smallest), format)))
+
+
+def _open(judgement: Judgement) -> bool:
+    """Whether radii that are a little smaller might say something else."""
+    near = judgement.share is not None and judgement.share > 1 - ways.EDGE
+    return near or judgement.execution not in ("within", "overflow")
 
 
 def _number(x: arb) -> float:

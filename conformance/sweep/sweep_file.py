@@ -61,6 +61,16 @@ def read(path: Path) -> Begun:
     return Begun(header, tuple(chunks), footer, end)
 
 
+def is_one(path: Path) -> bool:
+    """Whether a file's first line is the header of a sweep; of one that cannot be read, not."""
+    try:
+        with path.open("rb") as file:
+            values = parsed(file.readline(LINE_LIMIT + 1).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and "sweep" in values
+
+
 def _object(text: bytes, path: Path, number: int) -> Mapping[str, Any]:
     try:
         values = parsed(text.decode("utf-8"))

@@ -54,7 +54,7 @@ COLUMN = {
         "of a tensor with 2-norms: how much a pass means"
     ),
     "worst_index": "the indices of the worst component",
-    "operator": "the operation that the equation is of, such as `gelu` or `linear`",
+    "operator": "the operation that the equation is of, such as `gelu` or `linear`; of the catalogue, the operator",
     "formula": "the answer to the first question, see below",
     "execution": "the answer to the second",
     "accuracy": "the answer to the third",
@@ -144,7 +144,8 @@ KNOWN = {
     "device": "the device, a glob",
     "level": "`whole`, `step` or `*`",
     "operator": (
-        "operators with spaces between them, each a glob: an activation, a loss, `linear`, `sgd`, `l2`; `*` for all"
+        "operators with spaces between them, each a glob: an activation, a loss, `linear`, `sgd`, `l2`, or one of "
+        "`gradconform list operators`; `*` for all"
     ),
     "quantity": "the quantity, a glob: `a*`, `dE/dz*`",
     "reason": "what is known, with its numbers",
@@ -152,8 +153,13 @@ KNOWN = {
     "case": "the case's id, a glob; left out: every case",
     "form": "the accepted form that the row names, a glob; left out: every one",
     "value": "the value as Python writes it, a glob, such as `nan`; left out: every one",
+    "formula": "the answer to the first question, a glob, such as `wrong`; left out: every one",
     "most_share": (
         "the largest share of the allowance that the evidence explains; may be left out where `value` is given"
+    ),
+    "most_ulp": (
+        "the largest error in ulp that the evidence explains; in the place of `most_share` where `formula` is "
+        "`wrong` or `undefined`"
     ),
 }
 
@@ -332,10 +338,12 @@ def routes() -> str:
 
 
 def deviations() -> str:
+    # A long name may be broken where its words end.
     rows = [
-        (f"`{k.id}`", f"{k.adapter}/{k.route} {k.versions}", k.operator, k.dtype, k.reason, f"[source]({k.upstream})")
+        (f"`{k.id}`", f"{k.adapter}/{k.route} {k.versions}", k.operator.replace("_", "_\u200b"), k.dtype, k.reason,
+         f"[source]({k.upstream})")
         for k in known_deviations()
-    ]
+    ]  # fmt: skip
     return table(("id", "where", "operator", "dtype", "why", "upstream"), rows)
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from flint import arb, ctx
@@ -105,6 +106,7 @@ def precision(bits: int) -> Any:
     return ctx.workprec(bits)
 
 
+@lru_cache(maxsize=4096)
 def power_of_two(k: int) -> arb:
     """2^k, exactly."""
     return arb(2) ** k

@@ -144,6 +144,8 @@ class Plain:
     def beside(columns: list[Array]) -> Array:
         return np.concatenate(columns, axis=1)
 
+    broadcast = staticmethod(np.broadcast_to)
+
     @staticmethod
     def writable(x: Array, shape: tuple[int, ...]) -> Array:
         return np.array(np.broadcast_to(x, shape))
@@ -167,6 +169,21 @@ class DoubleArray:
     @property
     def T(self) -> DoubleArray:
         return DoubleArray(self.hi.T, self.lo.T)
+
+    def __neg__(self) -> DoubleArray:
+        return Double.negative(self)
+
+    def __add__(self, other: DoubleArray) -> DoubleArray:
+        return Double.add(self, other)
+
+    def __sub__(self, other: DoubleArray) -> DoubleArray:
+        return Double.subtract(self, other)
+
+    def __mul__(self, other: DoubleArray) -> DoubleArray:
+        return Double.multiply(self, other)
+
+    def __truediv__(self, other: DoubleArray) -> DoubleArray:
+        return Double.divide(self, other)
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
@@ -367,6 +384,10 @@ class Double:
         return DoubleArray(
             np.concatenate([c.hi for c in columns], axis=1), np.concatenate([c.lo for c in columns], axis=1)
         )
+
+    @staticmethod
+    def broadcast(x: DoubleArray, shape: tuple[int, ...]) -> DoubleArray:
+        return DoubleArray(np.broadcast_to(x.hi, shape), np.broadcast_to(x.lo, shape))
 
     @staticmethod
     def writable(x: DoubleArray, shape: tuple[int, ...]) -> DoubleArray:

@@ -16,13 +16,23 @@ An error bound is K units in the last place of the exact value. Sources:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT32, Format
 
 Bounds = Mapping[str, Mapping[str, float]]
+
+
+#: Functions with values below 1, whatever their argument: an ulp of theirs is at most that of numbers from 1/2 to 1.
+BELOW_ONE = ("tanh", "erf")
+
+
+@cache
+def counted_in(function: str, target: Format) -> Format:
+    """The format with as many binades as the function has values in."""
+    return replace(target, emax=-1) if function in BELOW_ONE else target
 
 
 @dataclass(frozen=True, eq=False)

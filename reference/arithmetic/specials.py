@@ -1,13 +1,14 @@
-"""What an operation gives of operands that may be infinite or NaN: the scalar arithmetic's own answers, as tables.
+"""What a value may be besides a number, and what an operation gives of operands that may be infinite or NaN.
 
 An operand is a set of the ways in which it can meet an infinity, a bit for each: its specials, and the signs of its
-finite part. For every set of them, or pair of sets, a table holds what `rounded.ieee` makes of the representatives.
+finite part. For every set of them, or pair of sets, a table holds what IEEE 754 makes of the representatives.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,12 +16,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.arithmetic.rounded import NAN, NEGATIVE, POSITIVE, ieee
+#: What a value may be besides a number near `exact`. DOUBT says that its radius has been widened by what an infinity on
+#: the way may have made of it: whether a program can give both that and the rest, the bits do not tell (see
+#: `outcomes`).
+POSITIVE, NEGATIVE, NAN, ANYTHING, DOUBT = 1, 2, 4, 8, 16
+OVERFLOWED = POSITIVE | NEGATIVE | NAN
 
 #: The ways, as bits: those of a special are its own, and then those of the finite part.
 ABOVE, BELOW, AT_ZERO = 8, 16, 32
 _WAYS = {POSITIVE: math.inf, NEGATIVE: -math.inf, NAN: math.nan, ABOVE: 1.0, BELOW: -1.0, AT_ZERO: 0.0}
 _SETS = 64
+
+
+def representatives(ways: int) -> tuple[float, ...]:
+    """One number for each way of a set."""
+    return tuple(value for way, value in _WAYS.items() if ways & way)
+
+
+def ieee(operation: str, *values: float) -> tuple[float, ...]:
+    """What an operation gives of values that are not all finite (IEEE 754-2019 §6, §9.2); ±0 is not told apart."""
+    if any(math.isnan(v) for v in values):
+        return (math.nan,)
+    if operation == "divide" and values[1] == 0:
+        return math.inf, -math.inf
+    return (_IEEE[operation](*values),)
+
+
+_IEEE: dict[str, Callable[..., float]] = {
+    "add": lambda x, y: x + y,
+    "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / y,
+    "square": lambda x: x * x,
+    "maximum": max,
+    "absolute": abs,
+    "positive_part": lambda x: max(x, 0.0),
+    "exp": math.exp,
+    "expm1": math.expm1,
+    "log": lambda x: x if x > 0 else math.nan,
+    "log1p": lambda x: x if x > 0 else math.nan,
+    "tanh": math.tanh,
+    "erf": math.erf,
+    "erfc": math.erfc,
+    "sigmoid": lambda x: 1.0 if x > 0 else 0.0,
+    "sin": lambda x: math.nan,
+    "cos": lambda x: math.nan,
+    "sinh": lambda x: x,
+    "cosh": abs,
+    "sqrt": lambda x: x if x > 0 else math.nan,
+}
 
 
 @dataclass(frozen=True)

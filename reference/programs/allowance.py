@@ -18,6 +18,7 @@ from flint import arb
 from gradconform.reference.arithmetic.formats import FORMATS, Format
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums
+from gradconform.reference.arithmetic.rules import computed_within, converted, once_more
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special
 from gradconform.reference.programs.exact import pairs, rows
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS, MEASURED
@@ -193,7 +194,7 @@ class Allowed:
                 return chosen
             self.open.add(decision)
             beside = self.value(other, ops)
-            if isinstance(chosen, Special) or isinstance(beside, Special):
+            if isinstance(chosen, Special) or isinstance(beside, Special) or _vague(beside) != _vague(chosen):
                 return chosen if ops.decisions.decide(("side", decision), 2) == 0 else beside
             return ops._either(chosen, beside)
 
@@ -272,6 +273,11 @@ _RULES: dict[str, Callable[[Allowed, Step, BranchingBalls], None]] = {
 # Scalar functions -----------------------------------------------------------------------------------------------------
 
 
+def _vague(x: Outcome) -> bool:
+    """Whether nothing is known of a number."""
+    return isinstance(x, Rounded) and bool(x.specials & ANYTHING)
+
+
 def _passed(x: Outcome, ops: RoundedBalls) -> Outcome:
     """What an operation that gives one of its operands makes of it: it may be flushed (hypothesis 5)."""
     if isinstance(x, Special):
@@ -284,8 +290,7 @@ def _divide(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
     found = ops.divide(a, b)
     if isinstance(found, Special) or found.specials:
         return found
-    more = ops.unit * (1 + ops.unit) * (abs(found.exact) + found.radius)
-    return Rounded(ops, found.exact, found.radius + more, 0, found.spread)
+    return once_more(ops, found)
 
 
 def _multiply(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
@@ -318,29 +323,17 @@ def _rsqrt(ops: BranchingBalls, x: Outcome) -> Outcome:
     return general(ops, "rsqrt", [x])
 
 
-def _is_normal(x: arb, format: Format) -> bool:
-    """Whether x is 0 or a number of the format that no hardware flushes to 0."""
-    value = float(x.mid())
-    return bool(x == arb(value)) and format.holds(value) and (value == 0 or abs(value) >= 2.0**format.emin)
-
-
 def _converted(ops: BranchingBalls, x: Outcome) -> Outcome:
     if isinstance(x, Special):
         return x
-    x = x.folded()
-    if x.radius.is_zero() and not x.specials and _is_normal(x.exact, ops.format):
-        return Rounded(ops, x.exact)  # a number of the format stays itself
-    found = ops._round(x.exact, x.radius)
-    return ops._settled("round", (x,), Rounded(ops, found.exact, found.radius, found.specials | x.specials))
+    return ops._settled("round", (x,), converted(ops, x))
 
 
 def _within(ops: BranchingBalls, x: Outcome, off: Outcome) -> Outcome:
     """x as it is computed with an error of at most |off|, whatever that is by."""
     if isinstance(x, Special) or isinstance(off, Special) or (x.specials | off.specials) & ANYTHING:
         return Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)
-    x, off = x.folded(), off.folded()
-    found = ops._round(x.exact, x.radius + (abs(off.exact) + off.radius).upper())
-    return ops._settled("within", (x, off), Rounded(ops, found.exact, found.radius, found.specials | x.specials))
+    return ops._settled("within", (x, off), computed_within(ops, x, off))
 
 
 OPERATIONS: dict[str, Callable[..., Outcome]] = {

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 from flint import arb
 
+from gradconform.reference.arithmetic.array_values import NOTHING
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, Rounded, Sums
+from gradconform.reference.arithmetic.rules import computed_within, converted, once_more
+from gradconform.reference.arithmetic.sum_rules import inner_product, of_products, product_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Special
 from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
 from gradconform.reference.programs.allowance import general, with_table
@@ -43,6 +46,9 @@ class ArrayAllowed:
 
     `wide` holds midpoints in double words, for numbers of float64, also where no step is of that format.
     """
+
+    #: Whether what is NaN for certain is exactly so, as on one way through a program's overflows.
+    follows = False
 
     def __init__(
         self,
@@ -165,32 +171,37 @@ class ArrayAllowed:
         odd: Any = np.zeros(step.out.shape, dtype=bool)
         for o in odds:
             odd = odd | o
-        values = self._beyond(step, odd)
+        values, surely_nan = self._beyond(step, odd)
         unknown = odd & np.isnan(values)  # NaN for certain, or not known: no path is followed
+        if self.follows:
+            unknown = unknown & ~surely_nan
         bits = np.zeros(step.out.shape, np.uint8) if found.specials is None else found.specials
         known = RoundedArray(
             A, found.mid, found.radii(), None, np.where(unknown, ANYTHING | OVERFLOWED, bits).astype(np.uint8)
         )
         self.put(step.out, known, odd & ~unknown, values)
 
-    def _beyond(self, step: Step, odd: Any) -> Any:
-        """What a function gives of operands of which some are infinite, by IEEE 754; NaN where that is not known."""
-        values = np.full(step.out.shape, np.nan)
+    def _beyond(self, step: Step, odd: Any) -> tuple[Any, Any]:
+        """What a function gives of operands of which some are infinite or NaN, by IEEE 754; NaN where that is not
+        known, and where it is NaN for certain."""
+        values, surely = np.full(step.out.shape, np.nan), np.zeros(step.out.shape, dtype=bool)
         operation = _OF_INFINITIES.get(step.function)
         if operation is None:
-            return values
+            return values, surely
         ends: list[Any] = []
+        known: Any = True
         for o in step.operands:
             x, r = self.high[o[odd]], self.radius[o[odd]]
             clear = np.isinf(x) | (self.specials[o[odd]] == 0)
+            known = known & clear
             ends.append([np.where(clear, v, np.nan) for v in (x - r, x + r)])
         results = [operation(*(e[i] for e, i in zip(ends, ends_of, strict=True)))
                    for ends_of in np.ndindex(*(2,) * len(ends))]  # fmt: skip
         agreed = results[0]
         for other in results[1:]:
             agreed = np.where(agreed == other, agreed, np.nan)
-        values[odd] = agreed
-        return values
+        values[odd], surely[odd] = agreed, known & np.isnan(results).all(axis=0)
+        return values, surely
 
     def _sop(self, step: Step, A: RoundedArrays) -> None:
         taken = [self.take(o, A) for o in step.operands]
@@ -385,17 +396,14 @@ def dots(A: RoundedArrays, a: RoundedArray, b: RoundedArray, terms: Any, matrice
     count = a.shape[-1]
     grown = 1 + (count + 4) * 2.0**-52
 
-    def total(x: Array, y: Array) -> Array:
+    def total(x: Any, y: Any) -> Any:
+        if x is NOTHING or y is NOTHING:
+            return NOTHING
+        x, y = np.broadcast_to(x, a.shape), np.broadcast_to(y, b.shape)
         return np.asarray((x @ y.T if matrices else (x * y).sum(axis=-1)) * grown)
 
-    radii = [np.zeros(x.shape) if (r := A._operand(x)) is None else np.broadcast_to(r, x.shape) for x in (a, b)]
-    sizes = [np.abs(x.high) for x in (a, b)]
-    tops = [size + r for size, r in zip(sizes, radii, strict=True)]
-    magnitude, propagated = total(tops[0], tops[1]), total(sizes[0], radii[1]) + total(radii[0], tops[1])
-    wide = FLOAT32 if A.narrow else A.format
-    tiny = 2.0**wide.emin if A.flush else 2.0 ** max(wide.emin - wide.precision, -1074)
-    error = terms * (2.0**-wide.precision * _ENLARGED * magnitude + np.minimum(tiny, magnitude))
-    error = error * (1 + A.unit) if A.narrow else error
+    propagated, magnitude = of_products(A, total, a, b)
+    error = product_error(A, magnitude, terms)
     if matrices:
         mid = A.mids.product(a.mid, b.mid.T, error)
     else:
@@ -403,21 +411,7 @@ def dots(A: RoundedArrays, a: RoundedArray, b: RoundedArray, terms: Any, matrice
     none = np.zeros(1 if matrices else (), np.uint8)
     bits = [none if x.specials is None else np.bitwise_or.reduce(x.specials, axis=-1) for x in (a, b)]
     found = bits[0][:, None] | bits[1] if matrices else bits[0] | bits[1]
-    found = np.where(found & OVERFLOWED, found | OVERFLOWED, found)
-    unknown = (found & ANYTHING) != 0
-    reach = FLOAT32.largest * (1 - 2.0**-20) if A.narrow else A.overflow
-    found = np.where(unknown | (magnitude + error < reach), found, found | OVERFLOWED)
-    radius = np.where(unknown, 0.0, propagated + error)
-    held = np.isfinite(A.mids.high(mid)) & np.isfinite(radius)
-    if not held.all():
-        mid, radius = A._where_held(np.isfinite(A.mids.high(mid)), mid), np.where(held, radius, 0.0)
-        found = np.where(held, found, found | ANYTHING | OVERFLOWED)
-    result = RoundedArray(A, mid, radius)
-    if A.narrow:
-        result = A._round(mid, radius)
-        found = found if result.specials is None else np.where(unknown, found, found | result.specials)
-        radius = np.where(unknown, 0.0, result.radii())
-    return RoundedArray(A, result.mid, radius, None, found.astype(np.uint8) if np.any(found) else None)
+    return inner_product(A, mid, propagated, magnitude, error, found)  # type: ignore[no-any-return]
 
 
 # Scalar functions -----------------------------------------------------------------------------------------------------
@@ -441,11 +435,7 @@ def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray], lenient: bool
 
 def _divide(A: RoundedArrays, a: RoundedArray, b: RoundedArray) -> RoundedArray:
     """As `allowance._divide`."""
-    found = A.divide(a, b)
-    more = A.unit * (1 + A.unit) * (np.abs(found.high) + found.radii())
-    if found.specials is not None:
-        more = np.where(found.specials != 0, 0.0, more)
-    return RoundedArray(A, found.mid, found.radii() + more, None, found.specials)
+    return once_more(A, A.divide(a, b))  # type: ignore[no-any-return]
 
 
 def _reciprocal(A: RoundedArrays, x: RoundedArray) -> RoundedArray:
@@ -478,24 +468,17 @@ def _power(A: RoundedArrays, x: RoundedArray, y: RoundedArray) -> RoundedArray:
     return found if n > 0 else _reciprocal(A, found)
 
 
-def _converted(A: RoundedArrays, x: RoundedArray) -> RoundedArray:
-    found = A._round(x.mid, x.radius)
-    specials = [s for s in (found.specials, x.specials) if s is not None]
-    bits = None if not specials else np.bitwise_or.reduce(specials).astype(np.uint8)
-    return RoundedArray(A, found.mid, found.radii(), None, bits)
+def _by(rule: Callable[..., Any]) -> Callable[..., RoundedArray]:
+    """A rule over arrays."""
 
+    def operation(A: RoundedArrays, *x: RoundedArray) -> RoundedArray:
+        return A.by_rule(rule, (), x)
 
-def _within(A: RoundedArrays, x: RoundedArray, off: RoundedArray) -> RoundedArray:
-    """As `allowance._within`."""
-    most = (np.abs(off.high) + off.radii()) * _ENLARGED
-    found = A._round(x.mid, x.radii() + most)
-    specials = [s for s in (found.specials, x.specials, off.specials) if s is not None]
-    bits = None if not specials else np.bitwise_or.reduce(np.broadcast_arrays(*specials)).astype(np.uint8)
-    return RoundedArray(A, found.mid, found.radii(), None, bits)
+    return operation
 
 
 _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
-    "within": _within,
+    "within": _by(computed_within),
     "negative": lambda A, x: -x,
     "add": lambda A, x, y: A.add(x, y),
     "subtract": lambda A, x, y: A.add(x, -y),
@@ -504,7 +487,7 @@ _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
     "square": lambda A, x: A.square(x),
     "reciprocal": _reciprocal,
     "power": _power,
-    "round": _converted,
+    "round": _by(converted),
     STOPPED: lambda A, x: x,
     "absolute": lambda A, x: A.absolute(x),
     **{
@@ -534,7 +517,7 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...], lenient:
     for v in x:
         special = special if v.specials is None else special | (v.specials != 0)
     nothing = RoundedArray(A, A.mids.lift(np.zeros(shape)), np.zeros(shape))
-    return A._unknown(A._mended(nothing, ~special, x, operation), special)
+    return A.unknown(A._mended(nothing, ~special, x, operation), special)
 
 
 #: Functions of infinities.
@@ -557,6 +540,12 @@ _OF_INFINITIES: Mapping[str, Callable[..., Any]] = {
     "sqrt": np.sqrt,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "erf": np.sign,
+    "erfc": lambda x: 1 - np.sign(x),
+    "sin": np.sin,
+    "cos": np.cos,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
 }
 
 

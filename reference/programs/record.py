@@ -197,11 +197,13 @@ class Record:
     def constants(self, values: Any, seen_in: Format | None = None) -> Ids:
         """The ids of an array of constants: equal ones have one id where few differ."""
         values = np.asarray(values, dtype=np.float64)
-        few, inverse = np.unique(values.ravel(), return_inverse=True) if values.size else (values, values)
+        if not values.size:
+            return np.zeros(values.shape, np.int64)
+        few, inverse = np.unique(values.ravel(), return_inverse=True)
         if len(few) > 64:
             return self.new(values.shape, values)
         table = np.array([self.number(float(x), seen_in) for x in few], dtype=np.int64)
-        return table[inverse].reshape(values.shape) if values.size else np.zeros(values.shape, np.int64)
+        return table[inverse].reshape(values.shape)
 
     # Steps ------------------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from gradconform.reference.arithmetic.arrays import _exponential, _gaussian
+from gradconform.reference.arithmetic.arrays import HOST
 from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.function_rules import Moves, as_far, exponential, exponential_less_one, gaussian
 from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray, product_and_bound
 from gradconform.reference.programs import taylor
 from gradconform.reference.programs.functions import FUNCTIONS
@@ -291,25 +292,22 @@ def _decaying(most: float, rate: float) -> Callable[[Array, Array, Array], Array
     return moved
 
 
-def _one(v: Array, r: Array, f: Array) -> Array:
-    return r
+def _by_rule(moves: Moves) -> Callable[[Array, Array, Array], Array]:
+    """As the rule says it, over arrays."""
+    return lambda v, r, f: np.asarray(moves(HOST, v, r, f))
 
 
 #: How far functions move over a ball of radius r about v: bounds from above. Of others the balls themselves say it.
 _MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
-    "exp": _exponential,
-    "expm1": _exponential,
+    "exp": _by_rule(exponential),
+    "expm1": _by_rule(exponential_less_one),
     "log": _logarithm(0.0),
     "log1p": _logarithm(1.0),
     "tanh": _decaying(1.0, 2.0),
     "sigmoid": _decaying(0.25, 1.0),
-    "erf": _gaussian,
-    "erfc": _gaussian,
-    "sin": _one,
-    "cos": _one,
-    "atan": _one,
-    "softplus": _one,
-    "log_sigmoid": _one,
+    "erf": _by_rule(gaussian),
+    "erfc": _by_rule(gaussian),
+    **dict.fromkeys(("sin", "cos", "atan", "softplus", "log_sigmoid"), _by_rule(as_far)),
 }
 
 

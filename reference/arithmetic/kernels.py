@@ -1,0 +1,339 @@
+"""Kernels: the rules compiled by numba, for elements of arrays one after another, where numba is installed.
+
+The functions of `rules` and `function_rules` are compiled as they stand; this module says what their primitives are for
+a float64 and how an array's elements are handed to them. Kernels are compiled when they are first asked for, kept in
+numba's cache, and release Python's lock. A cached kernel is of one text of the rules: its type has that text's digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload, overload_method
+
+from gradconform.reference.arithmetic import array_values, function_rules, rules, specials
+from gradconform.reference.arithmetic.array_values import ENLARGED, LARGEST, LEAST, NEVER_ZERO, RoundedArray
+from gradconform.reference.arithmetic.profiles import OPENCL
+from gradconform.reference.arithmetic.specials import ANYTHING, table
+
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
+
+
+class Compiled(NamedTuple):
+    """The executor of compiled rules: the constants of a format and a profile."""
+
+    unit: float
+    smallest_normal: float
+    half_tiny: float
+    overflow: float
+    infinite: float
+    slack: float
+    log_of_tiny: float
+    flush: bool
+    bounds: tuple[tuple[float, int, int, int, bool], ...]
+    zero: float = 0.0
+    nothing: float = 0.0
+    least: float = LEAST
+    underflows: bool = True
+
+
+class Element(NamedTuple):
+    """A value of it."""
+
+    mid: float
+    off: float
+    bits: Any
+    width: float
+
+
+FUNCTIONS = tuple(OPENCL.ulps["float64"])
+
+
+def executor(A: Any) -> Compiled:
+    """The executor of an arithmetic of arrays of plain midpoints."""
+    bounds = []
+    for name in FUNCTIONS:
+        bound, counted, rounds = A.bound(name)
+        bounds.append((bound, counted.emin, counted.emax, counted.precision, rounds))
+    return Compiled(
+        A.unit, A.smallest_normal, A.half_tiny, A.overflow, A.infinite, A.slack, A.log_of_tiny, A.flush, tuple(bounds)
+    )
+
+
+# Primitives -----------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def _bits(context: Any, x: Any) -> Any:
+    return types.int64(types.float64), lambda c, b, s, a: b.bitcast(a[0], ir.IntType(64))
+
+
+@intrinsic
+def _unbits(context: Any, x: Any) -> Any:
+    return types.float64(types.int64), lambda c, b, s, a: b.bitcast(a[0], ir.DoubleType())
+
+
+INLINE = {**OPTIONS, "forceinline": True}
+
+
+def _primitive(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A primitive whose implementation is chosen by its operands' types."""
+    chosen: Callable[[Callable[..., Any]], Callable[..., Any]] = overload_method(
+        types.NamedTuple, name, jit_options=INLINE, prefer_literal=True, strict=False
+    )
+    return chosen
+
+
+def _simple(name: str, implementation: Callable[..., Any]) -> None:
+    """A primitive that is the same whatever its operands' types are."""
+    chosen: dict[int, Callable[..., Any]] = {
+        2: lambda E, a: implementation,
+        3: lambda E, a, b: implementation,
+        4: lambda E, a, b, c: implementation,
+    }
+    method = overload_method(types.NamedTuple, name, jit_options=INLINE, strict=False)
+    method(chosen[implementation.__code__.co_argcount])
+
+
+_simple("size", lambda E, x: abs(x))
+_simple("high", lambda E, x: x)
+_simple("rest", lambda E, x: 0.0)
+_simple("every", lambda E, c: c)
+_simple("no", lambda E, c: not c)
+_simple("vanishes", lambda E, x: x == 0)
+_simple("finite", lambda E, x: abs(x) <= LARGEST)
+_simple("number", lambda E, x: x)
+_simple("larger", lambda E, a, b: a if a >= b else b)
+_simple("smaller", lambda E, a, b: a if a <= b else b)
+_simple("pick", lambda E, c, a, b: a if c else b)
+_simple("pick_mid", lambda E, c, a, b: a if c else b)
+_simple("flag", lambda E, c, bit: bit if c else 0)
+_simple("outwards", lambda E, s, r: r * (1 + E.slack) + (s + r) * 2.0**-50 if r > 0 else 0.0)
+_simple("without", lambda E, r, p: (r - p if r > p else 0.0) + 2.0**-51 * p if p > 0 else r)
+_simple("apart", lambda E, mid, number: abs(mid - number) * (1 + 2.0**-48))
+_simple("apart_mids", lambda E, a, b: abs(a - b) * ENLARGED)
+_simple("is_zero", lambda E, x: x.mid == 0 and x.off == 0 and x.bits == 0)
+_simple("raised", lambda E, v, r: v + r + (abs(v) * 2.0**-51 + r * 2.0**-51))
+_simple("lowered", lambda E, v, r: v - r)
+_simple("one_plus", lambda E, v, r: 1 + (v - r) if v >= 2 else 1 + v - abs(1 + v) * 2.0**-51 - r)
+_simple("rise", lambda E, a, b: max(a - b, 0.0) + (abs(a) + abs(b)) * 2.0**-50)
+_simple("upwards", lambda E, x: x * ENLARGED)
+_simple("above_zero", lambda E, x: max(x, LEAST))
+_simple("positive", lambda E, x: x if x > 0 else 0.0)
+_simple("absolute_of", lambda E, x: abs(x))
+_simple("is_away", lambda E, v, r: abs(v) > 4 * E.slack * r)
+_simple("middle", lambda E, a, b: (a + b) * 0.5)
+_simple("half_width", lambda E, a, b: (abs(a - b) / 2, 0.0))
+_simple("coerce", lambda E, x: Element(x, 0.0, 0, 0.0))
+
+
+def _value(E: Any, mid: Any, off: Any = 0.0, bits: Any = 0, width: Any = 0.0) -> Any:
+    return lambda E, mid, off=0.0, bits=0, width=0.0: Element(mid, off, bits, width)
+
+
+_primitive("value")(_value)
+
+
+@_primitive("held")
+def _held(E: Any, mid: Any, size: Any, radius: Any, bits: Any, width: Any = 0.0) -> Any:
+    def of(E: Any, mid: Any, size: Any, radius: Any, bits: Any, width: Any = 0.0) -> Any:
+        held = size <= LARGEST and radius <= LARGEST
+        return Element(
+            mid if size <= LARGEST else 0.0, radius if held else 0.0, bits if held else bits | ANYTHING, width
+        )
+
+    return of
+
+
+@_primitive("unknown")
+def _unknown(E: Any, x: Any, where: Any, bits: Any) -> Any:
+    def of(E: Any, x: Any, where: Any, bits: Any) -> Any:
+        mid = x.mid if abs(x.mid) <= LARGEST or not where else 0.0
+        return Element(mid, 0.0 if where else x.off, bits if where else x.bits, x.width)
+
+    return of
+
+
+@_primitive("ulp")
+def _ulp(E: Any, sup: Any, counted: Any) -> Any:
+    def of(E: Any, sup: Any, counted: Any) -> Any:
+        exponent = (_bits(min(sup * (1 + 2.0**-50), LARGEST)) >> 52) - 1023
+        least = counted[0]
+        binade = min(max(exponent, least), counted[1]) - counted[2] + 1
+        if binade < -1022:
+            return math.ldexp(1.0, binade)
+        return _unbits((binade + 1023) << 52)
+
+    return of
+
+
+@_primitive("bound")
+def _bound(E: Any, name: Any) -> Any:
+    i = FUNCTIONS.index(name.literal_value)
+
+    def of(E: Any, name: Any) -> Any:
+        bound, least, largest, precision, rounds = E.bounds[i]
+        return bound, (least, largest, precision), rounds
+
+    return of
+
+
+@_primitive("sized")
+def _sized(E: Any, name: Any, mid: Any) -> Any:
+    if name.literal_value in NEVER_ZERO:
+        return lambda E, name, mid: max(abs(mid), LEAST)
+    return lambda E, name, mid: abs(mid)
+
+
+@_primitive("function")
+def _function(E: Any, name: Any, mid: Any) -> Any:
+    of = getattr(math, name.literal_value)
+    return lambda E, name, mid: of(mid)
+
+
+_primitive("math")(_function)
+
+
+@_primitive("only")
+def _only(E: Any, bits: Any, rule: Any, operation: Any, result: Any, a: Any, b: Any = None) -> Any:
+    if b is None or isinstance(b, types.Omitted):
+        return lambda E, bits, rule, operation, result, a, b=None: rule(E, operation, result, a)
+    return lambda E, bits, rule, operation, result, a, b=None: rule(E, operation, result, a, b)
+
+
+@_primitive("of_one")
+def _of_one(E: Any, operation: Any, ways: Any) -> Any:
+    row = table(operation.literal_value, 1)
+    specials, least, largest = row.specials.astype(np.int64), row.least, row.largest
+    return lambda E, operation, ways: (specials[ways], least[ways], largest[ways])
+
+
+@_primitive("of_two")
+def _of_two(E: Any, operation: Any, of_a: Any, of_b: Any) -> Any:
+    row = table(operation.literal_value, 2)
+    specials, least, largest = row.specials.astype(np.int64), row.least, row.largest
+    return lambda E, operation, of_a, of_b: (specials[of_a, of_b], least[of_a, of_b], largest[of_a, of_b])
+
+
+@_primitive("scaled")
+def _scaled(E: Any, x: Any, power: Any) -> Any:
+    return lambda E, x, power: x * power
+
+
+@_primitive("times_power")
+def _times_power(E: Any, x: Any, power: Any) -> Any:
+    def of(E: Any, x: Any, power: Any) -> Any:
+        found = x * power
+        return found + LEAST if power < 1 and found < 2.0**-1022 and x > 0 else found
+
+    return of
+
+
+# Rules ----------------------------------------------------------------------------------------------------------------
+
+
+def registered(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which compiled ones may call from now on."""
+
+    @overload(rule, strict=False, jit_options=INLINE, prefer_literal=True)
+    def of(*arguments: Any) -> Any:
+        return rule
+
+    return rule
+
+
+for _module in (rules, function_rules):
+    for _name, _rule in vars(_module).items():
+        if callable(_rule) and getattr(_rule, "__module__", "") == _module.__name__:
+            registered(_rule)
+
+
+# Kernels --------------------------------------------------------------------------------------------------------------
+
+_SOURCES = (rules, function_rules, specials, array_values)
+#: What a kernel was compiled from, a part of its key in numba's cache.
+TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOURCES)).hexdigest()
+_UNARY = (rules.square, function_rules.sqrt, function_rules.log, function_rules.log1p, function_rules.sigmoid,
+          function_rules.absolute, function_rules.positive_part)  # fmt: skip
+_BINARY = (rules.add, rules.multiply, rules.divide)
+
+
+def jitted(kernel: Callable[..., Any]) -> Any:
+    """A kernel, kept in numba's cache where it finds a folder that it may write to."""
+    try:
+        return njit(cache=True, **OPTIONS)(kernel)
+    except RuntimeError:
+        return njit(**OPTIONS)(kernel)
+
+
+@cache
+def _unary(rule: Callable[..., Any], *of: Any) -> Any:
+    """A kernel of a rule of one operand; `of` is the name of a function, and how it moves."""
+    text, (name, moves) = TEXT, of or ("", None)
+
+    @jitted
+    def kernel(E: Any, x: Any, r: Any, s: Any, mid: Any, off: Any, bits: Any) -> Any:
+        some = 0 if text else 1
+        for i in range(mid.size):
+            found = rule(E, Element(x[i], r[i], np.int64(s[i]), 0.0))
+            mid[i], off[i], bits[i] = found.mid, found.off, found.bits
+            some |= found.bits
+        return some
+
+    @jitted
+    def of_function(E: Any, x: Any, r: Any, s: Any, mid: Any, off: Any, bits: Any) -> Any:
+        some = 0 if text else 1
+        for i in range(mid.size):
+            found = rule(E, name, moves, Element(x[i], r[i], np.int64(s[i]), 0.0))
+            mid[i], off[i], bits[i] = found.mid, found.off, found.bits
+            some |= found.bits
+        return some
+
+    return of_function if of else kernel
+
+
+@cache
+def _binary(rule: Callable[..., Any]) -> Any:
+    text = TEXT
+
+    @jitted
+    def kernel(E: Any, x: Any, r: Any, s: Any, y: Any, q: Any, t: Any, mid: Any, off: Any, bits: Any) -> Any:
+        some = 0 if text else 1
+        for i in range(mid.size):
+            found = rule(E, Element(x[i], r[i], np.int64(s[i]), 0.0), Element(y[i], q[i], np.int64(t[i]), 0.0))
+            mid[i], off[i], bits[i] = found.mid, found.off, found.bits
+            some |= found.bits
+        return some
+
+    return kernel
+
+
+def applied(A: Any, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray | None:
+    """A rule of arrays with plain midpoints that are no sets, by its kernel; None where there is none."""
+    if not all(isinstance(x, RoundedArray) for x in operands):
+        return None
+    if len(operands) == 1 and (rule in _UNARY or of):
+        kernel = _unary(rule, *of)
+    elif len(operands) == 2 and rule in _BINARY:
+        kernel = _binary(rule)
+    else:
+        return None
+    shape = np.broadcast_shapes(*[x.shape for x in operands])
+    mid, off, bits = np.empty(shape), np.empty(shape), np.empty(shape, np.uint8)
+    columns = [column for x in operands for column in _columns(x, shape)]
+    some = kernel(executor(A), *columns, mid.reshape(-1), off.reshape(-1), bits.reshape(-1))
+    return RoundedArray(A, mid, off, None, bits if some else None)
+
+
+def _columns(x: RoundedArray, shape: tuple[int, ...]) -> list[Any]:
+    """Midpoints, radii and specials, for each element of what x is broadcast to."""
+    parts = (x.mid, 0.0 if x.radius is None else x.radius, np.uint8(0) if x.specials is None else x.specials)
+    return [np.ascontiguousarray(np.broadcast_to(part, shape)).reshape(-1) for part in parts]
