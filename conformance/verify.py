@@ -126,7 +126,7 @@ class Report(Answered):
 def verify(
     f: Any,
     *args: Any,
-    wrt: Sequence[int | str] | None = None,
+    wrt: int | str | Sequence[int | str] | None = None,
     dtype: str | None = None,
     cotangent: Any = None,
     routes: str | Sequence[str] | None = None,
@@ -200,6 +200,8 @@ def verify(
         if of_mode not in MODES[mode] and numbers is not None:
             what = "cotangent" if of_mode == "reverse" else "tangent"
             raise BadInput(f"{what}: it is of {of_mode} mode, and mode is {mode!r}; leave it out, or ask for 'both'")
+    if isinstance(wrt, str | int):
+        wrt = (wrt,)
     if not callable(f):
         raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")
     if isinstance(f, type):

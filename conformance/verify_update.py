@@ -153,6 +153,12 @@ def verify_update(
         raise unknown("profile", profile, PROFILES)
     if isinstance(gradients, str | Mapping) or not hasattr(gradients, "__len__") or not len(gradients):
         raise BadInput("gradients: expected a list with one gradient, like the weights, for each update")
+    for what, given in (("make", make), ("rule", rule)):
+        if given is not None and not (callable(given) or hasattr(given, "update")):
+            raise BadInput(
+                f"{what} is a {type(given).__name__}; expected what makes an optimizer of parameters, such as "
+                "lambda p: torch.optim.SGD(p, lr=0.1), or an optax transformation"
+            )
     framework = _framework_of(weights)
     adapter = adapter_of(framework)
     constants = profile_of(profile, framework)

@@ -60,11 +60,12 @@ def test_its_steps_judge_report_and_compare(tmp_path: Path) -> None:
     assert list(commands) == ["Install", "Judge", "Report", "Compare"]
     given = {
         "ADAPTER": "numpy", "OPTIONS": "-c 'document/worked-example' -d float64", "OUTPUT": "gradients",
-        "BASELINE": "gradients/run.jsonl.zst", "GITHUB_STEP_SUMMARY": str(summary),
+        "BASELINE": "", "GITHUB_STEP_SUMMARY": str(summary),
     }  # fmt: skip
     for name in ("Judge", "Report", "Compare"):
         done = ended(commands[name], tmp_path, **given)
         assert done.returncode == 0, done.stdout + done.stderr
+        given["BASELINE"] = "gradients/run.jsonl.zst"
     assert (tmp_path / "gradients" / "report" / "index.html").exists()
     assert "no difference" in summary.read_text(encoding="utf-8")
 
@@ -72,8 +73,16 @@ def test_its_steps_judge_report_and_compare(tmp_path: Path) -> None:
 def test_its_step_is_red_where_there_is_no_such_adapter(tmp_path: Path) -> None:
     judge = steps(loaded(ACTION)["runs"]["steps"])["Judge"]
     done = ended(judge, tmp_path, ADAPTER="nosuch:thing", OPTIONS="", OUTPUT="gradients")
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "nosuch" in done.stderr
+
+
+@pytest.mark.parametrize(("baseline", "status"), [("", 1), ("nowhere.jsonl", 1), ("before.jsonl", 0)])
+def test_what_deviated_before_is_left_to_the_comparison(baseline: str, status: int, tmp_path: Path) -> None:
+    (tmp_path / "before.jsonl").touch()
+    judge = "gradconform() { return 1; }\n" + steps(loaded(ACTION)["runs"]["steps"])["Judge"]
+    done = ended(judge, tmp_path, ADAPTER="worse", OPTIONS="", OUTPUT="gradients", BASELINE=baseline)
+    assert done.returncode == status
 
 
 def test_requirements_are_a_line_each(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from gradconform.adapters.recording.torch_lines import here
+from gradconform.adapters.recording.torch_lines import defined_at, here
 from gradconform.adapters.recording.torch_memory import rounded
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.reference.programs.run import Rule, Run
@@ -39,6 +39,10 @@ class _Leaving(TorchFunctionMode):
         self.recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not (self.recorder.depth or self.recorder.backward):
+            for x in (*args, *(kwargs or {}).values()):
+                if isinstance(x, Tensor) and x.requires_grad and x.is_leaf and here():
+                    self.recorder.note_held(x)
         if args and rounded(args[0]) and not self.recorder.depth and here():
             if func in _LEAVING:
                 self.recorder.leaves_record(_LEAVING[func], self.recorder.memory.ids(args[0]))
@@ -113,7 +117,7 @@ class Watch:
             names = [f"argument {n}" for n in moving]
             return self.record(rule, [held[n] for n in moving], names=names)
 
-        self.rules.append(Rule(function.__name__, here(), alone))
+        self.rules.append(Rule(function.__name__, here() or defined_at(function.backward), alone))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -34,6 +35,12 @@ def here() -> str:
             return f"{_short(name)}:{frame.f_lineno}, {code.co_name}"
         frame = frame.f_back
     return ""
+
+
+def defined_at(function: Any) -> str:
+    """Where a function is defined, as `here` has it; "" of what is not written in Python."""
+    code = getattr(function, "__code__", None)
+    return "" if code is None else f"{_short(code.co_filename)}:{code.co_firstlineno}, {code.co_name}"
 
 
 def written(frame: traceback.FrameSummary) -> str:

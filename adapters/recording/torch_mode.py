@@ -93,6 +93,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if entry not in self.notes and self.dependence.of(ids):
             self.notes.append(entry)
 
+    def note_held(self, x: Tensor) -> None:
+        """A tensor that the function holds and that requires a gradient: of that one nothing is said."""
+        if not self.memory.known(x):
+            shape = "number" if x.ndim == 0 else "tensor of " + " x ".join(map(str, x.shape))
+            self.notes.append(
+                f"not judged: the gradient of a {shape} that the function holds ({here()}); verify the module itself, "
+                "or give it as an argument"
+            )
+
     # Dispatch ---------------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(
