@@ -22,6 +22,7 @@ from gradconform.adapters.recording.jax_literals import texts, x64
 from gradconform.adapters.recording.jax_program import closed
 from gradconform.adapters.recording.jax_values import Recorder, format_of, numbers
 from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates_optax_lbfgs import asked_of, dtypes_of, flat, is_lbfgs, state_of
 from gradconform.adapters.updates_optax_rules import part_of_tensor, parts_of, rule_of
 from gradconform.reference.cases import BadInput, said, unknown
 
@@ -69,7 +70,8 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
     transformation = _made(make, "make")
     like = transformation if rule is None else _made(rule, "rule")
     parts = parts_of(like)
-    if rule is not None and parts[0].name != "partition" and rule_of(parts, 1) is None:
+    all_together = is_lbfgs(parts)
+    if rule is not None and not all_together and parts[0].name != "partition" and rule_of(parts, 1) is None:
         raise BadInput(f"rule is a chain of {', '.join(p.name for p in parts)}; expected one of optax' optimizers")
     names, leaves, tree = _named(weights, dtype)
     current = jax.tree.unflatten(tree, leaves)
@@ -88,6 +90,15 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
     for number, given in enumerate(gradients, 1):
         g = _like(given, names, leaves, tree, number - 1)
         new, after = _run(number, "update", step, g, state, current)
+        if all_together:
+            of_all = asked_of(parts, number)
+            again = partial(_recorded_together, updated, (g, state, current), number)
+            old, now = state_of(current, state, number - 1, numbers), state_of(new, after, number, numbers)
+            name = names[0] if len(names) == 1 else f"{names[0]}…{names[-1]}"
+            yield Change(name, number, flat(g, numbers), old, now, dtypes_of(new, now, after), of_all, again,
+                         route=route, theirs=rule is None)  # fmt: skip
+            current, state = new, after
+            continue
         before_leaves, after_leaves = _states(state, tree), _states(after, tree)
         for n, name in enumerate(names):
             w, w_new, gradient = (jax.tree.leaves(x)[n] for x in (current, new, g))
@@ -220,8 +231,8 @@ def _with_coefficients(asked: Asked | None, state: Any) -> Asked | None:
     )
 
 
-def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, number: int) -> Recorded:
-    """The record of an update, for one array."""
+def _record(step: Callable[..., Any], given: tuple[Any, Any, Any]) -> tuple[Recorder, Any, Any, Any]:
+    """The record of an update; what it was given, the new weights and the new state, of values of the record."""
     leaves, whole = jax.tree.flatten(given)
 
     def flat(*leaves: Any) -> list[Any]:
@@ -232,13 +243,29 @@ def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, 
     arguments = [recorder.argument(x) for x in leaves]
     results = closed(recorder, jaxpr, arguments)
     _, after = jax.tree.flatten(jax.eval_shape(step, *given))
-    old, (new, state) = jax.tree.unflatten(whole, arguments), jax.tree.unflatten(after, results)
+    new, state = jax.tree.unflatten(after, results)
+    return recorder, jax.tree.unflatten(whole, arguments), new, state
+
+
+def _recorded(step: Callable[..., Any], given: tuple[Any, Any, Any], tree: Any, number: int) -> Recorded:
+    """The record of an update, for one array."""
+    recorder, old, new, state = _record(step, given)
     ids = {"w": jax.tree.leaves(new)[number].ids}
     ids |= {k: v[number].ids for k, v in _states(state, tree).items() if v[number] is not None}
     before = {"w": jax.tree.leaves(old[2])[number].ids, "gradient": jax.tree.leaves(old[0])[number].ids}
     before |= {k: v[number].ids for k, v in _states(old[1], tree).items() if v[number] is not None}
-    notes = tuple(recorder.foreign)
-    return Recorded(recorder.record, before, ids, notes)
+    return Recorded(recorder.record, before, ids, tuple(recorder.foreign))
+
+
+def _recorded_together(step: Callable[..., Any], given: tuple[Any, Any, Any], number: int) -> Recorded:
+    """The record of update `number` of L-BFGS, of all arrays."""
+
+    def ids(x: Any) -> Any:
+        return x.ids
+
+    recorder, old, new, state = _record(step, given)
+    before = {"gradient": flat(old[0], ids), **state_of(old[2], old[1], number - 1, ids)}
+    return Recorded(recorder.record, before, state_of(new, state, number, ids), tuple(recorder.foreign))
 
 
 def _masked(x: Any) -> bool:

@@ -82,7 +82,7 @@ def rule_of(parts: Sequence[Part], number: int, shape: tuple[int, ...] = ()) -> 
     if rest and rest[-1].name == "trace" and len(rest) > 1:  # momentum after η, as RMSprop has it
         trace = rest.pop()
     if rest and rest[-1].name in ("scale", "scale_by_schedule"):
-        eta = -_rate(rest.pop(), number)
+        eta = -rate_of(rest.pop(), number)
     trust = rest.pop() if rest and rest[-1].name == "scale_by_trust_ratio" else None
     before = [p for p in rest[:1] if p.name == "add_decayed_weights"]
     after = [p for p in rest[1:] if p.name == "add_decayed_weights" and p is rest[-1]]
@@ -102,7 +102,7 @@ def rule_of(parts: Sequence[Part], number: int, shape: tuple[int, ...] = ()) -> 
     return of(core[0].settings if core else {}, decay, common, trace, number)
 
 
-def _rate(part: Part, number: int) -> float:
+def rate_of(part: Part, number: int) -> float:
     if part.name == "scale":
         return float(part.settings["step_size"])
     return float(part.settings["step_size_fn"](number - 1))
@@ -257,7 +257,7 @@ def _adafactor(parts: Sequence[Part], number: int, shape: tuple[int, ...]) -> As
     if order != sorted(set(order)) or -1 in order or of["decay_rate_fn"].__name__ != "_decay_rate_pow":
         return None
     rates = [p for p in parts[1:-1] if p.name in ("scale", "scale_by_schedule")]
-    settings = {"eta": _rate(rates[0], number) if rates else 1.0, "tau": -float(of["decay_rate"]),
+    settings = {"eta": rate_of(rates[0], number) if rates else 1.0, "tau": -float(of["decay_rate"]),
                 "eps1": float(of["epsilon"]), "t": float(number - of["step_offset"])}  # fmt: skip
     options: dict[str, bool | str | int] = {"factored": False, "clips": False, "scales": False}
     names = {"v": "v"}
@@ -292,7 +292,7 @@ def _muon(parts: Sequence[Part], number: int, shape: tuple[int, ...]) -> Asked |
     by_rms = parts[1].settings["consistent_rms"]
     strength = float(decays[0].settings["weight_decay"]) if decays else 0.0
     settings = {
-        "eta": -_rate(parts[-1], number), "mu": float(of["beta"]), "eps": float(of["eps"]),
+        "eta": -rate_of(parts[-1], number), "mu": float(of["beta"]), "eps": float(of["eps"]),
         "rows": float(shape[0]), "columns": float(shape[1]), "rms": 1.0 if by_rms is None else float(by_rms),
         **({"lambda": strength} if strength else {}),
     }  # fmt: skip

@@ -33,6 +33,7 @@ from gradconform.adapters.updates_torch_beside import (
     unscaled,
     without_update,
 )
+from gradconform.adapters.updates_torch_lbfgs import changes_of_lbfgs, is_lbfgs
 from gradconform.adapters.updates_torch_rules import RULES
 from gradconform.reference.cases import BadInput, said, unknown
 
@@ -84,8 +85,19 @@ def changes(
     if rule is not None:
         like, _, of_rule = _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
         schedule = of_rule or schedule
+    if is_lbfgs(like):
+        if scaler is not None or rates is not None:
+            raise BadInput("LBFGS: its step asks for a closure, which neither a scaler nor gc.train gives; expected it "
+                           "alone or with a schedule, in verify_update")  # fmt: skip
+        every = changes_of_lbfgs(optimizer, like, names, parameters, _injected(gradients, names, parameters))
+        for change in every:
+            yield change
+            if scheduler is not None:
+                yield from rescheduled(scheduler, schedule, optimizer, change.number)
+        return
     if rule is not None and type(like) not in RULES:
-        raise BadInput(f"rule makes a {type(like).__name__}; expected one of {', '.join(c.__name__ for c in RULES)}")
+        known = ", ".join([*(c.__name__ for c in RULES), "LBFGS"])
+        raise BadInput(f"rule makes a {type(like).__name__}; expected one of {known}")
     taken = [0] * len(parameters)
     seen = [_state(optimizer, p) for p in parameters]
     for update, _ in enumerate(_injected(gradients, names, parameters)):
@@ -167,7 +179,7 @@ def _routed(optimizer: Any, route: str) -> Any:
     if route not in ROUTES:
         raise unknown("route", route, ROUTES)
     name = type(optimizer).__name__
-    if type(optimizer) not in RULES:
+    if type(optimizer) not in RULES and not is_lbfgs(optimizer):
         raise BadInput(f"route {route!r}: {name} is none of PyTorch's own optimizers and has but its own; leave it out")
     for setting in (s for s, on in ROUTES[route].items() if on and s not in optimizer.defaults):
         raise BadInput(f"route {route!r}: torch.optim.{name} has no setting {setting}; leave it out")

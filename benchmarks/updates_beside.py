@@ -2,9 +2,9 @@
 
     python benchmarks/updates_beside.py [--quick] [-o docs/updates]
 
-Clips, averages of weights, loss scaling, schedules, LARS, Lamb, Adafactor and Muon, of PyTorch (single tensor, foreach,
-fused) and of optax (eager, jit), in four dtypes, judged in updates 1, 2, 10 of a matrix and a vector (beside.csv), and
-what is wrong in one place, of `wrong_beside.py` (beside_faults.csv).
+Clips, averages of weights, loss scaling, schedules, LARS, Lamb, Adafactor, Muon and L-BFGS, of PyTorch (single tensor,
+foreach, fused) and of optax (eager, jit), in four dtypes, judged in updates 1, 2, 10 of a matrix and a vector
+(beside.csv), and what is wrong in one place, of `wrong_beside.py` and `wrong_lbfgs.py` (beside_faults.csv).
 
 Exit status 1 if a right one deviates that is not known to, or a fault is missed in float32 or float64.
 """
@@ -30,7 +30,11 @@ from torch.amp import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn, get_swa_multi_avg_fn
-from wrong_beside import FAULTS, RIGHT, Fault
+from wrong_beside import FAULTS as BESIDE
+from wrong_beside import RIGHT as RIGHT_BESIDE
+from wrong_beside import Fault
+from wrong_lbfgs import FAULTS as OF_LBFGS
+from wrong_lbfgs import RIGHT as RIGHT_LBFGS
 
 from gradconform.adapters import updates_optax, updates_torch
 from gradconform.adapters.updates import Change
@@ -39,6 +43,7 @@ from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.cases import BadInput
 
+FAULTS, RIGHT = (*BESIDE, *OF_LBFGS), (*RIGHT_BESIDE, *RIGHT_LBFGS)
 UPDATES = (1, 2, 10)
 SHAPES = ((4, 3), (5,))
 
@@ -80,6 +85,7 @@ TORCH: dict[tuple[str, str], Any] = {
     ("Adafactor", "single"): partial(optim.Adafactor, lr=0.1, weight_decay=0.1, foreach=False),
     ("Adafactor", "foreach"): partial(optim.Adafactor, lr=0.1, weight_decay=0.1, foreach=True),
     ("Adafactor, maximize", "single"): partial(optim.Adafactor, lr=0.1, d=2.0, eps=(1e-3, 1e-2), maximize=True),
+    ("L-BFGS", "single"): partial(optim.LBFGS, lr=0.5, max_iter=1, history_size=4),
 }
 #: Of matrices alone.
 MATRICES: dict[tuple[str, str], Any] = {
@@ -99,6 +105,8 @@ OPTAX: dict[str, Callable[[], Any]] = {
     "Adafactor, momentum": lambda: optax.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9),
     "Muon": lambda: optax.contrib.muon(0.1),
     "Muon, two steps": lambda: optax.contrib.muon(0.1, ns_steps=2, weight_decay=0.1, consistent_rms=0.2),
+    "L-BFGS": lambda: optax.lbfgs(0.5, memory_size=4, linesearch=None),
+    "L-BFGS, γ 1": lambda: optax.lbfgs(0.5, memory_size=4, linesearch=None, scale_init_precond=False),
 }
 
 

@@ -176,8 +176,11 @@ def by_optimizer(of: Training, make: Any, rule: Any, clip: Any) -> Iterator[Rows
 
 
 def _moves(change: Change) -> bool:
-    """Whether a change's rule has a new weight."""
-    return change.asked is None or NEW_WEIGHT in update_of(change, change.asked).rule.derivation.by_name
+    """Whether a change's rule has a new weight, of one tensor: L-BFGS makes a vector of them all."""
+    if change.asked is None:
+        return True
+    rule = update_of(change, change.asked).rule
+    return rule.name != "lbfgs" and NEW_WEIGHT in rule.derivation.by_name
 
 
 def _named(change: Change) -> str:

@@ -273,7 +273,8 @@ class Judged:
 
     def judgement(self) -> Judgement:
         """What is said of the equation's result."""
-        work = self.program(self.equation.truth, Variation(), None if self.got.size < BLOCK else slice(0, BLOCK))
+        at = slice(0, BLOCK) if self.elementwise and self.got.size >= BLOCK else None
+        work = self.program(self.equation.truth, Variation(), at)
         found = self._decided(max(self.got.size, sum(s.work() for s in work.record.steps)))
         if found.execution not in ("outside", "undecided") and self._without_value():
             why = f"operands: the rule has no value on these numbers ({self.equation.source})"

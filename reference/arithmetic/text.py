@@ -195,6 +195,18 @@ class TextOperations:
     def smaller(self, x: Any, y: Any) -> Text:
         return Text(f"min({x}, {y})")
 
+    def row(self, x: Any, number: int) -> Text:
+        return Text(f"{_text(x).at_least(_ATOM)}[{number}]")
+
+    def pushed(self, rows: Any, row: Any, kept: int) -> Text:
+        return Text(f"({_text(row)}; {rows})")
+
+    def like(self, x: Any, of: Any) -> Text:
+        return _text(x)
+
+    def named(self, name: str, formula: Callable[..., Any], *operands: Any) -> Text:
+        return Text(f"{name}({', '.join(map(str, operands))})")
+
     def sign(self, x: Any) -> Text:
         return Text(f"sign({x})")
 

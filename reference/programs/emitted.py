@@ -228,6 +228,30 @@ class Emitting:
         values = np.where(near > 0, a.near, np.where(near < 0, b.near, z.near))
         return Emitted(self, ids, values, format, setting)
 
+    # Rows -------------------------------------------------------------------------------------------------------------
+
+    def row(self, x: Emitted, number: int) -> Emitted:
+        """One row of a matrix, or number of a vector."""
+        return Emitted(self, np.asarray(x.ids[number]), np.asarray(x.near[number]), x.format)
+
+    def pushed(self, rows: Emitted, row: Emitted, kept: int) -> Emitted:
+        """The row and as many of the others, in their order, as are `kept` with it; 0 in the place of what is left."""
+        first = self.rounded(row, rows.format)
+        ids, near = rows.ids.copy(), rows.near.copy()
+        ids[:1], near[:1] = first.ids, first.near
+        ids[1:kept], near[1:kept] = rows.ids[: kept - 1][: len(ids) - 1], rows.near[: kept - 1][: len(ids) - 1]
+        ids[kept:], near[kept:] = self.record.number(0.0), 0.0
+        return Emitted(self, ids, near, rows.format)
+
+    def like(self, x: Emitted, of: Emitted) -> Emitted:
+        """The numbers in another tensor's format."""
+        return self.rounded(x, of.format)
+
+    @staticmethod
+    def named(name: str, formula: Callable[..., Emitted], *operands: Any) -> Emitted:
+        """A formula; the name is for the reader."""
+        return formula(*operands)
+
     # Sums -------------------------------------------------------------------------------------------------------------
 
     def _summed(self, terms: Emitted, factors: Emitted | None, near: Numbers) -> Emitted:
@@ -253,7 +277,8 @@ class Emitting:
     def total(self, x: Emitted, axis: int | None = None) -> Emitted:
         """Σ x, of all numbers or along an axis, which stays with one number."""
         row = self._last(x, axis)
-        return self._kept(self._summed(row, None, np.asarray(row.near.sum(axis=-1))), axis)
+        with np.errstate(all="ignore"):
+            return self._kept(self._summed(row, None, np.asarray(row.near.sum(axis=-1))), axis)
 
     @staticmethod
     def count(x: Emitted, axis: int | None = None) -> float:
@@ -278,7 +303,8 @@ class Emitting:
         """Σ x·y."""
         (a, b), _, _ = self._together([x, y])
         left, right = self._last(a, None), self._last(b, None)
-        return self._summed(left, right, np.asarray((left.near * right.near).sum()))
+        with np.errstate(all="ignore"):
+            return self._summed(left, right, np.asarray((left.near * right.near).sum()))
 
     def matrix_product(self, x: Emitted, y: Emitted) -> Emitted:
         (a, b), format, _ = self._together([x, y])

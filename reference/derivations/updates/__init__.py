@@ -10,6 +10,7 @@ from gradconform.reference.derivations.updates.adam_further import adamax, nadam
 from gradconform.reference.derivations.updates.adaptive import adadelta, adagrad, rmsprop
 from gradconform.reference.derivations.updates.averaging import averaged_gradient, ema, mean
 from gradconform.reference.derivations.updates.clipping import clip_by_norm, clip_by_value, total_norm
+from gradconform.reference.derivations.updates.lbfgs import lbfgs, lbfgs_of_weights
 from gradconform.reference.derivations.updates.muon import muon
 from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.derivations.updates.scaling import loss_scale, skipped, unscale
@@ -37,6 +38,8 @@ RULES: Mapping[str, Callable[..., Rule]] = {
         adafactor,
         adafactor_clamped,
         muon,
+        lbfgs,
+        lbfgs_of_weights,
         clip_by_value,
         clip_by_norm,
         total_norm,

@@ -36,11 +36,14 @@ def unscale() -> Rule:
     return beside("unscale", ("s",), {"clipped": equation("g_new", MICIKEVICIUS, (GRADIENT, "s"), ways)})
 
 
-def skipped(parts: str = "") -> Rule:
-    """An update that is left out: weight and state, whose parts have these names, stay as they are."""
+def skipped(parts: str = "", whole: bool = False) -> Rule:
+    """An update that is left out: weight and state, whose parts have these names, stay as they are.
+
+    A `whole` state is of other shapes than the weight.
+    """
 
     def same(name: str, of: str) -> Any:
-        return equation(name, MICIKEVICIUS, (of,), [Way(of, lambda ops, x: x, f"{_TORCH}, _maybe_opt_step")])
+        return equation(name, MICIKEVICIUS, (of,), [Way(of, lambda ops, x: x, f"{_TORCH}, _maybe_opt_step")], whole)
 
     kept = {part: same(f"{part}_new", part) for part in parts.split()}
     return beside("skipped", (), {**kept, "weight": same(NEW_WEIGHT, WEIGHT)})
