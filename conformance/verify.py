@@ -304,7 +304,13 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
     found = [_of_incomplete(g, other and g.route not in seen) if gone else g for g in gradients(run, profile)]
     # The same by another way through the backward pass is not told twice.
     found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
-    at_fault = tuple(_rules_at_fault(run, found, profile))
+    if any(g.judgement.formula == "kink" for g in found) and any(_wrong_alone(rule, profile) for rule in run.rules):
+        # Anything between the slopes of a corner is accepted, and what is wrong beside it may be so, too.
+        found = [_of_incomplete(g, False) if g.judgement.formula == "kink" else g for g in found]
+        notes += ("at a corner what a rule gives may be between its slopes by chance: move the numbers off the ties",)
+        at_fault = tuple(_rules(run.rules, profile))
+    else:
+        at_fault = tuple(_rules_at_fault(run, found, profile))
     if not at_fault:
         ways = dict.fromkeys(g.route for g in found if g.route in run.varied and g.route != BATCHED)
         found = [g for g in found if g.route not in ways]
@@ -370,6 +376,14 @@ def leaves(x: Any) -> Iterable[Any]:
 def _rules_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
     if any(g.judgement.formula in ("wrong", "undefined") or g.route in run.varied for g in found):
         yield from _rules(run.rules, profile)
+
+
+def _wrong_alone(rule: Rule, profile: Profile) -> bool:
+    """Whether a rule by itself is certainly no derivative, on the operands that it had."""
+    try:
+        return any(g.judgement.formula == "wrong" for g in gradients(rule.alone(), profile))
+    except Exception:  # whatever a rule raises outside of its program
+        return False
 
 
 def _differs_alone(rule: Rule, profile: Profile) -> bool:

@@ -231,3 +231,17 @@ def test_a_distance_of_order_3_takes_a_root_whatever_the_width() -> None:
     y = torch.tensor([[8.4818e50]], dtype=torch.float64)
     report = of(lambda x: torch.cdist(x[:, None], y, 3.0), -1.7978e47, dtype=torch.float64)
     assert report.execution == "within", str(report)  # the literal 1/3 is rounded: 29 ulp
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict", "culprits"), [(2, "conforms", 0), (1, "undecided", 1), (0, "undecided", 1)]
+)
+def test_a_rule_that_is_wrong_by_itself_does_not_pass_behind_a_corner(
+    factor: float, verdict: str, culprits: int
+) -> None:
+    square = custom(lambda g, x: factor * g * x)
+    report = of(lambda x: F.max_pool1d(square(x)[None], 2), 1.0, 1.0, 2.0, 2.0)  # ties: any share of 2x is a slope
+    assert (report.verdict, len(report.culprits)) == (verdict, culprits)
+    assert of(lambda x: F.max_pool1d(square(x)[None], 2), 1.0, 1.5, 2.0, 3.0).verdict == (
+        "conforms" if factor == 2 else "deviates"
+    )
