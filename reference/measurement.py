@@ -191,5 +191,7 @@ def told(m: Measurement) -> str:
         return f"{head},{bits or ' exactly'}{off}"
     answers = f"formula {m.formula}, execution {m.execution}" + (f", {m.accuracy}{bits}" if m.accuracy else "")
     right = "the definition" if what == VALUE else "the derivative"
+    if m.formula == "unknown":  # where something left the record, or not enough digits are known
+        off, right = "", f"{right}, as far as it is known,"
     lines = [head, answers, f"got {m.value!r}{off}", f"{right} is {m.truth}", *([m.reason] if m.reason else [])]
     return "\n      ".join(lines)
