@@ -95,7 +95,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def note_held(self, x: Tensor) -> None:
         """A tensor that the function holds and that requires a gradient: of that one nothing is said."""
-        if not self.memory.known(x):
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)  # of a transform inside of the function
+        if not wrapped and not self.memory.known(x):
             shape = "number" if x.ndim == 0 else "tensor of " + " x ".join(map(str, x.shape))
             self.notes.append(
                 f"not judged: the gradient of a {shape} that the function holds ({here()}); verify the module itself, "
