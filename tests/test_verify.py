@@ -226,6 +226,8 @@ def test_a_gradient_of_what_the_function_holds_is_said_not_to_be_judged() -> Non
     module = torch.nn.Linear(2, 1)
     report = gc.verify(lambda x: module(x).pow(2).sum(), at(1.0, 2.0, dtype="float32"))
     assert "not judged: the gradient of a tensor of 1 x 2 that the function holds" in str(report)
+    held = torch.ones(1, requires_grad=True)
+    assert "not judged" in str(gc.verify(lambda x: torch.cat([held, x]).sum(), at(1.0, 2.0, dtype="float32")))
     assert "not judged" not in str(gc.verify(module, at(1.0, 2.0, dtype="float32")))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from types import TracebackType
 from typing import Any
 from unittest import mock
@@ -40,7 +41,8 @@ class _Leaving(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not (self.recorder.depth or self.recorder.backward):
-            for x in (*args, *(kwargs or {}).values()):
+            given = (x if isinstance(x, list | tuple) else (x,) for x in (*args, *(kwargs or {}).values()))
+            for x in chain.from_iterable(given):
                 if isinstance(x, Tensor) and x.requires_grad and x.is_leaf and here():
                     self.recorder.note_held(x)
         if args and rounded(args[0]) and not self.recorder.depth and here():

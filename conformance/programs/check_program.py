@@ -8,7 +8,7 @@ tangents are asked for the record is that of the tangents, and the derivative by
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,6 +20,7 @@ from gradconform.conformance.programs.check_program_arrays import (
     chosen_by_subnormals,
     fits,
     judged,
+    mixed_programs,
     programs,
     shown_at,
     tells,
@@ -29,7 +30,7 @@ from gradconform.reference.arithmetic.exact import power_of_two, precision, to_f
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, larger
+from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums, larger
 from gradconform.reference.judge import (
     FORMULA,
     PRECISION_CAP,
@@ -49,7 +50,7 @@ from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.record import Numbers
+from gradconform.reference.programs.record import Numbers, Taken
 from gradconform.reference.programs.run import Mode, Run, Tensor
 from gradconform.reference.programs.tangents import push
 
@@ -256,12 +257,14 @@ def _left_open(run: Run, argument: Tensor, route: str, error: OutOfRange) -> Gra
 def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
     truth = Truth(run, flush=profile.flush)
     wanted = [(ids, a.format) for a, ids in zip(run.judged, run.results, strict=True)]
-    candidates: list[tuple[str, list[list[tuple[Outcome, ...]]]]] = []
+
+    def evaluated(asked: Iterable[tuple[str, Sums, Taken]]) -> list[tuple[str, list[list[tuple[Outcome, ...]]]]]:
+        return [(name, outcomes_of(run.backward, profile, wanted, sums, form)) for name, sums, form in asked]
+
     with precision(truth.bits):
-        for name, sums, form in programs(run):
-            if not isinstance(form, int) and _held(run, [outcomes for _, outcomes in candidates]):
-                break  # where kernels take different forms is asked only if they need to
-            candidates.append((name, outcomes_of(run.backward, profile, wanted, sums, form)))
+        candidates = evaluated(programs(run))
+        if not _held(run, [outcomes for _, outcomes in candidates]):
+            candidates += evaluated(mixed_programs(run, profile))
     for number, argument in enumerate(run.judged):
         known = truth.set if truth.ties else truth.point
         sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 
 import numpy as np
 from flint import arb
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import to_float
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.midpoints import Double
+from gradconform.reference.arithmetic.midpoints import Double, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
@@ -38,7 +39,7 @@ from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push
 from gradconform.reference.programs.cancelled import cancelled
-from gradconform.reference.programs.record import STOPPED, Taken, every
+from gradconform.reference.programs.record import STOPPED, Record, Step, Taken, every
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
@@ -326,7 +327,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     screens: dict[tuple[int, str], list[Screen]] = {p: [] for p in pairs}
     answers: dict[int, Answers] = {}
     wide = any(a.format.precision > FLOAT32.precision for a in run.judged)
-    for name, sums, form in programs(run):
+    for name, sums, form in chain(programs(run), mixed_programs(run, profile)):
         left = [p for p in pairs if not (screens[p] and screens[p][-1].settles)]
         if not left:
             break
@@ -385,22 +386,62 @@ def shown_at(judgement: Judgement, component: int, got: float, truth: Rounded, f
     )
 
 
-def programs(run: Run) -> Iterator[tuple[str, Sums, Taken]]:
-    """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms.
-
-    Those in which kernels take different ones come last, and are evaluated only where none before holds what was got.
-    """
-    narrow = any(a.format.precision < 24 for a in (*run.arguments, *run.tangents))
-    ways: Sequence[Sums] = ("wide", "any") if narrow else ("any",)
-    said = {"wide": "", "any": ", sums in the dtype" if narrow else ""}
+def programs(run: Run) -> Iterator[tuple[str, Sums, int]]:
+    """The programs that a gradient is held against: how 16-bit sums are accumulated, and each of the kernels' forms."""
     forms = run.backward.forms
-    for sums in ways:
+    for sums, said in _ways(run):
         for form in range(forms):
-            yield (f"recorded, form {form + 1}" if forms > 1 else "recorded") + said[sums], sums, form
-    for mixed in run.backward.mixed():
-        name = "recorded, " + ", ".join(f"form {n + 1} of {kernel}" for kernel, n in mixed.items())
-        for sums in ways:
-            yield name + said[sums], sums, mixed
+            yield (f"recorded, form {form + 1}" if forms > 1 else "recorded") + said, sums, form
+
+
+def mixed_programs(run: Run, profile: Profile) -> Iterator[tuple[str, Sums, Taken]]:
+    """Further ones, for what is in none of these: each kernel by the form that it was itself nearest to."""
+    taken = nearest_forms(run.backward, profile)
+    if len(set(taken.values())) > 1:
+        for sums, said in _ways(run):
+            yield "recorded, each kernel by a form of its own" + said, sums, taken
+
+
+def _ways(run: Run) -> Sequence[tuple[Sums, str]]:
+    """How sums are accumulated, and what is said of that."""
+    narrow = any(a.format.precision < 24 for a in (*run.arguments, *run.tangents))
+    return (("wide", ""), ("any", ", sums in the dtype")) if narrow else (("any", ""),)
+
+
+def nearest_forms(record: Record, profile: Profile) -> dict[int, int]:
+    """By the place of each kernel of several forms, the one that has what it returned deepest in its allowance.
+
+    On the operands that the kernel had: where each is within its form, so is every result of the program that takes
+    these, since its balls hold the operands.
+    """
+    several = [
+        s
+        for s in record.steps
+        if len(s.forms) > 1 and s.out.size and not s.implicit and not np.isnan(record.held[s.out]).all()
+    ]
+    shares: dict[int, list[float]] = {s.place: [] for s in several}
+    wide = any(s.format.precision > FLOAT32.precision for s in record.steps)
+    for form in range(record.forms if several else 0):
+        allowed = ArrayAllowed(record, profile, form=form, wide=wide)
+        for step in (s for s in several if form < len(s.forms)):
+            try:
+                allowed.evaluate([step])
+                shares[step.place].append(_share(allowed, step))
+            except OutOfRange:
+                shares[step.place].append(math.inf)
+            allowed.forget(step)
+    return {place: min(range(len(each)), key=each.__getitem__) for place, each in shares.items()}
+
+
+def _share(allowed: ArrayAllowed, step: Step) -> float:
+    """How much of a kernel's allowance its worst result takes, of those that are finite numbers."""
+    value, exactly = result(allowed, step.out, allowed.arithmetics[step.format.name])
+    got = allowed.record.held[step.out]
+    known = np.isfinite(got) & np.isfinite(exactly) & (True if value.specials is None else value.specials == 0)
+    with np.errstate(all="ignore"):
+        off = np.abs(value.arithmetic.mids.distance(got, value.mid))
+        share = np.where(off == 0, 0.0, off / value.radii())
+    return float(share[known].max(initial=0.0))
 
 
 def result(allowed: ArrayAllowed, ids: NDArray[np.int64], A: RoundedArrays) -> tuple[RoundedArray, NDArray[np.float64]]:

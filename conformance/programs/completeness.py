@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gradconform.conformance.programs.check_program_arrays import fits, one_record, result
+from gradconform.conformance.programs.check_program_arrays import fits, nearest_forms, one_record, result
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.midpoints import OutOfRange
@@ -18,7 +18,7 @@ from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs.allowance import Allowed, outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.exact import holds
-from gradconform.reference.programs.record import Ids, Numbers, Record, every
+from gradconform.reference.programs.record import Ids, Numbers, Record, Taken, every
 from gradconform.reference.programs.run import Replay, Run
 
 BITS = 160
@@ -108,13 +108,20 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
 
 def _held(record: Record, values: Given, got: Given, profile: Profile) -> bool:
     """Whether what was got elsewhere is what some form of the record's kernels gives there; see `_differs`."""
-    for form in (*range(record.forms), *record.mixed()):
+    for form in _forms(record, profile):
         allowed = ArrayAllowed(record, profile, form=form, given=values, lenient=True).evaluate()
         if form == 0 and allowed.elsewhere():
             return True  # elsewhere another branch is taken: the record is of this one
         if not any(_beyond(allowed, ids, numbers) for ids, numbers in got):
             return True
     return False
+
+
+def _forms(record: Record, profile: Profile) -> Iterator[Taken]:
+    """The programs of forms: the n-th of every kernel, and of each the one that it was nearest to in the run."""
+    yield from range(record.forms)
+    if record.forms > 1:
+        yield nearest_forms(record, profile)
 
 
 def _beyond(allowed: ArrayAllowed, ids: Ids, numbers: Numbers) -> bool:
@@ -180,7 +187,7 @@ def _differs(
     wanted = [(of, FORMATS["float64"]) for of in ids]
     return all(
         _outside(outcomes_of(record, profile, wanted, form=f, given=given, near=near, lenient=True), got)
-        for f in (*range(record.forms), *record.mixed())
+        for f in _forms(record, profile)
     )
 
 

@@ -150,8 +150,8 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
 
 
 def _programs(run: Run) -> list[tuple[Sums, int]]:
-    """The programs that differ: how sums are accumulated is nothing to one that has none. One operator, one kernel."""
-    ways = [(sums, form) for _, sums, form in programs(run) if isinstance(form, int)]
+    """The programs that differ: how sums are accumulated is nothing to one that has none."""
+    ways = [(sums, form) for _, sums, form in programs(run)]
     if any(step.kind == "sop" for step in all_of(run.backward.steps)):
         return ways
     return list({form: (sums, form) for sums, form in reversed(ways)}.values())[::-1]

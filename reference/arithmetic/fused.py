@@ -1,7 +1,8 @@
 """A formula as one kernel: every element goes through all of its operations at once, and no array lies between them.
 
 The formula is run once over an arithmetic that notes the rules instead of applying them; their compiled functions are
-then called one inside the other. Sweeps over all numbers of a format are judged so. Needs numba.
+then called one inside the other. `benchmarks/exhaustive.py` goes over all numbers of a format so, and nothing else
+does: what `verify` and `sweep` judge are programs, by `array_values`. Needs numba.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ product of matrices keeps what its two factors take and not what its terms would
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,8 +36,8 @@ Ids = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 Kind = Literal["map", "sop", "product", "maximum", "minimum", "choose", "fused"]
 Relation = Literal["gt", "ge", "lt", "le", "eq", "ne"]
-#: Which of a kernel's forms a program of forms takes: the so many-th of every kernel, or of each by its name.
-Taken = int | Mapping[str, int]
+#: Which of a kernel's forms a program of forms takes: the so many-th of every kernel, or of each by its place.
+Taken = int | Mapping[int, int]
 
 #: Memory that a number of a record takes until it is judged, in bytes (10^6 numbers of one float32 argument: 146); and
 #: so many bytes that every machine has.
@@ -51,8 +50,6 @@ SPECIALS_OF_THEIR_OWN = (
     "complex ", "cholesky", "lu", "triangular_solve", "aten::_linalg_", "aten::cholesky_", "aten::linalg_cholesky",
     "aten::linalg_inv", "aten::linalg_lu", "aten::linalg_solve",
 )  # fmt: skip
-#: How many programs are tried in which kernels take different forms. Kernels of one name take one.
-MIXED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +104,14 @@ class Step:
         """Whether it is known as what solves equations, which balls alone evaluate."""
         return any(form.solutions for form in (*self.forms, *((self.definition,) if self.definition else ())))
 
+    @property
+    def place(self) -> int:
+        """The id of its first result, which no other step has."""
+        return int(self.out.flat[0]) if self.out.size else -1
+
     def form(self, taken: Taken) -> Form:
         """A kernel's form in a program of forms; its last where it has fewer."""
-        number = taken if isinstance(taken, int) else taken.get(self.name, 0)
+        number = taken if isinstance(taken, int) else taken.get(self.place, 0)
         return self.forms[min(number, len(self.forms) - 1)]
 
     def work(self) -> int:
@@ -153,16 +155,6 @@ class Record:
     def forms(self) -> int:
         """How many programs of forms there are: the first form of every kernel, the second, …"""
         return max((len(step.forms) for step in self.steps), default=0) or 1
-
-    def mixed(self) -> Iterator[Mapping[str, int]]:
-        """Further programs, in which kernels of different names take different forms; as many as are tried."""
-        counts: dict[str, int] = {}
-        for step in self.steps:
-            if len(step.forms) > 1:
-                counts[step.name] = max(counts.get(step.name, 1), len(step.forms))
-        uniform = [{name: min(n, count - 1) for name, count in counts.items()} for n in range(self.forms)]
-        mixed = (dict(zip(counts, each, strict=True)) for each in itertools.product(*map(range, counts.values())))
-        yield from itertools.islice((m for m in mixed if m not in uniform), MIXED)
 
     @property
     def held(self) -> Numbers:
