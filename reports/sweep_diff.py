@@ -93,4 +93,4 @@ def markdown(changes: Sequence[SweepChange], old: Sweep, new: Sweep) -> str:
 def closing(changes: Sequence[SweepChange]) -> str:
     if not changes:
         return "no difference"
-    return f"{len(changes)} differences, {sum(c.worse for c in changes)} of them worse"
+    return f"{len(changes)} difference{'s' if len(changes) > 1 else ''}, {sum(c.worse for c in changes)} of them worse"

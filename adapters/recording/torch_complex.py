@@ -17,6 +17,7 @@ from gradconform.adapters.recording.torch_memory import format_of
 from gradconform.adapters.recording.torch_scalars import SCALAR_RULES
 from gradconform.adapters.recording.torch_sums import SUM_RULES, reduced_rows
 from gradconform.reference.programs.record import Ids
+from gradconform.reference.programs.run import NotRecorded
 
 #: Operands of an operation that may be complex numbers; other arguments say how it is done.
 OPERANDS = frozenset("self other src source values value fill_value".split())
@@ -205,6 +206,8 @@ def _norm(c: Call) -> Results:
     """√(Σ x² + y²), directly or by moduli; of other orders by moduli."""
     z, of = pair(c, c["self"]), complexes(c)
     order = 2.0 if c["ord"] is None else float(c["ord"])
+    if order == 0:
+        raise NotRecorded("a norm of order 0 of complex numbers: it is how many are not 0, and has no derivative")
     rows = np.stack([reduced_rows(z[..., n], c["dim"]) for n in (0, 1)], -1)
 
     def directly() -> Ids:

@@ -141,7 +141,7 @@ def _vector_norm(
     x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:  # fmt: skip
     dims = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    if math.prod(x.shape[d] for d in dims) == 1:  # no power is taken, which would round or overflow
+    if ord != 0 and math.prod(x.shape[d] for d in dims) == 1:  # no power is taken, which would round or overflow
         return (x if dtype is None else x.to(dtype)).abs().sum(dims, keepdim=keepdim)
     return _norm(x if dtype is None else x.to(dtype), ord, dims, keepdim)
 

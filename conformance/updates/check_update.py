@@ -46,6 +46,8 @@ Numbers = NDArray[np.float64]
 BLOCK = 1 << 15
 #: The most operations on single numbers that balls are asked for where arrays do not hold a number.
 AFFORDABLE = 100_000
+#: Fewer of a form over whole tensors, since balls take every path of an overflow by itself (see DEAR).
+AFFORDABLE_TOGETHER = AFFORDABLE // 5
 #: Operations of a form over whole tensors from which on arrays are asked, since balls take every path of an overflow by
 #: itself, and no form that is sharper is looked for beside one that accepts.
 DEAR = 400
@@ -292,7 +294,7 @@ class Judged:
         try:
             return self.by_arrays(dear)
         except OutOfRange as error:
-            if work <= (AFFORDABLE if self.elementwise else AFFORDABLE // 5):
+            if work <= (AFFORDABLE if self.elementwise else AFFORDABLE_TOGETHER):
                 return self._not_by_others(self.by_balls())
             return Judgement(
                 "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,

@@ -144,10 +144,6 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         result.excess = excess
         return result
 
-    def _where_held(self, held: Any, mid: Any) -> Any:
-        """Midpoints, 0 for those that are not held."""
-        return self.mids.where(held, mid, self.nothing)
-
     def _mended(
         self, result: RoundedArray, bad: Any, operands: tuple[RoundedArray, ...], operation: Callable[..., Any]
     ) -> RoundedArray:
