@@ -26,8 +26,6 @@ from gradconform.reference.derivations.operators.catalogue import OPERATORS
 DTYPES, ADAPTERS = ("float16", "bfloat16"), ("torch", "jax")
 #: Seconds that a sweep may take in each round.
 TURNS = (30.0, 120.0, 480.0, 1e9)
-#: What JAX writes as loops of a hundred terms, of whose record 4,096 numbers at once take ten gigabytes.
-TOO_LARGE = frozenset({("jax", "expi"), ("jax", "exp1")})
 
 
 @click.command()
@@ -75,8 +73,6 @@ def swept(folder: Path, name: str, dtype: str, adapter: str, turn: float = 1e9) 
     """One sweep, begun or gone on with until its turn is over; what is to be said of it, and whether it is whole."""
     path = folder / f"{adapter}-{name}-{dtype}.jsonl"
     piece = numbers.whole(dtype)
-    if (adapter, name) in TOO_LARGE:
-        return f"{path.name}: not swept: its record is too large", True
     try:
         chunk.checked(name, dtype, adapter)
         header = command.header(name, dtype, adapter, "opencl", piece)

@@ -18,6 +18,7 @@ from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing
 from gradconform.reference.arithmetic.profiles import profile
 from gradconform.reference.cases import BadInput
+from gradconform.reference.programs import record as record_module
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.run import NotRecorded, Run
 
@@ -284,3 +285,57 @@ def test_a_cumulative_sum_keeps_no_more_than_its_numbers() -> None:
 
 def test_every_function_that_is_named_is_in_the_table() -> None:
     assert set(jax_rules.FUNCTIONS.values()) <= {*FUNCTIONS, "absolute"}
+
+
+# Loops that do not say how long they are ------------------------------------------------------------------------------
+
+
+def root(x: Any) -> Any:
+    """√x by Newton's method, until a step changes nothing."""
+
+    def goes_on(s: Any) -> Any:
+        return jnp.abs(s[0] - s[1]) > jnp.finfo(x.dtype).eps * s[0]
+
+    return lax.while_loop(goes_on, lambda s: ((s[0] + x / s[0]) / 2, s[0]), (x, 2 * x))[0]
+
+
+def test_each_row_of_a_loop_under_vmap_goes_round_as_often_as_it_did_in_the_run() -> None:
+    """Near its end rounding decides whether it goes on: with both ways open nothing would be known of a row."""
+    x = np.array([0.3, 2.0, 1e4, 3e-5], np.float32)
+    run = record(jax.vmap(root), [x], mode="forward", values=True, replays=False)
+    assert not any(step.kind == "choose" for step in run.forward.steps)
+    for found in gradients(run.valued(), profile("opencl")):
+        assert (found.judgement.formula, found.judgement.verdict) == ("right", "conforms")
+
+
+def test_a_row_that_has_stopped_keeps_its_number_and_not_what_the_others_go_on_with() -> None:
+    doubled = jax.vmap(lambda x: lax.while_loop(lambda y: y < 8, lambda y: 2 * y, x))
+    run = record(doubled, [np.array([1.0, 3.0, 9.0])], mode="forward", replays=False)
+    assert run.forward.held[run.outputs[0]].tolist() == [8.0, 12.0, 9.0]
+
+
+@pytest.mark.parametrize("over", [lambda f: f, jax.vmap], ids=["alone", "under vmap"])
+def test_a_loop_without_end_is_refused_and_not_waited_for(over: Callable[..., Any]) -> None:
+    def f(x: Any) -> Any:
+        return lax.while_loop(lambda y: y > 0, lambda y: y + 1, x)
+
+    with pytest.raises(
+        NotRecorded, match=r"^while at .*test_record_jax.py.*: the loop goes round more than [\d,]+ times"
+    ):
+        record(over(f), [np.array([1.0], np.float32) if over is jax.vmap else np.float32(1.0)], mode="forward")
+
+
+def power(n: int) -> Callable[..., Any]:
+    """x^(n + 1) by a loop of n rounds."""
+    return lambda x: lax.while_loop(lambda s: s[1] < n, lambda s: (s[0] * x, s[1] + 1), (x, 0))[0]
+
+
+def test_a_loop_of_a_hundred_rounds_is_recorded() -> None:
+    run = record(power(100), [np.array(1.01)], mode="forward", replays=False)
+    assert len(run.forward.steps) == 100
+
+
+def test_a_loop_whose_record_would_take_more_memory_than_there_is_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_module, "available_memory", lambda: 2**28)
+    with pytest.raises(BadInput, match=r"a record of [\d,]+ numbers takes about .* GiB to judge"):
+        record(power(900), [np.ones(9000)], mode="forward", replays=False)

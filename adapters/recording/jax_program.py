@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
+from gradconform.adapters.recording.jax_loops import ASKED, check_rounds_left
 from gradconform.adapters.recording.jax_movement import bind
 from gradconform.adapters.recording.jax_operations import operation
 from gradconform.adapters.recording.jax_values import Call, Recorder, Value, is_key, line_of
@@ -85,24 +87,37 @@ def _while(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value
     p = equation.params
     first, second = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
     of_condition, of_body, state = operands[:first], operands[first:second], list(operands[second:])
-    while True:
+    before = to.record.size
+    for round_ in count():
+        if round_ == ASKED:
+            taken = (to.record.size - before) // ASKED
+            check_rounds_left(to, equation, [x.held for x in (*of_condition, *of_body, *state)], taken)
         (goes_on,) = closed(to, p["cond_jaxpr"], [*of_condition, *state])
         to.settle(goes_on.decided)
         if not np.any(goes_on.held):
             return state
         moved = closed(to, p["body_jaxpr"], [*of_body, *state])
-        state = moved if np.ndim(goes_on.held) == 0 else _where(to, goes_on, moved, state)
+        rows = np.asarray(goes_on.held)
+        state = [_stopped(rows, m, s) for m, s in zip(moved, state, strict=True)] if rows.ndim else moved
+    raise AssertionError("a loop ends where its condition does not hold")
 
 
-def _where(to: Recorder, goes_on: Value, moved: Sequence[Value], state: Sequence[Value]) -> list[Value]:
-    """Of a loop under `vmap`, whose condition is an array: each row moves as long as its own condition holds."""
+def _stopped(goes_on: NDArray[np.bool_], moved: Value, before: Value) -> Value:
+    """Of a loop under `vmap`, whose condition is an array: each row moves as long as its own condition holds.
 
-    def select(goes_on: Any, moved: Any, state: Any) -> list[Any]:
-        masks = [jnp.reshape(goes_on, (*goes_on.shape, *[1] * (x.ndim - goes_on.ndim))) for x in state]
-        return [jnp.where(m, x, y) for m, x, y in zip(masks, moved, state, strict=True)]
+    How often it went round is the row's way in this run, as it is of a loop by itself: what settled it is kept, and no
+    choice is left.
+    """
 
-    held = [[x.held for x in values] for values in (moved, state)]
-    return closed(to, jax.make_jaxpr(select)(goes_on.held, *held), [goes_on, *moved, *state])
+    def choose(new: Any, old: Any) -> Any:
+        mask = np.reshape(goes_on, goes_on.shape + (1,) * (np.ndim(new) - goes_on.ndim))
+        return (jnp if is_key(new) else np).where(mask, new, old)
+
+    ids = None if moved.ids is None or before.ids is None else choose(moved.ids, before.ids)
+    marks = [np.zeros(np.shape(x.held), np.int64) if x.decided is None else x.decided for x in (moved, before)]
+    decided = choose(*marks) if any(m.any() for m in marks) else None
+    held, drawn = choose(moved.held, before.held), moved.drawn or before.drawn
+    return Value(held, ids, decided, moved.depends or before.depends, drawn)
 
 
 def _scan(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradconform.reference.derivations.operators.operator import Operand, Operator, of_row
@@ -21,6 +21,11 @@ def _two(
 ) -> Operator:
     operands = (Operand("x", x, draws="binades"), Operand("y", y, draws="binades"))
     return Operator(name, "elementwise", definition, source, operands, **data)
+
+
+def _alone(*numbers: float) -> dict[str, Sequence[float]]:
+    """Numbers each by itself: of an array a loop goes round for all until the last one ends, and may never end."""
+    return {f"alone {x:g}": (x,) for x in numbers}
 
 
 _EQUALS = {"equal": ([1.0, -2.0, 0.0], [1.0, -2.0, 0.0])}
@@ -81,8 +86,8 @@ UNARY = (
     of_row("k1e", "special"),
     of_row("airy_ai", "special"),
     of_row("spherical_bessel_j0", "special"),
-    of_row("expi", "special", singularities=(0.0,)),
-    of_row("exp1", "special"),
+    of_row("expi", "special", singularities=(0.0,), edges=_alone(-3.5, -1.25, -(2.0**-12), 2.0**-12, 4.5, 60.0)),
+    of_row("exp1", "special", edges=_alone(2.0**-12, 1 / 16, 1.25, 9.0, 60.0)),
     _one("absolute", lambda o, x: abs(x), "|x|", kinks=(0.0,)),
     _one("deg2rad", lambda o, x: x * o.pi() / 180.0, "x·π/180"),
     _one("rad2deg", lambda o, x: x * 180.0 / o.pi(), "x·180/π"),
