@@ -155,6 +155,20 @@ def test_a_program_may_approximate_its_definition_to_the_ulps_that_are_said() ->
     assert gc.verify(lambda x: x * 1.0, x, definition=near, approximated=8.0).formula == "right"
 
 
+@pytest.mark.parametrize("size", [1, 600], ids=["balls", "arrays"])
+def test_the_ulps_of_an_approximation_are_those_of_the_terms_where_these_cancel(size: int) -> None:
+    """Of 1 − 2x·F(x), the slope of Dawson's function, nothing is left far out, whatever few ulps F is off."""
+    x = torch.full((size,), 2.0**-30, dtype=torch.float64)
+
+    def formula(off: float, ulps: float) -> str:
+        report = gc.verify(lambda x: 1 - (1 - x) * (1 + off), x, definition=lambda o, x: x * 1.0, approximated=ulps)
+        return next(g.judgement.formula or "" for g in report.gradients if g.mode == "value")
+
+    assert formula(2.0**-50, 8.0) == "right"
+    assert formula(2.0**-50, 0.0) == "wrong"
+    assert formula(2.0**-40, 8.0) == "wrong"
+
+
 def test_a_definition_of_another_shape_is_refused() -> None:
     with pytest.raises(BadInput, match=r"definition: gives arrays of the shapes \[\(\)\]; expected the function's"):
         gc.verify(torch.exp, torch.tensor([0.5, -1.25]), definition=lambda o, x: x.sum())

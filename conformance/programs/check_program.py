@@ -191,6 +191,14 @@ class Truth:
             size = larger(size, arb(self._cancelled(number)[component]))
         return to_float((size / off).log() / arb.const_log2())
 
+    def _approximated(self, number: int, component: int, off: arb) -> float:
+        """Leading bits to which a program agrees with what it approximates: of what cancels the ulps are its terms'."""
+        bits = self._bits(number, component, off)
+        if not self.run.defined.ulps:
+            return bits
+        terms = cancelled(self.run.backward, self.run.results[number], [component]).ravel()[component]
+        return max(bits, to_float((arb(terms) / off).log() / arb.const_log2()) if terms and off > 0 else bits)
+
     def _cancelled(self, number: int) -> Sequence[float]:
         """What cancels in the components of this gradient that are 0."""
         if number not in self._sizes:
@@ -209,9 +217,10 @@ class Truth:
             met: Formula = "singular" if self.endless else "undefined"
             return (met if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
-            apart = self._bits(number, component, abs(at - point).upper())
-            if self.run.definition is not None and apart >= agreement(self.run, format):
-                return "right", apart  # an approximation that is meant
+            if self.run.definition is not None:
+                apart = self._approximated(number, component, abs(at - point).upper())
+                if apart >= agreement(self.run, format):
+                    return "right", apart  # an approximation that is meant
             return ("unknown" if self.astray or self.flushed else "wrong"), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:

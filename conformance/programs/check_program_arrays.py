@@ -182,7 +182,12 @@ class Truths:
             steady = _bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1]))
             steady = np.maximum(steady, _bits(size, gap + off[0]))
             if self.run.definition is not None:  # an approximation that is meant
-                near = ~touch & known & (_bits(size, gap + off[0]) >= agreement(self.run, format))
+                agreed = agreement(self.run, format)
+                near = known & (_bits(size, gap + off[0]) >= agreed)
+                if self.run.defined.ulps:  # of what cancels the ulps are its terms'
+                    left = np.flatnonzero(known & ~touch[1] & ~near)
+                    terms = cancelled(self.run.backward, self.run.results[number], left.tolist())
+                    near |= known & (_bits(terms, gap + off[0]) >= agreed)
                 touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
         flushed = self.flush and not touch[1].all() and chosen_by_subnormals(self.run)
