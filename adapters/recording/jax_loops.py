@@ -14,7 +14,7 @@ from gradconform.reference.programs.record import affordable
 from gradconform.reference.programs.run import NotRecorded
 
 #: The round of a loop in which it is asked how many are left: short loops are not asked, which takes a compilation.
-ASKED = 64
+ASKED = 16
 #: Operations of the rounds left that are recorded, one by one; of more the loop is refused.
 MOST = 50_000
 
