@@ -33,7 +33,7 @@ _LACKING = (
     "unsupported dtype", "does not require grad", "Unsupported input type", "must be float32 or float64",
     "Differentiation rule for", "expected scalar type", "got unsupported", "does not accept dtype",
     "but got BFloat16", "but got Half", "Low precision dtypes", "without a derivative",
-    "only implemented if",
+    "only implemented if", "not inexact",
 )  # fmt: skip
 
 
