@@ -255,6 +255,22 @@ def test_a_deviation_that_no_finding_shows_is_called_unexplained(benchmark_modul
     assert benchmark.deviations(rows)["finding"].tolist() == ["hardsigmoid", "unexplained"]
 
 
+def test_a_case_without_a_second_derivative_is_still_asked_for_its_value_and_gradient(benchmark_modules: Any) -> None:
+    benchmark, _ = benchmark_modules
+    rows = benchmark.measured(["operator/hardsigmoid"], "torch", "float32", case="ordinary")
+    assert list(zip(rows["quantity"], rows["verdict"], strict=True)) == [
+        ("*", "unsupported"), ("d/dx", "conforms"), ("value of output", "conforms"),
+    ]  # fmt: skip
+
+
+def test_an_operator_that_a_version_of_jax_has_not_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradconform.adapters import operators_jax
+
+    monkeypatch.setitem(operators_jax.NAMES, "erfcx", "scipy.special.of_a_later_version")
+    (one, *_) = verified(list(operator_targets(["operator/erfcx"], ["jax"], ["float32"])), [])
+    assert one.lacking
+
+
 def test_the_lines_of_the_findings_run(benchmark_modules: Any) -> None:
     benchmark, _ = benchmark_modules
     text = (ROOT / "docs" / "operators" / "findings.md").read_text(encoding="utf-8")
