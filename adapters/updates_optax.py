@@ -148,7 +148,10 @@ def _made(make: Any, what: str) -> Any:
     try:
         found = make()
     except Exception as error:  # whatever the user's function raises
-        raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
+        asked = "" if not isinstance(error, TypeError) else (
+            "; for weights of JAX expected an optax transformation, or a function without arguments that gives one"
+        )  # fmt: skip
+        raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}{asked}") from error
     if not (hasattr(found, "init") and hasattr(found, "update")):
         raise BadInput(f"{what} gave a {type(found).__name__}; expected an optax transformation, with init and update")
     return found

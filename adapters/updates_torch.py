@@ -162,7 +162,8 @@ def _made(make: Make, parameters: list[Any], what: str) -> _Made:
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
     optimizer, *beside = made if isinstance(made, tuple) and made else (made,)
     if not (averages(optimizer) or (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups"))):
-        raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its parameters")
+        raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its "
+                       "parameters, or (optimizer, scheduler)")  # fmt: skip
     for x in beside:
         if not (scales(x) or schedules(x)):
             raise BadInput(
