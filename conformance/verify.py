@@ -24,8 +24,8 @@ from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.profiles import PROFILES, Profile
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, unknown
-from gradconform.reference.judge import Judgement, Verdict
-from gradconform.reference.measurement import EVERY, told
+from gradconform.reference.judge import Judgement, Verdict, noted
+from gradconform.reference.measurement import EVERY, QUANTITY, told
 from gradconform.reference.programs.record import Ids
 from gradconform.reference.programs.run import BATCHED, Mode, Rule, Run, Unsupported, called
 
@@ -38,6 +38,8 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
 }  # fmt: skip
 #: What may be done about what a program stops: take the derivative through it all the same, or hold it constant.
 STOPS = ("through", "intended")
+#: Certified bits below which it is said how little they mean, and the verdicts of which it is not said already.
+FEW, FEW_SAID = 4.0, ("conforms", "vacuous")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 
@@ -114,13 +116,26 @@ class Report(Answered):
     def __repr__(self) -> str:
         return str(self)
 
+    def _few_bits(self) -> Iterator[str]:
+        """What it means that a gradient has few certified bits, or none, and what to do: of the one with the fewest."""
+        asked = [(g.judgement.certified_bits, g) for g in self.gradients if g.judgement.verdict in FEW_SAID]
+        few = [(bits, g) for bits, g in asked if bits is not None and bits < FEW]
+        if not few:
+            return
+        bits, g = min(few, key=lambda of: of[0])
+        what = f"{'∂/∂' if g.mode == 'reverse' else QUANTITY[g.mode]}{g.argument}{g.of}"
+        off = f"{2.0**-bits:.0%} off" if bits > 0 else "off by all of it"
+        to_do = "other arguments may certify more" if g.dtype == "float64" else 'dtype="float64" certifies more'
+        seen = "and less is not seen; a wrong formula is"
+        yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do}"
+
     def __str__(self) -> str:
         head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
         head += f" · accuracy {self.accuracy}" if self.accuracy else ""
         lines = [head, *(f"  {told(m)}" for m in program_rows.judged_gradients(self))]
         lines += [f"  culprit: {c}" for c in self.culprits]
         lines += [f"  left the record: {m}" for m in self.missing]
-        lines += [f"  note: {n}" for n in self.notes]
+        lines += [f"  note: {n}" for n in (*self.notes, *self._few_bits())]
         return "\n".join(lines)
 
 
@@ -358,7 +373,12 @@ def _of_incomplete(g: Gradient, other: bool) -> Gradient:
     """
     execution = "undecided" if other and g.judgement.execution == "outside" else g.judgement.execution
     verdict: Verdict = "deviates" if execution == "outside" else "undecided"
-    return replace(g, judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict))
+    components = g.components if verdict == "deviates" else ""
+    return replace(
+        g,
+        components=components,
+        judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict),
+    )
 
 
 def framework_of(f: Any, args: Iterable[Any], what: str = "arguments") -> str:
@@ -460,7 +480,8 @@ def _row(g: Gradient) -> dict[str, Any]:
         "argument": g.argument + g.of, "mode": g.mode, "route": g.route, "verdict": j.verdict, "formula": j.formula,
         "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp,
         "share": j.share,
-        "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,
+        "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index,
+        "reason": noted(j.reason, g.components),
     }  # fmt: skip
 
 

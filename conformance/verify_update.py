@@ -19,7 +19,7 @@ from gradconform.conformance.verify import ACCEPTED, framework_of, leaves
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, said, unknown
-from gradconform.reference.judge import Judgement
+from gradconform.reference.judge import Judgement, noted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,5 +225,5 @@ def _row(f: Finding) -> dict[str, Any]:
         "verdict": j.verdict,
         "formula": j.formula, "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth,
         "max_ulp": j.max_ulp, "share": j.share, "certified_bits": j.certified_bits, "accepted_form": j.accepted_form,
-        "worst_index": f.index, "reason": j.reason,
+        "worst_index": f.index, "reason": noted(j.reason, f.components),
     }  # fmt: skip
