@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -537,10 +538,12 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
         console.print(f"{difference.versions(before)} → {difference.versions(after)}", markup=False)
         for title, headings, rows in difference.sections(found):
             console.print(f"\n{title} ({len(rows):,})", style="red" if title in difference.WORSE else "bold")
-            console.print(_columns(headings, rows[:20]))
+            _print_rows(headings, rows[:20])
             if len(rows) > 20:
                 console.print(f"… and {len(rows) - 20:,} more; --format json has all")
-        console.print(f"\n{difference.closing(found)} ({difference.thresholds()})", style="bold", markup=False)
+        console.print()
+        console.say(difference.closing(found), style="bold")
+        console.say(f"({difference.thresholds()})", indent=" ")
     if found.regressions:
         sys.exit(DEVIATES)
     sys.exit(CONFORMS if found.compared else INCOMPLETE)
@@ -568,6 +571,22 @@ def _sweeps_compared(old: sweep_file.Begun, new: sweep_file.Begun, form: str) ->
             console.print(sweep_diff.told(change), style="red" if change.worse else "", markup=False)
         console.print(sweep_diff.closing(found), style="bold", markup=False)
     return DEVIATES if any(c.worse for c in found) else CONFORMS
+
+
+def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table, or where the terminal is too narrow for one a paragraph for each route, dtype and case."""
+    table = _columns(headings, rows)
+    whole = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    if console.unbounded or whole <= console.width:
+        console.print(table)
+        return
+    for of, group in groupby(rows, key=lambda row: row[:3]):
+        console.say("  " + " ".join(of))
+        for what, *cells in (row[3:] for row in group):
+            named = [f"{h} {cell}" for h, cell in zip(headings[4:], cells, strict=True) if h != "why"]
+            console.say("    " + ", ".join([what, *named]), indent="  ")
+            if headings[-1] == "why" and cells[-1]:
+                console.say(f"      {cells[-1]}", indent="  ")
 
 
 def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
