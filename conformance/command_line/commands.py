@@ -431,7 +431,7 @@ def _conclude(
         told.say(f"failing, as --fail-on asks: {', '.join(failing)}", "red")
     if path != STDOUT:
         told.print(f"written: {path}", markup=False, soft_wrap=True)
-    told.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
+    told.say(run_summary.closing(measurements, seconds), "bold")
     if failing or any(m.verdict == "deviates" and not is_known(m) for m in measurements):
         return DEVIATES
     judged = any(m.verdict in JUDGED for m in measurements)
@@ -569,7 +569,7 @@ def _sweeps_compared(old: sweep_file.Begun, new: sweep_file.Begun, form: str) ->
         console.print(f"{sweep_diff.named(before[0])} → {sweep_diff.named(after[0])}", markup=False)
         for change in found:
             console.print(sweep_diff.told(change), style="red" if change.worse else "", markup=False)
-        console.print(sweep_diff.closing(found), style="bold", markup=False)
+        console.say(sweep_diff.closing(found), "bold")
     return DEVIATES if any(c.worse for c in found) else CONFORMS
 
 
@@ -802,8 +802,8 @@ def _told(
             errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
         else:
             head, _, rest = command.text_of(one, every).partition("\n")
-            told.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
-            told.print(rest, markup=False)
+            told.say(head, _VERDICT_STYLE.get(one.report.verdict, "yellow"))
+            told.say(rest)
         write(one.rows)
         found.append(one)
     return found
@@ -821,7 +821,7 @@ def _end(
     for path in (output, junit):
         if path is not None and path != STDOUT:
             told.print(f"written: {path}", markup=False, soft_wrap=True)
-    told.print(command.closing_line(found, what), style="bold", markup=False)
+    told.say(command.closing_line(found, what), "bold")
     sys.exit(command.exit_status(found, verdicts))
 
 
@@ -894,7 +894,7 @@ def train(
     for path in (output, table):
         if path is not None and path != STDOUT:
             told.print(f"written: {path}", markup=False, soft_wrap=True)
-    told.print(command.closing(rows), style="bold", markup=False)
+    told.say(command.closing(rows), "bold")
     sys.exit(command.exit_status(rows, verdicts))
 
 
@@ -1055,7 +1055,7 @@ def sweep(
     for text in lines(whole):
         console.print(text, markup=False)
     console.print(f"written: {path}", markup=False, soft_wrap=True)
-    console.print(closing(whole, 1 << of_dtype.BITS[dtype], seconds), style="bold", markup=False)
+    console.say(closing(whole, 1 << of_dtype.BITS[dtype], seconds), "bold")
     sys.exit(command.exit_status(whole, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
