@@ -270,7 +270,7 @@ def detection(table: pd.DataFrame) -> Figure:
     figure, (axes,) = _panels(1, len(dtypes), title)
     figure.set_size_inches(3.4 * max(2, len(dtypes)), 2.2 + 0.4 * len(kinds))
     for axis, dtype in zip(axes, dtypes, strict=True):
-        axis.set_title(f"{dtype}\n{_caught(table[table['dtype'] == dtype], rates)}", fontsize="medium")
+        axis.set_title(f"{dtype}\n{_caught(table[table['dtype'] == dtype], rates)}", fontsize="small")
         axis.set_axisbelow(True)
         for i, (name, rate) in enumerate(rates.items()):
             if name == "gradcheck" and dtype != "float64":
