@@ -178,7 +178,10 @@ def _like(given: Any, names: Sequence[str], leaves: Sequence[Any], tree: Any, up
     """A gradient, in the weights' dtypes."""
     found = jax.tree.leaves(given)
     if len(found) != len(leaves):
-        raise BadInput(f"gradients[{update}] has {len(found)} arrays; the weights have {len(leaves)}")
+        raise BadInput(
+            f"gradients[{update}] has {len(found)} arrays; the weights have {len(leaves)}: expected for each update a "
+            "gradient for each of them, in a tree like theirs"
+        )
     for name, g, w in zip(names, found, leaves, strict=True):
         if np.shape(g) != np.shape(w):
             raise BadInput(f"gradients[{update}]: {name} has shape {np.shape(g)}; the weight has {np.shape(w)}")

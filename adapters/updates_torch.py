@@ -192,7 +192,10 @@ def _routed(optimizer: Any, route: str) -> Any:
 def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], update: int) -> list[Tensor | None]:
     leaves = pytree.tree_leaves(tree, is_leaf=lambda x: x is None)
     if len(leaves) != len(parameters):
-        raise BadInput(f"gradients[{update}] has {len(leaves)} tensors; the weights have {len(parameters)}")
+        raise BadInput(
+            f"gradients[{update}] has {len(leaves)} tensors; the weights have {len(parameters)}: expected for each "
+            "update a gradient for each of them, [[g, …]]"
+        )
     found: list[Tensor | None] = []
     for name, g, p in zip(names, leaves, parameters, strict=True):
         if isinstance(g, Tensor) and g.layout != torch.strided:

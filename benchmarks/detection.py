@@ -365,7 +365,9 @@ def main() -> int:
     parser.add_argument("--checker-draws", type=int, default=2, help="of each network, for gradcheck and check_grads")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/faults"))
-    parser.add_argument("--again", type=Path, help="a faults.csv to write the tables and the figure of, without judging")
+    parser.add_argument(
+        "--again", type=Path, help="a faults.csv to write the tables and the figure of, without judging"
+    )
     options = parser.parse_args()
     import pandas as pd
 

@@ -77,10 +77,17 @@ def _short(signature: inspect.Signature) -> str:
     return ", ".join([*given, *(["…"] if len(given) < len(signature.parameters) else [])])
 
 
-#: What a framework says of numbers that are not its own, and what to do about it, by the framework.
-_FOREIGN: Mapping[str, tuple[tuple[str, str], ...]] = {
+#: A part of what a framework says, and what to do about it, by the framework.
+_SAID: Mapping[str, tuple[tuple[str, str], ...]] = {
     "torch": (
         ("Can't call numpy()", "NumPy has no gradients: compute with PyTorch's functions, and do not detach"),
+        ("being used in an in-place operation", "f changes its argument: give lambda x: f(x.clone())"),
+        ("cannot have requires_grad True", "name with wrt= the arguments that a gradient is asked for"),
+        (
+            "can't be used with Jitted modules",
+            "give the module that it was made of, or a function: lambda x: module(x)",
+        ),
+        ("not implemented for 'Long'", "are the arguments in the order that f takes them?"),
         ("abstract array", "f is of JAX and its arguments are PyTorch's: give jnp.asarray(…)"),
     ),
     "jax": (
@@ -100,7 +107,7 @@ def _hint(message: str, f: Any, args: Sequence[Any], framework: str) -> str:
     rule = _rule_of(f)
     if " raised " in message and rule:
         return f"of a custom rule give its apply: {rule}.apply"
-    for text, what in _FOREIGN[framework]:
+    for text, what in _SAID[framework]:
         if text in message:
             return what
     if " raised TypeError" in message and len(args) == 1 and isinstance(args[0], list | tuple):

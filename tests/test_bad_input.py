@@ -21,6 +21,7 @@ from gradconform.conformance.command_line.commands import main
 from gradconform.conformance.command_line.terminal import UNWRITTEN, plain
 
 torch = pytest.importorskip("torch")
+F = torch.nn.functional
 
 #: A command line, and a part of what is said of it.
 COMMANDS = [
@@ -325,6 +326,10 @@ class Tripled(torch.autograd.Function):
         return 3 * g
 
 
+def batch_norm(x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    return F.batch_norm(x.expand(2, 1), mean, variance, training=True)
+
+
 async def waits(x: torch.Tensor) -> torch.Tensor:
     return x * 2
 
@@ -487,6 +492,13 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: gc.verify(lambda x: np.sin(x.detach().numpy()), X), "got a ndarray, of which no derivative is known"),
     (lambda: gc.verify(lambda x: x > 0, X), "got a Tensor of torch.bool: give floating-point numbers"),
     (lambda: gc.verify(lambda x: {"loss": "none"}, X), "got a dict without one"),
+    # Functions that do not take what they are given.
+    (lambda: gc.verify(lambda x: x.mul_(2), X), "f changes its argument: give lambda x: f(x.clone())"),
+    (
+        lambda: gc.verify(F.cross_entropy, torch.tensor([0]), X[None]),
+        "are the arguments in the order that f takes them?",
+    ),
+    (lambda: gc.verify(batch_norm, X[None], X, X), "name with wrt= the arguments that a gradient is asked for"),
     # Options.
     (lambda: gc.verify(torch.tanh, X, wrt=X), "wrt is Tensor; expected numbers or names of arguments, such as wrt=0"),
     (lambda: gc.verify(torch.tanh, X, wrt=[]), "wrt is empty; expected numbers or names of arguments"),
@@ -505,6 +517,10 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
         "weights is a list_iterator; expected a tensor, a list or a module",
     ),
     (lambda: gc.verify_update(sgd, {"a": X}, [{"b": X}]), "gradients[0] is of b; the weights are of a"),
+    (
+        lambda: gc.verify_update(sgd, [X, X], [X, X]),
+        "the weights have 2: expected for each update a gradient for each of",
+    ),
     (lambda: gc.verify_update(torch.optim.SGD, X, [X], lr=0.1), "lambda p: torch.optim.SGD(p, lr=…)"),
     (
         lambda: gc.verify_update(lambda p: torch.optim.lr_scheduler.StepLR(sgd(p), 1), X, [X]),

@@ -152,3 +152,9 @@ def test_a_pass_of_few_bits_says_what_it_means_and_what_to_do() -> None:
     assert note.startswith("  note: few bits: in bfloat16 rounding alone may put ∂/∂x")
     assert note.endswith('a wrong formula is; dtype="float64" certifies more')
     assert "few bits" not in str(gc.verify(f, numbers(4, 4), dtype="float64"))
+
+
+def test_where_there_is_no_derivative_that_is_said_and_no_truth_is_called_none() -> None:
+    said = str(gc.verify(torch.log, torch.tensor([0.0, 1.0]))).splitlines()
+    assert "      there is no derivative" in said
+    assert not [line for line in said if "None" in line]
