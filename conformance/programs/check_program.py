@@ -26,6 +26,7 @@ from gradconform.conformance.programs.check_program_arrays import (
     tells,
     work,
 )
+from gradconform.conformance.programs.other_branch import OtherBranch, derivative
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
@@ -52,7 +53,6 @@ from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Numbers, Taken
 from gradconform.reference.programs.run import Mode, Run, Tensor
-from gradconform.reference.programs.tangents import push
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
 #: leave less than p + 3.
@@ -110,24 +110,28 @@ class Truth:
             literals = bool(run.defined.record.literals or run.backward.literals)
             self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
             self.program = self._program(literals=True) if literals else self.program_point
+            self.other = OtherBranch.of(run)
+            #: The components that are the derivative by another branch than the one taken, which is then their truth.
+            self.aside = set(self._by_other_branches(self.other)) if self.other else set()
+
+    def _by_other_branches(self, other: OtherBranch) -> Iterator[tuple[int, int]]:
+        for number, every in enumerate(self.program):
+            for component, program in enumerate(every):
+                truth = self.set[number][component]
+                if not truth.is_finite() or not program.is_finite() or truth.overlaps(program):
+                    continue
+                known = other.known(number, component, self.program_point[number][component])
+                if known is not None:
+                    self.point[number][component] = self.set[number][component] = known
+                    yield number, component
 
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
         run, of = self.run, self.run.defined
         exact = Exact(of.record, literals=literals).evaluate()
         self.endless = not all(exact[i].is_finite() for ids in of.outputs for i in ids.ravel().tolist())
-        seeds: dict[int, arb] = {}
-        if run.mode == "value":
-            self._note(exact)
-            return [[exact[i] for i in ids.ravel().tolist()] for ids in of.outputs], len(exact.ties)
-        seeded = of.outputs if run.mode == "reverse" else of.arguments
-        for ids, numbers in zip(seeded, run.cotangents, strict=True):
-            for i, c in zip(ids.ravel().tolist(), run.backward.held[numbers].ravel().tolist(), strict=True):
-                seed = arb(c) if run.mode == "forward" or exact[i].is_finite() else arb.nan()  # no number, no slope
-                seeds[i] = seeds[i] + seed if i in seeds else seed
-        found = exact.pull(seeds, ties) if run.mode == "reverse" else push(exact, seeds, ties)
+        found = derivative(run, of, exact, ties)
         self._note(exact)
-        asked = of.arguments if run.mode == "reverse" else of.outputs
-        return [[found.get(i, ZERO) for i in ids.ravel().tolist()] for ids in asked], len(exact.ties)
+        return found, len(exact.ties)
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
@@ -206,7 +210,8 @@ class Truth:
             return ("singular" if self.poles else "unknown"), math.inf
         if not at.is_finite():
             # What is infinite has no derivative, also where a branch of the program says that it is constant.
-            met: Formula = "singular" if self.endless else "undefined"
+            endless = self.endless or (self.other is not None and self.other.endless(number, component))
+            met: Formula = "singular" if endless else "undefined"
             return (met if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
             apart = self._bits(number, component, abs(at - point).upper())
@@ -222,7 +227,8 @@ class Truth:
             known = min(known, max(by_any, self._bits(number, component, abs(at - point).upper())))
             if known < min(needed, DECIDED):
                 return "unknown", known
-        return ("kink" if self.ties and _is_set(truth) else "right"), known
+        kink = (self.ties and _is_set(truth)) or (number, component) in self.aside
+        return ("kink" if kink else "right"), known
 
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:

@@ -38,6 +38,7 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push
+from gradconform.reference.programs.beside import beside
 from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.record import STOPPED, Record, Step, Taken, every
 from gradconform.reference.programs.run import Run
@@ -130,21 +131,21 @@ class Truths:
     def __init__(self, run: Run, decided: int, flush: bool = True) -> None:
         self.run, self.decided, self.flush = run, decided, flush
         true, goes_on = run.defined, run.definition is None and one_record(run)
-        forward = true.record.steps
         exact = ArrayExact(run.backward if goes_on else true.record).evaluate()
-        of = run.backward.held
-        if run.mode == "value":
-            self.truth = [exact.values.copied(ids) for ids in true.outputs]
-        elif run.mode == "reverse":
-            seeds = [(ids, of[c]) for ids, c in zip(true.outputs, run.cotangents, strict=True)]
-            self.truth = exact.pull(seeds, true.arguments, forward)
-        else:
-            seeds = [(ids, of[c]) for ids, c in zip(true.arguments, run.cotangents, strict=True)]
-            self.truth = push(exact, seeds, true.outputs, forward)
+        self.truth = _derivative(run, exact, true.record.steps)
         self.ties = exact.ties
+        other = _by_other_branches(run, exact)
         program = exact if goes_on else ArrayExact(run.backward).evaluate()
         self.program = [program.values.copied(ids) for ids in run.results]
         self.astray = decided_by_rounding(run, program)
+        #: The components that are the derivative by another branch than the one taken, which is then their truth; and
+        #: those of which that is left to balls.
+        self.aside, self.odd = (
+            [np.zeros(x.shape, bool) for x in self.truth],
+            [np.zeros(x.shape, bool) for x in self.truth],
+        )
+        for number, by in enumerate(other or ()):
+            self._beside(number, by)
         #: By the number of a gradient that was asked for, the components of which the worst is to be said.
         self.worst: dict[int, Indices] = {}
 
@@ -188,12 +189,28 @@ class Truths:
         flushed = self.flush and not touch[1].all() and chosen_by_subnormals(self.run)
         wrong: Formula = "unknown" if flushed or self.astray else "wrong"
         said = np.select(
-            [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],
+            [
+                ~known | (~touch[1] & self.odd[number]),
+                ~touch[1],
+                vague,
+                (~touch[0] & bool(self.ties)) | self.aside[number],
+            ],
             [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink")],
             FORMULA.index("right"),
         )
         sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
         return said, np.where(known, sure, -np.inf)
+
+    def _beside(self, number: int, other: Words) -> None:
+        """Take the derivative by the other branches where the program has that; see `other_branch`."""
+        truth, program = self.truth[number], self.program[number]
+        with np.errstate(all="ignore"):
+            away, other_away = (_apart(x, program) for x in (truth, other))
+            far = ~(away[0] <= away[1])
+            met = far & (other_away[0] <= other_away[1])
+            self.odd[number] = far & ~np.isfinite(other_away[0] + other_away[1])
+        self.aside[number] = met
+        self.truth[number] = words.where(met, other, truth)
 
     def centre(self, number: int, A: RoundedArrays) -> RoundedArray:
         """A truth as the judge reads it: numbers without a radius, or at ties the middle and half width of a set."""
@@ -210,6 +227,41 @@ class Truths:
             spread if spread.any() else None,
             None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8),
         )
+
+
+def _apart(x: Words, y: Words) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far apart the middles of balls are, and how far they may be for the balls to touch."""
+    gap = np.abs(words.apart(x, y))
+    return gap, (x.radius + y.radius)[0] * words.ENLARGED + gap * 2.0**-50
+
+
+def _derivative(run: Run, exact: ArrayExact, forward: Sequence[Step]) -> list[Words]:
+    """Of a function, in the run's mode, all tensors that are judged; of the values themselves, these."""
+    true, of = run.defined, run.backward.held
+    if run.mode == "value":
+        return [exact.values.copied(ids) for ids in true.outputs]
+    seeded = true.outputs if run.mode == "reverse" else true.arguments
+    seeds = [(ids, of[c]) for ids, c in zip(seeded, run.cotangents, strict=True)]
+    if run.mode == "reverse":
+        return exact.pull(seeds, true.arguments, forward)
+    return push(exact, seeds, true.outputs, forward)
+
+
+def _by_other_branches(run: Run, exact: ArrayExact) -> list[Words] | None:
+    """The derivative by the branches that were not taken where numbers were asked to be equal, and are; None where
+    there are none, or the function does not go on continuously by them. What is not finite may or may not."""
+    true = run.defined
+    turned = None if run.mode == "value" else beside(true.record, true.arguments)
+    if turned is None:
+        return None
+    other = ArrayExact(turned).evaluate()
+    for ids in true.outputs:
+        x, y = other.values.copied(ids), exact.values.copied(ids)
+        with np.errstate(all="ignore"):
+            gap, reach = _apart(x, y)
+        if (gap > reach).any():
+            return None
+    return _derivative(run, other, turned.steps)
 
 
 def agreement(run: Run, format: Format) -> float:

@@ -31,7 +31,7 @@ class Exact:
     `literals` is true. Conversions to another format are not rounded.
     """
 
-    def __init__(self, record: Record, given: Mapping[int, float] | None = None, literals: bool = True) -> None:
+    def __init__(self, record: Record, given: Mapping[int, float | arb] | None = None, literals: bool = True) -> None:
         self.record, self.literals = record, literals
         self.values: list[arb | None] = [None] * record.size
         #: Decisions that are ties, or are taken otherwise without rounding; and the rows of equal largest numbers.
