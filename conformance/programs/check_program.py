@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from flint import arb
 
+from gradconform.conformance.programs import together
 from gradconform.conformance.programs.check_program_arrays import (
     agreement,
     chosen_by_subnormals,
@@ -162,6 +163,14 @@ class Truth:
         return False
 
     @cached_property
+    def together(self) -> bool:
+        """Whether what the program takes of the slopes at ties goes together, as far as one direction shows that."""
+        if self.run.mode != "reverse" or self.aside:
+            return True
+        with precision(self.bits):
+            return together.in_balls(self.run, self.program)
+
+    @cached_property
     def flushed(self) -> bool:
         """Whether a number chose that hardware may flush to 0: the branch may be that of 0."""
         return self.flush and chosen_by_subnormals(self.run)
@@ -227,8 +236,13 @@ class Truth:
             known = min(known, max(by_any, self._bits(number, component, abs(at - point).upper())))
             if known < min(needed, DECIDED):
                 return "unknown", known
-        kink = (self.ties and _is_set(truth)) or (number, component) in self.aside
-        return ("kink" if kink else "right"), known
+        if (number, component) in self.aside:
+            return "kink", known
+        if not (self.ties and _is_set(truth)):
+            return "right", known
+        if self.together:
+            return "kink", known
+        return ("unknown" if self.astray or self.flushed else "wrong"), math.inf
 
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
@@ -338,6 +352,8 @@ def _judged(
     bits = min((b for _, b in formulas), default=math.inf)
     if formulas and formulas[judgement.worst_index][0] == "kink":
         judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
+    if formula == "wrong" and formulas[judgement.worst_index][0] == "wrong" and not truth.together:
+        judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
     if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
         judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
     if tells(judgement, formula):

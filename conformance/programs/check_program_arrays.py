@@ -16,6 +16,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
+from gradconform.conformance.programs import together
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import to_float
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
@@ -32,7 +33,7 @@ from gradconform.reference.arithmetic.rounded import (
     Sums,
 )
 from gradconform.reference.array_judge import ASKED, Index, Indices, Screen, judge_array, norm, standings_of
-from gradconform.reference.judge import FORMULA, Formula, Judgement, text_of, ulp_error
+from gradconform.reference.judge import FORMULA, Formula, Judgement, noted, text_of, ulp_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special, apart
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
@@ -146,6 +147,10 @@ class Truths:
         )
         for number, by in enumerate(other or ()):
             self._beside(number, by)
+        #: Whether what the program takes of the slopes at ties goes together, as far as one direction shows that.
+        self.together = True
+        if self.ties and run.mode == "reverse" and not any(x.any() for x in self.aside):
+            self.together = together.in_arrays(run, exact, self.program)
         #: By the number of a gradient that was asked for, the components of which the worst is to be said.
         self.worst: dict[int, Indices] = {}
 
@@ -186,7 +191,7 @@ class Truths:
                 near = ~touch & known & (_bits(size, gap + off[0]) >= agreement(self.run, format))
                 touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
-        flushed = self.flush and not touch[1].all() and chosen_by_subnormals(self.run)
+        flushed = self.flush and not (touch[1].all() and self.together) and chosen_by_subnormals(self.run)
         wrong: Formula = "unknown" if flushed or self.astray else "wrong"
         said = np.select(
             [
@@ -195,7 +200,7 @@ class Truths:
                 vague,
                 (~touch[0] & bool(self.ties)) | self.aside[number],
             ],
-            [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink")],
+            [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink" if self.together else wrong)],
             FORMULA.index("right"),
         )
         sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
@@ -413,6 +418,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             worst = int(among[np.where(np.isnan(far), np.inf, far).argmax()])
             index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
             found = shown_at(found, worst, float(got[index]), said.truth_of(index), argument.format)
+        if formulas[number][0] == "wrong" and not truths.together:
+            found = replace(found, reason=noted(found.reason, together.APART))
         left_open = (formulas[number][0] == "unknown" and not truths.astray) or found.execution == "undecided"
         yield Found(number, route, found, *formulas[number], truths.ties, left_open)
 
