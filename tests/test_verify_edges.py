@@ -182,7 +182,7 @@ def test_kernels_of_one_program_may_be_computed_by_different_forms(count: int, d
 
 
 @pytest.mark.parametrize(
-    ("factor", "formula"), [(0.5, "kink"), (1.0, "kink"), (1.5, "wrong")], ids=["half", "whole", "too much"]
+    ("factor", "formula"), [(0.5, "kink"), (1.0, "wrong"), (1.5, "wrong")], ids=["half", "each wholly", "too much"]
 )
 def test_of_equal_numbers_each_may_be_the_median(factor: float, formula: str) -> None:
     class Median(torch.autograd.Function):
@@ -241,7 +241,7 @@ def test_a_rule_that_is_wrong_by_itself_does_not_pass_behind_a_corner(
     factor: float, verdict: str, culprits: int
 ) -> None:
     square = custom(lambda g, x: factor * g * x)
-    report = of(lambda x: F.max_pool1d(square(x)[None], 2), 1.0, 1.0, 2.0, 2.0)  # ties: any share of 2x is a slope
+    report = of(lambda x: square(x).clamp(min=1.0), 1.0, -1.0)  # at the bound: any share of 2x is a slope
     assert (report.verdict, len(report.culprits)) == (verdict, culprits)
     assert of(lambda x: F.max_pool1d(square(x)[None], 2), 1.0, 1.5, 2.0, 3.0).verdict == (
         "conforms" if factor == 2 else "deviates"
