@@ -184,7 +184,7 @@ class Exact:
         if not (left.is_finite() and right.is_finite()):
             return False
         held = self.record.held
-        taken = holds(decision.relation, float(held[decision.left] - held[decision.right]))
+        taken = holds(decision.relation, float(held[decision.left]) - float(held[decision.right]))
         for sign in (-1.0, 0.0, 1.0):
             possible = (left < right, left == right or not (left < right or left > right), left > right)[int(sign) + 1]
             if possible and (sign == 0.0 or holds(decision.relation, sign) != taken):
