@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from flint import arb
 
-from gradconform.conformance.programs import together
+from gradconform.conformance.programs import equal_order, together
 from gradconform.conformance.programs.check_program_arrays import (
     agreement,
     chosen_by_subnormals,
@@ -27,6 +27,7 @@ from gradconform.conformance.programs.check_program_arrays import (
     tells,
     work,
 )
+from gradconform.conformance.programs.equal_order import EqualOrder, Places
 from gradconform.conformance.programs.other_branch import OtherBranch, derivative
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
 from gradconform.reference.arithmetic.formats import Format
@@ -43,7 +44,6 @@ from gradconform.reference.judge import (
     decision,
     judge,
     noted,
-    text_of,
     ulp_error,
     verdict_of,
 )
@@ -52,7 +52,7 @@ from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.record import Numbers, Taken
+from gradconform.reference.programs.record import Taken
 from gradconform.reference.programs.run import Mode, Run, Tensor
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
@@ -162,6 +162,24 @@ class Truth:
                     return True
         return False
 
+    def _wrong(self, number: int, component: int) -> Formula:
+        """What is to be said of a component that is not the derivative."""
+        if self.astray or self.flushed:
+            return "unknown"
+        if self.order.excuses(number, component, self._alike):
+            # In the order of the program this is its derivative, as far as anybody knows.
+            self.point[number][component] = self.set[number][component] = self.program_point[number][component]
+            return "unknown"
+        return "wrong"
+
+    def _alike(self, places: Places) -> bool:
+        truth, program = (sum((of[n][c] for n, c in places), ZERO) for of in (self.set, self.program))
+        return not (truth.is_finite() and program.is_finite()) or bool(truth.overlaps(program))
+
+    @cached_property
+    def order(self) -> EqualOrder:
+        return EqualOrder(self.run)
+
     @cached_property
     def together(self) -> bool:
         """Whether what the program takes of the slopes at ties goes together, as far as one direction shows that."""
@@ -226,7 +244,7 @@ class Truth:
             apart = self._bits(number, component, abs(at - point).upper())
             if self.run.definition is not None and apart >= agreement(self.run, format):
                 return "right", apart  # an approximation that is meant
-            return ("unknown" if self.astray or self.flushed else "wrong"), math.inf
+            return self._wrong(number, component), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
             return "unknown", known
@@ -242,7 +260,8 @@ class Truth:
             return "right", known
         if self.together:
             return "kink", known
-        return ("unknown" if self.astray or self.flushed else "wrong"), math.inf
+        # Along that direction equal arguments move alike, in whatever order they come.
+        return ("unknown" if self.astray or self.flushed or not self.order.own else "wrong"), math.inf
 
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
@@ -286,10 +305,13 @@ def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
         if not _held(run, [outcomes for _, outcomes in candidates]):
             candidates += evaluated(mixed_programs(run, profile))
     for number, argument in enumerate(run.judged):
+        with precision(truth.bits):
+            formulas = [truth.formula(number, c, argument.format) for c in range(argument.ids.size)]
         known = truth.set if truth.ties else truth.point
         sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]
         for route, returned in run.answers.items():
-            yield _judged(run, truth, number, argument, route, returned[number], candidates, sets, profile)
+            got = [float(x) for x in np.asarray(returned[number], dtype=np.float64).ravel()]
+            yield _judged(run, truth, number, argument, route, got, formulas, candidates, sets, profile)
 
 
 def _held(run: Run, candidates: Sequence[list[list[tuple[Outcome, ...]]]]) -> bool:
@@ -323,16 +345,15 @@ def _judged(
     number: int,
     argument: Tensor,
     route: str,
-    returned: Numbers,
+    got: Sequence[float],
+    formulas: Sequence[tuple[Formula, float]],
     candidates: Sequence[tuple[str, list[list[tuple[Outcome, ...]]]]],
     sets: Sequence[Rounded],
     profile: Profile,
 ) -> Gradient:
-    got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
     if not got:
         return _gradient(run, argument, route, _nothing(), "right", math.inf, truth.ties)
     with precision(truth.bits):
-        formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
         # An infinity or NaN in the place of a derivative that there is not is held against nobody.
         nothing = (Rounded(RoundedBalls(argument.format, profile), ZERO, ZERO, ANYTHING | OVERFLOWED),)
         excused = [f == "singular" and not math.isfinite(x) for (f, _), x in zip(formulas, got, strict=True)]
@@ -340,20 +361,15 @@ def _judged(
             Candidate(name, [nothing if e else o for e, o in zip(excused, outcomes[number], strict=True)])
             for name, outcomes in candidates
         ]
-        # Within the set of a kink nothing is off: what a program keeps is measured by the slope that it took.
-        centres = [
-            Rounded(s.arithmetic, truth.program_point[number][c]) if formulas[c][0] == "kink" else s
-            for c, s in enumerate(sets)
-        ]
         digits = _Keeping(run, truth, number, of[0], profile)
-        judgement = judge(got, of, argument.format, centres, condition=digits.condition, exhibited=digits.exhibited)
+        judgement = judge(got, of, argument.format, sets, condition=digits.condition, exhibited=digits.exhibited)
         judgement = digits.said(judgement)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
-    if formulas and formulas[judgement.worst_index][0] == "kink":
-        judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
     if formula == "wrong" and formulas[judgement.worst_index][0] == "wrong" and not truth.together:
         judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
+    if formula == "unknown" and truth.order.excused:
+        judgement = equal_order.undecided(judgement)
     if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
         judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
     if tells(judgement, formula):

@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from itertools import chain
 
 import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.conformance.programs import together
+from gradconform.conformance.programs import equal_order, together
+from gradconform.conformance.programs.equal_order import EqualOrder, Places
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import to_float
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.midpoints import Double, OutOfRange
+from gradconform.reference.arithmetic.midpoints import Double, DoubleArray, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
@@ -151,6 +152,7 @@ class Truths:
         self.together = True
         if self.ties and run.mode == "reverse" and not any(x.any() for x in self.aside):
             self.together = together.in_arrays(run, exact, self.program)
+        self.order = EqualOrder(run)
         #: By the number of a gradient that was asked for, the components of which the worst is to be said.
         self.worst: dict[int, Indices] = {}
 
@@ -203,8 +205,30 @@ class Truths:
             [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink" if self.together else wrong)],
             FORMULA.index("right"),
         )
+        if self.order.tied.size and (self.together or not self.order.own):  # see `check_program.Truth.formula`
+            wrongs = np.flatnonzero(said == FORMULA.index("wrong")).tolist()
+            excused = np.zeros(said.shape, bool)
+            excused.reshape(-1)[[c for c in wrongs if self.order.excuses(number, c, self._alike)]] = True
+            said = np.where(excused, FORMULA.index("unknown"), said)
+            # In the order of the program this is its derivative, as far as anybody knows.
+            self.truth[number] = words.where(excused, program, truth)
         sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
         return said, np.where(known, sure, -np.inf)
+
+    def _alike(self, places: Places) -> bool:
+        """Whether some components have together what those of the truth have."""
+        truth, program = (self._sum(of, places) for of in (self.truth, self.program))
+        gap, reach = _apart(truth, program)
+        return not bool((gap > reach).any())
+
+    @staticmethod
+    def _sum(of: Sequence[Words], places: Places) -> Words:
+        parts = []
+        for number in dict.fromkeys(n for n, _ in places):
+            x, at = of[number], [c for n, c in places if n == number]
+            mid = DoubleArray(x.mid.hi.ravel()[at], x.mid.lo.ravel()[at])
+            parts.append(words.total(Words(mid, x.radius.reshape(x.radius.shape[0], -1)[:, at])))
+        return reduce(words.add, parts)
 
     def _beside(self, number: int, other: Words) -> None:
         """Take the derivative by the other branches where the program has that; see `other_branch`."""
@@ -420,6 +444,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             found = shown_at(found, worst, float(got[index]), said.truth_of(index), argument.format)
         if formulas[number][0] == "wrong" and not truths.together:
             found = replace(found, reason=noted(found.reason, together.APART))
+        if formulas[number][0] == "unknown" and truths.order.excused:
+            found = equal_order.undecided(found)
         left_open = (formulas[number][0] == "unknown" and not truths.astray) or found.execution == "undecided"
         yield Found(number, route, found, *formulas[number], truths.ties, left_open)
 
