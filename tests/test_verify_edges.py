@@ -122,6 +122,12 @@ def test_what_is_beyond_balls_is_of_unknown_formula() -> None:
     assert (report.verdict, report.formula) == ("out of range", "unknown")
 
 
+def test_an_infinity_of_a_divisor_that_is_0_as_far_as_can_be_seen_is_undecided() -> None:
+    report = of(custom(lambda g, x: 2 * g * x / (x / 3 * 3 - x)), 1.0)
+    assert (report.verdict, report.formula) == ("undecided", "unknown")
+    assert of(custom(lambda g, x: 2 * g * x / (x / 4 * 4 - x)), 1.0).formula == "undefined"  # where it is known
+
+
 def test_a_truth_without_a_tie_is_a_number_however_small() -> None:
     report = of(lambda x: torch.sigmoid(x).sum(), -1e300, dtype=torch.float64)
     assert not str(report.gradients[0].judgement.truth).startswith("[")

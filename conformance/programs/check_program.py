@@ -162,6 +162,11 @@ class Truth:
                     return True
         return False
 
+    def unresolved(self, number: int, component: int) -> bool:
+        """Whether the derivative is known here, and of the program's number no precision tells what it is."""
+        x, y = self.point[number][component], self.program_point[number][component]
+        return x.is_finite() and not y.is_finite() and self.vague and not (self.beyond or self.astray)
+
     def _wrong(self, number: int, component: int) -> Formula:
         """What is to be said of a component that is not the derivative."""
         if self.astray or self.flushed:
@@ -370,8 +375,10 @@ def _judged(
         judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
     if formula == "unknown" and truth.order.excused:
         judgement = equal_order.undecided(judgement)
-    if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
-        judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
+    if formula == "unknown" and judgement.execution == "overflow":
+        # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
+        if all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index):
+            judgement = replace(judgement, execution="undecided")
     if tells(judgement, formula):
         among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
         worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])
