@@ -17,6 +17,7 @@ from flint import arb
 
 from gradconform.conformance.programs import equal_order, together
 from gradconform.conformance.programs.check_program_arrays import (
+    IN_ARRAYS,
     agreement,
     chosen_by_subnormals,
     fits,
@@ -284,6 +285,8 @@ def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
         return None if affordable else [_left_open(run, of, route, error) for of in run.judged for route in run.answers]
     if affordable and any(f.open for f in found):
         return None
+    if work(run) < IN_ARRAYS and any(f.judgement.accuracy != "certified" for f in found):
+        return None  # what another program would keep balls tell
     return [_gradient(run, run.judged[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
 
 
@@ -375,10 +378,10 @@ def _judged(
         judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
     if formula == "unknown" and truth.order.excused:
         judgement = equal_order.undecided(judgement)
-    if formula == "unknown" and judgement.execution == "overflow":
-        # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
-        if all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index):
-            judgement = replace(judgement, execution="undecided")
+    # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
+    none = all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index)
+    if formula == "unknown" and judgement.execution == "overflow" and none:
+        judgement = replace(judgement, execution="undecided")
     if tells(judgement, formula):
         among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
         worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])

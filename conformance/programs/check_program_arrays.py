@@ -48,8 +48,9 @@ from gradconform.reference.programs.words import Words
 
 #: Precision in which what the arrays hold is read as balls.
 BITS = 160
-#: Operations on single numbers from which arrays are faster than balls (they break even at about 1,700).
-IN_ARRAYS = 1_500
+#: Operations on single numbers from which arrays are faster than balls (a program's break even at 250 to 700), and from
+#: which balls are not asked any more where digits are lost.
+FASTER, IN_ARRAYS = 500, 1_500
 #: Of a truth that is known to so many bits what is left is no set.
 SHARP = 40
 #: Operations on single numbers up to which the condition of what has lost its digits is computed.
@@ -82,7 +83,7 @@ def work(run: Run) -> int:
 
 def fits(run: Run) -> bool:
     """Whether a run is one for arrays: large enough, and without equations to be solved."""
-    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
+    return work(run) >= FASTER and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
 
 
 def one_record(run: Run) -> bool:
