@@ -163,6 +163,10 @@ class Truth:
                     return True
         return False
 
+    def torn(self, number: int, component: int) -> bool:
+        """Whether a component is in its set of slopes, and wrong since they do not go together."""
+        return not self.together and self.set[number][component].overlaps(self.program[number][component])
+
     def unresolved(self, number: int, component: int) -> bool:
         """Whether the derivative is known here, and of the program's number no precision tells what it is."""
         x, y = self.point[number][component], self.program_point[number][component]
@@ -374,7 +378,7 @@ def _judged(
         judgement = digits.said(judgement)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
-    if formula == "wrong" and formulas[judgement.worst_index][0] == "wrong" and not truth.together:
+    if formula == "wrong" and truth.torn(number, judgement.worst_index):
         judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
     if formula == "unknown" and truth.order.excused:
         judgement = equal_order.undecided(judgement)

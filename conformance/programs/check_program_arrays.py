@@ -149,6 +149,8 @@ class Truths:
         )
         for number, by in enumerate(other or ()):
             self._beside(number, by)
+        #: The gradients that are in their sets of slopes, and wrong since these do not go together.
+        self.torn: set[int] = set()
         #: Whether what the program takes of the slopes at ties goes together, as far as one direction shows that.
         self.together = True
         if self.ties and run.mode == "reverse" and not any(x.any() for x in self.aside):
@@ -206,6 +208,8 @@ class Truths:
             [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink" if self.together else wrong)],
             FORMULA.index("right"),
         )
+        if not self.together and touch[1].all():
+            self.torn.add(number)
         if self.order.tied.size and (self.together or not self.order.own):  # see `check_program.Truth.formula`
             wrongs = np.flatnonzero(said == FORMULA.index("wrong")).tolist()
             excused = np.zeros(said.shape, bool)
@@ -443,7 +447,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             worst = int(among[np.where(np.isnan(far), np.inf, far).argmax()])
             index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
             found = shown_at(found, worst, float(got[index]), said.truth_of(index), argument.format)
-        if formulas[number][0] == "wrong" and not truths.together:
+        if formulas[number][0] == "wrong" and number in truths.torn:
             found = replace(found, reason=noted(found.reason, together.APART))
         if formulas[number][0] == "unknown" and truths.order.excused:
             found = equal_order.undecided(found)
