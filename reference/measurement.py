@@ -212,8 +212,7 @@ def told(m: Measurement) -> str:
     right = "the definition" if what == VALUE else "the derivative"
     if m.formula == "unknown":  # where something left the record, or not enough digits are known
         off, right = "", f"{right}, as far as it is known,"
-    truth = f"{right} is {m.truth}"
-    if m.truth is None:
-        truth = "there is no derivative" if m.formula == "singular" else f"{right.split(',')[0]} is not known"
-    lines = [head, answers, f"got {m.value!r}{off}", truth, *([m.reason] if m.reason else [])]
+    there = f"{right} is {m.truth}" if m.truth is not None else f"{right.split(',')[0]} is not known"
+    there = "there is no derivative" if m.formula == "singular" else there
+    lines = [head, answers, f"got {m.value!r}{off}", there, *([m.reason] if m.reason else [])]
     return "\n      ".join(lines)
