@@ -383,8 +383,6 @@ def _judged(
         judgement = digits.said(judgement)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
-    if formula == "wrong" and truth.torn(number, judgement.worst_index):
-        judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
     if formula == "unknown" and truth.order.excused:
         judgement = equal_order.undecided(judgement)
     # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
@@ -395,6 +393,9 @@ def _judged(
         among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
         worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])
         judgement = shown_at(judgement, worst, got[worst], sets[worst], argument.format)
+    shown = judgement.worst_index
+    if formulas[shown][0] == "wrong" and truth.torn(number, shown):
+        judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
     wrong = np.array([c for c, (f, _) in enumerate(formulas) if f in ("wrong", "undefined")], dtype=np.int64)
     return _gradient(run, argument, route, with_wrong(judgement, wrong), formula, bits, truth.ties)
 
