@@ -113,6 +113,33 @@ def test_an_infinite_slope_of_the_other_branch_is_singular_and_accuses_nobody(co
     ):
         assert of(ruled(entropy, rule), (0.0, 1.0, 2.0), copies=copies).formula == formula
     assert of(entropy, (0.0, 1.0, 2.0), copies=copies).formula == "singular"
+    assert of(torch.xlogy, (0.0, 1.0), (0.0, 2.0), copies=copies).formula == "singular"  # x/y: another by every way
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize(("slope", "formula"), [(0.0, "kink"), (1.0, "kink"), (1.5, "wrong"), (-1.5, "wrong")])
+def test_beside_a_corner_the_derivative_of_the_other_branch_is_right_too(
+    slope: float, formula: str, copies: int
+) -> None:
+    relu = ruled(torch.relu, lambda g, x: g * torch.where(x == 0, slope, (x > 0).to(x.dtype)))
+    other = ruled(expm1, lambda g, x: g * torch.exp(x))
+    assert of(lambda x: relu(x) + other(x), (0.0, 1.0), copies=copies).formula == formula
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_a_distance_of_equal_numbers_has_the_slopes_of_either_side(copies: int) -> None:
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        return torch.where(x == y, 0.0, torch.sqrt((x - y) ** 2))
+
+    def rule(g: Tensor, x: Tensor, y: Tensor, at_0: float) -> tuple[Tensor, Tensor]:
+        sign = torch.where(x == y, at_0, torch.sign(x - y))
+        return g * sign, -g * sign
+
+    for at_0, formula in ((1.0, "kink"), (-1.0, "kink"), (0.0, "right"), (1.5, "wrong")):
+        found = of(ruled(distance, lambda g, x, y, s=at_0: rule(g, x, y, s)), (1.0, 2.0, -2.0), (1.0, 0.5, -2.0),
+                   copies=copies)  # fmt: skip
+        assert found.formula == formula
+    assert of(distance, (1.0, 2.0), (1.0, 0.5), copies=copies).formula == "undefined"  # 0·∞, of a slope that is bounded
 
 
 def test_by_jax_too_the_limit_of_x_log_x_has_no_slope_at_0() -> None:

@@ -6,8 +6,9 @@ nothing is called wrong by a limit that was seen and not proved.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +26,10 @@ from gradconform.reference.programs.tangents import push
 Derivative = Sequence[Sequence[arb]]
 #: How near, as powers of two, a limit is looked at from, in how many bits; and to how many bits the two then agree.
 NEARER, BITS, AGREED = (96, 192), 768, 40
+#: Of so many powers of two that a number's distance is less than another's one is drawn.
+FURTHER = 64
+#: By so many ways, each to either side, and with what is near and far turned.
+WAYS = 2
 #: What grows by more than this from the first to the second is beyond every bound: log x grows by 2, a root by 2^48.
 GROWING = 1.25
 
@@ -75,23 +80,35 @@ class OtherBranch:
             exact = Exact(self.record, literals=False).evaluate()
             outputs = (exact[i] for ids in self.run.defined.outputs for i in ids.ravel().tolist())
             if all(x.is_finite() and x.overlaps(y) for x, y in zip(outputs, self._values, strict=True)):
-                return derivative(self.run, self._defined, exact, ties=False)
+                return derivative(self.run, self._defined, exact, ties=True)
         return None
 
     @cached_property
-    def nearby(self) -> Sequence[Sequence[Derivative]]:
-        """The derivative at two distances, on each side of the arguments from which the values are come to."""
-        with precision(BITS):
-            found = [[self._near(sign, near) for near in NEARER] for sign in (1, -1)]
-        return [[d for d in side if d is not None] for side in found if None not in side]
+    def _seen(self) -> dict[tuple[int, bool, int], list[Derivative | None]]:
+        return {}
 
-    def _near(self, sign: int, near: int) -> Derivative | None:
-        drawn = np.random.default_rng(near)
+    def nearby(self) -> Iterator[Sequence[Derivative]]:
+        """The derivative at two distances, on each side of the arguments from which the values are come to."""
+        for side in itertools.product((1, -1), (False, True), range(WAYS)):
+            if side not in self._seen:
+                with precision(BITS):
+                    self._seen[side] = [self._near(*side, near) for near in NEARER]
+            found = [d for d in self._seen[side] if d is not None]
+            if len(found) == len(NEARER):
+                yield found
+
+    def _near(self, sign: int, turned: bool, way: int, near: int) -> Derivative | None:
+        drawn = np.random.default_rng(way)
         given: dict[int, float | arb] = {}
         for ids in self.run.defined.arguments:
             for i in ids.ravel().tolist():
-                # Another distance of each number: of two that are equal, too, the difference is to be seen.
-                given[i] = arb(self.record.held[i]) + sign * float(drawn.uniform(1, 2)) * power_of_two(-near)
+                # Another distance of each number, on the same way at either nearness: of two that are equal, too, the
+                # difference is to be seen, and its sign stays. Some are much nearer than others, or these are, if it is
+                # turned: a quotient of two distances, whose limit is another by every way, grows on one of them.
+                ahead = int(drawn.integers(0, FURTHER))
+                ahead = FURTHER - 1 - ahead if turned else ahead
+                off = power_of_two(-near - ahead * near // NEARER[0])
+                given[i] = arb(self.record.held[i]) + sign * float(drawn.uniform(1, 2)) * off
         exact = Exact(self.record, given, literals=False).evaluate()
         outputs = (exact[i] for ids in self.run.defined.outputs for i in ids.ravel().tolist())
         for x, y in zip(outputs, self._values, strict=True):
@@ -103,14 +120,14 @@ class OtherBranch:
         """The derivative by the other branch, or its limit, if that is what a program gives; else None."""
         if self.point is not None and (at := self.point[number][component]).is_finite():
             return at if at.overlaps(program) else None
-        for side in self.nearby:
+        for side in self.nearby():
             if _agree(*self._pair(side, number, component), program):
                 return program  # as near to the limit as can be seen
         return None
 
     def endless(self, number: int, component: int) -> bool:
         """Whether the derivative grows beyond every bound beside the arguments."""
-        return any(_grows(*self._pair(side, number, component)) for side in self.nearby)
+        return any(_grows(*self._pair(side, number, component)) for side in self.nearby())
 
     @staticmethod
     def _pair(side: Sequence[Derivative], number: int, component: int) -> tuple[arb, arb]:
