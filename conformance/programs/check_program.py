@@ -94,6 +94,8 @@ class Truth:
         self._sizes: dict[int, Sequence[float]] = {}
         #: Whether a result of the function is no number, without rounding.
         self.endless = False
+        #: Whether a number stands at the edge of a mask, and something was excused by that.
+        self.at_edge = False
         bits = FIRST
         while True:
             with precision(bits):
@@ -123,7 +125,8 @@ class Truth:
                     continue
                 known = other.known(number, component, self.program_point[number][component])
                 if known is not None:
-                    self.point[number][component] = self.set[number][component] = known
+                    at = self.program_point[number][component] if _is_set(known) else known
+                    self.point[number][component], self.set[number][component] = at, known
                     yield number, component
 
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
@@ -169,7 +172,7 @@ class Truth:
 
     def _wrong(self, number: int, component: int) -> Formula:
         """What is to be said of a component that is not the derivative."""
-        if self.astray or self.flushed:
+        if self.astray or self.flushed or self._jumps(number, component):
             return "unknown"
         if self.order.excuses(number, component, self._alike):
             # In the order of the program this is its derivative, as far as anybody knows.
@@ -180,6 +183,25 @@ class Truth:
     def _alike(self, places: Places) -> bool:
         truth, program = (sum((of[n][c] for n, c in places), ZERO) for of in (self.set, self.program))
         return not (truth.is_finite() and program.is_finite()) or bool(truth.overlaps(program))
+
+    @cached_property
+    def wide(self) -> list[list[arb]] | None:
+        """The derivative over everything between the two numbers of a choice that is a tie; None where none jumps."""
+        with precision(self.bits):
+            exact = Exact(self.run.defined.record, literals=True, jumps=True).evaluate()
+            return derivative(self.run, self.run.defined, exact, ties=True) if exact.jumped else None
+
+    def _jumps(self, number: int, component: int) -> bool:
+        """Whether a component may be the derivative on the other side of an edge that a number stands at."""
+        if self.order.at_edge:
+            found = True
+        elif self.wide is None:
+            found = False
+        else:
+            truth, program = self.wide[number][component], self.program[number][component]
+            found = not truth.is_finite() or bool(truth.overlaps(program))
+        self.at_edge |= found
+        return found
 
     @cached_property
     def order(self) -> EqualOrder:
@@ -265,8 +287,9 @@ class Truth:
             return "right", known
         if self.together:
             return "kink", known
-        # Along that direction equal arguments move alike, in whatever order they come.
-        return ("unknown" if self.astray or self.flushed or not self.order.own else "wrong"), math.inf
+        # Along that direction equal arguments move alike, in whatever order they come; masks are as they were taken.
+        sure = not (self.astray or self.flushed or self._jumps(number, component) or self.order.foreign())
+        return ("wrong" if sure else "unknown"), math.inf
 
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
@@ -373,12 +396,13 @@ def _judged(
     bits = min((b for _, b in formulas), default=math.inf)
     if formula == "wrong" and formulas[judgement.worst_index][0] == "wrong" and not truth.together:
         judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
-    if formula == "unknown" and truth.order.excused:
-        judgement = equal_order.undecided(judgement)
-    if formula == "unknown" and judgement.execution == "overflow":
-        # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
-        if all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index):
-            judgement = replace(judgement, execution="undecided")
+    if formula == "unknown" and (truth.order.excused or truth.at_edge):
+        judgement = equal_order.undecided(judgement, equal_order.EDGE if truth.at_edge else equal_order.MAY)
+    # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
+    if (formula, judgement.execution) == ("unknown", "overflow") and (
+        all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index)
+    ):
+        judgement = replace(judgement, execution="undecided")
     if tells(judgement, formula):
         among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
         worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])

@@ -24,10 +24,7 @@ def beside(record: Record, arguments: Sequence[Ids]) -> Record | None:
     numbers = [n for n, d in enumerate(record.decisions) if _equal(record, d)]
     if not numbers:
         return None
-    depends = np.zeros(record.size, dtype=bool)
-    for ids in arguments:
-        depends[ids] = True
-    _spread(record.steps, depends)
+    depends = depending(record, arguments)
     met = np.zeros(len(record.decisions), dtype=bool)
     for n in numbers:
         met[n] = any(depends[d.left] or depends[d.right] for d in _single(record, n))
@@ -37,6 +34,15 @@ def beside(record: Record, arguments: Sequence[Ids]) -> Record | None:
     other = record.until(len(record.steps))
     other.steps = steps
     return other
+
+
+def depending(record: Record, arguments: Sequence[Ids]) -> NDArray[np.bool_]:
+    """Which numbers depend on the arguments, by id."""
+    depends = np.zeros(record.size, dtype=bool)
+    for ids in arguments:
+        depends[ids] = True
+    _spread(record.steps, depends)
+    return depends
 
 
 def _single(record: Record, number: int) -> list[Decision]:
