@@ -83,6 +83,18 @@ def test_where_the_function_jumps_the_branch_that_was_taken_is_asked_for(copies:
     assert (report.verdict, report.formula) == ("deviates", "wrong")
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-30])
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_jump_is_one_however_small(size: float, hole: bool) -> None:
+    def masked(x: Tensor) -> Tensor:
+        return torch.where(x == 0, 0.0, size * (torch.sin(x) / x if hole else torch.exp(x)))
+
+    rule = ruled(masked, lambda g, x: size * g * torch.where(x == 0, 1.0 - hole, torch.exp(x)))
+    assert of(rule, (0.0,), copies=1).formula == ("right" if hole else "wrong")
+    other = ruled(masked, lambda g, x: size * g * torch.ones_like(x))
+    assert of(other, (0.0,), copies=1).formula == "wrong"
+
+
 @pytest.mark.parametrize("copies", COPIES)
 @pytest.mark.parametrize(("at_0", "formula"), [(0.0, "right"), (0.3, "wrong")])
 def test_the_rule_at_a_hole_of_a_quotient_is_judged(copies: int, at_0: float, formula: str) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from flint import arb
@@ -30,6 +31,8 @@ NEARER, BITS, AGREED = (96, 192), 768, 40
 FURTHER = 64
 #: By so many ways, each to either side, and with what is near and far turned.
 WAYS = 2
+#: How much less than the gaps of values from afar those from nearby are, where they are come to: a fourth root's, say.
+GAP = power_of_two(-20)
 #: What grows by more than this from the first to the second is beyond every bound: log x grows by 2, a root by 2^48.
 GROWING = 1.25
 
@@ -84,7 +87,7 @@ class OtherBranch:
         return None
 
     @cached_property
-    def _seen(self) -> dict[tuple[int, bool, int], list[Derivative | None]]:
+    def _seen(self) -> dict[tuple[int, bool, int], Sequence[Derivative]]:
         return {}
 
     def nearby(self) -> Iterator[Sequence[Derivative]]:
@@ -92,12 +95,18 @@ class OtherBranch:
         for side in itertools.product((1, -1), (False, True), range(WAYS)):
             if side not in self._seen:
                 with precision(BITS):
-                    self._seen[side] = [self._near(*side, near) for near in NEARER]
-            found = [d for d in self._seen[side] if d is not None]
-            if len(found) == len(NEARER):
-                yield found
+                    self._seen[side] = self._come_to(*side)
+            if self._seen[side]:
+                yield self._seen[side]
 
-    def _near(self, sign: int, turned: bool, way: int, near: int) -> Derivative | None:
+    def _come_to(self, *side: Any) -> Sequence[Derivative]:
+        """The derivative at each distance; nothing where the values are not come to: a jump stays as it is."""
+        (far, gaps), (near, nearer) = (self._near(*side, near) for near in NEARER)
+        come = all(b < GAP * a or b < power_of_two(16 - BITS) for a, b in zip(gaps, nearer, strict=True))
+        return [far, near] if come else []
+
+    def _near(self, sign: int, turned: bool, way: int, near: int) -> tuple[Derivative, list[arb]]:
+        """The derivative at this distance, and how far the values are from those at the arguments, for their size."""
         drawn = np.random.default_rng(way)
         given: dict[int, float | arb] = {}
         for ids in self.run.defined.arguments:
@@ -111,10 +120,8 @@ class OtherBranch:
                 given[i] = arb(self.record.held[i]) + sign * float(drawn.uniform(1, 2)) * off
         exact = Exact(self.record, given, literals=False).evaluate()
         outputs = (exact[i] for ids in self.run.defined.outputs for i in ids.ravel().tolist())
-        for x, y in zip(outputs, self._values, strict=True):
-            if not (x.is_finite() and y.is_finite() and abs(x - y) < power_of_two(-near // 3) * (1 + abs(y))):
-                return None
-        return derivative(self.run, self._defined, exact, ties=False)
+        gaps = [abs(x - y) / (abs(y) if y > 0 or y < 0 else 1) for x, y in zip(outputs, self._values, strict=True)]
+        return derivative(self.run, self._defined, exact, ties=False), [gap.upper() for gap in gaps]
 
     def known(self, number: int, component: int, program: arb) -> arb | None:
         """The derivative by the other branch, or its limit, if that is what a program gives; else None."""
