@@ -139,6 +139,17 @@ def test_beside_a_corner_the_derivative_of_the_other_branch_is_right_too(
 
 
 @pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize(("slope", "formula"), [(1.0, "kink"), (-0.5, "kink"), (1.5, "wrong")])
+def test_the_other_branch_may_have_a_corner(slope: float, formula: str, copies: int) -> None:
+    def magnitude(x: Tensor) -> Tensor:
+        return torch.where(x == 0, 0.0, x.abs())
+
+    rule = ruled(magnitude, lambda g, x: g * torch.where(x == 0, slope, x.sign()))
+    report = of(rule, (0.0, 1.0), copies=copies)
+    assert (report.formula, bool(report)) == (formula, formula == "kink")
+
+
+@pytest.mark.parametrize("copies", COPIES)
 def test_a_distance_of_equal_numbers_has_the_slopes_of_either_side(copies: int) -> None:
     def distance(x: Tensor, y: Tensor) -> Tensor:
         return torch.where(x == y, 0.0, torch.sqrt((x - y) ** 2))
@@ -147,7 +158,7 @@ def test_a_distance_of_equal_numbers_has_the_slopes_of_either_side(copies: int) 
         sign = torch.where(x == y, at_0, torch.sign(x - y))
         return g * sign, -g * sign
 
-    for at_0, formula in ((1.0, "kink"), (-1.0, "kink"), (0.0, "right"), (1.5, "wrong")):
+    for at_0, formula in ((1.0, "kink"), (-1.0, "kink"), (0.0, "right"), (0.5, "kink"), (1.5, "wrong")):
         found = of(ruled(distance, lambda g, x, y, s=at_0: rule(g, x, y, s)), (1.0, 2.0, -2.0), (1.0, 0.5, -2.0),
                    copies=copies)  # fmt: skip
         assert found.formula == formula

@@ -111,7 +111,9 @@ class Truth:
         self.poles = poles
         with precision(bits):
             literals = bool(run.defined.record.literals or run.backward.literals)
-            self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
+            self.set = [[*x] for x in self.point]
+            if self.ties or literals:
+                self.set = self._derivative(ties=True, literals=literals)[0]
             self.program = self._program(literals=True) if literals else self.program_point
             self.other = OtherBranch.of(run)
             #: The components that are the derivative by another branch than the one taken, which is then their truth.
@@ -125,7 +127,9 @@ class Truth:
                     continue
                 known = other.known(number, component, self.program_point[number][component])
                 if known is not None:
-                    at = self.program_point[number][component] if _is_set(known) else known
+                    at, self.ties = known, self.ties + _is_set(known)
+                    if _is_set(known):
+                        at = self.program_point[number][component]
                     self.point[number][component], self.set[number][component] = at, known
                     yield number, component
 

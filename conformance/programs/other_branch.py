@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -127,10 +127,12 @@ class OtherBranch:
         """The derivative by the other branch, or its limit, if that is what a program gives; else None."""
         if self.point is not None and (at := self.point[number][component]).is_finite():
             return at if at.overlaps(program) else None
-        for side in self.nearby():
-            if _agree(*self._pair(side, number, component), program):
-                return program  # as near to the limit as can be seen
-        return None
+        # What lies between the limits on several sides is one of the subgradients.
+        limits = [near for far, near in (self._pair(s, number, component) for s in self.nearby()) if _agree(far, near)]
+        if any(_agree(near, program) for near in limits):
+            return program  # as near to the limit as can be seen
+        between = any(x < program for x in limits) and any(x > program for x in limits)
+        return reduce(lambda x, y: x.union(y), limits) if between else None
 
     def endless(self, number: int, component: int) -> bool:
         """Whether the derivative grows beyond every bound beside the arguments."""
@@ -142,12 +144,9 @@ class OtherBranch:
         return far, near
 
 
-def _agree(far: arb, near: arb, program: arb) -> bool:
-    """Whether a derivative stays, nearer and nearer, at what the program gives."""
-    if not (far.is_finite() and near.is_finite()):
-        return False
-    off = abs(near) * power_of_two(-AGREED)
-    return bool(abs(far - near) < off and abs(program - near) < off)
+def _agree(x: arb, near: arb) -> bool:
+    """Whether a derivative from afar, or a program's, is the one nearby."""
+    return bool(x.is_finite() and near.is_finite() and abs(x - near) < abs(near) * power_of_two(-AGREED))
 
 
 def _grows(far: arb, near: arb) -> bool:
