@@ -150,6 +150,16 @@ def test_the_other_branch_may_have_a_corner(slope: float, formula: str, copies: 
 
 
 @pytest.mark.parametrize("copies", COPIES)
+def test_how_an_equality_decides_beside_other_conditions_is_not_known(copies: int) -> None:
+    def either(x: Tensor) -> Tensor:
+        return torch.where((x == 0) | (x == 3), 0.0 * x, torch.sin(x))
+
+    for slope, formula in ((1.0, "unknown"), (0.0, "right"), (0.5, "wrong")):
+        rule = ruled(either, lambda g, x, s=slope: g * torch.where(x == 0, s, x.cos()))
+        assert of(rule, (0.0, 1.0), copies=copies).formula == formula
+
+
+@pytest.mark.parametrize("copies", COPIES)
 def test_a_distance_of_equal_numbers_has_the_slopes_of_either_side(copies: int) -> None:
     def distance(x: Tensor, y: Tensor) -> Tensor:
         return torch.where(x == y, 0.0, torch.sqrt((x - y) ** 2))

@@ -195,9 +195,17 @@ class Truth:
             exact = Exact(self.run.defined.record, literals=True, jumps=True).evaluate()
             return derivative(self.run, self.run.defined, exact, ties=True) if exact.jumped else None
 
+    @cached_property
+    def perhaps(self) -> OtherBranch | None:
+        """The branches that were perhaps taken since numbers were equal, as one of several conditions."""
+        return OtherBranch.of(self.run, perhaps=True)
+
     def _jumps(self, number: int, component: int) -> bool:
         """Whether a component may be the derivative on the other side of an edge that a number stands at."""
-        if self.order.at_edge:
+        perhaps = self.perhaps is not None and self.perhaps.known(
+            number, component, self.program_point[number][component]
+        )
+        if self.order.at_edge or perhaps:
             found = True
         elif self.wide is None:
             found = False

@@ -229,10 +229,16 @@ class Truths:
         exact = ArrayExact(self.run.defined.record, jumps=True).evaluate()
         return _derivative(self.run, exact, self.run.defined.record.steps) if exact.jumped else None
 
+    @cached_property
+    def perhaps(self) -> bool:
+        """Whether a branch was perhaps taken since numbers were equal, which is left to balls."""
+        of = self.run.defined
+        return self.run.mode != "value" and beside(of.record, of.arguments, perhaps=True) is not None
+
     def _jumps(self, number: int) -> Any:
         """Which components may be the derivative on the other side of an edge; see `check_program.Truth`."""
-        if self.order.at_edge or self.wide is None:
-            return self.order.at_edge
+        if self.order.at_edge or self.wide is None or self.perhaps:
+            return self.order.at_edge or self.perhaps
         wide, program = self.wide[number], self.program[number]
         with np.errstate(all="ignore"):
             gap, reach = _apart(wide, program)

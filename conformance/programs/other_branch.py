@@ -60,9 +60,10 @@ class OtherBranch:
     record: Record
 
     @classmethod
-    def of(cls, run: Run) -> OtherBranch | None:
-        """None where no number that depends on the arguments was asked to be equal to another, and was."""
-        record = None if run.mode == "value" else beside(run.defined.record, run.defined.arguments)
+    def of(cls, run: Run, perhaps: bool = False) -> OtherBranch | None:
+        """None where no number that depends on the arguments was asked to be equal to another, and was; `perhaps` as
+        one of several conditions."""
+        record = None if run.mode == "value" else beside(run.defined.record, run.defined.arguments, perhaps)
         return None if record is None else cls(run, record)
 
     @property
