@@ -160,6 +160,22 @@ def test_how_an_equality_decides_beside_other_conditions_is_not_known(copies: in
 
 
 @pytest.mark.parametrize("copies", COPIES)
+def test_the_edge_of_a_mask_beside_equal_numbers_is_not_called_wrong(copies: int) -> None:
+    def masked(x: Tensor) -> Tensor:
+        return torch.where(x == 0, 0.0 * x, x * (x > 0).to(x.dtype))
+
+    for slope, formula in ((1.0, "unknown"), (0.0, "right"), (1.5, "wrong")):
+        rule = ruled(masked, lambda g, x, s=slope: g * torch.where(x == 0, s, (x > 0).to(x.dtype)))
+        assert of(rule, (0.0, 1.0), copies=copies).formula == formula
+
+
+def test_beside_the_arguments_a_corner_of_theirs_is_none() -> None:
+    assert of(lambda x: torch.special.entr(x.abs()), (0.0, 1.0), copies=1).formula in ("singular", "right")
+    report = of(ruled(lambda x: torch.xlogy(x.abs(), x.abs()), lambda g, x: g / x), (0.0,), copies=1)
+    assert report.formula == "singular"
+
+
+@pytest.mark.parametrize("copies", COPIES)
 def test_a_distance_of_equal_numbers_has_the_slopes_of_either_side(copies: int) -> None:
     def distance(x: Tensor, y: Tensor) -> Tensor:
         return torch.where(x == y, 0.0, torch.sqrt((x - y) ** 2))

@@ -189,11 +189,16 @@ class Truth:
         return not (truth.is_finite() and program.is_finite()) or bool(truth.overlaps(program))
 
     @cached_property
-    def wide(self) -> list[list[arb]] | None:
-        """The derivative over everything between the two numbers of a choice that is a tie; None where none jumps."""
+    def wide(self) -> list[list[list[arb]]]:
+        """The derivative over everything between the two numbers of a choice that is a tie, where some jumps: by the
+        branches that were taken, and by those beside equal numbers."""
+        of, found = self.run.defined, []
         with precision(self.bits):
-            exact = Exact(self.run.defined.record, literals=True, jumps=True).evaluate()
-            return derivative(self.run, self.run.defined, exact, ties=True) if exact.jumped else None
+            for record in (of.record, *([self.other.record] if self.other else [])):
+                exact = Exact(record, jumps=True).evaluate()
+                if exact.jumped:
+                    found.append(derivative(self.run, replace(of, record=record), exact, ties=True))
+        return found
 
     @cached_property
     def perhaps(self) -> OtherBranch | None:
@@ -202,16 +207,13 @@ class Truth:
 
     def _jumps(self, number: int, component: int) -> bool:
         """Whether a component may be the derivative on the other side of an edge that a number stands at."""
-        perhaps = self.perhaps is not None and self.perhaps.known(
-            number, component, self.program_point[number][component]
+        at, program = self.program_point[number][component], self.program[number][component]
+        found = self.order.at_edge or any(
+            not wide[number][component].is_finite() or bool(wide[number][component].overlaps(program))
+            for wide in self.wide
         )
-        if self.order.at_edge or perhaps:
-            found = True
-        elif self.wide is None:
-            found = False
-        else:
-            truth, program = self.wide[number][component], self.program[number][component]
-            found = not truth.is_finite() or bool(truth.overlaps(program))
+        if not found and self.perhaps is not None:
+            found = self.perhaps.known(number, component, at) is not None
         self.at_edge |= found
         return found
 

@@ -231,9 +231,14 @@ class Truths:
 
     @cached_property
     def perhaps(self) -> bool:
-        """Whether a branch was perhaps taken since numbers were equal, which is left to balls."""
+        """Whether a branch was perhaps taken since numbers were equal, or beside equal ones a mask has an edge: balls
+        are asked then."""
         of = self.run.defined
-        return self.run.mode != "value" and beside(of.record, of.arguments, perhaps=True) is not None
+        if self.run.mode == "value":
+            return False
+        other = beside(of.record, of.arguments)
+        jumps = other is not None and ArrayExact(other, jumps=True).evaluate().jumped
+        return jumps or beside(of.record, of.arguments, perhaps=True) is not None
 
     def _jumps(self, number: int) -> Any:
         """Which components may be the derivative on the other side of an edge; see `check_program.Truth`."""

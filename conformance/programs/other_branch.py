@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any
 
 import numpy as np
 from flint import arb
@@ -100,9 +99,9 @@ class OtherBranch:
             if self._seen[side]:
                 yield self._seen[side]
 
-    def _come_to(self, *side: Any) -> Sequence[Derivative]:
+    def _come_to(self, sign: int, turned: bool, way: int) -> Sequence[Derivative]:
         """The derivative at each distance; nothing where the values are not come to: a jump stays as it is."""
-        (far, gaps), (near, nearer) = (self._near(*side, near) for near in NEARER)
+        (far, gaps), (near, nearer) = (self._near(sign, turned, way, near) for near in NEARER)
         come = all(b < GAP * a or b < power_of_two(16 - BITS) for a, b in zip(gaps, nearer, strict=True))
         return [far, near] if come else []
 

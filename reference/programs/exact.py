@@ -40,6 +40,8 @@ class Exact:
         jumps: bool = False,
     ) -> None:
         self.record, self.literals, self.jumps = record, literals, jumps
+        #: Whether the numbers that the run had say how near it came to a tie.
+        self.there = not given
         #: Whether a choice that is a tie was between numbers that differ; known with `jumps` alone.
         self.jumped = False
         self.values: list[arb | None] = [None] * record.size
@@ -140,7 +142,10 @@ class Exact:
             for i in ids
             if i != best
             and self[i].is_finite()
-            and (self[i].overlaps(self[best]) or (held[i] >= held[best] if sign > 0 else held[i] <= held[best]))
+            and (
+                self[i].overlaps(self[best])
+                or (self.there and (held[i] >= held[best] if sign > 0 else held[i] <= held[best]))
+            )
         ]
         if tied:
             self.ties.add((step.kind, best, *tied))
@@ -215,7 +220,9 @@ class Exact:
     def sign(self, i: int, ties: bool) -> arb:
         """The slope of |x|; at the corner all of them, or 0."""
         x, held = self[i], self.record.held[i]
-        if (x > 0 and not held <= 0) or (x < 0 and not held >= 0):  # the run may have rounded it to 0, or beyond
+        if (x > 0 and not (held <= 0 and self.there)) or (
+            x < 0 and not (held >= 0 and self.there)
+        ):  # the run may have rounded it to 0, or beyond
             return arb(1) if x > 0 else arb(-1)
         self.ties.add(("absolute", i))
         return arb(0, 1) if ties else arb(0)
