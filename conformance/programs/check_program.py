@@ -17,6 +17,7 @@ from flint import arb
 
 from gradconform.conformance.programs import equal_order, together
 from gradconform.conformance.programs.check_program_arrays import (
+    IN_ARRAYS,
     agreement,
     chosen_by_subnormals,
     fits,
@@ -25,6 +26,7 @@ from gradconform.conformance.programs.check_program_arrays import (
     programs,
     shown_at,
     tells,
+    with_wrong,
     work,
 )
 from gradconform.conformance.programs.equal_order import EqualOrder, Places
@@ -34,6 +36,7 @@ from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums, larger
+from gradconform.reference.components import named
 from gradconform.reference.judge import (
     FORMULA,
     PRECISION_CAP,
@@ -47,6 +50,7 @@ from gradconform.reference.judge import (
     ulp_error,
     verdict_of,
 )
+from gradconform.reference.measurement import which_deviate
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
@@ -80,6 +84,8 @@ class Gradient:
     dtype: str = ""
     #: How many numbers it has; 0 where it could not be asked for.
     elements: int = 0
+    #: How many of them deviate, and which, as text; empty where none does.
+    components: str = ""
 
 
 class Truth:
@@ -168,6 +174,10 @@ class Truth:
                 if not x.overlaps(y) if record.held[d.left] == record.held[d.right] else x == y:
                     return True
         return False
+
+    def torn(self, number: int, component: int) -> bool:
+        """Whether a component is in its set of slopes, and wrong since they do not go together."""
+        return not self.together and self.set[number][component].overlaps(self.program[number][component])
 
     def unresolved(self, number: int, component: int) -> bool:
         """Whether the derivative is known here, and of the program's number no precision tells what it is."""
@@ -321,6 +331,8 @@ def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
         return None if affordable else [_left_open(run, of, route, error) for of in run.judged for route in run.answers]
     if affordable and any(f.open for f in found):
         return None
+    if work(run) < IN_ARRAYS and any(f.judgement.accuracy != "certified" for f in found):
+        return None  # what another program would keep balls tell
     return [_gradient(run, run.judged[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
 
 
@@ -408,20 +420,21 @@ def _judged(
         judgement = digits.said(judgement)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
-    if formula == "wrong" and formulas[judgement.worst_index][0] == "wrong" and not truth.together:
-        judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
     if formula == "unknown" and (truth.order.excused or truth.at_edge):
         judgement = equal_order.undecided(judgement, equal_order.EDGE if truth.at_edge else equal_order.MAY)
     # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
-    if (formula, judgement.execution) == ("unknown", "overflow") and (
-        all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index)
-    ):
+    none = all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index)
+    if formula == "unknown" and judgement.execution == "overflow" and none:
         judgement = replace(judgement, execution="undecided")
     if tells(judgement, formula):
         among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
         worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])
         judgement = shown_at(judgement, worst, got[worst], sets[worst], argument.format)
-    return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
+    shown = judgement.worst_index
+    if formulas[shown][0] == "wrong" and truth.torn(number, shown):
+        judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
+    wrong = np.array([c for c, (f, _) in enumerate(formulas) if f in ("wrong", "undefined")], dtype=np.int64)
+    return _gradient(run, argument, route, with_wrong(judgement, wrong), formula, bits, truth.ties)
 
 
 def _nothing() -> Judgement:
@@ -484,11 +497,9 @@ def _gradient(
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
     there = argument.ids.ndim and argument.ids.size
     index = np.unravel_index(judgement.worst_index, argument.ids.shape) if there else ()
-    at = ",".join(str(int(i)) for i in index)
-    if argument.complex and index:  # the last axis is that of the parts
-        *rest, part = (int(i) for i in index)
-        at = ",".join([*map(str, rest), ("real part", "imaginary part")[part]])
+    at = named(index, argument.complex) if index else ""
     return Gradient(
         argument.name, route, judgement, bits, at, ties,
         mode=run.mode, dtype=argument.format.name, elements=argument.ids.size,
+        components=which_deviate(judgement, argument.ids.shape, argument.complex) or "",
     )  # fmt: skip

@@ -34,7 +34,8 @@ from gradconform.reference.arithmetic.rounded import (
     RoundedBalls,
     Sums,
 )
-from gradconform.reference.array_judge import ASKED, Index, Indices, Screen, judge_array, norm, standings_of
+from gradconform.reference.array_judge import ASKED, Index, Screen, judge_array, norm, standings_of
+from gradconform.reference.components import Indices
 from gradconform.reference.judge import FORMULA, Formula, Judgement, noted, text_of, ulp_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special, apart
 from gradconform.reference.programs import words
@@ -49,8 +50,9 @@ from gradconform.reference.programs.words import Words
 
 #: Precision in which what the arrays hold is read as balls.
 BITS = 160
-#: Operations on single numbers from which arrays are faster than balls (they break even at about 1,700).
-IN_ARRAYS = 1_500
+#: Operations on single numbers from which arrays are faster than balls (a program's break even at 250 to 700), and from
+#: which balls are not asked any more where digits are lost.
+FASTER, IN_ARRAYS = 500, 1_500
 #: Of a truth that is known to so many bits what is left is no set.
 SHARP = 40
 #: Operations on single numbers up to which the condition of what has lost its digits is computed.
@@ -83,7 +85,7 @@ def work(run: Run) -> int:
 
 def fits(run: Run) -> bool:
     """Whether a run is one for arrays: large enough, and without equations to be solved."""
-    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
+    return work(run) >= FASTER and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
 
 
 def one_record(run: Run) -> bool:
@@ -149,6 +151,8 @@ class Truths:
         )
         for number, by in enumerate(other or ()):
             self._beside(number, by)
+        #: The gradients that are in their sets of slopes, and wrong since these do not go together.
+        self.torn: set[int] = set()
         #: Whether what the program takes of the slopes at ties goes together, as far as one direction shows that.
         self.together = True
         if self.ties and run.mode == "reverse" and not any(x.any() for x in self.aside):
@@ -208,6 +212,8 @@ class Truths:
             [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink" if self.together else wrong)],
             FORMULA.index("right"),
         )
+        if not self.together and touch[1].all():
+            self.torn.add(number)
         if self.order.tied.size and (self.together or not self.order.own):  # see `check_program.Truth.formula`
             wrongs = np.flatnonzero(said == FORMULA.index("wrong")).tolist()
             excused = np.zeros(said.shape, bool)
@@ -477,7 +483,9 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             worst = int(among[np.where(np.isnan(far), np.inf, far).argmax()])
             index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
             found = shown_at(found, worst, float(got[index]), said.truth_of(index), argument.format)
-        if formulas[number][0] == "wrong" and not truths.together:
+        if formulas[number][0] in ("wrong", "undefined"):
+            found = with_wrong(found, truths.worst[number])
+        if formulas[number][0] == "wrong" and number in truths.torn:
             found = replace(found, reason=noted(found.reason, together.APART))
         if formulas[number][0] == "unknown" and (truths.order.excused or truths.at_edge):
             found = equal_order.undecided(found, equal_order.EDGE if truths.at_edge else equal_order.MAY)
@@ -490,6 +498,14 @@ def tells(judgement: Judgement, formula: Formula) -> bool:
     if formula in ("wrong", "undefined", "singular"):
         return judgement.execution in (None, "within", "overflow")
     return formula == "unknown" and judgement.execution in (None, "within")
+
+
+def with_wrong(judgement: Judgement, components: Indices) -> Judgement:
+    """The judgement, with components whose formula is wrong among those that deviate."""
+    if not components.size:
+        return judgement
+    outside = judgement.deviating
+    return replace(judgement, deviating=components if outside is None else np.union1d(components, outside))
 
 
 def shown_at(judgement: Judgement, component: int, got: float, truth: Rounded, format: Format) -> Judgement:
