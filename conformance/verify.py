@@ -46,7 +46,7 @@ ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 
 @dataclass(frozen=True, repr=False)
 class Report(Answered):
-    """What `verify` found: true where every gradient conforms and nothing left the record.
+    """What `verify` found: true where every gradient conforms, by a formula that is known, and nothing left the record.
 
     `formula`, `execution` and `accuracy` are the worst answers of all gradients to the three questions; `verdict` is
     what they come to. `culprits` name the rules and operations at fault, with their lines. `complete` says whether the
@@ -78,7 +78,7 @@ class Report(Answered):
         return (g.judgement for g in self.gradients)
 
     def __bool__(self) -> bool:
-        return self.complete and self.passes(self.accept)
+        return self.complete and self.formula != "unknown" and self.passes(self.accept)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -83,6 +83,18 @@ def test_where_the_function_jumps_the_branch_that_was_taken_is_asked_for(copies:
     assert (report.verdict, report.formula) == ("deviates", "wrong")
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-30])
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_jump_is_one_however_small(size: float, hole: bool) -> None:
+    def masked(x: Tensor) -> Tensor:
+        return torch.where(x == 0, 0.0, size * (torch.sin(x) / x if hole else torch.exp(x)))
+
+    rule = ruled(masked, lambda g, x: size * g * torch.where(x == 0, 1.0 - hole, torch.exp(x)))
+    assert of(rule, (0.0,), copies=1).formula == ("right" if hole else "wrong")
+    other = ruled(masked, lambda g, x: size * g * torch.ones_like(x))
+    assert of(other, (0.0,), copies=1).formula == "wrong"
+
+
 @pytest.mark.parametrize("copies", COPIES)
 @pytest.mark.parametrize(("at_0", "formula"), [(0.0, "right"), (0.3, "wrong")])
 def test_the_rule_at_a_hole_of_a_quotient_is_judged(copies: int, at_0: float, formula: str) -> None:
@@ -113,6 +125,70 @@ def test_an_infinite_slope_of_the_other_branch_is_singular_and_accuses_nobody(co
     ):
         assert of(ruled(entropy, rule), (0.0, 1.0, 2.0), copies=copies).formula == formula
     assert of(entropy, (0.0, 1.0, 2.0), copies=copies).formula == "singular"
+    assert of(torch.xlogy, (0.0, 1.0), (0.0, 2.0), copies=copies).formula == "singular"  # x/y: another by every way
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize(("slope", "formula"), [(0.0, "kink"), (1.0, "kink"), (1.5, "wrong"), (-1.5, "wrong")])
+def test_beside_a_corner_the_derivative_of_the_other_branch_is_right_too(
+    slope: float, formula: str, copies: int
+) -> None:
+    relu = ruled(torch.relu, lambda g, x: g * torch.where(x == 0, slope, (x > 0).to(x.dtype)))
+    other = ruled(expm1, lambda g, x: g * torch.exp(x))
+    assert of(lambda x: relu(x) + other(x), (0.0, 1.0), copies=copies).formula == formula
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize(("slope", "formula"), [(1.0, "kink"), (-0.5, "kink"), (1.5, "wrong")])
+def test_the_other_branch_may_have_a_corner(slope: float, formula: str, copies: int) -> None:
+    def magnitude(x: Tensor) -> Tensor:
+        return torch.where(x == 0, 0.0, x.abs())
+
+    rule = ruled(magnitude, lambda g, x: g * torch.where(x == 0, slope, x.sign()))
+    report = of(rule, (0.0, 1.0), copies=copies)
+    assert (report.formula, bool(report)) == (formula, formula == "kink")
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_how_an_equality_decides_beside_other_conditions_is_not_known(copies: int) -> None:
+    def either(x: Tensor) -> Tensor:
+        return torch.where((x == 0) | (x == 3), 0.0 * x, torch.sin(x))
+
+    for slope, formula in ((1.0, "unknown"), (0.0, "right"), (0.5, "wrong")):
+        rule = ruled(either, lambda g, x, s=slope: g * torch.where(x == 0, s, x.cos()))
+        assert of(rule, (0.0, 1.0), copies=copies).formula == formula
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_the_edge_of_a_mask_beside_equal_numbers_is_not_called_wrong(copies: int) -> None:
+    def masked(x: Tensor) -> Tensor:
+        return torch.where(x == 0, 0.0 * x, x * (x > 0).to(x.dtype))
+
+    for slope, formula in ((1.0, "unknown"), (0.0, "right"), (1.5, "wrong")):
+        rule = ruled(masked, lambda g, x, s=slope: g * torch.where(x == 0, s, (x > 0).to(x.dtype)))
+        assert of(rule, (0.0, 1.0), copies=copies).formula == formula
+
+
+def test_beside_the_arguments_a_corner_of_theirs_is_none() -> None:
+    assert of(lambda x: torch.special.entr(x.abs()), (0.0, 1.0), copies=1).formula in ("singular", "right")
+    report = of(ruled(lambda x: torch.xlogy(x.abs(), x.abs()), lambda g, x: g / x), (0.0,), copies=1)
+    assert report.formula == "singular"
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_a_distance_of_equal_numbers_has_the_slopes_of_either_side(copies: int) -> None:
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        return torch.where(x == y, 0.0, torch.sqrt((x - y) ** 2))
+
+    def rule(g: Tensor, x: Tensor, y: Tensor, at_0: float) -> tuple[Tensor, Tensor]:
+        sign = torch.where(x == y, at_0, torch.sign(x - y))
+        return g * sign, -g * sign
+
+    for at_0, formula in ((1.0, "kink"), (-1.0, "kink"), (0.0, "right"), (0.5, "kink"), (1.5, "wrong")):
+        found = of(ruled(distance, lambda g, x, y, s=at_0: rule(g, x, y, s)), (1.0, 2.0, -2.0), (1.0, 0.5, -2.0),
+                   copies=copies)  # fmt: skip
+        assert found.formula == formula
+    assert of(distance, (1.0, 2.0), (1.0, 0.5), copies=copies).formula == "undefined"  # 0·∞, of a slope that is bounded
 
 
 def test_by_jax_too_the_limit_of_x_log_x_has_no_slope_at_0() -> None:

@@ -149,6 +149,23 @@ def test_by_jax_too_equal_numbers_may_come_in_another_order() -> None:
     assert gc.verify(ordered, jnp.asarray([1.0, 2.0, 4.0, 3.0])).formula == "right"
 
 
+@pytest.mark.parametrize("copies", COPIES)
+def test_wrong_slopes_beside_equal_numbers_that_were_computed_are_no_pass(copies: int) -> None:
+    larger = maximum(1.0, 1.0)
+
+    def f(x: Tensor, y: Tensor) -> Tensor:
+        return larger(x, y).sum() + (x * (4 - x)).sort()[0].sum()  # of 1 and 3 it is 3
+
+    report = of(f, copies)
+    assert report.formula == "unknown"
+    assert (report.verdict, bool(report)) == ("undecided", False)
+
+
+def test_the_end_of_a_set_is_within_it() -> None:
+    x = torch.tensor([2.0, -1.0, 1.0], dtype=torch.float64)
+    assert gc.verify(lambda x: (x.amax() + x).clamp(-1.0, 1.0), x)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("copies", COPIES)
 def test_a_program_that_may_take_either_side_of_a_tie_keeps_its_digits(dtype: torch.dtype, copies: int) -> None:

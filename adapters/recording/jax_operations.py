@@ -26,7 +26,10 @@ from gradconform.adapters.recording.jax_values import (
 from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Relation
 from gradconform.reference.programs.run import NotRecorded
 
-RELATIONS: Mapping[str, Relation] = {name: name for name in ("gt", "ge", "lt", "le", "eq", "ne")}
+RELATIONS: Mapping[str, Relation] = {
+    **{name: name for name in ("gt", "ge", "lt", "le", "eq", "ne")},
+    "lt_to": "lt", "le_to": "le", "eq_to": "eq",  # with −0 before 0, as `searchsorted` compares
+}  # fmt: skip
 #: Discrete results that depend on the same decisions as their operands; any other operation settles those.
 LOGICAL = {"and", "or", "not", "xor", "convert_element_type", "eq", "ne", "select_n", "mul", "add", "sub", "max", "min"}
 #: Operations that keep their operands' decisions, or a step's.

@@ -11,7 +11,7 @@ from gradconform.adapters.recording import factorizations
 from gradconform.adapters.recording.jax_sums import SUMS
 from gradconform.adapters.recording.jax_values import Found, Operation, Parameters, Recorder, Rule, format_of
 from gradconform.reference.arithmetic.formats import FORMATS
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Step
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Step, jumping
 from gradconform.reference.programs.run import NotRecorded
 
 Extreme = Literal["maximum", "minimum"]
@@ -101,6 +101,7 @@ def settle_places(to: Recorder, name: str, p: Parameters, x: Ids, result: Any) -
         high = whole + ((name == "floor") | (cut & (whole >= 0)))
     to.compared("ge", x, to.record.constants(low))
     to.compared("le", x, to.record.constants(high))
+    to.record.edges.append(jumping(name, x, to.record.held))
 
 
 def _piecewise_constant(at: Operation) -> Found:

@@ -110,14 +110,19 @@ class Recorder:
             return Value(x)
         return Value(x, self.record.new(shape_of(x), numbers(x)), depends=True)
 
-    def settle(self, decided: Ids | None) -> None:
-        """Decisions that were taken for good: elsewhere they may come out otherwise, and the record is of these."""
+    def settle(self, decided: Ids | None, shown: bool = False) -> None:
+        """Decisions that were taken for good: elsewhere they may come out otherwise, and the record is of these.
+
+        Of some a step shows both sides.
+        """
         if decided is not None and decided.any():
             self.settled.append(decided)
+            if not shown:
+                self.record.settle(decided)
 
     def compared(self, relation: Relation, a: Ids, b: Ids) -> None:
         """Comparisons that held, and that settled something."""
-        self.settle(self.record.decide(relation, a, b))
+        self.settle(self.record.decide(relation, a, b), shown=True)
 
     def note(self, text: str) -> None:
         if text not in self.notes:

@@ -107,6 +107,8 @@ class Rules:
     complex: Mapping[str, Rule]
     #: Of the data those that give the places of numbers by their order.
     places: frozenset[str] = frozenset()
+    #: Operations that write numbers where a condition says, beside those that move them.
+    masked: frozenset[str] = frozenset()
 
 
 def name_of(func: OpOverload) -> str:

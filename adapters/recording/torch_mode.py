@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,7 @@ from gradconform.adapters.recording.torch_memory import (
     rounded,
     shape_of,
 )
+from gradconform.adapters.recording.torch_scalars import jumps
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64
 from gradconform.reference.programs.record import STOPPED, Form, Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import NotRecorded
@@ -133,6 +134,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if is_view(func):
             return self._viewed(func, name, args, kwargs, tensors)
         if name in ("_local_scalar_dense", "equal", "is_nonzero"):
+            self._settle(self.memory.ids(x) for x in tensors if x.dtype == torch.bool)
             for x in tensors:
                 if rounded(x):
                     ids = None if self.strict and not float(x.sum()).is_integer() else self.memory.ids(x)
@@ -210,8 +212,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Put the ids of the results."""
         rules, name = self.rules, call.name
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        inputs = any(rounded(x) or call.before[id(x)].any() for x in tensors)
         outputs = any(rounded(o) for o in call.outs)
+        moved = (name in rules.moves or name in rules.masked) and outputs
+        if moved or name in rules.data or not (outputs or name in (*rules.moves, *DECIDING)):
+            self._settle(call.before[id(x)] for x in tensors if x.dtype == torch.bool)
+        inputs = any(rounded(x) or call.before[id(x)].any() for x in tensors)
         if name in rules.moves and inputs:
             self._moved(func, call, args, kwargs)
         elif name in rules.creations:
@@ -219,11 +224,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name in rules.data or not inputs or not (outputs or name in DECIDING):
             if name in rules.places:
                 self.record.ordered += [call.before[id(x)] for x in tensors if rounded(x)]
+            self.record.edges += jumps(name, [call.before[id(x)] for x in tensors if rounded(x)], self.record)
             self._as_data(call)
         else:
             pairs = any(x.is_complex() for x in (*tensors, *call.outs))
             results = (rules.complex if pairs else rules.arithmetic)[name](call)
             self._put(call.outs, [results] if isinstance(results, np.ndarray) or results is None else results)
+
+    def _settle(self, masks: Iterable[Ids]) -> None:
+        """What these conditions were decided by moved data, or took a branch."""
+        for decided in masks:
+            if decided.any():
+                self.record.settle(decided)
 
     def _put(self, outs: Sequence[Tensor], results: Sequence[Ids | None]) -> None:
         for o, ids in zip(outs, results, strict=False):

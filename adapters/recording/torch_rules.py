@@ -35,7 +35,7 @@ CREATIONS = frozenset(
 #: Operations whose results are numbers of this run that do not move with their operands.
 DATA = frozenset(
     """
-    arange linspace logspace eye isnan isinf isfinite isposinf isneginf heaviside signbit nonzero
+    arange linspace logspace eye isnan isinf isfinite isposinf isneginf signbit nonzero
     argmax argmin argsort any all bernoulli bernoulli_ normal_ uniform_ random_ exponential_ cauchy_ log_normal_
     geometric_ randn rand randint randperm randn_like rand_like randint_like multinomial normal poisson bincount
     searchsorted bucketize count_nonzero unique _unique2 isin tril_indices triu_indices floor_divide numel
@@ -45,6 +45,8 @@ DATA = frozenset(
 
 #: Of them those that give the places of numbers by their order.
 PLACES = frozenset({"argmax", "argmin", "argsort"})
+#: Operations that write numbers where a condition says.
+MASKED = frozenset({"index_put", "_index_put_impl", "_unsafe_index_put"})
 
 RULES = Rules(
     {**SCALAR_RULES, **SUM_RULES, **POOLING_RULES, **ALGEBRA_RULES, **{n: COMPLEX_RULES[n] for n in TO_COMPLEX}},
@@ -56,4 +58,5 @@ RULES = Rules(
     APPROXIMATED,
     COMPLEX_RULES,
     PLACES,
+    MASKED,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, jumping
 
 #: Functions of one number, by their name in ATen, with that in the table.
 UNARY = {
@@ -232,13 +233,30 @@ def _sign(c: Call) -> Results:
     return _chosen(c, held > 0, c.record.decide("gt", x, zero), np.asarray(ONE), below)
 
 
+def _heaviside(c: Call) -> Results:
+    """0, or 1, or what is given for 0, by two decisions."""
+    x, held = c.operand("self"), numbers(c.value(c["self"]))
+    below = _chosen(c, held < 0, c.record.decide("lt", x, np.asarray(ZERO)), np.asarray(ZERO), c.operand("values"))
+    return _chosen(c, held > 0, c.record.decide("gt", x, np.asarray(ZERO)), np.asarray(ONE), below)
+
+
 def _whole(c: Call) -> Results:
     """A whole number near x: data of this run, as long as x stays between the same two."""
     if real(c.outs[0]):
         x, half = c.operand("self"), 0.5 if c.name == "round" else 1.0
         for relation, off in (("ge", -half), ("le", half)):
             c.record.decide(relation, x, c.record.constants(c.held + off))  # type: ignore[arg-type]
+        c.record.edges.append(jumping(c.name, x, c.record.held))
     return None
+
+
+def jumps(name: str, ids: Sequence[Ids], record: Record) -> list[Ids]:
+    """The numbers at which data that an operation makes of them jumps: whole ones that it cuts, those at a bound."""
+    if name == "_to_copy":
+        return [jumping("trunc", x, record.held) for x in ids]
+    if name in ("searchsorted", "bucketize") and len(ids) == 2:
+        return [x[np.isin(record.held[x], record.held[y])] for x, y in (ids, ids[::-1])]
+    return []
 
 
 def _polygamma(c: Call) -> Results:
@@ -271,6 +289,7 @@ SCALAR_RULES: dict[str, Rule] = {
     "native_dropout": _dropout,
     "sgn": _sign,
     "sign": _sign,
+    "heaviside": _heaviside,
     "polygamma": _polygamma,
     "sinc": _sinc,
     **dict.fromkeys(("floor", "ceil", "trunc", "round"), _whole),

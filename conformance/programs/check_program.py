@@ -100,6 +100,8 @@ class Truth:
         self._sizes: dict[int, Sequence[float]] = {}
         #: Whether a result of the function is no number, without rounding.
         self.endless = False
+        #: Whether a number stands at the edge of a mask, and something was excused by that.
+        self.at_edge = False
         bits = FIRST
         while True:
             with precision(bits):
@@ -115,7 +117,9 @@ class Truth:
         self.poles = poles
         with precision(bits):
             literals = bool(run.defined.record.literals or run.backward.literals)
-            self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
+            self.set = [[*x] for x in self.point]
+            if self.ties or literals:
+                self.set = self._derivative(ties=True, literals=literals)[0]
             self.program = self._program(literals=True) if literals else self.program_point
             self.other = OtherBranch.of(run)
             #: The components that are the derivative by another branch than the one taken, which is then their truth.
@@ -129,7 +133,10 @@ class Truth:
                     continue
                 known = other.known(number, component, self.program_point[number][component])
                 if known is not None:
-                    self.point[number][component] = self.set[number][component] = known
+                    at, self.ties = known, self.ties + _is_set(known)
+                    if _is_set(known):
+                        at = self.program_point[number][component]
+                    self.point[number][component], self.set[number][component] = at, known
                     yield number, component
 
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
@@ -179,7 +186,7 @@ class Truth:
 
     def _wrong(self, number: int, component: int) -> Formula:
         """What is to be said of a component that is not the derivative."""
-        if self.astray or self.flushed:
+        if self.astray or self.flushed or self._jumps(number, component):
             return "unknown"
         if self.order.excuses(number, component, self._alike):
             # In the order of the program this is its derivative, as far as anybody knows.
@@ -190,6 +197,35 @@ class Truth:
     def _alike(self, places: Places) -> bool:
         truth, program = (sum((of[n][c] for n, c in places), ZERO) for of in (self.set, self.program))
         return not (truth.is_finite() and program.is_finite()) or bool(truth.overlaps(program))
+
+    @cached_property
+    def wide(self) -> list[list[list[arb]]]:
+        """The derivative over everything between the two numbers of a choice that is a tie, where some jumps: by the
+        branches that were taken, and by those beside equal numbers."""
+        of, found = self.run.defined, []
+        with precision(self.bits):
+            for record in (of.record, *([self.other.record] if self.other else [])):
+                exact = Exact(record, jumps=True).evaluate()
+                if exact.jumped:
+                    found.append(derivative(self.run, replace(of, record=record), exact, ties=True))
+        return found
+
+    @cached_property
+    def perhaps(self) -> OtherBranch | None:
+        """The branches that were perhaps taken since numbers were equal, as one of several conditions."""
+        return OtherBranch.of(self.run, perhaps=True)
+
+    def _jumps(self, number: int, component: int) -> bool:
+        """Whether a component may be the derivative on the other side of an edge that a number stands at."""
+        at, program = self.program_point[number][component], self.program[number][component]
+        found = self.order.at_edge or any(
+            not wide[number][component].is_finite() or bool(wide[number][component].overlaps(program))
+            for wide in self.wide
+        )
+        if not found and self.perhaps is not None:
+            found = self.perhaps.known(number, component, at) is not None
+        self.at_edge |= found
+        return found
 
     @cached_property
     def order(self) -> EqualOrder:
@@ -284,8 +320,9 @@ class Truth:
             return "right", known
         if self.together:
             return "kink", known
-        # Along that direction equal arguments move alike, in whatever order they come.
-        return ("unknown" if self.astray or self.flushed or not self.order.own else "wrong"), math.inf
+        # Along that direction equal arguments move alike, in whatever order they come; masks are as they were taken.
+        sure = not (self.astray or self.flushed or self._jumps(number, component) or self.order.foreign())
+        return ("wrong" if sure else "unknown"), math.inf
 
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
@@ -392,8 +429,8 @@ def _judged(
         judgement = digits.said(judgement)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
-    if formula == "unknown" and truth.order.excused:
-        judgement = equal_order.undecided(judgement)
+    if formula == "unknown" and (truth.order.excused or truth.at_edge):
+        judgement = equal_order.undecided(judgement, equal_order.EDGE if truth.at_edge else equal_order.MAY)
     # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
     none = all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index)
     if formula == "unknown" and judgement.execution == "overflow" and none:

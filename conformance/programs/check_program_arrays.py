@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from flint import arb
@@ -157,6 +158,8 @@ class Truths:
         if self.ties and run.mode == "reverse" and not any(x.any() for x in self.aside):
             self.together = together.in_arrays(run, exact, self.program)
         self.order = EqualOrder(run)
+        #: Whether a number stands at the edge of a mask, and something was excused by that.
+        self.at_edge = False
         #: By the number of a gradient that was asked for, the components of which the worst is to be said.
         self.worst: dict[int, Indices] = {}
 
@@ -223,8 +226,39 @@ class Truths:
             said = np.where(excused, FORMULA.index("unknown"), said)
             # In the order of the program this is its derivative, as far as anybody knows.
             self.truth[number] = words.where(excused, program, truth)
+        wrongly = said == FORMULA.index("wrong")
+        if wrongly.any():
+            jumps = wrongly & self._jumps(number)
+            self.at_edge |= bool(jumps.any())
+            said = np.where(jumps, FORMULA.index("unknown"), said)
         sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
         return said, np.where(known, sure, -np.inf)
+
+    @cached_property
+    def wide(self) -> list[Words] | None:
+        """The derivative over all between the two numbers of a choice that is a tie; None where none jumps."""
+        exact = ArrayExact(self.run.defined.record, jumps=True).evaluate()
+        return _derivative(self.run, exact, self.run.defined.record.steps) if exact.jumped else None
+
+    @cached_property
+    def perhaps(self) -> bool:
+        """Whether a branch was perhaps taken since numbers were equal, or beside equal ones a mask has an edge: balls
+        are asked then."""
+        of = self.run.defined
+        if self.run.mode == "value":
+            return False
+        other = beside(of.record, of.arguments)
+        jumps = other is not None and ArrayExact(other, jumps=True).evaluate().jumped
+        return jumps or beside(of.record, of.arguments, perhaps=True) is not None
+
+    def _jumps(self, number: int) -> Any:
+        """Which components may be the derivative on the other side of an edge; see `check_program.Truth`."""
+        if self.order.at_edge or self.wide is None or self.perhaps:
+            return self.order.at_edge or self.perhaps
+        wide, program = self.wide[number], self.program[number]
+        with np.errstate(all="ignore"):
+            gap, reach = _apart(wide, program)
+            return ~(gap > reach)
 
     def _alike(self, places: Places) -> bool:
         """Whether some components have together what those of the truth have."""
@@ -269,10 +303,11 @@ class Truths:
         )
 
 
-def _apart(x: Words, y: Words) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far apart the middles of balls are, and how far they may be for the balls to touch."""
+def _apart(x: Words, y: Words, level: int = 1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far apart the middles of balls are, and how far they may be for the balls to touch: the slopes of ties and
+    what literals leave open included, unless the `level` is 0."""
     gap = np.abs(words.apart(x, y))
-    return gap, (x.radius + y.radius)[0] * words.ENLARGED + gap * 2.0**-50
+    return gap, (x.radius + y.radius)[level] * words.ENLARGED + gap * 2.0**-50
 
 
 def _derivative(run: Run, exact: ArrayExact, forward: Sequence[Step]) -> list[Words]:
@@ -298,7 +333,7 @@ def _by_other_branches(run: Run, exact: ArrayExact) -> list[Words] | None:
     for ids in true.outputs:
         x, y = other.values.copied(ids), exact.values.copied(ids)
         with np.errstate(all="ignore"):
-            gap, reach = _apart(x, y)
+            gap, reach = _apart(x, y, 0)
         if (gap > reach).any():
             return None
     return _derivative(run, other, turned.steps)
@@ -457,8 +492,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             found = with_wrong(found, truths.worst[number])
         if formulas[number][0] == "wrong" and number in truths.torn:
             found = replace(found, reason=noted(found.reason, together.APART))
-        if formulas[number][0] == "unknown" and truths.order.excused:
-            found = equal_order.undecided(found)
+        if formulas[number][0] == "unknown" and (truths.order.excused or truths.at_edge):
+            found = equal_order.undecided(found, equal_order.EDGE if truths.at_edge else equal_order.MAY)
         left_open = (formulas[number][0] == "unknown" and not truths.astray) or found.execution == "undecided"
         yield Found(number, route, found, *formulas[number], truths.ties, left_open)
 

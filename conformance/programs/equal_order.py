@@ -13,11 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from gradconform.reference.judge import Judgement, noted
+from gradconform.reference.programs.beside import depending
 from gradconform.reference.programs.record import Ids, Numbers
 from gradconform.reference.programs.run import Run
 
 #: What is said where that may be so.
 MAY = "equal numbers were put in an order, and another program may take them in another: give numbers that differ"
+EDGE = "a number stands at the edge of a mask, and the derivative on its other side may be meant: move it off the edge"
 #: Components: the number of a gradient, and the component's place in it.
 Places = tuple[tuple[int, int], ...]
 
@@ -57,6 +59,20 @@ class EqualOrder:
         """Whether all of them are arguments, as where there are none."""
         return self._known <= {i for _, i in self._arguments()}
 
+    @cached_property
+    def at_edge(self) -> bool:
+        """Whether a number of the function's was equal to another where that moved data or took a branch."""
+        of = self.run.defined
+        if not of.record.edges:
+            return False
+        depends = depending(of.record, of.arguments)
+        return bool(depends[np.concatenate(of.record.edges)].any())
+
+    def foreign(self) -> bool:
+        """Whether not all of them are arguments, and what equal arguments have together proves nothing."""
+        self.excused |= not self.own
+        return not self.own
+
     def _arguments(self) -> Iterator[tuple[tuple[int, int], int]]:
         for number, argument in enumerate(self.run.arguments):
             for component, i in enumerate(argument.ids.ravel().tolist()):
@@ -82,10 +98,10 @@ class EqualOrder:
         return self._alike[group[0]]
 
 
-def undecided(judgement: Judgement) -> Judgement:
+def undecided(judgement: Judgement, why: str) -> Judgement:
     """A judgement of a gradient that has components which are excused: no pass."""
     execution = "undecided" if judgement.execution == "within" else judgement.execution
-    return replace(judgement, execution=execution, reason=noted(judgement.reason, MAY))
+    return replace(judgement, execution=execution, reason=noted(judgement.reason, why))
 
 
 def _equal(ids: Ids, held: Numbers) -> Ids:

@@ -6,10 +6,11 @@ nothing is called wrong by a limit that was seen and not proved.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 from flint import arb
@@ -25,6 +26,12 @@ from gradconform.reference.programs.tangents import push
 Derivative = Sequence[Sequence[arb]]
 #: How near, as powers of two, a limit is looked at from, in how many bits; and to how many bits the two then agree.
 NEARER, BITS, AGREED = (96, 192), 768, 40
+#: Of so many powers of two that a number's distance is less than another's one is drawn.
+FURTHER = 64
+#: By so many ways, each to either side, and with what is near and far turned.
+WAYS = 2
+#: How much less than the gaps of values from afar those from nearby are, where they are come to: a fourth root's, say.
+GAP = power_of_two(-20)
 #: What grows by more than this from the first to the second is beyond every bound: log x grows by 2, a root by 2^48.
 GROWING = 1.25
 
@@ -52,9 +59,10 @@ class OtherBranch:
     record: Record
 
     @classmethod
-    def of(cls, run: Run) -> OtherBranch | None:
-        """None where no number that depends on the arguments was asked to be equal to another, and was."""
-        record = None if run.mode == "value" else beside(run.defined.record, run.defined.arguments)
+    def of(cls, run: Run, perhaps: bool = False) -> OtherBranch | None:
+        """None where no number that depends on the arguments was asked to be equal to another, and was; `perhaps` as
+        one of several conditions."""
+        record = None if run.mode == "value" else beside(run.defined.record, run.defined.arguments, perhaps)
         return None if record is None else cls(run, record)
 
     @property
@@ -75,42 +83,60 @@ class OtherBranch:
             exact = Exact(self.record, literals=False).evaluate()
             outputs = (exact[i] for ids in self.run.defined.outputs for i in ids.ravel().tolist())
             if all(x.is_finite() and x.overlaps(y) for x, y in zip(outputs, self._values, strict=True)):
-                return derivative(self.run, self._defined, exact, ties=False)
+                return derivative(self.run, self._defined, exact, ties=True)
         return None
 
     @cached_property
-    def nearby(self) -> Sequence[Sequence[Derivative]]:
-        """The derivative at two distances, on each side of the arguments from which the values are come to."""
-        with precision(BITS):
-            found = [[self._near(sign, near) for near in NEARER] for sign in (1, -1)]
-        return [[d for d in side if d is not None] for side in found if None not in side]
+    def _seen(self) -> dict[tuple[int, bool, int], Sequence[Derivative]]:
+        return {}
 
-    def _near(self, sign: int, near: int) -> Derivative | None:
-        drawn = np.random.default_rng(near)
+    def nearby(self) -> Iterator[Sequence[Derivative]]:
+        """The derivative at two distances, on each side of the arguments from which the values are come to."""
+        for side in itertools.product((1, -1), (False, True), range(WAYS)):
+            if side not in self._seen:
+                with precision(BITS):
+                    self._seen[side] = self._come_to(*side)
+            if self._seen[side]:
+                yield self._seen[side]
+
+    def _come_to(self, sign: int, turned: bool, way: int) -> Sequence[Derivative]:
+        """The derivative at each distance; nothing where the values are not come to: a jump stays as it is."""
+        (far, gaps), (near, nearer) = (self._near(sign, turned, way, near) for near in NEARER)
+        come = all(b < GAP * a or b < power_of_two(16 - BITS) for a, b in zip(gaps, nearer, strict=True))
+        return [far, near] if come else []
+
+    def _near(self, sign: int, turned: bool, way: int, near: int) -> tuple[Derivative, list[arb]]:
+        """The derivative at this distance, and how far the values are from those at the arguments, for their size."""
+        drawn = np.random.default_rng(way)
         given: dict[int, float | arb] = {}
         for ids in self.run.defined.arguments:
             for i in ids.ravel().tolist():
-                # Another distance of each number: of two that are equal, too, the difference is to be seen.
-                given[i] = arb(self.record.held[i]) + sign * float(drawn.uniform(1, 2)) * power_of_two(-near)
+                # Another distance of each number, on the same way at either nearness: of two that are equal, too, the
+                # difference is to be seen, and its sign stays. Some are much nearer than others, or these are, if it is
+                # turned: a quotient of two distances, whose limit is another by every way, grows on one of them.
+                ahead = int(drawn.integers(0, FURTHER))
+                ahead = FURTHER - 1 - ahead if turned else ahead
+                off = power_of_two(-near - ahead * near // NEARER[0])
+                given[i] = arb(self.record.held[i]) + sign * float(drawn.uniform(1, 2)) * off
         exact = Exact(self.record, given, literals=False).evaluate()
         outputs = (exact[i] for ids in self.run.defined.outputs for i in ids.ravel().tolist())
-        for x, y in zip(outputs, self._values, strict=True):
-            if not (x.is_finite() and y.is_finite() and abs(x - y) < power_of_two(-near // 3) * (1 + abs(y))):
-                return None
-        return derivative(self.run, self._defined, exact, ties=False)
+        gaps = [abs(x - y) / (abs(y) if y > 0 or y < 0 else 1) for x, y in zip(outputs, self._values, strict=True)]
+        return derivative(self.run, self._defined, exact, ties=False), [gap.upper() for gap in gaps]
 
     def known(self, number: int, component: int, program: arb) -> arb | None:
         """The derivative by the other branch, or its limit, if that is what a program gives; else None."""
         if self.point is not None and (at := self.point[number][component]).is_finite():
             return at if at.overlaps(program) else None
-        for side in self.nearby:
-            if _agree(*self._pair(side, number, component), program):
-                return program  # as near to the limit as can be seen
-        return None
+        # What lies between the limits on several sides is one of the subgradients.
+        limits = [near for far, near in (self._pair(s, number, component) for s in self.nearby()) if _agree(far, near)]
+        if any(_agree(near, program) for near in limits):
+            return program  # as near to the limit as can be seen
+        between = any(x < program for x in limits) and any(x > program for x in limits)
+        return reduce(lambda x, y: x.union(y), limits) if between else None
 
     def endless(self, number: int, component: int) -> bool:
         """Whether the derivative grows beyond every bound beside the arguments."""
-        return any(_grows(*self._pair(side, number, component)) for side in self.nearby)
+        return any(_grows(*self._pair(side, number, component)) for side in self.nearby())
 
     @staticmethod
     def _pair(side: Sequence[Derivative], number: int, component: int) -> tuple[arb, arb]:
@@ -118,12 +144,9 @@ class OtherBranch:
         return far, near
 
 
-def _agree(far: arb, near: arb, program: arb) -> bool:
-    """Whether a derivative stays, nearer and nearer, at what the program gives."""
-    if not (far.is_finite() and near.is_finite()):
-        return False
-    off = abs(near) * power_of_two(-AGREED)
-    return bool(abs(far - near) < off and abs(program - near) < off)
+def _agree(x: arb, near: arb) -> bool:
+    """Whether a derivative from afar, or a program's, is the one nearby."""
+    return bool(x.is_finite() and near.is_finite() and abs(x - near) < abs(near) * power_of_two(-AGREED))
 
 
 def _grows(far: arb, near: arb) -> bool:

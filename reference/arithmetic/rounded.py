@@ -276,7 +276,8 @@ class RoundedBalls(BallPrimitives, HandWritten):
         high = larger(*(x.exact + x.radius for x in both)).upper()
         low = -larger(*(x.radius - x.exact for x in both)).upper()
         middle = ((high + low) / 2).mid()
-        radius = larger(high - middle, middle - low).upper()
+        # A hair more than the set, whose ends are inside whatever digits of the radius are lost on the way.
+        radius = (larger(high - middle, middle - low) * (1 + power_of_two(-64))).upper()
         return Rounded(self, middle, radius, chosen.specials | other.specials)
 
     # Infinities -------------------------------------------------------------------------------------------------------

@@ -119,10 +119,10 @@ class Decisions:
 
 
 class ArrayExact:
-    """The values of a record's numbers, by id, as `Exact` has them."""
+    """The values of a record's numbers, by id, as `Exact` has them; `jumps` in the second radius."""
 
-    def __init__(self, record: Record, given: Mapping[int, float] | None = None) -> None:
-        self.record = record
+    def __init__(self, record: Record, given: Mapping[int, float] | None = None, jumps: bool = False) -> None:
+        self.record, self.jumps, self.jumped = record, jumps, False
         self.decisions = Decisions(record.decisions)
         self.values = Columns(record.size)
         self.values.hi[:] = record.held
@@ -200,7 +200,24 @@ class ArrayExact:
     def _choose(self, step: Step) -> None:
         assert step.first is not None
         a, b = (self.values.flat(o) for o in step.operands)
-        self.values.put(step.out, words.where(step.first.ravel(), a, b))
+        found = words.where(step.first.ravel(), a, b)
+        if self.jumps and step.decided is not None:
+            found = self._between(step, found, words.where(step.first.ravel(), b, a))
+        self.values.put(step.out, found)
+
+    def _between(self, step: Step, taken: Words, other: Words) -> Words:
+        """What was taken; where that was a tie anything between it and the other."""
+        assert step.decided is not None
+        tie = (step.operands[0] != step.operands[1]).ravel() & (step.decided.ravel() != 0)
+        if tie.any():
+            tie[tie] = self.undecided(step.decided.ravel()[tie])
+        with np.errstate(all="ignore"):
+            gap = np.abs(words.apart(taken, other)) * words.ENLARGED
+            far = tie & ~(gap <= (taken.radius + other.radius)[0])
+            reach = (gap + other.radius[1]) * words.ENLARGED
+            radius = np.stack([taken.radius[0], np.where(tie, np.maximum(taken.radius[1], reach), taken.radius[1])])
+        self.jumped |= bool(far.any())
+        return Words(taken.mid, radius)
 
     def _fused(self, step: Step) -> None:
         assert step.definition is not None

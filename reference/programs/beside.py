@@ -18,16 +18,16 @@ from gradconform.reference.programs.record import Decision, Form, Ids, Record, S
 from gradconform.reference.programs.views import without_repeats
 
 
-def beside(record: Record, arguments: Sequence[Ids]) -> Record | None:
+def beside(record: Record, arguments: Sequence[Ids], perhaps: bool = False) -> Record | None:
     """The record with the other branch of all that was chosen since a number that depends on the arguments was equal to
-    another; None where nothing was."""
-    numbers = [n for n, d in enumerate(record.decisions) if _equal(record, d)]
-    if not numbers:
+    another; None where nothing was.
+
+    Of several decisions together how they decided is not known: all of them must be so, or `perhaps` one is enough.
+    """
+    numbers = [n for n, d in enumerate(record.decisions) if _equal(record, d, perhaps)]
+    if not numbers or (perhaps and not any(record.decisions[n].parts for n in numbers)):
         return None
-    depends = np.zeros(record.size, dtype=bool)
-    for ids in arguments:
-        depends[ids] = True
-    _spread(record.steps, depends)
+    depends = depending(record, arguments)
     met = np.zeros(len(record.decisions), dtype=bool)
     for n in numbers:
         met[n] = any(depends[d.left] or depends[d.right] for d in _single(record, n))
@@ -39,15 +39,24 @@ def beside(record: Record, arguments: Sequence[Ids]) -> Record | None:
     return other
 
 
+def depending(record: Record, arguments: Sequence[Ids]) -> NDArray[np.bool_]:
+    """Which numbers depend on the arguments, by id."""
+    depends = np.zeros(record.size, dtype=bool)
+    for ids in arguments:
+        depends[ids] = True
+    _spread(record.steps, depends)
+    return depends
+
+
 def _single(record: Record, number: int) -> list[Decision]:
     decision = record.decisions[number]
     return [d for part in decision.parts for d in _single(record, part)] if decision.parts else [decision]
 
 
-def _equal(record: Record, decision: Decision) -> bool:
-    """Whether two numbers were asked to be equal, and were, by all that decided."""
+def _equal(record: Record, decision: Decision, perhaps: bool) -> bool:
+    """Whether two numbers were asked to be equal, and were, by all that decided, or by one."""
     if decision.parts:
-        return all(_equal(record, record.decisions[n]) for n in decision.parts)
+        return (any if perhaps else all)(_equal(record, record.decisions[n], perhaps) for n in decision.parts)
     held = record.held
     return decision.relation in ("eq", "ne") and bool(held[decision.left] == held[decision.right])
 

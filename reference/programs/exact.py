@@ -28,11 +28,22 @@ class Exact:
     """The values of a record's numbers, by id, on the arguments that it had, or on `given` ones.
 
     A kernel is what its definition says. A literal that looks rounded is a ball of one unit in its last place where
-    `literals` is true. Conversions to another format are not rounded.
+    `literals` is true. Conversions to another format are not rounded. With `jumps` a choice that is a tie is anything
+    between its two numbers, as a mask x > 0 is at 0; without, the number that the run took.
     """
 
-    def __init__(self, record: Record, given: Mapping[int, float | arb] | None = None, literals: bool = True) -> None:
-        self.record, self.literals = record, literals
+    def __init__(
+        self,
+        record: Record,
+        given: Mapping[int, float | arb] | None = None,
+        literals: bool = True,
+        jumps: bool = False,
+    ) -> None:
+        self.record, self.literals, self.jumps = record, literals, jumps
+        #: Whether the numbers that the run had say how near it came to a tie.
+        self.there = not given
+        #: Whether a choice that is a tie was between numbers that differ; known with `jumps` alone.
+        self.jumped = False
         self.values: list[arb | None] = [None] * record.size
         #: Decisions that are ties, or are taken otherwise without rounding; and the rows of equal largest numbers.
         self.ties: set[Any] = set()
@@ -131,7 +142,10 @@ class Exact:
             for i in ids
             if i != best
             and self[i].is_finite()
-            and (self[i].overlaps(self[best]) or (held[i] >= held[best] if sign > 0 else held[i] <= held[best]))
+            and (
+                self[i].overlaps(self[best])
+                or (self.there and (held[i] >= held[best] if sign > 0 else held[i] <= held[best]))
+            )
         ]
         if tied:
             self.ties.add((step.kind, best, *tied))
@@ -139,8 +153,18 @@ class Exact:
 
     def _choose(self, step: Step) -> None:
         assert step.first is not None
+        assert step.decided is not None
+        first, decided = step.first.ravel().tolist(), step.decided.ravel().tolist()
         a, b = (o.ravel().tolist() for o in step.operands)
-        self._store(step, (self[i if f else j] for f, i, j in zip(step.first.ravel().tolist(), a, b, strict=True)))
+        pairs = ((i, j) if f else (j, i) for f, i, j in zip(first, a, b, strict=True))
+        self._store(step, (self._chosen(*pair, d) for pair, d in zip(pairs, decided, strict=True)))
+
+    def _chosen(self, taken: int, other: int, decided: int) -> arb:
+        x, y = self[taken], self[other]
+        if not self.jumps or taken == other or not decided or not self.undecided(decided):
+            return x
+        self.jumped |= not x.overlaps(y)
+        return x.union(y)
 
     def _fused(self, step: Step) -> None:
         assert step.definition is not None
@@ -196,7 +220,9 @@ class Exact:
     def sign(self, i: int, ties: bool) -> arb:
         """The slope of |x|; at the corner all of them, or 0."""
         x, held = self[i], self.record.held[i]
-        if (x > 0 and not held <= 0) or (x < 0 and not held >= 0):  # the run may have rounded it to 0, or beyond
+        if (x > 0 and not (held <= 0 and self.there)) or (
+            x < 0 and not (held >= 0 and self.there)
+        ):  # the run may have rounded it to 0, or beyond
             return arb(1) if x > 0 else arb(-1)
         self.ties.add(("absolute", i))
         return arb(0, 1) if ties else arb(0)

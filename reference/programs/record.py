@@ -146,6 +146,8 @@ class Record:
     #: Numbers that were put in an order, or of which one was picked, as `sort` and `argmax` do: which of equal ones
     #: comes first is the run's own choice, and no step.
     ordered: list[Ids] = field(default_factory=list)
+    #: Numbers that were equal where their comparison moved data or took a branch: no step shows the other side.
+    edges: list[Ids] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._held, self.size = np.full(1024, np.nan), 0
@@ -272,6 +274,15 @@ class Record:
             found[index] = parts[0] if parts else 0
         return found
 
+    def settle(self, decided: Ids) -> None:
+        """By these decisions data was moved, or a branch taken: those of equal numbers stand at an edge."""
+        for number in np.unique(decided).tolist():
+            d = self.decisions[number]
+            if d.parts:
+                self.settle(np.array(d.parts, dtype=np.int64))
+            elif d.relation and d.left != d.right and self.held[d.left] == self.held[d.right]:
+                self.edges.append(np.array([d.left, d.right], dtype=np.int64))
+
     def until(self, steps: int) -> Record:
         """The record as it stood when it had so many steps: a program's forward part, without its backward one."""
         part = Record.__new__(Record)
@@ -296,6 +307,14 @@ def looks_rounded(x: float, seen_in: Format) -> bool:
         return False
     mantissa, _ = math.frexp(x)
     return not math.ldexp(mantissa, seen_in.precision // 3).is_integer()
+
+
+def jumping(function: str, ids: Ids, held: Numbers) -> Ids:
+    """Those of some numbers at which a function to whole ones jumps: `round` at halves, others at whole numbers."""
+    x = held[ids]
+    whole = np.trunc(x)
+    found: Ids = ids[np.abs(x - whole) == 0.5 if function == "round" else x == whole]
+    return found
 
 
 def every(steps: Iterable[Step]) -> Iterator[Step]:

@@ -1,0 +1,127 @@
+"""`verify` where a number stands at the edge of a mask, of a branch or of a place: either side may be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import gradconform as gc
+from gradconform.conformance.verify import Report
+
+#: As many copies of the arguments: judged by balls, and by arrays.
+COPIES = (1, 300)
+KNOTS, HEIGHTS = (torch.tensor(x, dtype=torch.float64) for x in ((-1.0, 0.0, 1.0, 2.0), (0.0, 1.0, 5.0, 2.0)))
+
+
+def of(f: Callable[..., Tensor], rule: Callable[[Tensor, Tensor], Tensor], *numbers: float, copies: int = 1) -> Report:
+    class Ruled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return f(x)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+            return rule(g, *ctx.saved_tensors)
+
+    return gc.verify(lambda x: Ruled.apply(x), torch.tensor([*numbers] * copies, dtype=torch.float64))
+
+
+def replaced(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[x < 0] = 0.0
+    return y
+
+
+def interpolated(x: Tensor) -> Tensor:
+    """Between the knots, where at one it is of the piece on its left."""
+    i = torch.searchsorted(KNOTS, x).clamp(1, 3)
+    return HEIGHTS[i - 1] + (x - KNOTS[i - 1]) * (HEIGHTS[i] - HEIGHTS[i - 1])
+
+
+def over_whole_numbers(x: Tensor) -> Tensor:
+    """The same by the whole number before, where at one it is of the piece on its right."""
+    i = x.floor()
+    at = i.long() + 1
+    return HEIGHTS[at] + (x - i) * (HEIGHTS[at + 1] - HEIGHTS[at])
+
+
+def slope(x: Tensor) -> Tensor:
+    at = x.ceil().long()
+    return HEIGHTS[at + 1] - HEIGHTS[at]
+
+
+#: relu and |x| by masks, with the slope at 0 that the mask does not have.
+AT_EDGES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    "x·(x > 0)": (lambda x: x * (x > 0).to(x.dtype), lambda g, x: g * (x >= 0)),
+    "x·(x ≥ 0)": (lambda x: x * (x >= 0).to(x.dtype), lambda g, x: g * (x > 0)),
+    "x·sign x": (lambda x: x * x.sign(), lambda g, x: torch.where(x >= 0, g, -g)),
+    "x·heaviside x": (lambda x: x * torch.heaviside(x, torch.zeros_like(x)), lambda g, x: g * (x >= 0)),
+    "x[x > 0]": (lambda x: x[x > 0].sum(), lambda g, x: g * (x >= 0)),
+    "y[x < 0] = 0": (replaced, lambda g, x: g * (x > 0)),
+    "if x > 0": (lambda x: x * 1.0 if x.max() > 0 else x * 0.0, lambda g, x: g * (x.max() >= 0)),
+}
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize("name", AT_EDGES)
+def test_the_slope_on_the_other_side_of_an_edge_is_not_called_wrong(name: str, copies: int) -> None:
+    numbers = (-1.0, 0.0) if "if" in name else (0.0, 1.0, -2.0)
+    report = of(*AT_EDGES[name], *numbers, copies=copies)
+    assert (report.verdict, report.formula) == ("undecided", "unknown")
+    assert not report
+    assert "edge" in str(report)
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize("name", AT_EDGES)
+def test_off_the_edges_a_wrong_slope_is_wrong(name: str, copies: int) -> None:
+    f, rule = AT_EDGES[name]
+    assert of(f, rule, 0.5, 1.0, -2.0, copies=copies).formula == "right"
+    assert of(f, lambda g, x: 1.5 * rule(g, x), 0.5, 1.0, -2.0, copies=copies).formula == "wrong"
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_at_the_edge_of_a_mask_what_is_of_neither_side_nor_between_is_wrong(copies: int) -> None:
+    f, _ = AT_EDGES["x·(x > 0)"]
+    assert of(f, lambda g, x: g * ((x > 0) + 1.5 * (x == 0)), 0.0, 1.0, -2.0, copies=copies).formula == "wrong"
+    assert of(f, lambda g, x: g * ((x >= 0) + 0.5 * (x == 1)), 0.0, 1.0, -2.0, copies=copies).formula == "wrong"
+
+
+@pytest.mark.parametrize("f", [interpolated, over_whole_numbers])
+def test_the_slope_of_the_other_piece_at_a_knot_is_not_called_wrong(f: Callable[[Tensor], Tensor]) -> None:
+    def right(g: Tensor, x: Tensor) -> Tensor:
+        return g * slope(x if f is over_whole_numbers else x + 2.0**-40)
+
+    assert of(f, right, 0.0, 0.5).formula == "unknown"
+    assert of(f, right, -0.5, 0.5).formula == "right"
+    assert of(f, lambda g, x: 1.5 * right(g, x), -0.5, 0.5).formula == "wrong"
+
+
+@pytest.mark.parametrize("branch", ["cond", "interp"])
+def test_by_jax_too_a_branch_at_its_edge_proves_nothing(branch: str) -> None:
+    jax = pytest.importorskip("jax")
+    jnp = jax.numpy
+
+    def relu(x: Any) -> Any:
+        if branch == "cond":
+            return jax.lax.cond(x[0] > 0, lambda x: x, lambda x: 0 * x, x)
+        return jnp.interp(x, jnp.array([-4.0, 0.0, 4.0]), jnp.array([0.0, 0.0, 4.0]))
+
+    ruled = jax.custom_vjp(relu)
+    ruled.defvjp(lambda x: (relu(x), x), lambda x, g: (g * (x >= 0 if branch == "cond" else x > 0),))
+    assert gc.verify(relu, jnp.array([0.0]))
+    assert gc.verify(ruled, jnp.array([0.0])).formula == "unknown"
+    assert gc.verify(ruled, jnp.array([2.0])).formula == "right"
+
+
+def test_by_jax_a_search_is_of_the_branches_that_it_took() -> None:
+    jax = pytest.importorskip("jax")
+    jnp = jax.numpy
+    x = jnp.linspace(-0.9, 1.9, 300)
+    knots, heights = jnp.array([-1.0, 0.0, 1.0, 2.0]), jnp.array([0.0, 1.0, 3.0, -1.0])
+    assert gc.verify(lambda x: jnp.interp(x, knots, heights), x).complete
