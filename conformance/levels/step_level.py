@@ -27,7 +27,7 @@ from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import ZERO, Rounded, RoundedBalls, Sums
+from gradconform.reference.arithmetic.rounded import ZERO, Remembering, Rounded, RoundedBalls, Sums
 from gradconform.reference.array_judge import Index, Screen, component, holds, judge_array
 from gradconform.reference.condition import condition
 from gradconform.reference.derivations.choosers import Chooser, sharpest, stable, widest
@@ -150,7 +150,7 @@ class StepLevel:
         """
         key = (id(report.operands), half_ulp, ctx.prec, choose)
         if key not in self._computed:
-            ops = RoundedBalls(self.target, self.constants)
+            ops = Remembering(self.target, self.constants)
             reported = ops.reported if half_ulp else ops.given
             known = self.known(report)
             given = {n: (reported if n in report.operands else ops.given)(float(v)) for n, v in known.items()}
@@ -180,12 +180,15 @@ class _Evidence:
         self.known, self.numbers = step.known(report), step.derivation.of_numbers
         self.equation = step.derivation.by_name[report.quantity]
         self.forms = [f for f in self.equation.forms if not f.tangent and self._readable(f)]
-        self.programs = dict(self._programs())
         truth = self.equation.truth
         self.truth_form = truth if self._readable(truth) else self.forms[0]
         self._wide: dict[tuple[str, Index], tuple[Outcome, ...]] = {}
         self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
         self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+    @cached_property
+    def programs(self) -> dict[str, _Program]:
+        return dict(self._programs())
 
     def _readable(self, form: Form) -> bool:
         """Whether all that a form reads is known, or can be computed."""
@@ -387,7 +390,7 @@ class _Evidence:
         indices: list[Index] = [()] if self.numbers else list(np.ndindex(got.shape))
 
         def reference() -> Reference:
-            of_forms = (self._candidate(name, program, indices) for name, program in self.programs.items())
+            of_forms = (self._candidate(name, program, indices) for name, program in self._programs())
             return Reference(of_forms, [self.truth(i) for i in indices], self._steps(indices), self._kappa)
 
         bits = None if self.numbers else BALL_PRECISION
