@@ -1,6 +1,8 @@
 """Whether every executor has the same rules: arrays the balls and bits of balls, kernels those of arrays.
 
-    python benchmarks/array_rules.py [--operations 1000000] [--seed 0] [--only NAME] [--jobs 2]
+    python benchmarks/array_rules.py [--operations 1000000] [--kernels 10000000] [--seed 0] [--only NAME] [--jobs 2]
+
+So many operations are done by balls and by arrays, and so many by arrays and by kernels.
 
 The rules are one text, and so this says that the executors' primitives are right; that the rules are is asked elsewhere
 (`radii.py`, of programs that are run). Kernels are compared where numba is installed, and a line says whether it is.
@@ -234,40 +236,43 @@ def arithmetics() -> Iterator[RoundedArrays]:
     yield RoundedArrays(FORMATS["float32"], OPENCL, exact=True)
 
 
-def tried(task: tuple[str, int, int]) -> tuple[int, float, list[str]]:
-    """How many operations of one kind were tried in every arithmetic, the seconds they took, the first differences."""
-    name, count, seed = task
-    start, found, total = time.perf_counter(), [], 0
+def tried(task: tuple[str, int, int, int]) -> tuple[int, int, float, list[str]]:
+    """How many operations of one kind were tried in every arithmetic by balls and by kernels, the seconds they took,
+    and the first differences."""
+    name, count, of_kernels, seed = task
+    start, found, by_balls, compiled = time.perf_counter(), [], 0, 0
     for A in arithmetics():
         found += list(differences(name, A, count, seed))
-        total += count
+        by_balls += count
         if A.mids is Plain and name in COMPILED and array_values.compiled() is not None:
-            found += list(differing_kernels(name, A, count, seed))
-            total += count
-    return total, time.perf_counter() - start, found
+            found += list(differing_kernels(name, A, of_kernels, seed))
+            compiled += of_kernels
+    return by_balls, compiled, time.perf_counter() - start, found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--operations", type=int, default=1_000_000)
+    parser.add_argument("--kernels", type=int, default=10_000_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="the operations whose name has this in it")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     names = [n for n in OPERATIONS if not options.only or options.only in n]
-    each = max(1, options.operations // (len(names) * len(list(arithmetics()))))
-    batch = min(each, 2000)
-    tasks = [(n, batch, options.seed + k) for n in names for k in range(-(-each // batch))]
-    total, wrong = 0, 0
+    known = list(arithmetics())
+    each = max(1, options.operations // (len(names) * len(known)))
+    batches = -(-each // 2000)
+    plain = sum(A.mids is Plain for A in known) * max(1, sum(n in COMPILED for n in names))
+    of_kernels = -(-options.kernels // (plain * batches))
+    tasks = [(n, -(-each // batches), of_kernels, options.seed + k) for n in names for k in range(batches)]
+    total, compiled, wrong = 0, 0, 0
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        for (name, _, seed), (count, seconds, found) in zip(tasks, pool.map(tried, tasks), strict=True):
-            total, wrong = total + count, wrong + len(found)
+        for (name, *_, seed), (count, by_numba, seconds, found) in zip(tasks, pool.map(tried, tasks), strict=True):
+            total, compiled, wrong = total + count, compiled + by_numba, wrong + len(found)
             if found:
-                print(f"{name}, seed {seed}: {len(found)} of {count}, {seconds:.1f} s", *found[:3], sep="\n  ")
-    compiled = (
-        "kernels among them" if array_values.compiled() is not None else "without kernels: numba is not installed"
-    )
-    print(f"{total:,} operations, {compiled}, {wrong:,} of which the executors say something else")
+                print(f"{name}, seed {seed}: {len(found)}, {seconds:.1f} s", *found[:3], sep="\n  ", flush=True)
+    kernels = "by kernels" if array_values.compiled() is not None else "by kernels: numba is not installed"
+    print(f"{total:,} operations by balls and arrays, {compiled:,} {kernels}: {wrong:,} of which they say something else")
     return 1 if wrong or not total else 0
 
 
