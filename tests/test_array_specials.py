@@ -37,6 +37,17 @@ def test_arrays_have_the_balls_and_bits_of_the_scalar_rules_for_adversarial_oper
     assert [said for A in RULES.arithmetics() for said in RULES.differences(name, A, 60, 7)] == []
 
 
+def test_the_set_at_a_kink_holds_its_ends_where_one_is_far_larger_than_the_other() -> None:
+    arrays = RoundedArrays(FLOAT32, OPENCL)
+    large, small = np.float64(2.0**64 + 2.0**42), np.float64(22.5 + 2.0**-19)
+    set_ = arrays.step(arrays.given(np.zeros(1)), arrays.given(large.reshape(1)), arrays.given(small.reshape(1)))
+    ball = arrays.scalar(set_, (0,), (1,))
+    with precision(300):
+        for end in (large, small):
+            assert ball.distance(float(end)) <= ball.radius
+        assert 0 < ball.radius < 2.0**13
+
+
 #: What rules say where an operand reaches their ends, by hand, of a midpoint, a radius and bits each.
 ENDS: list[tuple[str, list[tuple[float, float, int]], int]] = [
     ("sqrt", [(1, 2, 0)], NAN),

@@ -186,7 +186,7 @@ class DoubleArray:
         return Double.divide(self, other)
 
 
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     s = a + b
     t = s - a
     return s, (a - (s - t)) + (b - t)
@@ -267,8 +267,8 @@ class Double:
     @staticmethod
     def add(a: DoubleArray, b: DoubleArray) -> DoubleArray:
         """AccurateDWPlusDW of Joldes, Muller and Popescu."""
-        s, e = _two_sum(a.hi, b.hi)
-        t, f = _two_sum(a.lo, b.lo)
+        s, e = two_sum(a.hi, b.hi)
+        t, f = two_sum(a.lo, b.lo)
         s, e = _fast_two_sum(s, e + t)
         return DoubleArray(*_fast_two_sum(s, e + f))
 
