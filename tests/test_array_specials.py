@@ -48,6 +48,15 @@ def test_the_set_at_a_kink_holds_its_ends_where_one_is_far_larger_than_the_other
         assert 0 < ball.radius < 2.0**13
 
 
+def test_a_radius_that_float64_does_not_hold_admits_an_infinity() -> None:
+    arrays = RoundedArrays(FLOAT64, OPENCL)
+    known = RoundedArray(arrays, arrays.mids.lift(np.array([-0.5, -0.5])), np.array([0.0, 2.0**-50]), None, None)
+    vast = RoundedArray(arrays, arrays.mids.lift(np.full(2, FLOAT64.largest)), np.full(2, 1.7e308), None, None)
+    with np.errstate(all="ignore"):
+        found = arrays.multiply(known, vast)
+    assert (np.asarray(found.specials) & (NEGATIVE | ANYTHING) == NEGATIVE | ANYTHING).all()
+
+
 #: What rules say where an operand reaches their ends, by hand, of a midpoint, a radius and bits each.
 ENDS: list[tuple[str, list[tuple[float, float, int]], int]] = [
     ("sqrt", [(1, 2, 0)], NAN),

@@ -345,8 +345,8 @@ class ArrayPrimitives:
         return x
 
     def outwards(self, size: Array, radius: Array) -> Any:
-        """What sums of radii, and a midpoint, are off by; of numbers known exactly nothing is."""
-        return np.where(radius > 0, radius * (1 + self.slack) + (size + radius) * 2.0**-50, 0.0)
+        """What sums of radii, and a midpoint, are off by; of numbers known exactly nothing is. Of 0·∞ it is not known."""
+        return np.where(radius == 0, 0.0, radius * (1 + self.slack) + (size + radius) * 2.0**-50)
 
     @staticmethod
     def without(radius: Any, part: Any) -> Any:
