@@ -345,7 +345,7 @@ class ArrayPrimitives:
         return x
 
     def outwards(self, size: Array, radius: Array) -> Any:
-        """What sums of radii, and a midpoint, are off by; of numbers known exactly nothing is. Of 0·∞ it is not known."""
+        """What sums of radii, and a midpoint, are off by: nothing of numbers known exactly; NaN where that is 0·∞."""
         return np.where(radius == 0, 0.0, radius * (1 + self.slack) + (size + radius) * 2.0**-50)
 
     @staticmethod

@@ -16,15 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload, overload_method
 
 from gradconform.reference.arithmetic import array_values, function_rules, rules, specials
 from gradconform.reference.arithmetic.array_values import ENLARGED, LARGEST, LEAST, NEVER_ZERO, RoundedArray
+from gradconform.reference.arithmetic.products import OPTIONS, jitted
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.arithmetic.specials import ANYTHING, table
-
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
 class Compiled(NamedTuple):
@@ -264,14 +263,6 @@ TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOUR
 _UNARY = (rules.square, function_rules.sqrt, function_rules.log, function_rules.log1p, function_rules.sigmoid,
           function_rules.absolute, function_rules.positive_part)  # fmt: skip
 _BINARY = (rules.add, rules.multiply, rules.divide)
-
-
-def jitted(kernel: Callable[..., Any]) -> Any:
-    """A kernel, kept in numba's cache where it finds a folder that it may write to."""
-    try:
-        return njit(cache=True, **OPTIONS)(kernel)
-    except RuntimeError:
-        return njit(**OPTIONS)(kernel)
 
 
 @cache
