@@ -66,7 +66,8 @@ Values = Mapping[str, Any]
 class StepLevel:
     """What each reported quantity may be, by each of its equation's forms on the other reported values.
 
-    `given` are the inputs, parameters and rate of the derivation, by name, as numbers or arrays of them.
+    `given` are the inputs, parameters and rate of the derivation, by name, as numbers or arrays of them. `judged` is
+    shared with others of the same arguments: routes report the same numbers as a rule.
     """
 
     def __init__(
@@ -76,7 +77,10 @@ class StepLevel:
         constants: Profile,
         given: Values,
         conventions: tuple[str, ...] = (),
+        judged: dict[object, Judgement] | None = None,
     ) -> None:
+        #: Of numbers what was judged before, by what it was judged on.
+        self.judged = {} if judged is None else judged
         self.derivation, self.target, self.constants = accepted(derivation, target, conventions), target, constants
         self.values = given
         narrow = target.precision < FLOAT32.precision
@@ -121,10 +125,13 @@ class StepLevel:
 
     def judge(self, report: Report, half_ulp: bool = False) -> Judgement:
         """The judgement of a report; `half_ulp` takes reported operands as known to half an ulp only."""
-        evidence = _Evidence(self, report, half_ulp)
         got = np.asarray(report.value)
         if self.derivation.of_numbers:
-            return evidence.by_balls(got)
+            key = (report.quantity, half_ulp, _bits(report.value), *self._judged_on(report))
+            if key not in self.judged:
+                self.judged[key] = _Evidence(self, report, half_ulp).by_balls(got)
+            return self.judged[key]
+        evidence = _Evidence(self, report, half_ulp)
         try:
             screens = evidence.screened(got)
             return judge_array(got, screens, self.target, evidence, evidence.condition)
@@ -132,6 +139,18 @@ class StepLevel:
             if evidence.ball_work(got) > BALL_MOST:
                 return unresolved(got, str(error))
             return evidence.by_balls(got)
+
+    def _judged_on(self, report: Report) -> Iterator[object]:
+        """The reported numbers that a judgement reads, by name, itself or to compute those that nobody reported."""
+        pending, seen = [report.equation], set[str]()
+        while pending:
+            equation = pending.pop()
+            for name in (*equation.read, *(equation.against.operands if equation.against else ())):
+                if name in report.operands and name not in seen:
+                    yield from (name, _bits(report.operands[name]))
+                elif name in self.derivation.by_name and name not in seen:
+                    pending.append(self.derivation.by_name[name])
+                seen.add(name)
 
     def lifted(self, report: Report, name: str, value: Any, kind: str) -> RoundedArray:
         """Numbers known exactly, lifted once for all equations that read them; weights each time, to save memory."""
