@@ -87,7 +87,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def note_stop(self, what: str, ids: Ids) -> None:
         """What ends differentiation of numbers that depend on the arguments, and what is made of it."""
-        entry = f"{what} at {here()}"
+        entry = f"{what} at {here() or 'no line of yours'}"
         if not self.stops_intended:
             entry += ': the derivative is taken through it; stop_gradient="intended" is not to'
         if entry not in self.notes and self.dependence.of(ids):
@@ -217,6 +217,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name in rules.creations:
             self._created(call)
         elif name in rules.data or not inputs or not (outputs or name in DECIDING):
+            if name in rules.places:
+                self.record.ordered += [call.before[id(x)] for x in tensors if rounded(x)]
             self._as_data(call)
         else:
             pairs = any(x.is_complex() for x in (*tensors, *call.outs))

@@ -143,6 +143,9 @@ class Record:
     decisions: list[Decision] = field(default_factory=lambda: [Decision(None)])
     notes: list[str] = field(default_factory=list)
     line: str = ""
+    #: Numbers that were put in an order, or of which one was picked, as `sort` and `argmax` do: which of equal ones
+    #: comes first is the run's own choice, and no step.
+    ordered: list[Ids] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._held, self.size = np.full(1024, np.nan), 0
