@@ -46,6 +46,7 @@ NEAREST = {
         "test_networks",
     ),
     "reference/derivations/losses.py": ("test_forms", "test_published", "test_networks"),
+    "reference/arithmetic/rules.py": ("test_rule_values", "test_array_specials", "test_sums", "test_array_arithmetic"),
 }
 #: What else looks at the numbers of the reference; it runs where those are passed.
 OTHERS = (

@@ -29,6 +29,7 @@ from gradconform.reference.arithmetic.rounded import (
     POSITIVE,
     ZERO,
     Numbers,
+    Remembering,
     Rounded,
     RoundedBalls,
 )
@@ -148,6 +149,8 @@ class BranchingBalls(RoundedBalls):
 
     def __init__(self, balls: RoundedBalls, decisions: Choices) -> None:
         super().__init__(balls.format, balls.profile, balls.sums)
+        #: What has no path of ours is computed in.
+        self.whole, self._bounds = balls.whole, balls._bounds
         self.decisions = decisions
 
     def keeping_subnormals(self, balls: RoundedBalls) -> BranchingBalls:
@@ -282,12 +285,12 @@ class BranchingBalls(RoundedBalls):
         return self._applied("absolute", super().absolute, x)
 
     def sigmoid(self, x: Outcome) -> Outcome:
-        return self._applied("sigmoid", RoundedBalls(self.format, self.profile).sigmoid, x)
+        return self._applied("sigmoid", self.whole.sigmoid, x)
 
     def derivative(self, z: Outcome, rule: Slope) -> Outcome:
         if isinstance(z, Special):
             return Rounded(self, ZERO, ZERO, ANYTHING)
-        whole = RoundedBalls(self.format, self.profile)  # a function of its own has no path of ours
+        whole = Remembering(self.format, self.profile)  # σ is in the slope and in the curvature
         found = whole.derivative(z.under(whole), rule).under(self)
         return self._settled("derivative", (z,), found)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flint import arb
 
+from gradconform.reference.arithmetic import midpoints
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
@@ -124,8 +125,14 @@ def test_matrix_products_and_sums(target: Format, exact: bool) -> None:
             agree(columns, (j,), ops.balls.total_of([row[j] for row in rows]))
 
 
+@pytest.mark.parametrize("by", ["slices", "fused multiply-add"])
 @pytest.mark.parametrize("k", [1, 3, 40, 300])
-def test_double_word_products_are_exact_enough_whatever_their_spread(k: int) -> None:
+def test_double_word_products_are_exact_enough_whatever_their_spread(
+    k: int, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by != "slices":
+        pytest.importorskip("numba")
+    monkeypatch.setattr(midpoints, "COMPILED_FROM", 1 << 60 if by == "slices" else 0)
     random = np.random.default_rng(k)
     a = random.normal(size=(5, k)) * 10.0 ** random.integers(-30, 30, (5, k))
     b = random.normal(size=(k, 4)) * 10.0 ** random.integers(-30, 30, (k, 4))
@@ -135,6 +142,24 @@ def test_double_word_products_are_exact_enough_whatever_their_spread(k: int) -> 
         for i, j in np.ndindex(5, 4):
             exact = sum((arb(float(x)) * arb(float(y)) for x, y in zip(a[i], b[:, j], strict=True)), arb(0))
             assert abs(Double.ball(found, (i, j)) - exact) < 2.0**-19 * allowance[i, j]
+
+
+def test_products_by_fused_multiply_add_err_by_no_more_than_they_say_and_by_their_low_words_at_least() -> None:
+    products = pytest.importorskip("gradconform.reference.arithmetic.products", exc_type=ImportError)
+    random = np.random.default_rng(5)
+    for k in (1, 7, 8, 9, 100):
+        a = random.normal(size=(3, k)) * 2.0 ** random.integers(-40, 0, (3, k))
+        b = random.normal(size=(k, 5)) * 2.0 ** random.integers(-40, 0, (k, 5))
+        a[:, k // 2 :] = -a[:, : k - k // 2]  # so that they cancel
+        high, low, bound = products.product(a, b)
+        assert (bound <= 2.0**-49 * k * 2.0**-53 * (np.abs(a) @ np.abs(b))).all()
+        without = 0
+        with precision(400):
+            for i, j in np.ndindex(3, 5):
+                exact = sum((arb(float(x)) * arb(float(y)) for x, y in zip(a[i], b[:, j], strict=True)), arb(0))
+                assert abs(arb(high[i, j]) + arb(low[i, j]) - exact) <= bound[i, j]
+                without += bool(abs(arb(high[i, j]) - exact) > bound[i, j])
+        assert without > 10
 
 
 @pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "sinh", "cosh", "sqrt", "tanh", "erf", "erfc"])

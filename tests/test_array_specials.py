@@ -11,11 +11,11 @@ import pytest
 from flint import arb
 from tests_support import benchmark
 
-from gradconform.reference.arithmetic import array_values
+from gradconform.reference.arithmetic import array_values, rules
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from gradconform.reference.arithmetic.midpoints import Double, Plain
+from gradconform.reference.arithmetic.midpoints import EXACTLY, Double, DoubleArray, Plain
 from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
 from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
@@ -35,6 +35,60 @@ RULES = benchmark("array_rules")
 @pytest.mark.parametrize("name", RULES.OPERATIONS)
 def test_arrays_have_the_balls_and_bits_of_the_scalar_rules_for_adversarial_operands(name: str) -> None:
     assert [said for A in RULES.arithmetics() for said in RULES.differences(name, A, 60, 7)] == []
+
+
+def test_the_set_at_a_kink_holds_its_ends_where_one_is_far_larger_than_the_other() -> None:
+    arrays = RoundedArrays(FLOAT32, OPENCL)
+    large, small = np.float64(2.0**64 + 2.0**42), np.float64(22.5 + 2.0**-19)
+    set_ = arrays.step(arrays.given(np.zeros(1)), arrays.given(large.reshape(1)), arrays.given(small.reshape(1)))
+    ball = arrays.scalar(set_, (0,), (1,))
+    with precision(300):
+        for end in (large, small):
+            assert ball.distance(float(end)) <= ball.radius
+        assert 0 < ball.radius < 2.0**13
+
+
+def test_a_radius_that_float64_does_not_hold_admits_an_infinity() -> None:
+    arrays = RoundedArrays(FLOAT64, OPENCL)
+    known = RoundedArray(arrays, arrays.mids.lift(np.array([-0.5, -0.5])), np.array([0.0, 2.0**-50]), None, None)
+    vast = RoundedArray(arrays, arrays.mids.lift(np.full(2, FLOAT64.largest)), np.full(2, 1.7e308), None, None)
+    with np.errstate(all="ignore"):
+        found = arrays.multiply(known, vast)
+    assert (np.asarray(found.specials) & (NEGATIVE | ANYTHING) == NEGATIVE | ANYTHING).all()
+
+
+def test_of_two_values_one_is_chosen_for_each_element() -> None:
+    arrays = RoundedArrays(FLOAT32, OPENCL)
+    a, b = (
+        RoundedArray(arrays, np.full(2, mid), np.full(2, radius), None, np.full(2, bits, np.uint8))
+        for mid, radius, bits in ((1.0, 0.25, NAN), (3.0, 0.5, 0))
+    )
+    found = rules.either(arrays, np.array([True, False]), a, b)
+    assert (found.high.tolist(), found.radii().tolist(), found.bits.tolist()) == ([1, 3], [0.25, 0.5], [NAN, 0])
+
+
+def test_what_underflows_in_float64_is_not_zero_and_what_is_zero_is() -> None:
+    arrays = RoundedArrays(FLOAT64, STRICT)
+    tiny, none = arrays.given(np.array([1e-200])), arrays.given(np.array([0.0]))
+    for pair in ((tiny, tiny), (tiny, -tiny)):
+        assert arrays.multiply(*pair).radii() > 0
+    for pair in ((tiny, none), (none, tiny), (none, none)):
+        assert arrays.multiply(*pair).radii() == 0
+    assert arrays.divide(tiny, arrays.given(np.array([1e200]))).radii() > 0
+    assert arrays.divide(none, tiny).radii() == 0
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "radius"), [(-1.0, 2.0**-60, 1.0), (1.0, -(2.0**-60), 1.0), (1.0, -(2.0**-53), 1 - 2.0**-53)]
+)
+def test_the_low_word_counts_where_a_ball_reaches_zero(high: float, low: float, radius: float) -> None:
+    arrays = RoundedArrays(FLOAT64, STRICT)
+    x = RoundedArray(arrays, DoubleArray(np.array([high]), np.array([low])), np.array([radius]), None, None)
+    with precision(EXACTLY):
+        assert rules.ways(arrays, x).tolist() == [rules.ways(arrays.balls, arrays.scalar(x, (0,), (1,)))]
+        reaches = abs(arb(high) + arb(low)) <= radius
+    over = np.asarray(arrays.divide(arrays.given(np.array([1.0])), x).bits)
+    assert bool(over & ANYTHING) == reaches
 
 
 #: What rules say where an operand reaches their ends, by hand, of a midpoint, a radius and bits each.

@@ -27,7 +27,7 @@ from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import ZERO, Rounded, RoundedBalls, Sums
+from gradconform.reference.arithmetic.rounded import ZERO, Remembering, Rounded, RoundedBalls, Sums
 from gradconform.reference.array_judge import Index, Screen, component, holds, judge_array
 from gradconform.reference.condition import condition
 from gradconform.reference.derivations.choosers import Chooser, sharpest, stable, widest
@@ -66,7 +66,8 @@ Values = Mapping[str, Any]
 class StepLevel:
     """What each reported quantity may be, by each of its equation's forms on the other reported values.
 
-    `given` are the inputs, parameters and rate of the derivation, by name, as numbers or arrays of them.
+    `given` are the inputs, parameters and rate of the derivation, by name, as numbers or arrays of them. `judged` is
+    shared with others of the same arguments: routes report the same numbers as a rule.
     """
 
     def __init__(
@@ -76,7 +77,10 @@ class StepLevel:
         constants: Profile,
         given: Values,
         conventions: tuple[str, ...] = (),
+        judged: dict[object, Judgement] | None = None,
     ) -> None:
+        #: Of numbers what was judged before, by what it was judged on.
+        self.judged = {} if judged is None else judged
         self.derivation, self.target, self.constants = accepted(derivation, target, conventions), target, constants
         self.values = given
         narrow = target.precision < FLOAT32.precision
@@ -121,10 +125,13 @@ class StepLevel:
 
     def judge(self, report: Report, half_ulp: bool = False) -> Judgement:
         """The judgement of a report; `half_ulp` takes reported operands as known to half an ulp only."""
-        evidence = _Evidence(self, report, half_ulp)
         got = np.asarray(report.value)
         if self.derivation.of_numbers:
-            return evidence.by_balls(got)
+            key = (report.quantity, half_ulp, _bits(report.value), *self._judged_on(report))
+            if key not in self.judged:
+                self.judged[key] = _Evidence(self, report, half_ulp).by_balls(got)
+            return self.judged[key]
+        evidence = _Evidence(self, report, half_ulp)
         try:
             screens = evidence.screened(got)
             return judge_array(got, screens, self.target, evidence, evidence.condition)
@@ -132,6 +139,18 @@ class StepLevel:
             if evidence.ball_work(got) > BALL_MOST:
                 return unresolved(got, str(error))
             return evidence.by_balls(got)
+
+    def _judged_on(self, report: Report) -> Iterator[object]:
+        """The reported numbers that a judgement reads, by name, itself or to compute those that nobody reported."""
+        pending, seen = [report.equation], set[str]()
+        while pending:
+            equation = pending.pop()
+            for name in (*equation.read, *(equation.against.operands if equation.against else ())):
+                if name in report.operands and name not in seen:
+                    yield from (name, _bits(report.operands[name]))
+                elif name in self.derivation.by_name and name not in seen:
+                    pending.append(self.derivation.by_name[name])
+                seen.add(name)
 
     def lifted(self, report: Report, name: str, value: Any, kind: str) -> RoundedArray:
         """Numbers known exactly, lifted once for all equations that read them; weights each time, to save memory."""
@@ -150,7 +169,7 @@ class StepLevel:
         """
         key = (id(report.operands), half_ulp, ctx.prec, choose)
         if key not in self._computed:
-            ops = RoundedBalls(self.target, self.constants)
+            ops = Remembering(self.target, self.constants)
             reported = ops.reported if half_ulp else ops.given
             known = self.known(report)
             given = {n: (reported if n in report.operands else ops.given)(float(v)) for n, v in known.items()}
@@ -180,12 +199,15 @@ class _Evidence:
         self.known, self.numbers = step.known(report), step.derivation.of_numbers
         self.equation = step.derivation.by_name[report.quantity]
         self.forms = [f for f in self.equation.forms if not f.tangent and self._readable(f)]
-        self.programs = dict(self._programs())
         truth = self.equation.truth
         self.truth_form = truth if self._readable(truth) else self.forms[0]
         self._wide: dict[tuple[str, Index], tuple[Outcome, ...]] = {}
         self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
         self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+    @cached_property
+    def programs(self) -> dict[str, _Program]:
+        return dict(self._programs())
 
     def _readable(self, form: Form) -> bool:
         """Whether all that a form reads is known, or can be computed."""
@@ -387,7 +409,7 @@ class _Evidence:
         indices: list[Index] = [()] if self.numbers else list(np.ndindex(got.shape))
 
         def reference() -> Reference:
-            of_forms = (self._candidate(name, program, indices) for name, program in self.programs.items())
+            of_forms = (self._candidate(name, program, indices) for name, program in self._programs())
             return Reference(of_forms, [self.truth(i) for i in indices], self._steps(indices), self._kappa)
 
         bits = None if self.numbers else BALL_PRECISION

@@ -26,7 +26,7 @@ from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import Rounded, RoundedBalls, Sums
+from gradconform.reference.arithmetic.rounded import Remembering, Rounded, RoundedBalls, Sums
 from gradconform.reference.array_judge import Index, Screen, component, judge_array, standings_of
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
@@ -227,7 +227,7 @@ class Programs:
         if ctx.prec not in kept:
             derivation = derivation_of(self.point.derivation)
             if ctx.prec not in self._truths:
-                ops = RoundedBalls(FORMATS[self.point.dtype], self.constants)
+                ops = Remembering(FORMATS[self.point.dtype], self.constants)
                 self._truths[ctx.prec] = Evaluation(derivation, ops, _given(self.point, ops), widest)
             truth = self._truths[ctx.prec]
             by_parameter = quotients(truth, stencil)
@@ -238,7 +238,7 @@ class Programs:
     def _arithmetic_of_balls(self) -> tuple[Callable[[Sums], Any], Choosers]:
         target, constants = FORMATS[self.point.dtype], self.constants
         if derivation_of(self.point.derivation).of_numbers:
-            return (lambda sums: RoundedBalls(target, constants, sums)), OF_NUMBERS
+            return (lambda sums: Remembering(target, constants, sums)), OF_NUMBERS
         return (lambda sums: BallArrays(target, constants, RoundedBalls(target, constants, sums))), OF_BALL_ARRAYS
 
 

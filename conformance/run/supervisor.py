@@ -19,6 +19,7 @@ from typing import Any
 
 from gradconform.adapters import registry
 from gradconform.conformance.answers import refusal
+from gradconform.conformance.run.inherited import inherited
 from gradconform.conformance.run.run_file import decoded
 from gradconform.conformance.run.runner import Outcome, Task
 from gradconform.conformance.run.worker import work
@@ -31,8 +32,6 @@ START, STARTS = 120.0, 3
 LOOK = 1.0
 #: Tasks that may be done ahead of the first that is not: what a kill costs, and what is held in memory.
 AHEAD = 64
-#: Sums of BLAS differ with the number of its threads; workers have one each, unless the user says otherwise.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerFailure(Exception):
@@ -77,7 +76,7 @@ class Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs,))
-        with one_thread(), _uninterrupted():
+        with inherited(), _uninterrupted():
             self.process.start()
         theirs.close()
         self.ready = False
@@ -117,18 +116,6 @@ class Worker:
         self.process.join()
         self.connection.close()
         return f"exit status {code}" if code is None or code >= 0 else signal.Signals(-code).name
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """What a child inherits while this lasts: libraries read it when they are loaded."""
-    added = [name for name in THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, "1"))
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from typing import Any
 
 from gradconform.adapters import registry
 from gradconform.conformance import operators
+from gradconform.conformance.run.inherited import inherited
 from gradconform.conformance.run.runner import made_with
-from gradconform.conformance.run.supervisor import WorkerFailure, one_thread
+from gradconform.conformance.run.supervisor import WorkerFailure
 from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked
 from gradconform.conformance.sweep.numbers import Piece
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
@@ -47,7 +48,7 @@ def here(jobs: int | None) -> Asking:
         if not tasks:
             return
         under_way: deque[Future[dict[str, Any]]] = deque()
-        with one_thread(), ProcessPoolExecutor(min(count, len(tasks)), get_context("spawn")) as pool:
+        with inherited(), ProcessPoolExecutor(min(count, len(tasks)), get_context("spawn")) as pool:
             try:
                 for task in tasks:
                     if len(under_way) >= AHEAD * count:

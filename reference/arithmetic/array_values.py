@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic import rules
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.midpoints import Array, Double, Plain
+from gradconform.reference.arithmetic.midpoints import Array, Double, Plain, two_sum
 from gradconform.reference.arithmetic.profiles import Profile, counted_in
 from gradconform.reference.arithmetic.specials import ANYTHING, OVERFLOWED, table
 from gradconform.reference.equations import Slope
@@ -345,8 +345,8 @@ class ArrayPrimitives:
         return x
 
     def outwards(self, size: Array, radius: Array) -> Any:
-        """What sums of radii, and a midpoint, are off by; of numbers known exactly nothing is."""
-        return np.where(radius > 0, radius * (1 + self.slack) + (size + radius) * 2.0**-50, 0.0)
+        """What sums of radii, and a midpoint, are off by: nothing of numbers known exactly; NaN where that is 0·∞."""
+        return np.where(radius == 0, 0.0, radius * (1 + self.slack) + (size + radius) * 2.0**-50)
 
     @staticmethod
     def without(radius: Any, part: Any) -> Any:
@@ -498,10 +498,14 @@ class ArrayPrimitives:
         return self.mids.scale(a + b, 0.5)
 
     def half_width(self, a: Any, b: Any) -> tuple[Array, Array]:
-        """What float64 holds of half a distance, and the rest of it."""
+        """What float64 holds of half a distance, and the rest of it, with what the middle is off by."""
         width = a - b
         high = self.mids.high(width)
-        return np.abs(high) / 2, np.abs(self.mids.high(width - self.mids.lift(high)))
+        if self.mids is Plain:  # where one is far larger than the other
+            rest = np.abs(two_sum(a, -b)[1]) + np.abs(two_sum(a, b)[1])
+        else:
+            rest = np.abs(self.mids.high(width - self.mids.lift(high)))
+        return np.abs(high) / 2, rest
 
     def lift(self, number: Any) -> Any:
         return self.mids.lift(number)

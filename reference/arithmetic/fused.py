@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic import rules
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.arithmetic.kernels import TEXT, Element, executor, jitted, registered
+from gradconform.reference.arithmetic.kernels import TEXT, Element, executor, registered
+from gradconform.reference.arithmetic.products import jitted
 from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.equations import Formula
 

@@ -16,15 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload, overload_method
 
 from gradconform.reference.arithmetic import array_values, function_rules, rules, specials
 from gradconform.reference.arithmetic.array_values import ENLARGED, LARGEST, LEAST, NEVER_ZERO, RoundedArray
+from gradconform.reference.arithmetic.products import OPTIONS, jitted
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.arithmetic.specials import ANYTHING, table
-
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
 class Compiled(NamedTuple):
@@ -116,7 +115,7 @@ _simple("smaller", lambda E, a, b: a if a <= b else b)
 _simple("pick", lambda E, c, a, b: a if c else b)
 _simple("pick_mid", lambda E, c, a, b: a if c else b)
 _simple("flag", lambda E, c, bit: bit if c else 0)
-_simple("outwards", lambda E, s, r: r * (1 + E.slack) + (s + r) * 2.0**-50 if r > 0 else 0.0)
+_simple("outwards", lambda E, s, r: 0.0 if r == 0 else r * (1 + E.slack) + (s + r) * 2.0**-50)
 _simple("without", lambda E, r, p: (r - p if r > p else 0.0) + 2.0**-51 * p if p > 0 else r)
 _simple("apart", lambda E, mid, number: abs(mid - number) * (1 + 2.0**-48))
 _simple("apart_mids", lambda E, a, b: abs(a - b) * ENLARGED)
@@ -264,14 +263,6 @@ TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOUR
 _UNARY = (rules.square, function_rules.sqrt, function_rules.log, function_rules.log1p, function_rules.sigmoid,
           function_rules.absolute, function_rules.positive_part)  # fmt: skip
 _BINARY = (rules.add, rules.multiply, rules.divide)
-
-
-def jitted(kernel: Callable[..., Any]) -> Any:
-    """A kernel, kept in numba's cache where it finds a folder that it may write to."""
-    try:
-        return njit(cache=True, **OPTIONS)(kernel)
-    except RuntimeError:
-        return njit(**OPTIONS)(kernel)
 
 
 @cache

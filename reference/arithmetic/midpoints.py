@@ -16,7 +16,8 @@ Double  unevaluated sums of two float64, for float64: u = 2^−102 covers every 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ Array = NDArray[Any]
 HOST_ULPS = 128.0
 #: Elements of a sum of squares that are added up at a time; OpenBLAS takes one thread up to 10,000.
 ROW = 1024
+#: Products of two numbers, of a matrix product, from which on numba, where it is installed, is worth being loaded.
+COMPILED_FROM = 1 << 19
 #: Bits that hold the sum of any two float64 numbers: from 2^1024 down to 2^−1074.
 EXACTLY = 2100
 _SPLITTER = 134217729.0  # 2^27 + 1 (T. J. Dekker, 1971)
@@ -186,7 +189,7 @@ class DoubleArray:
         return Double.divide(self, other)
 
 
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     s = a + b
     t = s - a
     return s, (a - (s - t)) + (b - t)
@@ -267,8 +270,8 @@ class Double:
     @staticmethod
     def add(a: DoubleArray, b: DoubleArray) -> DoubleArray:
         """AccurateDWPlusDW of Joldes, Muller and Popescu."""
-        s, e = _two_sum(a.hi, b.hi)
-        t, f = _two_sum(a.lo, b.lo)
+        s, e = two_sum(a.hi, b.hi)
+        t, f = two_sum(a.lo, b.lo)
         s, e = _fast_two_sum(s, e + t)
         return DoubleArray(*_fast_two_sum(s, e + f))
 
@@ -421,13 +424,27 @@ def product_and_bound(a: DoubleArray, b: DoubleArray, allowance: Array | None) -
             total = Double.add(total, _outer(left, right, i))
         bound = np.full(total.shape, k * 2.0**-478)
     else:
-        scaled = None if allowance is None else np.ldexp(allowance, -scale)
-        total, bound = _sliced_product(left.hi, right.hi, scaled)
+        kernels = compiled_products() if k * scale.size >= COMPILED_FROM else None
+        if kernels is None:
+            scaled = None if allowance is None else np.ldexp(allowance, -scale)
+            total, bound = _sliced_product(left.hi, right.hi, scaled)
+        else:
+            high_words, low_words, bound = kernels.product(left.hi, right.hi)
+            total = DoubleArray(high_words, low_words)
         low = left.hi @ right.lo + left.lo @ right.hi
         total = Double.add(total, DoubleArray(low, np.zeros_like(low)))
         bound = bound + k * 2.0**-478
     result = DoubleArray(np.ldexp(total.hi, scale), np.ldexp(total.lo, scale))
     return result, np.ldexp(bound, scale)
+
+
+@cache
+def compiled_products() -> Any:
+    """Products by fused multiply-add; None where numba is not installed, or is not for this Python or NumPy."""
+    try:
+        return import_module("gradconform.reference.arithmetic.products")  # an extra, and it takes a third of a second
+    except ImportError:
+        return None
 
 
 def _scaled(x: DoubleArray, axis: int) -> tuple[DoubleArray, NDArray[np.int64]]:

@@ -13,6 +13,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from gradconform.reference.arithmetic.exact import BALLS, Constant, HandWritten,
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.specials import ANYTHING, DOUBT, NAN, NEGATIVE, OVERFLOWED, POSITIVE
+from gradconform.reference.equations import Slope
 
 #: How a 16-bit sum may be accumulated; see `RoundedBalls`.
 Sums = Literal["wide", "any", "own"]
@@ -68,6 +70,11 @@ class RoundedBalls(BallPrimitives, HandWritten):
         self.sums: Sums = sums
         self._constants: dict[float, Rounded] = {}
 
+    @cached_property
+    def whole(self) -> RoundedBalls:
+        """The same without paths: what a function of its own is computed in."""
+        return RoundedBalls(self.format, self.profile)
+
     # Values -----------------------------------------------------------------------------------------------------------
 
     def given(self, x: float) -> Rounded:
@@ -88,9 +95,13 @@ class RoundedBalls(BallPrimitives, HandWritten):
         """A formula of a program that keeps float16's subnormal numbers (hypothesis 5 allows what keeps nothing)."""
         if not (self.flush and self.format.name == "float16"):
             return formula(self, *operands)
-        kept = self.keeping_subnormals(RoundedBalls(self.format, replace(self.profile, flush=False), self.sums))
+        kept = self.keeping_subnormals(self._unflushed)
         result = formula(kept, *[x.under(kept) for x in operands])
         return result.under(self)
+
+    @cached_property
+    def _unflushed(self) -> RoundedBalls:
+        return RoundedBalls(self.format, replace(self.profile, flush=False), self.sums)
 
     def keeping_subnormals(self, balls: RoundedBalls) -> RoundedBalls:
         """The arithmetic like this one that has the given properties."""
@@ -299,3 +310,33 @@ __all__ = [
     "RoundedBalls",
     "larger",
 ]
+
+
+class Remembering(RoundedBalls):
+    """Rounded balls, of one precision, that remember what a function gave of a value.
+
+    The forms of a derivation ask for the same σ(x) or σ'(x) many times. A value is known again by its identity.
+    """
+
+    def __init__(self, target: Format, profile: Profile, sums: Sums = "any") -> None:
+        super().__init__(target, profile, sums)
+        #: With the operands, so that no others can have their identities.
+        self._found: dict[tuple[object, ...], tuple[Rounded, tuple[object, ...]]] = {}
+
+    def negative(self, x: Rounded) -> Rounded:
+        return self._once(RoundedBalls.negative, x)
+
+    def exp(self, x: Rounded) -> Rounded:
+        return self._once(RoundedBalls.exp, x)
+
+    def sigmoid(self, x: Rounded) -> Rounded:
+        return self._once(RoundedBalls.sigmoid, x)
+
+    def derivative(self, z: Rounded, rule: Slope) -> Rounded:
+        return self._once(RoundedBalls.derivative, z, rule)
+
+    def _once(self, operation: Callable[..., Rounded], *operands: object) -> Rounded:
+        key = (operation, *map(id, operands))
+        if key not in self._found:
+            self._found[key] = operation(self, *operands), operands
+        return self._found[key][0]

@@ -111,10 +111,10 @@ def either(E: Executor, condition: Number, a: Value, b: Value) -> Value:
 
 
 def lost(E: Executor, size: Number, a: Value, b: Value) -> Number:
-    """The size of a product or quotient, which is 0 only where an operand is: where numbers underflow, the least."""
+    """The size of a product or quotient, which is 0 only where a midpoint is: where numbers underflow, the least."""
     if not E.underflows or E.every(size > 0):
         return size
-    return E.pick((size == 0) & E.no(E.is_zero(a) | E.is_zero(b)), E.least, size)
+    return E.pick((size == 0) & (E.size(a.mid) > 0) & (E.size(b.mid) > 0), E.least, size)
 
 
 def once_more(E: Executor, x: Value) -> Value:
