@@ -24,7 +24,7 @@ from gradconform.reference.arithmetic.sum_rules import inner_product, of_product
 from gradconform.reference.outcomes import BranchingBalls, Choices, Special
 from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
 from gradconform.reference.programs.allowance import general, with_table
-from gradconform.reference.programs.array_exact import Decisions
+from gradconform.reference.programs.array_exact import Columned
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.record import (
     SPECIALS_OF_THEIR_OWN,
@@ -61,7 +61,7 @@ class ArrayAllowed:
         lenient: bool = False,
     ) -> None:
         self.record, self.form, self.lenient = record, form, lenient
-        self.decisions = Decisions(record.decisions)
+        self.decisions = Columned(record.decisions)
         steps = list(all_of(record.steps))
         exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
         constants = with_table(profile)
