@@ -29,6 +29,10 @@ from gradconform.reference.cases import BadInput
 from gradconform.reference.derivations.operators.catalogue import operator
 from gradconform.reference.derivations.operators.operator import Operator
 from gradconform.reference.programs.array_recording import ArrayRecording, Vague
+from gradconform.reference.programs.expressions import expression
+from gradconform.reference.programs.record import Ids
+from gradconform.reference.programs.recorded_gradient import gradient
+from gradconform.reference.programs.recording import Recording
 from gradconform.reference.programs.run import Defined, Run, Unsupported
 
 #: What is judged: the operator, and its derivative by reverse mode from an adjoint of 1.
@@ -109,7 +113,30 @@ def _settled(
 def _by_arrays(task: Task, quantity: str, run: Run, got: NDArray[np.float64], blunt: bool = False) -> Judged:
     if run.judged[0].format is not FORMATS[task.dtype]:
         raise BadInput(f"{task.adapter} gives {run.judged[0].format.name} of {task.operator} in {task.dtype}")
-    return judged.by_arrays(_of(quantity, run), _constants(task), got, blunt)
+    same = run.definition is not None and _text(task, quantity) == _text_of(quantity, run)
+    return judged.by_arrays(_of(quantity, run), _constants(task), got, blunt, same)
+
+
+@cache
+def _text(task: Task, quantity: str) -> str:
+    """What the definition, or its derivative, does to a number, where it is a formula without branches."""
+    of = operator(task.operator)
+    assert of.definition is not None
+    o = Recording()
+    x = o.argument(np.array([0.5 if of.operands[0].domain[1] >= 0.5 else of.operands[0].domain[0]]))
+    result = of.definition(o, x, **of.parameters[0])
+    seeds: list[Ids] = []
+    if quantity == "derivative":
+        seeds = [np.array([o.record.size])]  # which is the next id
+        (result,) = gradient(o, [result], [np.ones(1)], [x])
+    return expression(o.record, result.ids, [x.ids], seeds) or "no formula"
+
+
+def _text_of(quantity: str, run: Run) -> str | None:
+    """The same of the framework's program."""
+    if quantity == "value":
+        return expression(run.forward, run.outputs[0], [a.ids for a in run.arguments])
+    return expression(run.backward, run.results[0], run.given, run.cotangents)
 
 
 def _by_balls(task: Task, quantity: str, run: Run, got: NDArray[np.float64]) -> Judged:

@@ -84,33 +84,41 @@ class Judged:
             getattr(self, column.name)[places] = getattr(rest, column.name)
 
 
-def by_arrays(run: Run, profile: Profile, got: NDArray[np.float64], blunt: bool = False) -> Judged:
+def by_arrays(
+    run: Run, profile: Profile, got: NDArray[np.float64], blunt: bool = False, same: bool = False
+) -> Judged:
     """What whole arrays can say of the first result of a run, of which this was returned; others are left open.
 
-    By `blunt` truths of 44 bits, or by double words.
+    By `blunt` truths of 44 bits, or by double words. The formula is right also where float64 does not hold the truth if
+    the program is the `same` as the definition, step by step.
     """
     format = run.judged[0].format
     truths = Truths(run, DECIDED, profile.flush, blunt)
     truth = truths.truth[0]
     found = Judged.none(got.size)
     with np.errstate(all="ignore"):
-        judging = _Judging(truths, truth, got, format)
-        for sums, form in _programs(run):
+        judging = _Judging(truths, truth, got, format, profile.flush, same)
+        forms = _programs(run)
+        for sums, form in forms:
             if not judging.left(found).any():
                 break
             allowed = ArrayAllowed(run.backward, profile, sums, form).evaluate()
-            judging.held_against(found, *result(allowed, run.results[0], allowed.arithmetics[format.name]))
+            value, odd = result(allowed, run.results[0], allowed.arithmetics[format.name])
+            judging.held_against(found, value, odd)
         near = _near(got, truth.high, format, profile)
-        for sums, form in _programs(run):
+        outside = judging.right.copy()
+        for sums, form in forms:
+            if not judging.left(found).any():
+                break
             for wide in (True, False):
-                if not judging.left(found).any():
-                    break
                 way = ways.Way(run.backward, profile, sums, form, wide)
                 way.evaluate()
                 value, odd = result(way, run.results[0], way.arithmetics[format.name])
-                judging.held_against(found, value, odd, near if wide else None)
+                outside &= judging.held_against(found, value, odd, near if wide else None)
                 if not way.beyond:
                     break
+        # What is outside of both ways of every program, of which nothing else is known to lie beyond its format.
+        found.codes[outside & (found.codes == _OPEN)] = WORDS.index("deviates")
     within = (found.codes != _OPEN) & np.isfinite(got)
     found.ulps[within], found.truths[:] = judging.ulps[within], truth.high
     return found
@@ -119,8 +127,10 @@ def by_arrays(run: Run, profile: Profile, got: NDArray[np.float64], blunt: bool 
 class _Judging:
     """What is known of the truths of many numbers, and of what was returned, whatever program is asked."""
 
-    def __init__(self, truths: Truths, truth: Words, got: NDArray[np.float64], format: Format) -> None:
-        self.truth, self.got, self.format = truth, got, format
+    def __init__(
+        self, truths: Truths, truth: Words, got: NDArray[np.float64], format: Format, flush: bool, same: bool
+    ) -> None:
+        self.truth, self.got, self.format, self.same = truth, got, format, same
         formula, _ = truths.formulas(0, alone=True)
         smallest = 2.0 ** (format.emin - format.precision + 1)
         self.magnitude = np.abs(truth.high)
@@ -134,14 +144,16 @@ class _Judging:
         self.off = np.abs((got - truth.mid.hi) - truth.mid.lo)
         self.ulps = self.off / last_places(np.maximum(self.magnitude, smallest), format)
         self.finite = np.isfinite(got)
+        #: 0 in the place of what is certainly subnormal is that, flushed, however its radius comes to hold it.
+        self.least = 2.0**format.emin if flush else 0.0
 
     def left(self, found: Judged) -> NDArray[np.bool_]:
         return np.asarray((self.right | self.beyond) & (found.codes == _OPEN))
 
     def held_against(
         self, found: Judged, value: RoundedArray, odd: NDArray[np.float64], doubtless: NDArray[np.bool_] | None = None
-    ) -> None:
-        """Give what is still open the verdict by a program, where this has one.
+    ) -> NDArray[np.bool_]:
+        """Give what is still open the verdict by a program, where this has one; and where it is certainly outside.
 
         Where it may overflow, too, it has when what was returned is `doubtless` that of the way without.
         """
@@ -149,17 +161,23 @@ class _Judging:
         specials = np.zeros(got.size, np.uint8) if value.specials is None else value.specials
         if not self.finite.all():
             overflow = ways.admitted(got, odd, specials) & left
-            found.codes[overflow], found.unknown[overflow & self.beyond] = _OUT_OF_RANGE, True
+            found.codes[overflow] = _OUT_OF_RANGE
+            found.unknown[overflow & self.beyond] = not self.same
         radius = np.broadcast_to(value.radii(), got.shape)
         low = value.mid.lo if isinstance(value.mid, DoubleArray) else 0.0
+        size = np.abs(value.high)
         error = np.abs((got - value.high) - low)
-        clear = specials == 0 if doubtless is None else (specials == 0) | (doubtless & (specials == DOUBT))
-        sure = (odd == 0) & clear & (error <= radius * (1 - ways.EDGE)) & self.finite
-        within = self.right & left & sure
+        flushed = (got == 0) & (error <= radius) & (size + radius < self.least)
+        plain = (odd == 0) & (specials == 0)
+        clear = plain if doubtless is None else (odd == 0) & ((specials == 0) | (doubtless & (specials == DOUBT)))
+        inside = (error <= radius * (1 - ways.EDGE)) | flushed
+        within = self.right & left & clear & inside & self.finite
         off = np.abs((value.high - truth.mid.hi) + (low - truth.mid.lo)) + radius
         codes = _kept(off, self.off, self.magnitude, self.format)
         found.codes[within] = np.where(self.vanishing, _VACUOUS, codes)[within]
         found.shares[within] = np.where(radius > 0, error / np.where(radius > 0, radius, 1.0), 0.0)[within]
+        far = plain & np.isfinite(radius) & ~(error <= radius * (1 + ways.EDGE))
+        return np.asarray(np.where(odd == 0, far, ~ways.admitted(got, odd, specials)))
 
 
 def _kept(

@@ -367,7 +367,7 @@ class ArrayAllowed:
 
 
 _RULES: Mapping[str, Callable[[ArrayAllowed, Step, RoundedArrays], None]] = {
-    "map": ArrayAllowed._map,
+    "map": lambda allowed, step, A: allowed._map(step, A),  # which ways through overflows have of their own
     "sop": ArrayAllowed._sop,
     "product": ArrayAllowed._product,
     "maximum": ArrayAllowed._extreme,

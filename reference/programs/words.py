@@ -199,6 +199,18 @@ def add(a: Words, b: Words) -> Words:
         return _closed(Double.add(a.mid, b.mid), a.radius + b.radius, np.add, a, b)
 
 
+def _of_product(a: DoubleArray, b: DoubleArray) -> Any:
+    """What a product errs by, relative to itself: less where an upper word is ±1, whose product is exact.
+
+    So 1 − y² is known where y is nearer to 1 than double words otherwise tell.
+    """
+    one = (np.abs(a.hi) == 1) | (np.abs(b.hi) == 1)
+    if not one.any():
+        return UNIT
+    low = np.abs(a.lo * b.lo) + 2.0**-51 * (np.abs(a.hi * b.lo) + np.abs(a.lo * b.hi))
+    return np.where(one, np.minimum((low + LOST) / np.abs(a.hi * b.hi), UNIT), UNIT)
+
+
 def multiply(a: Words, b: Words) -> Words:
     with np.errstate(all="ignore"):
         either = a.blunt or b.blunt
@@ -207,7 +219,7 @@ def multiply(a: Words, b: Words) -> Words:
         moved = np.abs(a.mid.hi) * b.radius + a.radius * (np.abs(b.mid.hi) + b.radius)
         if either:
             return _bluntly(moved, np.multiply, a, b)
-        return _closed(Double.multiply(a.mid, b.mid), moved, np.multiply, a, b)
+        return _closed(Double.multiply(a.mid, b.mid), moved, np.multiply, a, b, unit=_of_product(a.mid, b.mid))
 
 
 def divide(a: Words, b: Words) -> Words:
@@ -519,8 +531,8 @@ def _by_host(name: str, x: Words) -> Words:
         high = _HOSTED[name](x.mid.hi)
         size = np.abs(high)
         own = size * OF_HOST + LOST
-        if name == "ndtr":  # of −x/√2, which is rounded twice, erfc moves by 2y² + 1 of itself at most
-            own = own + size * (x.mid.hi * x.mid.hi + 1) * 2.0**-51
+        if name == "ndtr":  # of y = −x/√2, which is rounded twice, erfc moves by 2y² + 1 of itself at most; below 0 by ½
+            own = own + size * (np.minimum(x.mid.hi, 0.0) ** 2 + 1) * 2.0**-51
         moved: Any = 0.0
         if x.radius.any():
             moved = np.where(x.radius > 0, _HOST_MOVED[name](x.mid.hi, x.radius, high), 0.0)
@@ -539,9 +551,49 @@ def function(name: str, *arguments: Words) -> Words:
         return own(*arguments)
     if arguments[0].blunt and name in _HOSTED:
         return _by_host(name, arguments[0])
+    if name in _SATURATED:
+        return _saturating(name, arguments[0])
+    return _sharply(name, *arguments)
+
+
+def _sharply(name: str, *arguments: Words) -> Words:
     if name in taylor.FUNCTIONS and arguments[0].high.size >= MANY:
         return _by_series(name, arguments[0])
     return _by_balls(name, arguments)
+
+
+#: Of functions that come close to ±1: from which argument on the lower word alone holds how close, and how close that is.
+_SATURATED: Mapping[str, tuple[float, bool, Callable[[Array], Array]]] = {
+    "sigmoid": (40.0, False, lambda x: _sigmoid(-x)),
+    "ndtr": (9.0, False, lambda x: _normal(-x)),
+    "tanh": (20.0, True, lambda x: 2 * _sigmoid(-2 * x)),
+    "erf": (6.0, True, partial(Plain.function, "erfc")),
+}
+
+
+def _saturating(name: str, x: Words) -> Words:
+    """A function that comes close to ±1, where it does so by 1 less what this computer's own functions say."""
+    least, odd, rest = _SATURATED[name]
+    with np.errstate(all="ignore"):
+        size = np.abs(x.mid.hi) if odd else x.mid.hi
+        close = np.isfinite(size) & (size > least)
+    if not close.any():
+        return _sharply(name, x)
+    x = Words(x.mid, np.broadcast_to(x.radius, (x.radius.shape[0], *x.shape)))
+    with np.errstate(all="ignore"):
+        left = rest(size[close])
+        # Of an argument that is rounded to its upper word, a tail e^(−x²) moves by 2x² roundings of itself.
+        own = left * (OF_HOST + (size[close] * size[close] + 1) * 2.0**-50) + LOST
+        over = x.radius[:, close]
+        moved = np.where(over > 0, _HOST_MOVED[name](x.mid.hi[close], over, np.ones(left.shape)), 0.0)
+        sign = np.where(x.mid.hi[close] < 0, -1.0, 1.0)
+    high, low = np.empty(x.shape), np.empty(x.shape)
+    radius = np.empty((x.radius.shape[0], *x.shape))
+    high[close], low[close], radius[:, close] = sign, -sign * left, (own + moved) * ENLARGED
+    if not close.all():
+        others = _sharply(name, Words(Double.take(x.mid, ~close), x.radius[:, ~close]))
+        high[~close], low[~close], radius[:, ~close] = others.mid.hi, others.mid.lo, others.radius
+    return Words(DoubleArray(high, low), radius)
 
 
 _OWN: Mapping[str, Callable[..., Words]] = {
