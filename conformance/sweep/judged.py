@@ -8,7 +8,8 @@ program may lose the digits and did not, as where subnormal numbers may be flush
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from flint import arb
@@ -85,12 +86,16 @@ class Judged:
 
 
 def by_arrays(
-    run: Run, profile: Profile, got: NDArray[np.float64], blunt: bool = False, same: bool = False
+    run: Run,
+    profile: Profile,
+    got: NDArray[np.float64],
+    blunt: bool = False,
+    same: Callable[[], bool] = lambda: False,
 ) -> Judged:
     """What whole arrays can say of the first result of a run, of which this was returned; others are left open.
 
     By `blunt` truths of 44 bits, or by double words. The formula is right also where float64 does not hold the truth if
-    the program is the `same` as the definition, step by step.
+    the program is the `same` as the definition, step by step; that is asked only there.
     """
     format = run.judged[0].format
     truths = Truths(run, DECIDED, profile.flush, blunt)
@@ -117,6 +122,8 @@ def by_arrays(
                 outside &= judging.held_against(found, value, odd, near if wide else None)
                 if not way.beyond:
                     break
+        if profile.flush and not judging.finite.all():
+            judging.overflowing(found, run, replace(profile, flush=False))
         # What is outside of both ways of every program, of which nothing else is known to lie beyond its format.
         found.codes[outside & (found.codes == _OPEN)] = WORDS.index("deviates")
     within = (found.codes != _OPEN) & np.isfinite(got)
@@ -128,9 +135,9 @@ class _Judging:
     """What is known of the truths of many numbers, and of what was returned, whatever program is asked."""
 
     def __init__(
-        self, truths: Truths, truth: Words, got: NDArray[np.float64], format: Format, flush: bool, same: bool
+        self, truths: Truths, truth: Words, got: NDArray[np.float64], format: Format, flush: bool, same: Callable[[], bool]
     ) -> None:
-        self.truth, self.got, self.format, self.same = truth, got, format, same
+        self.truth, self.got, self.format = truth, got, format
         formula, _ = truths.formulas(0, alone=True)
         smallest = 2.0 ** (format.emin - format.precision + 1)
         self.magnitude = np.abs(truth.high)
@@ -141,6 +148,7 @@ class _Judging:
         self.right = known & (formula == _RIGHT)
         #: Beyond float64 the arrays know nothing; an infinity that the program gives there is one all the same.
         self.beyond = ~np.isfinite(self.magnitude)
+        self.same = bool(self.beyond.any()) and same()
         self.off = np.abs((got - truth.mid.hi) - truth.mid.lo)
         self.ulps = self.off / last_places(np.maximum(self.magnitude, smallest), format)
         self.finite = np.isfinite(got)
@@ -178,6 +186,20 @@ class _Judging:
         found.shares[within] = np.where(radius > 0, error / np.where(radius > 0, radius, 1.0), 0.0)[within]
         far = plain & np.isfinite(radius) & ~(error <= radius * (1 + ways.EDGE))
         return np.asarray(np.where(odd == 0, far, ~ways.admitted(got, odd, specials)))
+
+
+    def overflowing(self, found: Judged, run: Run, gradual: Profile) -> None:
+        """Of infinities and NaN it is enough that a program gives them that flushes nothing, which each may be."""
+        for sums, form in _programs(run):
+            if not (self.left(found) & ~self.finite).any():
+                return
+            way = ways.Way(run.backward, gradual, sums, form, wide=False)
+            way.evaluate()
+            value, odd = result(way, run.results[0], way.arithmetics[self.format.name])
+            specials = np.zeros(odd.shape, np.uint8) if value.specials is None else value.specials
+            overflow = ways.admitted(self.got, odd, specials) & self.left(found)
+            found.codes[overflow] = _OUT_OF_RANGE
+            found.unknown[overflow & self.beyond] = not self.same
 
 
 def _kept(

@@ -497,12 +497,18 @@ def _normal(x: Array) -> Array:
     return 0.5 * Plain.function("erfc", x * -(0.5**0.5))
 
 
+#: Further functions of NumPy, which are asked for at given numbers: how they move is not known here.
+_OF_NUMPY: Mapping[str, str] = {
+    "exp2": "exp2", "log2": "log2", "log10": "log10", "cbrt": "cbrt", "tan": "tan", "asin": "arcsin", "acos": "arccos",
+    "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+}  # fmt: skip
 #: Functions of float64, each to OF_HOST of itself: those of the host, and few operations about one.
-_HOSTED: Mapping[str, Callable[[Array], Array]] = {
+BY_HOST: Mapping[str, Callable[[Array], Array]] = {
     **{
         name: partial(Plain.function, name)
         for name in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos", "sinh", "cosh")
     },
+    **{name: getattr(np, by) for name, by in _OF_NUMPY.items()},
     "sigmoid": _sigmoid,
     "softplus": _softplus,
     "log_sigmoid": lambda x: -_softplus(-x),
@@ -528,14 +534,15 @@ _HOST_MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
 def _by_host(name: str, x: Words) -> Words:
     """A function by float64's own."""
     with np.errstate(all="ignore"):
-        high = _HOSTED[name](x.mid.hi)
+        high = BY_HOST[name](x.mid.hi)
         size = np.abs(high)
         own = size * OF_HOST + LOST
         if name == "ndtr":  # of y = −x/√2, which is rounded twice, erfc moves by 2y² + 1 of itself at most; below 0 by ½
             own = own + size * (np.minimum(x.mid.hi, 0.0) ** 2 + 1) * 2.0**-51
         moved: Any = 0.0
         if x.radius.any():
-            moved = np.where(x.radius > 0, _HOST_MOVED[name](x.mid.hi, x.radius, high), 0.0)
+            moves = _HOST_MOVED.get(name)
+            moved = np.where(x.radius > 0, np.inf if moves is None else moves(x.mid.hi, x.radius, high), 0.0)
         radius = np.broadcast_to((moved + own) * ENLARGED, (x.radius.shape[0], *high.shape))
         # Of infinities, and of what is beyond float64, the balls know more.
         clear = np.isfinite(x.mid.hi) & np.isfinite(high) & np.isfinite(radius).all(axis=0)
@@ -549,7 +556,7 @@ def function(name: str, *arguments: Words) -> Words:
     own = _OWN.get(name)
     if own is not None:
         return own(*arguments)
-    if arguments[0].blunt and name in _HOSTED:
+    if arguments[0].blunt and name in BY_HOST:
         return _by_host(name, arguments[0])
     if name in _SATURATED:
         return _saturating(name, arguments[0])
