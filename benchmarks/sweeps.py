@@ -85,7 +85,7 @@ def swept(folder: Path, name: str, dtype: str, adapter: str, turn: float = 1e9) 
             if before.footer is not None:
                 return f"{path.name}: there", True
             sweep_file.check_same(before, header, path)
-        tasks = command.tasks(name, dtype, adapter, "opencl", piece)
+        tasks = command.tasks(name, dtype, adapter, "opencl", piece, before.header if before else None)
         done = list(before.chunks) if before else []
         earlier = float(done[-1].get("seconds", 0.0)) if done else 0.0
         began = time.perf_counter()

@@ -237,7 +237,7 @@ def test_the_accuracy_tables_name_the_largest_error_and_figures_are_drawn(tmp_pa
     found = sweep_file.read(file)
     assert found.footer is not None
     paths = accuracy.write([(found.header, found.chunks, found.footer)], tmp_path)
-    assert {p.name for p in paths} == {"sweep.csv", "sweep.md", "sweep.tex", "sweep-sigmoid.png", "sweep-sigmoid.svg"}
+    assert {p.name for p in paths} == {"sweep.csv", "sweep.md", "sweep.tex", "sweep-sigmoid.png"}
     text = (tmp_path / "sweep.md").read_text(encoding="utf-8")
     assert "| sigmoid | derivative | float16 | torch" in text
     worst = found.footer["derivative"]["largest"]["of"]

@@ -85,7 +85,9 @@ def _asked(task: Task) -> dict[str, Any]:
         part = np.arange(start, min(start + BLOCK, x.size))
         at = part[inside[part]]
         run = _run(task, x[part], definition=at.size == part.size)
-        given = {"value": run.values["eager"][0]} | ({"derivative": run.returned["eager"][0]} if len(answers) > 1 else {})
+        given = {"value": run.values["eager"][0]} | (
+            {"derivative": run.returned["eager"][0]} if len(answers) > 1 else {}
+        )
         # The operator's own kernels are the same for other lengths but for rounding, which the record does not hold.
         known = run if at.size in (0, part.size) else _run(task, x[at], definition=True)
         for quantity, numbers_given in given.items():
@@ -100,7 +102,12 @@ def _asked(task: Task) -> dict[str, Any]:
 
 
 def _settled(
-    task: Task, quantity: str, x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_], found: Judged
+    task: Task,
+    quantity: str,
+    x: NDArray[np.float64],
+    got: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    found: Judged,
 ) -> Judged:
     """What is said of all: by sharper arrays what the blunt ones leave open, and by balls the rest, some at a time."""
     for size, judge in ((BLOCK, partial(_by_arrays, task, quantity)), (BALLS, partial(_by_balls, task, quantity))):
@@ -114,6 +121,7 @@ def _settled(
 def _by_arrays(task: Task, quantity: str, run: Run, got: NDArray[np.float64], blunt: bool = False) -> Judged:
     if run.judged[0].format is not FORMATS[task.dtype]:
         raise BadInput(f"{task.adapter} gives {run.judged[0].format.name} of {task.operator} in {task.dtype}")
+
     def same() -> bool:
         return _text(replace(task, piece=Piece(0, 1)), quantity) == _text_of(quantity, run)
 
@@ -197,9 +205,7 @@ def _has_slope(task: Task) -> bool:
     return not operators.without_slope(task.adapter, lambda x: call(x, **parameters), (at,))
 
 
-def _said(
-    x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_], found: Judged
-) -> dict[str, Any]:
+def _said(x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_], found: Judged) -> dict[str, Any]:
     """What is said of a quantity."""
     codes, ulps, shares, truths = found.codes, found.ulps, found.shares, found.truths
     special = ~np.isfinite(x)

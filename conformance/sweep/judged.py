@@ -76,8 +76,8 @@ class Judged:
     @classmethod
     def none(cls, size: int) -> Judged:
         """Nothing is said yet."""
-        numbers = (np.full(size, np.nan) for _ in range(3))
-        return cls(np.full(size, _OPEN, np.int8), *numbers, np.zeros(size, bool), np.zeros(size, bool))
+        ulps, shares, truths = (np.full(size, np.nan) for _ in range(3))
+        return cls(np.full(size, _OPEN, np.int8), ulps, shares, truths, np.zeros(size, bool), np.zeros(size, bool))
 
     def put(self, places: NDArray[np.int64], rest: Judged) -> None:
         """What was said of some of the numbers, in their places."""
@@ -135,7 +135,13 @@ class _Judging:
     """What is known of the truths of many numbers, and of what was returned, whatever program is asked."""
 
     def __init__(
-        self, truths: Truths, truth: Words, got: NDArray[np.float64], format: Format, flush: bool, same: Callable[[], bool]
+        self,
+        truths: Truths,
+        truth: Words,
+        got: NDArray[np.float64],
+        format: Format,
+        flush: bool,
+        same: Callable[[], bool],
     ) -> None:
         self.truth, self.got, self.format = truth, got, format
         formula, _ = truths.formulas(0, alone=True)
@@ -186,7 +192,6 @@ class _Judging:
         found.shares[within] = np.where(radius > 0, error / np.where(radius > 0, radius, 1.0), 0.0)[within]
         far = plain & np.isfinite(radius) & ~(error <= radius * (1 + ways.EDGE))
         return np.asarray(np.where(odd == 0, far, ~ways.admitted(got, odd, specials)))
-
 
     def overflowing(self, found: Judged, run: Run, gradual: Profile) -> None:
         """Of infinities and NaN it is enough that a program gives them that flushes nothing, which each may be."""
@@ -247,9 +252,10 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
             if verdict in ("conforms", "vacuous") and formula in ("right", "kink"):
                 kept = judgement.certified_bits
                 bits = kept if kept is not None else math.inf if accuracy == "certified" else -math.inf
-                size = np.array([abs(exact)])
+                here = np.array([abs(exact)])
                 with np.errstate(all="ignore"):
-                    code = int(_kept(size * np.exp2(-bits), np.abs(got[c] - exact), size, format)[0]) if exact else code
+                    left = _kept(here * np.exp2(-bits), np.abs(got[c : c + 1] - exact), here, format)
+                code = int(left[0]) if exact else code
             found.codes[c], found.truths[c] = code, exact
             inside = _is_set(known[c]) and known[c].contains(arb(float(got[c]))) if math.isfinite(got[c]) else False
             found.ulps[c] = 0.0 if inside else judgement.error_ulp if judgement.error_ulp is not None else math.nan

@@ -1,4 +1,4 @@
-"""The recording arithmetic for many numbers: steps are evaluated whole arrays at a time, and only where that is needed."""
+"""The recording arithmetic for many numbers: its steps are evaluated whole arrays at a time, where that is needed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ArrayRecording(Recording):
         return np.asarray(compare(off, 0.0))
 
     def settle(self) -> None:
-        """Let the record hold the numbers of its steps, rounded to float64, where decisions and corners ask for them."""
+        """Let the record hold its numbers, rounded to float64, where decisions and corners ask for them."""
         asked = len(self.record.decisions) > 1 or any(
             step.kind in ("maximum", "minimum") or step.function == "absolute" for step in every(self.record.steps)
         )

@@ -18,7 +18,7 @@ _EITHER = frozenset({"add", "multiply"})
 
 
 def expression(record: Record, result: Ids, arguments: Sequence[Ids], seeds: Sequence[Ids] = ()) -> str | None:
-    """A result as a function of the arguments x0, x1 …, where the `seeds` are one number each; None where it is none."""
+    """A result as a function of the arguments x0, x1 …, where the `seeds` are one number each; None if it is none."""
     texts = _Texts(record)
     for n, ids in enumerate(arguments):
         texts.note(ids, f"x{n}")

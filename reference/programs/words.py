@@ -177,9 +177,7 @@ def _closed(
 def _bluntly(moved: Array, operation: Callable[..., Array], *operands: Words) -> Words:
     """A result of blunt operands, with its radius."""
     high = operation(*(x.mid.hi for x in operands))
-    found = _closed(
-        DoubleArray(high, np.broadcast_to(0.0, high.shape)), moved, operation, *operands, unit=BLUNT
-    )
+    found = _closed(DoubleArray(high, np.broadcast_to(0.0, high.shape)), moved, operation, *operands, unit=BLUNT)
     found.blunt = True
     return found
 
@@ -471,7 +469,7 @@ def _by_series(name: str, x: Words) -> Words:
     )
 
 
-# By this computer's float64 ---------------------------------------------------------------------------------------------
+# By this computer's float64 -------------------------------------------------------------------------------------------
 
 
 def _tail(x: Array) -> Array:
@@ -537,7 +535,7 @@ def _by_host(name: str, x: Words) -> Words:
         high = BY_HOST[name](x.mid.hi)
         size = np.abs(high)
         own = size * OF_HOST + LOST
-        if name == "ndtr":  # of y = −x/√2, which is rounded twice, erfc moves by 2y² + 1 of itself at most; below 0 by ½
+        if name == "ndtr":  # of y = −x/√2, rounded twice, erfc moves by 2y² + 1 of itself at most, by ½ below 0
             own = own + size * (np.minimum(x.mid.hi, 0.0) ** 2 + 1) * 2.0**-51
         moved: Any = 0.0
         if x.radius.any():
@@ -569,7 +567,8 @@ def _sharply(name: str, *arguments: Words) -> Words:
     return _by_balls(name, arguments)
 
 
-#: Of functions that come close to ±1: from which argument on the lower word alone holds how close, and how close that is.
+#: Of functions that come close to ±1: from which argument on their lower word alone says how close; whether to −1,
+#: too; and how close that is.
 _SATURATED: Mapping[str, tuple[float, bool, Callable[[Array], Array]]] = {
     "sigmoid": (40.0, False, lambda x: _sigmoid(-x)),
     "ndtr": (9.0, False, lambda x: _normal(-x)),
