@@ -152,9 +152,9 @@ class _Judging:
         self.vanishing = self.magnitude + truth.radius[1] < smallest / 4
         known = np.isfinite(self.magnitude) & np.isfinite(truth.radius).all(axis=0) & (sharp | self.vanishing)
         self.right = known & (formula == _RIGHT)
-        #: Beyond float64 the arrays know nothing; an infinity that the program gives there is one all the same.
-        self.beyond = ~np.isfinite(self.magnitude)
-        self.same = bool(self.beyond.any()) and same()
+        #: Beyond float64 the arrays know no truth; a program that is the definition is right there, too.
+        beyond = ~np.isfinite(self.magnitude)
+        self.known = self.right | beyond if beyond.any() and same() else self.right
         self.off = np.abs((got - truth.mid.hi) - truth.mid.lo)
         self.ulps = self.off / last_places(np.maximum(self.magnitude, smallest), format)
         self.finite = np.isfinite(got)
@@ -162,7 +162,7 @@ class _Judging:
         self.least = 2.0**format.emin if flush else 0.0
 
     def left(self, found: Judged) -> NDArray[np.bool_]:
-        return np.asarray((self.right | self.beyond) & (found.codes == _OPEN))
+        return np.asarray(self.known & (found.codes == _OPEN))
 
     def held_against(
         self, found: Judged, value: RoundedArray, odd: NDArray[np.float64], doubtless: NDArray[np.bool_] | None = None
@@ -174,9 +174,7 @@ class _Judging:
         got, truth, left = self.got, self.truth, self.left(found)
         specials = np.zeros(got.size, np.uint8) if value.specials is None else value.specials
         if not self.finite.all():
-            overflow = ways.admitted(got, odd, specials) & left
-            found.codes[overflow] = _OUT_OF_RANGE
-            found.unknown[overflow & self.beyond] = not self.same
+            found.codes[ways.admitted(got, odd, specials) & left] = _OUT_OF_RANGE
         radius = np.broadcast_to(value.radii(), got.shape)
         low = value.mid.lo if isinstance(value.mid, DoubleArray) else 0.0
         size = np.abs(value.high)
@@ -202,9 +200,7 @@ class _Judging:
             way.evaluate()
             value, odd = result(way, run.results[0], way.arithmetics[self.format.name])
             specials = np.zeros(odd.shape, np.uint8) if value.specials is None else value.specials
-            overflow = ways.admitted(self.got, odd, specials) & self.left(found)
-            found.codes[overflow] = _OUT_OF_RANGE
-            found.unknown[overflow & self.beyond] = not self.same
+            found.codes[ways.admitted(self.got, odd, specials) & self.left(found)] = _OUT_OF_RANGE
 
 
 def _kept(
