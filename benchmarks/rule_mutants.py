@@ -1,6 +1,6 @@
 """Mutants of right derivative rules: which does `gc.verify` notice?
 
-    python benchmarks/rule_mutants.py [--framework torch] [-d float64] [--only TEXT]… [-o docs/programs]
+    python benchmarks/rule_mutants.py [--framework torch]… [-d float64] [--only TEXT]… [-o docs/programs]
 
 The right backward of every rule of `wrong_rules` is changed in one place: an operator by another, a factor or a term
 left out, a constant by a relative 2^-20, a function by its neighbour, a number by the next one, a comparison; and the
@@ -126,20 +126,47 @@ def equivalents() -> dict[tuple[str, str], str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--framework", choices=("torch", "jax"), default="torch")
+    parser.add_argument("--framework", action="append", choices=("torch", "jax"), help="by default both")
     parser.add_argument("-d", "--dtype", choices=DTYPES, default="float64")
     parser.add_argument("--only", action="append")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args(arguments)
+    found = [asked(f, options.dtype, options.only or [""]) for f in options.framework or ("torch", "jax")]
+    for each in found:
+        print("\n".join(["", each.text, *each.survivors, f"{each.seconds:.0f} s"]))
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        about = (__doc__ or "").split("\n\n")[2]
+        parts = ["# Mutants of right rules", f"By `python benchmarks/rule_mutants.py`. {about}"]
+        for each in found:
+            parts += [f"## {each.framework}", each.text, "\n".join(each.survivors) or "None survives."]
+        (options.output / "mutants.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return 3 if not all(each.mutants for each in found) else 1 if any(each.missed for each in found) else 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What became of one framework's mutants: how many there were and were missed, and in words."""
+
+    framework: str
+    mutants: int
+    missed: int
+    text: str
+    survivors: list[str]
+    seconds: float
+
+
+def asked(framework: str, dtype: str, only: Sequence[str]) -> Asked:
+    """Every mutant of the rules whose names contain one of the texts."""
     started = time.perf_counter()
     counts: Counter[str] = Counter()
     survivors: list[str] = []
     reasons, missed = equivalents(), 0
     for rule in RULES:
-        if rule.fault.startswith("factor 1 +") or not any(text in rule.name for text in options.only or [""]):
+        if rule.fault.startswith("factor 1 +") or not any(text in rule.name for text in only):
             continue
-        for mutant in mutants(rule, DTYPES[options.dtype]):
-            answer = said(mutant, options.framework, options.dtype)
+        for mutant in mutants(rule, DTYPES[dtype]):
+            answer = said(mutant, framework, dtype)
             counts[answer] += 1
             print(f"\r{sum(counts.values())} {rule.name}\033[K", end="", file=sys.stderr, flush=True)
             if answer not in ("noticed", "raises"):
@@ -147,16 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 missed += reason is None
                 survivors.append(f"- {rule.name} ({mutant.change}): `{rule.right}` → `{mutant.text}`: {answer}; "
                                  f"{reason or 'missed'}")  # fmt: skip
-    text = (f"{sum(counts.values())} mutants in {options.framework}, {options.dtype}: {counts['noticed']} noticed, "
+    text = (f"{sum(counts.values())} mutants in {framework}, {dtype}: {counts['noticed']} noticed, "
             f"{counts['raises']} raise, {len(survivors)} survive, of which {missed} were missed.")  # fmt: skip
-    print("\n".join(["", text, *survivors, f"{time.perf_counter() - started:.0f} s"]))
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        about = (__doc__ or "").split("\n\n")[2]
-        parts = ["# Mutants of right rules", f"By `python benchmarks/rule_mutants.py`. {about}", text,
-                 "## Survivors", "\n".join(survivors) or "None."]  # fmt: skip
-        (options.output / "mutants.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return 3 if not counts else 1 if missed else 0
+    return Asked(framework, sum(counts.values()), missed, text, survivors, time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -159,6 +159,9 @@ class Screen:
             own = truth is value
             wrong = error if own else _distance(got, truth, radius.dtype)
             apart = radius if own else radius + np.abs(mids.high(mids.subtract(value.mid, truth.mid))).reshape(-1)
+            if truth.spread is not None:  # within a set of slopes nothing is off
+                own_spread = 0.0 if value.spread is None else value.spread
+                apart = np.maximum(apart + np.ravel(own_spread) - truth.spread.reshape(-1), 0.0)
             share = np.divide(error, radius)
             if math.isnan(share[share.argmax()]):  # 0/0
                 share[(radius == 0) & (error == 0)] = 0.0

@@ -171,8 +171,15 @@ def share_of(error: arb, radius: arb) -> float:
 
 
 def off(ball: Rounded, truth: Rounded) -> arb:
-    """How far from the truth what a program holds may be: its centre's distance and its radius."""
-    return abs(ball.exact - truth.exact) + abs(ball.spread - truth.spread) + ball.radius
+    """How far from the truth what a program holds may be: its centre's distance and its radius.
+
+    At a kink how far beyond the set of slopes: all that is in it is right.
+    """
+    found = abs(ball.exact - truth.exact) + ball.radius
+    if truth.spread.is_zero():
+        return found + ball.spread
+    beyond = found + ball.spread - truth.spread
+    return beyond if beyond > 0 else arb(0, beyond.rad()).abs_upper() if not beyond < 0 else arb(0)
 
 
 def verdict_of(formula: Formula, execution: Execution, accuracy: Accuracy) -> Verdict:

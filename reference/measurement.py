@@ -193,5 +193,6 @@ def told(m: Measurement) -> str:
     right = "the definition" if what == VALUE else "the derivative"
     if m.formula == "unknown":  # where something left the record, or not enough digits are known
         off, right = "", f"{right}, as far as it is known,"
-    lines = [head, answers, f"got {m.value!r}{off}", f"{right} is {m.truth}", *([m.reason] if m.reason else [])]
+    there = f"{right} is {m.truth}" if m.formula != "singular" else "there is no derivative"
+    lines = [head, answers, f"got {m.value!r}{off}", there, *([m.reason] if m.reason else [])]
     return "\n      ".join(lines)

@@ -152,8 +152,9 @@ def of_float32(sweeps: Sequence[Sweep]) -> str:
     """The table of float32: what was asked of how many, how long, the largest error, what is lost and what deviates."""
     lines = [
         "# float32", "",
-        "Made by `nox -s sweeps`. Of the 4,294,967,296 numbers so many were asked, equally far apart in order: what lies "
-        "between two of them was not. Errors are in units in the last place of the exact value.", "", made(sweeps), "",
+        "Made by `nox -s sweeps`. Of the 4,294,967,296 numbers so many were asked, equally far apart in order: what "
+        "lies between two of them was not. Errors are in units in the last place of the exact value.", "",
+        made(sweeps), "",
     ]  # fmt: skip
     names = ["operator", "of", "framework", "asked", "of all", "a second", "max ulp", "at", "≤ ½ ulp", "lost",
              "from … to", "out of range", "deviates", "from … to"]  # fmt: skip

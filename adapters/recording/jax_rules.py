@@ -90,6 +90,7 @@ def settle_places(to: Recorder, name: str, p: Parameters, x: Ids, result: Any) -
     if name in ("argmax", "argmin"):
         (axis,) = p["axes"]
         chosen = np.take_along_axis(x, np.expand_dims(result.astype(np.int64), axis), axis)
+        to.record.ordered.append(x)
         to.compared("ge" if name == "argmax" else "le", chosen, x)
         return
     whole, cut = result.astype(np.float64), name == "convert_element_type"

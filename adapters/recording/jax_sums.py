@@ -185,6 +185,7 @@ def _sorted(at: Operation) -> Found:
     found = [None if o.ids is None else np.take_along_axis(o.ids, order, axis) for o in at.operands]
     if found[0] is not None and at.operands[0].depends:
         rows = np.moveaxis(found[0], axis, -1)
+        at.record.ordered.append(rows)
         at.to.compared("le", rows[..., :-1], rows[..., 1:])
     return found
 
@@ -197,6 +198,7 @@ def _top(at: Operation) -> Found:
         rows, all_of = np.moveaxis(found, axis, -1), np.moveaxis(x, axis, -1)
         others = np.ones(all_of.shape, dtype=np.bool_)
         np.put_along_axis(others, np.moveaxis(order, axis, -1), False, -1)
+        at.record.ordered.append(x)
         at.to.compared("ge", rows[..., :-1], rows[..., 1:])
         at.to.compared("ge", rows[..., -1:], np.where(others, all_of, rows[..., -1:]))
     return [found, None]

@@ -105,6 +105,8 @@ class Rules:
     approximated: frozenset[str]
     #: Of operations that complex numbers go into or come out of.
     complex: Mapping[str, Rule]
+    #: Of the data those that give the places of numbers by their order.
+    places: frozenset[str] = frozenset()
 
 
 def name_of(func: OpOverload) -> str:

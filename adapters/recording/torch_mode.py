@@ -217,6 +217,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name in rules.creations:
             self._created(call)
         elif name in rules.data or not inputs or not (outputs or name in DECIDING):
+            if name in rules.places:
+                self.record.ordered += [call.before[id(x)] for x in tensors if rounded(x)]
             self._as_data(call)
         else:
             pairs = any(x.is_complex() for x in (*tensors, *call.outs))

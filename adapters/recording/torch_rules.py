@@ -43,6 +43,9 @@ DATA = frozenset(
 """.split()
 )
 
+#: Of them those that give the places of numbers by their order.
+PLACES = frozenset({"argmax", "argmin", "argsort"})
+
 RULES = Rules(
     {**SCALAR_RULES, **SUM_RULES, **POOLING_RULES, **ALGEBRA_RULES, **{n: COMPLEX_RULES[n] for n in TO_COMPLEX}},
     MOVES,
@@ -52,4 +55,5 @@ RULES = Rules(
     FORMS,
     APPROXIMATED,
     COMPLEX_RULES,
+    PLACES,
 )

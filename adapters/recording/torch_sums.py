@@ -114,6 +114,7 @@ def _selected(c: Call) -> Results:
 
 def _ordered(c: Call, x: Ids, dim: int) -> None:
     """The order of the numbers is a decision of the run."""
+    c.record.ordered.append(x)
     order = np.argsort(c.record.held[x], axis=dim, kind="stable")
     held = np.moveaxis(np.take_along_axis(x, order, dim), dim, -1)
     c.record.decide("lt", held[..., :-1], held[..., 1:])

@@ -15,7 +15,9 @@ from functools import cached_property
 import numpy as np
 from flint import arb
 
+from gradconform.conformance.programs import equal_order, together
 from gradconform.conformance.programs.check_program_arrays import (
+    IN_ARRAYS,
     agreement,
     chosen_by_subnormals,
     fits,
@@ -26,6 +28,8 @@ from gradconform.conformance.programs.check_program_arrays import (
     tells,
     work,
 )
+from gradconform.conformance.programs.equal_order import EqualOrder, Places
+from gradconform.conformance.programs.other_branch import OtherBranch, derivative
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
@@ -41,7 +45,6 @@ from gradconform.reference.judge import (
     decision,
     judge,
     noted,
-    text_of,
     ulp_error,
     verdict_of,
 )
@@ -50,9 +53,8 @@ from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.record import Numbers, Taken
+from gradconform.reference.programs.record import Taken
 from gradconform.reference.programs.run import Mode, Run, Tensor
-from gradconform.reference.programs.tangents import push
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
 #: leave less than p + 3.
@@ -110,24 +112,28 @@ class Truth:
             literals = bool(run.defined.record.literals or run.backward.literals)
             self.set = self._derivative(ties=True, literals=literals)[0] if self.ties or literals else self.point
             self.program = self._program(literals=True) if literals else self.program_point
+            self.other = OtherBranch.of(run)
+            #: The components that are the derivative by another branch than the one taken, which is then their truth.
+            self.aside = set(self._by_other_branches(self.other)) if self.other else set()
+
+    def _by_other_branches(self, other: OtherBranch) -> Iterator[tuple[int, int]]:
+        for number, every in enumerate(self.program):
+            for component, program in enumerate(every):
+                truth = self.set[number][component]
+                if not truth.is_finite() or not program.is_finite() or truth.overlaps(program):
+                    continue
+                known = other.known(number, component, self.program_point[number][component])
+                if known is not None:
+                    self.point[number][component] = self.set[number][component] = known
+                    yield number, component
 
     def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
         run, of = self.run, self.run.defined
         exact = Exact(of.record, literals=literals).evaluate()
         self.endless = not all(exact[i].is_finite() for ids in of.outputs for i in ids.ravel().tolist())
-        seeds: dict[int, arb] = {}
-        if run.mode == "value":
-            self._note(exact)
-            return [[exact[i] for i in ids.ravel().tolist()] for ids in of.outputs], len(exact.ties)
-        seeded = of.outputs if run.mode == "reverse" else of.arguments
-        for ids, numbers in zip(seeded, run.cotangents, strict=True):
-            for i, c in zip(ids.ravel().tolist(), run.backward.held[numbers].ravel().tolist(), strict=True):
-                seed = arb(c) if run.mode == "forward" or exact[i].is_finite() else arb.nan()  # no number, no slope
-                seeds[i] = seeds[i] + seed if i in seeds else seed
-        found = exact.pull(seeds, ties) if run.mode == "reverse" else push(exact, seeds, ties)
+        found = derivative(run, of, exact, ties)
         self._note(exact)
-        asked = of.arguments if run.mode == "reverse" else of.outputs
-        return [[found.get(i, ZERO) for i in ids.ravel().tolist()] for ids in asked], len(exact.ties)
+        return found, len(exact.ties)
 
     def _program(self, literals: bool) -> list[list[arb]]:
         exact = Exact(self.run.backward, literals=literals).evaluate()
@@ -156,6 +162,41 @@ class Truth:
                 if not x.overlaps(y) if record.held[d.left] == record.held[d.right] else x == y:
                     return True
         return False
+
+    def torn(self, number: int, component: int) -> bool:
+        """Whether a component is in its set of slopes, and wrong since they do not go together."""
+        return not self.together and self.set[number][component].overlaps(self.program[number][component])
+
+    def unresolved(self, number: int, component: int) -> bool:
+        """Whether the derivative is known here, and of the program's number no precision tells what it is."""
+        x, y = self.point[number][component], self.program_point[number][component]
+        return x.is_finite() and not y.is_finite() and self.vague and not (self.beyond or self.astray)
+
+    def _wrong(self, number: int, component: int) -> Formula:
+        """What is to be said of a component that is not the derivative."""
+        if self.astray or self.flushed:
+            return "unknown"
+        if self.order.excuses(number, component, self._alike):
+            # In the order of the program this is its derivative, as far as anybody knows.
+            self.point[number][component] = self.set[number][component] = self.program_point[number][component]
+            return "unknown"
+        return "wrong"
+
+    def _alike(self, places: Places) -> bool:
+        truth, program = (sum((of[n][c] for n, c in places), ZERO) for of in (self.set, self.program))
+        return not (truth.is_finite() and program.is_finite()) or bool(truth.overlaps(program))
+
+    @cached_property
+    def order(self) -> EqualOrder:
+        return EqualOrder(self.run)
+
+    @cached_property
+    def together(self) -> bool:
+        """Whether what the program takes of the slopes at ties goes together, as far as one direction shows that."""
+        if self.run.mode != "reverse" or self.aside:
+            return True
+        with precision(self.bits):
+            return together.in_balls(self.run, self.program)
 
     @cached_property
     def flushed(self) -> bool:
@@ -206,13 +247,14 @@ class Truth:
             return ("singular" if self.poles else "unknown"), math.inf
         if not at.is_finite():
             # What is infinite has no derivative, also where a branch of the program says that it is constant.
-            met: Formula = "singular" if self.endless else "undefined"
+            endless = self.endless or (self.other is not None and self.other.endless(number, component))
+            met: Formula = "singular" if endless else "undefined"
             return (met if self.poles and not self.astray else "unknown"), math.inf
         if not truth.overlaps(program):
             apart = self._bits(number, component, abs(at - point).upper())
             if self.run.definition is not None and apart >= agreement(self.run, format):
                 return "right", apart  # an approximation that is meant
-            return ("unknown" if self.astray or self.flushed else "wrong"), math.inf
+            return self._wrong(number, component), math.inf
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
             return "unknown", known
@@ -222,7 +264,14 @@ class Truth:
             known = min(known, max(by_any, self._bits(number, component, abs(at - point).upper())))
             if known < min(needed, DECIDED):
                 return "unknown", known
-        return ("kink" if self.ties and _is_set(truth) else "right"), known
+        if (number, component) in self.aside:
+            return "kink", known
+        if not (self.ties and _is_set(truth)):
+            return "right", known
+        if self.together:
+            return "kink", known
+        # Along that direction equal arguments move alike, in whatever order they come.
+        return ("unknown" if self.astray or self.flushed or not self.order.own else "wrong"), math.inf
 
 
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
@@ -240,6 +289,8 @@ def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
         return None if affordable else [_left_open(run, of, route, error) for of in run.judged for route in run.answers]
     if affordable and any(f.open for f in found):
         return None
+    if work(run) < IN_ARRAYS and any(f.judgement.accuracy != "certified" for f in found):
+        return None  # what another program would keep balls tell
     return [_gradient(run, run.judged[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
 
 
@@ -266,10 +317,13 @@ def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
         if not _held(run, [outcomes for _, outcomes in candidates]):
             candidates += evaluated(mixed_programs(run, profile))
     for number, argument in enumerate(run.judged):
+        with precision(truth.bits):
+            formulas = [truth.formula(number, c, argument.format) for c in range(argument.ids.size)]
         known = truth.set if truth.ties else truth.point
         sets = [_truth(x, argument.format, profile, bool(truth.ties)) for x in known[number]]
         for route, returned in run.answers.items():
-            yield _judged(run, truth, number, argument, route, returned[number], candidates, sets, profile)
+            got = [float(x) for x in np.asarray(returned[number], dtype=np.float64).ravel()]
+            yield _judged(run, truth, number, argument, route, got, formulas, candidates, sets, profile)
 
 
 def _held(run: Run, candidates: Sequence[list[list[tuple[Outcome, ...]]]]) -> bool:
@@ -303,16 +357,15 @@ def _judged(
     number: int,
     argument: Tensor,
     route: str,
-    returned: Numbers,
+    got: Sequence[float],
+    formulas: Sequence[tuple[Formula, float]],
     candidates: Sequence[tuple[str, list[list[tuple[Outcome, ...]]]]],
     sets: Sequence[Rounded],
     profile: Profile,
 ) -> Gradient:
-    got = [float(x) for x in np.asarray(returned, dtype=np.float64).ravel()]
     if not got:
         return _gradient(run, argument, route, _nothing(), "right", math.inf, truth.ties)
     with precision(truth.bits):
-        formulas = [truth.formula(number, c, argument.format) for c in range(len(got))]
         # An infinity or NaN in the place of a derivative that there is not is held against nobody.
         nothing = (Rounded(RoundedBalls(argument.format, profile), ZERO, ZERO, ANYTHING | OVERFLOWED),)
         excused = [f == "singular" and not math.isfinite(x) for (f, _), x in zip(formulas, got, strict=True)]
@@ -320,20 +373,19 @@ def _judged(
             Candidate(name, [nothing if e else o for e, o in zip(excused, outcomes[number], strict=True)])
             for name, outcomes in candidates
         ]
-        # Within the set of a kink nothing is off: what a program keeps is measured by the slope that it took.
-        centres = [
-            Rounded(s.arithmetic, truth.program_point[number][c]) if formulas[c][0] == "kink" else s
-            for c, s in enumerate(sets)
-        ]
         digits = _Keeping(run, truth, number, of[0], profile)
-        judgement = judge(got, of, argument.format, centres, condition=digits.condition, exhibited=digits.exhibited)
+        judgement = judge(got, of, argument.format, sets, condition=digits.condition, exhibited=digits.exhibited)
         judgement = digits.said(judgement)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
-    if formulas and formulas[judgement.worst_index][0] == "kink":
-        judgement = replace(judgement, truth=text_of(sets[judgement.worst_index]))
-    if formula == "unknown" and judgement.execution == "overflow" and all(map(math.isfinite, got)):
-        judgement = replace(judgement, execution="undecided")  # nothing overflowed: nothing is known
+    if formula == "wrong" and truth.torn(number, judgement.worst_index):
+        judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
+    if formula == "unknown" and truth.order.excused:
+        judgement = equal_order.undecided(judgement)
+    # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
+    none = all(map(math.isfinite, got)) or truth.unresolved(number, judgement.worst_index)
+    if formula == "unknown" and judgement.execution == "overflow" and none:
+        judgement = replace(judgement, execution="undecided")
     if tells(judgement, formula):
         among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
         worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])

@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from itertools import chain
 
 import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
+from gradconform.conformance.programs import equal_order, together
+from gradconform.conformance.programs.equal_order import EqualOrder, Places
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import to_float
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.midpoints import Double, OutOfRange
+from gradconform.reference.arithmetic.midpoints import Double, DoubleArray, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import (
     ANYTHING,
@@ -32,12 +34,13 @@ from gradconform.reference.arithmetic.rounded import (
     Sums,
 )
 from gradconform.reference.array_judge import ASKED, Index, Indices, Screen, judge_array, norm, standings_of
-from gradconform.reference.judge import FORMULA, Formula, Judgement, text_of, ulp_error
+from gradconform.reference.judge import FORMULA, Formula, Judgement, noted, text_of, ulp_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special, apart
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push
+from gradconform.reference.programs.beside import beside
 from gradconform.reference.programs.cancelled import cancelled
 from gradconform.reference.programs.record import STOPPED, Record, Step, Taken, every
 from gradconform.reference.programs.run import Run
@@ -45,8 +48,9 @@ from gradconform.reference.programs.words import Words
 
 #: Precision in which what the arrays hold is read as balls.
 BITS = 160
-#: Operations on single numbers from which arrays are faster than balls (they break even at about 1,700).
-IN_ARRAYS = 1_500
+#: Operations on single numbers from which arrays are faster than balls (a program's break even at 250 to 700), and from
+#: which balls are not asked any more where digits are lost.
+FASTER, IN_ARRAYS = 500, 1_500
 #: Of a truth that is known to so many bits what is left is no set.
 SHARP = 40
 #: Operations on single numbers up to which the condition of what has lost its digits is computed.
@@ -79,7 +83,7 @@ def work(run: Run) -> int:
 
 def fits(run: Run) -> bool:
     """Whether a run is one for arrays: large enough, and without equations to be solved."""
-    return work(run) >= IN_ARRAYS and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
+    return work(run) >= FASTER and not any(s.implicit for s in (*run.defined.record.steps, *run.backward.steps))
 
 
 def one_record(run: Run) -> bool:
@@ -133,21 +137,28 @@ class Truths:
     def __init__(self, run: Run, decided: int, flush: bool = True, blunt: bool = False) -> None:
         self.run, self.decided, self.flush = run, decided, flush
         true, goes_on = run.defined, run.definition is None and one_record(run)
-        forward = true.record.steps
         exact = ArrayExact(run.backward if goes_on else true.record, blunt=blunt).evaluate()
-        of = run.backward.held
-        if run.mode == "value":
-            self.truth = [exact.values.copied(ids) for ids in true.outputs]
-        elif run.mode == "reverse":
-            seeds = [(ids, of[c]) for ids, c in zip(true.outputs, run.cotangents, strict=True)]
-            self.truth = exact.pull(seeds, true.arguments, forward)
-        else:
-            seeds = [(ids, of[c]) for ids, c in zip(true.arguments, run.cotangents, strict=True)]
-            self.truth = push(exact, seeds, true.outputs, forward)
+        self.truth = _derivative(run, exact, true.record.steps)
         self.ties = exact.ties
+        other = _by_other_branches(run, exact)
         program = exact if goes_on else ArrayExact(run.backward, blunt=blunt).evaluate()
         self.program = [program.values.copied(ids) for ids in run.results]
         self.astray = decided_by_rounding(run, program)
+        #: The components that are the derivative by another branch than the one taken, which is then their truth; and
+        #: those of which that is left to balls.
+        self.aside, self.odd = (
+            [np.zeros(x.shape, bool) for x in self.truth],
+            [np.zeros(x.shape, bool) for x in self.truth],
+        )
+        for number, by in enumerate(other or ()):
+            self._beside(number, by)
+        #: The gradients that are in their sets of slopes, and wrong since these do not go together.
+        self.torn: set[int] = set()
+        #: Whether what the program takes of the slopes at ties goes together, as far as one direction shows that.
+        self.together = True
+        if self.ties and run.mode == "reverse" and not any(x.any() for x in self.aside):
+            self.together = together.in_arrays(run, exact, self.program)
+        self.order = EqualOrder(run)
         #: By the number of a gradient that was asked for, the components of which the worst is to be said.
         self.worst: dict[int, Indices] = {}
 
@@ -188,15 +199,55 @@ class Truths:
                 near = ~touch & known & (_bits(size, gap + off[0]) >= agreement(self.run, format))
                 touch = touch | near
         vague = ~known | (bits < needed) | (steady < np.minimum(needed, self.decided))
-        flushed = self.flush and not touch[1].all() and chosen_by_subnormals(self.run)
+        flushed = self.flush and not (touch[1].all() and self.together) and chosen_by_subnormals(self.run)
         wrong: Formula = "unknown" if flushed or self.astray else "wrong"
         said = np.select(
-            [~known, ~touch[1], vague, ~touch[0] & bool(self.ties)],
-            [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink")],
+            [
+                ~known | (~touch[1] & self.odd[number]),
+                ~touch[1],
+                vague,
+                (~touch[0] & bool(self.ties)) | self.aside[number],
+            ],
+            [FORMULA.index(f) for f in ("unknown", wrong, "unknown", "kink" if self.together else wrong)],
             FORMULA.index("right"),
         )
+        if not self.together and touch[1].all():
+            self.torn.add(number)
+        if self.order.tied.size and (self.together or not self.order.own):  # see `check_program.Truth.formula`
+            wrongs = np.flatnonzero(said == FORMULA.index("wrong")).tolist()
+            excused = np.zeros(said.shape, bool)
+            excused.reshape(-1)[[c for c in wrongs if self.order.excuses(number, c, self._alike)]] = True
+            said = np.where(excused, FORMULA.index("unknown"), said)
+            # In the order of the program this is its derivative, as far as anybody knows.
+            self.truth[number] = words.where(excused, program, truth)
         sure = np.where(said == FORMULA.index("wrong"), np.inf, np.where(bits < needed, bits, steady))
         return said, np.where(known, sure, -np.inf)
+
+    def _alike(self, places: Places) -> bool:
+        """Whether some components have together what those of the truth have."""
+        truth, program = (self._sum(of, places) for of in (self.truth, self.program))
+        gap, reach = _apart(truth, program)
+        return not bool((gap > reach).any())
+
+    @staticmethod
+    def _sum(of: Sequence[Words], places: Places) -> Words:
+        parts = []
+        for number in dict.fromkeys(n for n, _ in places):
+            x, at = of[number], [c for n, c in places if n == number]
+            mid = DoubleArray(x.mid.hi.ravel()[at], x.mid.lo.ravel()[at])
+            parts.append(words.total(Words(mid, x.radius.reshape(x.radius.shape[0], -1)[:, at])))
+        return reduce(words.add, parts)
+
+    def _beside(self, number: int, other: Words) -> None:
+        """Take the derivative by the other branches where the program has that; see `other_branch`."""
+        truth, program = self.truth[number], self.program[number]
+        with np.errstate(all="ignore"):
+            away, other_away = (_apart(x, program) for x in (truth, other))
+            far = ~(away[0] <= away[1])
+            met = far & (other_away[0] <= other_away[1])
+            self.odd[number] = far & ~np.isfinite(other_away[0] + other_away[1])
+        self.aside[number] = met
+        self.truth[number] = words.where(met, other, truth)
 
     def centre(self, number: int, A: RoundedArrays) -> RoundedArray:
         """A truth as the judge reads it: numbers without a radius, or at ties the middle and half width of a set."""
@@ -213,6 +264,41 @@ class Truths:
             spread if spread.any() else None,
             None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8),
         )
+
+
+def _apart(x: Words, y: Words) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far apart the middles of balls are, and how far they may be for the balls to touch."""
+    gap = np.abs(words.apart(x, y))
+    return gap, (x.radius + y.radius)[0] * words.ENLARGED + gap * 2.0**-50
+
+
+def _derivative(run: Run, exact: ArrayExact, forward: Sequence[Step]) -> list[Words]:
+    """Of a function, in the run's mode, all tensors that are judged; of the values themselves, these."""
+    true, of = run.defined, run.backward.held
+    if run.mode == "value":
+        return [exact.values.copied(ids) for ids in true.outputs]
+    seeded = true.outputs if run.mode == "reverse" else true.arguments
+    seeds = [(ids, of[c]) for ids, c in zip(seeded, run.cotangents, strict=True)]
+    if run.mode == "reverse":
+        return exact.pull(seeds, true.arguments, forward)
+    return push(exact, seeds, true.outputs, forward)
+
+
+def _by_other_branches(run: Run, exact: ArrayExact) -> list[Words] | None:
+    """The derivative by the branches that were not taken where numbers were asked to be equal, and are; None where
+    there are none, or the function does not go on continuously by them. What is not finite may or may not."""
+    true = run.defined
+    turned = None if run.mode == "value" else beside(true.record, true.arguments)
+    if turned is None:
+        return None
+    other = ArrayExact(turned, blunt=exact.values.blunt).evaluate()
+    for ids in true.outputs:
+        x, y = other.values.copied(ids), exact.values.copied(ids)
+        with np.errstate(all="ignore"):
+            gap, reach = _apart(x, y)
+        if (gap > reach).any():
+            return None
+    return _derivative(run, other, turned.steps)
 
 
 def agreement(run: Run, format: Format) -> float:
@@ -364,6 +450,10 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             worst = int(among[np.where(np.isnan(far), np.inf, far).argmax()])
             index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
             found = shown_at(found, worst, float(got[index]), said.truth_of(index), argument.format)
+        if formulas[number][0] == "wrong" and number in truths.torn:
+            found = replace(found, reason=noted(found.reason, together.APART))
+        if formulas[number][0] == "unknown" and truths.order.excused:
+            found = equal_order.undecided(found)
         left_open = (formulas[number][0] == "unknown" and not truths.astray) or found.execution == "undecided"
         yield Found(number, route, found, *formulas[number], truths.ties, left_open)
 

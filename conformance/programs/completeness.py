@@ -162,7 +162,7 @@ def _other_branch(record: Record, given: dict[int, float], near: dict[int, float
         if d.relation is None:
             continue
         x, y = allowed.value(d.left, ops), allowed.value(d.right, ops)
-        before = holds(d.relation, float(record.held[d.left] - record.held[d.right]))
+        before = holds(d.relation, float(record.held[d.left]) - float(record.held[d.right]))
         if not (isinstance(x, Rounded) and isinstance(y, Rounded)):
             continue
         if allowed.may_differ(number, ops) or holds(d.relation, float((x.exact - y.exact).mid())) != before:

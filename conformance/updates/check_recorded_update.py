@@ -111,7 +111,7 @@ def _decided_otherwise(exact: Exact) -> bool:
         if d.relation is None or d.left == d.right:
             continue
         x, y = exact[d.left], exact[d.right]
-        taken = holds(d.relation, float(held[d.left] - held[d.right]))
+        taken = holds(d.relation, float(held[d.left]) - float(held[d.right]))
         possible = {-1.0: not x >= y, 0.0: x.overlaps(y), 1.0: not x <= y}
         if any(may and holds(d.relation, sign) != taken for sign, may in possible.items()):
             return True

@@ -271,9 +271,13 @@ class RoundedBalls(BallPrimitives, HandWritten):
         return Rounded(self, exact, radius, found.specials)
 
     def _either(self, chosen: Rounded, other: Rounded) -> Rounded:
-        other = other.folded()
-        radius = larger(chosen.radius, abs(other.exact - chosen.exact) + other.radius)
-        return Rounded(self, chosen.exact, radius, chosen.specials | other.specials, chosen.spread)
+        """A ball from the lower end of one to the upper end of the other: of slopes at a tie no more than their set."""
+        both = chosen.folded(), other.folded()
+        high = larger(*(x.exact + x.radius for x in both)).upper()
+        low = -larger(*(x.radius - x.exact for x in both)).upper()
+        middle = ((high + low) / 2).mid()
+        radius = larger(high - middle, middle - low).upper()
+        return Rounded(self, middle, radius, chosen.specials | other.specials)
 
     # Infinities -------------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ class Exact:
     `literals` is true. Conversions to another format are not rounded.
     """
 
-    def __init__(self, record: Record, given: Mapping[int, float] | None = None, literals: bool = True) -> None:
+    def __init__(self, record: Record, given: Mapping[int, float | arb] | None = None, literals: bool = True) -> None:
         self.record, self.literals = record, literals
         self.values: list[arb | None] = [None] * record.size
         #: Decisions that are ties, or are taken otherwise without rounding; and the rows of equal largest numbers.
@@ -184,7 +184,7 @@ class Exact:
         if not (left.is_finite() and right.is_finite()):
             return False
         held = self.record.held
-        taken = holds(decision.relation, float(held[decision.left] - held[decision.right]))
+        taken = holds(decision.relation, float(held[decision.left]) - float(held[decision.right]))
         for sign in (-1.0, 0.0, 1.0):
             possible = (left < right, left == right or not (left < right or left > right), left > right)[int(sign) + 1]
             if possible and (sign == 0.0 or holds(decision.relation, sign) != taken):

@@ -162,6 +162,11 @@ class Decisions(Sequence[Decision]):
     def __len__(self) -> int:
         return self._size
 
+    def __iter__(self) -> Iterator[Decision]:
+        for first, relation, left, right in self._blocks:
+            for n, (x, y) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
+                yield Decision(relation, x, y, self.parts.get(first + n, ()))
+
     def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(self._size))]
@@ -186,6 +191,9 @@ class Record:
     decisions: Decisions = field(default_factory=Decisions)
     notes: list[str] = field(default_factory=list)
     line: str = ""
+    #: Numbers that were put in an order, or of which one was picked, as `sort` and `argmax` do: which of equal ones
+    #: comes first is the run's own choice, and no step.
+    ordered: list[Ids] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._held, self.size = np.full(1024, np.nan), 0

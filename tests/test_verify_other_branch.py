@@ -1,0 +1,143 @@
+"""`verify` where a function asks whether a number equals another, and it does: the branch that was not taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import gradconform as gc
+from gradconform.conformance.verify import Report
+
+#: As many copies of the arguments: judged by balls, and by arrays.
+COPIES = (1, 120)
+
+
+def of(f: Callable[..., Any], *arguments: Sequence[float], copies: int) -> Report:
+    return gc.verify(f, *(torch.tensor([*x] * copies, dtype=torch.float64) for x in arguments))
+
+
+def ruled(value: Callable[..., Tensor], rule: Callable[..., Tensor | tuple[Tensor, ...]]) -> Callable[..., Tensor]:
+    """A function with a rule of its own: from the adjoint and the arguments."""
+
+    class Ruled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *x: Tensor) -> Tensor:
+            ctx.save_for_backward(*x)
+            return value(*x)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+            return rule(g, *ctx.saved_tensors)
+
+    return lambda *x: Ruled.apply(*x)  # type: ignore[no-any-return]
+
+
+def expm1(x: Tensor) -> Tensor:
+    return torch.where(x == 0, 0.0, torch.expm1(x))
+
+
+def sinc(x: Tensor) -> Tensor:
+    return torch.where(x == 0, 1.0, torch.sin(x) / x)
+
+
+def sinc_rule(g: Tensor, x: Tensor, at_0: float) -> Tensor:
+    return g * torch.where(x == 0, at_0, torch.cos(x) / x - torch.sin(x) / x / x)
+
+
+def log_mean(x: Tensor, y: Tensor) -> Tensor:
+    return torch.where(x == y, x, (x - y) / (torch.log(x) - torch.log(y)))
+
+
+def log_mean_rule(g: Tensor, x: Tensor, y: Tensor, half: float) -> tuple[Tensor, Tensor]:
+    off = torch.log(x) - torch.log(y)
+    by_x, by_y = 1 / off - (x - y) / off / off / x, (x - y) / off / off / y - 1 / off
+    return g * torch.where(x == y, half, by_x), g * torch.where(x == y, 1 - half, by_y)
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_the_derivative_of_either_branch_is_right_where_the_function_goes_on(copies: int) -> None:
+    taken, other = of(expm1, (0.0, 1.0), copies=copies), of(
+        ruled(expm1, lambda g, x: g * torch.exp(x)), (0.0, 1.0), copies=copies
+    )  # fmt: skip
+    assert (taken.verdict, taken.formula) == ("conforms", "right")
+    assert (other.verdict, other.formula) == ("conforms", "kink")
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_what_is_of_neither_branch_is_wrong(copies: int) -> None:
+    report = of(ruled(expm1, lambda g, x: g * torch.where(x == 0, 0.5, torch.exp(x))), (0.0, 1.0), copies=copies)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_where_the_function_jumps_the_branch_that_was_taken_is_asked_for(copies: int) -> None:
+    def masked(x: Tensor) -> Tensor:
+        return torch.where(x == 0, 0.0, torch.exp(x))
+
+    assert of(masked, (0.0, 1.0), copies=copies).formula == "right"
+    report = of(ruled(masked, lambda g, x: g * torch.exp(x)), (0.0, 1.0), copies=copies)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize(("at_0", "formula"), [(0.0, "right"), (0.3, "wrong")])
+def test_the_rule_at_a_hole_of_a_quotient_is_judged(copies: int, at_0: float, formula: str) -> None:
+    assert of(ruled(sinc, lambda g, x: sinc_rule(g, x, at_0)), (0.0, 1.0), copies=copies).formula == formula
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_a_nan_of_the_branch_that_was_not_taken_is_undefined_still(copies: int) -> None:
+    report = of(sinc, (0.0, 1.0), copies=copies)
+    assert (report.verdict, report.formula) == ("deviates", "undefined")
+
+
+@pytest.mark.parametrize(("half", "formula"), [(0.5, "kink"), (1.0, "right"), (0.75, "wrong")])
+def test_a_limit_of_two_equal_numbers_is_right_beside_the_branch(half: float, formula: str) -> None:
+    rule = ruled(log_mean, lambda g, x, y: log_mean_rule(g, x, y, half))
+    assert of(rule, (1.0, 2.0, 0.5), (1.0, 3.0, 0.5), copies=1).formula == formula
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_an_infinite_slope_of_the_other_branch_is_singular_and_accuses_nobody(copies: int) -> None:
+    def entropy(x: Tensor) -> Tensor:
+        return torch.xlogy(x, x)
+
+    for rule, formula in (
+        (lambda g, x: g * (torch.log(x) + 1), "singular"),
+        (lambda g, x: torch.where(x > 0, g * (torch.log(x) + 1), 0.0), "right"),
+        (lambda g, x: torch.where(x > 0, g * (torch.log(x) + 1), 7.0), "wrong"),
+    ):
+        assert of(ruled(entropy, rule), (0.0, 1.0, 2.0), copies=copies).formula == formula
+    assert of(entropy, (0.0, 1.0, 2.0), copies=copies).formula == "singular"
+
+
+def test_by_jax_too_the_limit_of_x_log_x_has_no_slope_at_0() -> None:
+    jax = pytest.importorskip("jax")
+    report = gc.verify(lambda x: jax.scipy.special.entr(x), jax.numpy.asarray([0.0, 1.0, 2.0], dtype="float32"))
+    assert report.formula == "singular"
+
+
+def test_a_mask_that_does_not_depend_on_the_arguments_has_no_other_branch() -> None:
+    mask = torch.tensor([0.0, 1.0], dtype=torch.float64)
+
+    def masked(x: Tensor) -> Tensor:
+        return torch.where(mask == 0, 0.0, torch.expm1(x))
+
+    report = of(ruled(masked, lambda g, x: g * torch.exp(x)), (0.0, 1.0), copies=1)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+
+
+def test_tangents_have_the_other_branch_too() -> None:
+    jax = pytest.importorskip("jax")
+
+    @jax.custom_jvp  # type: ignore[untyped-decorator]
+    def f(x: Any) -> Any:
+        return jax.numpy.where(x == 0, 0.0, jax.numpy.expm1(x))
+
+    f.defjvp(lambda x, t: (f(*x), t[0] * jax.numpy.exp(x[0])))
+    report = gc.verify(f, jax.numpy.asarray([0.0, 1.0], dtype="float32"), mode="forward")
+    assert (report.verdict, report.formula) == ("conforms", "kink")
