@@ -153,7 +153,8 @@ def of_float32(sweeps: Sequence[Sweep]) -> str:
     lines = [
         "# float32", "",
         "Made by `nox -s sweeps`. Of the 4,294,967,296 numbers so many were asked, equally far apart in order: what "
-        "lies between two of them was not. Errors are in units in the last place of the exact value.", "",
+        "lies between two of them was not. Errors are in units in the last place of the exact value; numbers a second "
+        "are of wall time.", "",
         made(sweeps), "",
     ]  # fmt: skip
     names = ["operator", "of", "framework", "asked", "of all", "a second", "max ulp", "at", "≤ ½ ulp", "lost",
