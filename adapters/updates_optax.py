@@ -148,7 +148,10 @@ def _made(make: Any, what: str) -> Any:
     try:
         found = make()
     except Exception as error:  # whatever the user's function raises
-        raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
+        asked = "" if not isinstance(error, TypeError) else (
+            "; for weights of JAX expected an optax transformation, or a function without arguments that gives one"
+        )  # fmt: skip
+        raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}{asked}") from error
     if not (hasattr(found, "init") and hasattr(found, "update")):
         raise BadInput(f"{what} gave a {type(found).__name__}; expected an optax transformation, with init and update")
     return found
@@ -175,7 +178,10 @@ def _like(given: Any, names: Sequence[str], leaves: Sequence[Any], tree: Any, up
     """A gradient, in the weights' dtypes."""
     found = jax.tree.leaves(given)
     if len(found) != len(leaves):
-        raise BadInput(f"gradients[{update}] has {len(found)} arrays; the weights have {len(leaves)}")
+        raise BadInput(
+            f"gradients[{update}] has {len(found)} arrays; the weights have {len(leaves)}: expected for each update a "
+            "gradient for each of them, in a tree like theirs"
+        )
     for name, g, w in zip(names, found, leaves, strict=True):
         if np.shape(g) != np.shape(w):
             raise BadInput(f"gradients[{update}]: {name} has shape {np.shape(g)}; the weight has {np.shape(w)}")

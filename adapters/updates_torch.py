@@ -162,7 +162,8 @@ def _made(make: Make, parameters: list[Any], what: str) -> _Made:
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
     optimizer, *beside = made if isinstance(made, tuple) and made else (made,)
     if not (averages(optimizer) or (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups"))):
-        raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its parameters")
+        raise BadInput(f"{what} gave a {type(optimizer).__name__}; expected a torch.optim.Optimizer of its "
+                       "parameters, or (optimizer, scheduler)")  # fmt: skip
     for x in beside:
         if not (scales(x) or schedules(x)):
             raise BadInput(
@@ -191,7 +192,10 @@ def _routed(optimizer: Any, route: str) -> Any:
 def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], update: int) -> list[Tensor | None]:
     leaves = pytree.tree_leaves(tree, is_leaf=lambda x: x is None)
     if len(leaves) != len(parameters):
-        raise BadInput(f"gradients[{update}] has {len(leaves)} tensors; the weights have {len(parameters)}")
+        raise BadInput(
+            f"gradients[{update}] has {len(leaves)} tensors; the weights have {len(parameters)}: expected for each "
+            "update a gradient for each of them, [[g, …]]"
+        )
     found: list[Tensor | None] = []
     for name, g, p in zip(names, leaves, parameters, strict=True):
         if isinstance(g, Tensor) and g.layout != torch.strided:

@@ -1,6 +1,7 @@
 """What is caught: planted faults against this suite, torch.autograd.gradcheck and jax.test_util.check_grads.
 
     python benchmarks/detection.py [--draws 4] [--checker-draws 2] [--jobs 2] [-o docs/faults]
+    python benchmarks/detection.py --again docs/faults/faults.csv
 
 For every fault × dtype × weight scale, over the same random draws of the document's network and of a layered one. A
 fault is *active* in a draw where it changes some bit of the answer, its trace included, or breaks the contract. A draw
@@ -364,9 +365,14 @@ def main() -> int:
     parser.add_argument("--checker-draws", type=int, default=2, help="of each network, for gradcheck and check_grads")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/faults"))
+    parser.add_argument(
+        "--again", type=Path, help="a faults.csv to write the tables and the figure of, without judging"
+    )
     options = parser.parse_args()
     import pandas as pd
 
+    if options.again is not None:
+        return written(pd.read_csv(options.again), options.output, 0.0)
     started = time.perf_counter()
     rows: list[dict[str, Any]] = []
     options.output.mkdir(parents=True, exist_ok=True)

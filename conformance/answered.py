@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, Accuracy, Execution, Formula, Judgement, Verdict
 
 #: Verdicts of quantities, the worst first.
@@ -38,3 +39,14 @@ class Answered:
     def passes(self, accept: tuple[str, ...]) -> bool:
         """Whether every quantity conforms, or has one of the words that count as that."""
         return all(j.verdict in ("conforms", *accept) for j in self.judgements())
+
+
+def words(accept: str | Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The verdicts that count as true besides `conforms`. Raises BadInput for any that is not among the known."""
+    if not isinstance(accept, Iterable):
+        raise BadInput(f"accept is {accept!r}; expected verdicts, some of {', '.join(known)}")
+    accepted = (accept,) if isinstance(accept, str) else tuple(accept)
+    for word in accepted:
+        if word not in known:
+            raise unknown("verdict to accept", word, known)
+    return accepted

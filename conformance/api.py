@@ -9,6 +9,8 @@ import numpy as np
 
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
+from gradconform.conformance.advice import advised
+from gradconform.conformance.answered import Answered, words
 from gradconform.conformance.cases.catalogue import catalogue, matching, select
 from gradconform.conformance.check import check_route
 from gradconform.conformance.command_line.explain import Explanation
@@ -39,6 +41,7 @@ def cases(glob: str = "*") -> list[str]:
     return matching(glob, catalogue())
 
 
+@advised()
 def check(
     adapter: str | Adapter,
     case: str | Case,
@@ -70,6 +73,7 @@ def check(
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular", "unsupported")
 
 
+@advised()
 def assert_conforms(
     adapter: str | Adapter,
     case: str | Case,
@@ -93,21 +97,17 @@ def assert_conforms(
     AssertionError: numpy on document/worked-example: 1 measurement: unsupported 1
       numpy/central bfloat16: unsupported: dtype: numpy/central runs in float64, float32, float16
     """
-    if not isinstance(accept, Iterable):
-        raise BadInput(f"accept is {accept!r}; expected verdicts, some of {', '.join(ACCEPTED)}")
-    words = (accept,) if isinstance(accept, str) else tuple(accept)
-    for word in words:
-        if word not in ACCEPTED:
-            raise unknown("verdict to accept", word, ACCEPTED)
+    accepted = words(accept, ACCEPTED)
     from gradconform.conformance.table import not_accepted, report
 
     rows = check(adapter, case, dtype, device, profile, known)
-    wrong = not_accepted(rows, words)
+    wrong = not_accepted(rows, accepted)
     if wrong:
         raise AssertionError(report(rows, wrong))
     return rows
 
 
+@advised()
 def explain(
     case: str | Case,
     adapter: str | Adapter | None = None,
@@ -131,6 +131,8 @@ def explain(
         = 0.15·0.05 + 0.2·0.1 = 0.0275
         truth 0.027500000000000002
     """
+    if isinstance(case, Answered):
+        raise BadInput(f"case is a {type(case).__name__}, which explains itself: report.explain()")
     found, name = _case(case), named_format(dtype).name
     explanation = explained(found, name, (), device, only)
     if adapter is None:
@@ -147,6 +149,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
     return Measurements(rows)
 
 
+@advised({"epochs": "give steps=, the number of updates", "lr": "give rate="})
 def train(
     adapter: str | Adapter,
     case: str | Case,
@@ -223,10 +226,18 @@ def _case(case: str | Case) -> Case:
     if isinstance(case, Case):
         return case
     if not isinstance(case, str):
+        of_function = "; a function is verified by gradconform.verify(f, …)" if callable(case) else ""
         raise BadInput(
             f"case is a {type(case).__name__}; expected an id or a case made by document_case or network_case"
+            + of_function
         )
-    found = select((case,))
+    try:
+        found = select((case,))
+    except BadInput as error:
+        if case.partition("/")[0] not in registry.registered():
+            raise
+        what = "expected (case, adapter) of explain, (adapter, case) else"
+        raise BadInput(f"{case!r} is an adapter, and stands in the case's place; {what}") from error
     if len(found) > 1:
         raise BadInput(f"{case!r} matches {len(found)} cases; give one id, such as {found[0].id!r}")
     return found[0]

@@ -55,6 +55,7 @@ class Asked:
 
 def asked(options: Mapping[str, Any]) -> list[Asked]:
     """The tests that a marker with these options makes. Raises ValueError for options that are none."""
+    from gradconform.conformance.answered import words
     from gradconform.conformance.verify import ACCEPTED
     from gradconform.reference.cases import named_format, unknown
 
@@ -64,10 +65,7 @@ def asked(options: Mapping[str, Any]) -> list[Asked]:
     dtypes: list[Any] = [named_format(d).name for d in _listed("dtypes", options.get("dtypes"))] or [None]
     shapes: list[Any] = [_shapes(s) for s in _listed("shapes", options.get("shapes"))] or [None]
     accept = options.get("accept")
-    words = None if accept is None else (accept,) if isinstance(accept, str) else tuple(accept)
-    for word in words or ():
-        if word not in ACCEPTED:
-            raise unknown("accepted verdict", word, ACCEPTED)
+    accepted = None if accept is None else words(accept, ACCEPTED)
     framework = options.get("framework")
     if framework is not None and framework not in FRAMEWORKS:
         raise unknown("framework", framework, FRAMEWORKS)
@@ -78,7 +76,7 @@ def asked(options: Mapping[str, Any]) -> list[Asked]:
             raise unknown("kind of values in edges", kind, EDGES)
     seed = options.get("seed", 0)
     return [
-        Asked(dtype, shape, kind, words, framework, seed)
+        Asked(dtype, shape, kind, accepted, framework, seed)
         for dtype, shape in product(dtypes, shapes)
         for kind in ("given" if shape is None else "drawn", *kinds)
     ]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradconform.conformance.answered import Answered
+from gradconform.conformance import advice
+from gradconform.conformance.answered import Answered, words
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing, otherwise
@@ -23,8 +24,8 @@ from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.profiles import PROFILES, Profile
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, unknown
-from gradconform.reference.judge import Judgement, Verdict
-from gradconform.reference.measurement import EVERY, told
+from gradconform.reference.judge import Judgement, Verdict, noted
+from gradconform.reference.measurement import EVERY, QUANTITY, told
 from gradconform.reference.programs.record import Ids
 from gradconform.reference.programs.run import BATCHED, Mode, Rule, Run, Unsupported, called
 
@@ -37,6 +38,8 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
 }  # fmt: skip
 #: What may be done about what a program stops: take the derivative through it all the same, or hold it constant.
 STOPS = ("through", "intended")
+#: Certified bits below which it is said how little they mean, and the verdicts of which it is not said already.
+FEW, FEW_SAID = 4.0, ("conforms", "vacuous")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 
@@ -113,16 +116,30 @@ class Report(Answered):
     def __repr__(self) -> str:
         return str(self)
 
+    def _few_bits(self) -> Iterator[str]:
+        """What it means that a gradient has few certified bits, or none, and what to do: of the one with the fewest."""
+        asked = [(g.judgement.certified_bits, g) for g in self.gradients if g.judgement.verdict in FEW_SAID]
+        few = [(bits, g) for bits, g in asked if bits is not None and bits < FEW]
+        if not few:
+            return
+        bits, g = min(few, key=lambda of: of[0])
+        what = f"{'∂/∂' if g.mode == 'reverse' else QUANTITY[g.mode]}{g.argument}{g.of}"
+        off = f"{2.0**-bits:.0%} off" if bits > 0 else "off by all of it"
+        to_do = "other arguments may certify more" if g.dtype == "float64" else 'dtype="float64" certifies more'
+        seen = "and less is not seen; a wrong formula is"
+        yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do}"
+
     def __str__(self) -> str:
         head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
         head += f" · accuracy {self.accuracy}" if self.accuracy else ""
         lines = [head, *(f"  {told(m)}" for m in program_rows.judged_gradients(self))]
         lines += [f"  culprit: {c}" for c in self.culprits]
         lines += [f"  left the record: {m}" for m in self.missing]
-        lines += [f"  note: {n}" for n in self.notes]
+        lines += [f"  note: {n}" for n in (*self.notes, *self._few_bits())]
         return "\n".join(lines)
 
 
+@advice.of_verify
 def verify(
     f: Any,
     *args: Any,
@@ -181,10 +198,7 @@ def verify(
     >>> list(both.table["mode"]), bool(both)
     (['reverse', 'forward'], True)
     """
-    accepted = (accept,) if isinstance(accept, str) else tuple(accept)
-    for word in accepted:
-        if word not in ACCEPTED:
-            raise unknown("accepted verdict", word, ACCEPTED)
+    accepted = words(accept, ACCEPTED)
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     if order not in (1, 2):
@@ -200,15 +214,17 @@ def verify(
         if of_mode not in MODES[mode] and numbers is not None:
             what = "cotangent" if of_mode == "reverse" else "tangent"
             raise BadInput(f"{what}: it is of {of_mode} mode, and mode is {mode!r}; leave it out, or ask for 'both'")
-    if isinstance(wrt, str | int):
-        wrt = (wrt,)
+    wrt = _wanted(wrt)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise BadInput(f"seed is {seed!r}; expected a whole number, 0 or more")
     if not callable(f):
         raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")
     if isinstance(f, type):
         raise BadInput(
             f"f is the class {f.__name__}; expected a function: an instance, or of a rule {f.__name__}.apply"
         )
-    recorder = program_rows.recorder_of(framework_of(f, args))
+    framework = framework_of(f, args)
+    recorder = program_rows.recorder_of(framework)
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
     options: dict[str, Any] = {
         "wrt": wrt, "routes": (routes,) if isinstance(routes, str) else tuple(routes or ("eager",)), "seed": seed,
@@ -217,6 +233,9 @@ def verify(
     if forms:
         if recorder.FRAMEWORK == "jax":
             raise BadInput("forms: expected none for JAX; a primitive without a rule is to be replaced in the function")
+        for name in forms:
+            if "::" not in name:
+                raise BadInput(f"forms: {name!r} is no operation's name; expected one such as 'mylib::{name}'")
         options["definitions"] = forms
     constants = profile_of(profile, recorder.FRAMEWORK)
     functions = [function] if order == 1 else [function, recorder.gradient_of(function, seed)]
@@ -238,11 +257,24 @@ def verify(
             found += [report_of(run, constants, accepted) for run in runs]
         except Unsupported as error:
             found.append(_without(of, each, str(error), accepted, constants, program_rows.dtype_of(leaves(given))))
+        except BadInput as error:
+            raise advice.raised(error, f, args, framework) from error
         except MemoryError as error:
             what = f"{called(f)}: memory ran out; verify at smaller arguments, or the parts one by one"
             raise BadInput(what) from error
     report = found[0] if len(found) == 1 else joined(found)
     return replace(report, adapter=recorder.FRAMEWORK, digest=program_rows.digest_of(leaves(args)))
+
+
+def _wanted(wrt: int | str | Sequence[int | str] | None) -> Sequence[int | str] | None:
+    """The arguments that are asked for, as a list; None for all."""
+    if wrt is None:
+        return None
+    wanted = (wrt,) if isinstance(wrt, str | int) else wrt
+    if not (isinstance(wanted, Sequence) and wanted and all(isinstance(w, str | int) for w in wanted)):
+        what = f"{type(wrt).__name__}" if not isinstance(wrt, Sequence) or wrt else "empty"
+        raise BadInput(f"wrt is {what}; expected numbers or names of arguments, such as wrt=0 or wrt=['w']")
+    return wanted
 
 
 def _seeded(run: Run) -> Sequence[Ids]:
@@ -341,21 +373,36 @@ def _of_incomplete(g: Gradient, other: bool) -> Gradient:
     """
     execution = "undecided" if other and g.judgement.execution == "outside" else g.judgement.execution
     verdict: Verdict = "deviates" if execution == "outside" else "undecided"
-    return replace(g, judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict))
+    components = g.components if verdict == "deviates" else ""
+    return replace(
+        g,
+        components=components,
+        judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict),
+    )
 
 
-def framework_of(f: Any, args: Iterable[Any]) -> str:
+def framework_of(f: Any, args: Iterable[Any], what: str = "arguments") -> str:
     """The framework whose arrays are among the arguments, or whose module f is."""
-    roots = [type(x).__module__.split(".")[0] for x in leaves(args)]
-    roots += [c.__module__.split(".")[0] for c in type(f).__mro__]
-    for root in roots:
+    given = list(leaves(args))
+    of_arrays = dict.fromkeys(_frameworks(type(x).__module__ for x in given))
+    if len(of_arrays) > 1:
+        raise BadInput(f"{what} of {' and '.join(of_arrays)}: expected those of one framework")
+    for framework in (*of_arrays, *_frameworks(c.__module__ for c in type(f).__mro__)):
+        return framework
+    kinds = ", ".join(sorted({type(x).__name__ for x in given}))
+    raise BadInput(
+        f"{what} of {kinds or 'no kind: none was given'}; expected at least one PyTorch tensor or JAX array: give "
+        "torch.tensor(…) or jnp.asarray(…)"
+    )
+
+
+def _frameworks(modules: Iterable[str]) -> Iterator[str]:
+    """The frameworks that verify knows, of those that these modules are of."""
+    for module in modules:
+        root = module.split(".")[0]
         framework = "jax" if root == "jaxlib" else root
         if framework in program_rows.RECORDERS:
-            return framework
-    raise BadInput(
-        f"arguments of {', '.join(sorted({type(x).__name__ for x in leaves(args)})) or 'no kind'}: expected at least "
-        "one PyTorch tensor or JAX array; give torch.tensor(…) or jnp.asarray(…)"
-    )
+            yield framework
 
 
 def leaves(x: Any) -> Iterable[Any]:
@@ -433,7 +480,8 @@ def _row(g: Gradient) -> dict[str, Any]:
         "argument": g.argument + g.of, "mode": g.mode, "route": g.route, "verdict": j.verdict, "formula": j.formula,
         "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp,
         "share": j.share,
-        "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index, "reason": j.reason,
+        "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index,
+        "reason": noted(j.reason, g.components),
     }  # fmt: skip
 
 

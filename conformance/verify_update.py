@@ -10,7 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradconform.conformance.answered import WORST, Answered
+from gradconform.conformance.advice import of_update
+from gradconform.conformance.answered import WORST, Answered, words
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.conformance.updates import update_rows
 from gradconform.conformance.updates.judging import Finding, Judging, Ran
@@ -18,7 +19,7 @@ from gradconform.conformance.verify import ACCEPTED, framework_of, leaves
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, said, unknown
-from gradconform.reference.judge import Judgement
+from gradconform.reference.judge import Judgement, noted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,7 @@ class UpdateReport(Answered):
         return list(worst.values())
 
 
+@of_update
 def verify_update(
     make: Any,
     weights: Any,
@@ -145,21 +147,24 @@ def verify_update(
     >>> bool(report), report.rule
     (True, 'sgd')
     """
-    accepted = (accept,) if isinstance(accept, str) else tuple(accept)
-    for word in accepted:
-        if word not in ACCEPTED:
-            raise unknown("accepted verdict", word, ACCEPTED)
+    accepted = words(accept, ACCEPTED)
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     if isinstance(gradients, str | Mapping) or not hasattr(gradients, "__len__") or not len(gradients):
         raise BadInput("gradients: expected a list with one gradient, like the weights, for each update")
+    if hasattr(gradients, "shape") and tuple(gradients.shape) == getattr(weights, "shape", None):
+        raise BadInput("gradients is one gradient; expected a list, with one for each update: [g]")
+    for number, of in enumerate(gradients):
+        if isinstance(of, Mapping) and isinstance(weights, Mapping) and set(of) != set(weights):
+            raise BadInput(f"gradients[{number}] is of {', '.join(map(str, of))}; the weights are of "
+                           + ", ".join(map(str, weights)))  # fmt: skip
     for what, given in (("make", make), ("rule", rule)):
         if given is not None and not (callable(given) or hasattr(given, "update")):
             raise BadInput(
                 f"{what} is a {type(given).__name__}; expected what makes an optimizer of parameters, such as "
                 "lambda p: torch.optim.SGD(p, lr=0.1), or an optax transformation"
             )
-    framework = _framework_of(weights)
+    framework = _framework_of(make, weights)
     adapter = adapter_of(framework)
     constants = profile_of(profile, framework)
     cast = None if dtype is None else named_format(dtype).name
@@ -203,9 +208,14 @@ def _device_of(weights: Any) -> str:
     return "cpu"
 
 
-def _framework_of(weights: Any) -> str:
-    found = [x for x in leaves(weights) if hasattr(x, "dtype")]
-    return framework_of(weights, found)
+def _framework_of(make: Any, weights: Any) -> str:
+    if isinstance(weights, Iterator):
+        raise BadInput(f"weights is a {type(weights).__name__}; expected a tensor, a list or a module: give list(…)")
+    framework = framework_of(weights, list(leaves(weights)), "weights")
+    transforms = hasattr(make, "init") and hasattr(make, "update")
+    if transforms and framework == "torch":
+        raise BadInput("make is an optax transformation, and the weights are PyTorch's; give jnp.asarray(…)")
+    return framework
 
 
 def _row(f: Finding) -> dict[str, Any]:
@@ -215,5 +225,5 @@ def _row(f: Finding) -> dict[str, Any]:
         "verdict": j.verdict,
         "formula": j.formula, "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth,
         "max_ulp": j.max_ulp, "share": j.share, "certified_bits": j.certified_bits, "accepted_form": j.accepted_form,
-        "worst_index": f.index, "reason": j.reason,
+        "worst_index": f.index, "reason": noted(j.reason, f.components),
     }  # fmt: skip

@@ -23,6 +23,7 @@ from gradconform.reference.arithmetic.exact import precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import EXACTLY, Array, Plain, squares
 from gradconform.reference.arithmetic.rounded import ANYTHING, DOUBT, NAN, NEGATIVE, POSITIVE, Rounded
+from gradconform.reference.components import Indices
 from gradconform.reference.judge import (
     EDGE,
     FEW_BITS,
@@ -55,7 +56,6 @@ from gradconform.reference.judge import (
 from gradconform.reference.outcomes import Outcome
 
 Index = tuple[int, ...]
-Indices = NDArray[np.int64]
 #: A component's standing as a number, in arrays of them; and that of one that is to be asked about by itself.
 STANDINGS: tuple[Inside, ...] = ("inside", "outside", "undecided", "unknown")
 ASKED = -1
@@ -145,6 +145,8 @@ class Screen:
     close_count: int = 0
     sample: list[Array] = field(default_factory=list)
     limit: float = 1.0
+    #: The components that are certainly outside, as the blocks came.
+    outside: list[Indices] = field(default_factory=list)
 
     def add(
         self, got: NDArray[Any], value: RoundedArray, start: int, truth: RoundedArray, against: Array | None = None
@@ -193,6 +195,7 @@ class Screen:
         if share[worst] > self.limit:
             near = np.nonzero(share > self.limit)[0]
             self.close_count += len(near)
+            self.outside.append(start + near[share[near] > 1 + self.margin(mids)])
             largest = near[np.argsort(share[near])[::-1][:ADJUDICATED]]
             self.close += [(float(share[i]), start + int(i)) for i in largest]
             self.close = sorted(self.close, reverse=True)[:ADJUDICATED]
@@ -394,6 +397,14 @@ class _Hearing:
             return "undecided", screen.worst
         return combined(found), screen.worst
 
+    def outside(self, screen: Screen) -> Indices:
+        """The components that a form does not allow. Of those that only balls can tell the first ADJUDICATED / 64."""
+        sure = np.concatenate(screen.outside) if screen.outside else np.empty(0, np.int64)
+        near = [n for _, n in screen.close if n not in set(sure.tolist())] if len(sure) < len(screen.close) else []
+        asked = [*near, *self.specials(screen)[0]][: ADJUDICATED // 64]
+        more = [n for n in asked if self.component(screen, n) == "outside"]
+        return np.unique(np.concatenate([sure, np.array(more, dtype=np.int64)]))
+
     def truth(self, number: int) -> Rounded:
         return self.adjudicator.truth(self.index(number))
 
@@ -489,13 +500,16 @@ def judge_array(
     formula: Formula = "kink" if named.kink else "right"
     execution: Execution
     reason: str | None = None
+    outside: Indices | None = None
     if odd is not None:
         first = float(hearing.flat[int(np.argmax(odd.reshape(-1)))])
         formula, execution = "unknown", "outside"
         reason = f"dtype: {target.name} does not hold {first!r}; the answer came in a wider type"
+        outside = np.flatnonzero(odd.reshape(-1))
     elif not accepted:
         undecided = [s for s in order if standings[id(s)][0] == "undecided"]
         formula, execution = "unknown", "undecided" if undecided else "outside"
+        outside = None if undecided else hearing.outside(named)
         if undecided:
             reason = CROWD if all(s.close_count > len(s.close) for s in undecided) else EDGE
     else:
@@ -524,6 +538,7 @@ def judge_array(
         formula=formula,
         execution=execution,
         accuracy=accuracy,
+        deviating=outside,
     )
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import Literal
 
+import numpy as np
 from flint import arb
 
 from gradconform.reference.arithmetic.exact import decimal, exponent, power_of_two, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
+from gradconform.reference.components import Indices
 from gradconform.reference.outcomes import Outcome, Special, apart
 
 #: Three questions (see the claim), each with its answers, worst first.
@@ -85,6 +87,8 @@ class Judgement:
     execution: Execution | None = None
     accuracy: Accuracy | None = None
     cause: str | None = None
+    #: The components that deviate, by their numbers in the tensor laid flat; None where that is not told.
+    deviating: Indices | None = field(default=None, compare=False, repr=False)
 
 
 def ulp(x: arb, target: Format) -> arb:
@@ -295,6 +299,7 @@ def judge(
     )
     kink = any(not t.spread.is_zero() for t in truths)
     foreign = next((v for v in got if not target.holds(v)), None)
+    outside: list[int] = []
     formula: Formula = "kink" if kink else "right"
     execution: Execution = "overflow" if overflowed else "within"
     accuracy: Accuracy | None
@@ -302,8 +307,11 @@ def judge(
     if foreign is not None:
         formula, execution, accuracy = "unknown", "outside", None
         reason = f"dtype: {target.name} does not hold {foreign!r}; the answer came in a wider type"
+        outside = [i for i, v in enumerate(got) if not target.holds(v)]
     elif not accepted:
         undecided = "undecided" in standings
+        of_others = [] if nested else decided
+        outside = [i for i, found in enumerate(decided[named]) if among(found, of_others, i) == "outside"]
         formula, execution, accuracy = "unknown", "undecided" if undecided else "outside", None
         reason = EDGE if undecided else None
     elif standings[named] == "unknown" and (ball is None or (math.isfinite(value) and not shares[worst] <= 1)):
@@ -342,6 +350,7 @@ def judge(
         formula=formula,
         execution=execution,
         accuracy=accuracy,
+        deviating=np.array(outside, dtype=np.int64) if outside else None,
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, VERDICTS, Judgement
+from gradconform.reference.components import deviating, named
+from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, VERDICTS, Judgement, noted
 
 #: The three questions, by the column that holds the answer; the answers worst first.
 QUESTIONS: Mapping[str, tuple[str, ...]] = {"formula": FORMULA, "execution": EXECUTION, "accuracy": ACCURACY}
@@ -28,7 +29,7 @@ REASONS = (
     "dtype", "device", "derivation", "operation", "exception", "output", "operands", "traced", "known",
     "died", "timeout", "inputs", "state", "nondeterminism", "noise", "unstable", "approximates", "unreported",
     "convention",
-    "lost", "record", "note",
+    "lost", "record", "note", "components",
 )  # fmt: skip
 #: How the case of a program begins that `verify` judged, that of an optimizer, and that of a training run in a file.
 PROGRAM, UPDATE, TRAINING = "program/", "update/", "train/"
@@ -105,13 +106,31 @@ def judged(
 ) -> Measurement:
     """A measurement of the quantity that `of` identifies (case … quantity) from its judgement.
 
-    The worst component of a tensor of the given shape is named by its indices, such as "3,17".
+    The worst component of a tensor of the given shape is named by its indices, such as "3,17", and the reason says
+    which components deviate.
     """
-    numbers = dict(vars(judgement))
+    numbers = numbers_of(judgement)
     index = numbers.pop("worst_index")
-    places = np.unravel_index(index, shape) if shape else (index,)
-    worst = ",".join(str(i) for i in places) if elements > 1 else None
+    worst = named(np.unravel_index(index, shape) if shape else (index,)) if elements > 1 else None
+    which = which_deviate(judgement, shape) if shape else None
+    numbers["reason"] = noted(judgement.reason, which)
     return Measurement(**of, **numbers, elements=elements, worst_index=worst, operator=operator)
+
+
+def numbers_of(judgement: Judgement) -> dict[str, Any]:
+    """What a measurement has of a judgement, and `worst_index` as a number."""
+    return {k: v for k, v in vars(judgement).items() if k != "deviating"}
+
+
+def which_deviate(judgement: Judgement, shape: tuple[int, ...], parts: bool = False) -> str | None:
+    """The reason that says which components of a tensor of this shape deviate; None where none does, and of a number.
+
+    Of complex numbers the last axis is that of their `parts`.
+    """
+    numbers = judgement.deviating
+    if judgement.verdict != "deviates" or numbers is None or not numbers.size or math.prod(shape) == 1:
+        return None
+    return f"components: {deviating(numbers, shape, parts)}"
 
 
 #: The truth at a kink: the ends of a set, each a decimal.
@@ -193,6 +212,7 @@ def told(m: Measurement) -> str:
     right = "the definition" if what == VALUE else "the derivative"
     if m.formula == "unknown":  # where something left the record, or not enough digits are known
         off, right = "", f"{right}, as far as it is known,"
-    there = f"{right} is {m.truth}" if m.formula != "singular" else "there is no derivative"
+    there = f"{right} is {m.truth}" if m.truth is not None else f"{right.split(',')[0]} is not known"
+    there = "there is no derivative" if m.formula == "singular" else there
     lines = [head, answers, f"got {m.value!r}{off}", there, *([m.reason] if m.reason else [])]
     return "\n      ".join(lines)

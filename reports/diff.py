@@ -92,6 +92,12 @@ class Change:
     old_share: float | None
     new_share: float | None
     reason: str | None
+    cause: str | None = None
+
+    @property
+    def why(self) -> str:
+        """What is at fault, or the first thing that there is to say of the measurement in NEW."""
+        return self.cause or (self.reason or "").partition("; ")[0]
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def _changes(both: pd.DataFrame) -> Iterator[Change]:
     both = both.assign(grown=_grown(both), uncertified=_uncertified(both))
     different = (both["verdict_old"] != both["verdict_new"]) | (both["known_old"] != both["known_new"]) | both["grown"]
     for row in _records(both[different]):
-        yield _change(row, _kind(row), row["verdict_old"], row["verdict_new"], row["reason_new"])
+        yield _change(row, _kind(row), row["verdict_old"], row["verdict_new"], row["reason_new"], row["cause_new"])
 
 
 def _grown(both: pd.DataFrame) -> pd.Series:
@@ -272,10 +278,13 @@ def _crashes(before: pd.DataFrame, added: pd.DataFrame) -> Iterator[Change]:
             yield _change(row, "no longer judged", None, row["verdict"], row["reason"])
 
 
-def _change(row: Mapping[str, Any], kind: Kind, old: str | None, new: str | None, reason: Any) -> Change:
+def _change(
+    row: Mapping[str, Any], kind: Kind, old: str | None, new: str | None, reason: Any, cause: Any = None
+) -> Change:
     return Change(
         kind, row["case"], row["adapter"], row["route"], row["dtype"], row["level"] or None, row["quantity"], old, new,
-        _number(row.get("share_old")), _number(row.get("share_new")), reason if isinstance(reason, str) else None,
+        _number(row.get("share_old")), _number(row.get("share_new")),
+        *(text if isinstance(text, str) else None for text in (reason, cause)),
     )  # fmt: skip
 
 
@@ -390,9 +399,12 @@ def sections(comparison: Comparison) -> Iterator[tuple[str, tuple[str, ...], lis
     """Title, headings and rows of every part of a comparison that has something to say."""
     kinds = dict.fromkeys([*REGRESSIONS, *(c.kind for c in comparison.changes)])
     for kind in kinds:
-        rows = [_changed(c) for c in comparison.changes if c.kind == kind]
-        if rows:
-            yield kind, ("route", "dtype", "case", "quantity", "level", "verdict", "share"), rows
+        changes = [c for c in comparison.changes if c.kind == kind]
+        headings = ("route", "dtype", "case", "quantity", "level", "verdict", "share")
+        if any(c.why for c in changes):
+            yield kind, (*headings, "why"), [(*_changed(c), c.why) for c in changes]
+        elif changes:
+            yield kind, headings, [_changed(c) for c in changes]
     for title in ("less accurate", "more accurate"):
         rows = [_shifted(s) for s in comparison.shifts if s.kind == title]
         if rows:
@@ -433,10 +445,20 @@ def _operator(s: OperatorShift) -> tuple[str, ...]:
 def closing(comparison: Comparison) -> str:
     """One line: what was compared, and how much of it is worse."""
     if not comparison.compared and not comparison.regressions:
-        return "nothing was compared: OLD and NEW share no case, route, dtype and quantity"
+        return f"nothing was compared: OLD and NEW share no case, route, dtype and quantity{_apart(comparison)}"
     if comparison.empty:
         return f"compared {comparison.compared:,} measurements: no difference"
-    return f"compared {comparison.compared:,} measurements: {comparison.regressions:,} regressions"
+    worse = comparison.regressions
+    return f"compared {comparison.compared:,} measurements: {worse:,} regression{'s' if worse != 1 else ''}"
+
+
+def _apart(comparison: Comparison) -> str:
+    """In what two runs have nothing in common: in their dtypes, or in their routes."""
+    for place, what in ((2, "dtype"), (0, "route")):
+        old, new = ({of.rpartition(" ")[place] for of in names} for names in (comparison.gone, comparison.new))
+        if old and new and old.isdisjoint(new):
+            return f"; OLD has {', '.join(sorted(old))} and NEW {', '.join(sorted(new))}: run both with the same {what}"
+    return ""
 
 
 def markdown(comparison: Comparison, old: Mapping[str, Any], new: Mapping[str, Any], most: int = 30) -> str:

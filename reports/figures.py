@@ -7,7 +7,7 @@ are colours each adapter has a row of panels of its own, so that no two lines of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -266,11 +266,12 @@ def detection(table: pd.DataFrame) -> Figure:
         c: sums[c] / sums["checked"] for c in ("gradcheck", "check_grads") if c in sums
     }
     faults = table.loc[table["kind"] != "correct", "fault"].nunique()
-    title = f"Of {faults} planted faults, what each checker catches (correct: false alarms)"
+    title = f"Of {faults} planted faults, what each checker catches, by kind; of correct code, what it accuses"
     figure, (axes,) = _panels(1, len(dtypes), title)
-    figure.set_size_inches(3.4 * max(2, len(dtypes)), 2 + 0.4 * len(kinds))
+    figure.set_size_inches(3.4 * max(2, len(dtypes)), 2.2 + 0.4 * len(kinds))
     for axis, dtype in zip(axes, dtypes, strict=True):
-        axis.set_title(dtype)
+        axis.set_title(f"{dtype}\n{_caught(table[table['dtype'] == dtype], rates)}", fontsize="small")
+        axis.set_axisbelow(True)
         for i, (name, rate) in enumerate(rates.items()):
             if name == "gradcheck" and dtype != "float64":
                 continue
@@ -281,3 +282,12 @@ def detection(table: pd.DataFrame) -> Figure:
     axes[0].invert_yaxis()
     _legend(figure)
     return figure
+
+
+def _caught(of: pd.DataFrame, checkers: Iterable[str]) -> str:
+    """How much of all planted faults each checker catches in one dtype."""
+    sums = of[of["kind"] != "correct"].sum(numeric_only=True)
+    asked = {name: ("caught", "active") if name == "gradconform" else (name, "checked") for name in checkers}
+    rates = {name: sums[found] / sums[of_all] for name, (found, of_all) in asked.items() if sums[of_all]}
+    return ", ".join(f"{'' if n == 'gradconform' else n + ' '}{100 * r:.0f} %" for n, r in rates.items()
+                     if n != "gradcheck" or (of["dtype"] == "float64").all()) + " caught"  # fmt: skip

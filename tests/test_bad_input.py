@@ -21,6 +21,7 @@ from gradconform.conformance.command_line.commands import main
 from gradconform.conformance.command_line.terminal import UNWRITTEN, plain
 
 torch = pytest.importorskip("torch")
+F = torch.nn.functional
 
 #: A command line, and a part of what is said of it.
 COMMANDS = [
@@ -315,6 +316,28 @@ K: dict[str, Any] = {
 X = torch.tensor([0.5])
 
 
+class Tripled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return 3 * x
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        return 3 * g
+
+
+def batch_norm(x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    return F.batch_norm(x.expand(2, 1), mean, variance, training=True)
+
+
+async def waits(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
 def document(**changes: Any) -> gc.Case:
     return gc.document_case("m/a", **{**D, **changes})
 
@@ -413,7 +436,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: gc.verify(torch.tanh, X, routes="jit"), "routes: got 'jit'; expected 'eager', 'compile' or 'func'"),
     (lambda: gc.verify(torch.tanh, X, wrt=["y"]), "wrt: no argument is called 'y'"),
     (lambda: gc.verify(torch.tanh, X, wrt=[9]), "wrt: got 9; expected a number below 1"),
-    (lambda: gc.verify(torch.tanh, X, accept="deviates"), "unknown accepted verdict 'deviates'"),
+    (lambda: gc.verify(torch.tanh, X, accept="deviates"), "unknown verdict to accept 'deviates'"),
     (lambda: gc.verify(torch.tanh, X, order=3), "order is 3; expected 1 or 2"),
     (
         lambda: gc.verify(torch.tanh, X, cotangent=[torch.ones(3)]),
@@ -423,8 +446,93 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: gc.verify(torch.tanh, X, device="mars"), "device: got 'mars', which PyTorch"),
     (lambda: gc.verify(torch.tanh, X, profile="x"), "unknown profile 'x'"),
     (lambda: gc.verify(lambda x: 1 / 0, X), "f raised ZeroDivisionError: division by zero"),
-    (lambda: gc.verify(lambda x: None, X), "f returned no floating-point tensor; expected one or more"),
+    (
+        lambda: gc.verify(lambda x: None, X),
+        "f returned no floating-point tensor; expected one or more to differentiate, got None: has it a return?",
+    ),
     (lambda: gc.verify(torch.tanh, torch.zeros(0)), "no numbers in it, its shape has a 0"),
+    # What comes of gradcheck's habits: a tuple of inputs, tolerances, options under other names.
+    (
+        lambda: gc.verify(torch.mul, (X, X)),
+        "f was given one tuple of 2: give its parts one by one, gc.verify(f, *inputs)",
+    ),
+    (lambda: gc.verify(torch.tanh, [X]), "f was given one list of 1: give its parts one by one"),
+    (lambda: gc.verify(torch.nn.Linear(1, 1), (X,)), "f was given one tuple of 1: give its parts one by one"),
+    (lambda: gc.verify(torch.tanh, (X,), eps=1e-6), "verify has no option 'eps'; there is no tolerance to choose"),
+    (lambda: gc.verify(torch.tanh, X, atol=1e-5), "there is no tolerance to choose, the allowance is computed"),
+    (lambda: gc.verify(torch.tanh, X, raise_exception=False), "a report is true or false: assert gc.verify(f, x)"),
+    (lambda: gc.verify(torch.tanh, inputs=(X,)), "arguments stand after f: gc.verify(f, x, w)"),
+    (lambda: gc.verify(torch.tanh, X, modes=("fwd", "rev")), "give mode='forward', 'reverse' or 'both'"),
+    (lambda: gc.verify(torch.tanh, X, check_batched_grad=True), "give batched=True"),
+    (lambda: gc.verify(torch.tanh, X, route="compile"), "verify has no option 'route'; did you mean 'routes'?"),
+    (
+        lambda: gc.verify(torch.softmax, X, dim=0),
+        "what f itself takes by name is given with it: functools.partial(f, dim=…)",
+    ),
+    (lambda: gc.verify(), "verify: missing a required argument: 'f'; expected verify(f, *args, …)"),
+    # Arguments of another kind.
+    (
+        lambda: gc.verify(torch.tanh, [0.5, 1.0]),
+        "arguments of float; expected at least one PyTorch tensor or JAX array",
+    ),
+    (lambda: gc.verify(torch.tanh, None), "arguments of no kind: none was given"),
+    (lambda: gc.verify(np.tanh, X), "NumPy has no gradients: compute with PyTorch's functions, and do not detach"),
+    (
+        lambda: gc.verify(lambda x: x.to_dense(), X.to_sparse()),
+        "x is of layout torch.sparse_coo; expected a dense tensor",
+    ),
+    (lambda: gc.verify(torch.sin(X), X), "f is of type Tensor; expected a function, and its arguments after it"),
+    (lambda: gc.verify(Tripled.__new__(Tripled), X), "of a custom rule give its apply: Tripled.apply"),
+    (lambda: gc.verify(Tripled.forward, X), "of a custom rule give its apply: Tripled.apply"),
+    (lambda: gc.verify(Tripled.backward, X), "of a custom rule give its apply: Tripled.apply"),
+    # Functions that return another kind of thing.
+    (lambda: gc.verify(lambda x: (y for y in [x * 2]), X), "got a generator: give what it makes, as a list"),
+    (lambda: gc.verify(waits, X), "got a coroutine: give a function that is not async"),
+    (lambda: gc.verify(lambda x: x.sum().item(), X), "got a float, of which no derivative is known: give an array"),
+    (lambda: gc.verify(lambda x: np.sin(x.detach().numpy()), X), "got a ndarray, of which no derivative is known"),
+    (lambda: gc.verify(lambda x: x > 0, X), "got a Tensor of torch.bool: give floating-point numbers"),
+    (lambda: gc.verify(lambda x: {"loss": "none"}, X), "got a dict without one"),
+    # Functions that do not take what they are given.
+    (lambda: gc.verify(lambda x: x.mul_(2), X), "f changes its argument: give lambda x: f(x.clone())"),
+    (
+        lambda: gc.verify(F.cross_entropy, torch.tensor([0]), X[None]),
+        "are the arguments in the order that f takes them?",
+    ),
+    (lambda: gc.verify(batch_norm, X[None], X, X), "name with wrt= the arguments that a gradient is asked for"),
+    # Options.
+    (lambda: gc.verify(torch.tanh, X, wrt=X), "wrt is Tensor; expected numbers or names of arguments, such as wrt=0"),
+    (lambda: gc.verify(torch.tanh, X, wrt=[]), "wrt is empty; expected numbers or names of arguments"),
+    (lambda: gc.verify(torch.tanh, X, accept=True), "accept is True; expected verdicts, some of lost"),
+    (lambda: gc.verify(torch.tanh, X, seed="a"), "seed is 'a'; expected a whole number, 0 or more"),
+    (
+        lambda: gc.verify(torch.tanh, X, forms={"tanh": torch.tanh}),
+        "'tanh' is no operation's name; expected one such as",
+    ),
+    # Optimizers.
+    (lambda: gc.verify_update(sgd, X), "verify_update: missing a required argument: 'gradients'"),
+    (lambda: gc.verify_update(sgd, X, X), "gradients is one gradient; expected a list, with one for each update: [g]"),
+    (lambda: gc.verify_update(sgd, 0.5, [0.1]), "weights of float; expected at least one PyTorch tensor or JAX array"),
+    (
+        lambda: gc.verify_update(sgd, iter([X]), [[X]]),
+        "weights is a list_iterator; expected a tensor, a list or a module",
+    ),
+    (lambda: gc.verify_update(sgd, {"a": X}, [{"b": X}]), "gradients[0] is of b; the weights are of a"),
+    (
+        lambda: gc.verify_update(sgd, [X, X], [X, X]),
+        "the weights have 2: expected for each update a gradient for each of",
+    ),
+    (lambda: gc.verify_update(torch.optim.SGD, X, [X], lr=0.1), "lambda p: torch.optim.SGD(p, lr=…)"),
+    (
+        lambda: gc.verify_update(lambda p: torch.optim.lr_scheduler.StepLR(sgd(p), 1), X, [X]),
+        "or (optimizer, scheduler)",
+    ),
+    # What is explained, checked and trained.
+    (lambda: gc.explain(torch.tanh), "a function is verified by gradconform.verify(f, …)"),
+    (lambda: gc.explain(gc.verify(torch.tanh, X)), "case is a Report, which explains itself: report.explain()"),
+    (lambda: gc.explain("numpy/central", W), "'numpy/central' is an adapter, and stands in the case's place"),
+    (lambda: gc.assert_conforms(gc.verify(torch.tanh, X)), "a report is asserted itself: assert report"),
+    (lambda: gc.check(N), "check: missing a required argument: 'case'; expected check(adapter, case, …)"),
+    (lambda: gc.train(N, W, epochs=2), "train has no option 'epochs'; give steps=, the number of updates"),
 ]
 
 
@@ -437,7 +545,7 @@ def test_a_wrong_call_is_refused_with_what_to_do(call: Callable[[], Any], messag
 
 def test_there_are_as_many_as_were_promised() -> None:
     assert len(COMMANDS) >= 100
-    assert len(CALLS) >= 60
+    assert len(CALLS) >= 120
 
 
 class Full(io.StringIO):

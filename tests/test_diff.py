@@ -345,8 +345,47 @@ def test_identical_runs_exit_with_0_and_nothing_to_say(tmp_path: Path) -> None:
 def test_a_planted_regression_exits_with_1_and_is_named(tmp_path: Path) -> None:
     result = asked(tmp_path, [row(0, **WRONG), *RUN[1:]])
     assert result.exit_code == 1
-    for word in ("newly deviating (1)", "torch/eager", "network/00", "conforms → deviates", "1 regressions"):
+    for word in ("newly deviating (1)", "torch/eager", "network/00", "conforms → deviates", ": 1 regression\n"):
         assert word in result.output
+
+
+LONG = row(0, "d/dx", case="program/functions:attention_like_scores/0123abcd", **WRONG)
+
+
+def test_a_narrow_terminal_has_a_paragraph_for_each_case_and_nothing_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a table of 80 columns the cases were cut; what deviates says below what is at fault."""
+    new = replace(LONG, cause="Square (functions.py:14, attention_like_scores): its rule is wrong by argument 0")
+    files = [str(written(tmp_path / f"{n}.jsonl", [m])) for n, m in enumerate((replace(LONG, verdict="conforms"), new))]
+    said = CliRunner().invoke(main, ["diff", *files], env={"COLUMNS": "80"}).output.splitlines()
+    assert max(map(len, said)) <= 80
+    at = said.index("newly deviating (1)") + 1
+    assert said[at] == "  torch/eager float32 program/functions:attention_like_scores/0123abcd"
+    assert said[at + 1].startswith("    d/dx, level step, verdict conforms → deviates, share ")
+    assert said[at + 2] == "      Square (functions.py:14, attention_like_scores): its rule is wrong by"
+    assert said[at + 3] == "        argument 0"
+
+
+def test_what_is_piped_is_a_line_for_each_change(tmp_path: Path) -> None:
+    new = replace(LONG, cause="Square (functions.py:14, attention_like_scores): its rule is wrong by argument 0")
+    files = [str(written(tmp_path / f"{n}.jsonl", [m])) for n, m in enumerate((replace(LONG, verdict="conforms"), new))]
+    said = CliRunner().invoke(main, ["diff", *files], env={"COLUMNS": None}).output.splitlines()
+    (line,) = [s for s in said if "0123abcd" in s]
+    assert "conforms → deviates" in line
+    assert line.rstrip().endswith("its rule is wrong by argument 0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dtype": "float16"}, "OLD has float32 and NEW float16: run both with the same dtype"),
+        ({"route": "func"}, "OLD has torch/eager and NEW torch/func: run both with the same route"),
+    ],
+)
+def test_runs_of_other_dtypes_or_routes_say_what_to_do(changes: dict[str, str], said: str) -> None:
+    new = [replace(m, **changes) for m in RUN]  # type: ignore[arg-type]
+    assert diff.closing(compared(RUN, new)).endswith(said)
 
 
 def test_runs_without_a_measurement_in_common_exit_with_3_and_say_so(tmp_path: Path) -> None:

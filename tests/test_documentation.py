@@ -126,6 +126,20 @@ def test_nothing_scrolls_sideways_and_headings_are_whole(site: Path, driver: Any
 
 
 @in_a_browser
+def test_on_a_telephone_the_page_comes_first_and_does_not_scroll_sideways(site: Path, driver: Any) -> None:
+    narrow = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+    try:
+        for page in sorted(site.glob("*.html")):
+            driver.get(page.as_uri())
+            assert "page" not in driver.execute_script(SIDEWAYS), page.name
+            top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+            assert driver.execute_script(top, "div.body") < driver.execute_script(top, "div.sphinxsidebar"), page.name
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@in_a_browser
 @pytest.mark.parametrize(
     ("body", "found"),
     [

@@ -117,7 +117,7 @@ def test_without_a_marker_the_fixture_verifies_the_arguments_as_they_are(pyteste
         ({"shapes": [(2, 0.5)]}, "expected a shape"),
         ({"shapes": []}, "shapes is empty"),
         ({"edges": ["zero"]}, "unknown kind of values in edges 'zero'"),
-        ({"accept": ["fine"]}, "unknown accepted verdict 'fine'"),
+        ({"accept": ["fine"]}, "unknown verdict to accept 'fine'"),
         ({"framework": "tf"}, "unknown framework 'tf'"),
     ],
 )

@@ -142,7 +142,7 @@ def test_a_kernel_without_a_definition_is_named_with_what_to_do() -> None:
         (lambda: gc.verify(lambda x: x * 2, torch.ones(2, dtype=torch.int64)), "no floating-point tensor"),
         (lambda: gc.verify(lambda x: x.long(), torch.ones(2)), "returned no floating-point tensor"),
         (lambda: gc.verify(lambda x: 1 / 0, torch.ones(2)), "ZeroDivisionError"),
-        (lambda: gc.verify(lambda x: x, torch.ones(2), accept="fine"), "unknown accepted verdict 'fine'"),
+        (lambda: gc.verify(lambda x: x, torch.ones(2), accept="fine"), "unknown verdict to accept 'fine'"),
         (lambda: gc.verify(lambda x: x, torch.ones(2), order=3), "expected 1 or 2"),
         (lambda: gc.verify(lambda x: x, torch.ones(2), rows="some"), "expected 'all'"),
         (lambda: gc.verify(lambda x: x, torch.ones(2), cotangent=[torch.ones(3)]), "shape"),

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import torch
 
@@ -88,6 +89,26 @@ def test_nan_and_no_numbers_are_refused_with_the_argument(name: str) -> None:
         gc.verify(lambda x: x * 2, at(name, 0.5, float("nan")))
     with pytest.raises(gc.BadInput, match="x: no numbers in it"):
         gc.verify(lambda x: x * 2, at(name))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: gc.verify(jnp.multiply, (jnp.ones(2), jnp.ones(2))), "f was given one tuple of 2: give its"),
+        (lambda: gc.verify(np.sin, jnp.ones(2)), "NumPy has no gradients: compute with jax.numpy"),
+        (lambda: gc.verify(torch.sin, jnp.ones(2)), "f is of PyTorch and its arguments are JAX'"),
+        (lambda: gc.verify(jnp.sin, torch.ones(2)), "f is of JAX and its arguments are PyTorch's"),
+        (lambda: gc.verify(lambda x, y: x, torch.ones(2), jnp.ones(2)), "arguments of torch and jax: expected"),
+        (lambda: gc.verify(lambda x: None, jnp.ones(2)), "got None: has it a return"),
+        (lambda: gc.verify(jnp.sin, jnp.arange(2)), "expected at least one: x.astype"),
+        (lambda: gc.verify_update(optax.sgd(0.1), torch.ones(2), [torch.ones(2)]), "make is an optax transformation"),
+        (lambda: gc.verify_update(lambda p: p, jnp.ones(2), [jnp.ones(2)]), "expected an optax transformation, or a"),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_framework_or_kind_is_said_with_what_to_do(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(gc.BadInput) as error:
+        call()
+    assert message in str(error.value)
 
 
 def test_what_is_no_function_is_said_to_be_none() -> None:

@@ -245,7 +245,7 @@ def test_what_cannot_be_run_is_told_with_what_was_expected(
 def test_a_rule_that_is_none_of_the_frameworks_own_is_refused() -> None:
     with pytest.raises(gc.BadInput, match="rule makes a Own; expected one of SGD, Adam"):
         of_torch(Own, rule=Own)
-    with pytest.raises(gc.BadInput, match="accepted verdict"):
+    with pytest.raises(gc.BadInput, match="unknown verdict to accept"):
         of_torch(momentum, accept="perfect")
 
 

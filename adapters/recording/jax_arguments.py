@@ -16,7 +16,7 @@ from gradconform.adapters.recording.jax_literals import x64
 from gradconform.adapters.recording.jax_values import format_of, in_dtype, is_key
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput, unknown
-from gradconform.reference.programs.run import Mode
+from gradconform.reference.programs.run import Mode, instead_of_arrays
 
 Asked = int | str | Sequence[int | str] | None
 
@@ -99,6 +99,7 @@ def program_of(
             where.append(len(fixed) - 1)
             arrays.append(array)
     chosen = _chosen(real, wrt, titles)
+    name = getattr(f, "__name__", type(f).__name__)
 
     def flat(*given: Any) -> tuple[Any, ...]:
         leaves = list(fixed)
@@ -106,9 +107,15 @@ def program_of(
             leaves[i] = x
         rest = iter(leaves)
         rebuilt = [jax.tree.unflatten(tree, [next(rest) for _ in found]) for found, tree in trees]
-        return tuple(x for x in jax.tree.leaves(f(*rebuilt)) if isinstance(x, jax.Array | np.ndarray | np.generic))
+        returned = f(*rebuilt)
+        outputs = tuple(x for x in jax.tree.leaves(returned) if isinstance(x, jax.Array | np.ndarray | np.generic))
+        if not outputs:
+            raise BadInput(
+                f"{name}: no output is an array of real numbers; expected one to differentiate, got "
+                + instead_of_arrays(returned)
+            )
+        return outputs
 
-    name = getattr(f, "__name__", type(f).__name__)
     return Program(flat, tuple(arrays), tuple(i for i, _, _ in chosen), tuple(n for _, _, n in chosen), name, mode)
 
 
@@ -126,7 +133,10 @@ def _chosen(real: Sequence[tuple[int, int, str]], wrt: Asked, titles: Sequence[s
                 raise BadInput(f"wrt: got {each}; expected the number of one of {len(titles)} arguments, from 0")
         found = [r for r in real if r[1] in asked or titles[r[1]] in asked or r[2] in asked]
     if not found:
-        raise BadInput("no argument is an array of real numbers: there is nothing to differentiate by")
+        raise BadInput(
+            "no argument is an array of real numbers: there is nothing to differentiate by; expected at least one: "
+            "x.astype(float)"
+        )
     return found
 
 

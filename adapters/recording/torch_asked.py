@@ -22,7 +22,7 @@ from gradconform.adapters.recording.torch_memory import format_of, numbers, roun
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import Ids, Numbers
-from gradconform.reference.programs.run import NotRecorded
+from gradconform.reference.programs.run import NotRecorded, instead_of_arrays
 
 Function = Callable[..., Any]
 
@@ -51,6 +51,10 @@ class Asked:
 
     def call(self, tensors: Sequence[Tensor], changed: list[str] | None = None) -> list[Tensor]:
         """The function's results that are numbers; into `changed` goes what it calls the arguments that it changes."""
+        return [y for y in pytree.tree_leaves(self.returned(tensors, changed)) if rounded(y)]
+
+    def returned(self, tensors: Sequence[Tensor], changed: list[str] | None = None) -> Any:
+        """What the function returns."""
         leaves = [_copied(x) for x in self.leaves]
         for i, x in zip(self.wanted, tensors, strict=True):
             leaves[i] = x
@@ -63,7 +67,7 @@ class Asked:
             changed += [name for name, x, now in pairs if not _same(x, now)]
             if pytree.tree_structure(given) != self.spec:
                 changed.append("list or mapping")
-        return [y for y in pytree.tree_leaves(found) if rounded(y)]
+        return found
 
 
 def _copied(x: Any) -> Any:
@@ -90,8 +94,15 @@ def asked_of(f: Function, args: Sequence[Any], wrt: Sequence[int | str] | None, 
     requiring = [n for n, i in enumerate(numbered) if leaves[i].requires_grad]
     chosen = [_which(w, called) for w in wrt] if wrt is not None else requiring or list(range(len(numbered)))
     if not chosen:
-        raise BadInput("arguments: no floating-point tensor among them; expected at least one to differentiate by")
+        kinds = ", ".join(sorted({str(getattr(x, "dtype", type(x).__name__)) for x in leaves}))
+        raise BadInput(
+            f"arguments: no floating-point tensor among them, got {kinds}; expected at least one to differentiate by: "
+            "x.float()"
+        )
     titles = tuple(_path(f, path) for path, _ in paths)
+    for title, x in zip(titles, leaves, strict=True):
+        if isinstance(x, Tensor) and x.layout != torch.strided:
+            raise BadInput(f"{title} is of layout {x.layout}; expected a dense tensor: give x.to_dense()")
     return Asked(f, leaves, spec, tuple(numbered[i] for i in chosen), tuple(called[i] for i in chosen), titles)
 
 
@@ -129,11 +140,15 @@ def argument_ids(recorder: Recorder, x: Tensor) -> Ids:
 
 def run_forward(recorder: Recorder, asked: Asked, tensors: Sequence[Tensor]) -> list[Tensor]:
     with of_the_user("f"), recorder:
-        outputs = asked.call(tensors)
+        found = asked.returned(tensors)
+    outputs = [y for y in pytree.tree_leaves(found) if rounded(y)]
     for y in outputs:
         format_of(y)
     if not outputs:
-        raise BadInput("f returned no floating-point tensor; expected one or more to differentiate")
+        raise BadInput(
+            "f returned no floating-point tensor; expected one or more to differentiate, got "
+            + instead_of_arrays(found)
+        )
     return outputs
 
 

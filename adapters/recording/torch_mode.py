@@ -87,7 +87,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def note_stop(self, what: str, ids: Ids) -> None:
         """What ends differentiation of numbers that depend on the arguments, and what is made of it."""
-        entry = f"{what} at {here()}"
+        entry = f"{what} at {here() or 'no line of yours'}"
         if not self.stops_intended:
             entry += ': the derivative is taken through it; stop_gradient="intended" is not to'
         if entry not in self.notes and self.dependence.of(ids):

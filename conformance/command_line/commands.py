@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -430,7 +431,7 @@ def _conclude(
         told.say(f"failing, as --fail-on asks: {', '.join(failing)}", "red")
     if path != STDOUT:
         told.print(f"written: {path}", markup=False, soft_wrap=True)
-    told.print(run_summary.closing(measurements, seconds), style="bold", markup=False, soft_wrap=True)
+    told.say(run_summary.closing(measurements, seconds), "bold")
     if failing or any(m.verdict == "deviates" and not is_known(m) for m in measurements):
         return DEVIATES
     judged = any(m.verdict in JUDGED for m in measurements)
@@ -537,10 +538,12 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
         console.print(f"{difference.versions(before)} → {difference.versions(after)}", markup=False)
         for title, headings, rows in difference.sections(found):
             console.print(f"\n{title} ({len(rows):,})", style="red" if title in difference.WORSE else "bold")
-            console.print(_columns(headings, rows[:20]))
+            _print_rows(headings, rows[:20])
             if len(rows) > 20:
                 console.print(f"… and {len(rows) - 20:,} more; --format json has all")
-        console.print(f"\n{difference.closing(found)} ({difference.thresholds()})", style="bold", markup=False)
+        console.print()
+        console.say(difference.closing(found), style="bold")
+        console.say(f"({difference.thresholds()})", indent=" ")
     if found.regressions:
         sys.exit(DEVIATES)
     sys.exit(CONFORMS if found.compared else INCOMPLETE)
@@ -566,8 +569,24 @@ def _sweeps_compared(old: sweep_file.Begun, new: sweep_file.Begun, form: str) ->
         console.print(f"{sweep_diff.named(before[0])} → {sweep_diff.named(after[0])}", markup=False)
         for change in found:
             console.print(sweep_diff.told(change), style="red" if change.worse else "", markup=False)
-        console.print(sweep_diff.closing(found), style="bold", markup=False)
+        console.say(sweep_diff.closing(found), "bold")
     return DEVIATES if any(c.worse for c in found) else CONFORMS
+
+
+def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table, or where the terminal is too narrow for one a paragraph for each route, dtype and case."""
+    table = _columns(headings, rows)
+    whole = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    if console.unbounded or whole <= console.width:
+        console.print(table)
+        return
+    for of, group in groupby(rows, key=lambda row: row[:3]):
+        console.say("  " + " ".join(of))
+        for what, *cells in (row[3:] for row in group):
+            named = [f"{h} {cell}" for h, cell in zip(headings[4:], cells, strict=True) if h != "why"]
+            console.say("    " + ", ".join([what, *named]), indent="  ")
+            if headings[-1] == "why" and cells[-1]:
+                console.say(f"      {cells[-1]}", indent="  ")
 
 
 def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -783,8 +802,8 @@ def _told(
             errors.print(f"gradconform: {one.title}: {one.problem}", style="red", markup=False)
         else:
             head, _, rest = command.text_of(one, every).partition("\n")
-            told.print(head, style=_VERDICT_STYLE.get(one.report.verdict, "yellow"), markup=False)
-            told.print(rest, markup=False)
+            told.say(head, _VERDICT_STYLE.get(one.report.verdict, "yellow"))
+            told.say(rest)
         write(one.rows)
         found.append(one)
     return found
@@ -802,7 +821,7 @@ def _end(
     for path in (output, junit):
         if path is not None and path != STDOUT:
             told.print(f"written: {path}", markup=False, soft_wrap=True)
-    told.print(command.closing_line(found, what), style="bold", markup=False)
+    told.say(command.closing_line(found, what), "bold")
     sys.exit(command.exit_status(found, verdicts))
 
 
@@ -875,7 +894,7 @@ def train(
     for path in (output, table):
         if path is not None and path != STDOUT:
             told.print(f"written: {path}", markup=False, soft_wrap=True)
-    told.print(command.closing(rows), style="bold", markup=False)
+    told.say(command.closing(rows), "bold")
     sys.exit(command.exit_status(rows, verdicts))
 
 
@@ -1036,7 +1055,7 @@ def sweep(
     for text in lines(whole):
         console.print(text, markup=False)
     console.print(f"written: {path}", markup=False, soft_wrap=True)
-    console.print(closing(whole, 1 << of_dtype.BITS[dtype], seconds), style="bold", markup=False)
+    console.say(closing(whole, 1 << of_dtype.BITS[dtype], seconds), "bold")
     sys.exit(command.exit_status(whole, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 

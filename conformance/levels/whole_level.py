@@ -27,9 +27,10 @@ from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import Rounded, RoundedBalls, Sums
-from gradconform.reference.array_judge import Index, Indices, Screen, component, judge_array, standings_of
+from gradconform.reference.array_judge import Index, Screen, component, judge_array, standings_of
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
+from gradconform.reference.components import Indices
 from gradconform.reference.derivations.choosers import (
     OF_ARRAYS,
     OF_BALL_ARRAYS,

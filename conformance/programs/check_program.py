@@ -26,6 +26,7 @@ from gradconform.conformance.programs.check_program_arrays import (
     programs,
     shown_at,
     tells,
+    with_wrong,
     work,
 )
 from gradconform.conformance.programs.equal_order import EqualOrder, Places
@@ -35,6 +36,7 @@ from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums, larger
+from gradconform.reference.components import named
 from gradconform.reference.judge import (
     FORMULA,
     PRECISION_CAP,
@@ -48,6 +50,7 @@ from gradconform.reference.judge import (
     ulp_error,
     verdict_of,
 )
+from gradconform.reference.measurement import which_deviate
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
@@ -81,6 +84,8 @@ class Gradient:
     dtype: str = ""
     #: How many numbers it has; 0 where it could not be asked for.
     elements: int = 0
+    #: How many of them deviate, and which, as text; empty where none does.
+    components: str = ""
 
 
 class Truth:
@@ -378,8 +383,6 @@ def _judged(
         judgement = digits.said(judgement)
     formula: Formula = min((f for f, _ in formulas), key=FORMULA.index, default="right")
     bits = min((b for _, b in formulas), default=math.inf)
-    if formula == "wrong" and truth.torn(number, judgement.worst_index):
-        judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
     if formula == "unknown" and truth.order.excused:
         judgement = equal_order.undecided(judgement)
     # Where nothing overflowed, or an infinity is of a divisor that is 0 as far as can be seen, nothing is known.
@@ -390,7 +393,11 @@ def _judged(
         among = {c: ulp_error(got[c], sets[c], argument.format) for c, (f, _) in enumerate(formulas) if f == formula}
         worst = max(among, key=lambda c: math.inf if math.isnan(among[c]) else among[c])
         judgement = shown_at(judgement, worst, got[worst], sets[worst], argument.format)
-    return _gradient(run, argument, route, judgement, formula, bits, truth.ties)
+    shown = judgement.worst_index
+    if formulas[shown][0] == "wrong" and truth.torn(number, shown):
+        judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
+    wrong = np.array([c for c, (f, _) in enumerate(formulas) if f in ("wrong", "undefined")], dtype=np.int64)
+    return _gradient(run, argument, route, with_wrong(judgement, wrong), formula, bits, truth.ties)
 
 
 def _nothing() -> Judgement:
@@ -453,11 +460,9 @@ def _gradient(
     judgement = replace(judgement, formula=formula, execution=execution, verdict=verdict)
     there = argument.ids.ndim and argument.ids.size
     index = np.unravel_index(judgement.worst_index, argument.ids.shape) if there else ()
-    at = ",".join(str(int(i)) for i in index)
-    if argument.complex and index:  # the last axis is that of the parts
-        *rest, part = (int(i) for i in index)
-        at = ",".join([*map(str, rest), ("real part", "imaginary part")[part]])
+    at = named(index, argument.complex) if index else ""
     return Gradient(
         argument.name, route, judgement, bits, at, ties,
         mode=run.mode, dtype=argument.format.name, elements=argument.ids.size,
+        components=which_deviate(judgement, argument.ids.shape, argument.complex) or "",
     )  # fmt: skip

@@ -33,7 +33,8 @@ from gradconform.reference.arithmetic.rounded import (
     RoundedBalls,
     Sums,
 )
-from gradconform.reference.array_judge import ASKED, Index, Indices, Screen, judge_array, norm, standings_of
+from gradconform.reference.array_judge import ASKED, Index, Screen, judge_array, norm, standings_of
+from gradconform.reference.components import Indices
 from gradconform.reference.judge import FORMULA, Formula, Judgement, noted, text_of, ulp_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special, apart
 from gradconform.reference.programs import words
@@ -450,6 +451,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
             worst = int(among[np.where(np.isnan(far), np.inf, far).argmax()])
             index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
             found = shown_at(found, worst, float(got[index]), said.truth_of(index), argument.format)
+        if formulas[number][0] in ("wrong", "undefined"):
+            found = with_wrong(found, truths.worst[number])
         if formulas[number][0] == "wrong" and number in truths.torn:
             found = replace(found, reason=noted(found.reason, together.APART))
         if formulas[number][0] == "unknown" and truths.order.excused:
@@ -463,6 +466,14 @@ def tells(judgement: Judgement, formula: Formula) -> bool:
     if formula in ("wrong", "undefined", "singular"):
         return judgement.execution in (None, "within", "overflow")
     return formula == "unknown" and judgement.execution in (None, "within")
+
+
+def with_wrong(judgement: Judgement, components: Indices) -> Judgement:
+    """The judgement, with components whose formula is wrong among those that deviate."""
+    if not components.size:
+        return judgement
+    outside = judgement.deviating
+    return replace(judgement, deviating=components if outside is None else np.union1d(components, outside))
 
 
 def shown_at(judgement: Judgement, component: int, got: float, truth: Rounded, format: Format) -> Judgement:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gradconform.conformance.cases.operators import PREFIX
 from gradconform.conformance.known import KnownFile
 from gradconform.conformance.run.runner import made_with
-from gradconform.reference.judge import Execution, Verdict
+from gradconform.reference.judge import Execution, Verdict, noted
 from gradconform.reference.measurement import PROGRAM, QUANTITY, Measurement, judged
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def judged_gradients(report: Report, case: str = "") -> Iterator[Measurement]:
             key |= {"level": None, "elements": 0, "verdict": "unsupported"}
             yield Measurement(**key, reason=f"operation: {g.judgement.reason}")
         else:
-            yield replace(judged(key, g.judgement, g.elements), worst_index=g.index or None)
+            of = replace(g.judgement, reason=noted(g.judgement.reason, g.components))
+            yield replace(judged(key, of, g.elements), worst_index=g.index or None)
 
 
 def rows(report: Report, name: str = "", number: int = 0, steps: bool = False) -> list[Measurement]:

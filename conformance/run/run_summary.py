@@ -32,6 +32,11 @@ def share(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}" if value < 1000 else f"{value:.3g}"
 
 
+def _ulps(value: float) -> str:
+    """To three digits; what is beyond a thousand to two."""
+    return f"{value:.3g}" if value < 1000 else f"{value:.2g}"
+
+
 def verdicts(measurements: Sequence[Measurement]) -> Table:
     """adapter/route × dtype: the counts of verdicts, the largest error in ulp where certified, the largest share."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
@@ -54,7 +59,7 @@ def verdicts(measurements: Sequence[Measurement]) -> Table:
         judged = len(rows) - sum(counts[v] for v in UNJUDGED)
         cells = [judged, counts["conforms"], counts["deviates"] - known, known, counts["lost"], counts["vacuous"]]
         cells += [counts["crashed"]] if crashing else []
-        largest = (f"{max(ulps):.2g}" if ulps else "–", share(max(shares)) if shares else "–")
+        largest = (_ulps(max(ulps)) if ulps else "–", share(max(shares)) if shares else "–")
         table.add_row(route, dtype, *map(str, cells), *largest)
     return table
 

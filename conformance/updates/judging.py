@@ -18,13 +18,14 @@ from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.text import formula as text_of
 from gradconform.reference.arithmetic.text import symbol
 from gradconform.reference.cases import BadInput, said
+from gradconform.reference.components import named as named_index
 from gradconform.reference.derivations.updates import RULES
 from gradconform.reference.derivations.updates.clipping import after_clip
 from gradconform.reference.derivations.updates.rule import GRADIENT, NEW_WEIGHT, TIME, WEIGHT, Rule
 from gradconform.reference.derivations.updates.stored import ROUNDED_WEIGHT, unstored, with_master
 from gradconform.reference.equations import Equation
-from gradconform.reference.judge import Judgement, verdict_of
-from gradconform.reference.measurement import UPDATE, judged
+from gradconform.reference.judge import Judgement, noted, verdict_of
+from gradconform.reference.measurement import UPDATE, judged, which_deviate
 from gradconform.reference.programs.run import NotRecorded
 
 
@@ -46,6 +47,8 @@ class Finding:
     #: The rule's name; empty where none is known.
     rule: str
     elements: int
+    #: How many of them deviate, and which, as text; empty where none does.
+    components: str = ""
 
     def __str__(self) -> str:
         j, at = self.judgement, f"[{self.index}]" if self.index else ""
@@ -55,7 +58,8 @@ class Finding:
         share = "" if j.share is None else f", share {j.share:.3g}"
         ulps = "" if j.max_ulp is None else f", at most {j.max_ulp:.3g} ulp off"
         lines.append(f"    got {j.value!r} for {j.truth or 'what the rule has no value for'}{ulps}{share}")
-        lines += [f"    {j.reason}"] if j.reason else []
+        reason = noted(j.reason, self.components)
+        lines += [f"    {reason}"] if reason else []
         return "\n".join(lines)
 
 
@@ -133,7 +137,7 @@ class Judging:
         shape = np.shape(update.values[quantity])
         of = {"case": f"{UPDATE}{update.rule.name}", "adapter": self.ran.adapter, "route": change.route,
               "dtype": update.formats[quantity].name, "level": "step", "quantity": quantity}  # fmt: skip
-        row = judged(of, found, math.prod(shape), shape, update.rule.name)
+        row = judged(of, found, math.prod(shape), None, update.rule.name)
         return replace(found, reason=marked([row], self.ran.versions, self.ran.device)[0].reason or "")
 
     def _recorded(
@@ -256,6 +260,6 @@ def _finding(
     rule: str = "",
 ) -> Finding:
     at = np.unravel_index(found.worst_index, shape) if shape and found.worst_index < math.prod(shape) else ()
-    index = ",".join(str(int(i)) for i in at)
+    index = named_index(at) if at else ""
     return Finding(change.tensor, change.number, quantity, dtype, found, text, source, index, change.route, rule,
-                   math.prod(shape))  # fmt: skip
+                   math.prod(shape), which_deviate(found, shape) or "")  # fmt: skip

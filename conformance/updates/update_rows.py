@@ -12,7 +12,8 @@ from gradconform.conformance.known import KnownFile
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.updates.judging import Finding, Ran
 from gradconform.conformance.verify import leaves
-from gradconform.reference.measurement import UPDATE, Measurement
+from gradconform.reference.judge import noted
+from gradconform.reference.measurement import UPDATE, Measurement, numbers_of
 
 if TYPE_CHECKING:
     from gradconform.conformance.verify_update import UpdateReport
@@ -48,7 +49,8 @@ def _row(f: Finding, case: str, report: UpdateReport) -> Measurement:
 
 def measured(f: Finding, case: str, adapter: str, route: str, quantity: str, notes: Sequence[str] = ()) -> Measurement:
     """The measurement of a finding, with the equation as the cause of what deviates."""
-    numbers = {**vars(f.judgement), "worst_index": f.index or None}
+    reason = noted(f.judgement.reason, f.components)
+    numbers = {**numbers_of(f.judgement), "worst_index": f.index or None, "reason": reason}
     cause = f.equation if f.judgement.verdict == "deviates" else None
     found = Measurement(case, adapter, route, f.dtype, "step", quantity, f.elements, operator=f.rule or None, **numbers)
     said = "; ".join([*filter(None, (found.reason,)), *(f"note: {' '.join(n.split())}" for n in notes)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -58,6 +58,23 @@ def called(f: Any) -> str:
     """A function's name; of the `apply` of a custom rule, the rule's."""
     of = getattr(f, "__self__", None)
     return of.__name__ if isinstance(of, type) else getattr(f, "__name__", type(f).__name__)
+
+
+def instead_of_arrays(found: Any) -> str:
+    """What a function returned that gave no array to differentiate, and what to do."""
+    if found is None:
+        return "None: has it a return?"
+    name, of = type(found).__name__, getattr(found, "dtype", None)
+    if isinstance(found, Coroutine):
+        found.close()
+        return "a coroutine: give a function that is not async"
+    if isinstance(found, Iterator):
+        return f"a {name}: give what it makes, as a list"
+    if of is not None and type(found).__module__ != "numpy":
+        return f"a {name} of {of}: give floating-point numbers"
+    if isinstance(found, float | int | np.ndarray | np.generic):
+        return f"a {name}, of which no derivative is known: give an array, without .item(), float() or numpy"
+    return f"a {name} without one"
 
 
 @dataclass(frozen=True, eq=False)

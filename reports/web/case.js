@@ -6,7 +6,7 @@ function showCase() {
   if (!at) {
     by("network").replaceChildren();
     const why = !rows.length ? `No measurement of this case in ${dtype}.` : verified(rows[0]) !== null ? "A function that was verified has no derivation here; its gradients are above." : "This case is not one of the catalogue’s networks, so that there is no derivation of it here.";
-    by("derivation").replaceChildren(element("p", {}, why, ...(rows.length ? [" ", element("a", { href: linkTo("measurements", { search: name, dtype }) }, `Its ${rows.length.toLocaleString("en")} measurements`)] : [])));
+    by("derivation").replaceChildren(element("p", {}, why, ...(rows.length ? [" ", element("a", { href: linkTo("measurements", { search: name, dtype }) }, rows.length === 1 ? "Its measurement" : `Its ${rows.length.toLocaleString("en")} measurements`)] : [])));
     return;
   }
   const derivation = DATA.derivations[of.derivation];
