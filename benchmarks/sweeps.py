@@ -1,6 +1,7 @@
 """Every operator of one number and its derivative at every number of 16-bit dtypes, in each framework.
 
     python benchmarks/sweeps.py [-o docs/operators] [--seconds 3600] [OPERATOR]…
+    python benchmarks/sweeps.py -d float32 -a torch --sample 4182052 sigmoid tanh exp gelu softplus erf
 
 leaves a sweep's file for each in runs/sweeps/, and goes on where it was; then writes the accuracy tables and figures
 of what is complete. The short ones come first: one that takes longer than its turn is gone on with in a later round.
@@ -9,6 +10,7 @@ One process; `--seconds` is when no further sweep is begun.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 import traceback
@@ -32,8 +34,19 @@ TURNS = (30.0, 120.0, 480.0, 1e9)
 @click.argument("globs", nargs=-1)
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/sweeps"), show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("docs/operators"), show_default=True)
+@click.option("-d", "--dtype", "dtypes", multiple=True, default=DTYPES, show_default=True)
+@click.option("-a", "--adapter", "adapters", multiple=True, default=ADAPTERS, show_default=True)
+@click.option("--sample", type=int, default=None, help="So many numbers of each at most. Default: all.")
 @click.option("--seconds", default=1e9, help="Begin no sweep after so many seconds.")
-def main(globs: tuple[str, ...], folder: Path, output: Path, seconds: float) -> None:
+def main(
+    globs: tuple[str, ...],
+    folder: Path,
+    output: Path,
+    dtypes: tuple[str, ...],
+    adapters: tuple[str, ...],
+    sample: int | None,
+    seconds: float,
+) -> None:
     """Sweep, and tabulate."""
     started = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,8 +54,8 @@ def main(globs: tuple[str, ...], folder: Path, output: Path, seconds: float) -> 
         (o.name, dtype, adapter)
         for o in OPERATORS.values()
         if o.unary and o.definition is not None and (not globs or any(fnmatchcase(o.name, g) for g in globs))
-        for dtype in DTYPES
-        for adapter in ADAPTERS
+        for dtype in dtypes
+        for adapter in adapters
     ]
     failed = []
     for turn in TURNS:
@@ -50,7 +63,7 @@ def main(globs: tuple[str, ...], folder: Path, output: Path, seconds: float) -> 
         for each in left:
             if time.perf_counter() - started < seconds:
                 try:
-                    said, whole = swept(folder, *each, turn)
+                    said, whole = swept(folder, *each, turn, sample)
                 except Exception:  # of the suite itself: the others are swept all the same
                     failed.append(each)
                     print(f"{each} failed:\n{traceback.format_exc()}", flush=True)
@@ -69,19 +82,27 @@ def main(globs: tuple[str, ...], folder: Path, output: Path, seconds: float) -> 
         sys.exit(3)
 
 
-def swept(folder: Path, name: str, dtype: str, adapter: str, turn: float = 1e9) -> tuple[str, bool]:
+def revision() -> str:
+    """Of the suite, as git names it; of changed files, that."""
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return told.stdout.strip()
+
+
+def swept(
+    folder: Path, name: str, dtype: str, adapter: str, turn: float = 1e9, sample: int | None = None
+) -> tuple[str, bool]:
     """One sweep, begun or gone on with until its turn is over; what is to be said of it, and whether it is whole."""
     path = folder / f"{adapter}-{name}-{dtype}.jsonl"
-    piece = numbers.whole(dtype)
+    piece = numbers.whole(dtype) if sample is None else numbers.sampled(numbers.whole(dtype), sample)
     try:
         chunk.checked(name, dtype, adapter)
-        header = command.header(name, dtype, adapter, "opencl", piece)
+        header = {**command.header(name, dtype, adapter, "opencl", piece), "revision": revision()}
         before = sweep_file.read(path) if path.exists() else None
         if before is not None:
             if before.footer is not None:
                 return f"{path.name}: there", True
             sweep_file.check_same(before, header, path)
-        tasks = command.tasks(name, dtype, adapter, "opencl", piece)
+        tasks = command.tasks(name, dtype, adapter, "opencl", piece, before.header if before else None)
         done = list(before.chunks) if before else []
         earlier = float(done[-1].get("seconds", 0.0)) if done else 0.0
         began = time.perf_counter()

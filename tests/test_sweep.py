@@ -170,6 +170,48 @@ def test_an_overflow_that_no_program_makes_deviates() -> None:
     assert wrong.verdicts.tolist() == ["deviates"] * 3
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "out of range"), (2.0, "deviates")])
+def test_beyond_float64_a_program_is_right_if_it_is_the_definition_and_wrong_if_it_is_not(
+    monkeypatch: pytest.MonkeyPatch, factor: float, verdict: str
+) -> None:
+    monkeypatch.setattr(operators, "callable_of", lambda name, framework: lambda x: torch.exp(x) * factor)
+    found = swept("exp", "float32", 710.0, 1e6, 4)
+    for quantity in chunk.QUANTITIES:
+        assert list(found[quantity]["verdicts"]) == [verdict]
+        assert found[quantity]["formula unknown"] == 0
+
+
+def test_a_deviation_is_proved_by_arrays_where_no_program_may_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators, "callable_of", lambda name, framework: lambda x: _Off.apply(x))
+    found = swept("tanh", "float32", 0.5, 1.5, 16)["value"]
+    assert found["verdicts"] == {"deviates": 16}
+    assert found["by balls"] == 0
+
+
+class _Off(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
+    """tanh, whose kernel gives a thousandth too much."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = torch.tanh(x)
+        y.data.numpy()[:] *= 1.001
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g
+
+
+def test_chunks_are_as_many_as_go_on_well_and_a_file_goes_on_in_its_own() -> None:
+    from gradconform.conformance.sweep import command
+
+    sizes = [Piece(0, count).chunk for count in (1, 1 << 16, 1 << 24, 1 << 32)]
+    assert sizes == [1 << 12, 1 << 12, 1 << 18, 1 << 20]
+    asked: tuple[Any, ...] = ("exp", "float32", "torch", "opencl", Piece(0, 1 << 22))
+    assert [len(command.tasks(*asked, before)) for before in (None, {}, {"chunk": 1 << 20})] == [64, 1024, 4]
+    assert command.header(*asked)["chunk"] == 1 << 16
+
+
 def test_stretches_that_go_on_in_the_next_chunk_are_one() -> None:
     assert whole._joined([[[0.0, 1.0, 5]], [[1.5, 2.0, 3], [4.0, 5.0, 2]], [], [[6.0, 7.0, 1]]]) == [
         [0.0, 2.0, 8], [4.0, 5.0, 2], [6.0, 7.0, 1],
@@ -237,7 +279,7 @@ def test_the_accuracy_tables_name_the_largest_error_and_figures_are_drawn(tmp_pa
     found = sweep_file.read(file)
     assert found.footer is not None
     paths = accuracy.write([(found.header, found.chunks, found.footer)], tmp_path)
-    assert {p.name for p in paths} == {"sweep.csv", "sweep.md", "sweep.tex", "sweep-sigmoid.png", "sweep-sigmoid.svg"}
+    assert {p.name for p in paths} == {"sweep.csv", "sweep.md", "sweep.tex", "sweep-sigmoid.png"}
     text = (tmp_path / "sweep.md").read_text(encoding="utf-8")
     assert "| sigmoid | derivative | float16 | torch" in text
     worst = found.footer["derivative"]["largest"]["of"]

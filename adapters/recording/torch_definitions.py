@@ -41,7 +41,7 @@ Program = Callable[..., Any]
 
 
 def _softplus(x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
-    return torch.log1p(torch.exp(x * beta)) / beta
+    return -torch.nn.functional.logsigmoid(-(x * beta)) / beta  # whose exponential does not overflow
 
 
 def _softplus_backward(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:

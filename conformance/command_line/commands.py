@@ -1027,7 +1027,7 @@ def sweep(
     before = sweep_file.read(path) if resume is not None else None
     if before is not None:
         sweep_file.check_same(before, header, path)
-    tasks = command.tasks(name, dtype, adapter, profile, piece)
+    tasks = command.tasks(name, dtype, adapter, profile, piece, before.header if before else None)
     done = list(before.chunks) if before else []
     with ExitStack() as stack:
         asking = command.here(jobs)

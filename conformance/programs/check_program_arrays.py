@@ -104,12 +104,12 @@ def chosen_by_subnormals(run: Run) -> bool:
     """Whether a run chose by a number that hardware may flush to 0, and would choose otherwise by 0 (hypothesis 5)."""
     held, least = run.backward.held, max(2.0**argument.format.emin for argument in run.judged)
     for relation, compared in _COMPARED.items():
-        pairs = [(d.left, d.right) for d in run.backward.decisions if d.relation == relation]
-        if pairs:
-            seen = held[np.array(pairs)]
-            flushed = np.where(np.abs(seen) < least, 0.0, seen)
-            if not np.array_equal(compared(*seen.T), compared(*flushed.T)):
-                return True
+        for by, left, right in run.backward.decisions.blocks():
+            if by == relation:
+                seen = held[left], held[right]
+                flushed = [np.where(np.abs(side) < least, 0.0, side) for side in seen]
+                if not np.array_equal(compared(*seen), compared(*flushed)):
+                    return True
     return False
 
 
@@ -117,30 +117,33 @@ def decided_by_rounding(run: Run, program: ArrayExact) -> bool:
     """Whether numbers that the run computed were equal, or not, by their rounding alone: another branch is the
     program's then."""
     record, relations = run.backward, ("eq", "ne")
-    pairs = np.array([(d.left, d.right) for d in record.decisions if d.relation in relations], dtype=np.int64)
-    left, right = (program.values.copied(ids) for ids in pairs.reshape(-1, 2).T)
-    held = record.held[pairs.reshape(-1, 2).T]
+    none = np.zeros(0, np.int64)
+    pairs = [(left, right) for by, left, right in record.decisions.blocks() if by in relations]
+    sides = [np.concatenate([none, *(pair[side] for pair in pairs)]) for side in (0, 1)]
+    left, right = (program.values.copied(ids) for ids in sides)
+    held = [record.held[ids] for ids in sides]
     off, gap = left.radius[0] + right.radius[0], np.abs(words.apart(left, right))
     apart = gap > off * words.ENLARGED + gap * 2.0**-50
     same = (gap == 0) & (off == 0)
-    shown = np.isfinite(held).all(axis=0)
+    shown = np.isfinite(held[0]) & np.isfinite(held[1])
     return bool((shown & np.where(held[0] == held[1], apart, same)).any())
 
 
 class Truths:
     """The derivative over the forward record, in the run's mode; and the backward record without rounding.
 
-    `flush` says whether the framework may flush subnormal numbers to 0 (hypothesis 5).
+    `flush` says whether the framework may flush subnormal numbers to 0 (hypothesis 5). They are known to some 44 bits
+    where they are asked for as `blunt`, of which formulas of at most 24 bits can be right.
     """
 
-    def __init__(self, run: Run, decided: int, flush: bool = True) -> None:
+    def __init__(self, run: Run, decided: int, flush: bool = True, blunt: bool = False) -> None:
         self.run, self.decided, self.flush = run, decided, flush
         true, goes_on = run.defined, run.definition is None and one_record(run)
-        exact = ArrayExact(run.backward if goes_on else true.record).evaluate()
+        exact = ArrayExact(run.backward if goes_on else true.record, blunt=blunt).evaluate()
         self.truth = _derivative(run, exact, true.record.steps)
         self.ties = exact.ties
         other = _by_other_branches(run, exact)
-        program = exact if goes_on else ArrayExact(run.backward).evaluate()
+        program = exact if goes_on else ArrayExact(run.backward, blunt=blunt).evaluate()
         self.program = [program.values.copied(ids) for ids in run.results]
         self.astray = decided_by_rounding(run, program)
         #: The components that are the derivative by another branch than the one taken, which is then their truth; and
@@ -329,7 +332,7 @@ def _by_other_branches(run: Run, exact: ArrayExact) -> list[Words] | None:
     turned = None if run.mode == "value" else beside(true.record, true.arguments)
     if turned is None:
         return None
-    other = ArrayExact(turned).evaluate()
+    other = ArrayExact(turned, blunt=exact.values.blunt).evaluate()
     for ids in true.outputs:
         x, y = other.values.copied(ids), exact.values.copied(ids)
         with np.errstate(all="ignore"):

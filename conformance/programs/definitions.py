@@ -16,7 +16,14 @@ from gradconform.reference.programs.run import Defined, Run, Tensor, weights
 Definition = Callable[..., Any]
 
 
-def defined(definition: Definition, run: Run, args: Sequence[Any], conjugated: bool, ulps: float = 0.0) -> Defined:
+def defined(
+    definition: Definition,
+    run: Run,
+    args: Sequence[Any],
+    conjugated: bool,
+    ulps: float = 0.0,
+    recording: Callable[[], Recording] = Recording,
+) -> Defined:
     """The record of a definition on the arguments of a run, whose every floating-point argument is differentiated.
 
     The definition is given arrays of the recording arithmetic for these, NumPy arrays for others, and what is no array
@@ -25,7 +32,7 @@ def defined(definition: Definition, run: Run, args: Sequence[Any], conjugated: b
 
     Raises BadInput where the definition's results are not as many, or not of the shapes, that the run's outputs are.
     """
-    o = Recording()
+    o = recording()
     ids: list[Array] = []
 
     def given(tensor: Tensor) -> Array:
@@ -44,6 +51,7 @@ def defined(definition: Definition, run: Run, args: Sequence[Any], conjugated: b
         outputs = [_conjugate(y) if c else y for y, c in zip(outputs, complexes, strict=True)]
     if (wanted := [y.shape for y in run.outputs]) != (got := [y.shape for y in outputs]):
         raise BadInput(f"definition: gives arrays of the shapes {got}; expected the function's, {wanted}")
+    o.settle()
     return Defined(o.record, tuple(x.ids for x in ids), tuple(y.ids for y in outputs), ulps)
 
 

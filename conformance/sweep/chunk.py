@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,25 @@ from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.definitions import defined
 from gradconform.conformance.programs.recording import recorded
 from gradconform.conformance.sweep import judged
+from gradconform.conformance.sweep.judged import WORDS, Judged
 from gradconform.conformance.sweep.numbers import Piece, numbers
 from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput
 from gradconform.reference.derivations.operators.catalogue import operator
 from gradconform.reference.derivations.operators.operator import Operator
-from gradconform.reference.programs.run import Run, Unsupported
+from gradconform.reference.programs.array_recording import ArrayRecording, Vague
+from gradconform.reference.programs.expressions import expression
+from gradconform.reference.programs.record import Ids
+from gradconform.reference.programs.recorded_gradient import gradient
+from gradconform.reference.programs.recording import Recording
+from gradconform.reference.programs.run import Defined, Run, Unsupported
 
 #: What is judged: the operator, and its derivative by reverse mode from an adjoint of 1.
 QUANTITIES = ("value", "derivative")
+#: Numbers that are recorded, and that arrays are asked about, at a time: what stays in a core's cache.
+BLOCK = 1 << 15
 #: Numbers that balls are asked about at a time: one that needs many bits costs its neighbours as many.
 BALLS = 512
 #: Places in a chunk's strip, for figures, and stretches of one verdict that it keeps.
@@ -70,21 +78,84 @@ def _asked(task: Task) -> dict[str, Any]:
     low, high = of.operands[0].domain
     with np.errstate(invalid="ignore"):
         inside = np.isfinite(x) & (x >= low) & (x <= high)
-    everywhere = bool(inside.all())
-    run = _run(task, x, definition=everywhere)
-    found: dict[str, Any] = {"first": task.piece.first, "asked": int(x.size)}
-    answers = dict(_answers(task, run))
-    # The operator's own kernels are the same for other lengths but for rounding, which the record does not hold.
-    known = run if everywhere or not inside.any() else _run(task, x[inside], definition=True)
-    for quantity, got in answers.items():
-        found[quantity] = _said(task, quantity, known, x, got, inside)
+    somewhere = replace(task, piece=Piece(0, 1))
+    answers: dict[str, list[NDArray[np.float64]]] = {q: [] for q in QUANTITIES if q == "value" or _has_slope(somewhere)}
+    found = {quantity: Judged.none(x.size) for quantity in answers}
+    for start in range(0, x.size, BLOCK):
+        part = np.arange(start, min(start + BLOCK, x.size))
+        at = part[inside[part]]
+        run = _run(task, x[part], definition=at.size == part.size)
+        given = {"value": run.values["eager"][0]} | (
+            {"derivative": run.returned["eager"][0]} if len(answers) > 1 else {}
+        )
+        # The operator's own kernels are the same for other lengths but for rounding, which the record does not hold.
+        known = run if at.size in (0, part.size) else _run(task, x[at], definition=True)
+        for quantity, numbers_given in given.items():
+            got = np.asarray(numbers_given, dtype=np.float64)
+            answers[quantity].append(got)
+            if at.size:
+                found[quantity].put(at, _by_arrays(task, quantity, known, got[inside[part]], blunt=True))
+    return {"first": task.piece.first, "asked": int(x.size)} | {
+        quantity: _said(x, got, inside, _settled(task, quantity, x, got, inside, found[quantity]))
+        for quantity, got in ((quantity, np.concatenate(parts)) for quantity, parts in answers.items())
+    }
+
+
+def _settled(
+    task: Task,
+    quantity: str,
+    x: NDArray[np.float64],
+    got: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    found: Judged,
+) -> Judged:
+    """What is said of all: by sharper arrays what the blunt ones leave open, and by balls the rest, some at a time."""
+    for size, judge in ((BLOCK, partial(_by_arrays, task, quantity)), (BALLS, partial(_by_balls, task, quantity))):
+        left = found.open[inside[found.open]]
+        for start in range(0, left.size, size):
+            at = left[start : start + size]
+            found.put(at, judge(_run(task, x[at], definition=True), got[at]))
     return found
 
 
-def _answers(task: Task, run: Run) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    yield "value", np.asarray(run.values["eager"][0], dtype=np.float64)
-    if _has_slope(task):
-        yield "derivative", np.asarray(run.returned["eager"][0], dtype=np.float64)
+def _by_arrays(task: Task, quantity: str, run: Run, got: NDArray[np.float64], blunt: bool = False) -> Judged:
+    if run.judged[0].format is not FORMATS[task.dtype]:
+        raise BadInput(f"{task.adapter} gives {run.judged[0].format.name} of {task.operator} in {task.dtype}")
+
+    def same() -> bool:
+        return _text(replace(task, piece=Piece(0, 1)), quantity) == _text_of(quantity, run)
+
+    return judged.by_arrays(_of(quantity, run), _constants(task), got, blunt, same)
+
+
+@cache
+def _text(task: Task, quantity: str) -> str:
+    """What the definition, or its derivative, does to a number, where it is a formula without branches."""
+    of = operator(task.operator)
+    assert of.definition is not None
+    o = Recording()
+    x = o.argument(np.array([0.5 if of.operands[0].domain[1] >= 0.5 else of.operands[0].domain[0]]))
+    result = of.definition(o, x, **of.parameters[0])
+    seeds: list[Ids] = []
+    if quantity == "derivative":
+        seeds = [np.array([o.record.size])]  # which is the next id
+        (result,) = gradient(o, [result], [np.ones(1)], [x])
+    return expression(o.record, result.ids, [x.ids], seeds) or "no formula"
+
+
+def _text_of(quantity: str, run: Run) -> str | None:
+    """The same of the framework's program."""
+    if quantity == "value":
+        return expression(run.forward, run.outputs[0], [a.ids for a in run.arguments])
+    return expression(run.backward, run.results[0], run.given, run.cotangents)
+
+
+def _by_balls(task: Task, quantity: str, run: Run, got: NDArray[np.float64]) -> Judged:
+    return judged.by_balls(_of(quantity, run), _constants(task), got)
+
+
+def _constants(task: Task) -> Profile:
+    return profile_of(task.profile, program_rows.recorder_of(task.adapter).FRAMEWORK)
 
 
 def _run(task: Task, x: NDArray[np.float64], definition: bool = False) -> Run:
@@ -97,22 +168,27 @@ def _run(task: Task, x: NDArray[np.float64], definition: bool = False) -> Run:
         lambda x: call(x, **parameters), (operators.array(task.adapter, x, task.dtype),), None, None
     )
     options: Mapping[str, Any] = {
-        "wrt": None, "routes": ("eager",), "seed": 0, "stop_gradient": "through", "values": True,
+        "wrt": None, "routes": ("eager",), "seed": 0, "stop_gradient": "through", "values": True, "replays": False,
     }  # fmt: skip
     try:
         run = recorded(recorder, "reverse", function, given, options, [np.ones(x.shape)])
-        if definition:
-            by_hand = of.definition
-            assert by_hand is not None
-            turned = recorder.FRAMEWORK == "jax"
-            run = replace(run, definition=defined(lambda o, x: by_hand(o, x, **parameters), run, given, turned))
+        return replace(run, definition=_defined(of, run, given, recorder.FRAMEWORK == "jax")) if definition else run
     except Unsupported as error:
         raise BadInput(f"{task.operator} in {task.adapter}: {error}") from error
     except BadInput as error:
         if operators.lacking(str(error)):
             raise BadInput(f"{task.adapter} has no {task.operator} in {task.dtype}: {error}") from error
         raise
-    return run
+
+
+def _defined(of: Operator, run: Run, given: Sequence[Any], conjugated: bool) -> Defined:
+    """What the operator stands for, at the numbers of the run."""
+    assert of.definition is not None
+    by_hand = partial(of.definition, **of.parameters[0])
+    try:
+        return defined(by_hand, run, given, conjugated, recording=ArrayRecording)
+    except Vague:
+        return defined(by_hand, run, given, conjugated)
 
 
 def _callable(task: Task) -> Callable[..., Any]:
@@ -129,49 +205,28 @@ def _has_slope(task: Task) -> bool:
     return not operators.without_slope(task.adapter, lambda x: call(x, **parameters), (at,))
 
 
-def _said(
-    task: Task, quantity: str, run: Run, x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """What is said of a quantity; `run` is the record, with the definition, of the numbers inside the domain."""
-    verdicts = np.full(x.size, "", dtype=object)
-    ulps, shares, truths = (np.full(x.size, np.nan) for _ in range(3))
-    unknown = by_balls = 0
-    if inside.any():
-        found = _judged(task, quantity, _of(quantity, run), x[inside], got[inside])
-        verdicts[inside], ulps[inside] = found.verdicts, found.ulps
-        shares[inside], truths[inside] = found.shares, found.truths
-        unknown, by_balls = int(found.unknown.sum()), int(found.by_balls.sum())
+def _said(x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_], found: Judged) -> dict[str, Any]:
+    """What is said of a quantity."""
+    codes, ulps, shares, truths = found.codes, found.ulps, found.shares, found.truths
     special = ~np.isfinite(x)
-    verdicts[special] = "special"
-    verdicts[~inside & ~special] = "outside the domain"
+    codes[special] = WORDS.index("special")
+    codes[~inside & ~special] = WORDS.index("outside the domain")
+    counts = np.bincount(codes, minlength=len(WORDS))
+    infinite = np.flatnonzero(np.isinf(x))
     return {
-        "verdicts": dict(sorted(Counter(verdicts.tolist()).items())),
-        "formula unknown": unknown,
-        "by balls": by_balls,
+        "verdicts": {word: int(counts[WORDS.index(word)]) for word in sorted(WORDS) if counts[WORDS.index(word)]},
+        "formula unknown": int(found.unknown.sum()),
+        "by balls": int(found.by_balls.sum()),
         "answered outside": int((~inside & ~special & ~np.isnan(got)).sum()),
         "NaN kept": [int((np.isnan(x) & np.isnan(got)).sum()), int(np.isnan(x).sum())],
-        "at infinity": {f"{v:+}": _plain(g) for v, g in zip(x, got, strict=True) if math.isinf(v)},
-        "largest": _largest(ulps, x, got, truths, verdicts),
-        "largest share": _largest(shares, x, got, truths, verdicts),
+        "at infinity": {f"{v:+}": _plain(g) for v, g in zip(x[infinite].tolist(), got[infinite].tolist(), strict=True)},
+        "largest": _largest(ulps, x, got, truths, codes),
+        "largest share": _largest(shares, x, got, truths, codes),
         "errors": _errors(ulps),
         "shares": np.histogram(shares[np.isfinite(shares)], [*np.linspace(0, 1, SHARES), np.inf])[0].tolist(),
-        "stretches": {word: s for word in TOLD if (s := _stretches(verdicts == word, x))},
+        "stretches": {word: s for word in TOLD if (s := _stretches(codes == WORDS.index(word), x))},
         "strip": _strip(x, ulps),
     }
-
-
-def _judged(task: Task, quantity: str, run: Run, x: NDArray[np.float64], got: NDArray[np.float64]) -> judged.Judged:
-    """By arrays, and what these leave open by balls, some at a time."""
-    constants = profile_of(task.profile, program_rows.recorder_of(task.adapter).FRAMEWORK)
-    if run.judged[0].format is not FORMATS[task.dtype]:
-        raise BadInput(f"{task.adapter} gives {run.judged[0].format.name} of {task.operator} in {task.dtype}")
-    found = judged.by_arrays(run, constants, got)
-    left = np.flatnonzero(found.by_balls)
-    for start in range(0, left.size, BALLS):
-        at = left[start : start + BALLS]
-        rest = judged.by_balls(_of(quantity, _run(task, x[at], definition=True)), constants, got[at])
-        judged.together(found, at, rest)
-    return found
 
 
 def _of(quantity: str, run: Run) -> Run:
@@ -189,7 +244,7 @@ def _largest(
     x: NDArray[np.float64],
     got: NDArray[np.float64],
     truths: NDArray[np.float64],
-    verdicts: NDArray[np.object_],
+    codes: NDArray[np.int8],
 ) -> dict[str, Any] | None:
     """The largest number, and where it is; None where there is none."""
     size = np.where(np.isnan(of), -1.0, of)
@@ -197,7 +252,7 @@ def _largest(
     if size[at] < 0:
         return None
     numbers = {"of": of[at], "x": x[at], "got": got[at], "truth": truths[at]}
-    return {**{name: _plain(v) for name, v in numbers.items()}, "verdict": str(verdicts[at])}
+    return {**{name: _plain(v) for name, v in numbers.items()}, "verdict": WORDS[codes[at]]}
 
 
 def _errors(ulps: NDArray[np.float64]) -> list[int]:

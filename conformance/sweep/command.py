@@ -18,9 +18,11 @@ from gradconform.conformance.run.inherited import inherited
 from gradconform.conformance.run.runner import made_with
 from gradconform.conformance.run.supervisor import WorkerFailure
 from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked
-from gradconform.conformance.sweep.numbers import Piece
+from gradconform.conformance.sweep.numbers import LEAST, Piece
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
 
+#: Numbers up to which a sweep takes less time than further processes take to begin.
+ALONE = 1 << 17
 #: Chunks that may be done ahead of the first that is not, for each process.
 AHEAD = 8
 #: What makes plain data of tasks, in their order.
@@ -31,21 +33,27 @@ def header(name: str, dtype: str, adapter: str, profile: str, piece: Piece) -> d
     """What a sweep is of and made with."""
     made = made_with({adapter: registry.versions(registry.load(adapter))}, (), {})
     return {
-        "operator": name, "dtype": dtype, "adapter": adapter, "profile": profile, **asdict(piece), **made,
+        "operator": name, "dtype": dtype, "adapter": adapter, "profile": profile, **asdict(piece), "chunk": piece.chunk,
+        **made,
         "started": datetime.now(UTC).isoformat(),
     }  # fmt: skip
 
 
-def tasks(name: str, dtype: str, adapter: str, profile: str, piece: Piece) -> list[Task]:
-    return [Task(name, dtype, adapter, profile, part) for part in piece.pieces()]
+def tasks(
+    name: str, dtype: str, adapter: str, profile: str, piece: Piece, before: Mapping[str, Any] | None = None
+) -> list[Task]:
+    """The chunks of a sweep; of one that is gone on with, after this header, in the size that it was begun in."""
+    size = piece.chunk if before is None else int(before.get("chunk", LEAST))
+    return [Task(name, dtype, adapter, profile, part) for part in piece.pieces(size)]
 
 
 def here(jobs: int | None) -> Asking:
-    """Tasks by processes of this machine."""
+    """Tasks by processes of this machine; a few numbers by this one, unless it is said how many."""
     count = jobs or os.cpu_count() or 1
 
     def asking(tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
-        if not tasks:
+        if jobs is None and sum(task.piece.count for task in tasks) <= ALONE:
+            yield from map(asked, tasks)
             return
         under_way: deque[Future[dict[str, Any]]] = deque()
         with inherited(), ProcessPoolExecutor(min(count, len(tasks)), get_context("spawn")) as pool:

@@ -8,8 +8,8 @@ program may lose the digits and did not, as where subnormal numbers may be flush
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from flint import arb
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from gradconform.conformance.programs.check_program import Truth, _is_set, _truth
 from gradconform.conformance.programs.check_program_arrays import Truths, programs, result
 from gradconform.conformance.sweep import ways
+from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.midpoints import DoubleArray
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import Rounded, Sums
+from gradconform.reference.arithmetic.rounded import DOUBT, Rounded, Sums
 from gradconform.reference.array_judge import last_places
 from gradconform.reference.judge import FEW_BITS, FORMULA, Candidate, Judgement, Verdict, judge, verdict_of
 from gradconform.reference.outcomes import Outcome
@@ -29,6 +31,7 @@ from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed, all_of
 from gradconform.reference.programs.parts import part
 from gradconform.reference.programs.run import Run
+from gradconform.reference.programs.words import Words
 
 #: Bits of a formula that is decided where rounded literals leave less than p + 3.
 DECIDED = 40
@@ -37,72 +40,179 @@ MORE = 8
 _RIGHT = FORMULA.index("right")
 
 
+#: Verdicts of a number, and what stands for those that are open, and of what is no number of the domain.
+WORDS = (
+    "", "conforms", "vacuous", "lost", "ill-conditioned", "out of range", "deviates", "undecided", "singular",
+    "special", "outside the domain",
+)  # fmt: skip
+_OPEN, _CONFORMS, _VACUOUS, _LOST = range(4)
+_OUT_OF_RANGE = WORDS.index("out of range")
+
+
 @dataclass(frozen=True)
 class Judged:
     """Of each number: its verdict, the error in ulp, the share of the allowance, the truth, and by which it was judged.
 
-    Where a verdict has no error or share these are NaN. `unknown` are those of whose formula nothing is known.
+    `codes` are places in WORDS. Where a verdict has no error or share these are NaN. `unknown` are those of whose
+    formula nothing is known.
     """
 
-    verdicts: NDArray[np.object_]
+    codes: NDArray[np.int8]
     ulps: NDArray[np.float64]
     shares: NDArray[np.float64]
     truths: NDArray[np.float64]
     unknown: NDArray[np.bool_]
     by_balls: NDArray[np.bool_]
 
+    @property
+    def open(self) -> NDArray[np.int64]:
+        """The places of those that have no verdict."""
+        return np.flatnonzero(self.codes == _OPEN)
 
-def by_arrays(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
-    """What whole arrays can say of the first result of a run; the verdict is empty where the balls have to be asked."""
+    @property
+    def verdicts(self) -> NDArray[np.object_]:
+        return np.array(WORDS, dtype=object)[self.codes]
+
+    @classmethod
+    def none(cls, size: int) -> Judged:
+        """Nothing is said yet."""
+        ulps, shares, truths = (np.full(size, np.nan) for _ in range(3))
+        return cls(np.full(size, _OPEN, np.int8), ulps, shares, truths, np.zeros(size, bool), np.zeros(size, bool))
+
+    def put(self, places: NDArray[np.int64], rest: Judged) -> None:
+        """What was said of some of the numbers, in their places."""
+        for column in fields(self):
+            getattr(self, column.name)[places] = getattr(rest, column.name)
+
+
+def by_arrays(
+    run: Run,
+    profile: Profile,
+    got: NDArray[np.float64],
+    blunt: bool = False,
+    same: Callable[[], bool] = lambda: False,
+) -> Judged:
+    """What whole arrays can say of the first result of a run, of which this was returned; others are left open.
+
+    By `blunt` truths of 44 bits, or by double words. The formula is right also where float64 does not hold the truth if
+    the program is the `same` as the definition, step by step; that is asked only there.
+    """
     format = run.judged[0].format
-    truths = Truths(run, DECIDED, profile.flush)
+    truths = Truths(run, DECIDED, profile.flush, blunt)
     truth = truths.truth[0]
-    formula, _ = truths.formulas(0, alone=True)
-    size = got.size
-    verdicts, shares = np.full(size, "", dtype=object), np.full(size, np.nan)
-    unknown = np.zeros(size, bool)
-    smallest = 2.0 ** (format.emin - format.precision + 1)
+    found = Judged.none(got.size)
     with np.errstate(all="ignore"):
-        magnitude = np.abs(truth.high)
-        sharp = (truth.high != 0) & (truth.radius[1] <= magnitude * 2.0**-DECIDED)
-        #: Of what is far below the format's smallest number, that is all that has to be known.
-        vanishing = magnitude + truth.radius[1] < smallest / 4
-        known = np.isfinite(magnitude) & np.isfinite(truth.radius).all(axis=0) & (sharp | vanishing)
-        right = known & (formula == _RIGHT)
-        #: Beyond float64 the arrays know nothing; an infinity that the program gives there is one all the same.
-        beyond = ~np.isfinite(magnitude)
-        ulps = np.abs((got - truth.mid.hi) - truth.mid.lo) / last_places(np.maximum(magnitude, smallest), format)
-        for sums, form in _programs(run):
-            if not ((right | beyond) & (verdicts == "")).any():
+        judging = _Judging(truths, truth, got, format, profile.flush, same)
+        forms = _programs(run)
+        for sums, form in forms:
+            if not judging.left(found).any():
                 break
             allowed = ArrayAllowed(run.backward, profile, sums, form).evaluate()
             value, odd = result(allowed, run.results[0], allowed.arithmetics[format.name])
-            specials = np.zeros(size, np.uint8) if value.specials is None else value.specials
-            overflow = ways.admitted(got, odd, specials) & (verdicts == "") & (right | beyond)
-            verdicts[overflow], unknown[overflow & beyond] = "out of range", True
-            radius = np.broadcast_to(value.radii(), got.shape)
-            low = value.mid.lo if hasattr(value.mid, "lo") else 0.0
-            error = np.abs((got - value.high) - low)
-            sure = (odd == 0) & (specials == 0) & (error <= radius * (1 - ways.EDGE)) & np.isfinite(got)
-            within = right & (verdicts == "") & sure
-            off = np.abs((value.high - truth.mid.hi) + (low - truth.mid.lo)) + radius
-            bits = np.where(off > 0, np.log2(magnitude) - np.log2(off), np.inf)
-            own = np.log2(magnitude) - np.log2(np.abs((got - truth.mid.hi) - truth.mid.lo))
-            verdicts[within] = np.where(vanishing, "vacuous", _kept(bits, own, magnitude, format))[within]
-            shares[within] = np.where(radius > 0, error / np.where(radius > 0, radius, 1.0), 0.0)[within]
-    settled = verdicts != ""
-    within = settled & np.isfinite(got)
-    return Judged(verdicts, np.where(within, ulps, np.nan), shares, truth.high, unknown, ~settled)
+            judging.held_against(found, value, odd)
+        near = _near(got, truth.high, format, profile)
+        outside = judging.right.copy()
+        for sums, form in forms:
+            if not judging.left(found).any():
+                break
+            for wide in (True, False):
+                way = ways.Way(run.backward, profile, sums, form, wide)
+                way.evaluate()
+                value, odd = result(way, run.results[0], way.arithmetics[format.name])
+                outside &= judging.held_against(found, value, odd, near if wide else None)
+                if not way.beyond:
+                    break
+        if profile.flush and not judging.finite.all():
+            judging.overflowing(found, run, replace(profile, flush=False))
+        # What is outside of both ways of every program, of which nothing else is known to lie beyond its format.
+        found.codes[outside & (found.codes == _OPEN)] = WORDS.index("deviates")
+    within = (found.codes != _OPEN) & np.isfinite(got)
+    found.ulps[within], found.truths[:] = judging.ulps[within], truth.high
+    return found
+
+
+class _Judging:
+    """What is known of the truths of many numbers, and of what was returned, whatever program is asked."""
+
+    def __init__(
+        self,
+        truths: Truths,
+        truth: Words,
+        got: NDArray[np.float64],
+        format: Format,
+        flush: bool,
+        same: Callable[[], bool],
+    ) -> None:
+        self.truth, self.got, self.format = truth, got, format
+        formula, _ = truths.formulas(0, alone=True)
+        smallest = 2.0 ** (format.emin - format.precision + 1)
+        self.magnitude = np.abs(truth.high)
+        sharp = (truth.high != 0) & (truth.radius[1] <= self.magnitude * 2.0**-DECIDED)
+        #: Of what is far below the format's smallest number, that is all that has to be known.
+        self.vanishing = self.magnitude + truth.radius[1] < smallest / 4
+        known = np.isfinite(self.magnitude) & np.isfinite(truth.radius).all(axis=0) & (sharp | self.vanishing)
+        self.right = known & (formula == _RIGHT)
+        #: Beyond float64 the arrays know no truth; a program that is the definition is right there, too.
+        beyond = ~np.isfinite(self.magnitude)
+        self.known = self.right | beyond if beyond.any() and same() else self.right
+        self.off = np.abs((got - truth.mid.hi) - truth.mid.lo)
+        self.ulps = self.off / last_places(np.maximum(self.magnitude, smallest), format)
+        self.finite = np.isfinite(got)
+        #: 0 in the place of what is certainly subnormal is that, flushed, however its radius comes to hold it.
+        self.least = 2.0**format.emin if flush else 0.0
+
+    def left(self, found: Judged) -> NDArray[np.bool_]:
+        return np.asarray(self.known & (found.codes == _OPEN))
+
+    def held_against(
+        self, found: Judged, value: RoundedArray, odd: NDArray[np.float64], doubtless: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.bool_]:
+        """Give what is still open the verdict by a program, where this has one; and where it is certainly outside.
+
+        Where it may overflow, too, it has when what was returned is `doubtless` that of the way without.
+        """
+        got, truth, left = self.got, self.truth, self.left(found)
+        specials = np.zeros(got.size, np.uint8) if value.specials is None else value.specials
+        if not self.finite.all():
+            found.codes[ways.admitted(got, odd, specials) & left] = _OUT_OF_RANGE
+        radius = np.broadcast_to(value.radii(), got.shape)
+        low = value.mid.lo if isinstance(value.mid, DoubleArray) else 0.0
+        size = np.abs(value.high)
+        error = np.abs((got - value.high) - low)
+        flushed = (got == 0) & (error <= radius) & (size + radius < self.least)
+        plain = (odd == 0) & (specials == 0)
+        clear = plain if doubtless is None else (odd == 0) & ((specials == 0) | (doubtless & (specials == DOUBT)))
+        inside = (error <= radius * (1 - ways.EDGE)) | flushed
+        within = self.right & left & clear & inside & self.finite
+        off = np.abs((value.high - truth.mid.hi) + (low - truth.mid.lo)) + radius
+        codes = _kept(off, self.off, self.magnitude, self.format)
+        found.codes[within] = np.where(self.vanishing, _VACUOUS, codes)[within]
+        found.shares[within] = np.where(radius > 0, error / np.where(radius > 0, radius, 1.0), 0.0)[within]
+        far = plain & np.isfinite(radius) & ~(error <= radius * (1 + ways.EDGE))
+        return np.asarray(np.where(odd == 0, far, ~ways.admitted(got, odd, specials)))
+
+    def overflowing(self, found: Judged, run: Run, gradual: Profile) -> None:
+        """Of infinities and NaN it is enough that a program gives them that flushes nothing, which each may be."""
+        for sums, form in _programs(run):
+            if not (self.left(found) & ~self.finite).any():
+                return
+            way = ways.Way(run.backward, gradual, sums, form, wide=False)
+            way.evaluate()
+            value, odd = result(way, run.results[0], way.arithmetics[self.format.name])
+            specials = np.zeros(odd.shape, np.uint8) if value.specials is None else value.specials
+            found.codes[ways.admitted(self.got, odd, specials) & self.left(found)] = _OUT_OF_RANGE
 
 
 def _kept(
-    bits: NDArray[np.float64], own: NDArray[np.float64], truth: NDArray[np.float64], format: Format
-) -> NDArray[np.object_]:
-    """The verdict of what is right and within, by the bits that its program keeps, and by those that it has itself."""
-    with np.errstate(all="ignore"):
-        best = np.log2(np.abs(truth)) - np.log2(last_places(np.abs(truth), format) / 2)
-    lost = (bits < FEW_BITS) & (best >= np.maximum(bits, own) + MORE)
-    return np.where(lost, "lost", np.where(bits > 0, "conforms", "vacuous")).astype(object)
+    off: NDArray[np.float64], own: NDArray[np.float64], truth: NDArray[np.float64], format: Format
+) -> NDArray[np.int8]:
+    """The verdict of what is right and within, by how far its program may be off the truth, and how far it is itself.
+
+    In bits −log2(off/|truth|); half a unit in the last place is what the operator is off, correctly rounded.
+    """
+    half = last_places(truth, format) / 2
+    lost = (off * 2.0**FEW_BITS > truth) & (half * 2.0**MORE <= np.minimum(off, own)) & (truth > 0)
+    return np.where(lost, _LOST, np.where((off < truth) | (off == 0), _CONFORMS, _VACUOUS)).astype(np.int8)
 
 
 def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
@@ -110,8 +220,8 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     argument = run.judged[0]
     format, size = argument.format, got.size
     truth = Truth(run, alone=True, flush=profile.flush)
-    verdicts, unknown = np.full(size, "", dtype=object), np.zeros(size, bool)
-    ulps, shares, truths = (np.full(size, np.nan) for _ in range(3))
+    found = Judged.none(size)
+    found.by_balls[:] = True
     with precision(truth.bits):
         known = truth.set[0] if truth.ties else truth.point[0]
         near = _near(got, np.array([_number(x) for x in known]), format, profile)
@@ -125,7 +235,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
                 judgement = judge([float(got[c])], [of.candidate(c, alone=True) for of in candidates], format, [centre])
             execution, accuracy = judgement.execution, judgement.accuracy
             if execution is None:
-                verdicts[c] = judgement.verdict
+                found.codes[c] = WORDS.index(judgement.verdict)
                 continue
             if formula == "unknown" and execution == "overflow" and math.isfinite(got[c]):
                 execution = "undecided"
@@ -133,20 +243,20 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
                 execution = "overflow"  # of what lies beyond the format
             verdict: Verdict = verdict_of(formula, execution, accuracy or "vacuous")
             if formula == "unknown" and execution == "within":
-                unknown[c], verdict = True, "conforms"
+                found.unknown[c], verdict = True, "conforms"
+            code, exact = WORDS.index(verdict), _number(known[c])
             if verdict in ("conforms", "vacuous") and formula in ("right", "kink"):
                 kept = judgement.certified_bits
-                bits = np.array([kept if kept is not None else math.inf if accuracy == "certified" else -math.inf])
-                exact = _number(known[c])
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    own = np.log2(np.abs(exact)) - np.log2(np.abs(np.array([got[c] - exact])))
-                verdict = _kept(bits, own, np.array([exact]), format)[0] if exact else verdict
-            verdicts[c] = verdict
-            truths[c] = _number(known[c])
+                bits = kept if kept is not None else math.inf if accuracy == "certified" else -math.inf
+                here = np.array([abs(exact)])
+                with np.errstate(all="ignore"):
+                    left = _kept(here * np.exp2(-bits), np.abs(got[c : c + 1] - exact), here, format)
+                code = int(left[0]) if exact else code
+            found.codes[c], found.truths[c] = code, exact
             inside = _is_set(known[c]) and known[c].contains(arb(float(got[c]))) if math.isfinite(got[c]) else False
-            ulps[c] = 0.0 if inside else judgement.error_ulp if judgement.error_ulp is not None else math.nan
-            shares[c] = judgement.share if judgement.share is not None else math.nan
-    return Judged(verdicts, ulps, shares, truths, unknown, np.ones(size, bool))
+            found.ulps[c] = 0.0 if inside else judgement.error_ulp if judgement.error_ulp is not None else math.nan
+            found.shares[c] = judgement.share if judgement.share is not None else math.nan
+    return found
 
 
 def _programs(run: Run) -> list[tuple[Sums, int]]:
@@ -205,9 +315,3 @@ def _open(judgement: Judgement) -> bool:
 
 def _number(x: arb) -> float:
     return float(x.mid()) if x.is_finite() else math.nan
-
-
-def together(found: Judged, places: Sequence[int] | NDArray[np.int64], rest: Judged) -> None:
-    """Put what the balls said in its places."""
-    for column in ("verdicts", "ulps", "shares", "truths", "unknown"):
-        getattr(found, column)[places] = getattr(rest, column)

@@ -12,8 +12,10 @@ from gradconform.reference.cases import BadInput, unknown
 
 #: Bits of the dtypes whose numbers can be counted.
 BITS = {"float16": 16, "bfloat16": 16, "float32": 32}
-#: Numbers that are judged at a time, which is what a kill costs.
-CHUNK = 4096
+#: Numbers of a chunk at least, and at most: what a kill costs, seconds. Files that name no size have the least.
+LEAST, MOST = 1 << 12, 1 << 20
+#: Chunks that a sweep has at least, where it has so many numbers.
+CHUNKS = 64
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,17 @@ class Piece:
     count: int
     stride: int = 1
 
-    def pieces(self) -> list[Piece]:
-        """The same in chunks."""
+    @property
+    def chunk(self) -> int:
+        """Numbers of each of its chunks."""
+        return min(MOST, max(LEAST, 1 << (self.count // CHUNKS).bit_length() >> 1))
+
+    def pieces(self, size: int | None = None) -> list[Piece]:
+        """The same in chunks, of its own size or of another."""
+        size = size or self.chunk
         return [
-            Piece(self.first + at * self.stride, min(CHUNK, self.count - at), self.stride)
-            for at in range(0, self.count, CHUNK)
+            Piece(self.first + at * self.stride, min(size, self.count - at), self.stride)
+            for at in range(0, self.count, size)
         ]
 
 

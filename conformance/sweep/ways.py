@@ -8,6 +8,7 @@ returned, and then the balls go the ways of that number alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.conformance.programs.check_program_arrays import result
-from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.midpoints import DoubleArray
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import (
@@ -31,9 +32,15 @@ from gradconform.reference.arithmetic.rounded import (
 )
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special
 from gradconform.reference.programs.array_allowance import ArrayAllowed
-from gradconform.reference.programs.record import Ids, Record
+from gradconform.reference.programs.record import Ids, Record, Step
 from gradconform.reference.programs.run import Run
 
+#: Functions that reach beyond every format of at most 24 bits, at one side or at both; and an argument that is far
+#: enough, and not too far for float64.
+EXPONENTIALS: Mapping[str, bool] = {
+    "exp": False, "expm1": False, "exp2": False, "exp10": False, "sinh": True, "cosh": True,
+}  # fmt: skip
+FAR = 300.0
 #: How near an allowance's edge the arrays leave to the balls.
 EDGE = 2.0**-20
 
@@ -48,6 +55,24 @@ class Way(ArrayAllowed):
         self.wide = wide
         #: Whether anything lay beyond its format.
         self.beyond = False
+
+    def _map(self, step: Step, A: RoundedArrays) -> None:
+        """A function that float64 does not hold either, where it is beyond every narrower format for certain."""
+        ids = step.operands[0]
+        both = EXPONENTIALS.get(step.function)
+        if both is None or A.infinite > 2.0**1000:
+            super()._map(step, A)
+            return
+        high, radius = self.high[ids], self.radius[ids]
+        least = (np.abs(high) if both else high) - radius
+        far = np.isfinite(high) & (least > FAR)
+        if far.any():  # any argument in its place is as far beyond
+            self.high[ids[far]], self.radius[ids[far]] = np.copysign(FAR, high[far]), 0.0
+        super()._map(step, A)
+        if far.any():
+            self.high[ids[far]], self.radius[ids[far]] = high[far], radius[far]
+            if self.wide:
+                self.specials[step.out[far]] = ANYTHING | OVERFLOWED
 
     def put(self, ids: Ids, x: RoundedArray, odd: Any = None, values: Any = None) -> None:
         high, radius = np.broadcast_to(x.high, ids.shape), np.broadcast_to(x.radii(), ids.shape)

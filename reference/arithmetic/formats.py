@@ -27,6 +27,9 @@ class Format:
         x = np.asarray(values, dtype=np.float64)
         if self.precision == 53:
             return x.copy()
+        if self.precision == 24:  # which this computer rounds to itself
+            with np.errstate(over="ignore"):
+                return x.astype(np.float32).astype(np.float64)
         _, exponent = np.frexp(x)  # |x| = m·2^exponent with m in [1/2, 1)
         quantum = np.maximum(exponent - self.precision, self.emin - self.precision + 1)
         finite = np.isfinite(x)

@@ -16,7 +16,8 @@ from flint import arb
 from gradconform.reference.arithmetic.array_values import NOTHING
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
-from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray
+from gradconform.reference.arithmetic.function_rules import within
+from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray, Plain
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, Rounded, Sums
 from gradconform.reference.arithmetic.rules import computed_within, converted, once_more
@@ -24,7 +25,7 @@ from gradconform.reference.arithmetic.sum_rules import inner_product, of_product
 from gradconform.reference.outcomes import BranchingBalls, Choices, Special
 from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
 from gradconform.reference.programs.allowance import general, with_table
-from gradconform.reference.programs.array_exact import Decisions
+from gradconform.reference.programs.array_exact import Columned
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.record import (
     SPECIALS_OF_THEIR_OWN,
@@ -37,6 +38,7 @@ from gradconform.reference.programs.record import (
     Taken,
 )
 from gradconform.reference.programs.views import place, reading, without_repeats
+from gradconform.reference.programs.words import BY_HOST
 
 _ENLARGED = 1 + 2.0**-30
 
@@ -61,7 +63,7 @@ class ArrayAllowed:
         lenient: bool = False,
     ) -> None:
         self.record, self.form, self.lenient = record, form, lenient
-        self.decisions = Decisions(record.decisions)
+        self.decisions = Columned(record.decisions)
         steps = list(all_of(record.steps))
         exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
         constants = with_table(profile)
@@ -367,7 +369,7 @@ class ArrayAllowed:
 
 
 _RULES: Mapping[str, Callable[[ArrayAllowed, Step, RoundedArrays], None]] = {
-    "map": ArrayAllowed._map,
+    "map": lambda allowed, step, A: allowed._map(step, A),  # which ways through overflows have of their own
     "sop": ArrayAllowed._sop,
     "product": ArrayAllowed._product,
     "maximum": ArrayAllowed._extreme,
@@ -430,7 +432,34 @@ def _without_itself(x: RoundedArray, same: Any) -> RoundedArray:
 def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray], lenient: bool = False) -> RoundedArray:
     """A function of the table, as a program may compute it."""
     rule = _OPERATIONS.get(name)
-    return rule(A, *x) if rule is not None else _by_balls(A, name, tuple(x), lenient)
+    if rule is not None:
+        return rule(A, *x)
+    if name in BY_HOST and A.mids is Plain and not lenient:
+        return _by_host(A, name, x[0])
+    return _by_balls(A, name, tuple(x), lenient)
+
+
+def _by_host(A: RoundedArrays, name: str, x: RoundedArray) -> RoundedArray:
+    """A function of numbers known exactly, by this computer's own and K ulp; of others, and of poles, by balls."""
+    with np.errstate(all="ignore"):
+        mid = np.asarray(BY_HOST[name](x.high))
+        moved = A._operand(x)
+        clear = np.isfinite(mid) & np.broadcast_to(True if moved is None else moved == 0, mid.shape)
+        if x.specials is not None:
+            clear = clear & (x.specials == 0)
+        if 2 * clear.sum() < clear.size:
+            return _by_balls(A, name, (x,))
+        found: RoundedArray = within(A, name, np.where(clear, mid, 0.0), NOTHING)
+    if clear.all():
+        return found
+    rest = np.flatnonzero(~clear)
+    others = _by_balls(A, name, (_piece(_flat(x), rest),))
+    radius, bits = np.array(found.radii()), np.zeros(mid.shape, np.uint8)
+    bits = bits if found.specials is None else np.array(found.specials)
+    mid = np.array(found.mid)
+    mid[rest], radius[rest] = others.mid, others.radii()
+    bits[rest] = 0 if others.specials is None else others.specials
+    return RoundedArray(A, mid, radius, None, bits if bits.any() else None)
 
 
 def _divide(A: RoundedArrays, a: RoundedArray, b: RoundedArray) -> RoundedArray:

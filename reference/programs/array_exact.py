@@ -1,4 +1,4 @@
-"""A record without rounding, whole arrays at a time: `exact` in double words, with rigorous radii.
+"""A record without rounding, whole arrays at a time: `exact` in double words, with rigorous radii; or in blunt balls.
 
 The first radius of each number encloses it on the numbers that the record holds, with the middle of each tie's slopes;
 the second, where there are literals or ties, also over what literals leave open and over all the slopes of every tie.
@@ -15,7 +15,7 @@ from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArra
 from gradconform.reference.programs import words
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.functions import FUNCTIONS
-from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decision, Ids, Record, Step, every
+from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decisions, Ids, Record, Step, every
 from gradconform.reference.programs.views import place, reading, repeated, without_repeats
 from gradconform.reference.programs.words import WORD_OPERATIONS, Words
 
@@ -25,30 +25,38 @@ _RELATIONS: Mapping[str | None, int] = {"gt": 1, "ge": 2, "lt": 3, "le": 4, "eq"
 
 
 class Columns:
-    """Balls by id."""
+    """Balls by id; they may be blunt."""
 
-    def __init__(self, size: int) -> None:
-        self.hi, self.lo, self.radius = np.zeros(size), np.zeros(size), np.zeros((LEVELS, size))
+    def __init__(self, size: int, blunt: bool = False) -> None:
+        self.blunt, self.hi, self.radius = blunt, np.zeros(size), np.zeros((LEVELS, size))
+        self.lo = np.broadcast_to(0.0, size) if blunt else np.zeros(size)
 
     def take(self, ids: Ids) -> Words:
         """The balls of an array of ids, in its shape and strides."""
         at = reading(ids)
-        return Words(DoubleArray(at.of(self.hi), at.of(self.lo)), at.of(self.radius))
+        high, radius = at.of(self.hi), at.of(self.radius)
+        return words.blunt(high, radius) if self.blunt else Words(DoubleArray(high, at.of(self.lo)), radius)
 
     def copied(self, ids: Ids) -> Words:
         """The balls in arrays of their own."""
         x = self.take(ids)
-        return Words(DoubleArray(np.array(x.mid.hi), np.array(x.mid.lo)), np.array(x.radius))
+        return Words(DoubleArray(np.array(x.mid.hi), np.array(x.mid.lo)), np.array(x.radius), self.blunt)
 
     def flat(self, ids: Ids) -> Words:
         """The same, as a row."""
         x = self.take(ids)
-        return Words(DoubleArray(x.mid.hi.ravel(), x.mid.lo.ravel()), x.radius.reshape(LEVELS, -1))
+        radius = x.radius.reshape(LEVELS, -1)
+        if self.blunt:
+            return words.blunt(x.mid.hi.ravel(), radius)
+        return Words(DoubleArray(x.mid.hi.ravel(), x.mid.lo.ravel()), radius)
 
     def put(self, ids: Ids, x: Words) -> None:
         where, row = place(ids), (ids.size,)
+        if self.blunt:
+            x = words.blunted(x)
+        else:
+            self.lo[where] = np.broadcast_to(x.mid.lo, ids.shape).ravel() if x.shape != row else x.mid.lo
         self.hi[where] = np.broadcast_to(x.mid.hi, ids.shape).ravel() if x.shape != row else x.mid.hi
-        self.lo[where] = np.broadcast_to(x.mid.lo, ids.shape).ravel() if x.shape != row else x.mid.lo
         radius = x.radius if x.radius.ndim == 2 else x.radius.reshape(x.radius.shape[0], -1)
         self.radius[:, where] = radius
 
@@ -59,9 +67,7 @@ class Columns:
         if self._repeats(flat):
             flat, hi, lo, radius = _gathered(flat, hi, lo, radius)
         with np.errstate(all="ignore"):
-            held = Words(DoubleArray(self.hi[flat], self.lo[flat]), self.radius[:, flat])
-            found = words.add(held, Words(DoubleArray(hi, lo), radius))
-            self.hi[flat], self.lo[flat], self.radius[:, flat] = found.mid.hi, found.mid.lo, found.radius
+            self.put(flat, words.add(self.flat(flat), Words(DoubleArray(hi, lo), radius)))
 
     @staticmethod
     def _repeats(flat: Ids) -> bool:
@@ -90,14 +96,16 @@ def _gathered(flat: Ids, hi: Array, lo: Array, radius: Array) -> tuple[Ids, Arra
         flat, hi, lo, radius = flat[kept], hi[kept], lo[kept], radius[:, kept]
 
 
-class Decisions:
+class Columned:
     """A record's decisions as columns."""
 
-    def __init__(self, decisions: Sequence[Decision]) -> None:
-        self.relation = np.array([_RELATIONS[d.relation] for d in decisions], dtype=np.int8)
-        self.left = np.array([d.left for d in decisions], dtype=np.int64)
-        self.right = np.array([d.right for d in decisions], dtype=np.int64)
-        self.parts = {n: d.parts for n, d in enumerate(decisions) if d.parts}
+    def __init__(self, decisions: Decisions) -> None:
+        blocks = list(decisions.blocks())
+        relations = [_RELATIONS[relation] for relation, _, _ in blocks]
+        self.relation = np.repeat(np.array(relations, np.int8), [left.size for _, left, _ in blocks])
+        self.left = np.concatenate([left for _, left, _ in blocks])
+        self.right = np.concatenate([right for _, _, right in blocks])
+        self.parts = decisions.parts
 
     def asked(self, numbers: Ids, single: Callable[[Ids], Any]) -> Any:
         """`single` of each decision; of several together whether it is of any."""
@@ -121,10 +129,12 @@ class Decisions:
 class ArrayExact:
     """The values of a record's numbers, by id, as `Exact` has them; `jumps` in the second radius."""
 
-    def __init__(self, record: Record, given: Mapping[int, float] | None = None, jumps: bool = False) -> None:
+    def __init__(
+        self, record: Record, given: Mapping[int, float] | None = None, jumps: bool = False, blunt: bool = False
+    ) -> None:
         self.record, self.jumps, self.jumped = record, jumps, False
-        self.decisions = Decisions(record.decisions)
-        self.values = Columns(record.size)
+        self.decisions = Columned(record.decisions)
+        self.values = Columns(record.size, blunt)
         self.values.hi[:] = record.held
         for i, off in record.literals.items():
             self.values.radius[1, i] = abs(record.held[i]) * off
@@ -276,7 +286,7 @@ class _Reverse:
             (int(without_repeats(i).max(initial=0)) for s in every(steps) for i in (s.out, *s.operands)), default=0
         )
         size = max([size, *(2 + int(i.max(initial=0)) for i in (*wanted, *(ids for ids, _ in seeds)))])
-        self.adjoints = Columns(size)
+        self.adjoints = Columns(size, self.values.blunt)
         #: Which numbers anything has been given to, and which depend on what is asked for.
         self.live, self.needed = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
         for ids in wanted:

@@ -24,8 +24,8 @@ def beside(record: Record, arguments: Sequence[Ids], perhaps: bool = False) -> R
 
     Of several decisions together how they decided is not known: all of them must be so, or `perhaps` one is enough.
     """
-    numbers = [n for n, d in enumerate(record.decisions) if _equal(record, d, perhaps)]
-    if not numbers or (perhaps and not any(record.decisions[n].parts for n in numbers)):
+    numbers = _met(record, perhaps)
+    if not numbers or (perhaps and not any(n in record.decisions.parts for n in numbers)):
         return None
     depends = depending(record, arguments)
     met = np.zeros(len(record.decisions), dtype=bool)
@@ -46,6 +46,16 @@ def depending(record: Record, arguments: Sequence[Ids]) -> NDArray[np.bool_]:
         depends[ids] = True
     _spread(record.steps, depends)
     return depends
+
+
+def _met(record: Record, perhaps: bool) -> list[int]:
+    """The decisions by which numbers were asked to be equal, and were."""
+    found, first, held = [], 0, record.held
+    for relation, left, right in record.decisions.blocks():
+        if relation in ("eq", "ne"):
+            found += (first + np.flatnonzero(held[left] == held[right])).tolist()
+        first += left.size
+    return found + [n for n in record.decisions.parts if _equal(record, record.decisions[n], perhaps)]
 
 
 def _single(record: Record, number: int) -> list[Decision]:

@@ -28,6 +28,13 @@ def cancelled(record: Record, ids: Ids, asked: Sequence[int]) -> Numbers:
     return np.nan_to_num(found.reshape(ids.shape), posinf=0.0)
 
 
+def _ordered(ids: Ids) -> Ids:
+    """The different ones, in order: of ids that are in order, as those of whole results are, without sorting."""
+    if ids.size < 2 or (ids[1:] >= ids[:-1]).all():
+        return ids[np.r_[True, ids[1:] != ids[:-1]]] if ids.size else ids
+    return np.unique(ids)
+
+
 class _Terms:
     """The sizes of numbers, by what they were made of."""
 
@@ -46,10 +53,10 @@ class _Terms:
         if deep not in self._known:
             self._known[deep] = np.full(self.held.shape, np.nan)
         known = self._known[deep]
-        left = np.unique(ids[np.isnan(known[ids])])
+        left = _ordered(ids[np.isnan(known[ids])])
         number = np.searchsorted(self._first, left, side="right") - 1
         known[left] = self.held[left]
-        for n in np.unique(number[number >= 0]).tolist():
+        for n in _ordered(number[number >= 0]).tolist():
             step, of = self._steps[n], left[number == n]
             place = of - self._first[n]
             of, place = of[place < step.out.size], place[place < step.out.size]

@@ -18,6 +18,7 @@ product of matrices keeps what its two factors take and not what its terms would
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -130,6 +131,53 @@ class Decision:
     parts: tuple[int, ...] = ()
 
 
+class Decisions(Sequence[Decision]):
+    """A record's decisions: many of one relation at a time, as columns."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._blocks: list[tuple[int, Relation | None, Ids, Ids]] = []
+        #: Of those that are several together their parts, by number.
+        self.parts: dict[int, tuple[int, ...]] = {}
+        self.add(None, np.zeros(1, np.int64), np.zeros(1, np.int64))
+
+    def add(self, relation: Relation | None, left: Ids, right: Ids) -> int:
+        """Decisions by this relation, element by element; the number of the first."""
+        first = self._size
+        self._blocks.append((first, relation, left, right))
+        self._size += left.size
+        return first
+
+    def together(self, parts: tuple[int, ...]) -> int:
+        """What several decisions make together; its number."""
+        number = self.add(None, np.array([ZERO]), np.array([ZERO]))
+        self.parts[number] = parts
+        return number
+
+    def blocks(self) -> Iterator[tuple[Relation | None, Ids, Ids]]:
+        """Decisions of one relation that follow one another: the relation, and both sides."""
+        for _, relation, left, right in self._blocks:
+            yield relation, left, right
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Decision]:
+        for first, relation, left, right in self._blocks:
+            for n, (x, y) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
+                yield Decision(relation, x, y, self.parts.get(first + n, ()))
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(self._size))]
+        if not -self._size <= number < self._size:
+            raise IndexError(number)
+        number %= self._size
+        first, relation, left, right = self._blocks[bisect_right(self._blocks, number, key=lambda b: b[0]) - 1]
+        at = number - first
+        return Decision(relation, int(left[at]), int(right[at]), self.parts.get(number, ()))
+
+
 @dataclass
 class Record:
     """What a program did. `held` is what the framework itself had for each id, in float64; NaN inside of kernels.
@@ -140,7 +188,7 @@ class Record:
 
     steps: list[Step] = field(default_factory=list)
     literals: dict[int, float] = field(default_factory=dict)
-    decisions: list[Decision] = field(default_factory=lambda: [Decision(None)])
+    decisions: Decisions = field(default_factory=Decisions)
     notes: list[str] = field(default_factory=list)
     line: str = ""
     #: Numbers that were put in an order, or of which one was picked, as `sort` and `argmax` do: which of equal ones
@@ -256,10 +304,7 @@ class Record:
     def decide(self, relation: Relation, a: Ids, b: Ids) -> Ids:
         """The decisions of a comparison, element by element; 0 where two constants were compared."""
         a, b = np.broadcast_arrays(a, b)
-        start = len(self.decisions)
-        self.decisions += [
-            Decision(relation, x, y) for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
-        ]
+        start = self.decisions.add(relation, a.ravel(), b.ravel())
         return np.arange(start, start + a.size, dtype=np.int64).reshape(a.shape)
 
     def together(self, decisions: Sequence[Ids]) -> Ids:
@@ -269,8 +314,7 @@ class Record:
         for index in np.ndindex(found.shape):
             parts = sorted({int(d[index]) for d in decisions if d[index]})
             if len(parts) > 1:
-                self.decisions.append(Decision(None, parts=tuple(parts)))
-                parts = [len(self.decisions) - 1]
+                parts = [self.decisions.together(tuple(parts))]
             found[index] = parts[0] if parts else 0
         return found
 

@@ -163,8 +163,18 @@ class Recording:
 
     def __init__(self) -> None:
         self.record = Record()
-        self.exact = Exact(self.record, literals=False)
         self._constants: dict[str, Array] = {}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.exact = Exact(self.record, literals=False)
+
+    def _given(self) -> None:
+        """Note the numbers that no step made."""
+        self.exact.values += [None] * (self.record.size - len(self.exact.values))
+
+    def settle(self) -> None:
+        """Let the record hold what its numbers are, when the formula is complete."""
 
     # Numbers ----------------------------------------------------------------------------------------------------------
 
@@ -172,7 +182,7 @@ class Recording:
         """Numbers that the formula is given."""
         values = np.asarray(values, dtype=np.float64)
         ids = self.record.new(values.shape, values)
-        self.exact.values += [None] * (self.record.size - len(self.exact.values))
+        self._given()
         return Array(self, ids)
 
     def number(self, x: Operand) -> Array:
@@ -180,7 +190,7 @@ class Recording:
         if isinstance(x, Array):
             return x
         ids = self.record.constants(np.asarray(x, dtype=np.float64), FLOAT64)
-        self.exact.values += [None] * (self.record.size - len(self.exact.values))
+        self._given()
         return Array(self, ids)
 
     def pi(self) -> Array:
@@ -238,13 +248,16 @@ class Recording:
     def compared(self, relation: Relation, a: Array, b: Operand) -> Condition:
         x, y = np.broadcast_arrays(a.ids, self.number(b).ids)
         decided = self.record.decide(relation, x, y)
+        return Condition(self._holds(relation, x, y), decided)
+
+    def _holds(self, relation: Relation, x: Ids, y: Ids) -> NDArray[np.bool_]:
         compare = {"gt": arb.__gt__, "ge": arb.__ge__, "lt": arb.__lt__, "le": arb.__le__}[relation]
         with precision(BITS):
             found = [
                 bool(compare(self.exact[i], self.exact[j]))
                 for i, j in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)
             ]
-        return Condition(np.array(found, dtype=bool).reshape(x.shape), decided)
+        return np.array(found, dtype=bool).reshape(x.shape)
 
     def where(self, condition: Condition | NDArray[np.bool_], a: Operand, b: Operand) -> Array:
         """a where the condition holds, else b; what numbers decided has a corner where they are equal."""
@@ -281,7 +294,7 @@ class Recording:
 
     def _evaluated(self, ids: Ids) -> Array:
         """The ids, after evaluating the step that made them, if one did."""
-        self.exact.values += [None] * (self.record.size - len(self.exact.values))
+        self._given()
         steps = self.record.steps
         if steps and steps[-1].out is not None and steps[-1].out.size and np.array_equal(steps[-1].out, ids):
             with precision(BITS):

@@ -10,6 +10,7 @@ known the midpoint is NaN and the radius infinite.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,23 @@ from flint import arb
 
 from gradconform.reference.arithmetic.arrays import HOST
 from gradconform.reference.arithmetic.exact import precision
-from gradconform.reference.arithmetic.function_rules import Moves, as_far, exponential, exponential_less_one, gaussian
-from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray, product_and_bound
+from gradconform.reference.arithmetic.function_rules import (
+    Moves,
+    as_far,
+    exponential,
+    exponential_less_one,
+    gaussian,
+    hyperbolic_cosine,
+    hyperbolic_sine,
+)
+from gradconform.reference.arithmetic.midpoints import HOST_ULPS, Array, Double, DoubleArray, Plain, product_and_bound
 from gradconform.reference.programs import taylor
 from gradconform.reference.programs.functions import FUNCTIONS
 
 #: What an operation errs by, relative to its result: of double words, and of a root by one step of Newton's method.
 UNIT, OF_ROOT = 2.0**-102, 2.0**-98
+#: What an operation of blunt numbers errs by, and one of their functions, with a few operations about it.
+BLUNT, OF_HOST = 2.0**-53, 3 * HOST_ULPS * 2.0**-52
 ENLARGED = 1 + 2.0**-30
 #: Below the first a product of double words may lose digits to float64's smallest numbers: at most the second.
 SMALL, LOST = 2.0**-900, 2.0**-1060
@@ -36,11 +47,11 @@ BITS = 140
 class Words:
     """An array of balls: midpoints, and radii with one axis more, the first."""
 
-    __slots__ = ("mid", "radius")
+    __slots__ = ("blunt", "mid", "radius")
     __array_ufunc__ = None
 
-    def __init__(self, mid: DoubleArray, radius: Array) -> None:
-        self.mid, self.radius = mid, radius
+    def __init__(self, mid: DoubleArray, radius: Array, blunt: bool = False) -> None:
+        self.mid, self.radius, self.blunt = mid, radius, blunt
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,6 +62,8 @@ class Words:
         return self.mid.hi
 
     def __neg__(self) -> Words:
+        if self.blunt:
+            return blunt(-self.mid.hi, self.radius)
         return Words(Double.negative(self.mid), self.radius)
 
     def __add__(self, other: Any) -> Words:
@@ -89,6 +102,16 @@ def number(x: float) -> Words:
     return Words(DoubleArray(np.array([x], dtype=np.float64), np.zeros(1)), np.zeros((1, 1)))
 
 
+def blunt(high: Array, radius: Array) -> Words:
+    """Balls about float64 numbers."""
+    return Words(DoubleArray(high, np.broadcast_to(0.0, high.shape)), radius, True)
+
+
+def blunted(x: Words) -> Words:
+    """The same balls about their upper words."""
+    return x if x.blunt else blunt(x.mid.hi, x.radius + np.abs(x.mid.lo))
+
+
 def of_ball(x: arb) -> Words:
     """A real number that is given as a ball."""
     high = float(x.mid())
@@ -113,11 +136,13 @@ def exactly_zero(x: Words) -> Array:
 # Arithmetic -----------------------------------------------------------------------------------------------------------
 
 
-def _closed(mid: DoubleArray, moved: Array, operation: Callable[..., Array], *operands: Words) -> Words:
+def _closed(
+    mid: DoubleArray, moved: Array, operation: Callable[..., Array], *operands: Words, unit: float = UNIT
+) -> Words:
     """A result with its radius; what double words do not hold by the rules of IEEE 754 on the numbers themselves."""
     with np.errstate(all="ignore"):
         size = np.abs(mid.hi)
-        radius = (moved + size * UNIT) * ENLARGED
+        radius = (moved + size * unit) * ENLARGED
         little = size < SMALL
         if little.any():
             whole = np.ones((), dtype=bool)
@@ -149,6 +174,14 @@ def _closed(mid: DoubleArray, moved: Array, operation: Callable[..., Array], *op
     return Words(DoubleArray(hi, lo), radius)
 
 
+def _bluntly(moved: Array, operation: Callable[..., Array], *operands: Words) -> Words:
+    """A result of blunt operands, with its radius."""
+    high = operation(*(x.mid.hi for x in operands))
+    found = _closed(DoubleArray(high, np.broadcast_to(0.0, high.shape)), moved, operation, *operands, unit=BLUNT)
+    found.blunt = True
+    return found
+
+
 def _signed(operation: Callable[..., Array], x: Words) -> Array:
     """Where a number's sign is known, if the operation asks for it."""
     if operation is np.add:
@@ -158,29 +191,55 @@ def _signed(operation: Callable[..., Array], x: Words) -> Array:
 
 def add(a: Words, b: Words) -> Words:
     with np.errstate(all="ignore"):
+        if a.blunt or b.blunt:
+            a, b = blunted(a), blunted(b)
+            return _bluntly(a.radius + b.radius, np.add, a, b)
         return _closed(Double.add(a.mid, b.mid), a.radius + b.radius, np.add, a, b)
+
+
+def _of_product(a: DoubleArray, b: DoubleArray) -> Any:
+    """What a product errs by, relative to itself: less where an upper word is ±1, whose product is exact.
+
+    So 1 − y² is known where y is nearer to 1 than double words otherwise tell.
+    """
+    one = (np.abs(a.hi) == 1) | (np.abs(b.hi) == 1)
+    if not one.any():
+        return UNIT
+    low = np.abs(a.lo * b.lo) + 2.0**-51 * (np.abs(a.hi * b.lo) + np.abs(a.lo * b.hi))
+    return np.where(one, np.minimum((low + LOST) / np.abs(a.hi * b.hi), UNIT), UNIT)
 
 
 def multiply(a: Words, b: Words) -> Words:
     with np.errstate(all="ignore"):
+        either = a.blunt or b.blunt
+        if either:
+            a, b = blunted(a), blunted(b)
         moved = np.abs(a.mid.hi) * b.radius + a.radius * (np.abs(b.mid.hi) + b.radius)
-        return _closed(Double.multiply(a.mid, b.mid), moved, np.multiply, a, b)
+        if either:
+            return _bluntly(moved, np.multiply, a, b)
+        return _closed(Double.multiply(a.mid, b.mid), moved, np.multiply, a, b, unit=_of_product(a.mid, b.mid))
 
 
 def divide(a: Words, b: Words) -> Words:
     with np.errstate(all="ignore"):
-        mid = Double.divide(a.mid, b.mid)
+        either = a.blunt or b.blunt
+        if either:
+            a, b = blunted(a), blunted(b)
+        mid = Double.lift(a.mid.hi / b.mid.hi) if either else Double.divide(a.mid, b.mid)
         least = np.abs(b.mid.hi) * (1 - 2.0**-51) - b.radius
         moved = np.where(least > 0, (a.radius + np.abs(mid.hi) * b.radius) / least, np.inf)
-        return _closed(mid, moved, np.divide, a, b)
+        return _bluntly(moved, np.divide, a, b) if either else _closed(mid, moved, np.divide, a, b)
 
 
 def absolute(x: Words) -> Words:
     below = x.mid.hi < 0
-    return Words(Double.where(below, Double.negative(x.mid), x.mid), x.radius)
+    return Words(Double.where(below, Double.negative(x.mid), x.mid), x.radius, x.blunt)
 
 
 def where(condition: Any, a: Words, b: Words) -> Words:
+    if a.blunt or b.blunt:
+        a, b = blunted(a), blunted(b)
+        return blunt(np.where(condition, a.mid.hi, b.mid.hi), np.where(condition, a.radius, b.radius))
     return Words(Double.where(condition, a.mid, b.mid), np.where(condition, a.radius, b.radius))
 
 
@@ -410,14 +469,137 @@ def _by_series(name: str, x: Words) -> Words:
     )
 
 
+# By this computer's float64 -------------------------------------------------------------------------------------------
+
+
+def _tail(x: Array) -> Array:
+    """e^−|x|."""
+    return np.asarray(np.exp(-np.abs(x)))
+
+
+def _sigmoid(x: Array) -> Array:
+    e = _tail(x)
+    return np.asarray(np.where(x < 0, e, 1.0) / (1 + e))
+
+
+def _softplus(x: Array) -> Array:
+    return np.asarray(np.maximum(x, 0.0) + np.log1p(_tail(x)))
+
+
+def _secant(x: Array) -> Array:
+    e = _tail(x)
+    return np.asarray(2 * e / (1 + e * e))
+
+
+def _normal(x: Array) -> Array:
+    return 0.5 * Plain.function("erfc", x * -(0.5**0.5))
+
+
+#: Further functions of NumPy, which are asked for at given numbers: how they move is not known here.
+_OF_NUMPY: Mapping[str, str] = {
+    "exp2": "exp2", "log2": "log2", "log10": "log10", "cbrt": "cbrt", "tan": "tan", "asin": "arcsin", "acos": "arccos",
+    "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+}  # fmt: skip
+#: Functions of float64, each to OF_HOST of itself: those of the host, and few operations about one.
+BY_HOST: Mapping[str, Callable[[Array], Array]] = {
+    **{
+        name: partial(Plain.function, name)
+        for name in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos", "sinh", "cosh")
+    },
+    **{name: getattr(np, by) for name, by in _OF_NUMPY.items()},
+    "sigmoid": _sigmoid,
+    "softplus": _softplus,
+    "log_sigmoid": lambda x: -_softplus(-x),
+    "sech": _secant,
+    "ndtr": _normal,
+}
+
+
+def _density(v: Array, r: Array, f: Array) -> Array:
+    nearest = np.maximum(np.abs(v) * (1 - 2.0**-51) - r, 0)
+    return np.asarray(0.4 * r * np.exp(-nearest * nearest * (0.5 - 2.0**-40)))
+
+
+_HOST_MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
+    **_MOVED,
+    "sinh": _by_rule(hyperbolic_sine),
+    "cosh": _by_rule(hyperbolic_cosine),
+    "sech": _decaying(0.5, 1.0),
+    "ndtr": _density,
+}
+
+
+def _by_host(name: str, x: Words) -> Words:
+    """A function by float64's own."""
+    with np.errstate(all="ignore"):
+        high = BY_HOST[name](x.mid.hi)
+        size = np.abs(high)
+        own = size * OF_HOST + LOST
+        if name == "ndtr":  # of y = −x/√2, rounded twice, erfc moves by 2y² + 1 of itself at most, by ½ below 0
+            own = own + size * (np.minimum(x.mid.hi, 0.0) ** 2 + 1) * 2.0**-51
+        moved: Any = 0.0
+        if x.radius.any():
+            moves = _HOST_MOVED.get(name)
+            moved = np.where(x.radius > 0, np.inf if moves is None else moves(x.mid.hi, x.radius, high), 0.0)
+        radius = np.broadcast_to((moved + own) * ENLARGED, (x.radius.shape[0], *high.shape))
+        # Of infinities, and of what is beyond float64, the balls know more.
+        clear = np.isfinite(x.mid.hi) & np.isfinite(high) & np.isfinite(radius).all(axis=0)
+        if not clear.all():
+            high, radius = np.where(clear, high, np.nan), np.where(clear, radius, np.inf)
+    return blunt(high, radius)
+
+
 def function(name: str, *arguments: Words) -> Words:
     """A function of the table."""
     own = _OWN.get(name)
     if own is not None:
         return own(*arguments)
+    if arguments[0].blunt and name in BY_HOST:
+        return _by_host(name, arguments[0])
+    if name in _SATURATED:
+        return _saturating(name, arguments[0])
+    return _sharply(name, *arguments)
+
+
+def _sharply(name: str, *arguments: Words) -> Words:
     if name in taylor.FUNCTIONS and arguments[0].high.size >= MANY:
         return _by_series(name, arguments[0])
     return _by_balls(name, arguments)
+
+
+#: Of functions that come close to ±1: from which argument on their lower word alone says how close; whether to −1,
+#: too; and how close that is.
+_SATURATED: Mapping[str, tuple[float, bool, Callable[[Array], Array]]] = {
+    "sigmoid": (40.0, False, lambda x: _sigmoid(-x)),
+    "ndtr": (9.0, False, lambda x: _normal(-x)),
+    "tanh": (20.0, True, lambda x: 2 * _sigmoid(-2 * x)),
+    "erf": (6.0, True, partial(Plain.function, "erfc")),
+}
+
+
+def _saturating(name: str, x: Words) -> Words:
+    """A function that comes close to ±1, where it does so by 1 less what this computer's own functions say."""
+    least, odd, rest = _SATURATED[name]
+    with np.errstate(all="ignore"):
+        size = np.abs(x.mid.hi) if odd else x.mid.hi
+        close = np.isfinite(size) & (size > least)
+    if not close.any():
+        return _sharply(name, x)
+    x = Words(x.mid, np.broadcast_to(x.radius, (x.radius.shape[0], *x.shape)))
+    with np.errstate(all="ignore"):
+        left = rest(size[close])
+        # Of an argument that is rounded to its upper word, a tail e^(−x²) moves by 2x² roundings of itself.
+        own = left * (OF_HOST + (size[close] * size[close] + 1) * 2.0**-50) + LOST
+        over = x.radius[:, close]
+        moved = np.where(over > 0, _HOST_MOVED[name](x.mid.hi[close], over, np.ones(left.shape)), 0.0)
+        sign = np.where(x.mid.hi[close] < 0, -1.0, 1.0)
+    high, low = np.empty(x.shape), np.empty(x.shape)
+    radius = np.empty((x.radius.shape[0], *x.shape))
+    high[close], low[close], radius[:, close] = sign, -sign * left, (own + moved) * ENLARGED
+    if not close.all():
+        others = _sharply(name, Words(Double.take(x.mid, ~close), x.radius[:, ~close]))
+        high[~close], low[~close], radius[:, ~close] = others.mid.hi, others.mid.lo, others.radius
+    return Words(DoubleArray(high, low), radius)
 
 
 _OWN: Mapping[str, Callable[..., Words]] = {
