@@ -85,8 +85,9 @@ def assert_conforms(
 ) -> pd.DataFrame:
     """Raise AssertionError, with the report for its message, unless every measurement of `check` conforms.
 
-    So it fails where something deviates, crashed, is unsupported or undecided, and where digits are lost; what is known
-    to deviate passes. `accept` are verdicts that pass besides: lost, vacuous, ill-conditioned, out of range, singular,
+    So it fails where something deviates, crashed, is unsupported or undecided, where digits are lost, and where an
+    answer leaves out some gradients, or some updated weights, beside others; what is known to deviate passes. `accept`
+    are verdicts that pass besides: lost, vacuous, ill-conditioned, out of range, singular,
     unsupported. Returns the measurements. The other arguments, and what raises BadInput, are as for `check`.
 
     >>> import gradconform as gc
@@ -98,12 +99,16 @@ def assert_conforms(
       numpy/central bfloat16: unsupported: dtype: numpy/central runs in float64, float32, float16
     """
     accepted = words(accept, ACCEPTED)
-    from gradconform.conformance.table import not_accepted, report
+    from gradconform.conformance.table import left_out, not_accepted, report
 
     rows = check(adapter, case, dtype, device, profile, known)
     wrong = not_accepted(rows, accepted)
     if wrong:
         raise AssertionError(report(rows, wrong))
+    absent = left_out(rows)
+    if absent:
+        given = "the answer gives others of their kind and not these; give all of a kind, or ask gc.check"
+        raise AssertionError(f"{report(rows, [])}\n  not there: {', '.join(absent)}: {given}")
     return rows
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from gradconform.conformance.command_line.explain import answers
 from gradconform.conformance.known import is_known
+from gradconform.conformance.run.run_summary import LEFT_OUT, at_fault_first
 from gradconform.reference.judge import VERDICTS
 from gradconform.reference.measurement import COLUMNS, Measurement, shown_truth
 
@@ -99,6 +100,26 @@ def not_accepted(rows: pd.DataFrame, accept: tuple[str, ...]) -> list[Measuremen
     return [m for m in found if m.verdict not in ("conforms", *accept) and not is_known(m)]
 
 
+def left_out(rows: pd.DataFrame) -> list[str]:
+    """Quantities of which an answer gives some and not all: a gradient beside others, an updated weight.
+
+    Of what it gives none, as of updates, it was not asked.
+    """
+    whole = {q for q, level in zip(rows["quantity"], rows["level"], strict=True) if level == "whole"}
+    absent = {
+        name
+        for reason in rows["reason"].dropna()
+        for part in str(reason).split("; ")
+        if part.startswith(LEFT_OUT)
+        for name in part.removeprefix(LEFT_OUT).split(", ")
+    }
+    return sorted(name for name in absent if any(_alike(name, q) for q in whole))
+
+
+def _alike(one: str, other: str) -> bool:
+    return one.endswith("_new") == other.endswith("_new") and (one.endswith("_new") or ("/d" in one and "/d" in other))
+
+
 def _missing(value: Any, column: str) -> Any:
     return None if isinstance(value, float) and value != value and column != "value" else value
 
@@ -106,7 +127,8 @@ def _missing(value: Any, column: str) -> Any:
 def report(rows: pd.DataFrame, wrong: list[Measurement]) -> str:
     """What was found, and what of it is not accepted: for each what was got, what is true, and why."""
     head = Measurements(rows)._head()
-    lines = [line for m in wrong[:_TOLD] for line in _told(m)]
+    first = at_fault_first(wrong)
+    lines = [line for m in first[:_TOLD] for line in _told(m)]
     return "\n".join([head, *lines, *([f"  … and {len(wrong) - _TOLD} more"] if len(wrong) > _TOLD else [])])
 
 

@@ -116,6 +116,17 @@ class Report(Answered):
     def __repr__(self) -> str:
         return str(self)
 
+    def _drawn(self) -> Iterator[str]:
+        """That a derivative which is shown is one along random numbers, and how to have another."""
+        shown = {g.mode for g in self.gradients if g.judgement.verdict not in ("conforms", "unsupported")}
+        run = next((r for r in self.runs if r.drawn and r.mode in shown), None)
+        if run is None or run.mode == "value" or not any(ids.size for ids in run.cotangents):
+            return
+        drawn = np.concatenate([run.backward.held[ids].ravel() for ids in run.cotangents])
+        name = "cotangent" if run.mode == "reverse" else "tangent"
+        some, other = (f"{drawn[0]:.4g}, …", "ones") if drawn.size > 1 else (f"{drawn[0]:.4g}", "1.0")
+        yield f"along a random {name}, {some}; {name}= takes another, such as {other}"
+
     def _few_bits(self) -> Iterator[str]:
         """What it means that a gradient has few certified bits, or none, and what to do: of the one with the fewest."""
         asked = [(g.judgement.certified_bits, g) for g in self.gradients if g.judgement.verdict in FEW_SAID]
@@ -135,7 +146,7 @@ class Report(Answered):
         lines = [head, *(f"  {told(m)}" for m in program_rows.judged_gradients(self))]
         lines += [f"  culprit: {c}" for c in self.culprits]
         lines += [f"  left the record: {m}" for m in self.missing]
-        lines += [f"  note: {n}" for n in (*self.notes, *self._few_bits())]
+        lines += [f"  note: {n}" for n in (*self.notes, *self._drawn(), *self._few_bits())]
         return "\n".join(lines)
 
 

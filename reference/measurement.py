@@ -208,7 +208,9 @@ def told(m: Measurement) -> str:
         return f"{head}: {m.reason}"
     if m.verdict == "conforms":
         return f"{head},{bits or ' exactly'}{off}"
-    answers = f"formula {m.formula}, execution {m.execution}" + (f", {m.accuracy}{bits}" if m.accuracy else "")
+    disproved = m.formula in ("wrong", "undefined")  # digits of what is wrong are no news
+    kept = f", {m.accuracy}{bits}" if m.accuracy and not disproved else ""
+    answers = f"formula {m.formula}, execution {m.execution}{kept}"
     right = "the definition" if what == VALUE else "the derivative"
     if m.formula == "unknown":  # where something left the record, or not enough digits are known
         off, right = "", f"{right}, as far as it is known,"

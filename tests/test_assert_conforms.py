@@ -101,3 +101,15 @@ def test_a_long_table_shows_its_first_and_last_rows() -> None:
     assert len(text) == 43
     assert text[2].split()[0] == "0"
     assert text[-1].split()[0] == "3"
+
+
+def test_a_gradient_that_is_left_out_beside_others_fails() -> None:
+    def forgotten(point: Point, answer: Answer) -> Answer:
+        assert answer.gradient is not None
+        return replace(answer, gradient={k: v for k, v in answer.gradient.items() if k != "w8"})
+
+    assert "not there: dE_total/dw8" in raised(Scripted(forgotten))
+
+
+def test_updates_of_which_an_answer_gives_none_were_not_asked_for() -> None:
+    assert gc.assert_conforms(Scripted(lambda point, answer: replace(answer, updated=None)), CASE) is not None

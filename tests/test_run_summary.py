@@ -146,3 +146,9 @@ def test_what_an_answer_leaves_out_is_told() -> None:
         "mine/only gave no gradient in 2 of 2 answers; that was not judged"
     ]
     assert run_summary.unreported([RIGHT]) == []
+
+
+def test_an_equation_that_is_wrong_stands_before_what_follows_from_it() -> None:
+    follows = replace(RIGHT, verdict="deviates", level="whole", quantity="dE_total/dw1")
+    wrong = replace(RIGHT, verdict="deviates", level="step", quantity="dE_total/do1")
+    assert "dE_total/do1" in run_summary.wrong([follows, wrong])[0]

@@ -32,7 +32,8 @@ def recorded(recorder: Any, mode: Mode, f: Any, args: Sequence[Any], options: Ma
                 run: Run = recorder.record(f, args, cotangents=along, **options)
             else:
                 run = recorder.record_forward(f, args, tangents=along, **options)
-        return replace(run, notes=(*run.notes, PRINTS)) if heard.anything else run
+        notes = (*run.notes, PRINTS) if heard.anything else run.notes
+        return replace(run, notes=notes, drawn=along is None)
     except (BadInput, Unsupported):
         raise
     except NotRecorded as error:

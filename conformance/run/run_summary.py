@@ -85,13 +85,24 @@ def unsupported(measurements: Sequence[Measurement]) -> list[str]:
         cases[key].add(m.case)
         if m.verdict == "unsupported":
             refused[key][m.case] = m.reason
-    dtypes: dict[tuple[str, int, int, str | None], list[str]] = defaultdict(list)
+    dtypes: dict[tuple[str, int, int, str], list[str]] = defaultdict(list)
     for (route, dtype), of in sorted(refused.items(), key=lambda item: _width(item[0][1])):
-        dtypes[route, len(of), len(cases[route, dtype]), next(iter(of.values()))].append(dtype)
+        dtypes[route, len(of), len(cases[route, dtype]), _reasons(of.values())].append(dtype)
     return [
         f"{route} in {', '.join(names)}: {count} of {counted(every, 'case')}{f' ({reason})' if reason else ''}"
         for (route, count, every, reason), names in sorted(dtypes.items(), key=lambda item: item[0][0])
     ]
+
+
+def _reasons(of: Iterable[str | None]) -> str:
+    """The most frequent reason, and how many others there are."""
+    counts = Counter(reason for reason in of if reason)
+    if not counts:
+        return ""
+    ((first, count),) = counts.most_common(1)
+    if len(counts) == 1:
+        return first
+    return f"{count} by {first}; the others by {counted(len(counts) - 1, 'other reason')}"
 
 
 def unreported(measurements: Iterable[Measurement]) -> list[str]:
@@ -102,8 +113,8 @@ def unreported(measurements: Iterable[Measurement]) -> list[str]:
         route = f"{m.adapter}/{m.route}"
         every[route].add((m.case, m.dtype))
         for part in (m.reason or "").split("; "):
-            if part.startswith(_LEFT_OUT):
-                cases[route, part.removeprefix(_LEFT_OUT)].add((m.case, m.dtype))
+            if part.startswith(LEFT_OUT):
+                cases[route, part.removeprefix(LEFT_OUT)].add((m.case, m.dtype))
     return [
         f"{route} gave no {what} in {len(of)} of {counted(len(every[route]), 'answer')}; that was not judged"
         for (route, what), of in cases.items()
@@ -111,7 +122,12 @@ def unreported(measurements: Iterable[Measurement]) -> list[str]:
 
 
 #: How a reason begins that says what an answer does not give.
-_LEFT_OUT = "unreported: the answer gives no "
+LEFT_OUT = "unreported: the answer gives no "
+
+
+def at_fault_first(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Equations that are wrong on the operands that were reported, before all that follows from them."""
+    return sorted(measurements, key=lambda m: m.level != "step")
 
 
 def wrong(
@@ -122,7 +138,7 @@ def wrong(
     Below what was judged stands the command that `explains` it, if there is one.
     """
     groups: dict[object, list[Measurement]] = defaultdict(list)
-    for number, m in enumerate(measurements):
+    for number, m in enumerate(at_fault_first(measurements)):
         if m.verdict in ("deviates", "crashed", "undecided") and not is_known(m):
             # Only the command that reproduces it tells one such crash from another.
             why = (m.reason or "").partition("; reproduce with: ")[0]

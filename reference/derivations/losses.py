@@ -73,6 +73,11 @@ def _unit(ops: Any, count: int) -> Any:
     return ops.real(ratio(1, count))
 
 
+def _half_twice(ops: Any, a: Any, t: Any, count: int) -> Any:
+    d = a - t
+    return _share(ops, 0.5 * d + 0.5 * d, count)
+
+
 def _huber(ops: Any, a: Any, t: Any, outer: Callable[[Any], Any], count: int) -> Any:
     q = ops.absolute(a - t)
     return _reduced(ops, ops.select(q - 1, outer(q), 0.5 * q**2), count)
@@ -180,7 +185,12 @@ _ALL = (
                 "0.5 * torch.nn.MSELoss; may overflow where the other does not",
             ),
         ),
-        (LossForm("a-t", lambda ops, a, t, n: _share(ops, a - t, n)),),
+        (
+            LossForm("a-t", lambda ops, a, t, n: _share(ops, a - t, n)),
+            LossForm(
+                "½d+½d", _half_twice, "½·d·d differentiated as written, each factor by itself; ½d may be subnormal"
+            ),
+        ),
     ),
     Loss(
         "squared_error",

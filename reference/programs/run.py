@@ -158,6 +158,8 @@ class Run:
     values: Mapping[str, Sequence[Numbers]] = field(default_factory=dict)
     named: tuple[Tensor, ...] = ()
     definition: Defined | None = None
+    #: Whether the cotangents, or in forward mode the tangents, are random numbers that nobody gave.
+    drawn: bool = False
     #: Whether the outputs themselves are judged, as `valued` has it.
     of_values: bool = False
 
