@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from itertools import chain
 from types import TracebackType
 from typing import Any
@@ -67,22 +68,53 @@ class Watch:
     def __init__(self, recorder: Recorder, rules: list[Rule], record: Callable[..., Run]) -> None:
         self.recorder, self.rules, self.record = recorder, rules, record
         self._stack = ExitStack()
+        #: The rules whose `apply` runs, the innermost last.
+        self._running: list[Any] = []
 
     def __enter__(self) -> Watch:
         self._stack.enter_context(_Leaving(self.recorder))
         for name in _COMING:
             self._stack.enter_context(mock.patch.object(torch, name, self._coming(name, getattr(torch, name))))
-        # `Function.apply` calls this by its name, also where somebody kept `apply` itself.
-        single = torch.autograd.function._SingleLevelFunction
         original = torch._C._FunctionBase.__dict__["apply"]
 
         def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
             self._rule(cls, args)
-            with self.recorder.within_rule():
+            with self.recorder.within_rule(), self._applied(cls):
                 return original.__get__(None, cls)(*args, **kwargs)
 
-        self._stack.enter_context(mock.patch.object(single, "apply", classmethod(apply)))
+        # Up to PyTorch 2.13 `Function.apply` calls this by its name, also where somebody kept `apply` itself.
+        entry = torch.autograd.function._SingleLevelFunction
+        if vars(torch.autograd.Function).get("apply") is original:
+            # From 2.14 on it is C alone, and whoever kept it goes there past any name: to the rule's own `forward`.
+            entry = torch.autograd.Function
+            for function in _written_by_users(entry):
+                self._stack.enter_context(mock.patch.object(function, "forward", self._forward(function)))
+        self._stack.enter_context(mock.patch.object(entry, "apply", classmethod(apply)))
         return self
+
+    @contextmanager
+    def _applied(self, function: Any) -> Iterator[None]:
+        """While a rule's `apply` runs that is known by its name."""
+        self._running.append(function)
+        try:
+            yield
+        finally:
+            self._running.pop()
+
+    def _forward(self, function: Any) -> staticmethod[..., Any]:
+        """A rule's `forward`, which notes the rule where its `apply` was not seen."""
+        original = function.forward
+
+        @wraps(original)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if self._running and self._running[-1] is function:
+                return original(*args, **kwargs)
+            by_setup = function.setup_context is not torch.autograd.Function.setup_context
+            self._rule(function, args if by_setup else args[1:])
+            with self.recorder.within_rule(), self._applied(function):
+                return original(*args, **kwargs)
+
+        return staticmethod(forward)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.__exit__(kind, error, at)
@@ -120,6 +152,14 @@ class Watch:
             return self.record(rule, [held[n] for n in moving], names=names)
 
         self.rules.append(Rule(function.__name__, here() or defined_at(function.backward), alone))
+
+
+def _written_by_users(of: Any) -> Iterator[Any]:
+    """The custom rules that there are and have a `forward` of their own, but PyTorch's."""
+    for function in of.__subclasses__():
+        if "forward" in vars(function) and function.__module__.partition(".")[0] != "torch":
+            yield function
+        yield from _written_by_users(function)
 
 
 @contextmanager
