@@ -138,8 +138,11 @@ def main() -> int:
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         made = ", ".join(f"{name} {metadata.version(name)}" for name in chosen)
-        (options.output / "found.md").write_text(f"By `python benchmarks/program_findings.py`: {made}.\n\n{text}\n",
-                                                 encoding="utf-8")  # fmt: skip
+        about = (
+            "`python benchmarks/program_findings.py -o docs/programs` makes this page. Derivatives are along an "
+            "adjoint of 1; a second one is w·f″ with the random number w of eight bits, from ½ to 2, that `verify` takes."
+        )
+        (options.output / "found.md").write_text(f"{about} {made}.\n\n{text}\n", encoding="utf-8")
         table.to_csv(options.output / "found.csv", index=False)
     gone = [r["derivative of"] for r in rows if r["verdict"] == "conforms"]
     accused = [r["derivative of"] for r in rows if r["beside"] in ("deviates", "undecided")]
