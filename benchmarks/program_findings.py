@@ -140,7 +140,7 @@ def main() -> int:
         made = ", ".join(f"{name} {metadata.version(name)}" for name in chosen)
         about = (
             "`python benchmarks/program_findings.py -o docs/programs` makes this page. Derivatives are along an "
-            "adjoint of 1; a second one is w·f″ with the random number w of eight bits, from ½ to 2, that `verify` takes."
+            "adjoint of 1; a second one is w·f″ with a random w of eight bits, from ½ to 2."
         )
         (options.output / "found.md").write_text(f"{about} {made}.\n\n{text}\n", encoding="utf-8")
         table.to_csv(options.output / "found.csv", index=False)
