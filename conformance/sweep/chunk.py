@@ -101,6 +101,16 @@ def _asked(task: Task) -> dict[str, Any]:
     }
 
 
+def of_numbers(task: Task, quantity: str, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], Judged]:
+    """What an operator gives of numbers of its domain, and what is said of each."""
+    run = _run(task, x, definition=True)
+    given = run.values["eager"][0] if quantity == "value" else run.returned["eager"][0]
+    got, inside = np.asarray(given, dtype=np.float64), np.ones(x.shape, bool)
+    found = Judged.none(x.size)
+    found.put(np.arange(x.size), _by_arrays(task, quantity, run, got, blunt=True))
+    return got, _settled(task, quantity, x, got, inside, found)
+
+
 def _settled(
     task: Task,
     quantity: str,
