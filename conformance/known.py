@@ -22,7 +22,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from gradconform.adapters.contract import Adapter
-from gradconform.reference.cases import BadInput
+from gradconform.reference.arithmetic.formats import FORMATS
+from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.measurement import Measurement
 
 FILE = Path(__file__).with_name("known_deviations.toml")
@@ -31,6 +32,8 @@ FILE_LIMIT = 2**20
 #: The attribute by which an adapter brings known deviations of its own: a path, or a sequence of `KnownDeviation`.
 ATTRIBUTE = "known_deviations"
 
+#: What the level of a measurement may be.
+LEVELS = ("whole", "step")
 #: The keys of an entry that are numbers.
 BOUNDS = ("most_share", "most_ulp")
 _LARGEST = {
@@ -228,6 +231,11 @@ def _checked(where: str, number: int, entry: Any) -> KnownDeviation:
     for name in ("operator", "dtype"):
         if not entry[name].split():
             raise BadInput(f"{where}: {name} is empty; expected names with spaces between them")
+    for name in entry["dtype"].split():
+        if name not in FORMATS:
+            raise unknown(f"{where}: dtype", name, FORMATS)
+    if not any(fnmatch.fnmatchcase(level, entry["level"]) for level in LEVELS):
+        raise unknown(f"{where}: level", entry["level"], LEVELS, "(or a glob, such as '*')")
     try:
         SpecifierSet(entry["versions"])
     except InvalidSpecifier as error:

@@ -583,3 +583,15 @@ def test_every_key_of_an_entry_is_described(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(generated.KNOWN, "operator")
     with pytest.raises(ValueError, match="operator"):
         generated.known()
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [("dtype", "f32", "float32"), ("level", "steps", "'step'")])
+def test_a_dtype_or_level_that_there_is_not_is_refused_with_the_nearest(
+    key: str, value: str, said: str, tmp_path: Path
+) -> None:
+    text = FILE.read_text(encoding="utf-8")
+    entry = "[[deviation]]" + text.split("[[deviation]]")[1]
+    path = tmp_path / "known.toml"
+    path.write_text(re.sub(rf'^{key} = ".*"$', f'{key} = "{value}"', entry, flags=re.MULTILINE), encoding="utf-8")
+    with pytest.raises(BadInput, match=f"{key}.*{value}.*{said}"):
+        known_deviations(path)

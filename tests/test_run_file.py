@@ -171,3 +171,10 @@ def test_a_run_of_schema_1_is_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has schema 1, which can be read and not gone on with; run it again into anoth"):
         begun(path)
     assert path.read_bytes() == before
+
+
+def test_a_sweep_s_file_is_no_run_and_is_said_to_be_a_sweep_s(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.jsonl"
+    path.write_text('{"kind":"header","suite":"gradconform","sweep":1,"operator":"tanh"}\n', encoding="utf-8")
+    with pytest.raises(BadInput, match="is a sweep's file, and no run; gradconform diff"):
+        read(path)

@@ -311,6 +311,11 @@ def _schema(values: Mapping[str, Any], path: Path) -> int:
     """The schema of the run whose header this is. Raises BadInput for what is no header, or one of another schema."""
     if values.get("kind") != "header" or values.get("suite") != "gradconform":
         raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
+    if "sweep" in values:
+        raise BadInput(
+            f"{path} is a sweep's file, and no run; gradconform diff compares two of them, sweep … --resume goes on with "
+            "one, and sweep prints what it found"
+        )
     schema = values.get("schema")
     if isinstance(schema, bool) or schema not in (SCHEMA, older_runs.SCHEMA):
         raise BadInput(
