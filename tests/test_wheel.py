@@ -36,10 +36,11 @@ def test_every_file_of_every_floor_is_in_the_wheel_and_no_other(wheel: Path) -> 
     assert inside == own | {f"gradconform/{p.relative_to(ROOT).as_posix()}" for p in files}
 
 
-def test_the_version_is_said_in_three_places_alike(wheel: Path) -> None:
+def test_the_version_is_said_in_four_places_alike(wheel: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     released = f"## [{gradconform.__version__}] - "
     assert project["version"] == gradconform.__version__
+    assert f"\nversion: {gradconform.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert wheel.name.startswith(f"gradconform-{gradconform.__version__}-")
     assert released in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
