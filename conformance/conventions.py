@@ -278,8 +278,13 @@ class _Fits:
         return asked
 
     def _multiple(self, rest: Mapping[str, Array]) -> tuple[float, list[str]]:
-        """λ > 0 and the parameters of which rest = λ·w: all the weights, and those biases of which it is so, too."""
+        """λ > 0 and the parameters of which rest = λ·w: all the weights, and those biases of which it is so, too.
+
+        Of a single weight any error is a multiple: nothing is found.
+        """
         weights = [p for p in rest if self.weights[p].ndim != 1]
+        if sum(self.weights[p].size for p in weights) < 2:
+            return 0.0, []
         size = sum(float(np.sum(self.weights[p] ** 2)) for p in weights)
         strength = sum(float(np.sum(rest[p] * self.weights[p])) for p in weights) / size if size else 0.0
         of = [p for p in rest if _alike(rest[p], strength * self.weights[p], self.near) and self.weights[p].any()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -413,3 +414,25 @@ def test_a_convention_that_is_not_known_is_refused(conventions: Any, message: st
 
 def test_what_a_route_may_ask_for_is_what_the_check_knows() -> None:
     assert tuple(ASKED) == CONVENTIONS
+
+
+def test_an_error_of_a_single_weight_is_no_l2_term() -> None:
+    class One:
+        name = "one"
+        routes = (Route("only", dtypes=("float64",)),)
+
+        def answer(self, point: Point, route: str) -> Answer:
+            w, x, t = (float(point.values[n][0, 0]) for n in ("W1", "X", "T"))
+            a = math.tanh(w * x)
+            return Answer(0.5 * (a - t) ** 2, {"W1": np.array([[1.5 * (a - t) * (1 - a * a) * x]])})
+
+    one = gc.network_case(
+        "mine/one",
+        layers=[(np.array([[0.5]]), None, "tanh")],
+        inputs=np.array([[0.3]]),
+        targets=np.array([[0.1]]),
+        rate=0.5,
+    )
+    rows = gc.check(One(), one)
+    assert set(rows[rows.verdict == "deviates"].quantity) == {"dE/dW1"}
+    assert set(rows.cause) == {None}
