@@ -18,7 +18,7 @@ from flint import arb
 
 from gradconform.reference.arithmetic.exact import decimal, exponent, power_of_two, to_float
 from gradconform.reference.arithmetic.formats import Format
-from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded
+from gradconform.reference.arithmetic.rounded import ANYTHING, NAN, NEGATIVE, POSITIVE, Rounded, larger
 from gradconform.reference.components import Indices
 from gradconform.reference.outcomes import Outcome, Special, apart
 
@@ -183,7 +183,7 @@ def off(ball: Rounded, truth: Rounded) -> arb:
     if truth.spread.is_zero():
         return found + ball.spread
     beyond = found + ball.spread - truth.spread
-    return beyond if beyond > 0 else arb(0, beyond.rad()).abs_upper() if not beyond < 0 else arb(0)
+    return beyond if beyond > 0 else larger(beyond.upper(), arb(0))
 
 
 def verdict_of(formula: Formula, execution: Execution, accuracy: Accuracy) -> Verdict:

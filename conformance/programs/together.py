@@ -3,7 +3,7 @@
 At a tie every component's derivative is a set, and these sets are a box: of the largest of two equal numbers each slope
 may be anything from 0 to 1. But they add up to 1. Along a direction in which equal arguments move alike the tie stays
 one, and the derivative is known: the truth's tangent, a set that is as narrow as what ties leave open there, must hold
-Σ v·gradient of the program. Any direction gives a proof; this one is that of arguments whose numbers decide each other.
+Σ v·gradient of the program. Any direction gives a proof; this one moves equal arguments alike.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.programs.record import Decision, Form, Ids, Record, Step
+from gradconform.reference.programs.record import Decision, Ids, Record, Step
 from gradconform.reference.programs.views import without_repeats
 
 
@@ -90,12 +90,8 @@ def _turned(step: Step, met: NDArray[np.bool_]) -> Step:
     if step.definition is not None:
         steps = tuple(_turned(s, met) for s in step.definition.steps)
         same = all(new is old for new, old in zip(steps, step.definition.steps, strict=True))
-        return step if same else replace(step, definition=_with(step.definition, steps))
+        return step if same else replace(step, definition=replace(step.definition, steps=steps))
     if step.decided is None or not met[step.decided].any():
         return step
     assert step.first is not None
     return replace(step, first=step.first ^ met[step.decided])
-
-
-def _with(form: Form, steps: tuple[Step, ...]) -> Form:
-    return replace(form, steps=steps)
