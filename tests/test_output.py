@@ -142,14 +142,30 @@ def test_both_streams_in_one_pipe_keep_their_order(tmp_path: Path) -> None:
     assert places == sorted(places)
 
 
-def _interruptible() -> None:
-    """A shell has what it starts in the background ignore Ctrl-C, which whatever that starts inherits."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell has what it starts in the background ignore Ctrl-C, which whatever that starts inherits. Set between fork and
+# exec it would make this process fork by Python, which an imported JAX warns of.
+INTERRUPTIBLE = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupt_while_workers_start_is_one_message(tmp_path: Path) -> None:
-    command = [*PROGRAM, "run", "-a", "numpy", "-c", "document/*", "--jobs", "2", "-o", "one.jsonl"]
+    command = [
+        sys.executable,
+        "-c",
+        INTERRUPTIBLE,
+        *PROGRAM,
+        "run",
+        "-a",
+        "numpy",
+        "-c",
+        "document/*",
+        "--jobs",
+        "2",
+        "-o",
+        "one.jsonl",
+    ]
     with subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -157,7 +173,6 @@ def test_an_interrupt_while_workers_start_is_one_message(tmp_path: Path) -> None
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_interruptible,
     ) as running:
         assert running.stdout is not None
         running.stdout.readline()  # the run has begun, and its workers import what they need
