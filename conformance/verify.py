@@ -71,6 +71,11 @@ class Report(Answered):
         return self.gradients[0].mode
 
     @property
+    def route(self) -> str:
+        """The route of the first gradient: that whose program was recorded."""
+        return self.gradients[0].route
+
+    @property
     def complete(self) -> bool:
         return not self.missing
 
@@ -261,10 +266,12 @@ def verify(
             runs = [usable(record(along[each]), definition is not None)] if of is function else [record(None)]
             if rows == "all" and of is function and any(x.size for x in _seeded(runs[0])):
                 runs = [record(basis) for basis in _rows_of(runs[0])]
+            runs = [of_route for run in runs for of_route in (run, *run.beside)]
             if of in truths:
                 turned = recorder.FRAMEWORK == "jax" and each == "reverse"
                 runs = [replace(run, definition=defined(truths[of], run, given, turned, approximated)) for run in runs]
-                runs += [runs[0].valued()] if runs[0].values else []
+                firsts = {run.route: run for run in reversed(runs)}  # whichever row of a Jacobian
+                runs += [run.valued() for run in reversed(firsts.values()) if run.values]
             found += [report_of(run, constants, accepted) for run in runs]
         except Unsupported as error:
             found.append(_without(of, each, str(error), accepted, constants, program_rows.dtype_of(leaves(given))))
@@ -318,7 +325,7 @@ def joined(reports: Sequence[Report]) -> Report:
     first = reports[0].name
     named = []
     for report in reports:
-        rows = [r for r in reports if (r.name, r.mode) == (report.name, report.mode)]
+        rows = [r for r in reports if (r.name, r.mode, r.route) == (report.name, report.mode, report.route)]
         where = f", of {report.name}" if report.name != first else ""
         if len(rows) > 1:
             where += f", {'row' if report.mode == 'reverse' else 'column'} {rows.index(report)}"
