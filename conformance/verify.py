@@ -15,7 +15,7 @@ from gradconform.conformance import advice
 from gradconform.conformance.answered import Answered, words
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.check_program import Gradient, gradients
-from gradconform.conformance.programs.completeness import missing, otherwise
+from gradconform.conformance.programs.completeness import missing, otherwise, rounds_otherwise
 from gradconform.conformance.programs.definitions import Definition, defined
 from gradconform.conformance.programs.definitions import gradient_of as derivative
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
@@ -352,6 +352,7 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
         notes += tuple(f"{d}; no custom rule does so by itself" for d in differing)
     seen = _seen(run)
     found = [_of_incomplete(g, other and g.route not in seen) if gone else g for g in gradients(run, profile)]
+    found = [_of_another_program(g, run) if _leaves_open(g, run, profile) else g for g in found]
     # The same by another way through the backward pass is not told twice.
     found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
     if any(g.judgement.formula == "kink" for g in found) and any(_wrong_alone(rule, profile) for rule in run.rules):
@@ -397,6 +398,20 @@ def _of_incomplete(g: Gradient, other: bool) -> Gradient:
         components=components,
         judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict),
     )
+
+
+def _leaves_open(g: Gradient, run: Run, profile: Profile) -> bool:
+    """Whether a route gave what is outside of the recorded program, which is not its own, and may be rounding's."""
+    own = g.route == run.route or (g.route in run.varied and g.route != BATCHED)
+    outside = g.judgement.execution == "outside" and g.judgement.formula not in ("wrong", "undefined")
+    return outside and not own and rounds_otherwise(run, g.route, profile)
+
+
+def _of_another_program(g: Gradient, run: Run) -> Gradient:
+    """A judgement by the program of another route: being outside of that is no proof."""
+    why = f"program: it is not that of {run.route}, which was recorded; what rounds otherwise may be so far off"
+    g = _of_incomplete(g, True)
+    return replace(g, judgement=replace(g.judgement, reason=noted(g.judgement.reason, why)))
 
 
 def framework_of(f: Any, args: Iterable[Any], what: str = "arguments") -> str:

@@ -27,6 +27,8 @@ from gradconform.reference.programs.run import Replay, Run
 BITS = 160
 #: What is said of a function that is not its record when it is run again.
 OTHER = "is not what was recorded: a value left the record, or it does not answer the same twice"
+#: Bits that a program which is not known may be off by in every number of one that is.
+ROUNDINGS = 4
 #: Ids, and the numbers that they have.
 Given = Sequence[tuple[Ids, Numbers]]
 
@@ -54,6 +56,21 @@ def _looser(profile: Profile) -> Profile:
     deviates there, and no value that left the record."""
     ulps = {name: MappingProxyType({f: 2 * k for f, k in of.items()}) for name, of in profile.ulps.items()}
     return replace(profile, ulps=MappingProxyType(ulps))
+
+
+def rounds_otherwise(run: Run, route: str, profile: Profile) -> bool:
+    """Whether a program that rounds otherwise than the recorded one, and is the same without rounding, may give what
+    this route did: as far as can be seen, where every number of the record may be off by 16 roundings."""
+    got, coarse = run.answers[route], replace(_looser(profile), coarser=ROUNDINGS)
+    if not fits(run):
+        with precision(BITS):
+            return not _differs(run.backward, {}, {}, run.results, got, coarse)
+    try:
+        programs = (ArrayAllowed(run.backward, coarse, form=f, lenient=True) for f in _forms(run.backward, coarse))
+        given = list(zip(run.results, got, strict=True))
+        return any(not any(_beyond(p, *each) for each in given) for p in map(ArrayAllowed.evaluate, programs))
+    except OutOfRange:
+        return True
 
 
 def unused(run: Run) -> list[str]:
