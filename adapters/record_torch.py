@@ -166,7 +166,10 @@ def _unrecorded(run: Run, asked: Asked, way: Way, why: NotRecorded) -> Run:
         run,
         returned={**run.returned, way.route: gradients},
         values={**run.values, way.route: values} if run.values else {},
-        notes=(*run.notes, f"{way.route}: held against the program of {run.route}, since its own is not recorded: {why}"),
+        notes=(
+            *run.notes,
+            f"{way.route}: held against the program of {run.route}, since its own is not recorded: {why}",
+        ),
     )
 
 

@@ -31,7 +31,11 @@ class Way:
     run: Callable[[Asked, Sequence[Tensor], list[str] | None], tuple[list[Tensor], Pull]]
 
     def again(
-        self, asked: Asked, tensors: Sequence[Tensor], adjoints: Sequence[Tensor | None], changed: list[str] | None = None
+        self,
+        asked: Asked,
+        tensors: Sequence[Tensor],
+        adjoints: Sequence[Tensor | None],
+        changed: list[str] | None = None,
     ) -> tuple[list[Numbers], list[Numbers]]:
         """The outputs and the gradients once more, unobserved."""
         fresh = [x.detach().clone().requires_grad_() for x in tensors]
