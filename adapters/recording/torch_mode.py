@@ -217,6 +217,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if moved or name in rules.data or not (outputs or name in (*rules.moves, *DECIDING)):
             self._settle(call.before[id(x)] for x in tensors if x.dtype == torch.bool)
         inputs = any(rounded(x) or call.before[id(x)].any() for x in tensors)
+        # A number of the text that `vmap` makes a tensor of is rounded there.
+        inputs = inputs or (name == "_to_copy" and isinstance(call["self"], float))
         if name in rules.moves and inputs:
             self._moved(func, call, args, kwargs)
         elif name in rules.creations:
