@@ -266,7 +266,7 @@ def verify(
             runs = [usable(record(along[each]), definition is not None)] if of is function else [record(None)]
             if rows == "all" and of is function and any(x.size for x in _seeded(runs[0])):
                 runs = [record(basis) for basis in _rows_of(runs[0])]
-            runs = [of_route for run in runs for of_route in (run, *run.beside)]
+            runs = [of_route for run in runs for of_route in _by_route(run, constants)]
             if of in truths:
                 turned = recorder.FRAMEWORK == "jax" and each == "reverse"
                 runs = [replace(run, definition=defined(truths[of], run, given, turned, approximated)) for run in runs]
@@ -293,6 +293,22 @@ def _wanted(wrt: int | str | Sequence[int | str] | None) -> Sequence[int | str] 
         what = f"{type(wrt).__name__}" if not isinstance(wrt, Sequence) or wrt else "empty"
         raise BadInput(f"wrt is {what}; expected numbers or names of arguments, such as wrt=0 or wrt=['w']")
     return wanted
+
+
+def _by_route(run: Run, profile: Profile) -> list[Run]:
+    """The run, and those of other routes beside it; what one of these gave that is not complete is held against it."""
+    complete = []
+    for other in run.beside:
+        gone = next(missing(other, profile), "")
+        if gone:
+            why = f"{other.route}: held against the program of {run.route}, its own left the record: {gone}"
+            run = replace(
+                run, returned={**run.returned, **other.returned}, values={**run.values, **other.values},
+                notes=(*run.notes, why),
+            )  # fmt: skip
+        else:
+            complete.append(other)
+    return [run, *complete]
 
 
 def _seeded(run: Run) -> Sequence[Ids]:
