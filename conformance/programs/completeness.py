@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import cache
-from types import MappingProxyType
 
 import numpy as np
 
-from gradconform.conformance.programs.check_program_arrays import fits, nearest_forms, one_record, result
+from gradconform.conformance.programs.accepted import nearest_forms, result
+from gradconform.conformance.programs.size import fits, one_record
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.midpoints import OutOfRange
-from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.profiles import Profile, lenient
 from gradconform.reference.arithmetic.rounded import Rounded
 from gradconform.reference.judge import decision
 from gradconform.reference.outcomes import Outcome
@@ -45,15 +43,7 @@ def otherwise(run: Run, profile: Profile) -> Iterator[str]:
 def _found(run: Run, replays: Sequence[Replay], profile: Profile) -> Iterator[str]:
     replayed = _replayed_in_arrays if fits(run) else _replayed
     for replay in replays:
-        yield from replayed(run, replay, _looser(profile))
-
-
-@cache
-def _looser(profile: Profile) -> Profile:
-    """Twice the profile's K: a function that errs more elsewhere, as XLA's float64 tanh by 6.9 ulp for 5, is one that
-    deviates there, and no value that left the record."""
-    ulps = {name: MappingProxyType({f: 2 * k for f, k in of.items()}) for name, of in profile.ulps.items()}
-    return replace(profile, ulps=MappingProxyType(ulps))
+        yield from replayed(run, replay, lenient(profile))
 
 
 def unused(run: Run) -> list[str]:
@@ -120,7 +110,7 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
 def _held(record: Record, values: Given, got: Given, profile: Profile) -> bool:
     """Whether what was got elsewhere is what some form of the record's kernels gives there; see `_differs`."""
     for form in _forms(record, profile):
-        allowed = ArrayAllowed(record, profile, form=form, given=values, lenient=True).evaluate()
+        allowed = ArrayAllowed(record, profile, form=form, given=values).evaluate()
         if form == 0 and allowed.elsewhere():
             return True  # elsewhere another branch is taken: the record is of this one
         if not any(_beyond(allowed, ids, numbers) for ids, numbers in got):
@@ -189,15 +179,12 @@ def _differs(
     got: Sequence[Numbers],
     profile: Profile,
 ) -> bool:
-    """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels.
-
-    A function that errs more there than was assumed of it is no value that left the record.
-    """
+    """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels."""
     if any(of.shape != np.shape(numbers) for of, numbers in zip(ids, got, strict=True)):
         return True
     wanted = [(of, FORMATS["float64"]) for of in ids]
     return all(
-        _outside(outcomes_of(record, profile, wanted, form=f, given=given, near=near, lenient=True), got)
+        _outside(outcomes_of(record, profile, wanted, form=f, given=given, near=near), got)
         for f in _forms(record, profile)
     )
 

@@ -60,9 +60,8 @@ class ArrayAllowed:
         form: Taken = 0,
         given: Sequence[tuple[Ids, Numbers]] = (),
         wide: bool = False,
-        lenient: bool = False,
     ) -> None:
-        self.record, self.form, self.lenient = record, form, lenient
+        self.record, self.form = record, form
         self.decisions = Columned(record.decisions)
         steps = list(all_of(record.steps))
         exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
@@ -163,7 +162,7 @@ class ArrayAllowed:
     def _map(self, step: Step, A: RoundedArrays) -> None:
         taken = [self.take(o, A) for o in step.operands]
         x = [_flat(v) for v, _ in taken]
-        found = _shaped(mapped(A, step.function, x, self.lenient), step.out.shape)
+        found = _shaped(mapped(A, step.function, x), step.out.shape)
         if step.function == "subtract":
             found = _without_itself(found, np.asarray(step.operands[0] == step.operands[1]))
         odds = [o for _, o in taken if o is not None]
@@ -429,14 +428,14 @@ def _without_itself(x: RoundedArray, same: Any) -> RoundedArray:
     return RoundedArray(A, mid, np.where(same, 0.0, x.radii()), None, x.specials)
 
 
-def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray], lenient: bool = False) -> RoundedArray:
+def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray]) -> RoundedArray:
     """A function of the table, as a program may compute it."""
     rule = _OPERATIONS.get(name)
     if rule is not None:
         return rule(A, *x)
-    if name in BY_HOST and A.mids is Plain and not lenient:
+    if name in BY_HOST and A.mids is Plain and not A.profile.lenient:
         return _by_host(A, name, x[0])
-    return _by_balls(A, name, tuple(x), lenient)
+    return _by_balls(A, name, tuple(x))
 
 
 def _by_host(A: RoundedArrays, name: str, x: RoundedArray) -> RoundedArray:
@@ -528,14 +527,14 @@ _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
 }
 
 
-def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...], lenient: bool = False) -> RoundedArray:
+def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> RoundedArray:
     """A function by the scalar arithmetic, once for each of the operands that differ."""
     balls, scalar = BranchingBalls(A.balls, Choices()), SCALAR.get(name)
 
     def operation(*operands: Rounded) -> Rounded:
         balls.decisions = Choices()
         at = [o.under(balls) for o in operands]
-        found = scalar(balls, *at) if scalar is not None else general(balls, name, at, lenient)
+        found = scalar(balls, *at) if scalar is not None else general(balls, name, at)
         if isinstance(found, Special):
             return Rounded(A.balls, arb(0), arb(0), ANYTHING | OVERFLOWED)
         specials = found.specials | (OVERFLOWED if balls.decisions.made else 0)
