@@ -37,7 +37,7 @@ from gradconform.reference.programs.record import (
     Step,
     Taken,
 )
-from gradconform.reference.programs.views import place, reading, without_repeats
+from gradconform.reference.programs.views import laid, place, reading, without_repeats
 from gradconform.reference.programs.words import BY_HOST
 
 _ENLARGED = 1 + 2.0**-30
@@ -117,18 +117,15 @@ class ArrayAllowed:
     def put(self, ids: Ids, x: RoundedArray, odd: Any = None, values: Any = None) -> None:
         """Store results; `values` are what is exactly infinite or NaN, or known to be finite, where `odd`."""
         flat = place(ids)
-        high = np.broadcast_to(x.high, ids.shape).ravel()
-        radius = np.broadcast_to(x.radii(), ids.shape).ravel()
-        specials: Any = 0 if x.specials is None else np.broadcast_to(x.specials, ids.shape).ravel()
-        low: Any = 0.0
-        if self.low is not None:
-            low = np.broadcast_to(x.mid.lo, ids.shape).ravel()
+        high, radius = laid(x.high, ids.shape), laid(x.radii(), ids.shape)
+        specials: Any = 0 if x.specials is None else laid(x.specials, ids.shape)
+        low: Any = 0.0 if self.low is None else laid(x.mid.lo, ids.shape)
         beyond = ~(np.isfinite(high) & np.isfinite(radius))
         if beyond.any():  # of what even float64 does not hold nothing is known
             high, radius, low = (np.where(beyond, 0.0, v) for v in (high, radius, low))
             specials = np.where(beyond, ANYTHING | OVERFLOWED, specials).astype(np.uint8)
         if odd is not None and odd.any():
-            odd, values = (np.broadcast_to(v, ids.shape).ravel() for v in (odd, values))
+            odd, values = laid(odd, ids.shape), laid(np.asarray(values), ids.shape)
             high, radius, low = np.where(odd, values, high), np.where(odd, 0.0, radius), np.where(odd, 0.0, low)
             specials = np.where(odd, 0, specials).astype(np.uint8)
         self.high[flat], self.radius[flat], self.specials[flat] = high, radius, specials
@@ -589,7 +586,7 @@ def _moved(turn: Callable[[Array], Any], x: RoundedArray) -> RoundedArray:
 
 
 def _flat(x: RoundedArray) -> RoundedArray:
-    return _moved(lambda v: np.broadcast_to(v, x.shape).reshape(-1), x)
+    return _moved(lambda v: laid(v, x.shape), x)
 
 
 def _shaped(x: RoundedArray, shape: tuple[int, ...]) -> RoundedArray:
