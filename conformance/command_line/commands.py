@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradconform.adapters import registry
-from gradconform.conformance.cases.catalogue import WORKED, catalogue, select
+from gradconform.conformance.cases.catalogue import WORKED, ids, select
 from gradconform.conformance.command_line.explain import explain as explained
 from gradconform.conformance.command_line.terminal import COMPLETE, Commands, Terminal, console, errors
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
@@ -90,7 +90,7 @@ def _adapter_names(context: click.Context, parameter: click.Parameter, begun: st
 
 
 def _case_ids(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    return [id for id in catalogue() if id.startswith(begun)]
+    return [id for id in ids() if id.startswith(begun)]
 
 
 def _dtype_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
@@ -327,7 +327,7 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
         try:
             found = [c for spec in specs for c in registry.choose(spec)]
         except BadInput as error:
-            if cases := [s for s in specs if s in catalogue()]:
+            if cases := [s for s in specs if s in ids()]:
                 raise BadInput(f"{cases[0]!r} is a case and no adapter; give it as -c {cases[0]}") from error
             raise
     else:
@@ -471,7 +471,8 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
     try:
         prepared(output)
         paths = export(measurements, output)
-        derived = derivations(catalogue(seed_of(headers)).values(), measurements)
+        judged = [id for id in ids() if id in set(measurements["case"])]
+        derived = derivations(select(judged, seed_of(headers)) if judged else (), measurements)
         paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
         paths += continuous(measurements, output, fail_on=[run_summary.FAIL_ON[f] for f in fail_on])
         summaries = [
@@ -1067,7 +1068,7 @@ def sweep(
 def list_(what: str) -> None:
     """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes."""
     if what == "cases":
-        lines = list(catalogue())
+        lines = ids()
     elif what == "operators":
         from gradconform.conformance.operators import listed
 
