@@ -66,7 +66,7 @@ class ArrayAllowed:
         steps = list(all_of(record.steps))
         exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
         constants = with_table(profile)
-        self.arithmetics = {n: RoundedArrays(f, constants, exact, sums) for n, f in FORMATS.items()}
+        self.arithmetics = {n: RoundedArrays(profile.format(f), constants, exact, sums) for n, f in FORMATS.items()}
         #: One of the arithmetics that read these numbers.
         self.plain = self.arithmetics["float32"]
         size = record.size
