@@ -150,7 +150,10 @@ def test_a_name_that_is_not_there_is_said_with_the_nearest(command: Command) -> 
         ("torch:tahn", "unknown function of torch 'tahn'; did you mean 'tan' or 'tanh'"),
         ("torch.tahn", "unknown function of torch 'tahn'; did you mean 'tan' or 'tanh'"),
         ("torch.tanh", "it is none, and torch has a function tanh: give torch:tanh"),
-        ("torch:tanh", "there are no arguments to try it on; gradconform verify operator/tanh -a torch has its own, or"),
+        (
+            "torch:tanh",
+            "there are no arguments to try it on; gradconform verify operator/tanh -a torch has its own, or",
+        ),
         ("torch:empty_like", "there are no arguments to try it on; write a module with a function 'cases' that"),
         ("torhc.tanh", "importing torhc.tanh failed: No module named 'torhc'"),
     ],

@@ -1061,13 +1061,22 @@ def sweep(
 
 @main.command(name="list")
 @click.argument(
-    "what", type=click.Choice(["adapters", "routes", "cases", "operators", "sweeps", "equations", "dtypes"])
+    "what",
+    type=click.Choice(["adapters", "routes", "cases", "operations", "operators", "sweeps", "equations", "dtypes"]),
 )
 @refused
 def list_(what: str) -> None:
-    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes."""
+    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes.
+
+    Operations are what an adapter is asked for by a case's network, with their
+    shapes; operators are functions of PyTorch and JAX that verify asks.
+    """
     if what == "cases":
         lines = list(catalogue())
+    elif what == "operations":
+        from gradconform.conformance.command_line.operations import listed as of_operations
+
+        lines = of_operations()
     elif what == "operators":
         from gradconform.conformance.operators import listed
 
