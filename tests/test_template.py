@@ -74,7 +74,9 @@ def test_renaming_it_as_its_readme_says_leaves_nothing_of_the_old_name(tmp_path:
     for command in (f"{sys.executable} -m {run}", f"{sys.executable} -m pytest -q -p no:cacheprovider {mine}/tests"):
         ended = done(command, tmp_path, environment)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "-a yours --timeout 60 -o run.jsonl" in (mine / ".github" / "workflows" / "gradients.yml").read_text(encoding="utf-8")
+    assert "-a yours --timeout 60 -o run.jsonl" in (mine / ".github" / "workflows" / "gradients.yml").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_adapter_of_a_framework_that_others_wrote_passes_its_own_tests(tmp_path: Path) -> None:
