@@ -1119,7 +1119,8 @@ def doctor() -> None:
     from gradconform.conformance.command_line.doctor import findings
 
     for kind, text in findings():
-        mark, style = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow")}.get(kind, ("        ", None))
+        marks = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow"), "newer": ("newer   ", "yellow")}
+        mark, style = marks.get(kind, ("        ", None))
         console.say(f"{mark}{text}", style, indent=" " * 8)
 
 
