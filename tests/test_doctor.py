@@ -44,7 +44,7 @@ def test_doctor_says_that_a_framework_is_newer_than_what_was_tested(monkeypatch:
     monkeypatch.setattr(registry, "versions", lambda adapter: {"torch": "2.14.1+cu130", "jax": "0.10.2"})
     done = CliRunner(env={"COLUMNS": None}).invoke(main, ["doctor"])
     assert done.exit_code == 0
-    assert "newer   torch 2.14.1+cu130 is newer than 2.13.0, which gradconform" in done.output
+    assert "newer   torch 2.14.1+cu130 is newer than 2.13.0, with which gradconform was tested: a new" in done.output
     assert "jax 0.10.2 is" not in done.output
     assert list(doctor.untested({"torch": "2.13.0+cpu", "jax": "0.9.2", "mine": "9", "optax": "unknown"})) == []
 

@@ -70,13 +70,11 @@ def _adapters() -> Iterator[tuple[str, str]]:
 
 def untested(versions: Mapping[str, str]) -> Iterator[str]:
     """What it means of each of these that it is newer than what was tested."""
+    meaning = "a new kernel may be unknown, a new way to round may deviate, and known deviations may be others"
     for name, version in versions.items():
         with suppress(InvalidVersion):
             if name in TESTED and Version(version).release > Version(TESTED[name]).release:
-                yield (
-                    f"{name} {version} is newer than {TESTED[name]}, which gradconform {SUITE_VERSION} was tested with: a new "
-                    "kernel may be unknown to it, a new way to round may deviate, and known deviations may be others"
-                )
+                yield f"{name} {version} is newer than {TESTED[name]}, with which gradconform was tested: {meaning}"
 
 
 def _devices(adapter: Adapter) -> list[str]:
