@@ -260,5 +260,7 @@ def _measurements(
     return [
         m
         for c in chosen
-        for m in marked(check_route(c.adapter, c.route, at, profile), registry.versions(c.adapter), device, entries)
+        for m in marked(
+            check_route(c.adapter, c.route, at, profile), registry.versions(c.adapter), device, entries, case.equations
+        )
     ]

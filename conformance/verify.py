@@ -21,6 +21,7 @@ from gradconform.conformance.programs.definitions import gradient_of as derivati
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.programs.recording import recorded, usable
 from gradconform.conformance.run.run_file import RunWriter
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import PROFILES, Profile
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, unknown
@@ -38,8 +39,9 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
 }  # fmt: skip
 #: What may be done about what a program stops: take the derivative through it all the same, or hold it constant.
 STOPS = ("through", "intended")
-#: Certified bits below which it is said how little they mean, and the verdicts of which it is not said already.
-FEW, FEW_SAID = 4.0, ("conforms", "vacuous")
+#: Certified bits below which it is said how little they mean: so many, or this part of the dtype's where that is more;
+#: and the verdicts of which it is not said already.
+FEW, FEW_OF, FEW_SAID = 4.0, 0.25, ("conforms", "vacuous")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
 
@@ -135,12 +137,12 @@ class Report(Answered):
     def _few_bits(self) -> Iterator[str]:
         """What it means that a gradient has few certified bits, or none, and what to do: of the one with the fewest."""
         asked = [(g.judgement.certified_bits, g) for g in self.gradients if g.judgement.verdict in FEW_SAID]
-        few = [(bits, g) for bits, g in asked if bits is not None and bits < FEW]
+        few = [(bits, g) for bits, g in asked if bits is not None and bits < _few_of(g.dtype)]
         if not few:
             return
         bits, g = min(few, key=lambda of: of[0])
         what = f"{'∂/∂' if g.mode == 'reverse' else QUANTITY[g.mode]}{g.argument}{g.of}"
-        off = f"{2.0**-bits:.0%} off" if bits > 0 else "off by all of it"
+        off = f"{100 * 2.0**-bits:.2g}% off" if bits > 0 else "off by all of it"
         to_do = "other arguments may certify more" if g.dtype == "float64" else 'dtype="float64" certifies more'
         seen = "and less is not seen; a wrong formula is"
         yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do}"
@@ -153,6 +155,11 @@ class Report(Answered):
         lines += [f"  left the record: {m}" for m in self.missing]
         lines += [f"  note: {n}" for n in (*self.notes, *self._drawn(), *self._few_bits())]
         return "\n".join(lines)
+
+
+def _few_of(dtype: str) -> float:
+    """Certified bits of a number of this dtype that are few."""
+    return max(FEW, FEW_OF * FORMATS[dtype].precision) if dtype in FORMATS else FEW
 
 
 @advice.of_verify

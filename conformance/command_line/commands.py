@@ -1062,13 +1062,22 @@ def sweep(
 
 @main.command(name="list")
 @click.argument(
-    "what", type=click.Choice(["adapters", "routes", "cases", "operators", "sweeps", "equations", "dtypes"])
+    "what",
+    type=click.Choice(["adapters", "routes", "cases", "operations", "operators", "sweeps", "equations", "dtypes"]),
 )
 @refused
 def list_(what: str) -> None:
-    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes."""
+    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes.
+
+    Operations are what an adapter is asked for by a case's network, with their
+    shapes; operators are functions of PyTorch and JAX that verify asks.
+    """
     if what == "cases":
         lines = ids()
+    elif what == "operations":
+        from gradconform.conformance.command_line.operations import listed as of_operations
+
+        lines = of_operations()
     elif what == "operators":
         from gradconform.conformance.operators import listed
 
@@ -1111,7 +1120,8 @@ def doctor() -> None:
     from gradconform.conformance.command_line.doctor import findings
 
     for kind, text in findings():
-        mark, style = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow")}.get(kind, ("        ", None))
+        marks = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow"), "newer": ("newer   ", "yellow")}
+        mark, style = marks.get(kind, ("        ", None))
         console.say(f"{mark}{text}", style, indent=" " * 8)
 
 
