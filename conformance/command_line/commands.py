@@ -981,6 +981,8 @@ def verify_update(
               help="N numbers at most, equally far apart in order. Default: all.")  # fmt: skip
 @click.option("--range", "between", type=float, nargs=2, default=None, metavar="LOW HIGH",
               help="The numbers from LOW to HIGH. Default: all, infinities and NaN included.")  # fmt: skip
+@click.option("--every", is_flag=True,
+              help="Keep the answer to every number, its error and its verdict, of 65,536 at most.")  # fmt: skip
 @_profile
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: one a core.")
 @_scheduler
@@ -994,6 +996,7 @@ def sweep(
     resume: Path | None,
     sample: int | None,
     between: tuple[float, float] | None,
+    every: bool,
     profile: str,
     jobs: int | None,
     scheduler: str | None,
@@ -1021,13 +1024,16 @@ def sweep(
     chunk.checked(name, of_dtype.checked(dtype), adapter)
     piece = of_dtype.whole(dtype) if between is None else of_dtype.between(dtype, *between)
     piece = piece if sample is None else of_dtype.sampled(piece, sample)
-    header = command.header(name, dtype, adapter, profile, piece)
+    if every and piece.count > of_dtype.KEPT:
+        few = f"expected {of_dtype.KEPT:,} at most: give --sample {of_dtype.KEPT}, or a --range of fewer"
+        raise BadInput(f"--every keeps each number, of {piece.count:,} here; {few}")
+    header = command.header(name, dtype, adapter, profile, piece, every)
     path = resume or output
     assert path is not None
     before = sweep_file.read(path) if resume is not None else None
     if before is not None:
         sweep_file.check_same(before, header, path)
-    tasks = command.tasks(name, dtype, adapter, profile, piece, before.header if before else None)
+    tasks = command.tasks(name, dtype, adapter, profile, piece, before.header if before else None, every)
     done = list(before.chunks) if before else []
     with ExitStack() as stack:
         asking = command.here(jobs)

@@ -41,8 +41,10 @@ QUANTITIES = ("value", "derivative")
 BLOCK = 1 << 15
 #: Numbers that balls are asked about at a time: one that needs many bits costs its neighbours as many.
 BALLS = 512
-#: Places in a chunk's strip, for figures, and stretches of one verdict that it keeps.
-STRIP, STRETCHES = 32, 64
+#: Parts of a chunk's strip, for figures: 32 of a binade's 128 numbers in bfloat16 would be one point a binade.
+STRIP = {"float16": 512, "bfloat16": 512, "float32": 32}
+#: Stretches of one verdict that a chunk keeps.
+STRETCHES = 64
 #: Histogram of errors: a bin reaches to a power of two of ulps, itself included; the last is for what is above all.
 ERRORS = (-4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
 #: Bins of the share of the allowance, tenths; the last has what is above 1.
@@ -54,13 +56,14 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of a sweep."""
+    """A piece of a sweep; of `every` number the answer, its error and its verdict are kept."""
 
     operator: str
     dtype: str
     adapter: str
     profile: str
     piece: Piece
+    every: bool = False
 
 
 def asked(task: Task) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def _asked(task: Task) -> dict[str, Any]:
             if at.size:
                 found[quantity].put(at, _by_arrays(task, quantity, known, got[inside[part]], blunt=True))
     return {"first": task.piece.first, "asked": int(x.size)} | {
-        quantity: _said(x, got, inside, _settled(task, quantity, x, got, inside, found[quantity]))
+        quantity: _said(task, x, got, inside, _settled(task, quantity, x, got, inside, found[quantity]))
         for quantity, got in ((quantity, np.concatenate(parts)) for quantity, parts in answers.items())
     }
 
@@ -215,7 +218,9 @@ def _has_slope(task: Task) -> bool:
     return not operators.without_slope(task.adapter, lambda x: call(x, **parameters), (at,))
 
 
-def _said(x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_], found: Judged) -> dict[str, Any]:
+def _said(
+    task: Task, x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_], found: Judged
+) -> dict[str, Any]:
     """What is said of a quantity."""
     codes, ulps, shares, truths = found.codes, found.ulps, found.shares, found.truths
     special = ~np.isfinite(x)
@@ -235,7 +240,8 @@ def _said(x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.b
         "errors": _errors(ulps),
         "shares": np.histogram(shares[np.isfinite(shares)], [*np.linspace(0, 1, SHARES), np.inf])[0].tolist(),
         "stretches": {word: s for word in TOLD if (s := _stretches(codes == WORDS.index(word), x))},
-        "strip": _strip(x, ulps),
+        "strip": _strip(x, ulps, STRIP[task.dtype]),
+        **({"every": _every(got, ulps, codes)} if task.every else {}),
     }
 
 
@@ -284,14 +290,28 @@ def _stretches(chosen: NDArray[np.bool_], x: NDArray[np.float64]) -> list[list[f
     return [*found[: STRETCHES - 1], [rest[0][0], rest[-1][1], sum(int(s[2]) for s in rest)]]
 
 
-def _strip(x: NDArray[np.float64], ulps: NDArray[np.float64]) -> list[list[float]]:
-    """The largest error of each of some parts, and the number in its middle."""
+def _strip(x: NDArray[np.float64], ulps: NDArray[np.float64], parts: int) -> list[list[float | str]]:
+    """The largest error of each of some parts, to four digits, and the number in its middle."""
     strip = []
-    for part in np.array_split(np.arange(x.size), min(STRIP, x.size)):
-        there = part[np.isfinite(x[part]) & np.isfinite(ulps[part])]
+    for part in np.array_split(np.arange(x.size), min(parts, x.size)):
+        there = part[np.isfinite(x[part]) & ~np.isnan(ulps[part])]
         if there.size:
-            strip.append([float(x[there[there.size // 2]]), float(ulps[there].max())])
+            strip.append([float(x[there[there.size // 2]]), _four_digits(float(ulps[there].max()))])
     return strip
+
+
+def _every(got: NDArray[np.float64], ulps: NDArray[np.float64], codes: NDArray[np.int8]) -> dict[str, Any]:
+    """Number by number what was given and its error in ulp, to four digits; and how many have which verdict in turn."""
+    ends = np.flatnonzero(np.diff(codes)) + 1
+    return {
+        "got": [_plain(v) for v in got.tolist()],
+        "ulps": [None if math.isnan(v) else _four_digits(v) for v in ulps.tolist()],
+        "verdicts": [[WORDS[codes[run[0]]], int(run.size)] for run in np.split(np.arange(codes.size), ends)],
+    }
+
+
+def _four_digits(value: float) -> float | str:
+    return _plain(float(f"{value:.4g}"))
 
 
 def checked(name: str, dtype: str, adapter: str) -> Operator:

@@ -29,22 +29,28 @@ AHEAD = 8
 Asking = Callable[[Sequence[Task]], Iterator[dict[str, Any]]]
 
 
-def header(name: str, dtype: str, adapter: str, profile: str, piece: Piece) -> dict[str, Any]:
+def header(name: str, dtype: str, adapter: str, profile: str, piece: Piece, every: bool = False) -> dict[str, Any]:
     """What a sweep is of and made with."""
     made = made_with({adapter: registry.versions(registry.load(adapter))}, (), {})
     return {
         "operator": name, "dtype": dtype, "adapter": adapter, "profile": profile, **asdict(piece), "chunk": piece.chunk,
-        **made,
+        "every": every, **made,
         "started": datetime.now(UTC).isoformat(),
     }  # fmt: skip
 
 
 def tasks(
-    name: str, dtype: str, adapter: str, profile: str, piece: Piece, before: Mapping[str, Any] | None = None
+    name: str,
+    dtype: str,
+    adapter: str,
+    profile: str,
+    piece: Piece,
+    before: Mapping[str, Any] | None = None,
+    every: bool = False,
 ) -> list[Task]:
     """The chunks of a sweep; of one that is gone on with, after this header, in the size that it was begun in."""
     size = piece.chunk if before is None else int(before.get("chunk", LEAST))
-    return [Task(name, dtype, adapter, profile, part) for part in piece.pieces(size)]
+    return [Task(name, dtype, adapter, profile, part, every) for part in piece.pieces(size)]
 
 
 def here(jobs: int | None) -> Asking:
