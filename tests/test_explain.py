@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 
 import gradconform as gc
 from gradconform.conformance.command_line.commands import main
-from gradconform.conformance.command_line.explain import shortest
 from gradconform.reference.arithmetic.formats import FORMATS
 
 WORKED = "document/worked-example"
@@ -42,7 +41,7 @@ def test_a_given_number_is_the_shortest_decimal_that_is_it(dtype: str) -> None:
     of = FORMATS[dtype]
     for value in (0.15, -2.0, 1e-5, 3.0, 0.1, 1024.0):
         rounded = float(of.round(value))
-        short = shortest(rounded, of)
+        (short,) = of.shortest(rounded)
         assert float(of.round(float(short))) == rounded
         assert float(short) == value
         assert len(short) <= len(repr(rounded))

@@ -202,25 +202,11 @@ def _numbers(equation: Equation, texts: Mapping[str, str]) -> str:
     return "" if put == result else f"{put} = {result.strip('()')}"  # a quantity that is another one by a second name
 
 
-def shortest(value: float, target: Format) -> str:
-    """The shortest decimal that is the number once it is rounded to the format: 0.15, and not what float32 makes of it.
-
-    >>> from gradconform.reference.arithmetic.formats import FLOAT32
-    >>> shortest(float(np.float32(0.15)), FLOAT32)
-    '0.15'
-    """
-    for digits in range(1, 18):
-        rounded = float(f"{value:.{digits}g}")
-        if math.isfinite(rounded) and float(target.round(rounded)) == value:
-            return repr(rounded).removesuffix(".0")
-    return repr(value)
-
-
 def given_text(value: Any, target: Format) -> str | None:
     """A number, or a small tensor of them, as people gave it; None where it is too large."""
     if not np.ndim(value):
-        return _bracketed(shortest(float(value), target))
-    return _text_of(np.asarray(value), lambda x: shortest(x, target)) if np.size(value) <= FEW else None
+        return _bracketed(*target.shortest(value))
+    return _text_of(np.asarray(value), lambda x: target.shortest(x)[0]) if np.size(value) <= FEW else None
 
 
 def _shape(value: Any) -> str:

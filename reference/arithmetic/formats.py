@@ -46,6 +46,23 @@ class Format:
         digits = min(self.precision, exponent - 1 - self.emin + self.precision)
         return digits > 0 and math.ldexp(mantissa, digits).is_integer() and abs(x) <= self.largest
 
+    def shortest(self, values: ArrayLike) -> list[str]:
+        """The shortest decimal of each number that is it once it is rounded to the format.
+
+        >>> FLOAT32.shortest(FLOAT32.round(0.15))  # and not 0.15000000596046448
+        ['0.15']
+        """
+        x = np.ravel(np.asarray(values, dtype=np.float64))
+        texts = [repr(v).removesuffix(".0") for v in x.tolist()]
+        left = np.flatnonzero(np.isfinite(x))
+        for digits in range(1, 18):
+            short = np.array([float(f"{v:.{digits}g}") for v in x[left].tolist()])
+            same = np.isfinite(short) & (self.round(short) == x[left])
+            for at, value in zip(left[same].tolist(), short[same].tolist(), strict=True):
+                texts[at] = repr(value).removesuffix(".0")
+            left = left[~same]
+        return texts
+
     @cached_property
     def largest(self) -> float:
         """The largest finite number, (2 − 2^(1−p))·2^emax."""
