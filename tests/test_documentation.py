@@ -213,12 +213,14 @@ def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
 
 def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
     pytest.importorskip("torch")
-    commands = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
+    *commands, report = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
     assert len(commands) == 2
     for command in commands:
         ended = cli(*shlex.split(command.removeprefix("gradconform ")))
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
         assert ended.stdout.splitlines()[-1].startswith("asked ")
+    ended = cli(*shlex.split(report.removeprefix("gradconform ")))
+    assert "1 sweep, 7 files in sigmoid" in ended.stdout, ended.stderr
 
 
 @pytest.mark.parametrize(

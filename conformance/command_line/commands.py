@@ -445,7 +445,7 @@ def _conclude(
 @_fail_on
 @refused
 def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> None:
-    """The page and the tables of one or more run files.
+    """The page and the tables of one or more run files; tables and figures of sweeps.
 
     The page is index.html in the folder. The tables are CSV, Markdown and JSON,
     some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
@@ -453,9 +453,18 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
     appended to the file that GITHUB_STEP_SUMMARY names. A test of junit.xml
     that lost digits passes with a note, unless --fail-on says otherwise.
 
+    Of files of `sweep`, one or several together: a table (CSV, Markdown and
+    LaTeX), a figure for each operator (PNG, SVG and PDF), what it draws as
+    strips.csv, and of a sweep with --every each number in a file of numbers/.
+
     An earlier report in the folder is replaced; a folder with other files is
     refused.
     """
+    from gradconform.conformance.sweep import sweep_file
+
+    if any(map(sweep_file.is_one, files)):
+        _sweeps_reported(files, output)
+        return
     headers, measurements = load(files)
     from gradconform.conformance.command_line.derivations import derivations, seed_of
     from gradconform.reports.continuous import continuous
@@ -485,6 +494,35 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
         raise BadInput(str(error)) from error
     console.print(f"{len(measurements)} measurements, {len(list(paths))} files in {output}", markup=False)
     console.print(f"open {page}", markup=False, soft_wrap=True)
+
+
+def _sweeps_reported(files: Sequence[Path], output: Path) -> None:
+    """The tables and figures of sweeps."""
+    from gradconform.conformance.sweep import sweep_file
+    from gradconform.reports import accuracy
+    from gradconform.reports.export import prepared
+
+    sweeps: list[accuracy.Sweep] = []
+    for path in files:
+        if not sweep_file.is_one(path):
+            raise BadInput(f"{path} is no sweep and others are; expected files of one kind: report them apart")
+        begun = sweep_file.read(path)
+        if begun.footer is None:
+            raise BadInput(f"{path} is incomplete; go on with it by gradconform sweep … --resume {path}")
+        sweeps.append((begun.header, begun.chunks, begun.footer))
+    try:
+        prepared(output, accuracy.REPORT)
+        paths = accuracy.write(sweeps, output) + accuracy.write_numbers(sweeps, output)
+    except OSError as error:
+        what = f"{error.filename or output}: {error.strerror or error}"
+        raise BadInput(f"cannot write {what}; expected a folder that can be written: give another -o") from error
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"a line of these sweeps holds not what gradconform wrote ({error}); sweep again") from error
+    except (ValueError, ImportError) as error:
+        raise BadInput(str(error)) from error
+    sweeps_said = "1 sweep" if len(sweeps) == 1 else f"{len(sweeps)} sweeps"
+    console.print(f"{sweeps_said}, {len(paths)} files in {output}", markup=False)
+    console.print(f"read {output / 'sweep.md'}", markup=False, soft_wrap=True)
 
 
 @main.command()

@@ -98,7 +98,9 @@ def _asked(task: Task) -> dict[str, Any]:
             answers[quantity].append(got)
             if at.size:
                 found[quantity].put(at, _by_arrays(task, quantity, known, got[inside[part]], blunt=True))
-    return {"first": task.piece.first, "asked": int(x.size)} | {
+    kept = {"x": [plain(v) for v in x.tolist()]} if task.every else {}
+    ends = [plain(x[0]), plain(x[-1])]
+    return {"first": task.piece.first, "asked": int(x.size), "ends": ends, **kept} | {
         quantity: _said(task, x, got, inside, _settled(task, quantity, x, got, inside, found[quantity]))
         for quantity, got in ((quantity, np.concatenate(parts)) for quantity, parts in answers.items())
     }
@@ -234,7 +236,7 @@ def _said(
         "by balls": int(found.by_balls.sum()),
         "answered outside": int((~inside & ~special & ~np.isnan(got)).sum()),
         "NaN kept": [int((np.isnan(x) & np.isnan(got)).sum()), int(np.isnan(x).sum())],
-        "at infinity": {f"{v:+}": _plain(g) for v, g in zip(x[infinite].tolist(), got[infinite].tolist(), strict=True)},
+        "at infinity": {f"{v:+}": plain(g) for v, g in zip(x[infinite].tolist(), got[infinite].tolist(), strict=True)},
         "largest": _largest(ulps, x, got, truths, codes),
         "largest share": _largest(shares, x, got, truths, codes),
         "errors": _errors(ulps),
@@ -249,7 +251,7 @@ def _of(quantity: str, run: Run) -> Run:
     return run.valued() if quantity == "value" else run
 
 
-def _plain(value: float) -> float | str:
+def plain(value: float) -> float | str:
     """A number as JSON has it."""
     value = float(value)
     return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
@@ -268,7 +270,7 @@ def _largest(
     if size[at] < 0:
         return None
     numbers = {"of": of[at], "x": x[at], "got": got[at], "truth": truths[at]}
-    return {**{name: _plain(v) for name, v in numbers.items()}, "verdict": WORDS[codes[at]]}
+    return {**{name: plain(v) for name, v in numbers.items()}, "verdict": WORDS[codes[at]]}
 
 
 def _errors(ulps: NDArray[np.float64]) -> list[int]:
@@ -282,7 +284,7 @@ def _stretches(chosen: NDArray[np.bool_], x: NDArray[np.float64]) -> list[list[f
     """Where neighbours are chosen: from which number to which, and how many; the last of very many has the rest."""
     edges = np.flatnonzero(np.diff(np.r_[False, chosen, False].astype(np.int8)))
     found: list[list[float | int | str]] = [
-        [_plain(x[a]), _plain(x[b - 1]), int(b - a)] for a, b in zip(edges[::2], edges[1::2], strict=True)
+        [plain(x[a]), plain(x[b - 1]), int(b - a)] for a, b in zip(edges[::2], edges[1::2], strict=True)
     ]
     if len(found) <= STRETCHES:
         return found
@@ -304,14 +306,14 @@ def _every(got: NDArray[np.float64], ulps: NDArray[np.float64], codes: NDArray[n
     """Number by number what was given and its error in ulp, to four digits; and how many have which verdict in turn."""
     ends = np.flatnonzero(np.diff(codes)) + 1
     return {
-        "got": [_plain(v) for v in got.tolist()],
+        "got": [plain(v) for v in got.tolist()],
         "ulps": [None if math.isnan(v) else _four_digits(v) for v in ulps.tolist()],
         "verdicts": [[WORDS[codes[run[0]]], int(run.size)] for run in np.split(np.arange(codes.size), ends)],
     }
 
 
 def _four_digits(value: float) -> float | str:
-    return _plain(float(f"{value:.4g}"))
+    return plain(float(f"{value:.4g}"))
 
 
 def checked(name: str, dtype: str, adapter: str) -> Operator:

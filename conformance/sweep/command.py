@@ -17,8 +17,8 @@ from gradconform.conformance import operators
 from gradconform.conformance.run.inherited import inherited
 from gradconform.conformance.run.runner import made_with
 from gradconform.conformance.run.supervisor import WorkerFailure
-from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked
-from gradconform.conformance.sweep.numbers import LEAST, Piece
+from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked, plain
+from gradconform.conformance.sweep.numbers import LEAST, Piece, numbers
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
 
 #: Numbers up to which a sweep takes less time than further processes take to begin.
@@ -31,10 +31,11 @@ Asking = Callable[[Sequence[Task]], Iterator[dict[str, Any]]]
 
 def header(name: str, dtype: str, adapter: str, profile: str, piece: Piece, every: bool = False) -> dict[str, Any]:
     """What a sweep is of and made with."""
+    ends = numbers(dtype, Piece(piece.first, 2, max(1, (piece.count - 1) * piece.stride)))
     made = made_with({adapter: registry.versions(registry.load(adapter))}, (), {})
     return {
         "operator": name, "dtype": dtype, "adapter": adapter, "profile": profile, **asdict(piece), "chunk": piece.chunk,
-        "every": every, **made,
+        "from": plain(ends[0]), "to": plain(ends[-1] if piece.count > 1 else ends[0]), "every": every, **made,
         "started": datetime.now(UTC).isoformat(),
     }  # fmt: skip
 

@@ -56,10 +56,11 @@ class Format:
         texts = [repr(v).removesuffix(".0") for v in x.tolist()]
         left = np.flatnonzero(np.isfinite(x))
         for digits in range(1, 18):
-            short = np.array([float(f"{v:.{digits}g}") for v in x[left].tolist()])
-            same = np.isfinite(short) & (self.round(short) == x[left])
-            for at, value in zip(left[same].tolist(), short[same].tolist(), strict=True):
-                texts[at] = repr(value).removesuffix(".0")
+            short = [f"{v:.{digits}g}" for v in x[left].tolist()]
+            values = np.array([float(text) for text in short])
+            same = np.isfinite(values) & (self.round(values) == x[left])
+            for n in np.flatnonzero(same).tolist():  # 65500, and 2.28e+09
+                texts[left[n]] = min(repr(float(values[n])).removesuffix(".0"), short[n], key=len)
             left = left[~same]
         return texts
 
