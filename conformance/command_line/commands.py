@@ -25,6 +25,7 @@ from rich.text import Text
 
 from gradconform.adapters import registry
 from gradconform.conformance.cases.catalogue import WORKED, catalogue, select
+from gradconform.conformance.command_line.explain import FORMATS as FORMATS_OF_DERIVATIONS
 from gradconform.conformance.command_line.explain import explain as explained
 from gradconform.conformance.command_line.terminal import COMPLETE, Commands, Terminal, console, errors
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
@@ -658,6 +659,8 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option(
     "--from", "source", default=None, metavar="MODULE:OBJECT", help="Where CASE is, if it is one of your own."
 )
+@click.option("--format", "form", type=click.Choice(FORMATS_OF_DERIVATIONS), default="text", show_default=True,
+              help="What to print: latex is for an article with amsmath and graphicx.")  # fmt: skip
 @_device
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
@@ -673,6 +676,7 @@ def explain(
     targets: tuple[float, ...] | None,
     rate: float | None,
     source: str | None,
+    form: str,
     device: str,
     profile: str,
     seed: int,
@@ -709,7 +713,10 @@ def explain(
         (task,) = runner.plan([chosen], [found], (named_format(dtype).name,), device, profile, seed, globs, timeout)
         (outcome,) = supervisor.outcomes([task], 1)
         measurements = outcome.measurements
-    explanation = explained(found, dtype, measurements, device, only, title)
+    explanation = explained(found, dtype, measurements, device, only, title, form)
+    if form != "text":
+        console.print(str(explanation), markup=False, highlight=False, soft_wrap=True, end="")
+        sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
     for kind, text in explanation.told():
         console.say(text, _KIND_STYLE.get(kind, "yellow"), indent="      ")
     sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
