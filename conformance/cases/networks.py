@@ -11,8 +11,7 @@ from functools import cache
 from itertools import cycle, islice
 
 import numpy as np
-from numpy.typing import ArrayLike
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gradconform.reference.cases import Case, network_case
 from gradconform.reference.derivations.activations import ACTIVATIONS
