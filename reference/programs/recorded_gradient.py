@@ -52,7 +52,7 @@ class _Pull:
         if not terms:
             return ZERO
         if len(terms) > 1:
-            self.terms[i] = [int(self.o.total(Array(self.o, np.array(terms, dtype=np.int64))).ids)]
+            self.terms[i] = [int(self.o.summed(Array(self.o, np.array(terms, dtype=np.int64))).ids)]
         return self.terms[i][0]
 
     def times(self, adjoint: Array, factor: Array) -> Ids:
