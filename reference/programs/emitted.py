@@ -94,7 +94,7 @@ class Emitting(Recording):
 
     def _read(self, x: Array, format: Format) -> Array:
         """An operand of another format; a small whole number of the text is what it is in each."""
-        if x.setting and x.ids.size == 1 and float(x.held).is_integer() and abs(float(x.held)) <= 8:
+        if x.setting and x.ids.size == 1 and (held := x.held.item()).is_integer() and abs(held) <= 8:
             return replace(x, format=format, setting=False)
         return self._to(x, format)
 

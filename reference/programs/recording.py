@@ -22,7 +22,7 @@ from gradconform.reference.arithmetic.formats import FLOAT64, Format
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.operators import Operators
-from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation
+from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation, Step
 
 #: Working precision of what decides: which of two numbers is larger.
 BITS = 160
@@ -263,6 +263,11 @@ class Recording:
 
     def relu(self, x: Array) -> Array:
         return self.maximum(x, 0.0)
+
+    def largest_of(self, step: Step, row: Sequence[int]) -> list[int]:
+        """The number that a maximum or minimum takes of a row, and those that are equal to it."""
+        with precision(BITS):
+            return self.exact.largest(step, row)
 
     # Choices ----------------------------------------------------------------------------------------------------------
 
