@@ -100,7 +100,7 @@ class Emitting(Recording):
 
     # Steps ------------------------------------------------------------------------------------------------------------
 
-    def step(self, add: Callable[..., Ids], *operands: Operand, rounds: bool = True) -> Array:
+    def emit(self, add: Callable[..., Ids], *operands: Operand, rounds: bool = True) -> Array:
         given, format, setting = self._together(operands)
         within = FLOAT32 if rounds and self.by_float32 and format.precision < FLOAT32.precision else format
         ids = add(within, *[self._within(x, within).ids for x in given])

@@ -222,29 +222,29 @@ class Recording:
             raise AttributeError(f"the table of functions has no row {name!r}")
         return partial(self.map, name)
 
-    def step(self, add: Callable[..., Ids], *operands: Operand, rounds: bool = True) -> Array:
+    def emit(self, add: Callable[..., Ids], *operands: Operand, rounds: bool = True) -> Array:
         """The step that `add` makes of a format and the operands' ids; one that `rounds` may be of a wider format."""
         return self._evaluated(add(FLOAT64, *[self.number(x).ids for x in operands]))
 
     def map(self, function: str, *operands: Operand) -> Array:
         """A function of the table, element by element, on operands that are broadcast."""
-        return self.step(lambda format, *ids: self.record.map(function, ids, format), *operands)
+        return self.emit(lambda format, *ids: self.record.map(function, ids, format), *operands)
 
     def dot(self, a: Array, b: Array) -> Array:
         """Σ a·b over the last axis; the others are broadcast."""
-        return self.step(lambda format, x, y: self.record.sop(x, y, format), a, b)
+        return self.emit(lambda format, x, y: self.record.sop(x, y, format), a, b)
 
     def summed(self, a: Array) -> Array:
         """Σ a over the last axis; 0 where that is empty."""
         if not a.shape[-1]:
             return replace(a, ids=np.full(a.shape[:-1], ZERO, np.int64))
-        return self.step(lambda format, x: self.record.sop(x, None, format), a)
+        return self.emit(lambda format, x: self.record.sop(x, None, format), a)
 
     def combined(self, kind: Any, a: Array) -> Array:
         """The product, the maximum or the minimum over the last axis."""
         if not a.shape[-1]:
             return replace(a, ids=np.full(a.shape[:-1], ONE, np.int64))
-        return self.step(lambda format, x: self.record.combine(kind, x, format), a, rounds=kind == "product")
+        return self.emit(lambda format, x: self.record.combine(kind, x, format), a, rounds=kind == "product")
 
     def maximum(self, a: Operand, b: Operand) -> Array:
         return self._extreme("maximum", a, b)
@@ -256,7 +256,7 @@ class Recording:
         def add(format: Format, *ids: Ids) -> Ids:
             return self.record.combine(kind, np.stack(np.broadcast_arrays(*ids), -1), format)
 
-        return self.step(add, *pair, rounds=False)
+        return self.emit(add, *pair, rounds=False)
 
     def clamp(self, x: Operand, low: Operand, high: Operand) -> Array:
         return self.minimum(self.maximum(x, low), high)
@@ -288,7 +288,7 @@ class Recording:
         """a where the condition holds, else b; what numbers decided has a corner where they are equal."""
         holds = condition.holds if isinstance(condition, Condition) else condition
         decided = condition.decided if isinstance(condition, Condition) else None
-        return self.step(lambda format, x, y: self.record.choose(holds, decided, x, y, format), a, b, rounds=False)
+        return self.emit(lambda format, x, y: self.record.choose(holds, decided, x, y, format), a, b, rounds=False)
 
     # Movement ---------------------------------------------------------------------------------------------------------
 
