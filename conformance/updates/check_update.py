@@ -19,7 +19,9 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.conformance.levels.in_balls import Reference, decide
-from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, Condition, result
+from gradconform.conformance.programs.accepted import result
+from gradconform.conformance.programs.array_answers import Answers, Condition
+from gradconform.conformance.programs.size import IN_ARRAYS
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format

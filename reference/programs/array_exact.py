@@ -16,7 +16,7 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decisions, Ids, Record, Step, every
-from gradconform.reference.programs.views import place, reading, repeated, without_repeats
+from gradconform.reference.programs.views import laid, place, reading, repeated, without_repeats
 from gradconform.reference.programs.words import WORD_OPERATIONS, Words
 
 #: Two radii: on the numbers held, and over literals and ties too.
@@ -51,12 +51,12 @@ class Columns:
         return Words(DoubleArray(x.mid.hi.ravel(), x.mid.lo.ravel()), radius)
 
     def put(self, ids: Ids, x: Words) -> None:
-        where, row = place(ids), (ids.size,)
+        where, shape = place(ids), x.shape if x.mid.hi.size == ids.size else ids.shape
         if self.blunt:
             x = words.blunted(x)
         else:
-            self.lo[where] = np.broadcast_to(x.mid.lo, ids.shape).ravel() if x.shape != row else x.mid.lo
-        self.hi[where] = np.broadcast_to(x.mid.hi, ids.shape).ravel() if x.shape != row else x.mid.hi
+            self.lo[where] = laid(x.mid.lo, shape)
+        self.hi[where] = laid(x.mid.hi, shape)
         radius = x.radius if x.radius.ndim == 2 else x.radius.reshape(x.radius.shape[0], -1)
         self.radius[:, where] = radius
 

@@ -83,6 +83,11 @@ def place(ids: Ids) -> Any:
     return flat if first is None else slice(first, first + flat.size)
 
 
+def laid(x: Column, shape: tuple[int, ...]) -> Column:
+    """The numbers of an array of that shape, or that repeats to it, in their order; not to be written to."""
+    return x.reshape(-1) if x.shape == shape else np.broadcast_to(x, shape).reshape(-1)
+
+
 def repeated(x: Column, lead: int = 0) -> tuple[int, ...]:
     """The axes, after the `lead` first, along which a view repeats its memory."""
     return tuple(a for a, (n, s) in enumerate(zip(x.shape[lead:], x.strides[lead:], strict=True)) if s == 0 and n > 1)
