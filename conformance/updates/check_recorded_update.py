@@ -33,9 +33,10 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.emitted import Emitted, Emitting
+from gradconform.reference.programs.emitted import Emitting
 from gradconform.reference.programs.exact import Exact, holds
 from gradconform.reference.programs.record import Ids, Record, every, looks_rounded
+from gradconform.reference.programs.recording import Array
 
 #: To how much of itself a number of the step's text is known: Python may have computed it, as 1 − β^t, and of that only
 #: the result is seen. A difference of two numbers at 1 that is 2^-10 has lost ten of float64's digits.
@@ -49,7 +50,7 @@ def chained(update: Update) -> tuple[Record, dict[str, Ids]]:
     """
     record = Record()
     emitting, rule = Emitting(record), update.rule
-    values: dict[str, Emitted] = {}
+    values: dict[str, Array] = {}
     found: dict[str, Ids] = {}
     for name in rule.derivation.given:
         if name in update.values:

@@ -37,9 +37,10 @@ from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.emitted import Emitted, Emitting
+from gradconform.reference.programs.emitted import Emitting
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Ids, Record
+from gradconform.reference.programs.recording import Array
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
@@ -143,7 +144,7 @@ class Judged:
         """A form on the operands, or on part of them: of tensors of the result's shape the numbers `at` an index."""
         record = Record()
         emitting = Emitting(record, how.settings, how.by_float32)
-        given: dict[str, Emitted] = {}
+        given: dict[str, Array] = {}
         for name in dict.fromkeys(form.operands):
             numbers = self.operands[name]
             if at is not None and name not in self.update.rule.settings and numbers.shape == self.got.shape:

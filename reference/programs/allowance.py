@@ -373,7 +373,7 @@ OPERATIONS: dict[str, Callable[..., Outcome]] = {
 def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outcome:
     """A function of the table: it moves by its partial derivatives over the operands' balls, and errs by K ulp."""
     row = FUNCTIONS[name]
-    if any(isinstance(x, Special) for x in operands):
+    if row.ulps is None or any(isinstance(x, Special) for x in operands):  # or nobody says how well it is computed
         return Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)
     x = [o.folded() for o in operands]
     exact = row.ball(*[v.exact for v in x])

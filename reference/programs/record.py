@@ -342,6 +342,13 @@ class Record:
         return part
 
 
+def continued(record: Record) -> Record:
+    """A record that goes on from this one, which stays as it is."""
+    part = record.until(len(record.steps))
+    part._into, part._held, part._constants = part.steps, record._held.copy(), dict(record._constants)
+    return part
+
+
 def affordable(numbers: int) -> None:
     """Raise BadInput where judging a record of so many numbers takes more memory than there is."""
     needed = BYTES * numbers
