@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 import gradconform as gc
 from gradconform.adapters.record_torch import NotRecorded, module_function, record
+from gradconform.conformance.programs import completeness
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing
 from gradconform.conformance.programs.program_steps import check_steps
@@ -37,6 +38,18 @@ def _one_thread() -> Iterator[None]:
 
 def run_of(program: Program, dtype: str, **more: Any) -> Run:
     return record(program.f, program.arguments(dtype), **more)
+
+
+class Saturating(torch.autograd.Function):
+    """The identity, whose backward is no linear function of the cotangent."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        return g.tanh()
 
 
 def judged(run: Run) -> list[Gradient]:
@@ -81,6 +94,30 @@ def test_numbers_that_leave_the_record_are_named_with_their_line(program: Progra
     run = run_of(program, dtype)
     assert run.foreign
     assert all("programs_torch.py:" in entry for entry in run.foreign)
+    assert any("run again" in entry for entry in missing(run, OPENCL))
+
+
+@pytest.mark.parametrize(("f", "evaluated"), [(lambda x: x * x.sin(), 1), (Saturating.apply, 2)])
+def test_a_second_run_that_is_the_first_times_a_power_of_two_is_not_evaluated_again(
+    f: Callable[..., Any], evaluated: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    replayed = completeness._replayed
+    monkeypatch.setattr(completeness, "_replayed", lambda *x: asked.append(x) or replayed(*x))
+    assert list(missing(record(f, [torch.tensor([0.5, 0.75], dtype=torch.float64)]), OPENCL)) == []
+    assert len(asked) == evaluated
+
+
+def test_an_answer_that_changes_at_the_same_numbers_alone_is_caught() -> None:
+    """Elsewhere it is as recorded: the second run has the first's numbers, and does not scale."""
+    seen: list[int] = []
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        first = bool((x.detach() == 0.5).all())
+        seen.append(first)
+        return x * (2.0**20 + sum(seen) if first else 2.0**20 + 1)
+
+    run = record(f, [torch.tensor([0.5, 0.5], dtype=torch.float64)])
     assert any("run again" in entry for entry in missing(run, OPENCL))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,7 +130,9 @@ def base_of(name: str) -> str:
     return name[:-1]
 
 
+@cache
 def is_view(func: OpOverload) -> bool:
+    """Whether an operation's result shares memory with its operand."""
     schema = func._schema
     writes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
     return not writes and any(r.alias_info is not None for r in schema.returns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -121,6 +122,11 @@ class Defined:
     arguments: tuple[Ids, ...]
     outputs: tuple[Ids, ...]
     ulps: float = 0.0
+
+    def agreement(self, format: Format) -> float:
+        """Leading bits to which a program agrees with it, and is right."""
+        needed = format.precision + 3
+        return needed if not self.ulps else min(needed, format.precision - 1 - math.log2(self.ulps))
 
 
 @dataclass(frozen=True, eq=False)
