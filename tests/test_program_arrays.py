@@ -264,7 +264,9 @@ def test_views_are_fetched_as_by_plain_indexing() -> None:
         assert (reading(np.asarray(view)).of(column) == column[:, view]).all()
 
 
-@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "sin", "log", "softplus", "erfc"])
+@pytest.mark.parametrize(
+    "name", ["exp", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "sin", "log", "softplus", "erfc", "sech"]
+)
 def test_functions_in_double_words_hold_their_balls(name: str) -> None:
     drawn = np.random.default_rng(5)
     x = np.concatenate([drawn.normal(size=200) * 4, drawn.normal(size=40) * 1e-9, [0.5, -20.0, 20.0, 700.0, -700.0]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -334,6 +335,39 @@ def test_the_gradient_by_torch_func_is_judged_and_one_that_is_wrong_there_alone_
     wrong = gc.verify(_BatchedOtherwise.apply, x, routes=("eager", "func"))
     assert dict(zip(wrong.table["route"], wrong.table["verdict"], strict=True)) == {
         "eager": "conforms", "func": "deviates"}  # fmt: skip
+
+
+def test_what_torch_func_gives_is_judged_by_its_own_program() -> None:
+    matrix = torch.randn(3, 3, generator=torch.Generator().manual_seed(2))
+    report = gc.verify(torch.linalg.det, matrix, routes=("eager", "func"))  # which solves with the matrix anew there
+    assert bool(report)
+    eager, by_func = report.runs
+    assert (eager.route, by_func.route) == ("eager", "func")
+    by_eager = replace(eager, returned=by_func.returned)  # by which it would be called wrong
+    assert {g.judgement.execution for g in judged(by_eager)} == {"outside"}
+
+
+def test_what_a_function_stops_is_noted_and_meant_under_torch_func_too() -> None:
+    x = torch.tensor([0.5, -1.25])
+    through = gc.verify(lambda x: x.detach() * x, x, routes=("eager", "func"))
+    assert list(through.table["formula"]) == ["wrong", "wrong"]
+    assert bool(gc.verify(lambda x: x.detach() * x, x, routes=("eager", "func"), stop_gradient="intended"))
+
+
+def _compiled_to(g: Any) -> gc.Report:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda f: g)
+        x = torch.tensor([30.0, 40.0])
+        return gc.verify(lambda x: torch.exp(x) * torch.exp(x / 3), x, routes=("eager", "compile"))
+
+
+def test_a_compiled_program_that_rounds_otherwise_is_undecided_and_one_that_is_farther_off_deviates() -> None:
+    assert bool(_compiled_to(lambda x: torch.exp(x + x / 3)))
+    open_ = _compiled_to(lambda x: torch.exp(x + x / 3) * (1 + 2.0**-17))
+    assert list(open_.table["verdict"]) == ["conforms", "undecided"]
+    assert "program: it is not that of eager, which was recorded" in str(open_)
+    far = _compiled_to(lambda x: torch.exp(x + x / 3) * (1 + 2.0**-12))
+    assert list(far.table["verdict"]) == ["conforms", "deviates"]
 
 
 @pytest.mark.parametrize("f", [F.logsigmoid, torch.nan_to_num, F.gelu])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ from gradconform.reference.programs.words import Words
 #: nothing wrong hides that is more than 2^-16 of what the execution is allowed. Of the 102 bits of double words this
 #: leaves float64 33 for what sums lose; correct programs with vanishing components were seen to use at most 11.
 VANISHING = 16
+#: Leading bits to which a function's values must stay whatever masks are between their two sides.
+CONTINUOUS = 80
 _UNKNOWN, _WRONG, _KINK, _RIGHT = (FORMULA.index(f) for f in ("unknown", "wrong", "kink", "right"))
 
 
@@ -41,13 +43,15 @@ _UNKNOWN, _WRONG, _KINK, _RIGHT = (FORMULA.index(f) for f in ("unknown", "wrong"
 class Formulas:
     """What is said of each component of a gradient: its place in FORMULA, and to how many bits it is known to be right.
 
-    `truth` is what the components are held against. `why` is said where nothing is known of some that may be meant
-    otherwise. Where they are `torn` all are within their sets of slopes, and wrong since these do not go together.
+    `truth` is what the components are held against; of those that are `sets` all that its second radius holds. `why` is
+    said where nothing is known of some that may be meant otherwise. Where they are `torn` all are within their sets of
+    slopes, and wrong since these do not go together.
     """
 
     codes: NDArray[np.int64]
     bits: NDArray[np.float64]
     truth: Words
+    sets: NDArray[np.bool_]
     why: str = ""
     torn: bool = False
 
@@ -80,6 +84,13 @@ class _Distance:
     bits: NDArray[np.float64]
     steady: NDArray[np.float64]
     needed: NDArray[np.float64]
+
+
+class _Wide(NamedTuple):
+    """As `truth` has it; nothing where no choice jumps."""
+
+    derivative: Sequence[Words]
+    continuous: bool
 
 
 class Truths:
@@ -118,7 +129,7 @@ class Truths:
         """
         truth, program = self.truth[number], self.program[number]
         if not truth.high.size:
-            return Formulas(np.zeros(truth.shape, np.int64), np.zeros(truth.shape), truth)
+            return Formulas(np.zeros(truth.shape, np.int64), np.zeros(truth.shape), truth, np.zeros(truth.shape, bool))
         with np.errstate(all="ignore"):
             far = self._distance(number, alone)
         vague = ~far.known | (far.bits < far.needed) | (far.steady < np.minimum(far.needed, self.decided))
@@ -130,13 +141,20 @@ class Truths:
             [_UNKNOWN, wrong, _UNKNOWN, _KINK if self.together else wrong],
             _RIGHT,
         )  # fmt: skip
+        sets = np.full(codes.shape, bool(self.ties))
+        if (codes == _WRONG).any():
+            between = (codes == _WRONG) & self._between(number) & (far.bits >= far.needed)
+            if between.any():
+                truth, sets = words.where(between, self.wide.derivative[number], truth), sets | between
+                codes = np.where(between, _KINK, codes)
+                far = replace(far, steady=np.where(between, far.bits, far.steady))
         codes, why = self._excused(number, codes)
         if (excused := why == equal_order.MAY).any():
             # In the order of the program this is its derivative, as far as anybody knows.
             truth = words.where(excused, program, truth)
         bits = np.where(codes == _WRONG, np.inf, np.where(far.bits < far.needed, far.bits, far.steady))
         said = next(filter(None, why[why != ""].tolist()), "")
-        return Formulas(codes, np.where(far.known, bits, -np.inf), truth, said, all_met and not self.together)
+        return Formulas(codes, np.where(far.known, bits, -np.inf), truth, sets, said, all_met and not self.together)
 
     def _distance(self, number: int, alone: bool) -> _Distance:
         truth, program, format = self.truth[number], self.program[number], self.run.judged[number].format
@@ -183,10 +201,24 @@ class Truths:
         return self.flush and branches.chosen_by_subnormals(self.run)
 
     @cached_property
-    def wide(self) -> list[Words] | None:
-        """The derivative over all between the two numbers of a choice that is a tie; None where none jumps."""
-        exact = ArrayExact(self.run.defined.record, jumps=True).evaluate()
-        return _derivative(self.run, exact, self.run.defined.record.steps) if exact.jumped else None
+    def wide(self) -> _Wide:
+        """The derivative over all between the two numbers of a choice that is a tie, where some jumps."""
+        of = self.run.defined
+        exact = ArrayExact(of.record, jumps=True).evaluate()
+        if not exact.jumped:
+            return _Wide((), False)
+        outputs = [exact.values.copied(ids) for ids in of.outputs]
+        same = all(bool((x.radius[1] <= np.abs(x.high) * 2.0**-CONTINUOUS).all()) for x in outputs)
+        return _Wide(_derivative(self.run, exact, of.record.steps), same)
+
+    def _between(self, number: int) -> Any:
+        """Which components are on the other side of a mask's edge, or between the two, where the function goes on
+        continuously; see `truth.Truth`."""
+        of = self.wide
+        if not of.continuous:
+            return False
+        gap, reach = words.separation(of.derivative[number], self.program[number])
+        return gap <= reach
 
     @cached_property
     def perhaps(self) -> bool:
@@ -203,7 +235,8 @@ class Truths:
         """Which components may be the derivative on the other side of an edge that a number stands at."""
         if self.perhaps or branches.at_edge(self.run):
             return True
-        return False if self.wide is None else ~words.disjoint(self.wide[number], self.program[number])
+        wide = self.wide.derivative
+        return bool(wide) and ~words.disjoint(wide[number], self.program[number])
 
     def _alike(self, places: Places) -> bool:
         """Whether some components have together what those of the truth have."""
@@ -223,7 +256,7 @@ class Truths:
         """A truth as the judge reads it: numbers without a radius, or at ties the middle and half width of a set."""
         x = of.truth
         with np.errstate(all="ignore"):
-            width = x.radius[1] if self.ties else x.radius[0]
+            width = np.where(of.sets, x.radius[1], x.radius[0])
             known = np.isfinite(x.high) & np.isfinite(width)
             spread = np.where(known & (width > np.abs(x.high) * 2.0**-SHARP), width, 0.0)
         return centred(x, known, A, spread if spread.any() else None)

@@ -112,7 +112,10 @@ def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
             formulas = [truth.formula(number, c, argument.format) for c in range(argument.ids.size)]
         known = truth.set[number] if truth.ties else truth.point[number]
         truths = [x if said.truth is None else said.truth for x, said in zip(known, formulas, strict=True)]
-        sets = [as_read(x, argument.format, profile, bool(truth.ties)) for x in truths]
+        sets = [
+            as_read(x, argument.format, profile, ties=bool(truth.ties) or x is said.truth)
+            for x, said in zip(truths, formulas, strict=True)
+        ]
         candidates = [Candidate(name, outcomes[number]) for name, outcomes in programs_of]
         of = _OfBalls(run, truth, number, formulas, candidates, sets, profile)
         for route, returned in run.answers.items():

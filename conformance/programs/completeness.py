@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -28,6 +29,8 @@ BITS = 160
 OTHER = "is not what was recorded: a value left the record, or it does not answer the same twice"
 #: Whether a run on other numbers is what the record gives there, took another branch than the record is of, or is not.
 Again = Literal["held", "elsewhere", "other"]
+#: Bits that a program which is not known may be off by in every number of one that is.
+ROUNDINGS = 4
 #: Ids, and the numbers that they have.
 Given = Sequence[tuple[Ids, Numbers]]
 
@@ -78,6 +81,21 @@ def _scales(run: Run, replay: Replay) -> bool:
         and same(run.cotangents, replay.cotangents, by)
         and same(run.results, replay.gradients, by)
     )
+
+
+def rounds_otherwise(run: Run, route: str, profile: Profile) -> bool:
+    """Whether a program that rounds otherwise than the recorded one, and is the same without rounding, may give what
+    this route did: as far as can be seen, where every number of the record may be off by 16 roundings."""
+    got, coarse = run.answers[route], replace(lenient(profile), coarser=ROUNDINGS)
+    if not fits(run):
+        with precision(BITS):
+            return not _differs(run.backward, {}, {}, run.results, got, coarse)
+    try:
+        programs = (ArrayAllowed(run.backward, coarse, form=f) for f in _forms(run.backward, coarse))
+        given = list(zip(run.results, got, strict=True))
+        return any(not any(_beyond(p, *each) for each in given) for p in map(ArrayAllowed.evaluate, programs))
+    except OutOfRange:
+        return True
 
 
 def unused(run: Run) -> list[str]:

@@ -12,7 +12,7 @@ from flint import arb
 
 from gradconform.conformance.programs import branches, equal_order, together
 from gradconform.conformance.programs.equal_order import EqualOrder, Places
-from gradconform.conformance.programs.other_branch import OtherBranch, derivative
+from gradconform.conformance.programs.other_branch import Derivative, OtherBranch, derivative
 from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.profiles import Profile
@@ -38,6 +38,14 @@ class Said(NamedTuple):
     bits: float = math.inf
     why: str = ""
     truth: arb | None = None
+
+
+class _Wide(NamedTuple):
+    """A derivative over everything between the two sides of masks' edges, and whether the function is `continuous`
+    there: whatever the masks are in between, its values stay."""
+
+    derivative: Derivative
+    continuous: bool
 
 
 class Truth:
@@ -117,10 +125,13 @@ class Truth:
         x, y = self.point[number][component], self.program_point[number][component]
         return x.is_finite() and not y.is_finite() and self.vague and not (self.beyond or self.astray)
 
-    def _wrong(self, number: int, component: int) -> Said:
+    def _wrong(self, number: int, component: int, format: Format) -> Said:
         """What is to be said of a component that is not the derivative."""
         if self.astray or self.flushed:
             return Said("unknown")
+        beside = self._between(number, component, format)
+        if beside is not None:
+            return beside
         if self._jumps(number, component):
             return Said("unknown", why=branches.EDGE)
         if self.order.excuses(number, component, self._alike):
@@ -133,7 +144,7 @@ class Truth:
         return not (truth.is_finite() and program.is_finite()) or bool(truth.overlaps(program))
 
     @cached_property
-    def wide(self) -> list[list[list[arb]]]:
+    def wide(self) -> list[_Wide]:
         """The derivative over everything between the two numbers of a choice that is a tie, where some jumps: by the
         branches that were taken, and by those beside equal numbers."""
         of, found = self.run.defined, []
@@ -141,8 +152,21 @@ class Truth:
             for record in (of.record, *([self.other.record] if self.other else [])):
                 exact = Exact(record, jumps=True).evaluate()
                 if exact.jumped:
-                    found.append(derivative(self.run, replace(of, record=record), exact, ties=True))
+                    outputs = (exact[i] for ids in of.outputs for i in ids.ravel().tolist())
+                    same = record is of.record and all(x.rel_accuracy_bits() >= self.bits // 2 for x in outputs)
+                    found.append(_Wide(derivative(self.run, replace(of, record=record), exact, ties=True), same))
         return found
+
+    def _between(self, number: int, component: int, format: Format) -> Said | None:
+        """What is to be said of a slope on the other side of a mask's edge, or between the two, where the function goes
+        on continuously: it is one of the subgradients. None of another one."""
+        program = self.program[number][component]
+        known = self._bits(number, component, self.program_point[number][component].rad())
+        for wide in self.wide:
+            x = wide.derivative[number][component]
+            if wide.continuous and x.is_finite() and x.overlaps(program) and known >= format.precision + 3:
+                return Said("kink", known, truth=x)
+        return None
 
     @cached_property
     def perhaps(self) -> OtherBranch | None:
@@ -152,7 +176,7 @@ class Truth:
     def _jumps(self, number: int, component: int) -> bool:
         """Whether a component may be the derivative on the other side of an edge that a number stands at."""
         at, program = self.program_point[number][component], self.program[number][component]
-        wide = (of[number][component] for of in self.wide)
+        wide = (of.derivative[number][component] for of in self.wide)
         if branches.at_edge(self.run) or any(not x.is_finite() or x.overlaps(program) for x in wide):
             return True
         return self.perhaps is not None and self.perhaps.known(number, component, at) is not None
@@ -234,7 +258,7 @@ class Truth:
                 apart = self._approximated(number, component, abs(at - point).upper())
                 if apart >= self.run.definition.agreement(format):
                     return Said("right", apart)  # an approximation that is meant
-            return self._wrong(number, component)
+            return self._wrong(number, component, format)
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
             return Said("unknown", known)

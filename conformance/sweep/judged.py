@@ -228,7 +228,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
         for c in range(size):
             said = truth.formula(0, c, format)
             formula, exactly = said.formula, known[c] if said.truth is None else said.truth
-            at = as_read(exactly, format, profile, bool(truth.ties))
+            at = as_read(exactly, format, profile, ties=bool(truth.ties) or exactly is said.truth)
             centre = Rounded(at.arithmetic, truth.program_point[0][c]) if formula == "kink" else at
             judgement = judge([float(got[c])], [of.candidate(c) for of in candidates], format, [centre])
             if _open(judgement) and any(of.by_arrays(c) for of in candidates):

@@ -39,13 +39,20 @@ def counted_in(function: str, target: Format) -> Format:
 class Profile:
     """The constants of hypotheses 4 and 5: `ulps[format][function]` is K, `flush` allows flushing to zero.
 
-    `lenient` is for what accuses nobody: see `lenient`.
+    A `lenient` one is for what accuses nobody: see `lenient` below. Formats are taken to have so many bits fewer as
+    `coarser` says: every number may then be off by 2^coarser roundings, also one that is given, where the fewer bits do
+    not hold it.
     """
 
     name: str
     ulps: Bounds
     flush: bool
     lenient: bool = False
+    coarser: int = 0
+
+    def format(self, of: Format) -> Format:
+        """The format that is rounded to."""
+        return replace(of, precision=of.precision - self.coarser) if self.coarser else of
 
     def bound(self, function: str, target: Format) -> tuple[float, Format, bool]:
         """K, the format whose ulp it counts, and whether one rounding to `target` follows.
@@ -54,7 +61,7 @@ class Profile:
         """
         if target.name in self.ulps:
             return self.ulps[target.name][function], target, False
-        if target is BFLOAT16:
+        if target.name == BFLOAT16.name:
             return self.ulps[FLOAT32.name][function], FLOAT32, True
         raise KeyError(f"profile {self.name} has no bounds for {target.name}")
 

@@ -60,7 +60,7 @@ class Allowed:
         self.decisions = decisions or Choices()
         constants = with_table(profile)
         self.arithmetics = {
-            name: BranchingBalls(RoundedBalls(format, constants, sums), self.decisions)
+            name: BranchingBalls(RoundedBalls(profile.format(format), constants, sums), self.decisions)
             for name, format in FORMATS.items()
         }
         self.values: list[Outcome | None] = [None] * record.size

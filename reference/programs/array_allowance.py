@@ -37,7 +37,7 @@ from gradconform.reference.programs.record import (
     Step,
     Taken,
 )
-from gradconform.reference.programs.views import laid, place, reading, without_repeats
+from gradconform.reference.programs.views import Reading, laid, place, reading, without_repeats
 from gradconform.reference.programs.words import BY_HOST
 
 _ENLARGED = 1 + 2.0**-30
@@ -66,7 +66,7 @@ class ArrayAllowed:
         steps = list(all_of(record.steps))
         exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
         constants = with_table(profile)
-        self.arithmetics = {n: RoundedArrays(f, constants, exact, sums) for n, f in FORMATS.items()}
+        self.arithmetics = {n: RoundedArrays(profile.format(f), constants, exact, sums) for n, f in FORMATS.items()}
         #: One of the arithmetics that read these numbers.
         self.plain = self.arithmetics["float32"]
         size = record.size
@@ -84,7 +84,7 @@ class ArrayAllowed:
 
     # Columns ----------------------------------------------------------------------------------------------------------
 
-    def take(self, ids: Ids, A: RoundedArrays) -> tuple[RoundedArray, Any]:
+    def take(self, ids: Ids | Reading, A: RoundedArrays) -> tuple[RoundedArray, Any]:
         """The numbers as an arithmetic reads them; and which are exactly infinite or NaN, with a 1 in their place."""
         at = reading(ids)  # of views that repeat memory each number is looked at once
         high, radius, specials = at.once(self.high), at.once(self.radius), at.once(self.specials)
@@ -157,7 +157,7 @@ class ArrayAllowed:
     # Steps ------------------------------------------------------------------------------------------------------------
 
     def _map(self, step: Step, A: RoundedArrays) -> None:
-        taken = [self.take(o, A) for o in step.operands]
+        taken = [self.take(o, A) for o in step.readings]
         x = [_flat(v) for v, _ in taken]
         found = _shaped(mapped(A, step.function, x), step.out.shape)
         if step.function == "subtract":
@@ -202,7 +202,7 @@ class ArrayAllowed:
         return values, surely
 
     def _sop(self, step: Step, A: RoundedArrays) -> None:
-        taken = [self.take(o, A) for o in step.operands]
+        taken = [self.take(o, A) for o in step.readings]
         if len(taken) == 1:
             self._sum(step, A, *taken[0])
             return
@@ -258,7 +258,7 @@ class ArrayAllowed:
         return parts[0] if len(parts) == 1 else _together(A, parts, np.concatenate)
 
     def _product(self, step: Step, A: RoundedArrays) -> None:
-        x, odd = self.take(step.operands[0], A)
+        x, odd = self.take(step.readings[0], A)
         found = _piece(x, (..., 0))
         for k in range(1, step.operands[0].shape[-1]):
             found = A.multiply(found, _piece(x, (..., k)))

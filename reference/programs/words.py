@@ -377,6 +377,7 @@ _MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
     "log": _logarithm(0.0),
     "log1p": _logarithm(1.0),
     "tanh": _decaying(1.0, 2.0),
+    "sech": _decaying(0.5, 1.0),
     "sigmoid": _decaying(0.25, 1.0),
     "erf": _by_rule(gaussian),
     "erfc": _by_rule(gaussian),
@@ -538,7 +539,6 @@ _HOST_MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
     **_MOVED,
     "sinh": _by_rule(hyperbolic_sine),
     "cosh": _by_rule(hyperbolic_cosine),
-    "sech": _decaying(0.5, 1.0),
     "ndtr": _density,
 }
 
