@@ -8,7 +8,6 @@ or such of float32.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -30,7 +29,16 @@ from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, Ro
 from gradconform.reference.array_judge import Index, Screen, judge_array
 from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.equations import Equation, Form, elementwise
-from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, ball_of, noted, verdict_of
+from gradconform.reference.judge import (
+    FIRST_PRECISION,
+    NOT_FINITE,
+    Candidate,
+    Judgement,
+    ball_of,
+    noted,
+    too_large,
+    verdict_of,
+)
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
@@ -289,11 +297,7 @@ class Judged:
         except OutOfRange as error:
             if work <= (AFFORDABLE if self.elementwise else AFFORDABLE_TOGETHER):
                 return self._not_by_others(self.by_balls())
-            return Judgement(
-                "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,
-                f"size: too large for balls, and array arithmetic does not hold {error}",
-                formula="unknown", execution="undecided",
-            )  # fmt: skip
+            return too_large(error)
 
     def _not_by_others(self, found: Judgement) -> Judgement:
         """Nothing is wrong for certain that is outside of some forms, and of others nothing is known of the tensor."""
