@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.reference.measurement import shortest
-from gradconform.reports.figures import COLOURS, _plain
+from gradconform.reports.figures import COLOURS, WIDTH, _plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 QUANTITIES = ("value", "derivative")
-#: In inches: the text width of LaTeX's article, and how high a strip is.
-WIDTH, HEIGHT = 345 / 72.27, 0.92
+#: How high a strip is, in inches.
+HEIGHT = 0.92
 #: Errors in ulp that are as good as none, and what an axis shows at least.
 FLOOR, LEAST_TOP = 2.0**-6, 32.0
 #: Verdicts that a strip marks above its errors, each by a hatching too, which prints apart in grey.

@@ -206,15 +206,14 @@ def test_shares_above_one_are_counted_panel_by_panel_infinite_ones_too() -> None
     assert titles(figure) == ["float64: none of 1 above 1", "float32: 2 of 3 above 1"]
 
 
-def test_of_more_routes_than_colours_each_adapter_has_a_row_of_panels() -> None:
+def test_of_more_routes_than_colours_each_adapter_has_a_column_of_panels() -> None:
     of = [("torch", 5), ("numpy", 3), ("jax", 4)]
     rows = [replace(ROW, adapter=a, route=f"r{i}", share=0.5) for a, n in of for i in range(n)]
     rows.append(replace(rows[0], dtype="float64"))
     figure = share_by_adapter(tables.checked(framed(*rows)))
     assert titles(figure) == [
-        "torch, float64: none of 1 above 1", "torch, float32: none of 5 above 1",
-        "numpy, float64: nothing to show", "numpy, float32: none of 3 above 1",
-        "jax, float64: nothing to show", "jax, float32: none of 4 above 1",
+        "torch, float64: none of 1 above 1", "numpy, float64: nothing to show", "jax, float64: nothing to show",
+        "torch, float32: none of 5 above 1", "numpy, float32: none of 3 above 1", "jax, float32: none of 4 above 1",
     ]  # fmt: skip
     for axis in figure.axes if figure else []:
         lines = [line for line in axis.get_lines() if "/" in str(line.get_label())]
