@@ -11,7 +11,7 @@ from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
 from gradconform.conformance.advice import advised
 from gradconform.conformance.answered import Answered, words
-from gradconform.conformance.cases.catalogue import catalogue, matching, select
+from gradconform.conformance.cases.catalogue import ids, matching, select
 from gradconform.conformance.check import check_route
 from gradconform.conformance.command_line.explain import Explanation
 from gradconform.conformance.command_line.explain import explain as explained
@@ -38,7 +38,7 @@ def cases(glob: str = "*") -> list[str]:
     """
     if not isinstance(glob, str):
         raise BadInput(f"glob is a {type(glob).__name__}; expected text, such as 'document/*'")
-    return matching(glob, catalogue())
+    return matching(glob, ids())
 
 
 @advised()
@@ -221,7 +221,7 @@ def _chosen(adapter: str | Adapter, device: str, profile: str) -> list[registry.
     try:
         chosen = registry.choose(adapter)
     except BadInput as error:
-        if not isinstance(adapter, Case) and (not isinstance(adapter, str) or adapter not in catalogue()):
+        if not isinstance(adapter, Case) and (not isinstance(adapter, str) or adapter not in ids()):
             raise
         name = ascii(adapter.id if isinstance(adapter, Case) else adapter)
         raise BadInput(f"{name} is a case, and stands in the adapter's place; expected (adapter, case, …)") from error
@@ -262,5 +262,7 @@ def _measurements(
     return [
         m
         for c in chosen
-        for m in marked(check_route(c.adapter, c.route, at, profile), registry.versions(c.adapter), device, entries)
+        for m in marked(
+            check_route(c.adapter, c.route, at, profile), registry.versions(c.adapter), device, entries, case.equations
+        )
     ]

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradconform.adapters import registry
-from gradconform.conformance.cases.catalogue import WORKED, catalogue, select
+from gradconform.conformance.cases.catalogue import WORKED, ids, select
 from gradconform.conformance.command_line.explain import FORMATS as FORMATS_OF_DERIVATIONS
 from gradconform.conformance.command_line.explain import explain as explained
 from gradconform.conformance.command_line.terminal import COMPLETE, Commands, Terminal, console, errors
@@ -91,7 +91,7 @@ def _adapter_names(context: click.Context, parameter: click.Parameter, begun: st
 
 
 def _case_ids(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    return [id for id in catalogue() if id.startswith(begun)]
+    return [id for id in ids() if id.startswith(begun)]
 
 
 def _dtype_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
@@ -328,7 +328,7 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
         try:
             found = [c for spec in specs for c in registry.choose(spec)]
         except BadInput as error:
-            if cases := [s for s in specs if s in catalogue()]:
+            if cases := [s for s in specs if s in ids()]:
                 raise BadInput(f"{cases[0]!r} is a case and no adapter; give it as -c {cases[0]}") from error
             raise
     else:
@@ -481,7 +481,8 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
     try:
         prepared(output)
         paths = export(measurements, output)
-        derived = derivations(catalogue(seed_of(headers)).values(), measurements)
+        judged = [id for id in ids() if id in set(measurements["case"])]
+        derived = derivations(select(judged, seed_of(headers)) if judged else (), measurements)
         paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
         paths += continuous(measurements, output, fail_on=[run_summary.FAIL_ON[f] for f in fail_on])
         summaries = [
@@ -1112,13 +1113,22 @@ def sweep(
 
 @main.command(name="list")
 @click.argument(
-    "what", type=click.Choice(["adapters", "routes", "cases", "operators", "sweeps", "equations", "dtypes"])
+    "what",
+    type=click.Choice(["adapters", "routes", "cases", "operations", "operators", "sweeps", "equations", "dtypes"]),
 )
 @refused
 def list_(what: str) -> None:
-    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes."""
+    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes.
+
+    Operations are what an adapter is asked for by a case's network, with their
+    shapes; operators are functions of PyTorch and JAX that verify asks.
+    """
     if what == "cases":
-        lines = list(catalogue())
+        lines = ids()
+    elif what == "operations":
+        from gradconform.conformance.command_line.operations import listed as of_operations
+
+        lines = of_operations()
     elif what == "operators":
         from gradconform.conformance.operators import listed
 
@@ -1161,7 +1171,8 @@ def doctor() -> None:
     from gradconform.conformance.command_line.doctor import findings
 
     for kind, text in findings():
-        mark, style = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow")}.get(kind, ("        ", None))
+        marks = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow"), "newer": ("newer   ", "yellow")}
+        mark, style = marks.get(kind, ("        ", None))
         console.say(f"{mark}{text}", style, indent=" " * 8)
 
 

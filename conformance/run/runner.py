@@ -16,7 +16,7 @@ from typing import Any
 
 from gradconform.adapters import registry
 from gradconform.conformance.answers import ask
-from gradconform.conformance.cases.catalogue import catalogue
+from gradconform.conformance.cases.catalogue import ids
 from gradconform.conformance.check import judge_answer
 from gradconform.conformance.known import Files, KnownFile, brought_by, entries_for, known_files, marked
 from gradconform.conformance.own_forms import own_forms
@@ -96,7 +96,7 @@ def perform(task: Task) -> Outcome:
                 else judge_answer(answer, chosen.adapter, chosen.route, at, task.profile)
             )
             entries = entries_for([chosen.adapter], task.known)
-            measurements += marked(found, registry.versions(chosen.adapter), task.device, entries)
+            measurements += marked(found, registry.versions(chosen.adapter), task.device, entries, task.case.equations)
         seconds.append((spec, time.perf_counter() - started))
     return Outcome(tuple(measurements), tuple(seconds))
 
@@ -129,7 +129,7 @@ def plan(
         if twice:
             raise BadInput(f"two of the {kind}s are called {twice[0]!r}; their measurements could not be told apart")
     specs = tuple(c.spec for c in chosen)
-    listed = catalogue(seed)
+    listed = set(ids())
     imported = tuple(part for glob in globs if ":" in glob for part in ("-c", glob))
     seeded = () if seed == 0 else ("--seed", str(seed))
     tasks = []

@@ -113,10 +113,10 @@ class LatexOperations(TextOperations):
     def largest(self, x: Any) -> Text:
         return _applied(r"\max", x)
 
-    def larger(self, x: Any, y: Any) -> Text:
+    def maximum(self, x: Any, y: Any) -> Text:
         return _applied(r"\max", f"{x}, {y}")
 
-    def smaller(self, x: Any, y: Any) -> Text:
+    def minimum(self, x: Any, y: Any) -> Text:
         return _applied(r"\min", f"{x}, {y}")
 
     def named(self, name: str, formula: Callable[..., Any], *operands: Any) -> Text:

@@ -193,10 +193,10 @@ class TextOperations:
     def joined(self, parts: Sequence[Any]) -> Text:
         return self.text(", ".join(map(str, parts)))
 
-    def larger(self, x: Any, y: Any) -> Text:
+    def maximum(self, x: Any, y: Any) -> Text:
         return self.text(f"max({x}, {y})")
 
-    def smaller(self, x: Any, y: Any) -> Text:
+    def minimum(self, x: Any, y: Any) -> Text:
         return self.text(f"min({x}, {y})")
 
     def row(self, x: Any, number: int) -> Text:
