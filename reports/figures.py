@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -53,12 +54,7 @@ def figures(
 
     `cases` holds a `scale` (root mean square of the weights) for each case id. Raises ImportError without matplotlib.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib, which is not installed: pip install 'gradconform[report]'"
-        ) from error
+    drawable()
     m = tables.checked(measurements)
     drawn: dict[str, Figure | None] = {
         "ulps-by-scale": ulps_by_scale(m, {c: float(of["scale"]) for c, of in (cases or {}).items()}),
@@ -75,6 +71,12 @@ def figures(
             figure.savefig(path, dpi=220, metadata={"Date": None} if ending == ".svg" else None)
             paths.append(path)
     return paths
+
+
+def drawable() -> None:
+    """Raise ImportError, with what to do, where there is no matplotlib."""
+    if find_spec("matplotlib") is None:
+        raise ImportError("figures need matplotlib, which is not installed: pip install 'gradconform[report]'")
 
 
 def _panels(rows: int, columns: int, title: str) -> tuple[Figure, NDArray[np.object_]]:
