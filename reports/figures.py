@@ -34,8 +34,8 @@ WIDTH = 345 / 72.27
 _BESIDE = 3
 #: Characters of a title that have room beside one another.
 _CHARACTERS = 99
-#: Letters and lines for a figure of that width.
-_SMALL: dict[str, Any] = {
+#: Letters and lines for a figure of that width; matplotlib's type of their names is another in each version.
+_SMALL: Any = {
     "font.size": 7, "axes.titlesize": 6, "axes.labelsize": 6.5, "xtick.labelsize": 6, "ytick.labelsize": 6,
     "legend.fontsize": 6, "figure.titlesize": 8, "axes.linewidth": 0.5, "xtick.major.size": 2, "ytick.major.size": 2,
     "grid.linewidth": 0.4, "xtick.minor.size": 1, "ytick.minor.size": 1, "lines.linewidth": 0.9,
@@ -133,7 +133,8 @@ def _lines(
     styles = {a: {who: _style(i, str(who)) for i, who in enumerate(dict.fromkeys(drawn[a]["who"]))} for a in of}
     with rc_context(_SMALL):
         figure, axes = _panels(-(-len(panels) // columns), columns, title)
-        for (adapter, dtype), axis in zip(panels, axes.flat, strict=False):
+        every: list[Any] = list(axes.flat)
+        for (adapter, dtype), axis in zip(panels, every, strict=False):
             panel = drawn[adapter][drawn[adapter]["dtype"] == dtype]
             for who, route in panel.groupby("who", sort=False):
                 draw(axis, route, styles[adapter][who])
@@ -142,10 +143,10 @@ def _lines(
             axis.set_title(_plain("\n".join(fill(line, _CHARACTERS // columns) for line in lines)))
             axis.set(**axes_text)
             axis.label_outer()
-        for axis in axes.flat[len(panels) :]:  # what is left of the last row
+        for axis in every[len(panels) :]:  # what is left of the last row
             axis.remove()
-            axes[-2, -1].tick_params(labelbottom=True)
-            axes[-2, -1].xaxis.label.set_visible(True)
+            every[len(panels) - columns].tick_params(labelbottom=True)
+            every[len(panels) - columns].xaxis.label.set_visible(True)
         _legend(figure)
     return figure
 
