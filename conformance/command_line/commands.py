@@ -1054,6 +1054,8 @@ def sweep(
     console.print(f"{name} in {dtype}, {adapter} ({versions})", style="bold", markup=False)
     for text in lines(whole):
         console.print(text, markup=False)
+    for text in command.known_of(whole, header):
+        console.say(text)
     console.print(f"written: {path}", markup=False, soft_wrap=True)
     console.say(closing(whole, 1 << of_dtype.BITS[dtype], seconds), "bold")
     sys.exit(command.exit_status(whole, [run_summary.FAIL_ON[f] for f in fail_on]))
