@@ -11,7 +11,7 @@ from functools import cache
 from itertools import cycle, islice
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gradconform.reference.cases import Case, network_case
 from gradconform.reference.derivations.activations import ACTIVATIONS
@@ -79,14 +79,14 @@ def batch_networks() -> Iterator[Case]:
     for activation, losses in (("sigmoid", tuple(LOSSES)), ("tanh", squared)):
         for loss in losses:
             for reduction, rate in (("sum", 1.0), ("mean", 4.0)):
-                targets = {"softmax_cross_entropy": (1, 1, 1, 1, 1), "huber": _FARTHER}.get(loss, _TARGETS)
+                others: dict[str, ArrayLike] = {"softmax_cross_entropy": (1, 1, 1, 1, 1), "huber": _FARTHER}
                 yield network_case(
                     f"network/mini-batch/{activation}/{loss.replace('_', '-')}-{reduction}",
                     layers=[(*_FIRST, activation), (*_SECOND, activation)],
                     loss=loss,
                     reduction=reduction,
                     inputs=_ROWS,
-                    targets=targets,
+                    targets=others.get(loss, _TARGETS),
                     rate=rate,
                 )
 
