@@ -132,7 +132,7 @@ def _check_timeout(timeout: float) -> None:
         raise BadInput("--timeout is nan; expected seconds, more than 0")
 
 
-@main.command()
+@main.command(short_help="Judge frameworks on the catalogue's cases.")
 @click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
               help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
                    "whose framework is installed.")  # fmt: skip
@@ -487,7 +487,7 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
     console.print(f"open {page}", markup=False, soft_wrap=True)
 
 
-@main.command()
+@main.command(short_help="What is different in run file NEW against OLD.")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal",
@@ -606,7 +606,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
         raise click.BadParameter(f"{text!r} are no numbers; expected such as 0.15,0.2 or '0.15 0.2'") from None
 
 
-@main.command()
+@main.command(short_help="The derivation of CASE, with its numbers.")
 @click.argument("case", required=False, shell_complete=_case_ids)
 @click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
               help="Whose values to show beside the truth.")  # fmt: skip
@@ -720,7 +720,7 @@ _KIND_STYLE: dict[str, str | None] = {
 }  # fmt: skip
 
 
-@main.command()
+@main.command(short_help="Verify gradients of functions, or of operators.")
 @click.argument("functions", metavar="MODULE[:FUNCTION]|operator/GLOB...", nargs=-1, required=True)
 @click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER",
               help="Of operators: torch or jax. Default: both. Repeat for more.")  # fmt: skip
@@ -832,7 +832,7 @@ def _check_asked(profile: str, junit: Path | None) -> None:
         raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
 
 
-@main.command()
+@main.command(short_help="Train CASE and judge every update.")
 @click.argument("case", shell_complete=_case_ids)
 @click.option("-a", "--adapter", default="torch/eager", show_default=True, metavar="ADAPTER[/ROUTE]",
               shell_complete=_adapter_names, help="What computes the gradient.")  # fmt: skip
@@ -969,7 +969,7 @@ def verify_update(
     _end(found, output, junit, fail_on, "result")
 
 
-@main.command()
+@main.command(short_help="Judge OPERATOR at every number of a dtype.")
 @click.argument("operator")
 @click.option("-d", "--dtype", required=True, metavar="DTYPE", help="float16, bfloat16 or float32.")
 @click.option("-a", "--adapter", required=True, metavar="ADAPTER", help="torch or jax.")
@@ -1061,7 +1061,7 @@ def sweep(
     sys.exit(command.exit_status(whole, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
-@main.command(name="list")
+@main.command(name="list", short_help="Adapters, cases, operations, operators and the like.")
 @click.argument(
     "what",
     type=click.Choice(["adapters", "routes", "cases", "operations", "operators", "sweeps", "equations", "dtypes"]),
@@ -1114,7 +1114,7 @@ def _listed_adapters(routes: bool) -> list[str]:
     return lines
 
 
-@main.command()
+@main.command(short_help="What is installed, what is missing, how to get it.")
 @refused
 def doctor() -> None:
     """What is installed, on what devices it runs, what is missing, and how to get it."""
@@ -1126,7 +1126,7 @@ def doctor() -> None:
         console.say(f"{mark}{text}", style, indent=" " * 8)
 
 
-@main.command()
+@main.command(short_help="What completes words in bash, zsh or fish.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """The script that completes commands, adapters, cases and dtypes in SHELL.
