@@ -15,7 +15,7 @@ from gradconform.conformance import advice
 from gradconform.conformance.answered import Answered, words
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.check_program import Gradient, gradients
-from gradconform.conformance.programs.completeness import missing, otherwise
+from gradconform.conformance.programs.completeness import missing, otherwise, rounds_otherwise
 from gradconform.conformance.programs.definitions import Definition, defined
 from gradconform.conformance.programs.definitions import gradient_of as derivative
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
@@ -71,6 +71,11 @@ class Report(Answered):
     def mode(self) -> Mode:
         """The mode of the first gradient: all have the same, unless both were asked for."""
         return self.gradients[0].mode
+
+    @property
+    def route(self) -> str:
+        """The route of the first gradient: that whose program was recorded."""
+        return self.gradients[0].route
 
     @property
     def complete(self) -> bool:
@@ -268,10 +273,12 @@ def verify(
             runs = [usable(record(along[each]), definition is not None)] if of is function else [record(None)]
             if rows == "all" and of is function and any(x.size for x in _seeded(runs[0])):
                 runs = [record(basis) for basis in _rows_of(runs[0])]
+            runs = [of_route for run in runs for of_route in _by_route(run, constants)]
             if of in truths:
                 turned = recorder.FRAMEWORK == "jax" and each == "reverse"
                 runs = [replace(run, definition=defined(truths[of], run, given, turned, approximated)) for run in runs]
-                runs += [runs[0].valued()] if runs[0].values else []
+                firsts = {run.route: run for run in reversed(runs)}  # whichever row of a Jacobian
+                runs += [run.valued() for run in reversed(firsts.values()) if run.values]
             found += [report_of(run, constants, accepted) for run in runs]
         except Unsupported as error:
             found.append(_without(of, each, str(error), accepted, constants, program_rows.dtype_of(leaves(given))))
@@ -293,6 +300,22 @@ def _wanted(wrt: int | str | Sequence[int | str] | None) -> Sequence[int | str] 
         what = f"{type(wrt).__name__}" if not isinstance(wrt, Sequence) or wrt else "empty"
         raise BadInput(f"wrt is {what}; expected numbers or names of arguments, such as wrt=0 or wrt=['w']")
     return wanted
+
+
+def _by_route(run: Run, profile: Profile) -> list[Run]:
+    """The run, and those of other routes beside it; what one of these gave that is not complete is held against it."""
+    complete = []
+    for other in run.beside:
+        gone = next(missing(other, profile), "")
+        if gone:
+            why = f"{other.route}: held against the program of {run.route}, its own left the record: {gone}"
+            run = replace(
+                run, returned={**run.returned, **other.returned}, values={**run.values, **other.values},
+                notes=(*run.notes, why),
+            )  # fmt: skip
+        else:
+            complete.append(other)
+    return [run, *complete]
 
 
 def _seeded(run: Run) -> Sequence[Ids]:
@@ -325,7 +348,7 @@ def joined(reports: Sequence[Report]) -> Report:
     first = reports[0].name
     named = []
     for report in reports:
-        rows = [r for r in reports if (r.name, r.mode) == (report.name, report.mode)]
+        rows = [r for r in reports if (r.name, r.mode, r.route) == (report.name, report.mode, report.route)]
         where = f", of {report.name}" if report.name != first else ""
         if len(rows) > 1:
             where += f", {'row' if report.mode == 'reverse' else 'column'} {rows.index(report)}"
@@ -352,6 +375,7 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
         notes += tuple(f"{d}; no custom rule does so by itself" for d in differing)
     seen = _seen(run)
     found = [_of_incomplete(g, other and g.route not in seen) if gone else g for g in gradients(run, profile)]
+    found = [_of_another_program(g, run) if _leaves_open(g, run, profile) else g for g in found]
     # The same by another way through the backward pass is not told twice.
     found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
     if any(g.judgement.formula == "kink" for g in found) and any(_wrong_alone(rule, profile) for rule in run.rules):
@@ -397,6 +421,20 @@ def _of_incomplete(g: Gradient, other: bool) -> Gradient:
         components=components,
         judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict),
     )
+
+
+def _leaves_open(g: Gradient, run: Run, profile: Profile) -> bool:
+    """Whether a route gave what is outside of the recorded program, which is not its own, and may be rounding's."""
+    own = g.route == run.route or (g.route in run.varied and g.route != BATCHED)
+    outside = g.judgement.execution == "outside" and g.judgement.formula not in ("wrong", "undefined")
+    return outside and not own and rounds_otherwise(run, g.route, profile)
+
+
+def _of_another_program(g: Gradient, run: Run) -> Gradient:
+    """A judgement by the program of another route: being outside of that is no proof."""
+    why = f"program: it is not that of {run.route}, which was recorded; what rounds otherwise may be so far off"
+    g = _of_incomplete(g, True)
+    return replace(g, judgement=replace(g.judgement, reason=noted(g.judgement.reason, why)))
 
 
 def framework_of(f: Any, args: Iterable[Any], what: str = "arguments") -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.components import deviating, named
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, VERDICTS, Judgement, noted
 
@@ -151,6 +153,15 @@ def shown_truth(truth: str, digits: Callable[[str], str]) -> str:
     """
     ends = _SET.fullmatch(truth)
     return f"[{digits(ends[1])}, {digits(ends[2])}]" if ends else digits(truth)
+
+
+def shortest(values: ArrayLike, dtype: str) -> list[str]:
+    """The shortest decimal of each number that is it in the dtype, so that whoever reads it has the same number.
+
+    >>> shortest([-0.984863281250, 65504.0], "float16")
+    ['-0.985', '65500']
+    """
+    return FORMATS[dtype].shortest(values)
 
 
 def kept_by(reason: str | None) -> str | None:

@@ -32,8 +32,8 @@ from gradconform.reference.measurement import Measurement
 FAST = ("-a", "numpy/complex-step", "-c", "document/worked-example", "-d", "float32")
 
 
-def test_a_run_writes_its_file_and_closes_with_one_line(cli: Cli, tmp_path: Path) -> None:
-    done = cli("run", *FAST, "-o", "one.jsonl")
+def test_a_run_writes_its_file_and_closes_with_one_line(command: Cli, tmp_path: Path) -> None:
+    done = command("run", *FAST, "-o", "one.jsonl")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("judged 17, deviating 0 (known 0), vacuous 0, slowest numpy/")
     lines = [json.loads(text) for text in (tmp_path / "one.jsonl").read_text().splitlines()]
@@ -204,8 +204,8 @@ def test_a_device_that_is_not_there_is_refused_with_exit_status_2(cli: Cli, fram
     assert "device 'cuda':" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "explain"])
-def test_a_plug_in_and_its_neighbours_are_found_in_the_working_folder(cli: Cli, tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("what", ["run", "explain"])
+def test_a_plug_in_and_its_neighbours_are_found_in_the_working_folder(command: Cli, tmp_path: Path, what: str) -> None:
     (tmp_path / "neighbour.py").write_text("")
     (tmp_path / "mine.py").write_text(
         "from tests_support import Scripted\n"
@@ -216,8 +216,8 @@ def test_a_plug_in_and_its_neighbours_are_found_in_the_working_folder(cli: Cli, 
         "adapter = Scripted(later)\n"
     )
     # The console script's path has no working folder; PYTHONSAFEPATH takes it from `python -m` too.
-    case = ("-c", "mine:case") if command == "run" else ("mine:case",)
-    done = cli(command, *case, "-a", "mine:adapter", "-d", "float32", env={**WRONG_ADAPTERS, "PYTHONSAFEPATH": "1"})
+    case = ("-c", "mine:case") if what == "run" else ("mine:case",)
+    done = command(what, *case, "-a", "mine:adapter", "-d", "float32", env={**WRONG_ADAPTERS, "PYTHONSAFEPATH": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "crashed" not in done.stdout
 
@@ -245,8 +245,8 @@ def test_what_a_plug_in_raises_as_it_is_imported_is_told(
     assert "Traceback" not in said
 
 
-def test_a_module_that_is_missing_is_told_with_where_it_was_looked_for(cli: Cli, tmp_path: Path) -> None:
-    done = cli("run", "-a", "no_such_module:adapter", env={"COLUMNS": "999"})
+def test_a_module_that_is_missing_is_told_with_where_it_was_looked_for(command: Cli, tmp_path: Path) -> None:
+    done = command("run", "-a", "no_such_module:adapter", env={"COLUMNS": "999"})
     assert f"it was looked for in the working folder {tmp_path}, in PYTHONPATH" in done.stderr
     assert "expected package.module:object" in done.stderr
 
@@ -259,17 +259,17 @@ def test_a_device_that_pytorch_does_not_have_is_refused(device: str) -> None:
     runner.check_device(registry.choose("torch/eager"), "cpu:0")
 
 
-def test_a_framework_asked_for_and_absent_says_how_to_install_it(cli: Cli, tmp_path: Path) -> None:
+def test_a_framework_asked_for_and_absent_says_how_to_install_it(command: Cli, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')\n")
-    done = cli("run", "-a", "torch", env={"PYTHONPATH": str(tmp_path)})
+    done = command("run", "-a", "torch", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 2
     assert "python -m pip install 'gradconform[torch]'" in " ".join(done.stderr.split())
 
 
-def test_a_framework_absent_and_not_asked_for_is_named_in_header_and_summary(cli: Cli, tmp_path: Path) -> None:
+def test_a_framework_absent_and_not_asked_for_is_named_in_header_and_summary(command: Cli, tmp_path: Path) -> None:
     for name in ("torch", "jax"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('No module named {name}')\n")
-    done = cli("run", *FAST[2:], "-o", "one.jsonl", env={"PYTHONPATH": str(tmp_path)})
+    done = command("run", *FAST[2:], "-o", "one.jsonl", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "absent: torch, jax" in done.stdout
     assert set(json.loads((tmp_path / "one.jsonl").read_text().splitlines()[0])["absent"]) == {"torch", "jax"}
@@ -496,7 +496,7 @@ def test_the_operations_listed_are_those_that_the_catalogues_networks_ask_for() 
     assert operations.ACTIVATION.keys() == ACTIVATIONS.keys() - {"identity"}
 
 
-def test_the_version_is_the_package_s(cli: Cli) -> None:
+def test_the_version_is_the_package_s(command: Cli) -> None:
     from importlib.metadata import version
 
-    assert cli("--version").stdout.strip() == f"gradconform, version {version('gradconform')}"
+    assert command("--version").stdout.strip() == f"gradconform, version {version('gradconform')}"

@@ -208,6 +208,27 @@ def test_the_tutorials_first_table_is_what_is_shown_beside_it() -> None:
     assert got.count("conforms") == shown.count("conforms") == 8
 
 
+def test_the_page_for_a_class_prints_what_it_says(cli: Cli, tmp_path: Path) -> None:
+    """Its Python in the order of the page, its commands beside its file; numbers to three digits, the platform's."""
+    programs, texts, namespace = blocks("teaching.md", "python"), blocks("teaching.md", "text"), {"__name__": "student"}
+    printed = []
+    for program in programs:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(program, namespace)
+        printed += [out.getvalue()] if out.getvalue() else []
+    assert list(map(to_three_digits, printed)) == list(map(to_three_digits, texts))
+    (tmp_path / "student.py").write_text(programs[0], encoding="utf-8")
+    *judged, explained = [line for block in blocks("teaching.md", "sh") for line in block.splitlines()]
+    for command in judged:
+        ended = cli(*shlex.split(command.removeprefix("gradconform ")))
+        assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
+    assert [cli(*shlex.split(explained.removeprefix("gradconform "))).stdout] == blocks("teaching.md", "latex")
+
+
+def to_three_digits(text: str) -> list[str]:
+    return re.sub(r"-?\d+\.\d+(e[+-]\d+)?", lambda found: f"{float(found[0]):.3g}", text).split()
+
+
 def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
     pytest.importorskip("torch")
     commands = [line for block in blocks("operators.md", "sh") for line in block.splitlines()]
@@ -220,12 +241,14 @@ def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
 
 def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
     pytest.importorskip("torch")
-    commands = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
+    *commands, report = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
     assert len(commands) == 2
     for command in commands:
         ended = cli(*shlex.split(command.removeprefix("gradconform ")))
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
         assert ended.stdout.splitlines()[-1].startswith("asked ")
+    ended = cli(*shlex.split(report.removeprefix("gradconform ")))
+    assert "1 sweep, 7 files in sigmoid" in ended.stdout, ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -455,13 +455,11 @@ def test_every_deviation_of_the_catalogue_is_known_and_every_entry_is_of_one() -
     assert len(rows) > 50
     assert all(map(is_known, marked(rows, VERSIONS, "cpu", OF_OPERATORS)))
     used = {e.id for e in OF_OPERATORS for m in rows if e.covers(m, VERSIONS, "cpu")}
-    # Its farthest rows are those of the derivative and of the second set of parameters; neither op_db nor torch.func is
-    # in the table.
+    # Its farthest rows are those of the derivative and of the second set of parameters; op_db is not in the table.
     others = {e.id for e in OF_OPERATORS} - used
     assert others <= {
         "torch-trigamma-float64-value", "torch-erfcx-negative", "torch-trigamma-poles-float32",
         "jax-polygamma-tiny-float64", "jax-polygamma-tiny-float32", "jax-polygamma-tiny-bfloat16",
-        "torch-func-bce-with-logits", "torch-func-det-slope", "torch-func-weight-norm-bfloat16",
     }  # fmt: skip
 
 

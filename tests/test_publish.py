@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tests_support import compiled, pdflatex
 
 from gradconform.conformance.run.run_file import frame
 from gradconform.reference.measurement import Measurement
@@ -107,22 +106,7 @@ def test_parquet_reads_back_equal(tmp_path: Path) -> None:
         assert [None if pd.isna(v) else v for v in back[name]] == want, name
 
 
-def compiled(folder: Path, inputs: str) -> str:
-    """What pdflatex says of these tables in a plain article; its log has a line for whatever is too wide."""
-    (folder / "all.tex").write_text(
-        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{array,booktabs,graphicx,longtable}"
-        rf"\begin{{document}}{inputs}\end{{document}}"
-    )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
-        cwd=folder, capture_output=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:]
-    return (folder / "all.log").read_text(encoding="utf-8", errors="replace")
-
-
 TABLES = r"\input{summary.tex}\input{operators.tex}\input{vacuous.tex}\input{lost.tex}\input{deviations.tex}"
-pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile the LaTeX tables with")
 
 
 @pdflatex

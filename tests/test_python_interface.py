@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -282,6 +283,16 @@ def test_cases_and_adapters_are_listed() -> None:
     assert gc.cases("document/worked*") == ["document/worked-example"]
     assert len(gc.cases("document/*")) >= 200
     assert {"torch", "jax", "numpy"} <= set(gc.adapters())
+
+
+def test_the_ids_of_the_catalogue_are_known_without_building_it() -> None:
+    from gradconform.conformance.cases.catalogue import catalogue, ids
+
+    assert ids() == list(catalogue())
+    asked = (
+        "import sys, gradconform as gc; gc.check('numpy', 'document/all-zeros'); assert 'sklearn' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", asked], check=True)
 
 
 def test_a_case_of_real_data_without_scikit_learn_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from random import Random
 from typing import Any
 
@@ -28,16 +28,25 @@ def catalogue(seed: int = 0) -> dict[str, Case]:
 
     The cases of real data are there where scikit-learn is.
     """
-    return {case.id: case for case in _cases(seed, available())}
+    return {case.id: case for case in (*_drawn(seed), *(_of_data() if available() else ()))}
+
+
+def ids() -> list[str]:
+    """The ids of `catalogue`, without the seconds that scikit-learn takes to be imported."""
+    return [*(case.id for case in _drawn(0)), *(IDS if available() else ())]
 
 
 @lru_cache(maxsize=4)
-def _cases(seed: int, with_data: bool) -> tuple[Case, ...]:
-    data = dataset_cases() if with_data else ()
+def _drawn(seed: int) -> tuple[Case, ...]:
     return (
         *_document_cases(seed), *(p.case for p in published()), *covering_networks(seed), *batch_networks(),
-        *primitive_networks(), *data,
+        *primitive_networks(),
     )  # fmt: skip
+
+
+@cache
+def _of_data() -> tuple[Case, ...]:
+    return tuple(dataset_cases())
 
 
 def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:
@@ -48,25 +57,26 @@ def select(globs: tuple[str, ...] | list[str], seed: int = 0) -> list[Case]:
     """
     specifications = [g for g in globs if ":" in g]
     globs = [g for g in globs if ":" not in g]
-    cases = catalogue(seed)
-    wanted = {id for glob in globs for id in matching(glob, cases)}
-    everything = not globs and not specifications
-    chosen = [c for c in cases.values() if everything or c.id in wanted]
+    wanted = {id for glob in globs for id in matching(glob, ids())}
+    if not globs and not specifications:
+        wanted = set(ids())
+    cases = catalogue(seed).values() if wanted & set(IDS) else _drawn(seed)
+    chosen = [c for c in cases if c.id in wanted]
     return chosen + [c for specification in specifications for c in _imported(specification)]
 
 
-def matching(glob: str, ids: Iterable[str]) -> list[str]:
+def matching(glob: str, known: Iterable[str]) -> list[str]:
     """The ids that match a glob, in their order. Raises BadInput, with the nearest ids, where none does."""
-    ids = list(ids)
-    found = [id for id in ids if fnmatch.fnmatchcase(id, glob)]
+    known = list(known)
+    found = [id for id in known if fnmatch.fnmatchcase(id, glob)]
     if found:
         return found
     absent = [id for id in IDS if fnmatch.fnmatchcase(id, glob)]
     if absent and not available():
         raise BadInput(f"case {absent[0]!r} needs scikit-learn, which is not installed: {INSTALL}")
-    if inside := [id for id in ids if id.startswith(f"{glob.rstrip('/')}/")]:
+    if inside := [id for id in known if id.startswith(f"{glob.rstrip('/')}/")]:
         raise BadInput(f"unknown case {glob!r}; {len(inside)} begin so: did you mean '{glob.rstrip('/')}/*'?")
-    raise unknown("case", glob, ids, "(see `gradconform list cases`; your own are given as package.module:object)")
+    raise unknown("case", glob, known, "(see `gradconform list cases`; your own are given as package.module:object)")
 
 
 def _imported(specification: str) -> list[Case]:

@@ -76,17 +76,17 @@ def batch_networks() -> Iterator[Case]:
     means over a batch are right, and gets an answer with certified digits.
     """
     squared = ("half_squared_error", "squared_error")
+    own: dict[str, ArrayLike] = {"softmax_cross_entropy": (1, 1, 1, 1, 1), "huber": _FARTHER}
     for activation, losses in (("sigmoid", tuple(LOSSES)), ("tanh", squared)):
         for loss in losses:
             for reduction, rate in (("sum", 1.0), ("mean", 4.0)):
-                others: dict[str, ArrayLike] = {"softmax_cross_entropy": (1, 1, 1, 1, 1), "huber": _FARTHER}
                 yield network_case(
                     f"network/mini-batch/{activation}/{loss.replace('_', '-')}-{reduction}",
                     layers=[(*_FIRST, activation), (*_SECOND, activation)],
                     loss=loss,
                     reduction=reduction,
                     inputs=_ROWS,
-                    targets=others.get(loss, _TARGETS),
+                    targets=own.get(loss, _TARGETS),
                     rate=rate,
                 )
 

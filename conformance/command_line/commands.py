@@ -24,7 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gradconform.adapters import registry
-from gradconform.conformance.cases.catalogue import WORKED, catalogue, select
+from gradconform.conformance.cases.catalogue import WORKED, ids, select
+from gradconform.conformance.command_line.explain import FORMATS as FORMATS_OF_DERIVATIONS
 from gradconform.conformance.command_line.explain import explain as explained
 from gradconform.conformance.command_line.terminal import COMPLETE, Commands, Terminal, console, errors
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
@@ -90,7 +91,7 @@ def _adapter_names(context: click.Context, parameter: click.Parameter, begun: st
 
 
 def _case_ids(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    return [id for id in catalogue() if id.startswith(begun)]
+    return [id for id in ids() if id.startswith(begun)]
 
 
 def _dtype_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
@@ -327,7 +328,7 @@ def _chosen(specs: Sequence[str]) -> tuple[list[registry.Chosen], dict[str, str]
         try:
             found = [c for spec in specs for c in registry.choose(spec)]
         except BadInput as error:
-            if cases := [s for s in specs if s in catalogue()]:
+            if cases := [s for s in specs if s in ids()]:
                 raise BadInput(f"{cases[0]!r} is a case and no adapter; give it as -c {cases[0]}") from error
             raise
     else:
@@ -445,7 +446,7 @@ def _conclude(
 @_fail_on
 @refused
 def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> None:
-    """The page and the tables of one or more run files.
+    """The page and the tables of one or more run files; tables and figures of sweeps.
 
     The page is index.html in the folder. The tables are CSV, Markdown and JSON,
     some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
@@ -453,9 +454,18 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
     appended to the file that GITHUB_STEP_SUMMARY names. A test of junit.xml
     that lost digits passes with a note, unless --fail-on says otherwise.
 
+    Of files of `sweep`, one or several together: a table (CSV, Markdown and
+    LaTeX), a figure for each operator (PNG, SVG and PDF), what it draws as
+    strips.csv, and of a sweep with --every each number in a file of numbers/.
+
     An earlier report in the folder is replaced; a folder with other files is
     refused.
     """
+    from gradconform.conformance.sweep import sweep_file
+
+    if any(map(sweep_file.is_one, files)):
+        _sweeps_reported(files, output)
+        return
     headers, measurements = load(files)
     from gradconform.conformance.command_line.derivations import derivations, seed_of
     from gradconform.reports.continuous import continuous
@@ -471,7 +481,8 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
     try:
         prepared(output)
         paths = export(measurements, output)
-        derived = derivations(catalogue(seed_of(headers)).values(), measurements)
+        judged = [id for id in ids() if id in set(measurements["case"])]
+        derived = derivations(select(judged, seed_of(headers)) if judged else (), measurements)
         paths += publish(measurements, output) + figures(measurements, output, derived["cases"])
         paths += continuous(measurements, output, fail_on=[run_summary.FAIL_ON[f] for f in fail_on])
         summaries = [
@@ -485,6 +496,35 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
         raise BadInput(str(error)) from error
     console.print(f"{len(measurements)} measurements, {len(list(paths))} files in {output}", markup=False)
     console.print(f"open {page}", markup=False, soft_wrap=True)
+
+
+def _sweeps_reported(files: Sequence[Path], output: Path) -> None:
+    """The tables and figures of sweeps."""
+    from gradconform.conformance.sweep import sweep_file
+    from gradconform.reports import accuracy
+    from gradconform.reports.export import prepared
+
+    sweeps: list[accuracy.Sweep] = []
+    for path in files:
+        if not sweep_file.is_one(path):
+            raise BadInput(f"{path} is no sweep and others are; expected files of one kind: report them apart")
+        begun = sweep_file.read(path)
+        if begun.footer is None:
+            raise BadInput(f"{path} is incomplete; go on with it by gradconform sweep … --resume {path}")
+        sweeps.append((begun.header, begun.chunks, begun.footer))
+    try:
+        prepared(output, accuracy.REPORT)
+        paths = accuracy.write(sweeps, output) + accuracy.write_numbers(sweeps, output)
+    except OSError as error:
+        what = f"{error.filename or output}: {error.strerror or error}"
+        raise BadInput(f"cannot write {what}; expected a folder that can be written: give another -o") from error
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"a line of these sweeps holds not what gradconform wrote ({error}); sweep again") from error
+    except (ValueError, ImportError) as error:
+        raise BadInput(str(error)) from error
+    sweeps_said = "1 sweep" if len(sweeps) == 1 else f"{len(sweeps)} sweeps"
+    console.print(f"{sweeps_said}, {len(paths)} files in {output}", markup=False)
+    console.print(f"read {output / 'sweep.md'}", markup=False, soft_wrap=True)
 
 
 @main.command(short_help="What is different in run file NEW against OLD.")
@@ -620,6 +660,8 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option(
     "--from", "source", default=None, metavar="MODULE:OBJECT", help="Where CASE is, if it is one of your own."
 )
+@click.option("--format", "form", type=click.Choice(FORMATS_OF_DERIVATIONS), default="text", show_default=True,
+              help="What to print: latex is for an article with amsmath and graphicx.")  # fmt: skip
 @_device
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
@@ -635,6 +677,7 @@ def explain(
     targets: tuple[float, ...] | None,
     rate: float | None,
     source: str | None,
+    form: str,
     device: str,
     profile: str,
     seed: int,
@@ -671,7 +714,10 @@ def explain(
         (task,) = runner.plan([chosen], [found], (named_format(dtype).name,), device, profile, seed, globs, timeout)
         (outcome,) = supervisor.outcomes([task], 1)
         measurements = outcome.measurements
-    explanation = explained(found, dtype, measurements, device, only, title)
+    explanation = explained(found, dtype, measurements, device, only, title, form)
+    if form != "text":
+        console.print(str(explanation), markup=False, highlight=False, soft_wrap=True, end="")
+        sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
     for kind, text in explanation.told():
         console.say(text, _KIND_STYLE.get(kind, "yellow"), indent="      ")
     sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
@@ -981,6 +1027,8 @@ def verify_update(
               help="N numbers at most, equally far apart in order. Default: all.")  # fmt: skip
 @click.option("--range", "between", type=float, nargs=2, default=None, metavar="LOW HIGH",
               help="The numbers from LOW to HIGH. Default: all, infinities and NaN included.")  # fmt: skip
+@click.option("--every", is_flag=True,
+              help="Keep the answer to every number, its error and its verdict, of 65,536 at most.")  # fmt: skip
 @_profile
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: one a core.")
 @_scheduler
@@ -994,6 +1042,7 @@ def sweep(
     resume: Path | None,
     sample: int | None,
     between: tuple[float, float] | None,
+    every: bool,
     profile: str,
     jobs: int | None,
     scheduler: str | None,
@@ -1021,13 +1070,16 @@ def sweep(
     chunk.checked(name, of_dtype.checked(dtype), adapter)
     piece = of_dtype.whole(dtype) if between is None else of_dtype.between(dtype, *between)
     piece = piece if sample is None else of_dtype.sampled(piece, sample)
-    header = command.header(name, dtype, adapter, profile, piece)
+    if every and piece.count > of_dtype.KEPT:
+        few = f"expected {of_dtype.KEPT:,} at most: give --sample {of_dtype.KEPT}, or a --range of fewer"
+        raise BadInput(f"--every keeps each number, of {piece.count:,} here; {few}")
+    header = command.header(name, dtype, adapter, profile, piece, every)
     path = resume or output
     assert path is not None
     before = sweep_file.read(path) if resume is not None else None
     if before is not None:
         sweep_file.check_same(before, header, path)
-    tasks = command.tasks(name, dtype, adapter, profile, piece, before.header if before else None)
+    tasks = command.tasks(name, dtype, adapter, profile, piece, before.header if before else None, every)
     done = list(before.chunks) if before else []
     with ExitStack() as stack:
         asking = command.here(jobs)
@@ -1074,7 +1126,7 @@ def list_(what: str) -> None:
     shapes; operators are functions of PyTorch and JAX that verify asks.
     """
     if what == "cases":
-        lines = list(catalogue())
+        lines = ids()
     elif what == "operations":
         from gradconform.conformance.command_line.operations import listed as of_operations
 

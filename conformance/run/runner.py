@@ -16,7 +16,7 @@ from typing import Any
 
 from gradconform.adapters import registry
 from gradconform.conformance.answers import ask
-from gradconform.conformance.cases.catalogue import catalogue
+from gradconform.conformance.cases.catalogue import ids
 from gradconform.conformance.check import judge_answer
 from gradconform.conformance.known import Files, KnownFile, brought_by, entries_for, known_files, marked
 from gradconform.conformance.own_forms import own_forms
@@ -129,7 +129,7 @@ def plan(
         if twice:
             raise BadInput(f"two of the {kind}s are called {twice[0]!r}; their measurements could not be told apart")
     specs = tuple(c.spec for c in chosen)
-    listed = catalogue(seed)
+    listed = set(ids())
     imported = tuple(part for glob in globs if ":" in glob for part in ("-c", glob))
     seeded = () if seed == 0 else ("--seed", str(seed))
     tasks = []

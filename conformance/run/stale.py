@@ -71,18 +71,18 @@ def stale(found: Iterable[Evidence], seed: int = 0, entries: tuple[KnownDeviatio
     that the catalogue does not have is never stale: which others there are is not known.
     """
     found = list(found)
-    cases = catalogue(seed)
     gone = []
     for entry in known_deviations() if entries is None else entries:
         of_entry = [e for e in found if e.entry == entry.id]
+        if not any(e.judged for e in of_entry) or any(e.deviates for e in of_entry):
+            continue  # and the catalogue is not gone through for it
         asked = frozenset().union(*(e.asked for e in of_entry))
         concerned = {
             id
-            for id, case in cases.items()
+            for id, case in catalogue(seed).items()
             if any(entry.speaks_of(id, e.operator, e.name) for e in case.equations.equations)
         }
-        complete = bool(concerned) and _questions(entry, concerned, asked) <= asked
-        if complete and any(e.judged for e in of_entry) and not any(e.deviates for e in of_entry):
+        if concerned and _questions(entry, concerned, asked) <= asked:
             gone.append(entry.id)
     return gone
 

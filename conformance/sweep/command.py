@@ -19,8 +19,8 @@ from gradconform.conformance.known import known_deviations
 from gradconform.conformance.run.inherited import inherited
 from gradconform.conformance.run.runner import made_with
 from gradconform.conformance.run.supervisor import WorkerFailure
-from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked
-from gradconform.conformance.sweep.numbers import LEAST, Piece
+from gradconform.conformance.sweep.chunk import QUANTITIES, Task, asked, plain
+from gradconform.conformance.sweep.numbers import LEAST, Piece, numbers
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
 from gradconform.reference.measurement import PROGRAM, Measurement
 
@@ -34,22 +34,29 @@ CALLED = ("value of output", "d/dx")
 Asking = Callable[[Sequence[Task]], Iterator[dict[str, Any]]]
 
 
-def header(name: str, dtype: str, adapter: str, profile: str, piece: Piece) -> dict[str, Any]:
+def header(name: str, dtype: str, adapter: str, profile: str, piece: Piece, every: bool = False) -> dict[str, Any]:
     """What a sweep is of and made with."""
+    ends = numbers(dtype, Piece(piece.first, 2, max(1, (piece.count - 1) * piece.stride)))
     made = made_with({adapter: registry.versions(registry.load(adapter))}, (), {})
     return {
         "operator": name, "dtype": dtype, "adapter": adapter, "profile": profile, **asdict(piece), "chunk": piece.chunk,
-        **made,
+        "from": plain(ends[0]), "to": plain(ends[-1] if piece.count > 1 else ends[0]), "every": every, **made,
         "started": datetime.now(UTC).isoformat(),
     }  # fmt: skip
 
 
 def tasks(
-    name: str, dtype: str, adapter: str, profile: str, piece: Piece, before: Mapping[str, Any] | None = None
+    name: str,
+    dtype: str,
+    adapter: str,
+    profile: str,
+    piece: Piece,
+    before: Mapping[str, Any] | None = None,
+    every: bool = False,
 ) -> list[Task]:
     """The chunks of a sweep; of one that is gone on with, after this header, in the size that it was begun in."""
     size = piece.chunk if before is None else int(before.get("chunk", LEAST))
-    return [Task(name, dtype, adapter, profile, part) for part in piece.pieces(size)]
+    return [Task(name, dtype, adapter, profile, part, every) for part in piece.pieces(size)]
 
 
 def here(jobs: int | None) -> Asking:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from gradconform.adapters.updates import Recorded
 from gradconform.conformance.levels.in_balls import Reference, decide
-from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, result
+from gradconform.conformance.programs.accepted import result
+from gradconform.conformance.programs.array_answers import Answers
+from gradconform.conformance.programs.size import IN_ARRAYS
 from gradconform.conformance.updates.check_update import Update, Whole
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
@@ -31,9 +33,10 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.emitted import Emitted, Emitting
+from gradconform.reference.programs.emitted import Emitting
 from gradconform.reference.programs.exact import Exact, holds
 from gradconform.reference.programs.record import Ids, Record, every, looks_rounded
+from gradconform.reference.programs.recording import Array
 
 #: To how much of itself a number of the step's text is known: Python may have computed it, as 1 − β^t, and of that only
 #: the result is seen. A difference of two numbers at 1 that is 2^-10 has lost ten of float64's digits.
@@ -47,7 +50,7 @@ def chained(update: Update) -> tuple[Record, dict[str, Ids]]:
     """
     record = Record()
     emitting, rule = Emitting(record), update.rule
-    values: dict[str, Emitted] = {}
+    values: dict[str, Array] = {}
     found: dict[str, Ids] = {}
     for name in rule.derivation.given:
         if name in update.values:
@@ -122,10 +125,8 @@ def _agreed_in_arrays(definition: Record, of_rule: Ids, own: Record, program: Id
     truth = ArrayExact(definition).evaluate().values.copied(of_rule)
     found = ArrayExact(own).evaluate().values.copied(program)
     with np.errstate(all="ignore"):
-        gap, off = np.abs(words.apart(truth, found)), (truth.radius + found.radius).max(axis=0)
-        if not (np.isfinite(gap) & np.isfinite(off)).all():
-            return None
-        return bool((gap <= off * words.ENLARGED + gap * 2.0**-50).all())
+        gap, reach = words.separation(truth, found)
+        return bool((gap <= reach).all()) if np.isfinite(gap + reach).all() else None
 
 
 def _loosened(record: Record) -> Record:

@@ -19,7 +19,9 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.conformance.levels.in_balls import Reference, decide
-from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, Condition, result
+from gradconform.conformance.programs.accepted import result
+from gradconform.conformance.programs.array_answers import Answers, Condition
+from gradconform.conformance.programs.size import IN_ARRAYS
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
@@ -35,9 +37,10 @@ from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.emitted import Emitted, Emitting
+from gradconform.reference.programs.emitted import Emitting
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Ids, Record
+from gradconform.reference.programs.recording import Array
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
@@ -141,7 +144,7 @@ class Judged:
         """A form on the operands, or on part of them: of tensors of the result's shape the numbers `at` an index."""
         record = Record()
         emitting = Emitting(record, how.settings, how.by_float32)
-        given: dict[str, Emitted] = {}
+        given: dict[str, Array] = {}
         for name in dict.fromkeys(form.operands):
             numbers = self.operands[name]
             if at is not None and name not in self.update.rule.settings and numbers.shape == self.got.shape:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.record import Ids, Relation, every
-from gradconform.reference.programs.recording import Array, Recording
+from gradconform.reference.programs.recording import RELATIONS, Array, Recording
 
 
 class Vague(ArithmeticError):
@@ -36,8 +36,7 @@ class ArrayRecording(Recording):
             clear = (np.abs(off) > reach * words.ENLARGED + np.abs(off) * 2.0**-50) | ((off == 0) & (reach == 0))
         if not clear.all():
             raise Vague("two numbers are too close for arrays")
-        compare = {"gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal}[relation]
-        return np.asarray(compare(off, 0.0))
+        return np.asarray(RELATIONS[relation](off, 0.0))
 
     def settle(self) -> None:
         """Let the record hold its numbers, rounded to float64, where decisions and corners ask for them."""
