@@ -20,9 +20,9 @@ from tests_support import Cli
 
 import gradconform as gc
 from gradconform.conformance.levels import step_level
-from gradconform.conformance.programs import check_program, check_program_arrays, completeness
+from gradconform.conformance.programs import array_answers, array_truths, size, truth
 from gradconform.reference import judge, outcomes
-from gradconform.reference.arithmetic import midpoints
+from gradconform.reference.arithmetic import midpoints, profiles
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.measurement import QUESTIONS, Measurement
 from gradconform.reference.programs import allowance, implicit, words
@@ -322,16 +322,17 @@ def test_wherever_vacuous_is_defined_so_is_what_the_allowance_is_measured_agains
 def test_the_claims_numbers_are_those_of_the_code() -> None:
     claim = " ".join((SITE / "claim.md").read_text(encoding="utf-8").split())
     for said in (
-        f"begin at {check_program.FIRST} bits",
+        f"begin at {truth.FIRST} bits",
         f"up to {judge.PRECISION_CAP:,}, until",
         f"decided in {judge.FIRST_PRECISION} bits or, where these do not, in more, up to {judge.PRECISION_CAP:,}",
         f"of {judge.FIRST_PRECISION} to {step_level.BALL_PRECISION} bits",
-        f"fewer than $P + 3$ bits, {check_program.DECIDED} are enough",
-        f"From {check_program_arrays.FASTER} operations on",
-        f"balls up to {check_program.AFFORDABLE:,} operations",
-        f"ask for {check_program_arrays.VANISHING} bits",
-        f"up to {check_program_arrays.IN_ARRAYS:,} operations",
-        f"up to {check_program_arrays.CONDITIONED // 10**6} million operations",
+        f"fewer than $P + 3$ bits, {truth.DECIDED} are enough",
+        f"From {size.FASTER} operations on",
+        f"balls up to {size.AFFORDABLE:,} operations",
+        f"ask for {array_truths.VANISHING} bits",
+        f"(arrays: {array_truths.CONTINUOUS} bits)",
+        f"up to {size.IN_ARRAYS:,} operations",
+        f"up to {array_answers.CONDITIONED // 10**6} million operations",
         f"with {allowance.MOST_WAYS} runs in the place of {outcomes.MOST_RUNS}",
         f"double words, {-round(math.log2(words.UNIT))} bits",
         f"to {midpoints.HOST_ULPS:.0f} ulp",
@@ -340,9 +341,9 @@ def test_the_claims_numbers_are_those_of_the_code() -> None:
         f"\\le {judge.ILL_CONDITIONED}\\,u",
     ):
         assert said in claim, said
-    assert completeness._looser(OPENCL).ulps["float32"]["exp"] == 2 * OPENCL.ulps["float32"]["exp"]
+    assert profiles.lenient(OPENCL).ulps["float32"]["exp"] == 2 * OPENCL.ulps["float32"]["exp"]
     assert "with twice the K of the profile, and of a measured K sixteen times more" in claim
-    assert allowance.LENIENT == 16
+    assert profiles.LENIENT == 16
 
 
 @pytest.mark.parametrize(("texts", "name"), [("VERDICT", "lost"), ("QUESTION", "accuracy")])

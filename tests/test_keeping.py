@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gradconform as gc
-from gradconform.conformance.verify import Report
+from gradconform.conformance.programs.report import Report
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT64
 from gradconform.reference.arithmetic.profiles import profile

@@ -15,9 +15,11 @@ from gradconform.adapters.registry import unimportable
 from gradconform.conformance import operators
 from gradconform.conformance.known import KnownDeviation, KnownFile, is_known, marked
 from gradconform.conformance.programs import program_rows
+from gradconform.conformance.programs.frameworks import framework_of, leaves
+from gradconform.conformance.programs.report import Report
 from gradconform.conformance.run.run_file import RunWriter, frame
 from gradconform.conformance.run.run_summary import counted
-from gradconform.conformance.verify import Report, framework_of, leaves, verify
+from gradconform.conformance.verify import verify
 from gradconform.conformance.verify_update import UpdateReport
 from gradconform.reference.cases import BadInput, said, unknown
 from gradconform.reference.derivations.operators.catalogue import OPERATORS
