@@ -135,9 +135,9 @@ class Report(Answered):
         bits, g = min(few, key=lambda of: of[0])
         what = f"{'∂/∂' if g.mode == 'reverse' else QUANTITY[g.mode]}{g.argument}{g.of}"
         off = f"{100 * 2.0**-bits:.2g}% off" if bits > 0 else "off by all of it"
-        to_do = "other arguments may certify more" if g.dtype == "float64" else 'dtype="float64" certifies more'
+        to_do = "other arguments" if g.dtype == "float64" else 'dtype="float64"'
         seen = "and less is not seen; a wrong formula is"
-        yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do}"
+        yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do} may certify more"
 
     def __str__(self) -> str:
         head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
