@@ -16,7 +16,7 @@ from tests_support import Cli, compiled, pdflatex
 torch = pytest.importorskip("torch")
 
 from gradconform.conformance import operators  # noqa: E402 -- its callables are PyTorch's
-from gradconform.conformance.sweep import chunk, judged, numbers, sweep_file, whole  # noqa: E402
+from gradconform.conformance.sweep import chunk, command, judged, numbers, sweep_file, whole  # noqa: E402
 from gradconform.conformance.sweep.numbers import Piece  # noqa: E402
 from gradconform.reference.arithmetic.formats import FORMATS  # noqa: E402
 from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
@@ -367,8 +367,12 @@ def test_an_axis_of_a_sweep_leaves_out_what_is_quiet_and_nothing_else() -> None:
     ulps = np.where(x == 2.0**20, 3.0, 0.0)
     for loud in (strip_of(x, ulps), strip_of(x, 0 * x, deviates=[(2.0**20, 1.5 * 2.0**20)])):
         along = sweep_figures.fold("bfloat16", [strip_of(x, 0 * x), loud])
-        assert [along.within(2.0**n) for n in (-100, 0, 18, 19, 20, 21, 23, 100)] == [
+        assert [along.within(2.0**n) for n in (-100, 0, 17, 19, 20, 21, 24, 100)] == [
             False, False, False, True, True, True, False, False]  # fmt: skip
+    steady = np.where(x > 0.5, 2.0, 1.2)
+    many, few = (sweep_figures.fold("bfloat16", [strip_of(x[part], steady[part])]) for part in (..., x > 2.0**60))
+    assert [many.within(2.0**n) for n in (-50, -1, 0, 50)] == [False, True, True, False], "as beside, of very many"
+    assert few.within(2.0**80), "above half an ulp, of few"
 
 
 def test_a_line_of_a_strip_hides_no_error_behind_its_neighbours() -> None:
@@ -462,3 +466,14 @@ def test_sweeps_of_other_numbers_are_not_compared(file: Path, tmp_path: Path) ->
     status, said = compared(str(file), str(other))
     assert status == 2
     assert "OLD is a sweep with operator 'sigmoid', NEW one with 'tanh'" in " ".join(said.split())
+
+
+def test_what_is_known_to_deviate_is_told_where_it_does() -> None:
+    """gelu's overflow from 1.7e38 on: of the value, in PyTorch's versions that have it, in bfloat16 and float32."""
+    asked = {"operator": "gelu", "adapter": "torch", "dtype": "bfloat16", "frameworks": {"torch": {"torch": "2.13.0"}}}
+    deviating = {"value": {"verdicts": {"deviates": 126}}, "derivative": {"verdicts": {"conforms": 9}}}
+    (line,) = command.known_of(deviating, asked)
+    assert line.startswith("known of its value: torch-gelu-overflow: Vectorised, x(1 + erf) overflows where")
+    assert list(command.known_of({"value": {"verdicts": {"conforms": 126}}}, asked)) == []
+    for other in ({"dtype": "float16"}, {"operator": "tanh"}, {"frameworks": {"torch": {"torch": "1.9"}}}):
+        assert list(command.known_of(deviating, {**asked, **other})) == []
