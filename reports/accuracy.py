@@ -18,6 +18,7 @@ import pandas as pd
 from gradconform.reference.measurement import shortest
 from gradconform.reports import sweep_figures
 from gradconform.reports.export import case_folder, comma_separated, marked, replaced
+from gradconform.reports.figures import drawable
 from gradconform.reports.latex import longtable
 
 #: A sweep: its header, its chunks and its footer.
@@ -91,9 +92,11 @@ def _widest(stretches: Sequence[Sequence[Any]], dtype: str) -> str:
 def write(sweeps: Sequence[Sweep], folder: Path, endings: Sequence[str] = (".png", ".svg", ".pdf")) -> list[Path]:
     """The tables of complete sweeps, strips.csv and every number where it was kept, and a figure for each operator.
 
-    Raises ValueError for two sweeps of the same numbers of one operator in one framework's version.
+    Raises ValueError for two sweeps of the same numbers of one operator in one framework's version, and ImportError
+    without matplotlib.
     """
     _refuse_twins(sweeps)
+    drawable()
     folder.mkdir(parents=True, exist_ok=True)
     found = table(sweeps)
     caption = "Largest error of each operator and its derivative, and at which argument"

@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 
 from gradconform.reports import diff, tables
-from gradconform.reports.figures import COLOURS
+from gradconform.reports.figures import COLOURS, WIDTH
 from gradconform.reports.latex import longtable
-from gradconform.reports.sweep_figures import WIDTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

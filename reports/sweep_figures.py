@@ -2,7 +2,8 @@
 
 An axis of arguments is of places: as many of the dtype's numbers stand on each stretch of it, so that a binade is as
 wide as the next. Binades in which nothing happens are folded away, so that in the others something is to be seen: no
-verdict of TOLD, and an error of at most half an ulp that is as in the binades beside.
+verdict of TOLD, and an error of at most half an ulp that is as in the binades beside; where too many are left, a larger
+error that is as beside, too.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.reference.measurement import shortest
-from gradconform.reports.figures import COLOURS, _plain
+from gradconform.reports.figures import COLOURS, WIDTH, _plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 QUANTITIES = ("value", "derivative")
-#: In inches: the text width of LaTeX's article, and how high a strip is.
-WIDTH, HEIGHT = 345 / 72.27, 0.92
+#: How high a strip is, in inches.
+HEIGHT = 0.92
 #: Errors in ulp that are as good as none, and what an axis shows at least.
 FLOOR, LEAST_TOP = 2.0**-6, 32.0
 #: Verdicts that a strip marks above its errors, each by a hatching too, which prints apart in grey.
@@ -48,6 +49,8 @@ _DPI = 180
 _LINE = 46
 #: Binades beside one in which something happens that stay, and how many quiet ones are worth folding.
 _BESIDE, _FOLDED = 1, 3
+#: Binades of which each still has room on a strip.
+_MANY = 48
 
 
 def version(header: Mapping[str, Any]) -> str:
@@ -171,18 +174,13 @@ def _found(header: Mapping[str, Any], of: Mapping[str, Any]) -> str:
     return line if len(line) <= _LINE else "; ".join(said)
 
 
-def fold(dtype: str, strips: Iterable[Strip]) -> Fold:
+def fold(dtype: str, strips: Sequence[Strip]) -> Fold:
     """The axis of strips of one dtype: the binades in which something happens, and their neighbours."""
-    binades: set[int] = set()
-    loud: set[int] = set()
-    for strip in strips:
-        largest = _by_binade(strip)
-        binades |= set(largest)
-        loud |= {k for k in largest if not _quiet(k, largest)}
-        for stretches in strip.stretches.values():
-            for ends in stretches:
-                low, high = np.floor(place(np.array(ends), dtype)).astype(int).tolist()
-                loud |= set(range(low, high + 1)) & set(largest)
+    binades = {k for strip in strips for k in _by_binade(strip)}
+    for steady in (0.5, math.inf):
+        loud = {k for strip in strips for k in _loud(strip, steady)}
+        if len(loud) <= _MANY:
+            break
     loud = {k + d for k in loud for d in range(-_BESIDE, _BESIDE + 1)} & binades
     shown: list[tuple[float, float]] = []
     for k in sorted(loud or binades or {0}):
@@ -191,6 +189,16 @@ def fold(dtype: str, strips: Iterable[Strip]) -> Fold:
         else:
             shown.append((float(k), k + 1.0))
     return Fold(dtype, tuple(shown))
+
+
+def _loud(strip: Strip, steady: float) -> Iterator[int]:
+    """The binades of a strip with a verdict of TOLD, or an error above `steady` ulp or other than beside."""
+    largest = _by_binade(strip)
+    yield from (k for k in largest if not _quiet(k, largest, steady))
+    for stretches in strip.stretches.values():
+        for ends in stretches:
+            low, high = np.floor(place(np.array(ends), strip.dtype)).astype(int).tolist()
+            yield from set(range(low, high + 1)) & set(largest)
 
 
 def _by_binade(strip: Strip) -> dict[int, float]:
@@ -202,10 +210,10 @@ def _by_binade(strip: Strip) -> dict[int, float]:
     return found
 
 
-def _quiet(k: int, largest: Mapping[int, float]) -> bool:
-    """Whether a binade's error is small, and that of those beside it."""
+def _quiet(k: int, largest: Mapping[int, float], steady: float) -> bool:
+    """Whether a binade's error is as those beside it, and at most `steady` ulp."""
     beside = [largest[n] for n in (k - 1, k, k + 1) if n in largest]
-    small = max(beside) <= 0.5 and (max(beside) <= FLOOR or len(beside) == 3)
+    small = max(beside) <= steady and (max(beside) <= FLOOR or len(beside) == 3)
     return small and max(beside) <= _SAME * min(beside)
 
 
@@ -306,7 +314,7 @@ def _legend(figure: Figure, strips: Sequence[Strip], folds: Mapping[str, Fold]) 
     handles += [Patch(linewidth=0.3, label=w, **TOLD[w]) for w in words]
     if any(len(f.shown) > 1 for f in folds.values()):
         handles.append(Patch(facecolor="#ffffff", edgecolor="#999999", hatch="......", linewidth=0.3,
-                             label="left out: ≤ ½ ulp, as beside"))  # fmt: skip
+                             label="left out: as beside"))  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=6,
                   handlelength=1.8, columnspacing=1.2, borderpad=0.1)  # fmt: skip
 

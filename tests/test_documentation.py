@@ -62,6 +62,21 @@ def test_the_reference_has_what_the_code_has(site: Path) -> None:
         assert option in reference
 
 
+def test_the_tables_in_the_pages_are_what_the_code_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "jax"):
+        pytest.importorskip(name)  # whose routes are listed
+    monkeypatch.syspath_prepend(str(SITE))
+    import generated  # type: ignore[import-not-found, unused-ignore]
+
+    assert generated.stale(SITE) == [], "python docs/site/generated.py"
+    pages = "".join(page.read_text(encoding="utf-8") for page in SITE.glob("*.md"))
+    assert all(f"<!-- {name}, by docs/site/generated.py -->" in pages for name in generated.PARTS)
+    old = (SITE / "reference.md").read_text(encoding="utf-8").replace("| 2^−11 |", "| 2^−10 |")
+    (tmp_path / "reference.md").write_text(old, encoding="utf-8")
+    assert generated.stale(tmp_path) == [tmp_path / "reference.md"]
+    assert "| 2^−11 |" in generated.filled(old)
+
+
 def test_every_page_is_reached_from_the_front_page(site: Path) -> None:
     front = (site / "index.html").read_text(encoding="utf-8")
     for page in SITE.glob("*.md"):

@@ -367,8 +367,12 @@ def test_an_axis_of_a_sweep_leaves_out_what_is_quiet_and_nothing_else() -> None:
     ulps = np.where(x == 2.0**20, 3.0, 0.0)
     for loud in (strip_of(x, ulps), strip_of(x, 0 * x, deviates=[(2.0**20, 1.5 * 2.0**20)])):
         along = sweep_figures.fold("bfloat16", [strip_of(x, 0 * x), loud])
-        assert [along.within(2.0**n) for n in (-100, 0, 18, 19, 20, 21, 23, 100)] == [
+        assert [along.within(2.0**n) for n in (-100, 0, 17, 19, 20, 21, 24, 100)] == [
             False, False, False, True, True, True, False, False]  # fmt: skip
+    steady = np.where(x > 0.5, 2.0, 1.2)
+    many, few = (sweep_figures.fold("bfloat16", [strip_of(x[part], steady[part])]) for part in (..., x > 2.0**60))
+    assert [many.within(2.0**n) for n in (-50, -1, 0, 50)] == [False, True, True, False], "as beside, of very many"
+    assert few.within(2.0**80), "above half an ulp, of few"
 
 
 def test_a_line_of_a_strip_hides_no_error_behind_its_neighbours() -> None:

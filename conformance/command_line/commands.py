@@ -518,7 +518,7 @@ def _sweeps_reported(files: Sequence[Path], output: Path) -> None:
     except OSError as error:
         what = f"{error.filename or output}: {error.strerror or error}"
         raise BadInput(f"cannot write {what}; expected a folder that can be written: give another -o") from error
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise BadInput(f"a line of these sweeps holds not what gradconform wrote ({error}); sweep again") from error
     except (ValueError, ImportError) as error:
         raise BadInput(str(error)) from error

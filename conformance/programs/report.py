@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +26,7 @@ from gradconform.conformance.programs.program_steps import StepFinding, check_st
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.judge import Judgement, Verdict, noted
+from gradconform.reference.judge import Judgement, Verdict, left_open, noted
 from gradconform.reference.measurement import EVERY, QUANTITY, told
 from gradconform.reference.programs.run import BATCHED, Mode, Run, called
 
@@ -157,10 +156,7 @@ def _few_of(dtype: str) -> float:
 
 def unsupported(f: Any, mode: Mode, reason: str, accept: tuple[str, ...], profile: Profile, dtype: str) -> Report:
     """The report about a derivative that the framework does not have."""
-    judgement = Judgement(
-        "unsupported", math.nan, None, None, None, None, None, None, None, None, None, None, 0, reason,
-        formula="unknown", execution="undecided",
-    )  # fmt: skip
+    judgement = left_open(reason, verdict="unsupported")
     gradient = Gradient(EVERY[mode], "eager", judgement, 0.0, mode=mode, dtype=dtype)
     return Report(called(f), (gradient,), (), (), (), accept, (), profile)
 

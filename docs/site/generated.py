@@ -1,4 +1,11 @@
-"""The tables of the reference, read off the code, so that they cannot say anything else."""
+"""The tables of the reference, read off the code, so that they cannot say anything else.
+
+    python docs/site/generated.py
+
+writes them into the pages, between `<!-- NAME, by docs/site/generated.py -->` and `<!-- end -->`, where they are read
+in a clone too; a test, and the build of the site, say so where one is not what the code says. It needs PyTorch and JAX,
+whose routes are listed.
+"""
 
 from __future__ import annotations
 
@@ -337,8 +344,21 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def write(folder: Path) -> None:
-    """Every part as a Markdown file that a page includes."""
-    folder.mkdir(exist_ok=True)
-    for name, part in PARTS.items():
-        (folder / f"{name}.txt").write_text(part(), encoding="utf-8")
+_PLACE = re.compile(r"(<!-- (\w+), by docs/site/generated\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """A page with each of its parts as the code says it now."""
+    return _PLACE.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", page)
+
+
+def stale(folder: Path) -> list[Path]:
+    """The pages of a folder with a part that the code no longer says."""
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
+    return [path for path, text in pages.items() if filled(text) != text]
+
+
+if __name__ == "__main__":
+    for stale_page in stale(Path(__file__).parent):
+        stale_page.write_text(filled(stale_page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(stale_page)
