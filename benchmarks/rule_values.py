@@ -108,8 +108,8 @@ def operand(ops: RoundedBalls, draw: Random) -> Rounded:
     return Rounded(ops, arb(number), arb(0 if bits & ANYTHING else radius), bits, arb(width))
 
 
-def values(name: str) -> Iterator[str]:
-    """What an operation gives, case by case."""
+def cases(name: str) -> Iterator[Callable[[], str]]:
+    """Every use of an operation, each a function that says what it gives."""
     arity, operation = operations()[name]
     summed = name.startswith(("sum", "inner", "log_of", "over", "part"))
     for f in FORMATS.values():
@@ -117,7 +117,13 @@ def values(name: str) -> Iterator[str]:
             draw = Random(f"{name} {f.name} {profile.name}")
             for case in range(CASES):
                 ops = RoundedBalls(f, profile, ("any", "wide", "own")[case % 3] if summed else "any")
-                yield _text(operation(ops, *[operand(ops, draw) for _ in range(arity)]), f)
+                operands = [operand(ops, draw) for _ in range(arity)]
+                yield lambda ops=ops, operands=operands, f=f: _text(operation(ops, *operands), f)  # type: ignore[misc]
+
+
+def values(name: str) -> Iterator[str]:
+    """What an operation gives, case by case."""
+    return (case() for case in cases(name))
 
 
 def _text(x: Rounded, f: Format) -> str:

@@ -200,6 +200,11 @@ def is_program(case: str) -> bool:
     return case.startswith(PROGRAM)
 
 
+def _bits(certified: float) -> str:
+    """So many bits; below 0 their number says nothing but that there is none."""
+    return f" {certified:.1f} bits" if certified > 0 else " (no bit is certain)"
+
+
 def told(m: Measurement) -> str:
     """What is said of a program's gradient: a line where it conforms, else what was got and what is right below it.
 
@@ -212,7 +217,7 @@ def told(m: Measurement) -> str:
     argument, comma, of = m.quantity.removeprefix(what).partition(", ")
     what = "∂/∂" if what == BY else what
     at = f"{argument}[{m.worst_index}]" if m.worst_index else argument
-    bits = "" if m.certified_bits is None or not math.isfinite(m.certified_bits) else f" {m.certified_bits:.1f} bits"
+    bits = "" if m.certified_bits is None or not math.isfinite(m.certified_bits) else _bits(m.certified_bits)
     off = f", at most {m.max_ulp:.3g} ulp off" if m.max_ulp is not None and math.isfinite(m.max_ulp) else ""
     head = f"{what}{at}{comma}{of} ({m.route}): {m.verdict}"
     if m.verdict == "unsupported":

@@ -51,6 +51,12 @@ def test_output_fits_a_terminal_of_80_columns(cli: Cli) -> None:
         assert max(map(len, cli(command, "-h").stdout.splitlines())) <= 80
 
 
+def test_no_commands_summary_is_cut(cli: Cli) -> None:
+    said = cli("-h").stdout.partition("Commands:")[2]
+    assert "verify-update  Verify what optimizers do to weights and to their state." in said
+    assert [line for line in said.splitlines() if line.endswith("...")] == []
+
+
 def test_what_is_piped_is_not_wrapped_where_no_width_is_asked_for(cli: Cli, tmp_path: Path) -> None:
     name = "/".join(["a" * 60, "b" * 60, "nothing.jsonl"])
     environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}

@@ -80,6 +80,18 @@ def test_an_entry_holds_for_its_versions_only(version: str, known: bool) -> None
     assert is_known(mark(measurement(), version)) is known
 
 
+@pytest.mark.parametrize(
+    ("version", "known"), [("2.11.0", False), ("2.13.0+cpu", True), ("2.14.1+cu130", True), ("2.15.0", False)]
+)
+def test_what_an_operator_gets_wrong_is_known_in_the_versions_that_were_measured(version: str, known: bool) -> None:
+    overflow = measurement(
+        case="program/operator/gelu/large/1", adapter="torch", dtype="bfloat16", quantity="value of output",
+        operator="gelu", value=math.inf,
+    )  # fmt: skip
+    (found,) = marked([overflow], {"torch": version}, "cpu")
+    assert is_known(found) is known
+
+
 def whole_and(*steps: Measurement, derivation: Derivation | None = None) -> bool:
     """Whether a whole-level deviation beside these steps of the same answer is known."""
     whole = measurement(quantity="w1_new", case="mine/one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ mutants = benchmark("mutants")
 ROOT = Path(__file__).parents[1]
 
 
+@cache
 def of(file: str) -> list[object]:
     return list(mutants.mutants(file, (ROOT / file).read_text(encoding="utf-8")))
 
@@ -44,6 +46,22 @@ def test_a_wrong_factor_is_noticed_and_the_right_text_is_not(tmp_path: Path) -> 
         assert copies.notices(right, ["test_document_equations"]) is None
     finally:
         copies.close()
+
+
+def test_the_sieve_notices_a_wrong_rule_of_balls_and_of_arrays_and_puts_the_right_one_back() -> None:
+    sieve = benchmark("rule_sieve").Sieve(["unrounded", "sum of rows"])
+    for file, what, named in (
+        ("reference/arithmetic/function_rules.py", "size + x.off: + to -", "unrounded"),
+        (
+            "reference/arithmetic/sum_rules.py",
+            "moved + _accumulated(E, count, unit, normal, magnitude): + to -",
+            "sum of rows of arrays",
+        ),
+    ):
+        right = (ROOT / file).read_text(encoding="utf-8")
+        wrong = next(m for m in of(file) if m.what == what)  # type: ignore[attr-defined]
+        for text, noticed in ((wrong.text, named), (right, None)):  # type: ignore[attr-defined]
+            assert sieve.notices(file, wrong.line, text) == noticed  # type: ignore[attr-defined]
 
 
 def test_what_is_listed_as_equivalent_is_a_mutant() -> None:

@@ -260,6 +260,19 @@ def test_a_kernel_without_a_definition_is_named_with_what_to_do() -> None:
         record(lambda x: F.ctc_loss(x.log_softmax(-1), torch.tensor([[1]]), [2], [1]), [torch.randn(2, 1, 3)])
 
 
+def test_a_dtype_that_a_kernel_lacks_is_told_as_that_whatever_its_definition_says_to_the_shapes() -> None:
+    x, q = torch.tensor([[2.5], [3.0]], dtype=torch.bfloat16), torch.tensor([2.5, 3.5], dtype=torch.bfloat16)
+    with pytest.raises(BadInput, match="\"zeta_cpu\" not implemented for 'BFloat16'"):
+        record(torch.special.zeta, [x, q])
+
+
+def test_a_kernel_whose_decomposition_sums_in_each_operation_of_16_bits_is_recorded() -> None:
+    x = torch.tensor([[0.5, -1.25, 2.0, 0.75]], dtype=torch.bfloat16)
+    assert {g.judgement.verdict for g in judged(record(lambda x: torch.var_mean(x, dim=1, correction=0), [x]))} == {
+        "conforms"
+    }
+
+
 def test_a_definition_can_be_given_for_an_operation_of_ones_own() -> None:
     @torch.library.custom_op("gradconform_tests::cubed", mutates_args=())
     def cubed(x: Tensor) -> Tensor:
@@ -345,6 +358,27 @@ def test_what_torch_func_gives_is_judged_by_its_own_program() -> None:
     assert (eager.route, by_func.route) == ("eager", "func")
     by_eager = replace(eager, returned=by_func.returned)  # by which it would be called wrong
     assert {g.judgement.execution for g in judged(by_eager)} == {"outside"}
+
+
+def test_numbers_of_the_text_that_vmap_makes_tensors_of_are_rounded_there_and_no_other_numbers() -> None:
+    x = torch.tensor(0.3)
+    assert bool(gc.verify(lambda x: x * torch.sigmoid(1.702 * x), x, routes="func"))
+    off = gc.verify(
+        lambda x: x * torch.sigmoid(1.702 * x) * 1.0000001,
+        x,
+        routes="func",
+        definition=lambda o, x: x * o.sigmoid(x * 1.702),
+    )
+    assert set(off.table["formula"]) == {"wrong"}
+
+
+def test_what_torch_func_gives_by_a_record_that_is_not_complete_is_held_against_the_eager_program() -> None:
+    x, y = torch.tensor([[0.5, -1.25], [2.0, 0.25]]), torch.tensor([[1.5, 0.75]])
+    report = gc.verify(torch.cdist, x, y, routes=("eager", "func"))
+    # Each row of vmap is the first one's: so PyTorch 2.13 has it.
+    assert dict(zip(report.table["route"], report.table["execution"], strict=True)) == {
+        "eager": "within", "func": "outside"}  # fmt: skip
+    assert "func: held against the program of eager, its own left the record" in str(report)
 
 
 def test_what_a_function_stops_is_noted_and_meant_under_torch_func_too() -> None:

@@ -16,7 +16,7 @@ from tests_support import Cli, compiled, pdflatex
 torch = pytest.importorskip("torch")
 
 from gradconform.conformance import operators  # noqa: E402 -- its callables are PyTorch's
-from gradconform.conformance.sweep import chunk, judged, numbers, sweep_file, whole  # noqa: E402
+from gradconform.conformance.sweep import chunk, command, judged, numbers, sweep_file, whole  # noqa: E402
 from gradconform.conformance.sweep.numbers import Piece  # noqa: E402
 from gradconform.reference.arithmetic.formats import FORMATS  # noqa: E402
 from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
@@ -468,3 +468,14 @@ def test_sweeps_of_other_numbers_are_not_compared(file: Path, tmp_path: Path) ->
     status, said = compared(str(file), str(other))
     assert status == 2
     assert "OLD is a sweep with operator 'sigmoid', NEW one with 'tanh'" in " ".join(said.split())
+
+
+def test_what_is_known_to_deviate_is_told_where_it_does() -> None:
+    """gelu's overflow from 1.7e38 on: of the value, in PyTorch's versions that have it, in bfloat16 and float32."""
+    asked = {"operator": "gelu", "adapter": "torch", "dtype": "bfloat16", "frameworks": {"torch": {"torch": "2.13.0"}}}
+    deviating = {"value": {"verdicts": {"deviates": 126}}, "derivative": {"verdicts": {"conforms": 9}}}
+    (line,) = command.known_of(deviating, asked)
+    assert line.startswith("known of its value: torch-gelu-overflow: Vectorised, x(1 + erf) overflows where")
+    assert list(command.known_of({"value": {"verdicts": {"conforms": 126}}}, asked)) == []
+    for other in ({"dtype": "float16"}, {"operator": "tanh"}, {"frameworks": {"torch": {"torch": "1.9"}}}):
+        assert list(command.known_of(deviating, {**asked, **other})) == []

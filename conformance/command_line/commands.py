@@ -133,7 +133,7 @@ def _check_timeout(timeout: float) -> None:
         raise BadInput("--timeout is nan; expected seconds, more than 0")
 
 
-@main.command()
+@main.command(short_help="Judge frameworks on the catalogue's cases.")
 @click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
               help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
                    "whose framework is installed.")  # fmt: skip
@@ -527,7 +527,7 @@ def _sweeps_reported(files: Sequence[Path], output: Path) -> None:
     console.print(f"read {output / 'sweep.md'}", markup=False, soft_wrap=True)
 
 
-@main.command()
+@main.command(short_help="What is different in run file NEW against OLD.")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal",
@@ -646,7 +646,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
         raise click.BadParameter(f"{text!r} are no numbers; expected such as 0.15,0.2 or '0.15 0.2'") from None
 
 
-@main.command()
+@main.command(short_help="The derivation of CASE, with its numbers.")
 @click.argument("case", required=False, shell_complete=_case_ids)
 @click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
               help="Whose values to show beside the truth.")  # fmt: skip
@@ -766,7 +766,7 @@ _KIND_STYLE: dict[str, str | None] = {
 }  # fmt: skip
 
 
-@main.command()
+@main.command(short_help="Verify gradients of functions, or of operators.")
 @click.argument("functions", metavar="MODULE[:FUNCTION]|operator/GLOB...", nargs=-1, required=True)
 @click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER",
               help="Of operators: torch or jax. Default: both. Repeat for more.")  # fmt: skip
@@ -878,7 +878,7 @@ def _check_asked(profile: str, junit: Path | None) -> None:
         raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
 
 
-@main.command()
+@main.command(short_help="Train CASE and judge every update.")
 @click.argument("case", shell_complete=_case_ids)
 @click.option("-a", "--adapter", default="torch/eager", show_default=True, metavar="ADAPTER[/ROUTE]",
               shell_complete=_adapter_names, help="What computes the gradient.")  # fmt: skip
@@ -1015,7 +1015,7 @@ def verify_update(
     _end(found, output, junit, fail_on, "result")
 
 
-@main.command()
+@main.command(short_help="Judge OPERATOR at every number of a dtype.")
 @click.argument("operator")
 @click.option("-d", "--dtype", required=True, metavar="DTYPE", help="float16, bfloat16 or float32.")
 @click.option("-a", "--adapter", required=True, metavar="ADAPTER", help="torch or jax.")
@@ -1106,12 +1106,14 @@ def sweep(
     console.print(f"{name} in {dtype}, {adapter} ({versions})", style="bold", markup=False)
     for text in lines(whole):
         console.print(text, markup=False)
+    for text in command.known_of(whole, header):
+        console.say(text)
     console.print(f"written: {path}", markup=False, soft_wrap=True)
     console.say(closing(whole, 1 << of_dtype.BITS[dtype], seconds), "bold")
     sys.exit(command.exit_status(whole, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
-@main.command(name="list")
+@main.command(name="list", short_help="Adapters, cases, operations, operators and the like.")
 @click.argument(
     "what",
     type=click.Choice(["adapters", "routes", "cases", "operations", "operators", "sweeps", "equations", "dtypes"]),
@@ -1164,7 +1166,7 @@ def _listed_adapters(routes: bool) -> list[str]:
     return lines
 
 
-@main.command()
+@main.command(short_help="What is installed, what is missing, how to get it.")
 @refused
 def doctor() -> None:
     """What is installed, on what devices it runs, what is missing, and how to get it."""
@@ -1176,7 +1178,7 @@ def doctor() -> None:
         console.say(f"{mark}{text}", style, indent=" " * 8)
 
 
-@main.command()
+@main.command(short_help="What completes words in bash, zsh or fish.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """The script that completes commands, adapters, cases and dtypes in SHELL.

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
+import gradconform
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
 from gradconform.conformance.run.runner import SUITE_VERSION
@@ -33,7 +34,7 @@ DEVICES = ("cpu", "cuda", "mps")
 
 def findings() -> Iterator[tuple[str, str]]:
     """Lines of text, each after whether it is "good", "missing", "newer" than what was tested, or just "known"."""
-    yield "known", f"gradconform {SUITE_VERSION} in {os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}"
+    yield "known", f"gradconform {SUITE_VERSION} in {os.path.dirname(os.path.abspath(gradconform.__file__))}"
     memory = available_memory() / 2**30
     yield (
         "known",

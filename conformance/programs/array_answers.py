@@ -12,7 +12,7 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.conformance.programs.size import work
-from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import Double
 from gradconform.reference.arithmetic.profiles import Profile
@@ -79,6 +79,15 @@ class Answers:
     def broken_among(self, numbers: Indices) -> bool:
         """As of `Together`."""
         return self.centre.specials is not None and bool(self.centre.specials.reshape(-1)[numbers].any())
+
+
+def centred(
+    truth: Words, known: NDArray[np.bool_], A: RoundedArrays, spread: NDArray[np.float64] | None = None
+) -> RoundedArray:
+    """A truth as the judge reads it: numbers without a radius where it is known, or the middles of sets."""
+    mid = Double.where(known, truth.mid, Double.lift(np.zeros(())))
+    bits = None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8)
+    return RoundedArray(A, mid if A.mids is Double else mid.hi, None, spread, bits)
 
 
 class Adjudicator:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.conformance.programs import branches, equal_order, together
+from gradconform.conformance.programs.array_answers import centred
 from gradconform.conformance.programs.equal_order import EqualOrder, Places
 from gradconform.conformance.programs.size import one_record
 from gradconform.conformance.programs.truth import SHARP
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.arithmetic.midpoints import Double, DoubleArray
-from gradconform.reference.arithmetic.rounded import ANYTHING
+from gradconform.reference.arithmetic.midpoints import DoubleArray
 from gradconform.reference.components import Indices
 from gradconform.reference.judge import FORMULA, Formula
 from gradconform.reference.programs import words
@@ -259,14 +259,7 @@ class Truths:
             width = np.where(of.sets, x.radius[1], x.radius[0])
             known = np.isfinite(x.high) & np.isfinite(width)
             spread = np.where(known & (width > np.abs(x.high) * 2.0**-SHARP), width, 0.0)
-        mid = Double.where(known, x.mid, Double.lift(np.zeros(())))
-        return RoundedArray(
-            A,
-            mid if A.mids is Double else mid.hi,
-            None,
-            spread if spread.any() else None,
-            None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8),
-        )
+        return centred(x, known, A, spread if spread.any() else None)
 
 
 def _sum(of: Sequence[Words], places: Places) -> Words:

@@ -33,6 +33,7 @@ from gradconform.reference.judge import (
     decision,
     judge,
     noted,
+    too_large,
     ulp_error,
     verdict_of,
 )
@@ -85,15 +86,10 @@ def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:
     return [_gradient(run, run.judged[f.number], f.route, f.judgement, f.formula, f.bits, f.ties) for f in found]
 
 
-def _left_open(run: Run, argument: Tensor, route: str, error: OutOfRange) -> Gradient:
-    judgement = Judgement(
-        "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,
-        f"size: too large for balls, and array arithmetic does not hold {error}",
-        formula="unknown", execution="undecided",
-    )  # fmt: skip
+def _left_open(run: Run, of: Tensor, route: str, error: OutOfRange) -> Gradient:
     return Gradient(
-        argument.name, route, judgement, 0.0, mode=run.mode, dtype=argument.format.name, elements=argument.ids.size
-    )
+        of.name, route, too_large(error), 0.0, mode=run.mode, dtype=of.format.name, elements=of.ids.size
+    )  # fmt: skip
 
 
 def _in_balls(run: Run, profile: Profile) -> Iterator[Gradient]:
@@ -201,10 +197,7 @@ class _OfBalls:
 
 def _nothing() -> Judgement:
     """Of a tensor without numbers, which has what it should."""
-    return Judgement(
-        "conforms", math.nan, None, None, None, None, None, None, None, None, None, None, 0, None,
-        formula="right", execution="within", accuracy="certified",
-    )  # fmt: skip
+    return Judgement("conforms", math.nan, formula="right", execution="within", accuracy="certified")
 
 
 def _gradient(

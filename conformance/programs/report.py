@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +26,7 @@ from gradconform.conformance.programs.program_steps import StepFinding, check_st
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.judge import Judgement, Verdict, noted
+from gradconform.reference.judge import Judgement, Verdict, left_open, noted
 from gradconform.reference.measurement import EVERY, QUANTITY, told
 from gradconform.reference.programs.run import BATCHED, Mode, Run, called
 
@@ -136,9 +135,9 @@ class Report(Answered):
         bits, g = min(few, key=lambda of: of[0])
         what = f"{'∂/∂' if g.mode == 'reverse' else QUANTITY[g.mode]}{g.argument}{g.of}"
         off = f"{100 * 2.0**-bits:.2g}% off" if bits > 0 else "off by all of it"
-        to_do = "other arguments may certify more" if g.dtype == "float64" else 'dtype="float64" certifies more'
+        to_do = "other arguments" if g.dtype == "float64" else 'dtype="float64"'
         seen = "and less is not seen; a wrong formula is"
-        yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do}"
+        yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do} may certify more"
 
     def __str__(self) -> str:
         head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
@@ -157,10 +156,7 @@ def _few_of(dtype: str) -> float:
 
 def unsupported(f: Any, mode: Mode, reason: str, accept: tuple[str, ...], profile: Profile, dtype: str) -> Report:
     """The report about a derivative that the framework does not have."""
-    judgement = Judgement(
-        "unsupported", math.nan, None, None, None, None, None, None, None, None, None, None, 0, reason,
-        formula="unknown", execution="undecided",
-    )  # fmt: skip
+    judgement = left_open(reason, verdict="unsupported")
     gradient = Gradient(EVERY[mode], "eager", judgement, 0.0, mode=mode, dtype=dtype)
     return Report(called(f), (gradient,), (), (), (), accept, (), profile)
 

@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 
 from gradconform.adapters.updates import Recorded
 from gradconform.conformance.levels.in_balls import Reference, decide
-from gradconform.conformance.programs.accepted import result
-from gradconform.conformance.programs.array_answers import Answers
+from gradconform.conformance.programs.array_answers import Adjudicator, Answers
 from gradconform.conformance.programs.size import IN_ARRAYS
-from gradconform.conformance.updates.check_update import Update, Whole
-from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.conformance.updates.check_update import Update, held
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.midpoints import Double
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls
 from gradconform.reference.array_judge import Screen, judge_array
@@ -214,22 +211,12 @@ def _by_arrays(recorded: Recorded, quantity: str, got: NDArray[np.float64], form
                moved_from: NDArray[np.float64] | None) -> Judgement:  # fmt: skip
     ids = recorded.results[quantity]
     truth = ArrayExact(recorded.record).evaluate().values.copied(ids)
-    answers: Answers | None = None
+    answers: dict[str, Answers] = {}
     screens: list[Screen] = []
+    with np.errstate(all="ignore"):
+        against = None if moved_from is None else np.asarray(np.abs(truth.high - moved_from))
     for name, form in _programs(recorded).items():
         allowed = ArrayAllowed(recorded.record, profile, "any", form, wide=format.precision > FLOAT32.precision)
-        A = allowed.evaluate().arithmetics[format.name]
-        value, exactly = result(allowed, ids, A)
-        known = np.isfinite(truth.high) & np.isfinite(truth.radius[0])
-        mid = Double.where(known, truth.mid, Double.lift(np.zeros(())))
-        bits = None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8)
-        centre = RoundedArray(A, mid if A.mids is Double else mid.hi, None, None, bits)
-        answers = answers or Answers(format, profile, truth, centre)
-        answers.forms[name], answers.exactly[name] = value, exactly
-        screen = Screen(name, format, got.shape)
-        with np.errstate(all="ignore"):
-            against = None if moved_from is None else np.asarray(np.abs(truth.high - moved_from))
-        screen.add(got, value, 0, centre, against)
-        screens.append(screen)
-    assert answers is not None
-    return judge_array(got, screens, format, Whole(answers), bits=FIRST_PRECISION)
+        screens.append(Screen(name, format, got.shape))
+        held(screens[-1], allowed, ids, truth, answers, got, against=against)
+    return judge_array(got, screens, format, Adjudicator(answers[""]), bits=FIRST_PRECISION)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
+from typing import Any
 
 from flint import arb
 
@@ -335,38 +336,29 @@ def _within(ops: BranchingBalls, x: Outcome, off: Outcome) -> Outcome:
     return ops._settled("within", (x, off), computed_within(ops, x, off))
 
 
-OPERATIONS: dict[str, Callable[..., Outcome]] = {
-    "within": _within,
+#: Functions whose rules are operations of the arithmetic, of numbers as of arrays.
+OF_THE_ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "negative": lambda ops, x: -x,
     "add": lambda ops, x, y: ops.add(x, y),
-    "subtract": lambda ops, x, y: ops.add(x, ops.negative(y)),
+    "subtract": lambda ops, x, y: ops.add(x, -y),
+    STOPPED: lambda ops, x: x,
+    **{
+        name: (lambda ops, x, name=name: getattr(ops, name)(x))
+        for name in (
+            *("square", "absolute", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sinh", "cosh"),
+            *("sigmoid", "erf", "erfc"),
+        )
+    },
+}
+OPERATIONS: Mapping[str, Callable[..., Outcome]] = {
+    **OF_THE_ARITHMETIC,
+    "within": _within,
     "multiply": _multiply,
     "divide": _divide,
-    "square": lambda ops, x: ops.square(x),
     "reciprocal": lambda ops, x: ops.divide(ops.given(1.0), x),
     "power": _power,
     "rsqrt": _rsqrt,
     "round": _converted,
-    STOPPED: lambda ops, x: x,
-    "absolute": lambda ops, x: ops.absolute(x),
-    **{
-        name: (lambda ops, x, name=name: getattr(ops, name)(x))
-        for name in (
-            "exp",
-            "expm1",
-            "log",
-            "log1p",
-            "tanh",
-            "erf",
-            "erfc",
-            "sin",
-            "cos",
-            "sinh",
-            "cosh",
-            "sqrt",
-            "sigmoid",
-        )
-    },
 }
 
 

@@ -23,8 +23,8 @@ from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, Round
 from gradconform.reference.arithmetic.rules import computed_within, converted, once_more
 from gradconform.reference.arithmetic.sum_rules import inner_product, of_products, product_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Special
+from gradconform.reference.programs.allowance import OF_THE_ARITHMETIC, general, with_table
 from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
-from gradconform.reference.programs.allowance import general, with_table
 from gradconform.reference.programs.array_exact import Columned
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.record import (
@@ -503,24 +503,13 @@ def _by(rule: Callable[..., Any]) -> Callable[..., RoundedArray]:
 
 
 _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
+    **OF_THE_ARITHMETIC,
     "within": _by(computed_within),
-    "negative": lambda A, x: -x,
-    "add": lambda A, x, y: A.add(x, y),
-    "subtract": lambda A, x, y: A.add(x, -y),
     "multiply": _multiply,
     "divide": _divide,
-    "square": lambda A, x: A.square(x),
     "reciprocal": _reciprocal,
     "power": _power,
     "round": _by(converted),
-    STOPPED: lambda A, x: x,
-    "absolute": lambda A, x: A.absolute(x),
-    **{
-        name: (lambda A, x, name=name: getattr(A, name)(x))
-        for name in (
-            *("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos", "sinh", "cosh", "sqrt", "sigmoid"),
-        )
-    },
 }
 
 
@@ -547,30 +536,19 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> Round
 
 #: Functions of infinities.
 _OF_INFINITIES: Mapping[str, Callable[..., Any]] = {
-    "negative": np.negative,
-    "add": np.add,
-    "subtract": np.subtract,
-    "multiply": np.multiply,
-    "divide": np.divide,
-    "square": np.square,
-    "reciprocal": np.reciprocal,
+    **{
+        name: getattr(np, name)
+        for name in (
+            *("negative", "add", "subtract", "multiply", "divide", "square", "reciprocal", "absolute", "sqrt"),
+            *("exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "sinh", "cosh"),
+        )
+    },
     "round": lambda x: x,
     STOPPED: lambda x: x,
-    "absolute": np.abs,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log1p": np.log1p,
-    "tanh": np.tanh,
-    "sqrt": np.sqrt,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "erf": np.sign,
     "erfc": lambda x: 1 - np.sign(x),
-    "sin": np.sin,
-    "cos": np.cos,
-    "sinh": np.sinh,
-    "cosh": np.cosh,
 }
 
 

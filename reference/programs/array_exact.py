@@ -111,9 +111,11 @@ class Columned:
         """`single` of each decision; of several together whether it is of any."""
         distinct, inverse = np.unique(numbers, return_inverse=True)
         found = single(distinct)
-        for at, number in enumerate(distinct.tolist()):
-            if number in self.parts:
-                found[at] = bool(self.asked(np.array(self.parts[number], dtype=np.int64), single).any())
+        together = [at for at, number in enumerate(distinct.tolist()) if number in self.parts]
+        if together:
+            parts = [np.array(self.parts[number], dtype=np.int64) for number in distinct[together].tolist()]
+            starts = np.cumsum([0, *(p.size for p in parts[:-1])])
+            found[together] = np.logical_or.reduceat(self.asked(np.concatenate(parts), single), starts)
         return found[np.asarray(inverse).reshape(numbers.shape)]
 
     def holds(self, numbers: Ids, sign: Any) -> Any:

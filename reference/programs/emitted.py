@@ -94,7 +94,7 @@ class Emitting(Recording):
 
     def _read(self, x: Array, format: Format) -> Array:
         """An operand of another format; a small whole number of the text is what it is in each."""
-        if x.setting and x.ids.size == 1 and (held := x.held.item()).is_integer() and abs(held) <= 8:
+        if x.setting and x.ids.size == 1 and (held := self.record.held[x.ids].item()).is_integer() and abs(held) <= 8:
             return replace(x, format=format, setting=False)
         return self._to(x, format)
 
@@ -104,8 +104,8 @@ class Emitting(Recording):
         given, format, setting = self._together(operands)
         within = FLOAT32 if rounds and self.by_float32 and format.precision < FLOAT32.precision else format
         ids = add(within, *[self._within(x, within).ids for x in given])
-        if setting:
-            self._evaluated(ids)
+        if setting and self.record.steps[-1].out is ids:
+            self._evaluate(self.record.steps[-1:])
         return self._within(Array(self, np.asarray(ids), within, setting), format)
 
     def _within(self, x: Array, format: Format) -> Array:

@@ -22,7 +22,7 @@ from gradconform.reference.arithmetic.formats import FLOAT64, Format
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.operators import Operators
-from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation, Step
+from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation, Step, every
 
 #: Working precision of what decides: which of two numbers is larger.
 BITS = 160
@@ -83,6 +83,7 @@ class Array(Operators["Array"]):
     @property
     def held(self) -> NDArray[np.float64]:
         """The numbers themselves, rounded to float64."""
+        self.o.hold()
         return self.o.record.held[self.ids]
 
     def __len__(self) -> int:
@@ -170,40 +171,48 @@ class Array(Operators["Array"]):
 class Recording:
     """The arithmetic that records: the table's functions by name, on arrays and numbers, and what moves and combines.
 
-    Every step is evaluated at once over exact balls, so that comparisons are those of the exact numbers.
+    Nothing is evaluated until numbers are asked for: then over exact balls, so that comparisons are those of the exact
+    numbers.
     """
 
     def __init__(self, record: Record | None = None) -> None:
         self.record = record or Record()
-        self._constants: dict[str, Array] = {}
-        self._prepare()
-
-    def _prepare(self) -> None:
         self.exact = Exact(self.record, literals=False)
+        self._constants: dict[str, Array] = {}
+        self._held = 0
 
-    def _given(self) -> None:
-        """Note the numbers that no step made."""
+    def hold(self) -> None:
+        """Let the record hold its numbers, rounded to float64."""
+        self._evaluate(self.record.steps[self._held :])
+        self._held = len(self.record.steps)
+
+    def _evaluate(self, steps: Sequence[Step]) -> None:
         self.exact.values += [None] * (self.record.size - len(self.exact.values))
+        with precision(BITS):
+            for step in steps:
+                self.exact.evaluate([step])
+                found = [float(self.exact[i].mid()) for i in step.out.ravel().tolist()]
+                self.record.held[step.out] = np.reshape(found, step.out.shape)
 
     def settle(self) -> None:
-        """Let the record hold what its numbers are, when the formula is complete."""
+        """Let the record hold its numbers, when the formula is complete, where decisions and corners ask for them."""
+        if len(self.record.decisions) > 1 or any(
+            step.kind in ("maximum", "minimum") or step.function == "absolute" for step in every(self.record.steps)
+        ):
+            self.hold()
 
     # Numbers ----------------------------------------------------------------------------------------------------------
 
     def argument(self, values: Any) -> Array:
         """Numbers that the formula is given."""
         values = np.asarray(values, dtype=np.float64)
-        ids = self.record.new(values.shape, values)
-        self._given()
-        return Array(self, ids)
+        return Array(self, self.record.new(values.shape, values))
 
     def number(self, x: Operand) -> Array:
         """A literal, or an array of constants; a literal that looks rounded is known to an ulp of float64."""
         if isinstance(x, Array):
             return x
-        ids = self.record.constants(np.asarray(x, dtype=np.float64), FLOAT64)
-        self._given()
-        return Array(self, ids)
+        return Array(self, self.record.constants(np.asarray(x, dtype=np.float64), FLOAT64))
 
     def pi(self) -> Array:
         if "pi" not in self._constants:
@@ -224,7 +233,7 @@ class Recording:
 
     def emit(self, add: Callable[..., Ids], *operands: Operand, rounds: bool = True) -> Array:
         """The step that `add` makes of a format and the operands' ids; one that `rounds` may be of a wider format."""
-        return self._evaluated(add(FLOAT64, *[self.number(x).ids for x in operands]))
+        return Array(self, np.asarray(add(FLOAT64, *[self.number(x).ids for x in operands])))
 
     def map(self, function: str, *operands: Operand) -> Array:
         """A function of the table, element by element, on operands that are broadcast."""
@@ -266,6 +275,7 @@ class Recording:
 
     def largest_of(self, step: Step, row: Sequence[int]) -> list[int]:
         """The number that a maximum or minimum takes of a row, and those that are equal to it."""
+        self.hold()
         with precision(BITS):
             return self.exact.largest(step, row)
 
@@ -277,6 +287,7 @@ class Recording:
         return Condition(self._holds(relation, x, y), decided)
 
     def _holds(self, relation: Relation, x: Ids, y: Ids) -> NDArray[np.bool_]:
+        self.hold()
         with precision(BITS):
             found = [
                 bool(RELATIONS[relation](self.exact[i], self.exact[j]))
@@ -313,17 +324,3 @@ class Recording:
             chosen = terms[np.flatnonzero(flat == place)]
             found.append(chosen.sum(0) if len(chosen) else self.zeros(terms.shape[1:]))
         return self.stack(found)
-
-    # Evaluation -------------------------------------------------------------------------------------------------------
-
-    def _evaluated(self, ids: Ids) -> Array:
-        """The ids, after evaluating the step that made them, if one did."""
-        self._given()
-        steps = self.record.steps
-        if steps and steps[-1].out is not None and steps[-1].out.size and np.array_equal(steps[-1].out, ids):
-            with precision(BITS):
-                self.exact.evaluate([steps[-1]])
-                self.record.held[ids] = np.array([float(self.exact[i].mid()) for i in ids.ravel().tolist()]).reshape(
-                    ids.shape
-                )
-        return Array(self, ids)
