@@ -266,7 +266,7 @@ def test_a_sweep_that_was_cut_off_goes_on_to_the_same_file(cli: Cli, tmp_path: P
         (("sweep", "sigmoid", "-d", "float64", "-a", "torch"), "dtype 'float64' has 2^64 numbers"),
         (("sweep", "add", "-d", "float16", "-a", "torch"), "add is no function of one number"),
         (("sweep", "dawsn", "-d", "float16", "-a", "torch"), "torch has no dawsn"),
-        (("sweep", "exp", "-d", "float16", "-a", "numpy"), "a sweep records programs of torch and jax"),
+        (("sweep", "exp", "-d", "float16", "-a", "numpy"), "of torch and jax; give one (your own is judged by run)"),
     ],
     ids=["other operator", "complete", "not every", "too many", "unknown", "dtype", "binary", "lacking", "adapter"],
 )
