@@ -299,7 +299,8 @@ def _replays(
         step = max(2.0**-10, 4 * 2.0 ** -_format(x).precision)
         shape = shape_of(x)
         by = 1 + step * random.uniform(0.5, 1.0, shape) * random.choice([-1.0, 1.0], shape)
-        elsewhere[i] = array_of(numbers(x) * by, x)
+        with np.errstate(all="ignore"):  # beyond the largest number is an infinity, and NaN stays one
+            elsewhere[i] = array_of(numbers(x) * by, x)
     others = [_random(c.shape, c.dtype, random) for c in cotangents]
     turned = jnp.conj if program.mode == "reverse" else jnp.asarray
     for arrays, given in ((elsewhere, others), (program.arrays, [c * 8 for c in cotangents])):

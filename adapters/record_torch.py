@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from gradconform.adapters.recording.torch_asked import (
     directions,
     displaced_numbers,
     of_the_user,
-    run_forward,
     significands,
 )
 from gradconform.adapters.recording.torch_call import Program
@@ -31,10 +31,11 @@ from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, shape_of, tensor_of
 from gradconform.adapters.recording.torch_mode import Observed, Recorder
 from gradconform.adapters.recording.torch_rules import RULES
-from gradconform.adapters.recording.torch_variations import gradients_of, variations
+from gradconform.adapters.recording.torch_variations import variations
+from gradconform.adapters.recording.torch_ways import BY_AUTOGRAD, WAYS, Way, number
 from gradconform.reference.cases import said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
-from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, called, numbered
+from gradconform.reference.programs.run import EAGER, NotRecorded, Replay, Rule, Run, called, numbered
 from gradconform.reference.programs.run import Tensor as Argument
 
 #: What the gradient by complex numbers is.
@@ -62,46 +63,78 @@ def record(
     that require one, else for all floating-point tensors. `names` are the tensors' names, in their order.
     `cotangents` are the outputs' adjoints; without them they are drawn from `seed`, with full significands.
     `definitions` say what operations stand for that the recorder does not know: a function of the same arguments, by
-    "namespace::name". Routes are "eager", "compile" and "func" (vmap over torch.func.vjp). With
-    stop_gradient="intended" what the program detaches, or computes under `no_grad`, is a constant of its derivative.
-    With `replays` the run is repeated elsewhere; where it has custom rules its backward pass also in other ways that
-    must give the same; with `batched` under vmap. With `values` the outputs by every route are handed over, too.
+    "namespace::name". Routes are "eager", "compile" and "func" (vmap over torch.func.vjp); the last is recorded, too,
+    in a run `beside` this one. With stop_gradient="intended" what the program detaches, or computes under `no_grad`, is
+    a constant of its derivative. With `replays` the run is repeated elsewhere; where it has custom rules its backward
+    pass also in other ways that must give the same; with `batched` under vmap. With `values` the outputs by every route
+    are handed over, too.
 
     Raises NotRecorded where the program does what has no definition, and BadInput for arguments without a
     floating-point tensor, and for an f that raises or returns none.
     """
     asked = asked_of(f, args, wrt, names)
     state = TorchState()
+    recorded = partial(
+        _recorded, asked, cotangents=cotangents, seed=seed, definitions=definitions, replays=replays,
+        stop_gradient=stop_gradient, values=values,
+    )  # fmt: skip
+    run = recorded(BY_AUTOGRAD, [r for r in routes if r not in WAYS], batched=batched)
+    for way in (WAYS[r] for r in routes if r in WAYS and r != EAGER):
+        state.restore()
+        try:
+            run = replace(run, beside=(*run.beside, recorded(way)))
+        except NotRecorded as error:
+            state.restore()
+            run = _unrecorded(run, asked, way, error)
+    return run
+
+
+def _recorded(
+    asked: Asked,
+    way: Way,
+    routes: Sequence[str] = (),
+    *,
+    cotangents: Any,
+    seed: int,
+    definitions: Mapping[str, Program] | None,
+    replays: bool,
+    stop_gradient: StopGradient,
+    values: bool,
+    batched: bool = False,
+) -> Run:
+    """One run by a way, and what compiled `routes` give, whose programs are not known."""
+    state = TorchState()
     recorder = Recorder(RULES, definitions, stop_gradient == "intended")
     rules: list[Rule] = []
     tensors = asked.tensors()
     given = tuple(argument_ids(recorder, x) for x in tensors)
     with Watch(recorder, rules, record):
-        outputs = run_forward(recorder, asked, tensors)
+        with of_the_user("f"), recorder:
+            outputs, pull = way.run(asked, tensors, None)
         out_ids = tuple(recorder.memory.ids(y) for y in outputs)  # steps of their own, where they are conjugated
         steps = len(recorder.record.steps)
         adjoints = directions(outputs, cotangents, seed)
         seeds = tuple(argument_ids(recorder, c) for c in adjoints)
         recorder.backward = True
-        gradients = _backward(recorder, outputs, tensors, adjoints)
+        with of_the_user("its backward pass"), recorder:
+            gradients = pull(adjoints)
     results = tuple(_ids(recorder, g, x) for g, x in zip(gradients, tensors, strict=True))
-    returned = {"eager": [_number(g, x) for g, x in zip(gradients, tensors, strict=True)]}
-    found = {"eager": [numbers(y.detach()) for y in outputs]}
+    returned = {way.route: [number(g, x) for g, x in zip(gradients, tensors, strict=True)]}
+    found = {way.route: [numbers(y.detach()) for y in outputs]}
     after = TorchState()
     if state.moved():
         recorder.notes.append(DRAWS)
     for route in routes:
-        if route != "eager":
-            state.restore()
-            if route == "func":
-                found[route], returned[route] = _by_func(asked, tensors, adjoints)
-            else:
-                found[route], returned[route] = _again(asked, compiled_by(f, route), tensors, adjoints)
+        state.restore()
+        compiled = replace(asked, f=compiled_by(asked.f, route))
+        found[route], returned[route] = way.again(compiled, tensors, adjoints)
+    custom = bool(rules) and way is BY_AUTOGRAD
     varied: dict[str, list[Numbers]] = {}
-    if replays:
-        varied = _varied(asked, state, after, adjoints, bool(rules), batched, recorder.foreign)
+    if replays and way is BY_AUTOGRAD:
+        varied = _varied(asked, state, after, adjoints, custom, batched, recorder.foreign)
+    again = _replays(asked, way, recorder, steps, state, after, adjoints, seed, custom) if replays else ()
     return Run(
-        name=called(f),
+        name=called(asked.f),
         forward=recorder.record.until(steps),
         arguments=tuple(
             Argument(n, i, format_of(x), x.is_complex()) for n, i, x in zip(asked.names, given, tensors, strict=True)
@@ -113,12 +146,30 @@ def record(
         results=results,
         returned=returned,
         rules=tuple(rules),
-        replays=list(_replays(asked, recorder, steps, state, after, adjoints, seed, bool(rules))) if replays else (),
+        replays=list(again),
         notes=(*recorder.notes, *([CONVENTION] if any(x.is_complex() for x in tensors) else [])),
         foreign=tuple(recorder.foreign),
-        varied={name: way for name, way in varied.items() if not _identical(way, returned["eager"])},
+        varied={name: other for name, other in varied.items() if not _identical(other, returned[way.route])},
         values=found if values else {},
         named=numbered(out_ids, [format_of(y) for y in outputs], [y.is_complex() for y in outputs]) if values else (),
+        route=way.route,
+    )
+
+
+def _unrecorded(run: Run, asked: Asked, way: Way, why: NotRecorded) -> Run:
+    """The run with what another way gives, whose program cannot be recorded."""
+    tensors = asked.tensors()
+    outputs = asked.call(tensors)
+    adjoints = [tensor_of(run.backward.held[ids], y) for ids, y in zip(run.cotangents, outputs, strict=True)]
+    values, gradients = way.again(asked, tensors, adjoints)
+    return replace(
+        run,
+        returned={**run.returned, way.route: gradients},
+        values={**run.values, way.route: values} if run.values else {},
+        notes=(
+            *run.notes,
+            f"{way.route}: held against the program of {run.route}, since its own is not recorded: {why}",
+        ),
     )
 
 
@@ -141,42 +192,7 @@ def _ids(recorder: Recorder, gradient: Tensor | None, of: Tensor) -> Ids:
     return np.full(shape_of(of), ZERO, np.int64) if gradient is None else recorder.memory.ids(gradient)
 
 
-def _number(gradient: Tensor | None, of: Tensor) -> Numbers:
-    return np.zeros(shape_of(of)) if gradient is None else numbers(gradient)
-
-
 # Runs -----------------------------------------------------------------------------------------------------------------
-
-
-def _backward(
-    recorder: Recorder, outputs: Sequence[Tensor], tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
-) -> list[Tensor | None]:
-    with of_the_user("its backward pass"), recorder:
-        return gradients_of(outputs, tensors, adjoints)
-
-
-def _again(
-    asked: Asked,
-    f: Function,
-    tensors: Sequence[Tensor],
-    adjoints: Sequence[Tensor | None],
-    changed: list[str] | None = None,
-) -> tuple[list[Numbers], list[Numbers]]:
-    """The outputs and the gradients once more, unobserved."""
-    fresh = [x.detach().clone().requires_grad_() for x in tensors]
-    outputs = replace(asked, f=f).call(fresh, changed)
-    gradients = gradients_of(outputs, fresh, adjoints)
-    return [numbers(y) for y in outputs], [_number(g, x) for g, x in zip(gradients, fresh, strict=True)]
-
-
-def _by_func(
-    asked: Asked, tensors: Sequence[Tensor], adjoints: Sequence[Tensor]
-) -> tuple[list[Numbers], list[Numbers]]:
-    """The outputs and the gradients by torch.func: the first of two equal rows of vmap over vjp."""
-    with of_the_user("under torch.func, f"):
-        outputs, pull, *_ = torch.func.vjp(lambda *xs: tuple(asked.call(xs)), *(x.detach() for x in tensors))
-        rows = torch.func.vmap(pull)(tuple(torch.stack([a, a]) for a in adjoints))
-    return [numbers(y.detach()) for y in outputs], [numbers(g[0].detach()) for g in rows]
 
 
 def _varied(
@@ -212,6 +228,7 @@ def _identical(a: Sequence[Numbers], b: Sequence[Numbers]) -> bool:
 
 def _replays(
     asked: Asked,
+    way: Way,
     recorder: Recorder,
     steps: int,
     state: TorchState,
@@ -233,7 +250,7 @@ def _replays(
         state.restore()
         try:
             with Observed(record) as observed:
-                outputs, gradients = _again(asked, asked.f, tensors, cotangents, changed)
+                outputs, gradients = way.again(asked, tensors, cotangents, changed)
         except (Exception, SystemExit) as error:  # whatever the user's function raises, which it did not before
             what = f"{how}, the backward program" if how else "on other numbers, it"
             foreign.append(f"run again {what} raised {type(error).__name__}: {said(error)}")
@@ -267,6 +284,6 @@ def _odd(adjoints: Sequence[Tensor]) -> Iterator[tuple[str, Sequence[Tensor | No
         yield f"with the gradient of output {n} undefined", [None if i == n else c for i, c in enumerate(adjoints)]
 
 
-CALLERS |= {record.__code__, _backward.__code__, _again.__code__}
+CALLERS |= {record.__code__, _recorded.__code__}
 
 __all__ = ["NotRecorded", "module_function", "record"]

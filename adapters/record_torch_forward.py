@@ -83,6 +83,8 @@ def record_forward(
         ids = tuple(recorder.memory.ids(t) for t in results)
         returned = {"eager": [numbers(t) for t in results]}
     for route in routes:
+        if route == "func":
+            raise BadInput("routes: 'func' is of reverse mode, vmap over vjp; leave it out, or ask for mode='reverse'")
         if route != "eager":
             state.restore()
             compiled = replace(asked, f=compiled_by(f, route))

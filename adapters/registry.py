@@ -292,6 +292,18 @@ def registered() -> list[str]:
     return sorted(_entry_points())
 
 
+def specification(adapter: Adapter) -> str | None:
+    """What finds this very adapter again: its name, or package.module:object; None for one that no module holds."""
+    if adapter.name in _entry_points():
+        with suppress(BadInput):
+            if load(adapter.name) is adapter:
+                return adapter.name
+    module = type(adapter).__module__
+    found = None if module == "__main__" else sys.modules.get(module)
+    held = {} if found is None else vars(found)
+    return next((f"{module}:{name}" for name, value in held.items() if value is adapter), None)
+
+
 def versions(adapter: Adapter) -> dict[str, str]:
     """What an adapter says of its framework's versions; where it fails, that they are unknown, and why."""
     try:

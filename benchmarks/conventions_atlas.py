@@ -24,9 +24,9 @@ import pandas as pd
 
 from gradconform.conformance import operators
 from gradconform.conformance.cases.operators import OperatorCase
-from gradconform.conformance.programs.check_program import Truth
 from gradconform.conformance.programs.definitions import defined, gradient_of
 from gradconform.conformance.programs.program_rows import recorder_of
+from gradconform.conformance.programs.truth import Truth
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput
 from gradconform.reference.derivations.operators.catalogue import OPERATORS

@@ -39,6 +39,7 @@ SHOWN: Sequence[tuple[str, str]] = (
     ("i0", "torch i0 * saturated *"), ("i1", "torch i1 * saturated *"),
     ("i0e", "torch i0e bfloat16 * *"), ("i0e", "torch i0e float16 one value*"),
     ("erf", "torch erf bfloat16 * value*"),
+    ("sinh", "torch cosh * near overflow* *"), ("sinh", "torch sinh * near overflow* *"),
     ("gelu", "torch gelu float32 large value*"), ("gelu", "torch gelu bfloat16 large value*"),
     ("_weight_norm", "torch weight_norm * of the gradient of weight_norm"),
     ("logcumsumexp", "torch logcumsumexp float64 * tangent*"),

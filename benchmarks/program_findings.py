@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gradconform as gc
-from gradconform.conformance.verify import Report
+from gradconform.conformance.programs.report import Report
 
 Function = Callable[[Any], Any]
 

@@ -76,7 +76,7 @@ def main(
     sweeps = [
         (s.header, s.chunks, s.footer) for p in sorted(folder.glob("*.jsonl")) if (s := sweep_file.read(p)).footer
     ]
-    for path in accuracy.write([s for s in sweeps if s[2] is not None], output):
+    for path in accuracy.write([s for s in sweeps if s[2] is not None], output, endings=(".png",)):
         print(path)
     if failed:
         sys.exit(3)

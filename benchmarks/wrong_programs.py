@@ -31,7 +31,7 @@ from wrong_rules import DTYPES, R
 from wrong_subjects import Subject
 
 import gradconform as gc
-from gradconform.conformance.verify import Report
+from gradconform.conformance.programs.report import Report
 from gradconform.reference.cases import BadInput
 
 FRAMEWORKS = ("torch", "jax")

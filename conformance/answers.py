@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Adapter, Answer, Route, Stencil, Trace, Unsupported
+from gradconform.adapters.registry import specification
+from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.text import visible
 from gradconform.reference.cases import Point, detached, said
@@ -40,7 +42,7 @@ def ask(adapter: Adapter, route: Route, point: Point, command: str = "") -> Repo
     """What a route answers; or the measurement that says why there is no answer to judge.
 
     The adapter gets copies of the point's arrays: what it does to them is found, and reaches nobody else. `command`
-    reproduces the question; left out, it is made of the names.
+    reproduces the question; left out, it is the one that finds the adapter and the case, or a line of Python.
     """
     if point.dtype not in route.dtypes:
         reason = f"dtype: {adapter.name}/{route.name} runs in {', '.join(route.dtypes)}"
@@ -78,8 +80,21 @@ def _lent(point: Point) -> Point:
 
 def refusal(adapter: Adapter, route: Route, point: Point, problem: str, command: str = "") -> Measurement:
     """The measurement of a route that gave no answer to judge: why, and the command that reproduces it."""
-    command = command or f"gradconform run -a {adapter.name}/{route.name} -c {point.case} -d {point.dtype}"
+    command = command or _reproducing(adapter, route, point)
     return _unjudged(adapter, route, point, "crashed", f"{problem}; reproduce with: {command}")
+
+
+def _reproducing(adapter: Adapter, route: Route, point: Point) -> str:
+    """What asks the same once more: a command, where it finds this adapter and this case, else a line of Python."""
+    name, there = specification(adapter), point.case in catalogue()
+    elsewhere = point.device != "cpu"
+    if name is not None and there:
+        device = f" --device {point.device}" if elsewhere else ""
+        return f"gradconform run -a {name}/{route.name} -c {point.case} -d {point.dtype}{device}"
+    asked = "adapter" if name is None else f'"{name}/{route.name}"'
+    case = f'"{point.case}"' if there else "case"
+    device = f', device="{point.device}"' if elsewhere else ""
+    return f'gc.check({asked}, {case}, dtype="{point.dtype}"{device})'
 
 
 def _unjudged(adapter: Adapter, route: Route, point: Point, verdict: str, reason: str) -> Measurement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -120,11 +120,13 @@ def explain(
     device: str = "cpu",
     profile: str = "opencl",
     only: str | Iterable[str] = (),
+    format: Literal["text", "latex", "markdown"] = "text",
 ) -> Explanation:
     """A case's derivation, equation by equation: with numbers, the truth and, of an adapter, what it made of each.
 
     `only` are the quantities that are wanted, by name or glob. Of an adapter that has several default routes it is the
-    first. The explanation is text, a table in a notebook, and has its parts: `given`, `lines`, `problem`.
+    first. The explanation is text, by `format` also LaTeX (for amsmath and graphicx, no wider than an article's text)
+    or Markdown; it is a table in a notebook, and has its parts: `given`, `lines`, `problem`.
 
     >>> import gradconform as gc
     >>> print(gc.explain("document/worked-example", only="h1"))  # doctest: +ELLIPSIS
@@ -139,12 +141,12 @@ def explain(
     if isinstance(case, Answered):
         raise BadInput(f"case is a {type(case).__name__}, which explains itself: report.explain()")
     found, name = _case(case), named_format(dtype).name
-    explanation = explained(found, name, (), device, only)
+    explanation = explained(found, name, (), device, only, format=format)
     if adapter is None:
         return explanation
     chosen = _chosen(adapter, device, profile)[:1]
     measurements = _measurements(chosen, found, name, device, profile, entries_for([chosen[0].adapter], ()))
-    return explained(found, name, measurements, device, only, f"{explanation.title}, {chosen[0].spec}")
+    return explained(found, name, measurements, device, only, f"{explanation.title}, {chosen[0].spec}", format)
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -260,5 +262,7 @@ def _measurements(
     return [
         m
         for c in chosen
-        for m in marked(check_route(c.adapter, c.route, at, profile), registry.versions(c.adapter), device, entries)
+        for m in marked(
+            check_route(c.adapter, c.route, at, profile), registry.versions(c.adapter), device, entries, case.equations
+        )
     ]

@@ -24,6 +24,7 @@ from packaging.version import InvalidVersion, Version
 from gradconform.adapters.contract import Adapter
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.cases import BadInput, unknown
+from gradconform.reference.equations import Derivation
 from gradconform.reference.measurement import Measurement
 
 FILE = Path(__file__).with_name("known_deviations.toml")
@@ -274,11 +275,13 @@ def marked(
     versions: Mapping[str, str],
     device: str,
     entries: tuple[KnownDeviation, ...] | None = None,
+    derivation: Derivation | None = None,
 ) -> list[Measurement]:
     """The measurements, each known deviation with `known:<id>` as the first word of its reason.
 
     What deviates as a whole is known too where it follows from the steps: where every equation but those of a known
-    deviation conforms on its operands, the whole answer would conform without that deviation.
+    deviation conforms on its operands, the whole answer would conform without that deviation. With the `derivation`
+    only those equations are asked that a quantity follows from, so that what is wrong elsewhere changes nothing.
     """
     entries = known_deviations() if entries is None else entries
 
@@ -290,12 +293,12 @@ def marked(
     found = [mark(m) for m in measurements]
     for m in found:
         answers[_answer(m)].append(m)
-    causes = {key: _cause(rows) for key, rows in answers.items()}
 
     def follow(m: Measurement) -> Measurement:
-        cause = causes[_answer(m)]
-        follows = m.level == "whole" and m.verdict == "deviates" and not is_known(m) and cause is not None
-        return m.because(f"{cause}; operands: it follows from the step level's") if follows else m
+        if m.level != "whole" or m.verdict != "deviates" or is_known(m):
+            return m
+        cause = _cause(answers[_answer(m)], None if derivation is None else derivation.leading_to.get(m.quantity))
+        return m if cause is None else m.because(f"{cause}; operands: it follows from the step level's")
 
     return [follow(m) for m in found]
 
@@ -304,13 +307,16 @@ def _answer(m: Measurement) -> tuple[str, ...]:
     return m.case, m.adapter, m.route, m.dtype
 
 
-def _cause(answer: Sequence[Measurement]) -> str | None:
+def _cause(answer: Sequence[Measurement], among: frozenset[str] | None) -> str | None:
     """`known:<id>` of the known deviation that is all that is wrong at the step level of one answer, or None.
+
+    Of `among` some equations, or of all.
 
     A trace that is not of the very evaluation that was judged as a whole (`traced`) explains nothing.
     """
     steps = [m for m in answer if m.level == "step"]
-    wrong = [m for m in steps if m.verdict in ("deviates", "undecided", "crashed")]
+    asked = [m for m in steps if among is None or m.quantity in among]
+    wrong = [m for m in asked if m.verdict in ("deviates", "undecided", "crashed")]
     if not wrong or not all(map(is_known, wrong)) or any("traced" in (m.reason or "") for m in steps):
         return None
     if not {m.quantity for m in answer if m.level == "whole"} <= {m.quantity for m in steps}:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gradconform.conformance.verify import Report
+    from gradconform.conformance.programs.report import Report
 
 FIXTURE, MARK = "gradconform_verify", "gradconform"
 DESCRIPTION = (
@@ -154,8 +154,8 @@ class Verifier:
     def _arguments(self, f: Any, args: Sequence[Any]) -> Iterator[Any]:
         import numpy as np
 
+        from gradconform.conformance.programs.frameworks import framework_of
         from gradconform.conformance.programs.program_rows import recorder_of
-        from gradconform.conformance.verify import framework_of
         from gradconform.reference.cases import BadInput
 
         asked, random = self.asked, np.random.default_rng(self.asked.seed)

@@ -20,8 +20,8 @@ from gradconform.conformance import marker
 if TYPE_CHECKING:
     from gradconform.adapters.registry import Chosen
     from gradconform.conformance.known import KnownDeviation, KnownFile
+    from gradconform.conformance.programs.report import Report
     from gradconform.conformance.run.stale import Evidence
-    from gradconform.conformance.verify import Report
     from gradconform.reference.cases import Case
     from gradconform.reference.measurement import Measurement
 
@@ -120,7 +120,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         and call.excinfo.errisinstance(AssertionError)
         and "gradconform.conformance.verify" in sys.modules
     ):
-        from gradconform.conformance.verify import Report
+        from gradconform.conformance.programs.report import Report
 
         held = call.excinfo.traceback[-1].frame.f_locals.values()
         told = str(call.excinfo.value)  # by `gradconform_verify` all of it

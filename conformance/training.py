@@ -56,7 +56,7 @@ class Training:
     def judged(self, answer: Any, at: Point) -> list[Measurement]:
         """What is said of the adapter's answer."""
         rows = judge_answer(answer, self.chosen.adapter, self.chosen.route, at, self.profile)
-        return marked(rows, registry.versions(self.chosen.adapter), self.device, self.entries)
+        return marked(rows, registry.versions(self.chosen.adapter), self.device, self.entries, self.case.equations)
 
 
 def scheduled(rate: Schedule | None, steps: int) -> tuple[float, ...] | None:

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from gradconform.conformance import advice
-from gradconform.conformance.answered import Answered, words
+from gradconform.conformance.answered import words
 from gradconform.conformance.programs import program_rows
-from gradconform.conformance.programs.check_program import Gradient, gradients
-from gradconform.conformance.programs.completeness import missing, otherwise
+from gradconform.conformance.programs.completeness import missing
 from gradconform.conformance.programs.definitions import Definition, defined
 from gradconform.conformance.programs.definitions import gradient_of as derivative
-from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
+from gradconform.conformance.programs.frameworks import framework_of, leaves
 from gradconform.conformance.programs.recording import recorded, usable
-from gradconform.conformance.run.run_file import RunWriter
+from gradconform.conformance.programs.report import Report, joined, report_of, unsupported
 from gradconform.reference.arithmetic.profiles import PROFILES, Profile
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, unknown
-from gradconform.reference.judge import Judgement, Verdict, noted
-from gradconform.reference.measurement import EVERY, QUANTITY, told
 from gradconform.reference.programs.record import Ids
-from gradconform.reference.programs.run import BATCHED, Mode, Rule, Run, Unsupported, called
-
-if TYPE_CHECKING:
-    import pandas as pd
+from gradconform.reference.programs.run import Mode, Run, Unsupported, called
 
 #: The modes that each word asks for.
 MODES: Mapping[str, tuple[Mode, ...]] = {
@@ -38,116 +30,8 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
 }  # fmt: skip
 #: What may be done about what a program stops: take the derivative through it all the same, or hold it constant.
 STOPS = ("through", "intended")
-#: Certified bits below which it is said how little they mean, and the verdicts of which it is not said already.
-FEW, FEW_SAID = 4.0, ("conforms", "vacuous")
 #: Words that `accept` may name beside `conforms`.
 ACCEPTED = ("lost", "vacuous", "ill-conditioned", "out of range", "singular")
-
-
-@dataclass(frozen=True, repr=False)
-class Report(Answered):
-    """What `verify` found: true where every gradient conforms, by a formula that is known, and nothing left the record.
-
-    `formula`, `execution` and `accuracy` are the worst answers of all gradients to the three questions; `verdict` is
-    what they come to. `culprits` name the rules and operations at fault, with their lines. `complete` says whether the
-    record is the function: nothing left it, and run again elsewhere it is the same program; `missing` says what is not.
-    """
-
-    name: str
-    gradients: tuple[Gradient, ...]
-    culprits: tuple[str, ...]
-    missing: tuple[str, ...]
-    notes: tuple[str, ...]
-    accept: tuple[str, ...]
-    runs: tuple[Run, ...]
-    profile: Profile
-    #: The framework, and a digest of the arguments' shapes, by which a run file knows this run again.
-    adapter: str = ""
-    digest: str = ""
-
-    @property
-    def mode(self) -> Mode:
-        """The mode of the first gradient: all have the same, unless both were asked for."""
-        return self.gradients[0].mode
-
-    @property
-    def complete(self) -> bool:
-        return not self.missing
-
-    def judgements(self) -> Iterator[Judgement]:
-        return (g.judgement for g in self.gradients)
-
-    def __bool__(self) -> bool:
-        return self.complete and self.formula != "unknown" and self.passes(self.accept)
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """One row for each gradient and route."""
-        import pandas as pd
-
-        return pd.DataFrame([_row(g) for g in self.gradients])
-
-    @cached_property
-    def steps(self) -> pd.DataFrame:
-        """One row for each operation of the function and of its backward program, on the operands that it had."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(s) for s in self.findings])
-
-    @cached_property
-    def findings(self) -> list[StepFinding]:
-        return [s for run in self.runs for s in check_steps(run.backward, self.profile)]
-
-    def explain(self) -> str:
-        """The report, and every operation that is not within the rounding that is allowed."""
-        outside = [s for s in worst_first(self.findings) if s.execution != "within"]
-        return "\n".join([str(self), *(_said_of_step(s) for s in outside)])
-
-    def save(self, path: str | Path, steps: bool = False) -> None:
-        """Write a run file, for `gradconform report` and `diff`; with `steps` every operation has a row, too.
-
-        Raises BadInput where the file exists or cannot be made.
-        """
-        header = program_rows.header({self.adapter: program_rows.versions_of(self.adapter)}, self.profile.name, cases=1)
-        with RunWriter(Path(path), header) as writer:
-            writer.write(program_rows.rows(self, steps=steps))
-            writer.finish()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _drawn(self) -> Iterator[str]:
-        """That a derivative which is shown is one along random numbers, and how to have another."""
-        shown = {g.mode for g in self.gradients if g.judgement.verdict not in ("conforms", "unsupported")}
-        run = next((r for r in self.runs if r.drawn and r.mode in shown), None)
-        if run is None or run.mode == "value" or not any(ids.size for ids in run.cotangents):
-            return
-        drawn = np.concatenate([run.backward.held[ids].ravel() for ids in run.cotangents])
-        name = "cotangent" if run.mode == "reverse" else "tangent"
-        some, other = (f"{drawn[0]:.4g}, …", "ones") if drawn.size > 1 else (f"{drawn[0]:.4g}", "1.0")
-        yield f"along a random {name}, {some}; {name}= takes another, such as {other}"
-
-    def _few_bits(self) -> Iterator[str]:
-        """What it means that a gradient has few certified bits, or none, and what to do: of the one with the fewest."""
-        asked = [(g.judgement.certified_bits, g) for g in self.gradients if g.judgement.verdict in FEW_SAID]
-        few = [(bits, g) for bits, g in asked if bits is not None and bits < FEW]
-        if not few:
-            return
-        bits, g = min(few, key=lambda of: of[0])
-        what = f"{'∂/∂' if g.mode == 'reverse' else QUANTITY[g.mode]}{g.argument}{g.of}"
-        off = f"{2.0**-bits:.0%} off" if bits > 0 else "off by all of it"
-        to_do = "other arguments may certify more" if g.dtype == "float64" else 'dtype="float64" certifies more'
-        seen = "and less is not seen; a wrong formula is"
-        yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do}"
-
-    def __str__(self) -> str:
-        head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
-        head += f" · accuracy {self.accuracy}" if self.accuracy else ""
-        lines = [head, *(f"  {told(m)}" for m in program_rows.judged_gradients(self))]
-        lines += [f"  culprit: {c}" for c in self.culprits]
-        lines += [f"  left the record: {m}" for m in self.missing]
-        lines += [f"  note: {n}" for n in (*self.notes, *self._drawn(), *self._few_bits())]
-        return "\n".join(lines)
 
 
 @advice.of_verify
@@ -261,13 +145,15 @@ def verify(
             runs = [usable(record(along[each]), definition is not None)] if of is function else [record(None)]
             if rows == "all" and of is function and any(x.size for x in _seeded(runs[0])):
                 runs = [record(basis) for basis in _rows_of(runs[0])]
+            runs = [of_route for run in runs for of_route in _by_route(run, constants)]
             if of in truths:
                 turned = recorder.FRAMEWORK == "jax" and each == "reverse"
                 runs = [replace(run, definition=defined(truths[of], run, given, turned, approximated)) for run in runs]
-                runs += [runs[0].valued()] if runs[0].values else []
+                firsts = {run.route: run for run in reversed(runs)}  # whichever row of a Jacobian
+                runs += [run.valued() for run in reversed(firsts.values()) if run.values]
             found += [report_of(run, constants, accepted) for run in runs]
         except Unsupported as error:
-            found.append(_without(of, each, str(error), accepted, constants, program_rows.dtype_of(leaves(given))))
+            found.append(unsupported(of, each, str(error), accepted, constants, program_rows.dtype_of(leaves(given))))
         except BadInput as error:
             raise advice.raised(error, f, args, framework) from error
         except MemoryError as error:
@@ -288,6 +174,22 @@ def _wanted(wrt: int | str | Sequence[int | str] | None) -> Sequence[int | str] 
     return wanted
 
 
+def _by_route(run: Run, profile: Profile) -> list[Run]:
+    """The run, and those of other routes beside it; what one of these gave that is not complete is held against it."""
+    complete = []
+    for other in run.beside:
+        gone = next(missing(other, profile), "")
+        if gone:
+            why = f"{other.route}: held against the program of {run.route}, its own left the record: {gone}"
+            run = replace(
+                run, returned={**run.returned, **other.returned}, values={**run.values, **other.values},
+                notes=(*run.notes, why),
+            )  # fmt: skip
+        else:
+            complete.append(other)
+    return [run, *complete]
+
+
 def _seeded(run: Run) -> Sequence[Ids]:
     """The numbers whose adjoints are given: the outputs; in forward mode whose tangents are: the arguments."""
     return run.outputs if run.mode == "reverse" else [a.ids for a in run.arguments]
@@ -301,202 +203,3 @@ def _rows_of(run: Run) -> Iterator[list[Any]]:
             basis = [np.zeros(o.shape) for o in seeded]
             basis[number][index] = 1.0
             yield basis
-
-
-def _without(f: Any, mode: Mode, reason: str, accept: tuple[str, ...], profile: Profile, dtype: str) -> Report:
-    """The report about a derivative that the framework does not have."""
-    judgement = Judgement(
-        "unsupported", math.nan, None, None, None, None, None, None, None, None, None, None, 0, reason,
-        formula="unknown", execution="undecided",
-    )  # fmt: skip
-    gradient = Gradient(EVERY[mode], "eager", judgement, 0.0, mode=mode, dtype=dtype)
-    return Report(called(f), (gradient,), (), (), (), accept, (), profile)
-
-
-def joined(reports: Sequence[Report]) -> Report:
-    """Several reports about one function as one: rows of its Jacobian, or its gradient and the gradient's."""
-    first = reports[0].name
-    named = []
-    for report in reports:
-        rows = [r for r in reports if (r.name, r.mode) == (report.name, report.mode)]
-        where = f", of {report.name}" if report.name != first else ""
-        if len(rows) > 1:
-            where += f", {'row' if report.mode == 'reverse' else 'column'} {rows.index(report)}"
-        named += [replace(g, of=where) for g in report.gradients]
-    return replace(
-        reports[0],
-        gradients=tuple(named),
-        culprits=tuple(dict.fromkeys(c for r in reports for c in r.culprits)),
-        missing=tuple(dict.fromkeys(m for r in reports for m in r.missing)),
-        notes=tuple(dict.fromkeys(n for r in reports for n in r.notes)),
-        runs=tuple(run for r in reports for run in r.runs),
-    )
-
-
-def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Report:
-    """The report of a recorded run. A formula is called wrong only where nothing left the record."""
-    gone, notes = tuple(dict.fromkeys(missing(run, profile))), run.notes
-    other = any(m not in run.foreign for m in gone)
-    # What no custom rule does by itself, a kernel of the framework does, which may round otherwise in another layout.
-    differing = tuple(otherwise(run, profile))
-    if differing and any(_differs_alone(rule, profile) for rule in run.rules):
-        gone += differing
-    else:
-        notes += tuple(f"{d}; no custom rule does so by itself" for d in differing)
-    seen = _seen(run)
-    found = [_of_incomplete(g, other and g.route not in seen) if gone else g for g in gradients(run, profile)]
-    # The same by another way through the backward pass is not told twice.
-    found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
-    if any(g.judgement.formula == "kink" for g in found) and any(_wrong_alone(rule, profile) for rule in run.rules):
-        # Anything between the slopes of a corner is accepted, and what is wrong beside it may be so, too.
-        found = [_of_incomplete(g, False) if g.judgement.formula == "kink" else g for g in found]
-        notes += ("at a corner what a rule gives may be between its slopes by chance: move the numbers off the ties",)
-        at_fault = tuple(_rules(run.rules, profile))
-    else:
-        at_fault = tuple(_rules_at_fault(run, found, profile))
-    if not at_fault:
-        ways = dict.fromkeys(g.route for g in found if g.route in run.varied and g.route != BATCHED)
-        found = [g for g in found if g.route not in ways]
-        notes += tuple(f"{way}: gives what the record does not; no custom rule does so by itself" for way in ways)
-    culprits = (*at_fault, *_operations_at_fault(run, found, profile))
-    return Report(run.name, tuple(found), culprits, gone, notes, accept, (run,), profile)
-
-
-def _seen(run: Run) -> list[str]:
-    """The routes that returned, bit for bit, what the framework was seen to compute, where nothing is foreign.
-
-    What is outside there is a proof about that very run, whatever a rerun gives: an inaccurate kernel is so elsewhere.
-    """
-    if run.foreign:
-        return []
-    computed = [run.backward.held[ids] for ids in run.results]
-    return [
-        route
-        for route, answers in run.answers.items()
-        if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(answers, computed, strict=True))
-    ]
-
-
-def _of_incomplete(g: Gradient, other: bool) -> Gradient:
-    """A judgement of what left the record: of its formula nothing is known, and no gradient conforms by it.
-
-    Where it is `other`, what was returned may be of another run than the record, and being outside of it is no proof.
-    """
-    execution = "undecided" if other and g.judgement.execution == "outside" else g.judgement.execution
-    verdict: Verdict = "deviates" if execution == "outside" else "undecided"
-    components = g.components if verdict == "deviates" else ""
-    return replace(
-        g,
-        components=components,
-        judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict),
-    )
-
-
-def framework_of(f: Any, args: Iterable[Any], what: str = "arguments") -> str:
-    """The framework whose arrays are among the arguments, or whose module f is."""
-    given = list(leaves(args))
-    of_arrays = dict.fromkeys(_frameworks(type(x).__module__ for x in given))
-    if len(of_arrays) > 1:
-        raise BadInput(f"{what} of {' and '.join(of_arrays)}: expected those of one framework")
-    for framework in (*of_arrays, *_frameworks(c.__module__ for c in type(f).__mro__)):
-        return framework
-    kinds = ", ".join(sorted({type(x).__name__ for x in given}))
-    raise BadInput(
-        f"{what} of {kinds or 'no kind: none was given'}; expected at least one PyTorch tensor or JAX array: give "
-        "torch.tensor(…) or jnp.asarray(…)"
-    )
-
-
-def _frameworks(modules: Iterable[str]) -> Iterator[str]:
-    """The frameworks that verify knows, of those that these modules are of."""
-    for module in modules:
-        root = module.split(".")[0]
-        framework = "jax" if root == "jaxlib" else root
-        if framework in program_rows.RECORDERS:
-            yield framework
-
-
-def leaves(x: Any) -> Iterable[Any]:
-    """The arrays and whatever else containers hold, one by one."""
-    if isinstance(x, Mapping):
-        for value in x.values():
-            yield from leaves(value)
-    elif isinstance(x, list | tuple):
-        for value in x:
-            yield from leaves(value)
-    elif x is not None:
-        yield x
-
-
-# Culprits -------------------------------------------------------------------------------------------------------------
-
-
-def _rules_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
-    if any(g.judgement.formula in ("wrong", "undefined") or g.route in run.varied for g in found):
-        yield from _rules(run.rules, profile)
-
-
-def _wrong_alone(rule: Rule, profile: Profile) -> bool:
-    """Whether a rule by itself is certainly no derivative, on the operands that it had."""
-    try:
-        return any(g.judgement.formula == "wrong" for g in gradients(rule.alone(), profile))
-    except Exception:  # whatever a rule raises outside of its program
-        return False
-
-
-def _differs_alone(rule: Rule, profile: Profile) -> bool:
-    """Whether a rule by itself gives something else for odd cotangents, or cannot be run alone: a suspect then."""
-    try:
-        return any(True for _ in otherwise(rule.alone(), profile))
-    except Exception:  # whatever a rule raises outside of its program
-        return True
-
-
-def _operations_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
-    if any(g.judgement.execution == "outside" for g in found):
-        for step in worst_first(list(check_steps(run.backward, profile)))[:3]:
-            if step.execution == "outside":
-                yield _said_of_step(step)
-
-
-def _rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
-    """The custom rules that are wrong by themselves, on the operands that they had; each once."""
-    seen: set[tuple[str, str]] = set()
-    for rule in rules:
-        if (rule.name, rule.line) in seen:
-            continue
-        seen.add((rule.name, rule.line))
-        try:
-            alone = list(gradients(rule.alone(), profile))
-        except Exception as error:  # what a framework raises for a rule outside of its program: it stays a suspect
-            yield f"{rule.name} ({rule.line}): its rule could not be run alone: {type(error).__name__}"
-            continue
-        wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
-        for g in (g for g in alone if not wrong and g.route != "eager"):
-            if g.judgement.execution == "outside":
-                yield f"{rule.name} ({rule.line}): its rule gives something else: {g.route}"
-        for g in wrong[:1]:
-            which = (
-                f"rule is {g.judgement.formula} by" if g.mode == "reverse" else f"jvp is {g.judgement.formula} for its"
-            )
-            yield f"{rule.name} ({rule.line}): its {which} {g.argument}"
-
-
-# Text -----------------------------------------------------------------------------------------------------------------
-
-
-def _row(g: Gradient) -> dict[str, Any]:
-    j = g.judgement
-    return {
-        "argument": g.argument + g.of, "mode": g.mode, "route": g.route, "verdict": j.verdict, "formula": j.formula,
-        "execution": j.execution, "accuracy": j.accuracy, "value": j.value, "truth": j.truth, "max_ulp": j.max_ulp,
-        "share": j.share,
-        "certified_bits": j.certified_bits, "formula_bits": g.formula_bits, "worst_index": g.index,
-        "reason": noted(j.reason, g.components),
-    }  # fmt: skip
-
-
-def _said_of_step(s: StepFinding) -> str:
-    share = "" if s.share is None else f", {s.share:.3g} times the allowance"
-    at = f"{s.operation} ({s.line or 'no line'}), {s.dtype}, element [{s.worst_index}]"
-    return f"{at}: {s.execution}{share}\n      got {s.value!r} for {s.truth}"

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from gradconform.conformance.advice import of_update
 from gradconform.conformance.answered import WORST, Answered, words
+from gradconform.conformance.programs.frameworks import framework_of, leaves
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.conformance.updates import update_rows
 from gradconform.conformance.updates.judging import Finding, Judging, Ran
-from gradconform.conformance.verify import ACCEPTED, framework_of, leaves
+from gradconform.conformance.verify import ACCEPTED
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
 from gradconform.reference.cases import BadInput, named_format, said, unknown

@@ -9,7 +9,7 @@ formula had any to keep, and decides nothing else: float64 and forward different
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.exact import Constant, Field, HandWritten
 from gradconform.reference.equations import Equation, elementwise
+from gradconform.reference.programs.functions import FUNCTIONS
+from gradconform.reference.programs.words import BY_HOST
 
 Array = NDArray[np.float64]
 #: Components times derivatives of a rowwise step that are computed; beyond, its condition is not known.
@@ -74,6 +76,34 @@ def dual(x: Any) -> Dual:
     return x if isinstance(x, Dual) else Dual(x)
 
 
+class _Host:
+    """The functions of the table on float64 numbers, for the partial derivatives that it gives."""
+
+    sqrt, square, sigmoid = (staticmethod(f) for f in (np.sqrt, np.square, scipy.special.expit))
+
+    def __getattr__(self, name: str) -> Callable[[Array], Array]:
+        return BY_HOST[name]
+
+    @staticmethod
+    def pi() -> float:
+        return math.pi
+
+
+_HOST = _Host()
+
+
+def _by_table(name: str) -> Callable[..., Dual]:
+    """A function of one number, by its row of the table."""
+
+    def function(self: Duals, x: Any) -> Dual:
+        x = dual(x)
+        value = getattr(_HOST, name)(x.value)
+        (slope,) = FUNCTIONS[name].partials(_HOST, x.value, value)
+        return Dual(value, slope * x.slope)
+
+    return function
+
+
 class Duals(HandWritten):
     """The named operations on `Dual` values; `unit` is u, one rounding of an operand."""
 
@@ -83,52 +113,9 @@ class Duals(HandWritten):
     def real(self, constant: Constant) -> Dual:
         return Dual(constant.of(_FLOATS))
 
-    def exp(self, x: Any) -> Dual:
-        x = dual(x)
-        value = np.exp(x.value)
-        return Dual(value, value * x.slope)
-
-    def expm1(self, x: Any) -> Dual:
-        x = dual(x)
-        return Dual(np.expm1(x.value), np.exp(x.value) * x.slope)
-
-    def log(self, x: Any) -> Dual:
-        x = dual(x)
-        return Dual(np.log(x.value), x.slope / x.value)
-
-    def log1p(self, x: Any) -> Dual:
-        x = dual(x)
-        return Dual(np.log1p(x.value), x.slope / (1 + x.value))
-
-    def tanh(self, x: Any) -> Dual:
-        x = dual(x)
-        return Dual(np.tanh(x.value), x.slope / np.cosh(np.clip(x.value, -350, 350)) ** 2)
-
-    def sinh(self, x: Any) -> Dual:
-        x = dual(x)
-        return Dual(np.sinh(x.value), np.cosh(x.value) * x.slope)
-
-    def cosh(self, x: Any) -> Dual:
-        x = dual(x)
-        return Dual(np.cosh(x.value), np.sinh(x.value) * x.slope)
-
-    def sqrt(self, x: Any) -> Dual:
-        x = dual(x)
-        value = np.sqrt(x.value)
-        return Dual(value, x.slope / (2 * value))
-
-    def sigmoid(self, x: Any) -> Dual:
-        x = dual(x)
-        value, other = scipy.special.expit(x.value), scipy.special.expit(-x.value)
-        return Dual(value, value * other * x.slope)
-
-    def erf(self, x: Any) -> Dual:
-        x = dual(x)
-        return Dual(scipy.special.erf(x.value), 2 / math.sqrt(math.pi) * np.exp(-(x.value**2)) * x.slope)
-
-    def erfc(self, x: Any) -> Dual:
-        x = dual(x)
-        return Dual(scipy.special.erfc(x.value), -2 / math.sqrt(math.pi) * np.exp(-(x.value**2)) * x.slope)
+    exp, expm1, log, log1p, sqrt = (_by_table(n) for n in ("exp", "expm1", "log", "log1p", "sqrt"))
+    tanh, sinh, cosh = (_by_table(n) for n in ("tanh", "sinh", "cosh"))
+    sigmoid, erf, erfc = (_by_table(n) for n in ("sigmoid", "erf", "erfc"))
 
     def positive_part(self, x: Any) -> Dual:
         return self.select(x, x, 0.0)

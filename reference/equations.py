@@ -173,6 +173,14 @@ class Derivation:
         return tuple(e for e in self.equations if e.group == group)
 
     @cached_property
+    def leading_to(self) -> dict[str, frozenset[str]]:
+        """By its name, the equations that each follows from by some form of theirs, itself among them."""
+        found: dict[str, frozenset[str]] = {}
+        for e in self.equations:
+            found[e.name] = frozenset([e.name]).union(*(found.get(o, frozenset()) for o in e.read))
+        return found
+
+    @cached_property
     def intermediates(self) -> tuple[str, ...]:
         """The forward quantities that the loss has a named derivative with respect to, in forward order."""
         return tuple(e.name for e in self.group("forward") if f"d{self.loss}/d{e.name}" in self.by_name)

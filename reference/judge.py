@@ -70,17 +70,17 @@ class Judgement:
 
     verdict: Verdict
     value: float
-    truth: str | None
-    truth_radius: float | None
-    error_abs: float | None
-    error_ulp: float | None
-    median_ulp: float | None
-    allowance: float | None
-    share: float | None
-    sharpest_share: float | None
-    accepted_form: str | None
-    certified_bits: float | None
-    worst_index: int
+    truth: str | None = None
+    truth_radius: float | None = None
+    error_abs: float | None = None
+    error_ulp: float | None = None
+    median_ulp: float | None = None
+    allowance: float | None = None
+    share: float | None = None
+    sharpest_share: float | None = None
+    accepted_form: str | None = None
+    certified_bits: float | None = None
+    worst_index: int = 0
     reason: str | None = None
     max_ulp: float | None = None
     formula: Formula | None = None
@@ -441,11 +441,19 @@ def _ill_conditioned(radius: arb | None, condition: Callable[[], arb] | None, ta
 
 def _unknown(value: float, form: str, worst: int) -> Judgement:
     """Nothing is known of the quantity: an operand was not finite, or a divisor may be zero."""
-    return Judgement(
-        "out of range", value, None, None, None, None, None, None, None, None, form, None, worst,
-        "operands: one is not finite or not known well enough for the formula to have a value here",
-        formula="unknown", execution="overflow", accuracy="vacuous",
-    )  # fmt: skip
+    why = "operands: one is not finite or not known well enough for the formula to have a value here"
+    return Judgement("out of range", value, accepted_form=form, worst_index=worst, reason=why, formula="unknown",
+                     execution="overflow", accuracy="vacuous")  # fmt: skip
+
+
+def left_open(why: str, value: float = math.nan, verdict: Verdict = "undecided") -> Judgement:
+    """Of what nothing can be said, and why."""
+    return Judgement(verdict, value, reason=why, formula="unknown", execution="undecided")
+
+
+def too_large(not_held: Exception) -> Judgement:
+    """Of what is too large for balls, with numbers that arrays do not hold."""
+    return left_open(f"size: too large for balls, and array arithmetic does not hold {not_held}")
 
 
 def settled(truths: Sequence[Rounded]) -> bool:

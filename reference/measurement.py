@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.components import deviating, named
 from gradconform.reference.judge import ACCURACY, EXECUTION, FORMULA, VERDICTS, Judgement, noted
 
@@ -153,6 +155,15 @@ def shown_truth(truth: str, digits: Callable[[str], str]) -> str:
     return f"[{digits(ends[1])}, {digits(ends[2])}]" if ends else digits(truth)
 
 
+def shortest(values: ArrayLike, dtype: str) -> list[str]:
+    """The shortest decimal of each number that is it in the dtype, so that whoever reads it has the same number.
+
+    >>> shortest([-0.984863281250, 65504.0], "float16")
+    ['-0.985', '65500']
+    """
+    return FORMATS[dtype].shortest(values)
+
+
 def kept_by(reason: str | None) -> str | None:
     """What keeps the digits that a program loses, as the reason of a row that is lost names it after the first word."""
     parts = reason.split("; ") if reason else []
@@ -189,6 +200,11 @@ def is_program(case: str) -> bool:
     return case.startswith(PROGRAM)
 
 
+def _bits(certified: float) -> str:
+    """So many bits; below 0 their number says nothing but that there is none."""
+    return f" {certified:.1f} bits" if certified > 0 else " (no bit is certain)"
+
+
 def told(m: Measurement) -> str:
     """What is said of a program's gradient: a line where it conforms, else what was got and what is right below it.
 
@@ -201,7 +217,7 @@ def told(m: Measurement) -> str:
     argument, comma, of = m.quantity.removeprefix(what).partition(", ")
     what = "∂/∂" if what == BY else what
     at = f"{argument}[{m.worst_index}]" if m.worst_index else argument
-    bits = "" if m.certified_bits is None or not math.isfinite(m.certified_bits) else f" {m.certified_bits:.1f} bits"
+    bits = "" if m.certified_bits is None or not math.isfinite(m.certified_bits) else _bits(m.certified_bits)
     off = f", at most {m.max_ulp:.3g} ulp off" if m.max_ulp is not None and math.isfinite(m.max_ulp) else ""
     head = f"{what}{at}{comma}{of} ({m.route}): {m.verdict}"
     if m.verdict == "unsupported":

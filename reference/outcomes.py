@@ -144,6 +144,11 @@ def apart(value: Rounded) -> tuple[Outcome, ...]:
     return ball, *(Special(arithmetic, v) for bit, v in _OF_BIT if value.specials & bit)  # type: ignore[arg-type]
 
 
+def _splitting(name: str) -> Callable[..., Outcome]:
+    """An operation of numbers, of which each run takes one outcome."""
+    return lambda self, *operands: self._applied(name, getattr(RoundedBalls, name), *operands)
+
+
 class BranchingBalls(RoundedBalls):
     """`RoundedBalls` in which no value is both a ball and a special."""
 
@@ -188,7 +193,7 @@ class BranchingBalls(RoundedBalls):
     def _applied(self, name: str, operation: Callable[..., Rounded], *operands: Outcome) -> Outcome:
         """An operation of numbers, of which some may be specials."""
         if not any(isinstance(o, Special) for o in operands):
-            return self._settled(name, operands, operation(*operands))
+            return self._settled(name, operands, operation(self, *operands))
         if any(isinstance(o, Rounded) and o.specials & ANYTHING for o in operands):
             return self._anything()
         signs = [[o.value] if isinstance(o, Special) else representatives(ways(self, o.folded())) for o in operands]
@@ -219,73 +224,24 @@ class BranchingBalls(RoundedBalls):
     def negative(self, a: Outcome) -> Outcome:
         return -a if isinstance(a, Special) else super().negative(a)
 
-    def add(self, a: Outcome, b: Outcome) -> Outcome:
-        return self._applied("add", super().add, a, b)
-
-    def multiply(self, a: Outcome, b: Outcome) -> Outcome:
-        return self._applied("multiply", super().multiply, a, b)
-
-    def square(self, a: Outcome) -> Outcome:
-        return self._applied("square", super().square, a)
+    add, multiply, divide, square = (_splitting(n) for n in ("add", "multiply", "divide", "square"))
+    exp, expm1, log, log1p, sqrt = (_splitting(n) for n in ("exp", "expm1", "log", "log1p", "sqrt"))
+    sin, cos, tanh, sinh, cosh = (_splitting(n) for n in ("sin", "cos", "tanh", "sinh", "cosh"))
+    erf, erfc, positive_part, absolute = (_splitting(n) for n in ("erf", "erfc", "positive_part", "absolute"))
 
     def scale(self, a: Outcome, power: float) -> Outcome:
         if isinstance(a, Special):
             return self.multiply(a, self.coerce(power))
-        return self._applied("scale", lambda x: super(BranchingBalls, self).scale(x, power), a)
-
-    def divide(self, a: Outcome, b: Outcome) -> Outcome:
-        return self._applied("divide", super().divide, a, b)
+        return self._applied("scale", lambda ops, x: RoundedBalls.scale(ops, x, power), a)
 
     def maximum(self, a: Outcome, b: Outcome) -> Outcome:
         for lowest, other in ((a, b), (b, a)):
             if isinstance(lowest, Special) and lowest.value == -math.inf:
                 return other  # the number itself, not just its sign
-        return self._applied("maximum", super().maximum, a, b)
-
-    def exp(self, x: Outcome) -> Outcome:
-        return self._applied("exp", super().exp, x)
-
-    def expm1(self, x: Outcome) -> Outcome:
-        return self._applied("expm1", super().expm1, x)
-
-    def log(self, x: Outcome) -> Outcome:
-        return self._applied("log", super().log, x)
-
-    def log1p(self, x: Outcome) -> Outcome:
-        return self._applied("log1p", super().log1p, x)
-
-    def tanh(self, x: Outcome) -> Outcome:
-        return self._applied("tanh", super().tanh, x)
-
-    def erf(self, x: Outcome) -> Outcome:
-        return self._applied("erf", super().erf, x)
-
-    def erfc(self, x: Outcome) -> Outcome:
-        return self._applied("erfc", super().erfc, x)
-
-    def sin(self, x: Outcome) -> Outcome:
-        return self._applied("sin", super().sin, x)
-
-    def cos(self, x: Outcome) -> Outcome:
-        return self._applied("cos", super().cos, x)
-
-    def sinh(self, x: Outcome) -> Outcome:
-        return self._applied("sinh", super().sinh, x)
-
-    def cosh(self, x: Outcome) -> Outcome:
-        return self._applied("cosh", super().cosh, x)
-
-    def sqrt(self, x: Outcome) -> Outcome:
-        return self._applied("sqrt", super().sqrt, x)
-
-    def positive_part(self, x: Outcome) -> Outcome:
-        return self._applied("positive_part", super().positive_part, x)
-
-    def absolute(self, x: Outcome) -> Outcome:
-        return self._applied("absolute", super().absolute, x)
+        return self._applied("maximum", RoundedBalls.maximum, a, b)
 
     def sigmoid(self, x: Outcome) -> Outcome:
-        return self._applied("sigmoid", self.whole.sigmoid, x)
+        return self._applied("sigmoid", lambda ops, x: ops.whole.sigmoid(x), x)
 
     def derivative(self, z: Outcome, rule: Slope) -> Outcome:
         if isinstance(z, Special):

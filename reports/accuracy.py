@@ -1,57 +1,58 @@
-"""Accuracy by operator × dtype × framework × version, of sweeps: CSV, Markdown, LaTeX that fits a page, and figures."""
+"""Sweeps tabulated: accuracy by operator × dtype × framework × version, as CSV, Markdown and LaTeX that fits a page.
+
+The figures, error against argument, are in `sweep_figures`.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gradconform.reports.figures import COLOURS
+from gradconform.reference.measurement import shortest
+from gradconform.reports import sweep_figures
+from gradconform.reports.export import case_folder, comma_separated, marked, replaced
+from gradconform.reports.figures import drawable
 from gradconform.reports.latex import longtable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 #: A sweep: its header, its chunks and its footer.
 Sweep = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Mapping[str, Any]]
-QUANTITIES = ("value", "derivative")
+QUANTITIES = sweep_figures.QUANTITIES
+#: How wide a dtype is whose numbers can be counted, in bits.
+_BITS = {"float16": 16, "bfloat16": 16, "float32": 32}
+#: What makes a folder the report of sweeps.
+REPORT = ("sweep.csv", "sweep.md", "sweep.tex")
 #: What the columns of a table in LaTeX are called: short enough for a page.
 _SHORT = {
-    "operator": "operator", "quantity": "of", "dtype": "dtype", "framework": "in", "max_ulp": "max ulp",
-    "at": "at", "lost": "lost", "deviates": "dev",
+    "dtype": "dtype", "in": "in", "quantity": "of", "asked": "asked", "max_ulp": "max ulp", "at": "at",
+    "half": "≤ ½ (%)", "lost": "lost", "deviates": "dev.",
 }  # fmt: skip
-#: An axis of errors shows these, in ulp.
-_AXIS = (2.0**-6, 2.0**24)
-#: Of an axis of arguments, from which number on it is logarithmic, and what it names.
-_TICKS = {"float16": (1e-7, (1e-5, 1e-2, 10.0)), "bfloat16": (1e-37, (1e-20, 1.0, 1e20))}
+_OF = {"value": "f", "derivative": "f′"}
 
 
 def table(sweeps: Iterable[Sweep]) -> pd.DataFrame:
     """One row for each operator's value or derivative in a dtype and a framework's version."""
-    rows = []
-    for header, _, footer in sweeps:
-        versions = header["frameworks"][header["adapter"]]
-        version = str(versions.get(header["adapter"], ", ".join(map(str, versions.values()))))
-        for quantity in QUANTITIES:
-            if quantity in footer:
-                rows.append(_row(header, quantity, version, footer))
+    rows = [
+        _row(header, quantity, footer) for header, _, footer in sweeps for quantity in QUANTITIES if quantity in footer
+    ]
     found = pd.DataFrame(rows)
     return found if found.empty else found.sort_values(["operator", "quantity", "dtype", "framework"], kind="stable")
 
 
-def _row(header: Mapping[str, Any], quantity: str, version: str, footer: Mapping[str, Any]) -> dict[str, Any]:
+def _row(header: Mapping[str, Any], quantity: str, footer: Mapping[str, Any]) -> dict[str, Any]:
     of = footer[quantity]
-    worst, lost = of["largest"], of["stretches"].get("lost", [])
-    verdicts = of["verdicts"]
+    worst, verdicts = of["largest"], of["verdicts"]
     errors, kept = of["errors"], of["NaN kept"]
     return {
         "operator": header["operator"], "quantity": quantity, "dtype": header["dtype"],
-        "framework": header["adapter"], "version": version, "asked": footer["asked"],
+        "framework": header["adapter"], "version": sweep_figures.version(header),
+        "asked": footer["asked"], "of": _which(header, footer["asked"]),
         "max_ulp": float(worst["of"]) if worst else np.nan,
         "at": float(worst["x"]) if worst else np.nan,
         "got": float(worst["got"]) if worst else np.nan,
@@ -60,38 +61,109 @@ def _row(header: Mapping[str, Any], quantity: str, version: str, footer: Mapping
         **{word.replace(" ", "_"): verdicts.get(word, 0) for word in (
             "conforms", "deviates", "lost", "vacuous", "out of range", "singular", "undecided", "outside the domain",
             "special")},
-        "lost_from": _widest(lost),
+        "lost_from": _widest(of["stretches"].get("lost", []), header["dtype"]),
+        "deviates_from": _widest(of["stretches"].get("deviates", []), header["dtype"]),
         "nan_gave_a_number": kept[1] - kept[0], "answered_outside": of["answered outside"],
         "by_balls": of["by balls"], "seconds": footer["seconds"],
     }  # fmt: skip
 
 
-def write(sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
-    """The tables of complete sweeps in `folder`, and a figure for each operator in its folder `figures`.
+def _which(header: Mapping[str, Any], asked: int) -> str:
+    """Which numbers of the dtype were asked: all, every so-manieth, or those from one to another."""
+    stride, every = int(header["stride"]), 2 ** _BITS[header["dtype"]]
+    between = "all" if asked * stride >= every else f"{_end(header, 'from')} to {_end(header, 'to')}"
+    return between if stride == 1 else f"1 in {stride:,}" if between == "all" else f"1 in {stride:,} of {between}"
 
-    Those of 16-bit dtypes are of every number; of float32 there is a table of its own.
+
+def _end(header: Mapping[str, Any], end: str) -> str:
+    return shortest([float(header[end])], header["dtype"])[0] if end in header else "?"
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _widest(stretches: Sequence[Sequence[Any]], dtype: str) -> str:
+    """The three stretches of most numbers, from where to where."""
+    most = sorted(stretches, key=lambda s: -s[2])[:3]
+    return "; ".join(" to ".join(shortest([float(a), float(b)], dtype)) for a, b, _ in most)
+
+
+def write(sweeps: Sequence[Sweep], folder: Path, endings: Sequence[str] = (".png", ".svg", ".pdf")) -> list[Path]:
+    """The tables of complete sweeps, strips.csv and every number where it was kept, and a figure for each operator.
+
+    Raises ValueError for two sweeps of the same numbers of one operator in one framework's version, and ImportError
+    without matplotlib.
     """
+    _refuse_twins(sweeps)
+    drawable()
     folder.mkdir(parents=True, exist_ok=True)
-    texts: dict[str, str] = {}
-    small = [s for s in sweeps if s[0]["dtype"] != "float32"]
-    large = [s for s in sweeps if s[0]["dtype"] == "float32"]
-    if small:
-        found = table(small)
-        texts["sweep.csv"] = found.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-        texts["sweep.md"] = markdown(found, made(small))
-        texts["sweep.tex"] = longtable(
-            _printed(found), "Largest error of each operator and derivative over every number", "sweep"
-        )
-    if large:
-        texts["sweep-float32.md"] = of_float32(large)
-    paths = []
-    for name, text in texts.items():
-        paths.append(folder / name)
-        paths[-1].write_text(text, encoding="utf-8")
-    for name in dict.fromkeys(str(s[0]["operator"]) for s in small):
-        paths.append(folder / "figures" / f"sweep-{name}.png")
-        _draw(strips([s for s in small if s[0]["operator"] == name]), paths[-1])
+    found = table(sweeps)
+    caption = "Largest error of each operator and its derivative, and at which argument"
+    texts = {
+        "sweep.csv": comma_separated({str(name): [_known(v) for v in found[name]] for name in found}),
+        "sweep.md": markdown(found, made(sweeps)),
+        "sweep.tex": longtable(_printed(found), caption, "sweep", under="operator"),
+    }
+    paths = [replaced(folder / name, text) for name, text in texts.items()]
+    of: dict[str, list[Sweep]] = {}
+    for sweep in sweeps:
+        of.setdefault(str(sweep[0]["operator"]), []).append(sweep)
+    for name, own in of.items():
+        path = folder / "figures" / f"sweep-{case_folder(name).name}"
+        paths += sweep_figures.written(sweep_figures.drawn(own), path, endings)
     return paths
+
+
+def write_numbers(sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
+    """strips.csv, what the figures draw: the largest error of each part; and where each number was kept, numbers/…csv.
+
+    A number stands there, and what was given, as the shortest decimal that is it in its dtype.
+    """
+    strips: dict[str, list[Any]] = {
+        n: [] for n in ("operator", "dtype", "framework", "version", "quantity", "x", "ulp")
+    }
+    paths = []
+    for header, chunks, _ in sweeps:
+        of = [header["operator"], header["dtype"], header["adapter"], sweep_figures.version(header)]
+        for quantity in QUANTITIES:
+            for x, ulp in (point for c in chunks if quantity in c for point in c[quantity]["strip"]):
+                for column, cell in zip(strips.values(), [*of, quantity, x, ulp], strict=True):
+                    column.append(cell)
+        if all("x" in chunk for chunk in chunks):
+            (folder / "numbers").mkdir(parents=True, exist_ok=True)
+            name = case_folder("-".join(map(str, of))).name
+            paths.append(replaced(folder / "numbers" / f"{name}.csv", comma_separated(_numbers(header, chunks))))
+    return [replaced(folder / "strips.csv", comma_separated(strips)), *paths]
+
+
+def _numbers(header: Mapping[str, Any], chunks: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Every number of a sweep that kept them: what was given, its error in ulp and its verdict, for each quantity."""
+
+    def decimals(values: Iterable[Any]) -> list[str]:
+        return shortest([float(v) for v in values], header["dtype"])
+
+    found: dict[str, list[Any]] = {"x": decimals(chain.from_iterable(c["x"] for c in chunks))}
+    for quantity in QUANTITIES:
+        every = [c[quantity]["every"] for c in chunks if quantity in c]
+        if every:
+            found[quantity] = decimals(chain.from_iterable(e["got"] for e in every))
+            found[f"{quantity} ulp"] = list(chain.from_iterable(e["ulps"] for e in every))
+            found[f"{quantity} verdict"] = [word for e in every for word, n in e["verdicts"] for _ in range(n)]
+    return found
+
+
+def _refuse_twins(sweeps: Sequence[Sweep]) -> None:
+    seen: set[tuple[Any, ...]] = set()
+    for header, _, _ in sweeps:
+        asked = tuple(header[name] for name in ("operator", "dtype", "adapter", "first", "count", "stride"))
+        question = (*asked, sweep_figures.version(header))
+        if question in seen:
+            raise ValueError(
+                f"two sweeps of {header['operator']} in {header['dtype']} by {header['adapter']} "
+                f"{question[-1]} are of the same numbers; give each once"
+            )
+        seen.add(question)
 
 
 def made(sweeps: Sequence[Sweep]) -> str:
@@ -100,122 +172,80 @@ def made(sweeps: Sequence[Sweep]) -> str:
     operators: dict[str, set[str]] = {}
     rows: Counter[str] = Counter()
     for header, _, footer in sweeps:
-        revision = str(header.get("revision") or "unknown")
+        revision = f"revision {header['revision']}" if "revision" in header else f"version {header['suite_version']}"
         operators.setdefault(revision, set()).add(str(header["operator"]))
         rows[revision] += sum(quantity in footer for quantity in QUANTITIES)
-    said = " and ".join(f"{rows[r]} rows of {len(names)} operators at revision {r}" for r, names in operators.items())
+    said = " and ".join(
+        f"{rows[r]} {_plural(rows[r], 'row')} of {len(names)} {_plural(len(names), 'operator')} at {r}"
+        for r, names in operators.items()
+    )
     return f"Measured: {said}; the sweeps took {seconds:,.0f} s of one process together."
 
 
-def _draw(figure: Figure, path: Path) -> None:
-    """A figure in a few colours, which takes a tenth of the bytes."""
-    from PIL import Image
-
-    path.parent.mkdir(exist_ok=True)
-    drawn = BytesIO()
-    figure.savefig(drawn, dpi=80)
-    with Image.open(drawn) as image:
-        image.convert("RGB").quantize(24).save(path, optimize=True)
+def _plural(count: int, what: str) -> str:
+    return what if count == 1 else f"{what}s"
 
 
 def _printed(found: pd.DataFrame) -> pd.DataFrame:
-    """The columns that fit a page, as text."""
-    short = found[list(_SHORT)].copy()
-    short["quantity"] = short["quantity"].map({"value": "f", "derivative": "f'"})
-    for name in ("max_ulp", "at"):
-        short[name] = [f"{v:.3g}" for v in short[name]]
-    return short.astype(str).rename(columns=_SHORT)
+    """The columns that fit a page, as text; a number as the shortest decimal that is it in its dtype."""
+    several = found.groupby("framework")["version"].nunique().max() > 1
+    named = found["framework"] + (" " + found["version"].map(_without_build) if several else "")
+    printed = found.assign(
+        **{"in": named}, quantity=found["quantity"].map(_OF), max_ulp=[_digits(v) for v in found["max_ulp"]],
+        at=_in_dtype(found, "at"), half=[_half(row) for row in _records(found)],
+        asked=found["of"],
+    )  # fmt: skip
+    left = [] if (found["of"] != "all").any() else ["asked"]
+    return printed[["operator", *_SHORT]].astype(str).drop(columns=left).rename(columns=_SHORT)
+
+
+def _without_build(version: str) -> str:
+    """2.13.0 of 2.13.0+cpu, which a table has no room for."""
+    return version.partition("+")[0]
+
+
+def _records(found: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    yield from found.to_dict("records")  # type: ignore[misc]
+
+
+def _in_dtype(found: pd.DataFrame, column: str) -> list[str]:
+    pairs = zip(found[column], found["dtype"], strict=True)
+    return ["" if math.isnan(v) and column == "at" else shortest([v], d)[0] for v, d in pairs]
+
+
+def _half(row: Mapping[str, Any]) -> str:
+    """How many per cent of the numbers are at most half an ulp off; 100.0 only where all are."""
+    if not row["with_error"]:
+        return ""
+    tenths = math.floor(1000 * row["within_half_ulp"] / row["with_error"])
+    return f"{tenths / 10:.1f}"
+
+
+def _digits(ulps: float) -> str:
+    return "" if math.isnan(ulps) else f"{ulps:.4g}"
 
 
 def markdown(found: pd.DataFrame, said: str = "") -> str:
-    """The table for a page: the largest error and where, what is lost from where to where; `said` is how."""
+    """The table for a page: the largest error and where, what is lost and deviates from where to where."""
     lines = [
-        "# Every number of 16-bit dtypes", "",
-        "Made by `nox -s accuracy`. Every one of the 65,536 numbers was asked; errors are in units in the last place "
-        "of the exact value, of the numbers that have one in the dtype. *lost*: nothing of the digits was left, and "
-        "the operator correctly rounded has them.", "", *([said, ""] if said else ()),
+        "# Sweeps", "",
+        "Every number that was asked was judged by itself; *asked* says which of the dtype's were. Errors are in "
+        "units in the last place of the exact value, of the numbers that have one in the dtype; ≤ ½ is the part of "
+        "these that is as if correctly rounded. A number is the shortest decimal that is it in its dtype. *lost*: "
+        "nothing of the digits was left, and the operator correctly rounded has them.", "",
+        *([said, ""] if said else ()),
     ]  # fmt: skip
-    names = ["operator", "of", "dtype", "framework", "max ulp", "at", "≤ ½ ulp", "lost", "from … to", "deviates"]
-    lines += ["| " + " | ".join(names) + " |", "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | --- | ---: |"]
-    for row in found.to_dict("records"):
-        half = row["within_half_ulp"] / row["with_error"] if row["with_error"] else np.nan
+    names = ["operator", "of", "dtype", "framework", "asked", "max ulp", "at", "got", "≤ ½ ulp", "lost", "from … to",
+             "out of range", "deviates", "from … to"]  # fmt: skip
+    lines += [
+        "| " + " | ".join(names) + " |",
+        "| --- | --- | --- | --- |" + " ---: |" * 6 + " --- | ---: | ---: | --- |",
+    ]
+    for row, at, got in zip(_records(found), _in_dtype(found, "at"), _in_dtype(found, "got"), strict=True):
         cells = (
-            row["operator"], row["quantity"], row["dtype"], f"{row['framework']} {row['version']}",
-            f"{row['max_ulp']:.4g}", f"{row['at']:.6g}", f"{half:.1%}", f"{row['lost']:,}", row["lost_from"],
-            f"{row['deviates']:,}",
+            row["operator"], row["quantity"], row["dtype"], f"{row['framework']} {row['version']}", row["of"],
+            _digits(row["max_ulp"]), at, got, f"{_half(row)} %", f"{row['lost']:,}", row["lost_from"],
+            f"{row['out_of_range']:,}", f"{row['deviates']:,}", row["deviates_from"],
         )  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(map(marked, cells)) + " |")
     return "\n".join(lines) + "\n"
-
-
-def of_float32(sweeps: Sequence[Sweep]) -> str:
-    """The table of float32: what was asked of how many, how long, the largest error, what is lost and what deviates."""
-    lines = [
-        "# float32", "",
-        "Made by `nox -s sweeps`. Of the 4,294,967,296 numbers so many were asked, equally far apart in order: what "
-        "lies between two of them was not. Errors are in units in the last place of the exact value; numbers a second "
-        "are of wall time.", "",
-        made(sweeps), "",
-    ]  # fmt: skip
-    names = ["operator", "of", "framework", "asked", "of all", "a second", "max ulp", "at", "≤ ½ ulp", "lost",
-             "from … to", "out of range", "deviates", "from … to"]  # fmt: skip
-    lines += ["| " + " | ".join(names) + " |", "| --- | --- | --- |" + " ---: |" * 7 + " --- | ---: | ---: | --- |"]
-    by = {(s[0]["operator"], s[0]["adapter"]): s for s in sweeps}
-    for row in table(sweeps).to_dict("records"):
-        header, _, footer = by[row["operator"], row["framework"]]
-        deviating = footer[row["quantity"]]["stretches"].get("deviates", [])
-        half = row["within_half_ulp"] / row["with_error"] if row["with_error"] else np.nan
-        cells = (
-            row["operator"], row["quantity"], f"{row['framework']} {row['version']}", f"{row['asked']:,}",
-            f"1 in {header['stride']:,}" if header["stride"] > 1 else "all",
-            f"{row['asked'] / row['seconds']:,.0f}" if row["seconds"] else "", f"{row['max_ulp']:.4g}",
-            f"{row['at']:.9g}", f"{half:.2%}", f"{row['lost']:,}", row["lost_from"], f"{row['out_of_range']:,}",
-            f"{row['deviates']:,}", _widest(deviating),
-        )  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _widest(stretches: Sequence[Sequence[Any]]) -> str:
-    """The three stretches of most numbers, from where to where."""
-    most = sorted(stretches, key=lambda s: -s[2])[:3]
-    return "; ".join(f"{float(a):.6g} to {float(b):.6g}" for a, b, _ in most)
-
-
-def strips(sweeps: Sequence[Sweep]) -> Figure:
-    """Error against argument: a panel for each quantity and dtype, in it a strip for each framework."""
-    from matplotlib.figure import Figure
-
-    dtypes = list(dict.fromkeys(h["dtype"] for h, _, _ in sweeps))
-    frameworks = list(dict.fromkeys(h["adapter"] for h, _, _ in sweeps))
-    quantities = [q for q in QUANTITIES if any(q in f for _, _, f in sweeps)]
-    figure = Figure(figsize=(5.2 * len(dtypes), 2.7 * len(quantities)), layout="constrained")
-    axes = np.atleast_2d(figure.subplots(len(quantities), len(dtypes), sharey=True, sharex="col", squeeze=False))
-    worst = {q: max((float(f[q]["largest"]["of"]) for _, _, f in sweeps if q in f and f[q]["largest"]), default=0.0)
-             for q in quantities}  # fmt: skip
-    said = ", ".join(f"{q} up to {n:.3g} ulp" for q, n in worst.items())
-    figure.suptitle(f"{sweeps[0][0]['operator']}: {said}")
-    for i, quantity in enumerate(quantities):
-        for j, dtype in enumerate(dtypes):
-            axis = axes[i, j]
-            for header, chunks, _ in sweeps:
-                strip = [p for c in chunks if quantity in c for p in c[quantity]["strip"]]
-                if header["dtype"] == dtype and strip:
-                    x, y = np.array(strip).T
-                    n = frameworks.index(header["adapter"])
-                    axis.step(x, y.clip(*_AXIS), where="mid", linewidth=1.2, color=COLOURS[n],
-                              linestyle=("-", "--")[n % 2], label=header["adapter"])  # fmt: skip
-            axis.axhline(0.5, color="#000000", linewidth=0.6, linestyle=":")
-            least, ticks = _TICKS.get(dtype, (1e-37, (1.0, 1e30)))
-            axis.set_xscale("symlog", linthresh=least, linscale=0.2)
-            axis.set(yscale="log", ylim=_AXIS, title=f"{quantity}, {dtype}")
-            axis.grid(alpha=0.3)
-            axis.set_xticks([*(-t for t in ticks), *ticks])
-            axis.minorticks_off()
-    for axis in axes[:, 0]:
-        axis.set_ylabel("largest error (ulp)")
-    for axis in axes[-1]:
-        axis.set_xlabel("argument")
-    handles = {label: h for a in axes.flat for h, label in zip(*a.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
-    return figure

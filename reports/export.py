@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,7 +58,7 @@ def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
     ]
     paths = [path for name, table in found for path in _written(table, directory, name)]
     for name, table in every:
-        text = _csv(table_columns(table)).encode("utf-8", "backslashreplace")
+        text = comma_separated(table_columns(table)).encode("utf-8", "backslashreplace")
         paths.append(replaced(directory / f"{name}.csv.gz", gzip.compress(text, mtime=0)))
     return paths
 
@@ -66,8 +67,9 @@ def export(measurements: pd.DataFrame, directory: Path) -> list[Path]:
 REPORT = ("summary.json", "vacuous.json", "deviations.json")
 
 
-def prepared(directory: Path) -> None:
-    """Make a folder ready for a report: new, or with folders of others' only, or an earlier report.
+def prepared(directory: Path, report: Sequence[str] = REPORT) -> None:
+    """Make a folder ready for a report: new, or with folders of others' only, or an earlier report, which has files
+    of these names.
 
     A folder `cases` of an earlier report goes: earlier versions kept tables of every case there. Raises ValueError for
     a folder that holds somebody's files, and OSError where there can be no folder.
@@ -76,13 +78,13 @@ def prepared(directory: Path) -> None:
         raise ValueError(f"{directory} is a file, expected a folder for the report; give another -o")
     directory.mkdir(parents=True, exist_ok=True)
     cases = directory / "cases"
-    if all((directory / name).is_file() for name in REPORT):
+    if all((directory / name).is_file() for name in report):
         if cases.is_symlink():
             raise ValueError(f"{cases} leads out of {directory}, which tables are kept in; remove that link")
         if cases.is_dir():
             shutil.rmtree(cases)
         return
-    ours = ("cases", "figures", "badges")
+    ours = ("cases", "figures", "badges", "numbers")
     foreign = sorted(p.name for p in directory.iterdir() if p.name in ours or not (p.is_dir() or p.name[0] == "."))
     if foreign:
         raise ValueError(
@@ -110,7 +112,7 @@ def case_folder(case: str) -> Path:
 def _written(table: pd.DataFrame, directory: Path, name: str) -> list[Path]:
     columns = table_columns(table)
     directory.mkdir(parents=True, exist_ok=True)
-    texts = {".csv": _csv(columns), ".md": markdown(columns), ".json": _json(columns)}
+    texts = {".csv": comma_separated(columns), ".md": markdown(columns), ".json": _json(columns)}
     return [replaced(directory / f"{name}{ending}", text) for ending, text in texts.items()]
 
 
@@ -147,7 +149,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _csv(columns: Columns) -> str:
+def comma_separated(columns: Columns) -> str:
     rows = [list(columns), *zip(*columns.values(), strict=True)]
     return "".join(",".join(_field(_inert(cell)) for cell in row) + "\n" for row in rows)
 
@@ -188,7 +190,7 @@ def markdown(columns: Columns) -> str:
         texts.append([_truth(v) if name == "truth" else _rounded(v, digits) for v in values])
         align.append("right" if is_number else "left")
     table = pd.DataFrame(dict(enumerate(texts)), dtype=object)
-    headers = [_marked(name) for name in columns]
+    headers = [marked(name) for name in columns]
     text: str = table.to_markdown(
         index=False, tablefmt="pipe", headers=headers, disable_numparse=True, colalign=align if len(table) else None
     )
@@ -198,12 +200,12 @@ def markdown(columns: Columns) -> str:
 def _rounded(value: Any, digits: int) -> str:
     if value is None:
         return ""
-    return f"{value:.{digits}g}" if isinstance(value, float) else _marked(str(value))
+    return f"{value:.{digits}g}" if isinstance(value, float) else marked(str(value))
 
 
 def _truth(value: Any) -> str:
     """A decimal of 25 digits, or a set by its ends, to six."""
-    return _marked(shown_truth(value, _six_digits)) if isinstance(value, str) else _rounded(value, 6)
+    return marked(shown_truth(value, _six_digits)) if isinstance(value, str) else _rounded(value, 6)
 
 
 def _six_digits(decimal: str) -> str:
@@ -221,5 +223,5 @@ def _six_digits(decimal: str) -> str:
     return f"{exact.normalize():.5e}"
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
     return text.translate(_MARKED)

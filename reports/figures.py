@@ -1,14 +1,17 @@
 """Figures: PNG and SVG, in Okabe and Ito's colours, which the colour-blind tell apart.
 
 The title of a panel states what was found in that panel, of the routes that are drawn there. Of more routes than there
-are colours each adapter has a row of panels of its own, so that no two lines of a panel are alike.
+are colours each adapter has panels of its own, so that no two lines of a panel are alike. A figure is as wide as the
+text of a plain article, with letters of six points and more, so that it is read in print as it stands.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +27,20 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 LINES = ("-", "--", ":", "-.")
-#: Of more adapters than these in rows of their own a figure would be longer than a page.
-_ROWS = 6
+#: Of more adapters than these with panels of their own a figure would be longer than a page.
+_APART = 6
+#: The text width of LaTeX's article, in inches, and panels beside one another.
+WIDTH = 345 / 72.27
+_BESIDE = 3
+#: Characters of a title that have room beside one another.
+_CHARACTERS = 99
+#: Letters and lines for a figure of that width; matplotlib's type of their names is another in each version.
+_SMALL: Any = {
+    "font.size": 7, "axes.titlesize": 6, "axes.labelsize": 6.5, "xtick.labelsize": 6, "ytick.labelsize": 6,
+    "legend.fontsize": 6, "figure.titlesize": 8, "axes.linewidth": 0.5, "xtick.major.size": 2, "ytick.major.size": 2,
+    "grid.linewidth": 0.4, "xtick.minor.size": 1, "ytick.minor.size": 1, "lines.linewidth": 0.9,
+    "lines.markersize": 2.5, "lines.markeredgewidth": 0.5,
+}  # fmt: skip
 #: What an axis of ulps shows; 2^53 of them is a float64 without a right digit.
 _ULPS = (1e-2, 1e17)
 #: What an axis of shares shows; what is farther, infinite ones too, stands at its ends.
@@ -39,12 +54,7 @@ def figures(
 
     `cases` holds a `scale` (root mean square of the weights) for each case id. Raises ImportError without matplotlib.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib, which is not installed: pip install 'gradconform[report]'"
-        ) from error
+    drawable()
     m = tables.checked(measurements)
     drawn: dict[str, Figure | None] = {
         "ulps-by-scale": ulps_by_scale(m, {c: float(of["scale"]) for c, of in (cases or {}).items()}),
@@ -58,17 +68,22 @@ def figures(
             continue
         for ending in (".png", ".svg"):
             path = home / f"{name}{ending}"
-            figure.savefig(path, dpi=150, metadata={"Date": None} if ending == ".svg" else None)
+            figure.savefig(path, dpi=220, metadata={"Date": None} if ending == ".svg" else None)
             paths.append(path)
     return paths
 
 
-def _panels(rows: int, dtypes: int, title: str) -> tuple[Figure, NDArray[np.object_]]:
+def drawable() -> None:
+    """Raise ImportError, with what to do, where there is no matplotlib."""
+    if find_spec("matplotlib") is None:
+        raise ImportError("figures need matplotlib, which is not installed: pip install 'gradconform[report]'")
+
+
+def _panels(rows: int, columns: int, title: str) -> tuple[Figure, NDArray[np.object_]]:
     from matplotlib.figure import Figure
 
-    size = 3.4 * max(2, dtypes), 1.8 + (2.8 if rows == 1 else 2.3 * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, dtypes, sharex="col", sharey=True, squeeze=False)
+    figure = Figure(figsize=(WIDTH, 0.9 + 1.45 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     figure.suptitle(_plain(title))
     for axis in axes.flat:
         axis.grid(alpha=0.3)
@@ -92,8 +107,7 @@ def _few(value: float) -> str:
 
 def _legend(figure: Figure) -> None:
     of = {label: line for axis in figure.axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(of.values(), of.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize="small",
-                  handlelength=3.5)  # fmt: skip
+    figure.legend(of.values(), of.keys(), loc="outside lower center", ncols=4, frameon=False, handlelength=3.5)
 
 
 def _lines(
@@ -107,23 +121,33 @@ def _lines(
 
     A route has one colour, marker and line throughout the figure, and no two in a panel have the same.
     """
-    routes, adapters = list(dict.fromkeys(m["who"])), list(dict.fromkeys(m["adapter"]))
-    apart = len(routes) > len(COLOURS) and 1 < len(adapters) <= _ROWS
-    rows = adapters if apart else [""]
+    from matplotlib import rc_context
+
+    adapters = list(dict.fromkeys(m["adapter"]))
+    apart = m["who"].nunique() > len(COLOURS) and 1 < len(adapters) <= _APART
+    of = adapters if apart else [""]
     dtypes = [d for d in tables.DTYPES if (m["dtype"] == d).any()]
-    figure, axes = _panels(len(rows), len(dtypes), title)
-    for row, of_row in zip(rows, axes, strict=True):
-        drawn = m[m["adapter"] == row] if apart else m
-        styles = {who: _style(i, str(who)) for i, who in enumerate(dict.fromkeys(drawn["who"]))}
-        for dtype, axis in zip(dtypes, of_row, strict=True):
-            panel = drawn[drawn["dtype"] == dtype]
-            for who, of in panel.groupby("who", sort=False):
-                draw(axis, of, styles[who])
+    columns = len(of) if 1 < len(of) <= _BESIDE else min(2, len(dtypes))
+    panels = [(a, d) for d in dtypes for a in of] if columns == len(of) else [(a, d) for a in of for d in dtypes]
+    drawn = {a: m[m["adapter"] == a] if apart else m for a in of}
+    styles = {a: {who: _style(i, str(who)) for i, who in enumerate(dict.fromkeys(drawn[a]["who"]))} for a in of}
+    with rc_context(_SMALL):
+        figure, axes = _panels(-(-len(panels) // columns), columns, title)
+        every: list[Any] = list(axes.flat)
+        for (adapter, dtype), axis in zip(panels, every, strict=False):
+            panel = drawn[adapter][drawn[adapter]["dtype"] == dtype]
+            for who, route in panel.groupby("who", sort=False):
+                draw(axis, route, styles[adapter][who])
             said = f"{dtype}: {found(panel) if len(panel) else 'nothing to show'}"
-            axis.set_title(_plain(f"{row}, {said}" if apart else said), fontsize="small")
+            lines = (f"{adapter}, {said}" if apart else said).split("\n")
+            axis.set_title(_plain("\n".join(fill(line, _CHARACTERS // columns) for line in lines)))
             axis.set(**axes_text)
             axis.label_outer()
-    _legend(figure)
+        for axis in every[len(panels) :]:  # what is left of the last row
+            axis.remove()
+            every[len(panels) - columns].tick_params(labelbottom=True)
+            every[len(panels) - columns].xaxis.label.set_visible(True)
+        _legend(figure)
     return figure
 
 
@@ -153,7 +177,7 @@ def ulps_by_scale(m: pd.DataFrame, scales: Mapping[str, float]) -> Figure | None
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
         median = of.sort_values("bin")
-        axis.plot(median["bin"], median["largest_ulp"].clip(*_ULPS), markersize=4, linewidth=1, **style)
+        axis.plot(median["bin"], median["largest_ulp"].clip(*_ULPS), **style)
 
     def found(panel: pd.DataFrame) -> str:
         worst = panel.iloc[int(panel["largest_ulp"].argmax())]
@@ -176,8 +200,8 @@ def share_by_adapter(m: pd.DataFrame) -> Figure | None:
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
         share = np.sort(of["share"].clip(*_SHARES).to_numpy())
         at = np.unique(np.linspace(0, len(share) - 1, 400).astype(int))
-        axis.axvline(1, color="#000000", linestyle="--", linewidth=1)
-        axis.plot(share[at], (at + 1) / len(share), linewidth=1.2, markersize=4, markevery=0.17, **style)
+        axis.axvline(1, color="#000000", linestyle="--", linewidth=0.6)
+        axis.plot(share[at], (at + 1) / len(share), markevery=0.17, **style)
 
     def found(panel: pd.DataFrame) -> str:
         above = int((panel["share"] > 1).sum())
@@ -214,7 +238,7 @@ def saturation(m: pd.DataFrame) -> Figure | None:
     rows = rows.assign(error=(rows["dx"] / rows["da"] / (small / (1 + small) ** 2) - 1).abs().clip(1e-17, 2.0))
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
-        hollow = {"linestyle": "", "markerfacecolor": "none", "markersize": 4, "alpha": 0.8}
+        hollow = {"linestyle": "", "markerfacecolor": "none", "markersize": 3, "alpha": 0.8, "rasterized": True}
         axis.plot(of["x"], of["error"], **{**style, **hollow})
 
     def found(panel: pd.DataFrame) -> str:
@@ -243,7 +267,7 @@ def drift(trained: pd.DataFrame) -> Figure | None:
 
     def draw(axis: Any, of: pd.DataFrame, style: dict[str, Any]) -> None:
         largest = of.groupby("step")["drift"].max()
-        axis.plot(largest.index + 1, largest.clip(lower=1e-18), linewidth=1.2, markersize=4, markevery=0.17, **style)
+        axis.plot(largest.index + 1, largest.clip(lower=1e-18), markevery=0.17, **style)
 
     def found(panel: pd.DataFrame) -> str:
         last = panel.loc[panel["step"] == panel["step"].max()]

@@ -31,9 +31,9 @@ PRINTED = 100
 
 
 def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
-    """Write summary, operators, vacuous, lost and deviations as .html and .tex, and the measurements for others.
+    """Write summary, operators, vacuous, lost, deviations and gradients as .html and .tex, and measurements.parquet.
 
-    Those are measurements.parquet, and pull-request.md is for a comment.
+    For a comment there is pull-request.md.
     Raises ImportError where jinja2 or pyarrow is not installed, and ValueError for what is no table of measurements.
     """
     missing = [name for name in ("jinja2", "pyarrow") if find_spec(name) is None]
@@ -43,12 +43,14 @@ def publish(measurements: pd.DataFrame, directory: Path) -> list[Path]:
         )
     deviating = tables.deviations(measurements).reset_index()
     lost = tables.lost(measurements).reset_index()
+    gradients = tables.every_gradient(measurements).reset_index()
     found = {
         "summary": ("Verdicts by adapter, route and dtype.", tables.summary(measurements).reset_index()),
         "operators": ("Accuracy of each operator, equation by equation.", _operators(measurements)),
         "vacuous": ("Measurements by weight scale.", tables.vacuous_by_scale(measurements).reset_index()),
         "lost": (_lost_caption(lost), lost.head(PRINTED)),
         "deviations": (_caption(len(deviating)), deviating.head(PRINTED)),
+        "gradients": (_gradients_caption(len(gradients)), gradients.head(PRINTED)),
     }
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -81,6 +83,11 @@ def _lost_caption(table: pd.DataFrame) -> str:
         return "Nothing is lost that another program keeps."
     what = "Digits that a framework's program loses and another keeps."
     return f"{what} The first {PRINTED} of {len(table):,}; lost.csv has all." if len(table) > PRINTED else what
+
+
+def _gradients_caption(count: int) -> str:
+    what = "Gradients from the inputs of their case."
+    return f"{what} The first {PRINTED} of {count:,}; gradients.csv.gz has all." if count > PRINTED else what
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -150,6 +157,9 @@ def latex(name: str, table: pd.DataFrame, caption: str) -> str:
         return latex_table(pd.DataFrame(paired, dtype=object), caption, name, below=below)
     if name == "lost" and len(table):
         table = _under(table, [*(["run"] if run else []), "adapter/route", "dtype"])
+        return latex_table(table, caption, name, under="under")
+    if name == "gradients" and len(table):
+        table = _under(table, [*(["run"] if run else []), "case", "adapter/route", "dtype"])
         return latex_table(table, caption, name, under="under")
     if name == "operators" and len(table):
         table = _under(table, [*(["run"] if run else []), "operator", "of"])

@@ -434,6 +434,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: gc.verify(torch.tanh, X, mode="x"), "unknown mode 'x'; known: both, forward, reverse"),
     (lambda: gc.verify(torch.tanh, X, routes=("jit",)), "routes: got 'jit'; expected 'eager', 'compile' or 'func'"),
     (lambda: gc.verify(torch.tanh, X, routes="jit"), "routes: got 'jit'; expected 'eager', 'compile' or 'func'"),
+    (lambda: gc.verify(torch.tanh, X, routes="func", mode="both"), "routes: 'func' is of reverse mode, vmap over vjp"),
     (lambda: gc.verify(torch.tanh, X, wrt=["y"]), "wrt: no argument is called 'y'"),
     (lambda: gc.verify(torch.tanh, X, wrt=[9]), "wrt: got 9; expected a number below 1"),
     (lambda: gc.verify(torch.tanh, X, accept="deviates"), "unknown verdict to accept 'deviates'"),

@@ -115,6 +115,18 @@ def test_a_recording_by_arrays_decides_and_holds_what_one_by_balls_does() -> Non
     assert np.allclose(values, by_balls.held[a.ids], rtol=1e-13, atol=0)
 
 
+@pytest.mark.parametrize("of", [Recording, ArrayRecording])
+def test_a_recording_holds_numbers_that_are_asked_for(of: type[Recording]) -> None:
+    o = of()
+    y = o.exp(o.argument(np.array([0.5, 2.0])))
+    o.settle()  # nothing is decided, and there is no corner
+    assert np.isnan(o.record.held[y.ids]).all()
+    assert np.allclose(y.held, np.exp([0.5, 2.0]), rtol=1e-15)
+    z = y + 1.0
+    assert np.allclose(z.held, np.exp([0.5, 2.0]) + 1, rtol=1e-15)
+    assert np.allclose(o.record.held[y.ids], np.exp([0.5, 2.0]), rtol=1e-15)
+
+
 def test_a_comparison_that_arrays_cannot_make_is_left_to_balls() -> None:
     o = ArrayRecording()
     x = o.argument(np.array([2.0]))

@@ -19,12 +19,13 @@ from tests_support import WRONG_ADAPTERS, Cli
 from gradconform.adapters import registry
 from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.command_line import commands as command_line
-from gradconform.conformance.command_line import explain
+from gradconform.conformance.command_line import explain, operations
 from gradconform.conformance.command_line.explain import Explanation, Line
 from gradconform.conformance.run import runner
 from gradconform.conformance.run.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
 from gradconform.conformance.run.run_file import read
-from gradconform.reference.cases import BadInput
+from gradconform.reference.cases import BadInput, point
+from gradconform.reference.derivations.activations import ACTIVATIONS
 from gradconform.reference.document import NETWORK
 from gradconform.reference.measurement import Measurement
 
@@ -48,6 +49,12 @@ def test_output_fits_a_terminal_of_80_columns(cli: Cli) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
     for command in ("run", "report", "explain", "list"):
         assert max(map(len, cli(command, "-h").stdout.splitlines())) <= 80
+
+
+def test_no_commands_summary_is_cut(cli: Cli) -> None:
+    said = cli("-h").stdout.partition("Commands:")[2]
+    assert "verify-update  Verify what optimizers do to weights and to their state." in said
+    assert [line for line in said.splitlines() if line.endswith("...")] == []
 
 
 def test_what_is_piped_is_not_wrapped_where_no_width_is_asked_for(cli: Cli, tmp_path: Path) -> None:
@@ -473,12 +480,20 @@ def test_explain_wants_one_case(cli: Cli) -> None:
         ("equations", "E1 = ½·(t1 − a_o1)²"),
         ("routes", "numpy/central: (f(w+h) − f(w−h))/2h"),
         ("adapters", "numpy: numpy "),
+        ("operations", "linear(x, W, b): (batch, in), (out, in), (out,) or None → (batch, out); x·Wᵀ + b"),
     ],
 )
 def test_list_shows_what_there_is(cli: Cli, what: str, line: str) -> None:
     done = cli("list", what)
     assert done.returncode == 0
     assert line in done.stdout
+
+
+def test_the_operations_listed_are_those_that_the_catalogues_networks_ask_for() -> None:
+    called = {line.partition("(")[0] for line in operations.listed()}
+    asked = {o for case in catalogue().values() for o in point(case, "float64").operations}
+    assert asked == called - {"l2_penalty"}  # which no case of the catalogue has
+    assert operations.ACTIVATION.keys() == ACTIVATIONS.keys() - {"identity"}
 
 
 def test_the_version_is_the_package_s(command: Cli) -> None:

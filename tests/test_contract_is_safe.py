@@ -195,7 +195,9 @@ def test_inputs_changed_in_place_through_check_are_safe_and_told_off() -> None:
     before = {n: np.array(v) for n, v in NETWORK.values}
     row = only_row(in_place, NETWORK)
     assert row["verdict"] == "crashed"
-    assert row["reason"].startswith("inputs: W1 b1 changed in place; reproduce with: gradconform run -a scripted/only")
+    assert row["reason"].startswith(
+        "inputs: W1 b1 changed in place; reproduce with: gradconform run -a hostile_adapters:"
+    )
     assert all(np.array_equal(v, before[n]) for n, v in NETWORK.values)
     assert set(gc.check("numpy/complex-step", ONE).verdict) == {"conforms"}
 
@@ -244,6 +246,21 @@ def test_what_an_adapter_raises_is_a_row_in_plain_characters(error: BaseExceptio
     row = only_row(Scripted(raising(error)))
     assert row["verdict"] == "crashed"
     assert row["reason"].startswith(f"{reason}; reproduce with: ")
+
+
+def test_what_reproduces_a_crash_is_a_command_only_where_that_finds_the_adapter_and_the_case() -> None:
+    import wrong_adapters
+
+    def told(adapter: Any, case: str | gc.Case) -> str:
+        (reason,) = gc.check(adapter, case, dtype="float32").reason
+        return str(reason).partition("reproduce with: ")[2]
+
+    found = "gradconform run -a wrong_adapters:crashing/only -c document/worked-example -d float32"
+    assert told("wrong_adapters:crashing", "document/worked-example") == found
+    assert told(wrong_adapters.crashing, "document/worked-example") == found
+    assert told(wrong_adapters.crashing, ONE) == 'gc.check("wrong_adapters:crashing/only", case, dtype="float32")'
+    by_hand = Scripted(raising(ValueError("boom")))
+    assert told(by_hand, "document/worked-example") == 'gc.check(adapter, "document/worked-example", dtype="float32")'
 
 
 def test_the_text_of_what_is_unsupported_is_said_in_plain_characters() -> None:

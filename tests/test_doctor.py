@@ -39,6 +39,23 @@ def test_doctor_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch)
     assert "pyarrow not installed; python -m pip install 'gradconform[report]'" in done.output
 
 
+def test_doctor_says_that_a_framework_is_newer_than_what_was_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "registered", lambda: ["numpy"])
+    monkeypatch.setattr(registry, "versions", lambda adapter: {"torch": "2.14.1+cu130", "jax": "0.10.2"})
+    done = CliRunner(env={"COLUMNS": None}).invoke(main, ["doctor"])
+    assert done.exit_code == 0
+    assert "newer   torch 2.14.1+cu130 is newer than 2.13.0, with which gradconform was tested: a new" in done.output
+    assert "jax 0.10.2 is" not in done.output
+    assert list(doctor.untested({"torch": "2.13.0+cpu", "jax": "0.9.2", "mine": "9", "optax": "unknown"})) == []
+
+
+def test_the_versions_that_were_tested_are_those_that_are_pinned() -> None:
+    pinned = (Path(__file__).parents[1] / "constraints.txt").read_text(encoding="utf-8")
+    assert [
+        f"{name}=={version}" for name, version in doctor.TESTED.items() if f"{name}=={version}\n" not in pinned
+    ] == []
+
+
 def test_every_extra_that_a_user_wants_is_told() -> None:
     for extra in doctor.EXTRAS:
         assert doctor._needed(extra), f"no package is needed by {extra}"

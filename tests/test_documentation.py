@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import shlex
 import subprocess
@@ -18,7 +19,13 @@ from browser import absent, chromium
 from tests_support import Cli
 
 import gradconform as gc
+from gradconform.conformance.levels import step_level
+from gradconform.conformance.programs import array_answers, array_truths, size, truth
+from gradconform.reference import judge, outcomes
+from gradconform.reference.arithmetic import midpoints, profiles
+from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.measurement import QUESTIONS, Measurement
+from gradconform.reference.programs import allowance, implicit, words
 
 SITE = Path(__file__).parents[1] / "docs" / "site"
 
@@ -53,6 +60,21 @@ def test_the_reference_has_what_the_code_has(site: Path) -> None:
         assert f">{answer}<" in reference, answer
     for option in ("--resume", "--timeout", "--profile", "--format", "--fail-on"):
         assert option in reference
+
+
+def test_the_tables_in_the_pages_are_what_the_code_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "jax"):
+        pytest.importorskip(name)  # whose routes are listed
+    monkeypatch.syspath_prepend(str(SITE))
+    import generated  # type: ignore[import-not-found, unused-ignore]
+
+    assert generated.stale(SITE) == [], "python docs/site/generated.py"
+    pages = "".join(page.read_text(encoding="utf-8") for page in SITE.glob("*.md"))
+    assert all(f"<!-- {name}, by docs/site/generated.py -->" in pages for name in generated.PARTS)
+    old = (SITE / "reference.md").read_text(encoding="utf-8").replace("| 2^−11 |", "| 2^−10 |")
+    (tmp_path / "reference.md").write_text(old, encoding="utf-8")
+    assert generated.stale(tmp_path) == [tmp_path / "reference.md"]
+    assert "| 2^−11 |" in generated.filled(old)
 
 
 def test_every_page_is_reached_from_the_front_page(site: Path) -> None:
@@ -201,6 +223,27 @@ def test_the_tutorials_first_table_is_what_is_shown_beside_it() -> None:
     assert got.count("conforms") == shown.count("conforms") == 8
 
 
+def test_the_page_for_a_class_prints_what_it_says(cli: Cli, tmp_path: Path) -> None:
+    """Its Python in the order of the page, its commands beside its file; numbers to three digits, the platform's."""
+    programs, texts, namespace = blocks("teaching.md", "python"), blocks("teaching.md", "text"), {"__name__": "student"}
+    printed = []
+    for program in programs:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(program, namespace)
+        printed += [out.getvalue()] if out.getvalue() else []
+    assert list(map(to_three_digits, printed)) == list(map(to_three_digits, texts))
+    (tmp_path / "student.py").write_text(programs[0], encoding="utf-8")
+    *judged, explained = [line for block in blocks("teaching.md", "sh") for line in block.splitlines()]
+    for command in judged:
+        ended = cli(*shlex.split(command.removeprefix("gradconform ")))
+        assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
+    assert [cli(*shlex.split(explained.removeprefix("gradconform "))).stdout] == blocks("teaching.md", "latex")
+
+
+def to_three_digits(text: str) -> list[str]:
+    return re.sub(r"-?\d+\.\d+(e[+-]\d+)?", lambda found: f"{float(found[0]):.3g}", text).split()
+
+
 def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
     pytest.importorskip("torch")
     commands = [line for block in blocks("operators.md", "sh") for line in block.splitlines()]
@@ -213,12 +256,14 @@ def test_the_commands_of_the_page_on_operators_run(cli: Cli) -> None:
 
 def test_the_commands_of_the_page_on_sweeps_run(cli: Cli) -> None:
     pytest.importorskip("torch")
-    commands = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
+    *commands, report = [line for block in blocks("sweeps.md", "sh") for line in block.splitlines()]
     assert len(commands) == 2
     for command in commands:
         ended = cli(*shlex.split(command.removeprefix("gradconform ")))
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
         assert ended.stdout.splitlines()[-1].startswith("asked ")
+    ended = cli(*shlex.split(report.removeprefix("gradconform ")))
+    assert "1 sweep, 7 files in sigmoid" in ended.stdout, ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -287,6 +332,33 @@ def test_wherever_vacuous_is_defined_so_is_what_the_allowance_is_measured_agains
     """Of an updated weight the step and not the weight, of a tensor 2-norms."""
     text = (SITE.parents[1] / page).read_text(encoding="utf-8")
     assert [word for word in ("vacuous", "updated weight", " step", "2-norm") if word not in text] == []
+
+
+def test_the_claims_numbers_are_those_of_the_code() -> None:
+    claim = " ".join((SITE / "claim.md").read_text(encoding="utf-8").split())
+    for said in (
+        f"begin at {truth.FIRST} bits",
+        f"up to {judge.PRECISION_CAP:,}, until",
+        f"decided in {judge.FIRST_PRECISION} bits or, where these do not, in more, up to {judge.PRECISION_CAP:,}",
+        f"of {judge.FIRST_PRECISION} to {step_level.BALL_PRECISION} bits",
+        f"fewer than $P + 3$ bits, {truth.DECIDED} are enough",
+        f"From {size.FASTER} operations on",
+        f"balls up to {size.AFFORDABLE:,} operations",
+        f"ask for {array_truths.VANISHING} bits",
+        f"(arrays: {array_truths.CONTINUOUS} bits)",
+        f"up to {size.IN_ARRAYS:,} operations",
+        f"up to {array_answers.CONDITIONED // 10**6} million operations",
+        f"with {allowance.MOST_WAYS} runs in the place of {outcomes.MOST_RUNS}",
+        f"double words, {-round(math.log2(words.UNIT))} bits",
+        f"to {midpoints.HOST_ULPS:.0f} ulp",
+        f"${implicit.LAPACK_THRESHOLD}\\,n$ ulp",
+        f"fewer than {judge.FEW_BITS} bits where another form keeps {judge.LOST_BITS} more",
+        f"\\le {judge.ILL_CONDITIONED}\\,u",
+    ):
+        assert said in claim, said
+    assert profiles.lenient(OPENCL).ulps["float32"]["exp"] == 2 * OPENCL.ulps["float32"]["exp"]
+    assert "with twice the K of the profile, and of a measured K sixteen times more" in claim
+    assert profiles.LENIENT == 16
 
 
 @pytest.mark.parametrize(("texts", "name"), [("VERDICT", "lost"), ("QUESTION", "accuracy")])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from tests_support import compiled, pdflatex
 
 import gradconform as gc
+from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.command_line.commands import main
-from gradconform.conformance.command_line.explain import shortest
+from gradconform.reference.arithmetic import latex
 from gradconform.reference.arithmetic.formats import FORMATS
 
 WORKED = "document/worked-example"
@@ -42,7 +45,7 @@ def test_a_given_number_is_the_shortest_decimal_that_is_it(dtype: str) -> None:
     of = FORMATS[dtype]
     for value in (0.15, -2.0, 1e-5, 3.0, 0.1, 1024.0):
         rounded = float(of.round(value))
-        short = shortest(rounded, of)
+        (short,) = of.shortest(rounded)
         assert float(of.round(float(short))) == rounded
         assert float(short) == value
         assert len(short) <= len(repr(rounded))
@@ -123,3 +126,62 @@ def test_an_explanation_says_why_an_adapter_gave_no_answer() -> None:
     assert found.problem is not None
     assert found.problem.startswith("unsupported: dtype: numpy/central runs in float64")
     assert found.problem in str(found)
+
+
+# LaTeX and Markdown ---------------------------------------------------------------------------------------------------
+
+
+def wide_network(activation: str, loss: str) -> gc.Case:
+    random = np.random.default_rng(0)
+    return gc.network_case(
+        "mine/wide", layers=[(random.normal(size=(3, 3)), np.array([0.0, -0.5, 1e-5]), activation),
+                             (random.normal(size=(2, 3)), None, "identity")],
+        loss=loss, inputs=random.normal(size=(2, 3)), targets=np.array([[0.5, 0.25], [1e-7, 1.0]]), rate=0.1,
+    )  # fmt: skip
+
+
+@pdflatex
+def test_a_derivation_in_latex_compiles_and_is_no_wider_than_the_text(tmp_path: Path) -> None:
+    cases = [wide_network("gelu", "half_squared_error"), wide_network("relu", "huber"), network(9)]
+    explanations = [gc.explain(c, format="latex") for c in cases]
+    explanations.append(gc.explain(WORKED, "numpy", dtype="float32", format="latex"))
+    (tmp_path / "all.txt").write_text("\n".join(map(str, explanations)), encoding="ascii")
+    assert "Overfull" not in compiled(tmp_path, r"\input{all.txt}")
+    unfitted = str(explanations[0]).replace(r"\fitted{", "{")
+    (tmp_path / "all.txt").write_text(unfitted, encoding="ascii")
+    assert "Overfull" in compiled(tmp_path, r"\input{all.txt}"), "so it would be said"
+
+
+def test_every_derivation_of_the_catalogue_has_latex_whose_brackets_match() -> None:
+    found = {case.equations.name: case.equations for case in catalogue(0).values()}
+    assert len(found) > 10
+    for derivation in found.values():
+        for equation in derivation.equations:
+            text = f"{latex.symbol(equation.name)} = {latex.formula(equation)}"
+            assert text.isascii(), text
+            assert text.count("{") == text.count("}"), text
+            assert text.count(r"\left") == text.count(r"\right"), text
+            assert (text.count("("), text.count(r"\begin")) == (text.count(")"), text.count(r"\end")), text
+
+
+def test_the_numbers_stand_in_latex_as_in_text() -> None:
+    lines = explained(WORKED, "--format", "latex").stdout.splitlines()
+    at = lines.index(r"h_{1} &= w_{1} \cdot i_{1} + w_{2} \cdot i_{2} \\")
+    assert lines[at + 1 : at + 3] == [r" &= 0.15 \cdot 0.05 + 0.2 \cdot 0.1 \\", r" &= 0.0275 \\[5pt]"]
+    assert r" &\approx 0.506874567 \\[5pt]" in lines, "a result that was rounded"
+    assert r"&= w_{1} - \eta \cdot \frac{\partial E_{\mathrm{total}}}{\partial w_{1}}" in "\n".join(lines)
+    case = gc.document_case("mine/n", weights=[0.15, -2e-5] * 4, inputs=(1, 1), targets=(0, 1), rate=0.5)
+    negative = str(gc.explain(case, format="markdown"))
+    assert r"&= 0.15 \cdot 1 + (-2{\cdot}10^{-5}) \cdot 1" in negative
+
+
+def test_markdown_has_a_formula_for_each_equation_and_what_an_adapter_gave() -> None:
+    text = str(gc.explain(WORKED, "numpy", dtype="float32", only=["h1", "dE_total/dw5"], format="markdown"))
+    assert text.startswith("### document/worked-example in float32, numpy/")
+    assert text.count("$$\n\\begin{aligned}") == text.count("\\end{aligned}\n$$") == 2
+    assert re.search(r"\\text\{numpy/\S+: \} 0\.0721\d+\\text\{, \S+ ulp, conforms\}", text)
+
+
+def test_a_format_that_there_is_not_is_refused() -> None:
+    with pytest.raises(gc.BadInput, match="unknown format 'html'; known: latex, markdown, text"):
+        gc.explain(WORKED, format="html")  # type: ignore[arg-type]

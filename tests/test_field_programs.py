@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gradconform as gc
-from gradconform.conformance.verify import Report
+from gradconform.conformance.programs.report import Report
 
 #: Verdicts by which nothing of a right program's answer is certified, or it is out of range.
 NOT_CERTIFIED = ("lost", "vacuous", "out of range")

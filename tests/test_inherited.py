@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gradconform.conformance.run import state
 from gradconform.conformance.run.inherited import THREADS, inherited, kept_compilations
 
 KEPT = "JAX_COMPILATION_CACHE_DIR"
@@ -38,3 +39,15 @@ def test_what_the_user_says_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_no_folder_can_be_everything_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("no folder")
     assert kept_compilations() == {}
+
+
+def test_a_new_variable_is_let_pass_unless_libraries_compute_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.delenv("MINE", raising=False)
+    before = state.snapshot()
+    monkeypatch.setenv("MINE", "1")
+    assert state.changed(before) == []
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    assert state.changed(before) == ["environment"]
+    assert state.restore(before, ["environment"])
+    assert not {"MINE", "CUBLAS_WORKSPACE_CONFIG"} & set(os.environ)

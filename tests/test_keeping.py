@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gradconform as gc
-from gradconform.conformance.verify import Report
+from gradconform.conformance.programs.report import Report
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT64
 from gradconform.reference.arithmetic.profiles import profile
@@ -82,6 +82,23 @@ def test_what_the_table_keeps_holds_the_derivative() -> None:
             off = abs(truth[i] - ball.exact)
             assert off <= ball.radius
             assert ball.radius < abs(truth[i]) * 2.0**-45
+
+
+def test_what_the_table_keeps_leaves_the_record_as_it_is() -> None:
+    record = Record()
+    x = record.new((1,), 0.5)
+    found = record.map("tanh", [x], FLOAT64)
+    numbers, steps = record.size, list(record.steps)
+    by_table(record, profile("opencl", "torch"), [(found, [1.0])], [x])
+    assert record.steps == steps
+    assert record.number(7.25) == numbers  # the next id
+    record.map("exp", [x], FLOAT64)
+    assert len(record.steps) == 2
+
+
+def test_what_the_table_keeps_is_a_number_of_the_results_format() -> None:
+    report = of(F.hardswish, 40.0, -40.0, 20.0, dtype="float16")  # whose kernel computes in float32
+    assert "reverse mode by the table of functions keeps 11 bits" in (report.gradients[0].judgement.reason or "")
 
 
 def test_a_program_in_arrays_is_ill_conditioned_by_its_arguments() -> None:

@@ -23,6 +23,8 @@ from gradconform.conformance.run import stale as stale_module
 from gradconform.conformance.run.run_file import read
 from gradconform.conformance.run.stale import evidence, stale
 from gradconform.reference.cases import BadInput, network_case
+from gradconform.reference.document import NETWORK
+from gradconform.reference.equations import Derivation
 from gradconform.reference.measurement import Measurement
 
 ENTRY = KnownDeviation(
@@ -78,12 +80,24 @@ def test_an_entry_holds_for_its_versions_only(version: str, known: bool) -> None
     assert is_known(mark(measurement(), version)) is known
 
 
-def whole_and(*steps: Measurement) -> bool:
+@pytest.mark.parametrize(
+    ("version", "known"), [("2.11.0", False), ("2.13.0+cpu", True), ("2.14.1+cu130", True), ("2.15.0", False)]
+)
+def test_what_an_operator_gets_wrong_is_known_in_the_versions_that_were_measured(version: str, known: bool) -> None:
+    overflow = measurement(
+        case="program/operator/gelu/large/1", adapter="torch", dtype="bfloat16", quantity="value of output",
+        operator="gelu", value=math.inf,
+    )  # fmt: skip
+    (found,) = marked([overflow], {"torch": version}, "cpu")
+    assert is_known(found) is known
+
+
+def whole_and(*steps: Measurement, derivation: Derivation | None = None) -> bool:
     """Whether a whole-level deviation beside these steps of the same answer is known."""
     whole = measurement(quantity="w1_new", case="mine/one")
     own = replace(whole, level="step", verdict="conforms")
     entry = replace(ENTRY, level="step", case="*")
-    return is_known(marked([whole, own, *steps], {"mine": "2.5"}, "cpu", (entry,))[0])
+    return is_known(marked([whole, own, *steps], {"mine": "2.5"}, "cpu", (entry,), derivation)[0])
 
 
 def test_what_follows_from_a_known_step_is_known_as_a_whole() -> None:
@@ -95,6 +109,14 @@ def test_what_follows_from_a_known_step_is_known_as_a_whole() -> None:
     assert not whole_and(step, replace(fine, verdict="undecided"))
     assert not whole_and(step, replace(fine, reason="traced")), "the trace is of another evaluation"
     assert not whole_and(replace(step, route="jit")), "another route's"
+
+
+def test_what_is_wrong_where_a_quantity_does_not_come_from_does_not_make_it_unknown() -> None:
+    step = measurement(level="step", case="mine/one")
+    beside, before = (replace(step, quantity=f"dE_total/d{name}") for name in ("w8", "h1"))
+    assert not whole_and(step, replace(beside, quantity="w8_new")), "without a derivation anything may lead to it"
+    assert whole_and(step, replace(beside, quantity="w8_new"), derivation=NETWORK)
+    assert not whole_and(step, before, derivation=NETWORK), "∂E_total/∂w1 follows from ∂E_total/∂h1"
 
 
 def test_an_entry_of_a_value_speaks_of_that_value_only() -> None:

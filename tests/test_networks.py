@@ -16,14 +16,16 @@ from tests_support import Cli
 import gradconform as gc
 from gradconform.adapters.contract import Answer, Point, Route, Trace
 from gradconform.conformance.cases.catalogue import select
-from gradconform.conformance.cases.networks import architectures, random_network
+from gradconform.conformance.cases.networks import architectures, batch_networks, random_network
 from gradconform.conformance.command_line.derivations import derivations
 from gradconform.conformance.command_line.explain import explain
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
-from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS
 from gradconform.reference.arithmetic.profiles import STRICT
-from gradconform.reference.cases import Case
+from gradconform.reference.cases import Case, point
+from gradconform.reference.derivations.activations import ACTIVATIONS
 from gradconform.reference.derivations.choosers import Chooser
+from gradconform.reference.derivations.losses import LOSSES, REDUCTIONS
 from gradconform.reference.derivations.network import Architecture
 from gradconform.reference.equations import Evaluation
 
@@ -147,9 +149,6 @@ def test_random_networks_raise_no_alarm(number: int, dtype: str) -> None:
 
 
 def test_the_architectures_use_everything() -> None:
-    from gradconform.reference.derivations.activations import ACTIVATIONS
-    from gradconform.reference.derivations.losses import LOSSES, REDUCTIONS
-
     found = architectures()
     assert len(found) == 60
     assert {a for x in found for a in x.activations} == set(ACTIVATIONS)
@@ -325,6 +324,77 @@ def test_every_networks_derivation_is_put_in_words() -> None:
     assert set(shown["cases"]) == {c.id for c in cases}
     for of in shown["derivations"].values():
         assert all(equation["formula"] for equation in of["equations"])
+
+
+def test_every_loss_and_reduction_has_a_small_batch_of_the_documents_activation() -> None:
+    found = [c.derivation for c in batch_networks() if isinstance(c.derivation, Architecture)]
+    alone = [(x.loss, x.reduction) for x in found if set(x.activations) == {"sigmoid"}]
+    assert sorted(alone) == sorted((loss, reduction) for loss in LOSSES for reduction in REDUCTIONS)
+    by_tanh = [(x.loss, x.reduction) for x in found if set(x.activations) == {"tanh"}]
+    assert sorted(by_tanh) == [(a, b) for a in ("half_squared_error", "squared_error") for b in ("mean", "sum")]
+    assert {x.batch for x in found} == {5}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_every_quantity_of_a_small_batch_is_certified(dtype: str) -> None:
+    for case in batch_networks():
+        rows = gc.check("torch/eager", case, dtype=dtype)
+        assert set(rows.verdict) == {"conforms"}, case.id
+        assert not (rows.certified_bits < 2).any(), case.id  # without bits: exact
+
+
+class OfABatch(Planted):
+    """A framework that has little: no trace, and a fault of its gradients over the batch."""
+
+    FAULTS = ("none", "divided by the batch twice", "a sum for a mean", "the last row left out")
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def answer(self, point: Point, route: str) -> Answer:
+        answer = torch_adapter.answer(point, "eager")
+        assert answer.gradient is not None
+        of = point.architecture
+        assert of is not None
+        factor = {"divided by the batch twice": 1 / of.batch, "a sum for a mean": float(of.count)}.get(self.fault, 1.0)
+        gradient = {n: np.asarray(g, np.float64) * factor for n, g in answer.gradient.items()}
+        if self.fault == "the last row left out":
+            gradient = self.of_others(point)
+        rate = point.rate
+        updated = {n: np.asarray(point.values[n], np.float64) - rate * g for n, g in gradient.items()}
+        rounded = FORMATS[point.dtype].round
+        return Answer(answer.loss, {n: rounded(g) for n, g in gradient.items()},
+                      {n: rounded(w) for n, w in updated.items()})  # fmt: skip
+
+    def of_others(self, whole: Point) -> dict[str, Any]:
+        """The gradient of all rows but the last, by what the mean of all is divided by."""
+        of = whole.architecture
+        assert of is not None
+        values = {n: np.asarray(v, np.float64) for n, v in whole.values.items()}
+        layers = [(values[f"W{n}"], values[f"b{n}"], of.activations[n - 1]) for n in (1, 2)]
+        case = gc.network_case("test/others", layers=layers, loss=of.loss, inputs=values["X"][:-1],
+                               targets=values["T"][:-1], rate=whole.rate)  # fmt: skip
+        answer = torch_adapter.answer(point(case, whole.dtype), "eager")
+        assert answer.gradient is not None
+        return {n: np.asarray(g, np.float64) / of.count for n, g in answer.gradient.items()}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cases", "fault"),
+    [
+        *(("float32", "*-mean", fault) for fault in OfABatch.FAULTS),
+        *(("bfloat16", "*squared-error-mean", fault) for fault in OfABatch.FAULTS[:3]),
+    ],
+)
+def test_faults_over_a_batch_are_caught_by_every_small_mean(dtype: str, cases: str, fault: str) -> None:
+    """By the whole level alone: no trace. With 8 bits an unstable program may be as far off: `lost`, and no pass.
+
+    One row of five is a fifth of a gradient, and of that 2 certified bits say nothing.
+    """
+    for case in select((f"network/mini-batch/{cases}",)):
+        rows = gc.check(OfABatch(fault), case, dtype=dtype)
+        found = set(rows[(rows.level == "whole") & (rows.quantity != "E")].verdict)
+        assert found == {"conforms"} if fault == "none" else "deviates" in found <= {"deviates", "lost"}, case.id
 
 
 @pytest.mark.parametrize("choose", [None, lambda values, forms: values[-1]])

@@ -71,8 +71,43 @@ def test_the_figure_shows_first_what_differs_most(
     runs: list[operator_versions.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator_versions, "DRAWN", 1)
-    figure = operator_versions.drawn(operator_versions.by_version(operator_versions.table(runs)))
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["expm1 value float32"]
+    figure = operator_versions.drawn(operator_versions.by_version(operator_versions.table([*runs, also(4.0, 3.0)])))
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["expm1 f"]
+    assert said(figure) == (
+        "Of 3 values and derivatives in float32 2 differ by more than a factor of 2:\nthe 1 that differ most"
+    )
+
+
+def also(value: float, derivative: float, version: str = "0.11.0") -> operator_versions.Run:
+    """A version of JAX with these errors of expm1."""
+    rows = [row("expm1", q, e, framework="jax") for q, e in (("value of output", value), ("d/dx", derivative))]
+    return header(version, "jax"), frame([m.row() for m in rows])
+
+
+def said(figure: Any) -> str:
+    return str(figure.get_suptitle())
+
+
+def test_a_figure_of_what_does_not_differ_says_so_and_shows_nothing(runs: list[operator_versions.Run]) -> None:
+    """Errors of up to half an ulp are as good as none."""
+    old = next(iter(runs))
+    figure = operator_versions.drawn(operator_versions.by_version(operator_versions.table([old, also(0.0, 1.5)])))
+    assert said(figure) == "None of 3 values and derivatives in float32 differs by more than a factor of 2"
+    assert not figure.axes[0].axison
+
+
+def test_an_error_of_0_and_an_infinite_one_stand_apart_from_numbers_and_are_named_so(
+    runs: list[operator_versions.Run],
+) -> None:
+    old = next(iter(runs))
+    figure = operator_versions.drawn(
+        operator_versions.by_version(operator_versions.table([old, also(float("inf"), 0.0), also(2.0, 3.0, "0.12.0")]))
+    )
+    axis = figure.axes[0]
+    marks = {t.get_text(): x for t, x in zip(axis.get_xticklabels(), axis.get_xticks(), strict=True)}
+    drawn = {float(x) for line in axis.get_lines() for x in np.ravel(line.get_xdata()) if line.get_label()[0] != "_"}
+    assert {marks["0"], marks["more"], 2.0, 3.0} <= drawn
+    assert marks["0"] < 2.0**-6 < 2.0**24 < marks["more"]
 
 
 def test_the_benchmark_reads_run_files(runs: list[operator_versions.Run], tmp_path: Path) -> None:

@@ -461,7 +461,7 @@ def test_every_deviation_of_the_catalogue_is_known_and_every_entry_is_of_one() -
     assert others <= {
         "torch-trigamma-float64-value", "torch-erfcx-negative", "torch-trigamma-poles-float32",
         "jax-polygamma-tiny-float64", "jax-polygamma-tiny-float32", "jax-polygamma-tiny-bfloat16",
-        "torch-func-bce-with-logits", "torch-func-det-slope", "torch-func-weight-norm-bfloat16",
+        "torch-func-cdist-float32", "torch-func-cdist-float64",
     }  # fmt: skip
 
 
@@ -476,11 +476,11 @@ def test_the_bounds_of_an_operator_s_entry_are_what_was_measured() -> None:
 
 @pytest.mark.parametrize(
     "worse",
-    [{"share": 2.2}, {"operator": "tanh"}, {"operator": None}, {"dtype": "float16"}, {"adapter": "torch"}],
+    [{"share": 4.2}, {"operator": "tanh"}, {"operator": None}, {"dtype": "float16"}, {"adapter": "torch"}],
 )
 def test_what_is_worse_or_of_something_else_is_not_known(worse: dict[str, Any]) -> None:
-    of = ("cosh", "value of output", "float32")
-    (cosh,) = [m for m in deviating() if (m.operator, m.quantity, m.dtype) == of]
+    of = ("cosh", "value of output", "float32", "jax")
+    (cosh,) = [m for m in deviating() if (m.operator, m.quantity, m.dtype, m.adapter) == of]
     assert [is_known(m) for m in marked([cosh, replace(cosh, **worse)], VERSIONS, "cpu")] == [True, False]
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from browser import absent, chromium
 
+from gradconform import explain
 from gradconform.adapters.on_numpy import adapter
 from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.check import check_route
@@ -679,6 +680,19 @@ def test_the_network_and_the_derivation_are_drawn(opened: Any) -> None:
     assert len(opened.find_elements("css selector", "#network circle")) == 6
     assert len(opened.find_elements("css selector", ".equations > li")) == len(NETWORK.equations)
     assert "numpy/central:" in opened.find_element("id", "derivation").text
+
+
+@in_a_browser
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_the_numbers_in_the_equations_are_those_of_explain(opened: Any, dtype: str) -> None:
+    opened.execute_script(f"by('case-dtype').value = '{dtype}'; showCase()")
+    texts = """
+    const items = [...document.querySelectorAll('.equations > li')];
+    return items.map((item) => item.querySelector('.numbers')?.textContent || '');
+    """
+    wanted = [line.numbers for line in explain(CASE, dtype=dtype).lines]
+    assert any(wanted)
+    assert opened.execute_script(texts) == [f"= {numbers}" if numbers else "" for numbers in wanted]
 
 
 #: For each label the line that it is nearest to, and whether it begins after the circle that the line comes from

@@ -15,10 +15,12 @@ torch = pytest.importorskip("torch")
 from tests.support.programs_torch import CORRECT, WRONG, Program, ruled  # noqa: E402
 
 from gradconform.adapters.record_torch import record  # noqa: E402
-from gradconform.conformance.programs.check_program import DECIDED, _in_balls, gradients  # noqa: E402
-from gradconform.conformance.programs.check_program_arrays import Truths, judged  # noqa: E402
+from gradconform.conformance.programs.array_truths import Truths  # noqa: E402
+from gradconform.conformance.programs.check_program import _in_balls, gradients  # noqa: E402
+from gradconform.conformance.programs.check_program_arrays import judged  # noqa: E402
 from gradconform.conformance.programs.completeness import missing  # noqa: E402
 from gradconform.conformance.programs.program_steps import check_steps  # noqa: E402
+from gradconform.conformance.programs.truth import DECIDED  # noqa: E402
 from gradconform.reference.arithmetic.exact import precision  # noqa: E402
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS  # noqa: E402
 from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
@@ -262,7 +264,9 @@ def test_views_are_fetched_as_by_plain_indexing() -> None:
         assert (reading(np.asarray(view)).of(column) == column[:, view]).all()
 
 
-@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "sin", "log", "softplus", "erfc"])
+@pytest.mark.parametrize(
+    "name", ["exp", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "sin", "log", "softplus", "erfc", "sech"]
+)
 def test_functions_in_double_words_hold_their_balls(name: str) -> None:
     drawn = np.random.default_rng(5)
     x = np.concatenate([drawn.normal(size=200) * 4, drawn.normal(size=40) * 1e-9, [0.5, -20.0, 20.0, 700.0, -700.0]])
@@ -283,5 +287,7 @@ def test_functions_in_double_words_hold_their_balls(name: str) -> None:
 
 def test_a_truth_of_float32_numbers_is_known_to_far_more_than_their_digits() -> None:
     truths = Truths(product_of(64, 0.0), DECIDED)
-    assert all(truths.formula(n) == ("right", pytest.approx(80, abs=25)) for n in range(2))
+    said = [truths.formulas(n) for n in range(2)]
+    assert [of.worst for of in said] == ["right", "right"]
+    assert all(of.worst_bits == pytest.approx(80, abs=25) for of in said)
     assert FLOAT32.precision + 3 < 50

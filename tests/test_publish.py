@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tests_support import compiled, pdflatex
 
 from gradconform.conformance.run.run_file import frame
 from gradconform.reference.measurement import Measurement
@@ -107,29 +106,17 @@ def test_parquet_reads_back_equal(tmp_path: Path) -> None:
         assert [None if pd.isna(v) else v for v in back[name]] == want, name
 
 
-def compiled(folder: Path, inputs: str) -> str:
-    """What pdflatex says of these tables in a plain article; its log has a line for whatever is too wide."""
-    (folder / "all.tex").write_text(
-        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{array,booktabs,graphicx,longtable}"
-        rf"\begin{{document}}{inputs}\end{{document}}"
-    )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
-        cwd=folder, capture_output=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:]
-    return (folder / "all.log").read_text(encoding="utf-8", errors="replace")
-
-
-TABLES = r"\input{summary.tex}\input{operators.tex}\input{vacuous.tex}\input{lost.tex}\input{deviations.tex}"
-pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile the LaTeX tables with")
+TABLES = "".join(
+    rf"\input{{{name}.tex}}" for name in ("summary", "operators", "vacuous", "lost", "deviations", "gradients")
+)
 
 
 @pdflatex
 @pytest.mark.parametrize("text", [HOSTILE, "plain"])
 def test_the_latex_tables_compile(tmp_path: Path, text: str) -> None:
     row = replace(ROW, adapter=text, accepted_form=text, reason=text)
-    publish(framed(row, replace(row, verdict="lost", operator=text, reason=f"lost: {text}")), tmp_path)
+    lost = replace(row, quantity="dE_total/dw2", verdict="lost", operator=text, reason=f"lost: {text}")
+    publish(framed(row, lost), tmp_path)
     compiled(tmp_path, TABLES)
 
 
@@ -145,7 +132,11 @@ def test_the_latex_tables_are_no_wider_than_the_text_with_every_verdict_and_many
         replace(long, quantity=f"dE_total/dw{i}", level=("whole", "step")[i % 2], verdict=v)
         for i, v in enumerate(verdicts)
     ]
-    many = [m for m in rows for _ in range(1200 if m.verdict in ("conforms", "lost") else 100)]
+    many = [
+        replace(m, case=f"{m.case}/{i}")
+        for m in rows
+        for i in range(1200 if m.verdict in ("conforms", "lost") else 100)
+    ]
     run = framed(*many).assign(run="torch-2.13.0")
     for m in (framed(*many), run):
         publish(m, tmp_path)
@@ -222,15 +213,14 @@ def test_shares_above_one_are_counted_panel_by_panel_infinite_ones_too() -> None
     assert titles(figure) == ["float64: none of 1 above 1", "float32: 2 of 3 above 1"]
 
 
-def test_of_more_routes_than_colours_each_adapter_has_a_row_of_panels() -> None:
+def test_of_more_routes_than_colours_each_adapter_has_a_column_of_panels() -> None:
     of = [("torch", 5), ("numpy", 3), ("jax", 4)]
     rows = [replace(ROW, adapter=a, route=f"r{i}", share=0.5) for a, n in of for i in range(n)]
     rows.append(replace(rows[0], dtype="float64"))
     figure = share_by_adapter(tables.checked(framed(*rows)))
     assert titles(figure) == [
-        "torch, float64: none of 1 above 1", "torch, float32: none of 5 above 1",
-        "numpy, float64: nothing to show", "numpy, float32: none of 3 above 1",
-        "jax, float64: nothing to show", "jax, float32: none of 4 above 1",
+        "torch, float64: none of 1 above 1", "numpy, float64: nothing to show", "jax, float64: nothing to show",
+        "torch, float32: none of 5 above 1", "numpy, float32: none of 3 above 1", "jax, float32: none of 4 above 1",
     ]  # fmt: skip
     for axis in figure.axes if figure else []:
         lines = [line for line in axis.get_lines() if "/" in str(line.get_label())]

@@ -314,6 +314,14 @@ def test_a_row_that_has_stopped_keeps_its_number_and_not_what_the_others_go_on_w
     assert run.forward.held[run.outputs[0]].tolist() == [8.0, 12.0, 9.0]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_recording_every_number_of_a_dtype_warns_of_nothing(dtype: str) -> None:
+    """Infinities, NaN and the largest numbers are moved, too, where the function is run again elsewhere."""
+    every = np.arange(2**16, dtype=np.uint16).view(jnp.dtype(dtype))
+    run = record(jnp.tanh, [jnp.asarray(every)])
+    assert len(list(run.replays)) == 2
+
+
 @pytest.mark.parametrize("over", [lambda f: f, jax.vmap], ids=["alone", "under vmap"])
 def test_a_loop_without_end_is_refused_and_not_waited_for(over: Callable[..., Any]) -> None:
     def f(x: Any) -> Any:

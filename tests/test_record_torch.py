@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 import gradconform as gc
 from gradconform.adapters.record_torch import NotRecorded, module_function, record
+from gradconform.conformance.programs import completeness
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing
 from gradconform.conformance.programs.program_steps import check_steps
@@ -36,6 +38,18 @@ def _one_thread() -> Iterator[None]:
 
 def run_of(program: Program, dtype: str, **more: Any) -> Run:
     return record(program.f, program.arguments(dtype), **more)
+
+
+class Saturating(torch.autograd.Function):
+    """The identity, whose backward is no linear function of the cotangent."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        return g.tanh()
 
 
 def judged(run: Run) -> list[Gradient]:
@@ -80,6 +94,30 @@ def test_numbers_that_leave_the_record_are_named_with_their_line(program: Progra
     run = run_of(program, dtype)
     assert run.foreign
     assert all("programs_torch.py:" in entry for entry in run.foreign)
+    assert any("run again" in entry for entry in missing(run, OPENCL))
+
+
+@pytest.mark.parametrize(("f", "evaluated"), [(lambda x: x * x.sin(), 1), (Saturating.apply, 2)])
+def test_a_second_run_that_is_the_first_times_a_power_of_two_is_not_evaluated_again(
+    f: Callable[..., Any], evaluated: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    replayed = completeness._replayed
+    monkeypatch.setattr(completeness, "_replayed", lambda *x: asked.append(x) or replayed(*x))
+    assert list(missing(record(f, [torch.tensor([0.5, 0.75], dtype=torch.float64)]), OPENCL)) == []
+    assert len(asked) == evaluated
+
+
+def test_an_answer_that_changes_at_the_same_numbers_alone_is_caught() -> None:
+    """Elsewhere it is as recorded: the second run has the first's numbers, and does not scale."""
+    seen: list[int] = []
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        first = bool((x.detach() == 0.5).all())
+        seen.append(first)
+        return x * (2.0**20 + sum(seen) if first else 2.0**20 + 1)
+
+    run = record(f, [torch.tensor([0.5, 0.5], dtype=torch.float64)])
     assert any("run again" in entry for entry in missing(run, OPENCL))
 
 
@@ -222,6 +260,19 @@ def test_a_kernel_without_a_definition_is_named_with_what_to_do() -> None:
         record(lambda x: F.ctc_loss(x.log_softmax(-1), torch.tensor([[1]]), [2], [1]), [torch.randn(2, 1, 3)])
 
 
+def test_a_dtype_that_a_kernel_lacks_is_told_as_that_whatever_its_definition_says_to_the_shapes() -> None:
+    x, q = torch.tensor([[2.5], [3.0]], dtype=torch.bfloat16), torch.tensor([2.5, 3.5], dtype=torch.bfloat16)
+    with pytest.raises(BadInput, match="\"zeta_cpu\" not implemented for 'BFloat16'"):
+        record(torch.special.zeta, [x, q])
+
+
+def test_a_kernel_whose_decomposition_sums_in_each_operation_of_16_bits_is_recorded() -> None:
+    x = torch.tensor([[0.5, -1.25, 2.0, 0.75]], dtype=torch.bfloat16)
+    assert {g.judgement.verdict for g in judged(record(lambda x: torch.var_mean(x, dim=1, correction=0), [x]))} == {
+        "conforms"
+    }
+
+
 def test_a_definition_can_be_given_for_an_operation_of_ones_own() -> None:
     @torch.library.custom_op("gradconform_tests::cubed", mutates_args=())
     def cubed(x: Tensor) -> Tensor:
@@ -297,6 +348,60 @@ def test_the_gradient_by_torch_func_is_judged_and_one_that_is_wrong_there_alone_
     wrong = gc.verify(_BatchedOtherwise.apply, x, routes=("eager", "func"))
     assert dict(zip(wrong.table["route"], wrong.table["verdict"], strict=True)) == {
         "eager": "conforms", "func": "deviates"}  # fmt: skip
+
+
+def test_what_torch_func_gives_is_judged_by_its_own_program() -> None:
+    matrix = torch.randn(3, 3, generator=torch.Generator().manual_seed(2))
+    report = gc.verify(torch.linalg.det, matrix, routes=("eager", "func"))  # which solves with the matrix anew there
+    assert bool(report)
+    eager, by_func = report.runs
+    assert (eager.route, by_func.route) == ("eager", "func")
+    by_eager = replace(eager, returned=by_func.returned)  # by which it would be called wrong
+    assert {g.judgement.execution for g in judged(by_eager)} == {"outside"}
+
+
+def test_numbers_of_the_text_that_vmap_makes_tensors_of_are_rounded_there_and_no_other_numbers() -> None:
+    x = torch.tensor(0.3)
+    assert bool(gc.verify(lambda x: x * torch.sigmoid(1.702 * x), x, routes="func"))
+    off = gc.verify(
+        lambda x: x * torch.sigmoid(1.702 * x) * 1.0000001,
+        x,
+        routes="func",
+        definition=lambda o, x: x * o.sigmoid(x * 1.702),
+    )
+    assert set(off.table["formula"]) == {"wrong"}
+
+
+def test_what_torch_func_gives_by_a_record_that_is_not_complete_is_held_against_the_eager_program() -> None:
+    x, y = torch.tensor([[0.5, -1.25], [2.0, 0.25]]), torch.tensor([[1.5, 0.75]])
+    report = gc.verify(torch.cdist, x, y, routes=("eager", "func"))
+    # Each row of vmap is the first one's: so PyTorch 2.13 has it.
+    assert dict(zip(report.table["route"], report.table["execution"], strict=True)) == {
+        "eager": "within", "func": "outside"}  # fmt: skip
+    assert "func: held against the program of eager, its own left the record" in str(report)
+
+
+def test_what_a_function_stops_is_noted_and_meant_under_torch_func_too() -> None:
+    x = torch.tensor([0.5, -1.25])
+    through = gc.verify(lambda x: x.detach() * x, x, routes=("eager", "func"))
+    assert list(through.table["formula"]) == ["wrong", "wrong"]
+    assert bool(gc.verify(lambda x: x.detach() * x, x, routes=("eager", "func"), stop_gradient="intended"))
+
+
+def _compiled_to(g: Any) -> gc.Report:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda f: g)
+        x = torch.tensor([30.0, 40.0])
+        return gc.verify(lambda x: torch.exp(x) * torch.exp(x / 3), x, routes=("eager", "compile"))
+
+
+def test_a_compiled_program_that_rounds_otherwise_is_undecided_and_one_that_is_farther_off_deviates() -> None:
+    assert bool(_compiled_to(lambda x: torch.exp(x + x / 3)))
+    open_ = _compiled_to(lambda x: torch.exp(x + x / 3) * (1 + 2.0**-17))
+    assert list(open_.table["verdict"]) == ["conforms", "undecided"]
+    assert "program: it is not that of eager, which was recorded" in str(open_)
+    far = _compiled_to(lambda x: torch.exp(x + x / 3) * (1 + 2.0**-12))
+    assert list(far.table["verdict"]) == ["conforms", "deviates"]
 
 
 @pytest.mark.parametrize("f", [F.logsigmoid, torch.nan_to_num, F.gelu])

@@ -118,6 +118,19 @@ def test_the_summary_counts_what_is_unsupported_apart_from_what_was_judged() -> 
     assert run_summary.unsupported(rows) == ["mine/only in float32, bfloat16: 1 of 2 cases (why: x)"]
 
 
+def test_the_operations_that_an_adapter_lacks_are_told_together() -> None:
+    refused = replace(CRASHED, verdict="unsupported", reason="operation: the adapter has no l1")
+    rows = [replace(refused, case=f"network/{n}") for n in range(2)]
+    rows.append(replace(refused, case="network/2", reason="operation: the adapter has no relu"))
+    assert run_summary.unsupported([*rows, RIGHT]) == [
+        "mine/only in float32: 3 of 4 cases (operation: the adapter has no l1, relu)"
+    ]
+    rows.append(replace(refused, case="network/3", reason="derivation: of its own"))
+    assert run_summary.unsupported(rows)[0].endswith(
+        "4 of 4 cases (3 by operation: the adapter has no l1, relu; the others by 1 other reason)"
+    )
+
+
 def test_below_what_deviates_stands_the_command_that_explains_it_once_for_a_case() -> None:
     rows = [WRONG, replace(WRONG, quantity="w1_new"), CRASHED, replace(WRONG, case="document/two")]
     assert run_summary.wrong(rows, lambda m: f"gradconform explain {m.case}")[1:] == [

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from tests_support import Cli
+from tests_support import Cli, compiled, pdflatex
 
 torch = pytest.importorskip("torch")
 
 from gradconform.conformance import operators  # noqa: E402 -- its callables are PyTorch's
-from gradconform.conformance.sweep import chunk, judged, numbers, whole  # noqa: E402
+from gradconform.conformance.sweep import chunk, command, judged, numbers, sweep_file, whole  # noqa: E402
 from gradconform.conformance.sweep.numbers import Piece  # noqa: E402
 from gradconform.reference.arithmetic.formats import FORMATS  # noqa: E402
 from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
 from gradconform.reference.cases import BadInput  # noqa: E402
+from gradconform.reports import accuracy, sweep_figures  # noqa: E402
+from gradconform.reports.export import prepared  # noqa: E402
 
-ASKED = ("sweep", "sigmoid", "-d", "float16", "-a", "torch", "--sample", "6000", "--range", "-20", "20", "--jobs", "1")
+PART = ("sweep", "sigmoid", "-d", "float16", "-a", "torch", "--sample", "6000", "--range", "-20", "20", "--jobs", "1")
+ASKED = (*PART, "--every")
 
 
 def swept(name: str, dtype: str, low: float, high: float, most: int = 64) -> dict[str, Any]:
@@ -213,8 +218,10 @@ def test_chunks_are_as_many_as_go_on_well_and_a_file_goes_on_in_its_own() -> Non
 
 
 def test_stretches_that_go_on_in_the_next_chunk_are_one() -> None:
-    assert whole._joined([[[0.0, 1.0, 5]], [[1.5, 2.0, 3], [4.0, 5.0, 2]], [], [[6.0, 7.0, 1]]]) == [
-        [0.0, 2.0, 8], [4.0, 5.0, 2], [6.0, 7.0, 1],
+    parts = [[[0.0, 1.0, 5]], [[1.5, 2.0, 3], [4.0, 5.0, 2]], [], [[6.0, 7.0, 1]], [[8.0, 9.0, 2]], [[10.5, 11.0, 1]]]
+    ends = [[0.0, 1.0], [1.5, 5.0], [5.5, 5.75], [6.0, 7.0], [7.5, 9.0], [10.0, 11.0]]
+    assert whole._joined(parts, ends) == [
+        [0.0, 2.0, 8], [4.0, 5.0, 2], [6.0, 7.0, 1], [8.0, 9.0, 2], [10.5, 11.0, 1],
     ]  # fmt: skip
 
 
@@ -253,13 +260,15 @@ def test_a_sweep_that_was_cut_off_goes_on_to_the_same_file(cli: Cli, tmp_path: P
     [
         (("sweep", "tanh", *ASKED[2:]), "is a sweep with operator 'sigmoid', here it is 'tanh'"),
         (ASKED, "is complete; there is nothing to resume"),
+        (PART, "is a sweep with every True, here it is False"),
+        (("sweep", "exp", "-d", "float32", "-a", "torch", "--every"), "65,536 at most: give --sample 65536, or a"),
         (("sweep", "sigmoit", *ASKED[2:]), "did you mean 'sigmoid'"),
         (("sweep", "sigmoid", "-d", "float64", "-a", "torch"), "dtype 'float64' has 2^64 numbers"),
         (("sweep", "add", "-d", "float16", "-a", "torch"), "add is no function of one number"),
         (("sweep", "dawsn", "-d", "float16", "-a", "torch"), "torch has no dawsn"),
         (("sweep", "exp", "-d", "float16", "-a", "numpy"), "a sweep records programs of torch and jax"),
     ],
-    ids=["other operator", "complete", "unknown", "dtype", "binary", "lacking", "adapter"],
+    ids=["other operator", "complete", "not every", "too many", "unknown", "dtype", "binary", "lacking", "adapter"],
 )
 def test_bad_input_is_refused_with_what_to_do(file: Path, arguments: tuple[str, ...], message: str) -> None:
     from click.testing import CliRunner
@@ -271,23 +280,139 @@ def test_bad_input_is_refused_with_what_to_do(file: Path, arguments: tuple[str, 
     assert message in " ".join(done.output.split())  # wherever its lines are wrapped
 
 
-def test_the_accuracy_tables_name_the_largest_error_and_figures_are_drawn(tmp_path: Path, file: Path) -> None:
-    pytest.importorskip("matplotlib")
-    from gradconform.conformance.sweep import sweep_file
-    from gradconform.reports import accuracy
+# The report of sweeps -------------------------------------------------------------------------------------------------
 
-    found = sweep_file.read(file)
-    assert found.footer is not None
-    paths = accuracy.write([(found.header, found.chunks, found.footer)], tmp_path)
-    assert {p.name for p in paths} == {"sweep.csv", "sweep.md", "sweep.tex", "sweep-sigmoid.png"}
-    text = (tmp_path / "sweep.md").read_text(encoding="utf-8")
-    assert "| sigmoid | derivative | float16 | torch" in text
-    worst = found.footer["derivative"]["largest"]["of"]
-    assert f"| {worst:.4g} |" in text
-    assert worst > 1000
+
+def reported(*arguments: str) -> tuple[int, str]:
+    from click.testing import CliRunner
+
+    from gradconform.conformance.command_line.commands import main
+
+    done = CliRunner().invoke(main, ["report", *arguments])
+    return done.exit_code, " ".join(done.output.split())
+
+
+@pdflatex
+def test_a_report_of_sweeps_has_tables_figures_and_each_number(tmp_path: Path, file: Path) -> None:
+    pytest.importorskip("matplotlib")
+    other = changed(
+        file, tmp_path / "other.jsonl", lambda footer: None, adapter="jax", frameworks={"jax": {"jax": "1"}}
+    )
+    out = tmp_path / "out"
+    assert reported(str(file), str(other), "-o", str(out))[0] == 0
+    prepared(out, accuracy.REPORT)  # which another report may replace
+    with pytest.raises(ValueError, match="no earlier report"):
+        prepared(out)
+    names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    figures = {f"figures/sweep-sigmoid{ending}" for ending in (".png", ".svg", ".pdf")}
+    assert {"sweep.csv", "sweep.md", "sweep.tex", "strips.csv", *figures} < names
+    footer = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
+    text = (out / "sweep.md").read_text(encoding="utf-8")
+    worst = footer["derivative"]["largest"]
+    assert worst["of"] > 1000
+    at = text[text.index("| sigmoid | derivative | float16 | torch") :].split(" | ")[6]
+    assert f"| 1 in 7 of -20 to 19.98 | {worst['of']:.4g} | {at} | " in text
+    assert float(FORMATS["float16"].round(float(at))) == worst["x"]
+    (of_torch,) = (p for p in (out / "numbers").iterdir() if "torch" in p.name)
+    rows = pd.read_csv(of_torch)
+    assert len(rows) == len(set(rows["x"])) == 5633
+    assert rows["derivative ulp"].max() == pytest.approx(worst["of"], rel=1e-3)
+    assert (rows["derivative verdict"] == "lost").sum() == footer["derivative"]["verdicts"]["lost"]
+    assert "Overfull" not in compiled(out, r"\input{sweep.tex}\noindent\includegraphics{figures/sweep-sigmoid.pdf}")
+
+
+@pdflatex
+def test_the_table_of_sweeps_in_latex_is_no_wider_than_the_text(tmp_path: Path, file: Path) -> None:
+    def wide(footer: dict[str, Any]) -> None:
+        for quantity in ("value", "derivative"):
+            footer[quantity]["largest"].update(of=123456.7, x=-1.1754942106924411e-38)
+            footer[quantity]["verdicts"].update(lost=1_234_567, deviates=1_234_567)
+
+    sweeps = [
+        read_back(changed(file, tmp_path / f"{n}.jsonl", wide, operator="a_rather_long_name_of_an_operator",
+                          dtype="float32", frameworks={"torch": {"torch": f"2.1{n}.0"}}))
+        for n in (3, 4)
+    ]  # fmt: skip
+    accuracy.write(sweeps, tmp_path, ())
+    assert r"$1.235{\cdot}10^{5}$ & $-1.1754942{\cdot}10^{-38}$" in (tmp_path / "sweep.tex").read_text(encoding="utf-8")
+    assert "Overfull" not in compiled(tmp_path, r"\input{sweep.tex}")
+
+
+def test_reports_of_what_cannot_be_reported_are_refused_with_what_to_do(tmp_path: Path, file: Path) -> None:
+    out = ("-o", str(tmp_path / "out"))
+    run = tmp_path / "run.jsonl"
+    run.write_text('{"kind":"header","suite":"gradconform","schema":2}\n', encoding="utf-8")
+    part = tmp_path / "part.jsonl"
+    part.write_text("".join(file.read_text(encoding="utf-8").splitlines(keepends=True)[:2]), encoding="utf-8")
+    spoilt = changed(file, tmp_path / "spoilt.jsonl", lambda footer: footer["value"].pop("largest"), adapter="torch")
+    for files, message in (
+        ((file, run), "run.jsonl is no sweep and others are; expected files of one kind: report them apart"),
+        ((part,), "part.jsonl is incomplete; go on with it by gradconform sweep"),
+        ((file, file), "are of the same numbers; give each once"),
+        ((spoilt,), "holds not what gradconform wrote ('largest'); sweep again"),
+    ):
+        status, said = reported(*map(str, files), *out)
+        assert (status, message in said) == (2, True), said
+
+
+def strip_of(x: Any, ulps: Any, **stretches: Any) -> sweep_figures.Strip:
+    none: Any = (np.array([]), np.array([]))
+    told = {word: stretches.get(word, []) for word in sweep_figures.TOLD}
+    return sweep_figures.Strip("bfloat16", "torch 1", "value", (np.array(x), np.array(ulps)), none, told, "")
+
+
+def test_an_axis_of_a_sweep_leaves_out_what_is_quiet_and_nothing_else() -> None:
+    x = 2.0 ** np.arange(-100, 101)
+    assert len(sweep_figures.fold("bfloat16", [strip_of(x, 0 * x)]).shown) == 1, "nothing happens: all is shown"
+    ulps = np.where(x == 2.0**20, 3.0, 0.0)
+    for loud in (strip_of(x, ulps), strip_of(x, 0 * x, deviates=[(2.0**20, 1.5 * 2.0**20)])):
+        along = sweep_figures.fold("bfloat16", [strip_of(x, 0 * x), loud])
+        assert [along.within(2.0**n) for n in (-100, 0, 17, 19, 20, 21, 24, 100)] == [
+            False, False, False, True, True, True, False, False]  # fmt: skip
+    beyond = strip_of(x, 0 * x, deviates=[(2.0**120, 1.5 * 2.0**120)])
+    assert sweep_figures.fold("bfloat16", [beyond]).within(2.0**120), "what deviates without an error in ulp"
+    steady = np.where(x > 0.5, 2.0, 1.2)
+    many, few = (sweep_figures.fold("bfloat16", [strip_of(x[part], steady[part])]) for part in (..., x > 2.0**60))
+    assert [many.within(2.0**n) for n in (-50, -1, 0, 50)] == [False, True, True, False], "as beside, of very many"
+    assert few.within(2.0**80), "above half an ulp, of few"
+
+
+def test_a_line_of_a_strip_hides_no_error_behind_its_neighbours() -> None:
+    random = np.random.default_rng(0)
+    x = np.sort(random.uniform(1.0, 4.0, 5000))
+    ulps = random.uniform(0.0, 0.5, x.size)
+    ulps[1234] = 40.0
+    along = sweep_figures.fold("bfloat16", [strip_of(x, ulps)])
+    lines = list(sweep_figures._lines(along, x, ulps))
+    largest = np.concatenate([of for _, of in lines])
+    assert largest.size <= sweep_figures._POINTS
+    assert largest.max() == 40.0
+    ((at, of),) = lines
+    assert at[of.argmax()] == along.at(x[1234:1235])[0]
+
+
+def test_the_marks_of_an_axis_stand_apart() -> None:
+    for ends in ((-3e38, 3e38), (1e-3, 100.0), (-1e-5, 0.0)):
+        x = np.linspace(*ends, 4001)
+        along = sweep_figures.fold("bfloat16", [strip_of(x, np.ones_like(x))])
+        marks = sorted(along.marks())
+        assert len(marks) > 1
+        for (a, left), (b, right) in pairwise(marks):
+            assert b - a > sweep_figures._CHARACTER * (len(left) + len(right)) / 2
+
+
+def test_a_number_on_an_axis_is_named_as_people_write_it() -> None:
+    given = ("0.01", "-5", "1e+20", "1.7e+38", "-1e-05", "2e-10")
+    assert [sweep_figures._named(d) for d in given] == ["0.01", "−5", "10²⁰", "1.7·10³⁸", "−10⁻⁵", "2·10⁻¹⁰"]
 
 
 # Two sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def read_back(path: Path) -> accuracy.Sweep:
+    found = sweep_file.read(path)
+    assert found.footer is not None
+    return found.header, found.chunks, found.footer
 
 
 def changed(file: Path, path: Path, change: Callable[[dict[str, Any]], None], **header: object) -> Path:
@@ -343,3 +468,14 @@ def test_sweeps_of_other_numbers_are_not_compared(file: Path, tmp_path: Path) ->
     status, said = compared(str(file), str(other))
     assert status == 2
     assert "OLD is a sweep with operator 'sigmoid', NEW one with 'tanh'" in " ".join(said.split())
+
+
+def test_what_is_known_to_deviate_is_told_where_it_does() -> None:
+    """gelu's overflow from 1.7e38 on: of the value, in PyTorch's versions that have it, in bfloat16 and float32."""
+    asked = {"operator": "gelu", "adapter": "torch", "dtype": "bfloat16", "frameworks": {"torch": {"torch": "2.13.0"}}}
+    deviating = {"value": {"verdicts": {"deviates": 126}}, "derivative": {"verdicts": {"conforms": 9}}}
+    (line,) = command.known_of(deviating, asked)
+    assert line.startswith("known of its value: torch-gelu-overflow: Vectorised, x(1 + erf) overflows where")
+    assert list(command.known_of({"value": {"verdicts": {"conforms": 126}}}, asked)) == []
+    for other in ({"dtype": "float16"}, {"operator": "tanh"}, {"frameworks": {"torch": {"torch": "1.9"}}}):
+        assert list(command.known_of(deviating, {**asked, **other})) == []

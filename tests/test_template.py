@@ -74,7 +74,9 @@ def test_renaming_it_as_its_readme_says_leaves_nothing_of_the_old_name(tmp_path:
     for command in (f"{sys.executable} -m {run}", f"{sys.executable} -m pytest -q -p no:cacheprovider {mine}/tests"):
         ended = done(command, tmp_path, environment)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "-a yours -o run.jsonl" in (mine / ".github" / "workflows" / "gradients.yml").read_text(encoding="utf-8")
+    assert "-a yours --timeout 60 -o run.jsonl" in (mine / ".github" / "workflows" / "gradients.yml").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_adapter_of_a_framework_that_others_wrote_passes_its_own_tests(tmp_path: Path) -> None:
@@ -139,6 +141,13 @@ def test_the_workflows_steps_run(installed: dict[str, str], tmp_path: Path) -> N
     assert (tmp_path / "report" / "junit.xml").exists()
     assert (tmp_path / "report" / "badges" / "duals.json").exists()
     assert "no difference" in text
+
+
+def test_what_hangs_leaves_the_workflow_time_to_report() -> None:
+    job = workflow()["jobs"]["conformance"]
+    (judge,) = [s["run"] for s in job["steps"] if s.get("name") == "Judge"]
+    (seconds,) = re.findall(r"--timeout (\d+)", judge)
+    assert 10 * int(seconds) < 60 * job["timeout-minutes"]
 
 
 def test_the_framework_is_forty_lines() -> None:

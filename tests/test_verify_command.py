@@ -144,6 +144,25 @@ def test_a_name_that_is_not_there_is_said_with_the_nearest(command: Command) -> 
     assert (done.exit_code, "did you mean 'square'" in done.stderr) == (2, True), done.output
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("torch:tahn", "unknown function of torch 'tahn'; did you mean 'tan' or 'tanh'"),
+        ("torch.tahn", "unknown function of torch 'tahn'; did you mean 'tan' or 'tanh'"),
+        ("torch.tanh", "it is none, and torch has a function tanh: give torch:tanh"),
+        (
+            "torch:tanh",
+            "there are no arguments to try it on; gradconform verify operator/tanh -a torch has its own, or",
+        ),
+        ("torch:empty_like", "there are no arguments to try it on; write a module with a function 'cases' that"),
+        ("torhc.tanh", "importing torhc.tanh failed: No module named 'torhc'"),
+    ],
+)
+def test_a_frameworks_own_function_is_said_with_what_to_give(command: Command, asked: str, told: str) -> None:
+    done = command(asked)
+    assert (done.exit_code, told in done.stderr) == (2, True), done.stderr
+
+
 def test_piped_lines_stay_whole_and_a_width_that_is_asked_for_is_kept(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

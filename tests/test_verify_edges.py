@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gradconform as gc
-from gradconform.conformance.verify import Report
+from gradconform.conformance.programs.report import Report
 
 
 def of(f: Callable[..., Any], *numbers: float, dtype: torch.dtype = torch.float32) -> Report:

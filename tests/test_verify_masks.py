@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import gradconform as gc
-from gradconform.conformance.verify import Report
+from gradconform.conformance.programs.report import Report
 
 #: As many copies of the arguments: judged by balls, and by arrays.
 COPIES = (1, 300)
@@ -55,16 +55,37 @@ def slope(x: Tensor) -> Tensor:
     return HEIGHTS[at + 1] - HEIGHTS[at]
 
 
-#: relu and |x| by masks, with the slope at 0 that the mask does not have.
-AT_EDGES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+#: relu and |x| by masks, with the slope at 0 that the mask does not have: where the mask is a factor the function is
+#: continuous whatever the factor is.
+FACTORS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "x·(x > 0)": (lambda x: x * (x > 0).to(x.dtype), lambda g, x: g * (x >= 0)),
     "x·(x ≥ 0)": (lambda x: x * (x >= 0).to(x.dtype), lambda g, x: g * (x > 0)),
     "x·sign x": (lambda x: x * x.sign(), lambda g, x: torch.where(x >= 0, g, -g)),
     "x·heaviside x": (lambda x: x * torch.heaviside(x, torch.zeros_like(x)), lambda g, x: g * (x >= 0)),
+}
+#: And where it moves data, or takes a branch.
+AT_EDGES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "x[x > 0]": (lambda x: x[x > 0].sum(), lambda g, x: g * (x >= 0)),
     "y[x < 0] = 0": (replaced, lambda g, x: g * (x > 0)),
     "if x > 0": (lambda x: x * 1.0 if x.max() > 0 else x * 0.0, lambda g, x: g * (x.max() >= 0)),
 }
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize("name", FACTORS)
+def test_the_slope_on_the_other_side_of_a_mask_that_is_a_factor_is_a_subgradient(name: str, copies: int) -> None:
+    f, rule = FACTORS[name]
+    report = of(f, rule, 0.0, 1.0, -2.0, copies=copies)
+    assert (report.verdict, report.formula) == ("conforms", "kink")
+    between = of(f, lambda g, x: torch.where(x == 0, g * 0.25, rule(g, x)), 0.0, 1.0, -2.0, copies=copies)
+    assert (between.verdict, between.formula) == ("conforms", "kink")
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_the_slope_on_the_other_side_of_a_jump_is_no_subgradient(copies: int) -> None:
+    """The function jumps at 0, and has no slope there but that of the branch that was taken."""
+    report = of(lambda x: (x + 1) * (x > 0), lambda g, x: g * (x >= 0), 0.0, 1.0, -2.0, copies=copies)
+    assert (report.verdict, report.formula) == ("undecided", "unknown")
 
 
 @pytest.mark.parametrize("copies", COPIES)
@@ -78,16 +99,16 @@ def test_the_slope_on_the_other_side_of_an_edge_is_not_called_wrong(name: str, c
 
 
 @pytest.mark.parametrize("copies", COPIES)
-@pytest.mark.parametrize("name", AT_EDGES)
+@pytest.mark.parametrize("name", [*FACTORS, *AT_EDGES])
 def test_off_the_edges_a_wrong_slope_is_wrong(name: str, copies: int) -> None:
-    f, rule = AT_EDGES[name]
+    f, rule = {**FACTORS, **AT_EDGES}[name]
     assert of(f, rule, 0.5, 1.0, -2.0, copies=copies).formula == "right"
     assert of(f, lambda g, x: 1.5 * rule(g, x), 0.5, 1.0, -2.0, copies=copies).formula == "wrong"
 
 
 @pytest.mark.parametrize("copies", COPIES)
 def test_at_the_edge_of_a_mask_what_is_of_neither_side_nor_between_is_wrong(copies: int) -> None:
-    f, _ = AT_EDGES["x·(x > 0)"]
+    f, _ = FACTORS["x·(x > 0)"]
     assert of(f, lambda g, x: g * ((x > 0) + 1.5 * (x == 0)), 0.0, 1.0, -2.0, copies=copies).formula == "wrong"
     assert of(f, lambda g, x: g * ((x >= 0) + 0.5 * (x == 1)), 0.0, 1.0, -2.0, copies=copies).formula == "wrong"
 

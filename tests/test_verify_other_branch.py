@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import gradconform as gc
-from gradconform.conformance.verify import Report
+from gradconform.conformance.programs.report import Report
 
 #: As many copies of the arguments: judged by balls, and by arrays.
 COPIES = (1, 120)

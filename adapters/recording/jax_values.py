@@ -200,7 +200,8 @@ def shape_of(x: Any) -> tuple[int, ...]:
 def numbers(x: Any) -> Numbers:
     """What an array holds, in float64; of complex numbers both parts, along a last axis."""
     x = np.asarray(x)
-    return parts_of(x) if is_complex(x) else x.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return parts_of(x) if is_complex(x) else x.astype(np.float64)
 
 
 def array_of(values: Numbers, like: Any) -> Any:

@@ -141,6 +141,11 @@ def argument_ids(recorder: Recorder, x: Tensor) -> Ids:
 def run_forward(recorder: Recorder, asked: Asked, tensors: Sequence[Tensor]) -> list[Tensor]:
     with of_the_user("f"), recorder:
         found = asked.returned(tensors)
+    return checked_outputs(found)
+
+
+def checked_outputs(found: Any) -> list[Tensor]:
+    """The outputs among what a function returned. Raises BadInput where there are none."""
     outputs = [y for y in pytree.tree_leaves(found) if rounded(y)]
     for y in outputs:
         format_of(y)

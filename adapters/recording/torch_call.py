@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,20 +130,27 @@ def base_of(name: str) -> str:
     return name[:-1]
 
 
+@cache
 def is_view(func: OpOverload) -> bool:
+    """Whether an operation's result shares memory with its operand."""
     schema = func._schema
     writes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
     return not writes and any(r.alias_info is not None for r in schema.returns)
+
+
+#: What ATen calls the arguments that sums have in `prims`.
+_IN_PRIMS = {"inp": "self", "dims": "dim", "output_dtype": "dtype"}
 
 
 def bound(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments by name, with their defaults."""
     found = {}
     for position, argument in enumerate(func._schema.arguments):
+        name = _IN_PRIMS.get(argument.name, argument.name) if func.namespace == "prims" else argument.name
         if position < len(args):
-            found[argument.name] = args[position]
+            found[name] = args[position]
         elif argument.name in kwargs:
-            found[argument.name] = kwargs[argument.name]
+            found[name] = kwargs[argument.name]
         elif argument.has_default_value():
-            found[argument.name] = argument.default_value
+            found[name] = argument.default_value
     return found

@@ -12,6 +12,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -48,9 +49,11 @@ class _Leaving(TorchFunctionMode):
                     self.recorder.note_held(x)
         if args and rounded(args[0]) and not self.recorder.depth and here():
             if func in _LEAVING:
-                self.recorder.leaves_record(_LEAVING[func], self.recorder.memory.ids(args[0]))
+                with _unwrapped(args[0]) as x:
+                    self.recorder.leaves_record(_LEAVING[func], self.recorder.memory.ids(x))
             if func in _STOPPING and not (self.recorder.backward or self.recorder.in_rule):
-                self.recorder.note_stop(_STOPPING[func], self.recorder.memory.ids(args[0]))
+                with _unwrapped(args[0]) as x:
+                    self.recorder.note_stop(_STOPPING[func], self.recorder.memory.ids(x))
                 if func is Tensor.detach and self.recorder.stops_intended:
                     return self._stopped(func(*args, **(kwargs or {})))
         return func(*args, **(kwargs or {}))
@@ -58,8 +61,19 @@ class _Leaving(TorchFunctionMode):
     def _stopped(self, x: Tensor) -> Tensor:
         """A copy, whose numbers the derivative does not go through: the ids of an alias are those of its storage."""
         copied = x.clone()
-        self.recorder.stop(copied)
+        with _unwrapped(copied) as plain:
+            self.recorder.stop(plain)
         return copied
+
+
+@contextmanager
+def _unwrapped(x: Tensor) -> Iterator[Tensor]:
+    """The tensor inside of those that the transforms of `torch.func` wrap it in, which alone has memory; outside of
+    these transforms, which would wrap whatever is computed of it."""
+    with temporarily_clear_interpreter_stack():
+        while torch._C._functorch.is_functorch_wrapped_tensor(x):
+            x = torch._C._functorch.get_unwrapped(x)
+        yield x
 
 
 class Watch:

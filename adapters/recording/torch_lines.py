@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -50,6 +51,7 @@ def written(frame: traceback.FrameSummary) -> str:
     return f"{_short(frame.filename)}:{frame.lineno}, {frame.name}"
 
 
+@cache
 def _passed(name: str, function: str) -> bool:
     """Whether a file's function is PyTorch's, the recorder's, or what Python makes for a dataclass."""
     made = name == "<string>" and function.startswith("__")

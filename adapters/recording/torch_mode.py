@@ -217,6 +217,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if moved or name in rules.data or not (outputs or name in (*rules.moves, *DECIDING)):
             self._settle(call.before[id(x)] for x in tensors if x.dtype == torch.bool)
         inputs = any(rounded(x) or call.before[id(x)].any() for x in tensors)
+        # A number of the text that `vmap` makes a tensor of is rounded there.
+        inputs = inputs or (name == "_to_copy" and isinstance(call["self"], float))
         if name in rules.moves and inputs:
             self._moved(func, call, args, kwargs)
         elif name in rules.creations:
@@ -315,6 +317,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _kernel(self, func: OpOverload, name: str, args: Any, kwargs: Any) -> Any:
         """An operation with a definition of its own, or with the framework's decomposition."""
         functional = self._functional(func, name)
+        mutable = func._schema.is_mutable
+        out = None if mutable else func(*args, **kwargs)  # first: a dtype that it lacks is its own matter
         key = f"{func.namespace}::{name}"
         definition = self.own.get(key) or self.own.get(name)
         if not any(isinstance(x, Tensor) and x.is_complex() for x in tree_leaves((args, kwargs))):
@@ -332,7 +336,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 forms.append(("each operation rounded", inner))
         forms += [(text, f) for text, f, widest in self.rules.forms.get(name, []) if precision <= widest.precision]
         others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
-        out = func(*args, **kwargs)
+        out = func(*args, **kwargs) if mutable else out
         outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
         self._fuse(key, outs, ("definition", steps, results), others, name in self.rules.approximated)
         return out

@@ -10,7 +10,7 @@ from typing import Any
 
 from gradconform.adapters.registry import imported, unimportable
 from gradconform.conformance.cases.datasets import IDS, INSTALL, available, dataset_cases
-from gradconform.conformance.cases.networks import covering_networks, primitive_networks
+from gradconform.conformance.cases.networks import batch_networks, covering_networks, primitive_networks
 from gradconform.conformance.cases.published import published
 from gradconform.reference.cases import BadInput, Case, check_id, document_case, said, unknown
 
@@ -38,7 +38,10 @@ def ids() -> list[str]:
 
 @lru_cache(maxsize=4)
 def _drawn(seed: int) -> tuple[Case, ...]:
-    return (*_document_cases(seed), *(p.case for p in published()), *covering_networks(seed), *primitive_networks())
+    return (
+        *_document_cases(seed), *(p.case for p in published()), *covering_networks(seed), *batch_networks(),
+        *primitive_networks(),
+    )  # fmt: skip
 
 
 @cache

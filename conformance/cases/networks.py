@@ -11,7 +11,7 @@ from functools import cache
 from itertools import cycle, islice
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gradconform.reference.cases import Case, network_case
 from gradconform.reference.derivations.activations import ACTIVATIONS
@@ -57,6 +57,38 @@ def covering_networks(seed: int = 0) -> Iterator[Case]:
         biased = ((False, True, False), (True, False, True))[number % 2]
         architecture = Architecture((5, 7, 6, 3), (*pair, output), biased, loss, REDUCTIONS[number % 2], 3)
         yield random_network(f"network/{loss.replace('_', '-')}", architecture, 0, seed)
+
+
+#: A batch of five rows, no power of two, whose gradients keep their digits in every dtype: neither rows nor units
+#: cancel one another, since every output is above its first target and below its second. Huber's rows lie on both sides
+#: of its corner.
+_ROWS = ((0.5, 1.2), (1.1, -0.4), (0.7, 0.9), (-0.3, 1.6), (1.9, 1.5))
+_TARGETS = ((0.05, 0.9), (0.1, 0.95), (0.0, 1.0), (0.15, 0.85), (0.05, 0.9))
+_FARTHER = ((-1.5, 0.9), (0.1, 0.95), (0.0, 2.5), (-2.0, 0.85), (0.05, 2.4))
+_FIRST = (((0.8, -0.5), (-0.6, 1.2), (0.4, 0.9)), (0.1, -0.3, 0.2))
+_SECOND = (((1.1, -0.7, 0.5), (-0.9, 0.6, -1.3)), (0.3, -0.2))
+
+
+def batch_networks() -> Iterator[Case]:
+    """A small batch for every loss and reduction, with the document's activation and nothing else beside it.
+
+    For frameworks that have little: who has sigmoid alone, or tanh and a squared error, is still asked whether sums and
+    means over a batch are right, and gets an answer with certified digits.
+    """
+    squared = ("half_squared_error", "squared_error")
+    own: dict[str, ArrayLike] = {"softmax_cross_entropy": (1, 1, 1, 1, 1), "huber": _FARTHER}
+    for activation, losses in (("sigmoid", tuple(LOSSES)), ("tanh", squared)):
+        for loss in losses:
+            for reduction, rate in (("sum", 1.0), ("mean", 4.0)):
+                yield network_case(
+                    f"network/mini-batch/{activation}/{loss.replace('_', '-')}-{reduction}",
+                    layers=[(*_FIRST, activation), (*_SECOND, activation)],
+                    loss=loss,
+                    reduction=reduction,
+                    inputs=_ROWS,
+                    targets=own.get(loss, _TARGETS),
+                    rate=rate,
+                )
 
 
 def primitive_networks() -> Iterator[Case]:

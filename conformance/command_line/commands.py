@@ -25,6 +25,7 @@ from rich.text import Text
 
 from gradconform.adapters import registry
 from gradconform.conformance.cases.catalogue import WORKED, ids, select
+from gradconform.conformance.command_line.explain import FORMATS as FORMATS_OF_DERIVATIONS
 from gradconform.conformance.command_line.explain import explain as explained
 from gradconform.conformance.command_line.terminal import COMPLETE, Commands, Terminal, console, errors
 from gradconform.conformance.known import KnownDeviation, entries_for, is_known, known_deviations, known_files
@@ -132,7 +133,7 @@ def _check_timeout(timeout: float) -> None:
         raise BadInput("--timeout is nan; expected seconds, more than 0")
 
 
-@main.command()
+@main.command(short_help="Judge frameworks on the catalogue's cases.")
 @click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
               help="An adapter, one of its routes, or module:object. Repeat for more. Default: every built-in "
                    "whose framework is installed.")  # fmt: skip
@@ -445,7 +446,7 @@ def _conclude(
 @_fail_on
 @refused
 def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> None:
-    """The page and the tables of one or more run files.
+    """The page and the tables of one or more run files; tables and figures of sweeps.
 
     The page is index.html in the folder. The tables are CSV, Markdown and JSON,
     some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
@@ -453,9 +454,18 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
     appended to the file that GITHUB_STEP_SUMMARY names. A test of junit.xml
     that lost digits passes with a note, unless --fail-on says otherwise.
 
+    Of files of `sweep`, one or several together: a table (CSV, Markdown and
+    LaTeX), a figure for each operator (PNG, SVG and PDF), what it draws as
+    strips.csv, and of a sweep with --every each number in a file of numbers/.
+
     An earlier report in the folder is replaced; a folder with other files is
     refused.
     """
+    from gradconform.conformance.sweep import sweep_file
+
+    if any(map(sweep_file.is_one, files)):
+        _sweeps_reported(files, output)
+        return
     headers, measurements = load(files)
     from gradconform.conformance.command_line.derivations import derivations, seed_of
     from gradconform.reports.continuous import continuous
@@ -488,7 +498,36 @@ def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> N
     console.print(f"open {page}", markup=False, soft_wrap=True)
 
 
-@main.command()
+def _sweeps_reported(files: Sequence[Path], output: Path) -> None:
+    """The tables and figures of sweeps."""
+    from gradconform.conformance.sweep import sweep_file
+    from gradconform.reports import accuracy
+    from gradconform.reports.export import prepared
+
+    sweeps: list[accuracy.Sweep] = []
+    for path in files:
+        if not sweep_file.is_one(path):
+            raise BadInput(f"{path} is no sweep and others are; expected files of one kind: report them apart")
+        begun = sweep_file.read(path)
+        if begun.footer is None:
+            raise BadInput(f"{path} is incomplete; go on with it by gradconform sweep … --resume {path}")
+        sweeps.append((begun.header, begun.chunks, begun.footer))
+    try:
+        prepared(output, accuracy.REPORT)
+        paths = accuracy.write(sweeps, output) + accuracy.write_numbers(sweeps, output)
+    except OSError as error:
+        what = f"{error.filename or output}: {error.strerror or error}"
+        raise BadInput(f"cannot write {what}; expected a folder that can be written: give another -o") from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise BadInput(f"a line of these sweeps holds not what gradconform wrote ({error}); sweep again") from error
+    except (ValueError, ImportError) as error:
+        raise BadInput(str(error)) from error
+    sweeps_said = "1 sweep" if len(sweeps) == 1 else f"{len(sweeps)} sweeps"
+    console.print(f"{sweeps_said}, {len(paths)} files in {output}", markup=False)
+    console.print(f"read {output / 'sweep.md'}", markup=False, soft_wrap=True)
+
+
+@main.command(short_help="What is different in run file NEW against OLD.")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal",
@@ -607,7 +646,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
         raise click.BadParameter(f"{text!r} are no numbers; expected such as 0.15,0.2 or '0.15 0.2'") from None
 
 
-@main.command()
+@main.command(short_help="The derivation of CASE, with its numbers.")
 @click.argument("case", required=False, shell_complete=_case_ids)
 @click.option("-a", "--adapter", default=None, metavar="ADAPTER[/ROUTE]", shell_complete=_adapter_names,
               help="Whose values to show beside the truth.")  # fmt: skip
@@ -621,6 +660,8 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option(
     "--from", "source", default=None, metavar="MODULE:OBJECT", help="Where CASE is, if it is one of your own."
 )
+@click.option("--format", "form", type=click.Choice(FORMATS_OF_DERIVATIONS), default="text", show_default=True,
+              help="What to print: latex is for an article with amsmath and graphicx.")  # fmt: skip
 @_device
 @_profile
 @click.option("--seed", default=0, show_default=True, help="Of the random cases.")
@@ -636,6 +677,7 @@ def explain(
     targets: tuple[float, ...] | None,
     rate: float | None,
     source: str | None,
+    form: str,
     device: str,
     profile: str,
     seed: int,
@@ -672,7 +714,10 @@ def explain(
         (task,) = runner.plan([chosen], [found], (named_format(dtype).name,), device, profile, seed, globs, timeout)
         (outcome,) = supervisor.outcomes([task], 1)
         measurements = outcome.measurements
-    explanation = explained(found, dtype, measurements, device, only, title)
+    explanation = explained(found, dtype, measurements, device, only, title, form)
+    if form != "text":
+        console.print(str(explanation), markup=False, highlight=False, soft_wrap=True, end="")
+        sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
     for kind, text in explanation.told():
         console.say(text, _KIND_STYLE.get(kind, "yellow"), indent="      ")
     sys.exit(INCOMPLETE if explanation.problem else CONFORMS)
@@ -721,7 +766,7 @@ _KIND_STYLE: dict[str, str | None] = {
 }  # fmt: skip
 
 
-@main.command()
+@main.command(short_help="Verify gradients of functions, or of operators.")
 @click.argument("functions", metavar="MODULE[:FUNCTION]|operator/GLOB...", nargs=-1, required=True)
 @click.option("-a", "--adapter", "adapters", multiple=True, metavar="ADAPTER",
               help="Of operators: torch or jax. Default: both. Repeat for more.")  # fmt: skip
@@ -833,7 +878,7 @@ def _check_asked(profile: str, junit: Path | None) -> None:
         raise BadInput(f"cannot write {junit}: there is no folder {junit.parent}; give another --junit")
 
 
-@main.command()
+@main.command(short_help="Train CASE and judge every update.")
 @click.argument("case", shell_complete=_case_ids)
 @click.option("-a", "--adapter", default="torch/eager", show_default=True, metavar="ADAPTER[/ROUTE]",
               shell_complete=_adapter_names, help="What computes the gradient.")  # fmt: skip
@@ -970,7 +1015,7 @@ def verify_update(
     _end(found, output, junit, fail_on, "result")
 
 
-@main.command()
+@main.command(short_help="Judge OPERATOR at every number of a dtype.")
 @click.argument("operator")
 @click.option("-d", "--dtype", required=True, metavar="DTYPE", help="float16, bfloat16 or float32.")
 @click.option("-a", "--adapter", required=True, metavar="ADAPTER", help="torch or jax.")
@@ -982,6 +1027,8 @@ def verify_update(
               help="N numbers at most, equally far apart in order. Default: all.")  # fmt: skip
 @click.option("--range", "between", type=float, nargs=2, default=None, metavar="LOW HIGH",
               help="The numbers from LOW to HIGH. Default: all, infinities and NaN included.")  # fmt: skip
+@click.option("--every", is_flag=True,
+              help="Keep the answer to every number, its error and its verdict, of 65,536 at most.")  # fmt: skip
 @_profile
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: one a core.")
 @_scheduler
@@ -995,6 +1042,7 @@ def sweep(
     resume: Path | None,
     sample: int | None,
     between: tuple[float, float] | None,
+    every: bool,
     profile: str,
     jobs: int | None,
     scheduler: str | None,
@@ -1022,13 +1070,16 @@ def sweep(
     chunk.checked(name, of_dtype.checked(dtype), adapter)
     piece = of_dtype.whole(dtype) if between is None else of_dtype.between(dtype, *between)
     piece = piece if sample is None else of_dtype.sampled(piece, sample)
-    header = command.header(name, dtype, adapter, profile, piece)
+    if every and piece.count > of_dtype.KEPT:
+        few = f"expected {of_dtype.KEPT:,} at most: give --sample {of_dtype.KEPT}, or a --range of fewer"
+        raise BadInput(f"--every keeps each number, of {piece.count:,} here; {few}")
+    header = command.header(name, dtype, adapter, profile, piece, every)
     path = resume or output
     assert path is not None
     before = sweep_file.read(path) if resume is not None else None
     if before is not None:
         sweep_file.check_same(before, header, path)
-    tasks = command.tasks(name, dtype, adapter, profile, piece, before.header if before else None)
+    tasks = command.tasks(name, dtype, adapter, profile, piece, before.header if before else None, every)
     done = list(before.chunks) if before else []
     with ExitStack() as stack:
         asking = command.here(jobs)
@@ -1055,20 +1106,31 @@ def sweep(
     console.print(f"{name} in {dtype}, {adapter} ({versions})", style="bold", markup=False)
     for text in lines(whole):
         console.print(text, markup=False)
+    for text in command.known_of(whole, header):
+        console.say(text)
     console.print(f"written: {path}", markup=False, soft_wrap=True)
     console.say(closing(whole, 1 << of_dtype.BITS[dtype], seconds), "bold")
     sys.exit(command.exit_status(whole, [run_summary.FAIL_ON[f] for f in fail_on]))
 
 
-@main.command(name="list")
+@main.command(name="list", short_help="Adapters, cases, operations, operators and the like.")
 @click.argument(
-    "what", type=click.Choice(["adapters", "routes", "cases", "operators", "sweeps", "equations", "dtypes"])
+    "what",
+    type=click.Choice(["adapters", "routes", "cases", "operations", "operators", "sweeps", "equations", "dtypes"]),
 )
 @refused
 def list_(what: str) -> None:
-    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes."""
+    """What there is to run: adapters, routes, cases, operators, sweeps, equations, dtypes.
+
+    Operations are what an adapter is asked for by a case's network, with their
+    shapes; operators are functions of PyTorch and JAX that verify asks.
+    """
     if what == "cases":
         lines = ids()
+    elif what == "operations":
+        from gradconform.conformance.command_line.operations import listed as of_operations
+
+        lines = of_operations()
     elif what == "operators":
         from gradconform.conformance.operators import listed
 
@@ -1104,18 +1166,19 @@ def _listed_adapters(routes: bool) -> list[str]:
     return lines
 
 
-@main.command()
+@main.command(short_help="What is installed, what is missing, how to get it.")
 @refused
 def doctor() -> None:
     """What is installed, on what devices it runs, what is missing, and how to get it."""
     from gradconform.conformance.command_line.doctor import findings
 
     for kind, text in findings():
-        mark, style = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow")}.get(kind, ("        ", None))
+        marks = {"good": ("ok      ", "green"), "missing": ("missing ", "yellow"), "newer": ("newer   ", "yellow")}
+        mark, style = marks.get(kind, ("        ", None))
         console.say(f"{mark}{text}", style, indent=" " * 8)
 
 
-@main.command()
+@main.command(short_help="What completes words in bash, zsh or fish.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """The script that completes commands, adapters, cases and dtypes in SHELL.

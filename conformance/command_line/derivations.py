@@ -20,7 +20,6 @@ from gradconform.conformance.command_line.explain import (
     array_truths,
     given_text,
     scalar_truths,
-    shortest,
 )
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.text import formula, symbol
@@ -144,7 +143,7 @@ def _numbers(at: Point) -> Plain:
 
 def _asked(value: float, target: Format) -> float:
     """The number as people gave it, before it was rounded to the format; six digits for the drawing."""
-    return float(f"{float(shortest(float(value), target)):.6g}")
+    return float(f"{float(target.shortest(value)[0]):.6g}")
 
 
 def _corner(matrix: NDArray[np.float64], target: Format) -> list[list[float | None]]:

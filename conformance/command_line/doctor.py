@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 
 from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
 
+import gradconform
 from gradconform.adapters import registry
 from gradconform.adapters.contract import Adapter
 from gradconform.conformance.run.runner import SUITE_VERSION
@@ -23,13 +26,15 @@ EXTRAS = {
     "report": "the page, the tables and the figures",
     "data": "the cases of real data",
 }
+#: The newest versions that this one was tested with as a whole: those of constraints.txt, which is in no wheel.
+TESTED = {"torch": "2.13.0", "jax": "0.10.2", "jaxlib": "0.10.2", "optax": "0.2.8"}
 #: Devices that are asked about.
 DEVICES = ("cpu", "cuda", "mps")
 
 
 def findings() -> Iterator[tuple[str, str]]:
-    """Lines of text, each after whether it is "good", "missing" or just "known"."""
-    yield "known", f"gradconform {SUITE_VERSION} in {os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}"
+    """Lines of text, each after whether it is "good", "missing", "newer" than what was tested, or just "known"."""
+    yield "known", f"gradconform {SUITE_VERSION} in {os.path.dirname(os.path.abspath(gradconform.__file__))}"
     memory = available_memory() / 2**30
     yield (
         "known",
@@ -61,6 +66,16 @@ def _adapters() -> Iterator[tuple[str, str]]:
         versions = ", ".join(f"{k} {v}" for k, v in registry.versions(adapter).items()) or "no version given"
         routes = " ".join(f"{name}/{r.name}" for r in adapter.routes)
         yield "good", f"adapter {name}: {versions}; devices: {', '.join(_devices(adapter)) or 'none'}; routes: {routes}"
+        yield from (("newer", line) for line in untested(registry.versions(adapter)))
+
+
+def untested(versions: Mapping[str, str]) -> Iterator[str]:
+    """What it means of each of these that it is newer than what was tested."""
+    meaning = "a new kernel may be unknown, a new way to round may deviate, and known deviations may be others"
+    for name, version in versions.items():
+        with suppress(InvalidVersion):
+            if name in TESTED and Version(version).release > Version(TESTED[name]).release:
+                yield f"{name} {version} is newer than {TESTED[name]}, with which gradconform was tested: {meaning}"
 
 
 def _devices(adapter: Adapter) -> list[str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from decimal import Context, Decimal, InvalidOperation
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.conformance.command_line import derivation_latex
 from gradconform.reference.arithmetic.arrays import RoundedArrays
 from gradconform.reference.arithmetic.exact import EXACT, decimal, precision
 from gradconform.reference.arithmetic.formats import FLOAT64, Format
@@ -23,6 +24,10 @@ from gradconform.reference.cases import derivation as derivation_of
 from gradconform.reference.equations import Derivation, Equation, Evaluation
 from gradconform.reference.measurement import QUESTIONS, Measurement, shown_truth
 
+#: What a derivation is written as: text for a terminal, LaTeX for an article, Markdown for a notebook.
+FORMATS = ("text", "latex", "markdown")
+#: A decimal, or the rows of a tensor.
+Numbers: TypeAlias = "str | tuple[Numbers, ...]"
 #: Tensors of at most so many components are shown one by one.
 FEW = 16
 #: Significant digits of what a formula is written with, by precision: no more than the dtype's own mean something.
@@ -33,7 +38,8 @@ _DIGITS = {"float64": 9, "float32": 6}
 class Line:
     """One equation of a derivation: what it says, what is true, and what a framework made of it, if it was asked.
 
-    `numbers` is the formula with its operands' numbers and what that comes to, empty where they are too many.
+    `numbers` is the formula with its operands' numbers and what that comes to, empty where they are too many. `latex`
+    is the symbol, and what it is equal to, each after its sign: the formula, that with numbers, what it comes to.
     """
 
     group: str
@@ -42,6 +48,7 @@ class Line:
     truth: str
     measured: Measurement | None
     numbers: str = ""
+    latex: tuple[str, ...] = ()
 
     def told(self) -> Iterator[tuple[str, str]]:
         """The lines of text that it is printed as, each after what it is of: what its verdict or kind is."""
@@ -63,15 +70,18 @@ class Line:
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """A case's derivation at a dtype, as text and, in a notebook, as a table.
+    """A case's derivation at a dtype, as text in one of FORMATS and, in a notebook, as a table.
 
     `given` are the case's numbers by name, `lines` its equations; `problem` is what kept the framework from answering.
+    `numbers` are those of `given` that are not too many, as decimals.
     """
 
     given: Mapping[str, str]
     lines: tuple[Line, ...]
     problem: str | None
     title: str = ""
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
+    format: str = "text"
 
     def told(self) -> Iterator[tuple[str, str]]:
         """The lines of its text, each after what it is of: "title", "given", "problem", "group" or as a `Line` has."""
@@ -88,6 +98,10 @@ class Explanation:
             yield from line.told()
 
     def __str__(self) -> str:
+        if self.format == "latex":
+            return derivation_latex.latex(self)
+        if self.format == "markdown":
+            return derivation_latex.markdown(self)
         return "\n".join(text for _, text in self.told())
 
     def __repr__(self) -> str:
@@ -138,6 +152,7 @@ def explain(
     device: str = "cpu",
     only: Iterable[str] = (),
     title: str = "",
+    format: str = "text",
 ) -> Explanation:
     """Every equation of a case's derivation, in order, with 17 digits of the truth at the rounded inputs.
 
@@ -145,6 +160,8 @@ def explain(
     at the whole level otherwise. `only` are the quantities that are wanted, globs of names such as "dE_total/dw5" or as
     they are printed. Raises BadInput, with the nearest ones, for a glob that matches none.
     """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
     at = point(case, dtype, device)
     derivation = derivation_of(at.derivation)
     wanted = _wanted(derivation, only)
@@ -158,26 +175,33 @@ def explain(
     given: dict[str, Any] = {**at.values, derivation.rate: at.rate}
     target = named_format(dtype)
     digits = _DIGITS.get(target.name, 4)
-    texts = {n: t for n, v in given.items() if (t := given_text(v, target)) is not None}
+    known = {n: t for n, v in given.items() if (t := given_numbers(v, target)) is not None}
+    of_given = dict(known)
     if at.architecture is None:
         truth = scalar_truths(derivation, given)
-        texts |= {n: _shortened(t, digits) for n, t in truth.items()}
+        known |= {n: _shortened(t, digits) for n, t in truth.items()}
     else:
         arrays = array_truths(derivation, given)
         truth = array_texts(arrays)
-        texts |= {
+        known |= {
             n: _in_line(v.middle, digits) for n, v in arrays.items() if v.middle.size <= FEW and not v.reach.any()
         }
+    texts = {n: text_of(numbers) for n, numbers in known.items()}
     return Explanation(
         {n: texts[n].strip("()") if n in texts else _shape(v) for n, v in given.items()},
         tuple(
-            Line(e.group, symbol(e.name), formula(e), truth[e.name], measured.get(e.name), _numbers(e, texts))
+            Line(
+                e.group, symbol(e.name), formula(e), truth[e.name], measured.get(e.name), _numbers(e, texts),
+                derivation_latex.sides(e, known, digits),
+            )
             for e in derivation.equations
             if e.name in wanted
         ),
         problem,
         title or f"{case.id} in {target.name}",
-    )
+        of_given,
+        format,
+    )  # fmt: skip
 
 
 def _wanted(derivation: Derivation, only: Iterable[str]) -> set[str]:
@@ -202,25 +226,15 @@ def _numbers(equation: Equation, texts: Mapping[str, str]) -> str:
     return "" if put == result else f"{put} = {result.strip('()')}"  # a quantity that is another one by a second name
 
 
-def shortest(value: float, target: Format) -> str:
-    """The shortest decimal that is the number once it is rounded to the format: 0.15, and not what float32 makes of it.
-
-    >>> from gradconform.reference.arithmetic.formats import FLOAT32
-    >>> shortest(float(np.float32(0.15)), FLOAT32)
-    '0.15'
-    """
-    for digits in range(1, 18):
-        rounded = float(f"{value:.{digits}g}")
-        if math.isfinite(rounded) and float(target.round(rounded)) == value:
-            return repr(rounded).removesuffix(".0")
-    return repr(value)
-
-
 def given_text(value: Any, target: Format) -> str | None:
     """A number, or a small tensor of them, as people gave it; None where it is too large."""
-    if not np.ndim(value):
-        return _bracketed(shortest(float(value), target))
-    return _text_of(np.asarray(value), lambda x: shortest(x, target)) if np.size(value) <= FEW else None
+    numbers = given_numbers(value, target)
+    return None if numbers is None else text_of(numbers)
+
+
+def given_numbers(value: Any, target: Format) -> Numbers | None:
+    """The same as decimals."""
+    return _nested(np.asarray(value), lambda x: target.shortest(x)[0]) if np.size(value) <= FEW else None
 
 
 def _shape(value: Any) -> str:
@@ -233,21 +247,22 @@ def _shortened(decimal: str, digits: int) -> str:
         short = Context(prec=digits).plus(Decimal(decimal))
     except InvalidOperation:
         return decimal
-    return _bracketed(repr(float(short)).removesuffix(".0") if -300 < short.adjusted() < 300 else str(short))
+    return repr(float(short)).removesuffix(".0") if -300 < short.adjusted() < 300 else str(short)
 
 
-def _bracketed(number: str) -> str:
-    return f"({number.replace('-', '−', 1)})" if number.startswith("-") else number
+def text_of(numbers: Numbers) -> str:
+    """A number as it stands in a formula, in brackets where it is negative; a tensor in brackets of its own."""
+    if isinstance(numbers, str):
+        return f"({numbers.replace('-', '−', 1)})" if numbers.startswith("-") else numbers
+    return f"[{' '.join(n if isinstance(n, str) else text_of(n) for n in numbers)}]"
 
 
-def _in_line(values: NDArray[np.float64], digits: int) -> str:
-    return _text_of(values, lambda x: repr(float(f"{x:.{digits}g}")).removesuffix(".0"))
+def _in_line(values: NDArray[np.float64], digits: int) -> Numbers:
+    return _nested(values, lambda x: repr(float(f"{x:.{digits}g}")).removesuffix(".0"))
 
 
-def _text_of(values: NDArray[np.float64], text: Any) -> str:
-    if values.ndim == 0:
-        return _bracketed(text(float(values)))
-    return " ".join(np.array2string(values, separator=" ", formatter={"float_kind": text}).split())
+def _nested(values: NDArray[np.float64], decimal: Callable[[float], str]) -> Numbers:
+    return tuple(_nested(row, decimal) for row in values) if values.ndim else decimal(float(values))
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy as np
 
 from gradconform.conformance.command_line.verify_command import Verified, calls, found_in, imported
 from gradconform.conformance.known import KnownDeviation, is_known, marked
+from gradconform.conformance.programs.frameworks import framework_of
 from gradconform.conformance.updates import update_rows
 from gradconform.conformance.updates.judging import Ran
-from gradconform.conformance.verify import framework_of
 from gradconform.conformance.verify_update import adapter_of, framework_of_maker, verify_update
 from gradconform.reference.cases import BadInput, said
 

@@ -15,11 +15,14 @@ from gradconform.adapters.registry import unimportable
 from gradconform.conformance import operators
 from gradconform.conformance.known import KnownDeviation, KnownFile, is_known, marked
 from gradconform.conformance.programs import program_rows
+from gradconform.conformance.programs.frameworks import framework_of, leaves
+from gradconform.conformance.programs.report import Report
 from gradconform.conformance.run.run_file import RunWriter, frame
 from gradconform.conformance.run.run_summary import counted
-from gradconform.conformance.verify import Report, framework_of, leaves, verify
+from gradconform.conformance.verify import verify
 from gradconform.conformance.verify_update import UpdateReport
 from gradconform.reference.cases import BadInput, said, unknown
+from gradconform.reference.derivations.operators.catalogue import OPERATORS
 from gradconform.reference.judge import VERDICTS
 from gradconform.reference.measurement import JUDGED, Measurement
 
@@ -82,6 +85,9 @@ def targets(name: str, cases: str) -> list[Target]:
     if not module_name or (colon and not attribute):
         raise BadInput(f"{name!r} names no function; expected MODULE:FUNCTION, such as losses:focal, or MODULE")
     module = imported(module_name)
+    if attribute:  # a name that is wrong is said before the arguments that are missing
+        found_in(module, attribute, "the function to verify", cases)
+        _gives(module, attribute, cases)
     try:
         given = found_in(module, cases, _GIVES)()
         by_name = {k: calls(v) for k, v in given.items()} if isinstance(given, Mapping) else {}
@@ -113,6 +119,11 @@ def imported(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
+        parent, _, attribute = name.rpartition(".")
+        if error.name == name and parent in sys.modules:  # a dot where the colon is
+            found_in(sys.modules[parent], attribute, "and no module")
+            raise BadInput(f"module {name!r}: it is none, and {parent} has a function {attribute}: give "
+                           f"{parent}:{attribute}") from error  # fmt: skip
         raise BadInput(f"module {name!r}: {unimportable(name, error)}") from error
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         raise BadInput(f"module {name!r} cannot be imported: {said(error)}") from error
@@ -131,6 +142,15 @@ def operator_targets(
 
 def calls(given: Any) -> tuple[tuple[Any, ...], ...]:
     return tuple(tuple(c) if isinstance(c, list | tuple) else (c,) for c in given)
+
+
+def _gives(module: Any, attribute: str, cases: str) -> None:
+    """Raise BadInput where a framework's own function is asked for, of whose module nobody gives the arguments."""
+    framework = module.__name__.partition(".")[0]
+    if framework in program_rows.RECORDERS and not hasattr(module, cases):
+        own = f"write a module with a function {cases!r} that gives them, a sequence with a tuple for each call"
+        there = f"gradconform verify operator/{attribute} -a {framework} has its own, or " * (attribute in OPERATORS)
+        raise BadInput(f"{module.__name__}:{attribute}: there are no arguments to try it on; {there}{own}")
 
 
 def _public(module: Any, cases: str) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradconform.adapters.contract import Answer, Trace
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.equations import Derivation, Equation, Form
-from gradconform.reference.judge import Judgement
+from gradconform.reference.judge import Judgement, left_open
 from gradconform.reference.measurement import Measurement
 
 
@@ -43,11 +43,7 @@ def accepted(derivation: Derivation, target: Format, conventions: tuple[str, ...
 
 def unresolved(got: NDArray[Any], why: str) -> Judgement:
     """The judgement of a tensor that is too large for balls, with numbers that double words do not hold."""
-    value = float(got.reshape(-1)[0])
-    return Judgement(
-        "undecided", value, None, None, None, None, None, None, None, None, None, None, 0, f"operands: {why}",
-        formula="unknown", execution="undecided",
-    )  # fmt: skip
+    return left_open(f"operands: {why}", float(got.reshape(-1)[0]))
 
 
 def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
-from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
-from gradconform.conformance.programs.check_program_arrays import fits, nearest_forms, one_record, result
+from gradconform.conformance.programs.accepted import nearest_forms, result
+from gradconform.conformance.programs.size import fits, one_record
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.midpoints import OutOfRange
-from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.profiles import Profile, lenient
 from gradconform.reference.arithmetic.rounded import Rounded
 from gradconform.reference.judge import decision
 from gradconform.reference.outcomes import Outcome
@@ -27,6 +27,10 @@ from gradconform.reference.programs.run import Replay, Run
 BITS = 160
 #: What is said of a function that is not its record when it is run again.
 OTHER = "is not what was recorded: a value left the record, or it does not answer the same twice"
+#: Whether a run on other numbers is what the record gives there, took another branch than the record is of, or is not.
+Again = Literal["held", "elsewhere", "other"]
+#: Bits that a program which is not known may be off by in every number of one that is.
+ROUNDINGS = 4
 #: Ids, and the numbers that they have.
 Given = Sequence[tuple[Ids, Numbers]]
 
@@ -44,16 +48,54 @@ def otherwise(run: Run, profile: Profile) -> Iterator[str]:
 
 def _found(run: Run, replays: Sequence[Replay], profile: Profile) -> Iterator[str]:
     replayed = _replayed_in_arrays if fits(run) else _replayed
+    held = False
     for replay in replays:
-        yield from replayed(run, replay, _looser(profile))
+        if held and _scales(run, replay):
+            continue  # what the record says of it is what it says of the run, times a power of two
+        found, what = replayed(run, replay, lenient(profile))
+        held |= found == "held"
+        if found == "other":
+            yield _said(replay, what)
 
 
-@cache
-def _looser(profile: Profile) -> Profile:
-    """Twice the profile's K: a function that errs more elsewhere, as XLA's float64 tanh by 6.9 ulp for 5, is one that
-    deviates there, and no value that left the record."""
-    ulps = {name: MappingProxyType({f: 2 * k for f, k in of.items()}) for name, of in profile.ulps.items()}
-    return replace(profile, ulps=MappingProxyType(ulps))
+def _scales(run: Run, replay: Replay) -> bool:
+    """Whether a replay has the run's arguments and outputs, and its cotangents and gradients times a power of two."""
+
+    def same(ids: Sequence[Ids], numbers: Sequence[Numbers], by: float = 1.0) -> bool:
+        return all(np.array_equal(run.backward.held[i] * by, x) for i, x in zip(ids, numbers, strict=True))
+
+    if (
+        replay.how
+        or run.mode != "reverse"
+        or not all(np.array_equal(run.forward.held[i], x) for i, x in zip(run.outputs, replay.outputs, strict=True))
+    ):
+        return False
+    of = [run.backward.held[c] for c in run.cotangents]
+    largest = [max((float(np.abs(x).max(initial=0.0)) for x in each), default=0.0) for each in (of, replay.cotangents)]
+    if not 0 < largest[0] < math.inf or not math.isfinite(largest[1]):
+        return False
+    by = largest[1] / largest[0]
+    return (
+        math.frexp(by)[0] == 0.5
+        and same(run.given, replay.given)
+        and same(run.cotangents, replay.cotangents, by)
+        and same(run.results, replay.gradients, by)
+    )
+
+
+def rounds_otherwise(run: Run, route: str, profile: Profile) -> bool:
+    """Whether a program that rounds otherwise than the recorded one, and is the same without rounding, may give what
+    this route did: as far as can be seen, where every number of the record may be off by 16 roundings."""
+    got, coarse = run.answers[route], replace(lenient(profile), coarser=ROUNDINGS)
+    if not fits(run):
+        with precision(BITS):
+            return not _differs(run.backward, {}, {}, run.results, got, coarse)
+    try:
+        programs = (ArrayAllowed(run.backward, coarse, form=f) for f in _forms(run.backward, coarse))
+        given = list(zip(run.results, got, strict=True))
+        return any(not any(_beyond(p, *each) for each in given) for p in map(ArrayAllowed.evaluate, programs))
+    except OutOfRange:
+        return True
 
 
 def unused(run: Run) -> list[str]:
@@ -75,10 +117,11 @@ def _once(ids: Ids) -> Ids:
     return ids[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in ids.strides)]
 
 
-def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
+def _replayed(run: Run, replay: Replay, profile: Profile) -> tuple[Again, str]:
     given = _numbers([a.ids for a in run.arguments], replay.given)
     cotangents = _numbers(run.cotangents, replay.cotangents)
     there = {**_numbers(run.given, replay.given), **cotangents}
+    said: Again = "held"
     for record, values, ids, got, found, what in (
         (run.forward, given, run.outputs, replay.outputs, replay.solved[0], "the function"),
         (run.backward, there, run.results, replay.gradients, replay.solved[1], "its backward program"),
@@ -86,10 +129,10 @@ def _replayed(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
         near = _solved(record, found)
         with precision(BITS):
             if _other_branch(record, values, near, profile):
-                continue  # elsewhere another branch is taken: the record is of this one
-            if _differs(record, values, near, ids, got, profile):
-                yield _said(replay, what)
-                return
+                said = "elsewhere"
+            elif _differs(record, values, near, ids, got, profile):
+                return "other", what
+    return said, ""
 
 
 def _said(replay: Replay, what: str) -> str:
@@ -98,7 +141,7 @@ def _said(replay: Replay, what: str) -> str:
     return f"run again on other numbers, {what} {OTHER}"
 
 
-def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[str]:
+def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> tuple[Again, str]:
     """The same in arrays; of a number that these do not hold nothing is said."""
     given = list(zip([a.ids for a in run.arguments], replay.given, strict=True))
     there = [*zip(run.given, replay.given, strict=True), *zip(run.cotangents, replay.cotangents, strict=True)]
@@ -107,25 +150,27 @@ def _replayed_in_arrays(run: Run, replay: Replay, profile: Profile) -> Iterator[
     parts = [(run.forward, given, outputs, "the function"), (run.backward, there, gradients, "its backward program")]
     if one_record(run):
         parts = [(run.backward, there, outputs + gradients, "the program")]
+    said: Again = "held"
     for record, values, got, what in parts:
         try:
-            held = _held(record, values, got, profile)
+            found = _held(record, values, got, profile)
         except OutOfRange:
-            return
-        if not held:
-            yield _said(replay, what)
-            return
+            return "elsewhere", ""
+        if found == "other":
+            return found, what
+        said = found if found == "elsewhere" else said
+    return said, ""
 
 
-def _held(record: Record, values: Given, got: Given, profile: Profile) -> bool:
+def _held(record: Record, values: Given, got: Given, profile: Profile) -> Again:
     """Whether what was got elsewhere is what some form of the record's kernels gives there; see `_differs`."""
     for form in _forms(record, profile):
-        allowed = ArrayAllowed(record, profile, form=form, given=values, lenient=True).evaluate()
+        allowed = ArrayAllowed(record, profile, form=form, given=values).evaluate()
         if form == 0 and allowed.elsewhere():
-            return True  # elsewhere another branch is taken: the record is of this one
+            return "elsewhere"
         if not any(_beyond(allowed, ids, numbers) for ids, numbers in got):
-            return True
-    return False
+            return "held"
+    return "other"
 
 
 def _forms(record: Record, profile: Profile) -> Iterator[Taken]:
@@ -189,15 +234,12 @@ def _differs(
     got: Sequence[Numbers],
     profile: Profile,
 ) -> bool:
-    """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels.
-
-    A function that errs more there than was assumed of it is no value that left the record.
-    """
+    """Whether what was got elsewhere is outside of what the record gives there by every form of its kernels."""
     if any(of.shape != np.shape(numbers) for of, numbers in zip(ids, got, strict=True)):
         return True
     wanted = [(of, FORMATS["float64"]) for of in ids]
     return all(
-        _outside(outcomes_of(record, profile, wanted, form=f, given=given, near=near, lenient=True), got)
+        _outside(outcomes_of(record, profile, wanted, form=f, given=given, near=near), got)
         for f in _forms(record, profile)
     )
 

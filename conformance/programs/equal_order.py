@@ -7,19 +7,15 @@ another order, and is as right: what the equal ones have together is then the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from gradconform.reference.judge import Judgement, noted
-from gradconform.reference.programs.beside import depending
 from gradconform.reference.programs.record import Ids, Numbers
 from gradconform.reference.programs.run import Run
 
 #: What is said where that may be so.
 MAY = "equal numbers were put in an order, and another program may take them in another: give numbers that differ"
-EDGE = "a number stands at the edge of a mask, and the derivative on its other side may be meant: move it off the edge"
 #: Components: the number of a gradient, and the component's place in it.
 Places = tuple[tuple[int, int], ...]
 
@@ -29,8 +25,6 @@ class EqualOrder:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        #: Whether something was excused by it.
-        self.excused = False
         #: Whether the components of a group are alike, by the first of them.
         self._alike: dict[tuple[int, int], bool] = {}
 
@@ -56,22 +50,9 @@ class EqualOrder:
 
     @cached_property
     def own(self) -> bool:
-        """Whether all of them are arguments, as where there are none."""
+        """Whether all of them are arguments, as where there are none. What equal arguments have together is known, of
+        other numbers nothing is."""
         return self._known <= {i for _, i in self._arguments()}
-
-    @cached_property
-    def at_edge(self) -> bool:
-        """Whether a number of the function's was equal to another where that moved data or took a branch."""
-        of = self.run.defined
-        if not of.record.edges:
-            return False
-        depends = depending(of.record, of.arguments)
-        return bool(depends[np.concatenate(of.record.edges)].any())
-
-    def foreign(self) -> bool:
-        """Whether not all of them are arguments, and what equal arguments have together proves nothing."""
-        self.excused |= not self.own
-        return not self.own
 
     def _arguments(self) -> Iterator[tuple[tuple[int, int], int]]:
         for number, argument in enumerate(self.run.arguments):
@@ -87,21 +68,13 @@ class EqualOrder:
         if not self.tied.size:
             return False
         if self.run.mode != "reverse" or not self.own:
-            self.excused = True
             return True
         group = self.groups.get((number, component))
         if group is None:
             return False
         if group[0] not in self._alike:
             self._alike[group[0]] = alike(group)
-        self.excused |= self._alike[group[0]]
         return self._alike[group[0]]
-
-
-def undecided(judgement: Judgement, why: str) -> Judgement:
-    """A judgement of a gradient that has components which are excused: no pass."""
-    execution = "undecided" if judgement.execution == "within" else judgement.execution
-    return replace(judgement, execution=execution, reason=noted(judgement.reason, why))
 
 
 def _equal(ids: Ids, held: Numbers) -> Ids:

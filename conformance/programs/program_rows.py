@@ -19,7 +19,7 @@ from gradconform.reference.measurement import PROGRAM, QUANTITY, Measurement, ju
 
 if TYPE_CHECKING:
     from gradconform.conformance.programs.program_steps import StepFinding
-    from gradconform.conformance.verify import Report
+    from gradconform.conformance.programs.report import Report
 
 #: The module that knows a framework's programs, by the framework.
 RECORDERS = {"torch": "gradconform.adapters.verify_torch", "jax": "gradconform.adapters.verify_jax"}

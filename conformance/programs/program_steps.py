@@ -9,7 +9,9 @@ from itertools import chain
 
 import numpy as np
 
-from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Adjudicator, Answers, result
+from gradconform.conformance.programs.accepted import result
+from gradconform.conformance.programs.array_answers import Adjudicator, Answers
+from gradconform.conformance.programs.size import IN_ARRAYS
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS

@@ -33,7 +33,8 @@ def recorded(recorder: Any, mode: Mode, f: Any, args: Sequence[Any], options: Ma
             else:
                 run = recorder.record_forward(f, args, tangents=along, **options)
         notes = (*run.notes, PRINTS) if heard.anything else run.notes
-        return replace(run, notes=notes, drawn=along is None)
+        beside = tuple(replace(other, drawn=along is None) for other in run.beside)
+        return replace(run, notes=notes, drawn=along is None, beside=beside)
     except (BadInput, Unsupported):
         raise
     except NotRecorded as error:

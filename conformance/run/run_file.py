@@ -313,8 +313,7 @@ def _schema(values: Mapping[str, Any], path: Path) -> int:
         raise BadInput(f"{path} is not a gradconform run: its first line is no header of one")
     if "sweep" in values:
         raise BadInput(
-            f"{path} is a sweep's file, and no run; gradconform diff compares two of them, and sweep … --resume prints "
-            "what one found, or goes on with it"
+            f"{path} is a sweep's file, and no run; gradconform diff compares two of them, and report tabulates them"
         )
     schema = values.get("schema")
     if isinstance(schema, bool) or schema not in (SCHEMA, older_runs.SCHEMA):

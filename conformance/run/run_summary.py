@@ -76,6 +76,10 @@ def answers(measurements: Iterable[Measurement]) -> list[str]:
     return lines
 
 
+#: What the reason begins with where a network asks for an operation that an adapter has not.
+LACKS = "operation: the adapter has no "
+
+
 def unsupported(measurements: Sequence[Measurement]) -> list[str]:
     """For each route, in how many of its cases it is unsupported, and why the first is; like dtypes together."""
     cases: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -95,8 +99,11 @@ def unsupported(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def _reasons(of: Iterable[str | None]) -> str:
-    """The most frequent reason, and how many others there are."""
-    counts = Counter(reason for reason in of if reason)
+    """The most frequent reason, and how many others there are; of operations that the adapter lacks all as one."""
+    reasons = [reason for reason in of if reason]
+    lacking = Counter(r.removeprefix(LACKS) for r in reasons if r.startswith(LACKS))
+    together = LACKS + ", ".join(name for name, _ in lacking.most_common())
+    counts = Counter(together if r.startswith(LACKS) else r for r in reasons)
     if not counts:
         return ""
     ((first, count),) = counts.most_common(1)

@@ -96,7 +96,7 @@ def perform(task: Task) -> Outcome:
                 else judge_answer(answer, chosen.adapter, chosen.route, at, task.profile)
             )
             entries = entries_for([chosen.adapter], task.known)
-            measurements += marked(found, registry.versions(chosen.adapter), task.device, entries)
+            measurements += marked(found, registry.versions(chosen.adapter), task.device, entries, task.case.equations)
         seconds.append((spec, time.perf_counter() - started))
     return Outcome(tuple(measurements), tuple(seconds))
 

@@ -20,6 +20,13 @@ from flint import ctx
 #: Numbers that show the floating-point mode of this thread: each sum or product is rounded, flushed or neither.
 _LEFT = np.array([2.0**-1074, 2.0**-1022, 1.0, -1.0, 1.0])
 _RIGHT = np.array([1.0, 0.5, 2.0**-60, -(2.0**-60), -(2.0**-60)])
+#: Variables by which libraries compute otherwise: no framework sets one, and one that is new is everybody's.
+COMPUTING = (
+    "CUBLAS_WORKSPACE_CONFIG", "DNNL_DEFAULT_FPMATH_MODE", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DISABLE_JIT",
+    "JAX_ENABLE_X64", "MKL_CBWR", "MKL_DYNAMIC", "MKL_NUM_THREADS", "NVIDIA_TF32_OVERRIDE", "OMP_DYNAMIC",
+    "OMP_NUM_THREADS", "ONEDNN_DEFAULT_FPMATH_MODE", "OPENBLAS_NUM_THREADS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "XLA_FLAGS",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,9 @@ def snapshot() -> dict[str, Any]:
 def changed(before: Mapping[str, Any]) -> list[str]:
     """The names of the settings that are no longer what they were."""
     now = snapshot()
-    # A variable that is new is what a library set for its own children when it was first used; it changes nobody's.
-    now["environment"] = {k: v for k, v in now["environment"].items() if k in before["environment"]}
+    # Another variable that is new is what a library set for its own children when it was first used.
+    of_before = {*before["environment"], *COMPUTING}
+    now["environment"] = {k: v for k, v in now["environment"].items() if k in of_before}
     return [name for name, value in before.items() if now[name] != value]
 
 

@@ -75,7 +75,7 @@ def _measured(task: Task, spec: str, at: Point, output: IO[bytes]) -> tuple[list
             note = f"noise: {printed}; reproduce with: {task.command(spec)}"
             found = [replace(m, reason=f"{m.reason}; {note}" if m.reason else note) for m in found]
         entries = entries_for([chosen.adapter], task.known)
-        rows += marked(found, registry.versions(chosen.adapter), task.device, entries)
+        rows += marked(found, registry.versions(chosen.adapter), task.device, entries, task.case.equations)
         if spoilt:
             return rows, True
     return rows, False

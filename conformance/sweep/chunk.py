@@ -41,8 +41,10 @@ QUANTITIES = ("value", "derivative")
 BLOCK = 1 << 15
 #: Numbers that balls are asked about at a time: one that needs many bits costs its neighbours as many.
 BALLS = 512
-#: Places in a chunk's strip, for figures, and stretches of one verdict that it keeps.
-STRIP, STRETCHES = 32, 64
+#: Parts of a chunk's strip, for figures: 32 of a binade's 128 numbers in bfloat16 would be one point a binade.
+STRIP = {"float16": 512, "bfloat16": 512, "float32": 32}
+#: Stretches of one verdict that a chunk keeps.
+STRETCHES = 64
 #: Histogram of errors: a bin reaches to a power of two of ulps, itself included; the last is for what is above all.
 ERRORS = (-4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
 #: Bins of the share of the allowance, tenths; the last has what is above 1.
@@ -54,13 +56,14 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of a sweep."""
+    """A piece of a sweep; of `every` number the answer, its error and its verdict are kept."""
 
     operator: str
     dtype: str
     adapter: str
     profile: str
     piece: Piece
+    every: bool = False
 
 
 def asked(task: Task) -> dict[str, Any]:
@@ -95,8 +98,10 @@ def _asked(task: Task) -> dict[str, Any]:
             answers[quantity].append(got)
             if at.size:
                 found[quantity].put(at, _by_arrays(task, quantity, known, got[inside[part]], blunt=True))
-    return {"first": task.piece.first, "asked": int(x.size)} | {
-        quantity: _said(x, got, inside, _settled(task, quantity, x, got, inside, found[quantity]))
+    kept = {"x": [plain(v) for v in x.tolist()]} if task.every else {}
+    ends = [plain(x[0]), plain(x[-1])]
+    return {"first": task.piece.first, "asked": int(x.size), "ends": ends, **kept} | {
+        quantity: _said(task, x, got, inside, _settled(task, quantity, x, got, inside, found[quantity]))
         for quantity, got in ((quantity, np.concatenate(parts)) for quantity, parts in answers.items())
     }
 
@@ -215,7 +220,9 @@ def _has_slope(task: Task) -> bool:
     return not operators.without_slope(task.adapter, lambda x: call(x, **parameters), (at,))
 
 
-def _said(x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_], found: Judged) -> dict[str, Any]:
+def _said(
+    task: Task, x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.bool_], found: Judged
+) -> dict[str, Any]:
     """What is said of a quantity."""
     codes, ulps, shares, truths = found.codes, found.ulps, found.shares, found.truths
     special = ~np.isfinite(x)
@@ -229,13 +236,14 @@ def _said(x: NDArray[np.float64], got: NDArray[np.float64], inside: NDArray[np.b
         "by balls": int(found.by_balls.sum()),
         "answered outside": int((~inside & ~special & ~np.isnan(got)).sum()),
         "NaN kept": [int((np.isnan(x) & np.isnan(got)).sum()), int(np.isnan(x).sum())],
-        "at infinity": {f"{v:+}": _plain(g) for v, g in zip(x[infinite].tolist(), got[infinite].tolist(), strict=True)},
+        "at infinity": {f"{v:+}": plain(g) for v, g in zip(x[infinite].tolist(), got[infinite].tolist(), strict=True)},
         "largest": _largest(ulps, x, got, truths, codes),
         "largest share": _largest(shares, x, got, truths, codes),
         "errors": _errors(ulps),
         "shares": np.histogram(shares[np.isfinite(shares)], [*np.linspace(0, 1, SHARES), np.inf])[0].tolist(),
         "stretches": {word: s for word in TOLD if (s := _stretches(codes == WORDS.index(word), x))},
-        "strip": _strip(x, ulps),
+        "strip": _strip(x, ulps, STRIP[task.dtype]),
+        **({"every": _every(got, ulps, codes)} if task.every else {}),
     }
 
 
@@ -243,7 +251,7 @@ def _of(quantity: str, run: Run) -> Run:
     return run.valued() if quantity == "value" else run
 
 
-def _plain(value: float) -> float | str:
+def plain(value: float) -> float | str:
     """A number as JSON has it."""
     value = float(value)
     return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
@@ -262,7 +270,7 @@ def _largest(
     if size[at] < 0:
         return None
     numbers = {"of": of[at], "x": x[at], "got": got[at], "truth": truths[at]}
-    return {**{name: _plain(v) for name, v in numbers.items()}, "verdict": WORDS[codes[at]]}
+    return {**{name: plain(v) for name, v in numbers.items()}, "verdict": WORDS[codes[at]]}
 
 
 def _errors(ulps: NDArray[np.float64]) -> list[int]:
@@ -276,7 +284,7 @@ def _stretches(chosen: NDArray[np.bool_], x: NDArray[np.float64]) -> list[list[f
     """Where neighbours are chosen: from which number to which, and how many; the last of very many has the rest."""
     edges = np.flatnonzero(np.diff(np.r_[False, chosen, False].astype(np.int8)))
     found: list[list[float | int | str]] = [
-        [_plain(x[a]), _plain(x[b - 1]), int(b - a)] for a, b in zip(edges[::2], edges[1::2], strict=True)
+        [plain(x[a]), plain(x[b - 1]), int(b - a)] for a, b in zip(edges[::2], edges[1::2], strict=True)
     ]
     if len(found) <= STRETCHES:
         return found
@@ -284,14 +292,28 @@ def _stretches(chosen: NDArray[np.bool_], x: NDArray[np.float64]) -> list[list[f
     return [*found[: STRETCHES - 1], [rest[0][0], rest[-1][1], sum(int(s[2]) for s in rest)]]
 
 
-def _strip(x: NDArray[np.float64], ulps: NDArray[np.float64]) -> list[list[float]]:
-    """The largest error of each of some parts, and the number in its middle."""
+def _strip(x: NDArray[np.float64], ulps: NDArray[np.float64], parts: int) -> list[list[float | str]]:
+    """The largest error of each of some parts, to four digits, and the number in its middle."""
     strip = []
-    for part in np.array_split(np.arange(x.size), min(STRIP, x.size)):
-        there = part[np.isfinite(x[part]) & np.isfinite(ulps[part])]
+    for part in np.array_split(np.arange(x.size), min(parts, x.size)):
+        there = part[np.isfinite(x[part]) & ~np.isnan(ulps[part])]
         if there.size:
-            strip.append([float(x[there[there.size // 2]]), float(ulps[there].max())])
+            strip.append([float(x[there[there.size // 2]]), _four_digits(float(ulps[there].max()))])
     return strip
+
+
+def _every(got: NDArray[np.float64], ulps: NDArray[np.float64], codes: NDArray[np.int8]) -> dict[str, Any]:
+    """Number by number what was given and its error in ulp, to four digits; and how many have which verdict in turn."""
+    ends = np.flatnonzero(np.diff(codes)) + 1
+    return {
+        "got": [plain(v) for v in got.tolist()],
+        "ulps": [None if math.isnan(v) else _four_digits(v) for v in ulps.tolist()],
+        "verdicts": [[WORDS[codes[run[0]]], int(run.size)] for run in np.split(np.arange(codes.size), ends)],
+    }
+
+
+def _four_digits(value: float) -> float | str:
+    return plain(float(f"{value:.4g}"))
 
 
 def checked(name: str, dtype: str, adapter: str) -> Operator:

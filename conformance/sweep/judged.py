@@ -15,8 +15,9 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.conformance.programs.check_program import Truth, _is_set, _truth
-from gradconform.conformance.programs.check_program_arrays import Truths, programs, result
+from gradconform.conformance.programs.accepted import programs, result
+from gradconform.conformance.programs.array_truths import Truths
+from gradconform.conformance.programs.truth import DECIDED, Truth, as_read, is_set
 from gradconform.conformance.sweep import ways
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
@@ -33,8 +34,6 @@ from gradconform.reference.programs.parts import part
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
-#: Bits of a formula that is decided where rounded literals leave less than p + 3.
-DECIDED = 40
 #: Bits that another program must keep beyond those of one that has lost its digits.
 MORE = 8
 _RIGHT = FORMULA.index("right")
@@ -144,14 +143,14 @@ class _Judging:
         same: Callable[[], bool],
     ) -> None:
         self.truth, self.got, self.format = truth, got, format
-        formula, _ = truths.formulas(0, alone=True)
+        formula = truths.formulas(0, alone=True)
         smallest = 2.0 ** (format.emin - format.precision + 1)
         self.magnitude = np.abs(truth.high)
         sharp = (truth.high != 0) & (truth.radius[1] <= self.magnitude * 2.0**-DECIDED)
         #: Of what is far below the format's smallest number, that is all that has to be known.
         self.vanishing = self.magnitude + truth.radius[1] < smallest / 4
         known = np.isfinite(self.magnitude) & np.isfinite(truth.radius).all(axis=0) & (sharp | self.vanishing)
-        self.right = known & (formula == _RIGHT)
+        self.right = known & (formula.codes == _RIGHT)
         #: Beyond float64 the arrays know no truth; a program that is the definition is right there, too.
         beyond = ~np.isfinite(self.magnitude)
         self.known = self.right | beyond if beyond.any() and same() else self.right
@@ -227,8 +226,9 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
         near = _near(got, np.array([_number(x) for x in known]), format, profile)
         candidates = [Outcomes(run, profile, sums, form, got, near) for sums, form in _programs(run)]
         for c in range(size):
-            formula, _ = truth.formula(0, c, format)
-            at = _truth(known[c], format, profile, bool(truth.ties))
+            said = truth.formula(0, c, format)
+            formula, exactly = said.formula, known[c] if said.truth is None else said.truth
+            at = as_read(exactly, format, profile, ties=bool(truth.ties) or exactly is said.truth)
             centre = Rounded(at.arithmetic, truth.program_point[0][c]) if formula == "kink" else at
             judgement = judge([float(got[c])], [of.candidate(c) for of in candidates], format, [centre])
             if _open(judgement) and any(of.by_arrays(c) for of in candidates):
@@ -244,7 +244,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
             verdict: Verdict = verdict_of(formula, execution, accuracy or "vacuous")
             if formula == "unknown" and execution == "within":
                 found.unknown[c], verdict = True, "conforms"
-            code, exact = WORDS.index(verdict), _number(known[c])
+            code, exact = WORDS.index(verdict), _number(exactly)
             if verdict in ("conforms", "vacuous") and formula in ("right", "kink"):
                 kept = judgement.certified_bits
                 bits = kept if kept is not None else math.inf if accuracy == "certified" else -math.inf
@@ -253,7 +253,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
                     left = _kept(here * np.exp2(-bits), np.abs(got[c : c + 1] - exact), here, format)
                 code = int(left[0]) if exact else code
             found.codes[c], found.truths[c] = code, exact
-            inside = _is_set(known[c]) and known[c].contains(arb(float(got[c]))) if math.isfinite(got[c]) else False
+            inside = math.isfinite(got[c]) and is_set(exactly) and exactly.contains(arb(float(got[c])))
             found.ulps[c] = 0.0 if inside else judgement.error_ulp if judgement.error_ulp is not None else math.nan
             found.shares[c] = judgement.share if judgement.share is not None else math.nan
     return found

@@ -12,6 +12,8 @@ from gradconform.reference.cases import BadInput, unknown
 
 #: Bits of the dtypes whose numbers can be counted.
 BITS = {"float16": 16, "bfloat16": 16, "float32": 32}
+#: Of so many numbers a file may keep each, in some 3 MB: those of a 16-bit dtype.
+KEPT = 1 << 16
 #: Numbers of a chunk at least, and at most: what a kill costs, seconds. Files that name no size have the least.
 LEAST, MOST = 1 << 12, 1 << 20
 #: Chunks that a sweep has at least, where it has so many numbers.

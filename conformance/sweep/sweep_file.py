@@ -18,7 +18,9 @@ from gradconform.reference.cases import BadInput
 
 SCHEMA = 1
 #: What a sweep asks, as its header names it: a file goes on with the same.
-QUESTION = ("operator", "dtype", "adapter", "profile", "first", "count", "stride")
+QUESTION = ("operator", "dtype", "adapter", "profile", "first", "count", "stride", "every")
+#: What a header means that does not name it: one of a version that had not the choice.
+UNNAMED = {"every": False}
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ def _checked(values: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
 def check_same(before: Begun, header: Mapping[str, Any], path: Path) -> None:
     """Raise BadInput where a file is of another sweep, made with something else, or complete."""
     for name in (*QUESTION, "suite_version", "frameworks", "packages", "machine"):
-        if before.header.get(name) != header[name]:
-            got = f"{path} is a sweep with {name} {before.header.get(name)!r}, here it is {header[name]!r}"
+        there = before.header.get(name, UNNAMED.get(name))
+        if there != header[name]:
+            got = f"{path} is a sweep with {name} {there!r}, here it is {header[name]!r}"
             raise BadInput(f"{got}; give another -o, or the same choices")
     if before.footer is not None:
         raise BadInput(f"{path} is complete; there is nothing to resume")

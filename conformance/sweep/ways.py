@@ -15,7 +15,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from gradconform.conformance.programs.check_program_arrays import result
+from gradconform.conformance.programs.accepted import result
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.midpoints import DoubleArray
 from gradconform.reference.arithmetic.profiles import Profile

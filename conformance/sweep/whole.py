@@ -16,13 +16,13 @@ def total(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The whole of a sweep, for each quantity as of one chunk, without the strips; `asked` are all numbers."""
     found: dict[str, Any] = {"asked": sum(c["asked"] for c in chunks)}
     for quantity in QUANTITIES:
-        parts = [c[quantity] for c in chunks if quantity in c]
-        if parts:
-            found[quantity] = _together(parts)
+        of = [c for c in chunks if quantity in c]
+        if of:
+            found[quantity] = _together([c[quantity] for c in of], [c.get("ends") for c in of])
     return found
 
 
-def _together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _together(parts: Sequence[Mapping[str, Any]], ends: Sequence[Sequence[Any] | None]) -> dict[str, Any]:
     verdicts: Counter[str] = Counter()
     for part in parts:
         verdicts.update(part["verdicts"])
@@ -34,7 +34,7 @@ def _together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "at infinity": {k: v for part in parts for k, v in part["at infinity"].items()},
         **{name: _largest(part[name] for part in parts) for name in ("largest", "largest share")},
         **{name: [sum(n) for n in zip(*(p[name] for p in parts), strict=True)] for name in ("errors", "shares")},
-        "stretches": {word: _joined(part["stretches"].get(word, []) for part in parts) for word in words},
+        "stretches": {word: _joined([p["stretches"].get(word, []) for p in parts], ends) for word in words},
     }
 
 
@@ -42,17 +42,22 @@ def _largest(of: Iterable[Mapping[str, Any] | None]) -> Mapping[str, Any] | None
     return max((o for o in of if o is not None), key=lambda o: float(o["of"]), default=None)
 
 
-def _joined(parts: Iterable[Sequence[Sequence[Any]]]) -> list[list[Any]]:
-    """Stretches of chunks that follow one another, as one where one ends a chunk and the next begins one."""
+def _joined(parts: Sequence[Sequence[Sequence[Any]]], ends: Sequence[Sequence[Any] | None]) -> list[list[Any]]:
+    """Stretches of chunks that follow one another, as one where one ends a chunk and the next begins one.
+
+    `ends` are the first and the last number of each chunk; where a file of an earlier version has none, nothing is
+    joined.
+    """
     found: list[list[Any]] = []
     touching = False
-    for part in parts:
-        for n, stretch in enumerate(part):
-            if n == 0 and touching and found:
+    for part, end in zip(parts, ends, strict=True):
+        for stretch in part:
+            if touching and end and stretch[0] == end[0]:
                 found[-1] = [found[-1][0], stretch[1], found[-1][2] + stretch[2]]
             else:
                 found.append(list(stretch))
-        touching = bool(part)
+            touching = False
+        touching = bool(part and end and part[-1][1] == end[1])
     return found
 
 

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from gradconform.adapters.updates import Recorded
 from gradconform.conformance.levels.in_balls import Reference, decide
-from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, result
-from gradconform.conformance.updates.check_update import Update, Whole
-from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.conformance.programs.array_answers import Adjudicator, Answers
+from gradconform.conformance.programs.size import IN_ARRAYS
+from gradconform.conformance.updates.check_update import Update, held
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.arithmetic.midpoints import Double
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls
 from gradconform.reference.array_judge import Screen, judge_array
@@ -31,9 +30,10 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.emitted import Emitted, Emitting
+from gradconform.reference.programs.emitted import Emitting
 from gradconform.reference.programs.exact import Exact, holds
 from gradconform.reference.programs.record import Ids, Record, every, looks_rounded
+from gradconform.reference.programs.recording import Array
 
 #: To how much of itself a number of the step's text is known: Python may have computed it, as 1 − β^t, and of that only
 #: the result is seen. A difference of two numbers at 1 that is 2^-10 has lost ten of float64's digits.
@@ -47,7 +47,7 @@ def chained(update: Update) -> tuple[Record, dict[str, Ids]]:
     """
     record = Record()
     emitting, rule = Emitting(record), update.rule
-    values: dict[str, Emitted] = {}
+    values: dict[str, Array] = {}
     found: dict[str, Ids] = {}
     for name in rule.derivation.given:
         if name in update.values:
@@ -122,10 +122,8 @@ def _agreed_in_arrays(definition: Record, of_rule: Ids, own: Record, program: Id
     truth = ArrayExact(definition).evaluate().values.copied(of_rule)
     found = ArrayExact(own).evaluate().values.copied(program)
     with np.errstate(all="ignore"):
-        gap, off = np.abs(words.apart(truth, found)), (truth.radius + found.radius).max(axis=0)
-        if not (np.isfinite(gap) & np.isfinite(off)).all():
-            return None
-        return bool((gap <= off * words.ENLARGED + gap * 2.0**-50).all())
+        gap, reach = words.separation(truth, found)
+        return bool((gap <= reach).all()) if np.isfinite(gap + reach).all() else None
 
 
 def _loosened(record: Record) -> Record:
@@ -213,22 +211,12 @@ def _by_arrays(recorded: Recorded, quantity: str, got: NDArray[np.float64], form
                moved_from: NDArray[np.float64] | None) -> Judgement:  # fmt: skip
     ids = recorded.results[quantity]
     truth = ArrayExact(recorded.record).evaluate().values.copied(ids)
-    answers: Answers | None = None
+    answers: dict[str, Answers] = {}
     screens: list[Screen] = []
+    with np.errstate(all="ignore"):
+        against = None if moved_from is None else np.asarray(np.abs(truth.high - moved_from))
     for name, form in _programs(recorded).items():
         allowed = ArrayAllowed(recorded.record, profile, "any", form, wide=format.precision > FLOAT32.precision)
-        A = allowed.evaluate().arithmetics[format.name]
-        value, exactly = result(allowed, ids, A)
-        known = np.isfinite(truth.high) & np.isfinite(truth.radius[0])
-        mid = Double.where(known, truth.mid, Double.lift(np.zeros(())))
-        bits = None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8)
-        centre = RoundedArray(A, mid if A.mids is Double else mid.hi, None, None, bits)
-        answers = answers or Answers(format, profile, truth, centre)
-        answers.forms[name], answers.exactly[name] = value, exactly
-        screen = Screen(name, format, got.shape)
-        with np.errstate(all="ignore"):
-            against = None if moved_from is None else np.asarray(np.abs(truth.high - moved_from))
-        screen.add(got, value, 0, centre, against)
-        screens.append(screen)
-    assert answers is not None
-    return judge_array(got, screens, format, Whole(answers), bits=FIRST_PRECISION)
+        screens.append(Screen(name, format, got.shape))
+        held(screens[-1], allowed, ids, truth, answers, got, against=against)
+    return judge_array(got, screens, format, Adjudicator(answers[""]), bits=FIRST_PRECISION)

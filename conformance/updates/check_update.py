@@ -8,7 +8,6 @@ or such of float32.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,25 +18,36 @@ from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.conformance.levels.in_balls import Reference, decide
-from gradconform.conformance.programs.check_program_arrays import IN_ARRAYS, Answers, Condition, result
-from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.conformance.programs.accepted import result
+from gradconform.conformance.programs.array_answers import Adjudicator, Answers, Condition, centred
+from gradconform.conformance.programs.size import IN_ARRAYS
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
-from gradconform.reference.arithmetic.midpoints import Double, OutOfRange
+from gradconform.reference.arithmetic.midpoints import OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, Sums
 from gradconform.reference.array_judge import Index, Screen, judge_array
 from gradconform.reference.derivations.updates.rule import Rule
 from gradconform.reference.equations import Equation, Form, elementwise
-from gradconform.reference.judge import FIRST_PRECISION, NOT_FINITE, Candidate, Judgement, ball_of, noted, verdict_of
+from gradconform.reference.judge import (
+    FIRST_PRECISION,
+    NOT_FINITE,
+    Candidate,
+    Judgement,
+    ball_of,
+    noted,
+    too_large,
+    verdict_of,
+)
 from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs import keeping
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.emitted import Emitted, Emitting
+from gradconform.reference.programs.emitted import Emitting
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.record import Ids, Record
+from gradconform.reference.programs.recording import Array
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
@@ -141,7 +151,7 @@ class Judged:
         """A form on the operands, or on part of them: of tensors of the result's shape the numbers `at` an index."""
         record = Record()
         emitting = Emitting(record, how.settings, how.by_float32)
-        given: dict[str, Emitted] = {}
+        given: dict[str, Array] = {}
         for name in dict.fromkeys(form.operands):
             numbers = self.operands[name]
             if at is not None and name not in self.update.rule.settings and numbers.shape == self.got.shape:
@@ -231,7 +241,7 @@ class Judged:
         return found
 
     def _of_arrays(self, screens: Sequence[Screen], answers: Mapping[str, Answers]) -> Judgement:
-        adjudicator = _Components(self) if self.elementwise else Whole(answers[""])
+        adjudicator = _Components(self) if self.elementwise else Adjudicator(answers[""])
         return judge_array(self.got, screens, self.target, adjudicator, self._condition,
                            None if self.elementwise else FIRST_PRECISION)  # fmt: skip
 
@@ -247,17 +257,8 @@ class Judged:
         definition = self.program(self.equation.truth, Variation(), at)
         truth = ArrayExact(definition.record).evaluate().values.copied(definition.results)
         program = self.program(form, how, at)
-        allowed = ArrayAllowed(program.record, self._profile(how), how.sums, wide=self.target is FLOAT64).evaluate()
-        A = allowed.arithmetics[self.target.name]
-        value, exactly = result(allowed, program.results, A)
-        known = np.isfinite(truth.high) & np.isfinite(truth.radius[0])
-        mid = Double.where(known, truth.mid, Double.lift(np.zeros(())))
-        bits = None if known.all() else np.where(known, 0, ANYTHING).astype(np.uint8)
-        centre = RoundedArray(A, mid if A.mids is Double else mid.hi, None, None, bits)
-        if not self.elementwise:
-            of = answers.setdefault("", Answers(self.target, self.profile, truth, centre))
-            of.forms[screen.form], of.exactly[screen.form] = value, exactly
-        screen.add(got, value, start, centre, self._steps(truth, at))
+        allowed = ArrayAllowed(program.record, self._profile(how), how.sums, wide=self.target is FLOAT64)
+        held(screen, allowed, program.results, truth, answers, got, start, self._steps(truth, at))
 
     def _steps(self, truth: Words, at: slice | None) -> Numbers | None:
         if self.before is None:
@@ -296,11 +297,7 @@ class Judged:
         except OutOfRange as error:
             if work <= (AFFORDABLE if self.elementwise else AFFORDABLE_TOGETHER):
                 return self._not_by_others(self.by_balls())
-            return Judgement(
-                "undecided", math.nan, None, None, None, None, None, None, None, None, None, None, 0,
-                f"size: too large for balls, and array arithmetic does not hold {error}",
-                formula="unknown", execution="undecided",
-            )  # fmt: skip
+            return too_large(error)
 
     def _not_by_others(self, found: Judgement) -> Judgement:
         """Nothing is wrong for certain that is outside of some forms, and of others nothing is known of the tensor."""
@@ -344,8 +341,12 @@ class _Components:
         return not all(np.isfinite(x).all() for x in numbers)
 
 
-class Whole:
-    """What the arrays say, where components depend on whole tensors."""
-
-    def __init__(self, answers: Answers) -> None:
-        self.outcomes, self.truth, self.broken = answers.outcomes, answers.truth_of, answers.broken
+def held(screen: Screen, allowed: ArrayAllowed, results: Ids, truth: Words, answers: dict[str, Answers],
+         got: Numbers, start: int = 0, against: Numbers | None = None) -> None:  # fmt: skip
+    """Hold what was got against a program and the truth; what arrays say of all programs is kept among the answers."""
+    A = allowed.evaluate().arithmetics[screen.target.name]
+    value, exactly = result(allowed, results, A)
+    centre = centred(truth, np.isfinite(truth.high) & np.isfinite(truth.radius[0]), A)
+    of = answers.setdefault("", Answers(screen.target, A.profile, truth, centre))
+    of.forms[screen.form], of.exactly[screen.form] = value, exactly
+    screen.add(got, value, start, centre, against)

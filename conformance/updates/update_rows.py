@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from gradconform.adapters.updates import OWN
 from gradconform.conformance.known import KnownFile
 from gradconform.conformance.programs import program_rows
+from gradconform.conformance.programs.frameworks import leaves
 from gradconform.conformance.updates.judging import Finding, Ran
-from gradconform.conformance.verify import leaves
 from gradconform.reference.judge import noted
 from gradconform.reference.measurement import UPDATE, Measurement, numbers_of
 

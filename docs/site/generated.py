@@ -1,4 +1,11 @@
-"""The tables of the reference, read off the code, so that they cannot say anything else."""
+"""The tables of the reference, read off the code, so that they cannot say anything else.
+
+    python docs/site/generated.py
+
+writes them into the pages, between `<!-- NAME, by docs/site/generated.py -->` and `<!-- end -->`, where they are read
+in a clone too; a test, and the build of the site, say so where one is not what the code says. It needs PyTorch and JAX,
+whose routes are listed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from gradconform.adapters import registry
 from gradconform.conformance import plugin
+from gradconform.conformance.command_line.operations import ACTIVATION, TERM, asked
 from gradconform.conformance.known import KnownDeviation, known_deviations
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import PROFILES, profile
@@ -221,42 +229,11 @@ def reasons() -> str:
     return ", ".join(f"`{r}`" for r in REASONS) + "\n"
 
 
-#: What an activation's constants are, where its name does not say it.
-CONSTANTS = {
-    "leaky_relu": "z or 0.01·z",
-    "elu": "z or eᶻ − 1",
-    "selu": "1.0507009873554804934 times z or 1.6732632423543772848·(eᶻ − 1)",
-    "softplus": "log(1 + eᶻ)",
-    "silu": "z·σ(z)",
-    "gelu": "½·z·(1 + erf(z/√2))",
-    "gelu_tanh": "½·z·(1 + tanh(√(2/π)·(z + 0.044715·z³)))",
-    "mish": "z·tanh(log(1 + eᶻ))",
-    "hard_tanh": "z, no less than −1 and no more than 1",
-    "relu": "max(z, 0)",
-    "sigmoid": "1/(1 + e⁻ᶻ)",
-    "tanh": "tanh(z)",
-    "softmax": "eᶻ/Σeᶻ of each row, at the output only",
-}
-#: What a loss adds up over its components, or takes the mean of.
-TERM = {
-    "half_squared_error": "½(t − a)²",
-    "squared_error": "(t − a)²",
-    "l1": "|t − a|",
-    "huber": "½d² where |d| ≤ 1, else |d| − ½, with d = a − t",
-    "binary_cross_entropy_with_logits": "log(1 + eᵃ) − a·t",
-    "softmax_cross_entropy": "−Σt·log softmax(a), one number a row",
-}
-
-
 def operations() -> str:
     """What `point.forward` may ask of an adapter's operations."""
-    activations = [a for a in ACTIVATIONS if a != "identity"]
-    _same(activations, CONSTANTS, "activation")
+    _same((a for a in ACTIVATIONS if a != "identity"), ACTIVATION, "activation")
     _same(LOSSES, TERM, "loss")
-    rows = [("`linear(x, W, b)`", "(batch, in), (out, in), (out,) or None → (batch, out)", "x·Wᵀ + b")]
-    rows += [(f"`{a}(z)`", "(batch, out) → (batch, out)", CONSTANTS[a]) for a in activations]
-    rows += [(f"`{name}(a, t, reduction)`", "twice (batch, out) → ()", TERM[name]) for name in LOSSES]
-    rows += [("`l2_penalty(weights, l2)`", "a sequence of (out, in), () → ()", "½·l2·Σ‖W‖²")]
+    rows = ((f"`{call}`", shapes, what) for call, shapes, what in asked())
     return table(("operation", "shapes", "what it is"), rows)
 
 
@@ -367,8 +344,21 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def write(folder: Path) -> None:
-    """Every part as a Markdown file that a page includes."""
-    folder.mkdir(exist_ok=True)
-    for name, part in PARTS.items():
-        (folder / f"{name}.txt").write_text(part(), encoding="utf-8")
+_PLACE = re.compile(r"(<!-- (\w+), by docs/site/generated\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """A page with each of its parts as the code says it now."""
+    return _PLACE.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", page)
+
+
+def stale(folder: Path) -> list[Path]:
+    """The pages of a folder with a part that the code no longer says."""
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
+    return [path for path, text in pages.items() if filled(text) != text]
+
+
+if __name__ == "__main__":
+    for stale_page in stale(Path(__file__).parent):
+        stale_page.write_text(filled(stale_page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(stale_page)

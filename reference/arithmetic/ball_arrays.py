@@ -96,6 +96,11 @@ class BallArray:
         return self.arithmetic.products(self, other, None)
 
 
+def _each(name: str) -> Callable[..., BallArray]:
+    """An operation of numbers, element by element."""
+    return lambda self, *operands: self._map(getattr(self.balls, name), *operands)
+
+
 class BallArrays(HandWritten):
     """Arithmetic in `target` under the hypotheses of `profile`, on `BallArray` values; or by the `balls` given."""
 
@@ -116,9 +121,6 @@ class BallArrays(HandWritten):
         values = np.empty((), dtype=object)
         values[()] = self.balls.real(constant)
         return BallArray(self, values)
-
-    def unrounded(self, x: Any) -> BallArray:
-        return self._map(self.balls.unrounded, x)
 
     def gradual(self, formula: Callable[..., BallArray], *operands: BallArray) -> BallArray:
         """As in `RoundedBalls`."""
@@ -144,62 +146,17 @@ class BallArrays(HandWritten):
             values[index] = operation(*[a[index] for a in arrays])
         return BallArray(self, values)
 
-    def exp(self, x: Any) -> BallArray:
-        return self._map(self.balls.exp, x)
-
-    def expm1(self, x: Any) -> BallArray:
-        return self._map(self.balls.expm1, x)
-
-    def log(self, x: Any) -> BallArray:
-        return self._map(self.balls.log, x)
-
-    def log1p(self, x: Any) -> BallArray:
-        return self._map(self.balls.log1p, x)
-
-    def tanh(self, x: Any) -> BallArray:
-        return self._map(self.balls.tanh, x)
-
-    def erf(self, x: Any) -> BallArray:
-        return self._map(self.balls.erf, x)
-
-    def erfc(self, x: Any) -> BallArray:
-        return self._map(self.balls.erfc, x)
-
-    def sinh(self, x: Any) -> BallArray:
-        return self._map(self.balls.sinh, x)
-
-    def cosh(self, x: Any) -> BallArray:
-        return self._map(self.balls.cosh, x)
-
-    def sqrt(self, x: Any) -> BallArray:
-        return self._map(self.balls.sqrt, x)
-
-    def sigmoid(self, x: Any) -> BallArray:
-        return self._map(self.balls.sigmoid, x)
-
-    def positive_part(self, x: Any) -> BallArray:
-        return self._map(self.balls.positive_part, x)
-
-    def absolute(self, x: Any) -> BallArray:
-        return self._map(self.balls.absolute, x)
-
-    def select(self, x: Any, above: Any, below: Any) -> BallArray:
-        return self._map(self.balls.select, x, above, below)
+    exp, expm1, log, log1p, sqrt = (_each(n) for n in ("exp", "expm1", "log", "log1p", "sqrt"))
+    tanh, sinh, cosh, sigmoid = (_each(n) for n in ("tanh", "sinh", "cosh", "sigmoid"))
+    erf, erfc, positive_part, absolute = (_each(n) for n in ("erf", "erfc", "positive_part", "absolute"))
+    select, step, bounded = (_each(n) for n in ("select", "step", "bounded"))
+    recentred, unrounded = (_each(n) for n in ("recentred", "unrounded"))
 
     def derivative(self, z: Any, rule: Slope) -> BallArray:
         return self._map(lambda one: self.balls.derivative(one, rule), z)
 
-    def recentred(self, x: Any, truth: Any) -> BallArray:
-        return self._map(self.balls.recentred, x, truth)
-
-    def bounded(self, x: Any, low: Any, high: Any) -> BallArray:
-        return self._map(self.balls.bounded, x, low, high)
-
     def epsilon(self) -> BallArray:
         return self.given(2.0 ** (1 - self.balls.format.precision))
-
-    def step(self, x: Any, above: Any, below: Any) -> BallArray:
-        return self._map(self.balls.step, x, above, below)
 
     def normalised(self, e: BallArray) -> BallArray:
         values = np.empty(e.shape, dtype=object)

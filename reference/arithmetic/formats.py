@@ -46,6 +46,24 @@ class Format:
         digits = min(self.precision, exponent - 1 - self.emin + self.precision)
         return digits > 0 and math.ldexp(mantissa, digits).is_integer() and abs(x) <= self.largest
 
+    def shortest(self, values: ArrayLike) -> list[str]:
+        """The shortest decimal of each number that is it once it is rounded to the format.
+
+        >>> FLOAT32.shortest(FLOAT32.round(0.15))  # and not 0.15000000596046448
+        ['0.15']
+        """
+        x = np.ravel(np.asarray(values, dtype=np.float64))
+        texts = [repr(v).removesuffix(".0") for v in x.tolist()]
+        left = np.flatnonzero(np.isfinite(x))
+        for digits in range(1, 18):
+            short = [f"{v:.{digits}g}" for v in x[left].tolist()]
+            values = np.array([float(text) for text in short])
+            same = np.isfinite(values) & (self.round(values) == x[left])
+            for n in np.flatnonzero(same).tolist():  # 65500, and 2.28e+09
+                texts[left[n]] = min(repr(float(values[n])).removesuffix(".0"), short[n], key=len)
+            left = left[~same]
+        return texts
+
     @cached_property
     def largest(self) -> float:
         """The largest finite number, (2 − 2^(1−p))·2^emax."""

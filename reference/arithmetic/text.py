@@ -25,6 +25,11 @@ class Text:
 
     __slots__ = ("precedence", "text")
 
+    @classmethod
+    def of(cls, x: Any) -> Text:
+        """An operand, which may be a number that a formula names."""
+        return x if isinstance(x, Text) else cls("½" if x == 0.5 else str(x))
+
     def __init__(self, text: str, precedence: int = _ATOM) -> None:
         self.text, self.precedence = text, precedence
 
@@ -35,188 +40,189 @@ class Text:
         return self.text if self.precedence >= precedence else f"({self.text})"
 
     def __neg__(self) -> Text:
-        return Text(f"−{self.at_least(_PRODUCT)}", _PRODUCT)
+        return type(self)(f"−{self.at_least(_PRODUCT)}", _PRODUCT)
 
     def __add__(self, other: Any) -> Text:
-        return Text(f"{self} + {_text(other)}", _SUM)
+        return type(self)(f"{self} + {self.of(other)}", _SUM)
 
     def __radd__(self, other: Any) -> Text:
-        return _text(other) + self
+        return self.of(other) + self
 
     def __sub__(self, other: Any) -> Text:
-        return Text(f"{self} − {_text(other).at_least(_PRODUCT)}", _SUM)
+        return type(self)(f"{self} − {self.of(other).at_least(_PRODUCT)}", _SUM)
 
     def __rsub__(self, other: Any) -> Text:
-        return _text(other) - self
+        return self.of(other) - self
 
     def __mul__(self, other: Any) -> Text:
-        return Text(f"{self.at_least(_PRODUCT)}·{_text(other).at_least(_PRODUCT)}", _PRODUCT)
+        return type(self)(f"{self.at_least(_PRODUCT)}·{self.of(other).at_least(_PRODUCT)}", _PRODUCT)
 
     def __rmul__(self, other: Any) -> Text:
-        return _text(other) * self
+        return self.of(other) * self
 
     def __truediv__(self, other: Any) -> Text:
-        return Text(f"{self.at_least(_PRODUCT)}/{_text(other).at_least(_ATOM)}", _PRODUCT)
+        return type(self)(f"{self.at_least(_PRODUCT)}/{self.of(other).at_least(_ATOM)}", _PRODUCT)
 
     def __rtruediv__(self, other: Any) -> Text:
-        return _text(other) / self
+        return self.of(other) / self
 
     @property
     def T(self) -> Text:
-        return Text(f"{self.at_least(_ATOM)}ᵀ")
+        return type(self)(f"{self.at_least(_ATOM)}ᵀ")
 
     def __matmul__(self, other: Any) -> Text:
-        return self * _text(other)
+        return self * self.of(other)
 
     def __pow__(self, power: int) -> Text:
         superscript = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(d)] for d in str(power))
-        return Text(f"{self.at_least(_ATOM)}{superscript}")
-
-
-def _text(x: Any) -> Text:
-    return x if isinstance(x, Text) else Text("½" if x == 0.5 else str(x))
+        return type(self)(f"{self.at_least(_ATOM)}{superscript}")
 
 
 class TextOperations:
     """The named operations, by name."""
 
+    #: What an expression is written as.
+    text: type[Text] = Text
+
     def sigmoid(self, x: Any) -> Text:
-        return Text(f"σ({x})")
+        return self.text(f"σ({x})")
 
     def real(self, constant: Constant) -> Text:
-        return Text(constant.text)
+        return self.text(constant.text)
 
     def linear(self, a: Any, w: Any, b: Any) -> Text:
-        product = _text(a @ w.T)
+        product = self.text.of(a @ w.T)
         return product if b is None else product + b
 
     def descend(self, w: Any, eta: Any, gradient: Any) -> Text:
-        return _text(w - eta * gradient)
+        return self.text.of(w - eta * gradient)
 
     def select(self, x: Any, above: Any, below: Any) -> Text:
-        return Text(f"({_text(above)} if {x} > 0 else {_text(below)})")
+        return self.text(f"({self.text.of(above)} if {x} > 0 else {self.text.of(below)})")
 
     def step(self, x: Any, above: Any, below: Any) -> Text:
         return self.select(x, above, below)
 
     def positive_part(self, x: Any) -> Text:
-        return Text(f"max({x}, 0)")
+        return self.text(f"max({x}, 0)")
 
     def absolute(self, x: Any) -> Text:
-        return Text(f"|{x}|")
+        return self.text(f"|{x}|")
 
     def row_maximum(self, x: Any) -> Text:
-        return Text(f"max_row({x})")
+        return self.text(f"max_row({x})")
 
     def row_sum(self, x: Any) -> Text:
-        return Text(f"Σ_row({x})")
+        return self.text(f"Σ_row({x})")
 
     def row_sum_of_others(self, x: Any) -> Text:
-        return Text(f"Σ_others({x})")
+        return self.text(f"Σ_others({x})")
 
     def log_row_sum(self, e: Any) -> Text:
-        return Text(f"log({self.row_sum(e)})")
+        return self.text(f"log({self.row_sum(e)})")
 
     def over_row_sum(self, x: Any, e: Any) -> Text:
-        return _text(x / self.row_sum(e))
+        return self.text.of(x / self.row_sum(e))
 
     def normalised(self, e: Any) -> Text:
         return self.over_row_sum(e, e)
 
     def bounded(self, x: Any, low: Any, high: Any) -> Text:
-        return _text(x)
+        return self.text.of(x)
 
     def epsilon(self) -> Text:
-        return Text("ε")
+        return self.text("ε")
 
     def derivative(self, z: Any, rule: Slope) -> Text:
-        return _text(rule.slope(self, z))
+        return self.text.of(rule.slope(self, z))
 
     def unrounded(self, x: Any) -> Text:
-        return _text(x)
+        return self.text.of(x)
 
     def product_in_the_dtype(self, a: Any, b: Any) -> Text:
-        return _text(a).__matmul__(b)
+        return self.text.of(a).__matmul__(b)
 
     def gradual(self, formula: Callable[..., Any], *operands: Any) -> Text:
-        return _text(formula(self, *operands))
+        return self.text.of(formula(self, *operands))
 
     def column_sum(self, x: Any) -> Text:
-        return Text(f"Σ_batch({x})")
+        return self.text(f"Σ_batch({x})")
 
     def total(self, x: Any, axis: int | None = None) -> Text:
-        return Text(f"Σ({x})" if axis is None else f"Σ_{_AXES.get(axis, axis)}({x})")
+        return self.text(f"Σ({x})" if axis is None else f"Σ_{_AXES.get(axis, axis)}({x})")
 
     def squares(self, x: Any, axis: int | None = None) -> Text:
-        return self.total(_text(x) ** 2, axis)
+        return self.total(self.text.of(x) ** 2, axis)
 
     def count(self, x: Any, axis: int | None = None) -> Text:
-        return Text("n")
+        return self.text("n")
 
     def expanded(self, x: Any, axis: int) -> Text:
-        return _text(x)
+        return self.text.of(x)
 
     def squeezed(self, x: Any, axis: int) -> Text:
-        return _text(x)
+        return self.text.of(x)
 
     def inner(self, x: Any, y: Any) -> Text:
         return self.total(x * y)
 
     def power(self, x: Any, y: Any) -> Text:
-        return Text(f"{_text(x).at_least(_ATOM)}^{_text(y).at_least(_ATOM)}")
+        return self.text(f"{self.text.of(x).at_least(_ATOM)}^{self.text.of(y).at_least(_ATOM)}")
 
     def rsqrt(self, x: Any) -> Text:
-        return _text(1 / self.sqrt(x))
+        return self.text.of(1 / self.sqrt(x))
 
     def once(self, formula: Callable[..., Any], *operands: Any) -> Text:
-        return _text(formula(*operands))
+        return self.text.of(formula(*operands))
 
     def repeated(self, times: int, formula: Callable[[Text], Text], x: Text, name: str) -> Text:
-        return Text(f"{name}^{times}({x})")
+        return self.text(f"{name}^{times}({x})")
 
     def cast(self, x: Any, format: str) -> Text:
-        return _text(x)
+        return self.text.of(x)
 
     def pi(self) -> Text:
-        return Text("π")
+        return self.text("π")
 
     def item(self, x: Any) -> Text:
-        return _text(x)
+        return self.text.of(x)
 
     def largest(self, x: Any) -> Text:
-        return Text(f"max({x})")
+        return self.text(f"max({x})")
 
     def joined(self, parts: Sequence[Any]) -> Text:
-        return Text(", ".join(map(str, parts)))
+        return self.text(", ".join(map(str, parts)))
 
-    def larger(self, x: Any, y: Any) -> Text:
-        return Text(f"max({x}, {y})")
+    def maximum(self, x: Any, y: Any) -> Text:
+        return self.text(f"max({x}, {y})")
 
-    def smaller(self, x: Any, y: Any) -> Text:
-        return Text(f"min({x}, {y})")
+    def minimum(self, x: Any, y: Any) -> Text:
+        return self.text(f"min({x}, {y})")
 
     def row(self, x: Any, number: int) -> Text:
-        return Text(f"{_text(x).at_least(_ATOM)}[{number}]")
+        return self.text(f"{self.text.of(x).at_least(_ATOM)}[{number}]")
 
     def pushed(self, rows: Any, row: Any, kept: int) -> Text:
-        return Text(f"({_text(row)}; {rows})")
+        return self.text(f"({self.text.of(row)}; {rows})")
 
     def like(self, x: Any, of: Any) -> Text:
-        return _text(x)
+        return self.text.of(x)
 
     def named(self, name: str, formula: Callable[..., Any], *operands: Any) -> Text:
-        return Text(f"{name}({', '.join(map(str, operands))})")
+        return self.text(f"{name}({', '.join(map(str, operands))})")
 
     def sign(self, x: Any) -> Text:
-        return Text(f"sign({x})")
+        return self.text(f"sign({x})")
 
     def by_sign(self, x: Any, above: Any, at: Any, below: Any) -> Text:
-        return Text(f"({_text(above)} if {x} > 0, {_text(below)} if {x} < 0, else {_text(at)})")
+        return self.text(
+            f"({self.text.of(above)} if {x} > 0, {self.text.of(below)} if {x} < 0, else {self.text.of(at)})"
+        )
 
     def __getattr__(self, name: str) -> Callable[..., Text]:
         if name not in ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sinh", "cosh", "sqrt", "cos"):
             raise AttributeError(name)
-        return lambda x: Text(f"{name}({x})")
+        return lambda x: self.text(f"{name}({x})")
 
 
 def symbol(name: str) -> str:
@@ -232,9 +238,13 @@ def formula(equation: Equation, form: Form | None = None, symbols: Mapping[str, 
     `symbols` are what its operands are written as, by default by `symbol`.
     """
     form = form or equation.forms[0]
+    return written(form, [symbol(o) if symbols is None else symbols[o] for o in form.operands], TextOperations())
+
+
+def written(form: Form, operands: Sequence[str], ops: TextOperations) -> str:
+    """A form with its operands written so, in the notation of `ops`."""
     # A quotient such as ∂E/∂a is one symbol here; it needs no brackets.
-    operands = [Text(symbol(o) if symbols is None else symbols[o]) for o in form.operands]
-    return str(form.formula(TextOperations(), *operands))
+    return str(form.formula(ops, *map(ops.text, operands)))
 
 
 def visible(text: str) -> str:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
+from typing import Any
 
 from flint import arb
 
 from gradconform.reference.arithmetic.formats import FORMATS, Format
-from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.profiles import LENIENT, Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums
 from gradconform.reference.arithmetic.rules import computed_within, converted, once_more
 from gradconform.reference.outcomes import BranchingBalls, Choices, Outcome, Special
@@ -43,7 +44,7 @@ class Allowed:
 
     `given` numbers, those of `held` by default, are known exactly. `form` says which of a kernel's accepted forms is
     followed: the number-th, or its last where it has fewer. `sums` is as in `RoundedBalls`. What solves equations is
-    the solution beside the numbers `near`, where they are given. `lenient` allows functions more whose K is assumed.
+    the solution beside the numbers `near`, where they are given.
     """
 
     def __init__(
@@ -55,13 +56,12 @@ class Allowed:
         form: Taken = 0,
         given: Mapping[int, float] | None = None,
         near: Mapping[int, float] | None = None,
-        lenient: bool = False,
     ) -> None:
-        self.record, self.form, self.near, self.lenient = record, form, near or {}, lenient
+        self.record, self.form, self.near = record, form, near or {}
         self.decisions = decisions or Choices()
         constants = with_table(profile)
         self.arithmetics = {
-            name: BranchingBalls(RoundedBalls(format, constants, sums), self.decisions)
+            name: BranchingBalls(RoundedBalls(profile.format(format), constants, sums), self.decisions)
             for name, format in FORMATS.items()
         }
         self.values: list[Outcome | None] = [None] * record.size
@@ -113,7 +113,7 @@ class Allowed:
             x = [self.value(i, ops) for i in ids]
             if step.function == "subtract" and ids[0] == ids[1] and isinstance(x[0], Rounded) and not x[0].specials:
                 return ops.given(0.0)  # whatever it was rounded to
-            return function(ops, *x) if function else general(ops, step.function, x, self.lenient)
+            return function(ops, *x) if function else general(ops, step.function, x)
 
         self._store(step, map(of, zip(*operands, strict=True)))
 
@@ -336,56 +336,42 @@ def _within(ops: BranchingBalls, x: Outcome, off: Outcome) -> Outcome:
     return ops._settled("within", (x, off), computed_within(ops, x, off))
 
 
-OPERATIONS: dict[str, Callable[..., Outcome]] = {
-    "within": _within,
+#: Functions whose rules are operations of the arithmetic, of numbers as of arrays.
+OF_THE_ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "negative": lambda ops, x: -x,
     "add": lambda ops, x, y: ops.add(x, y),
-    "subtract": lambda ops, x, y: ops.add(x, ops.negative(y)),
+    "subtract": lambda ops, x, y: ops.add(x, -y),
+    STOPPED: lambda ops, x: x,
+    **{
+        name: (lambda ops, x, name=name: getattr(ops, name)(x))
+        for name in (
+            *("square", "absolute", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sinh", "cosh"),
+            *("sigmoid", "erf", "erfc"),
+        )
+    },
+}
+OPERATIONS: Mapping[str, Callable[..., Outcome]] = {
+    **OF_THE_ARITHMETIC,
+    "within": _within,
     "multiply": _multiply,
     "divide": _divide,
-    "square": lambda ops, x: ops.square(x),
     "reciprocal": lambda ops, x: ops.divide(ops.given(1.0), x),
     "power": _power,
     "rsqrt": _rsqrt,
     "round": _converted,
-    STOPPED: lambda ops, x: x,
-    "absolute": lambda ops, x: ops.absolute(x),
-    **{
-        name: (lambda ops, x, name=name: getattr(ops, name)(x))
-        for name in (
-            "exp",
-            "expm1",
-            "log",
-            "log1p",
-            "tanh",
-            "erf",
-            "erfc",
-            "sin",
-            "cos",
-            "sinh",
-            "cosh",
-            "sqrt",
-            "sigmoid",
-        )
-    },
 }
 
 
-#: Times its K, in ulp of its value and of its operands, that a function with an assumed K is leniently allowed: no
-#: bound, but beyond what was seen (5 times, of PyTorch's float32 digamma near its root). Nothing is accused by it.
-LENIENT = 16
-
-
-def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome], lenient: bool = False) -> Outcome:
+def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outcome:
     """A function of the table: it moves by its partial derivatives over the operands' balls, and errs by K ulp."""
     row = FUNCTIONS[name]
-    if any(isinstance(x, Special) for x in operands):
+    if row.ulps is None or any(isinstance(x, Special) for x in operands):  # or nobody says how well it is computed
         return Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)
     x = [o.folded() for o in operands]
     exact = row.ball(*[v.exact for v in x])
     if any(v.specials & ANYTHING for v in x) or not exact.is_finite():
         return Rounded(ops, exact if exact.is_finite() else ZERO, ZERO, ANYTHING | OVERFLOWED)
-    more = LENIENT * (row.ulps or 0.0) * ops.unit if lenient and row.source == MEASURED else ZERO
+    more = LENIENT * (row.ulps or 0.0) * ops.unit if ops.profile.lenient and row.source == MEASURED else ZERO
     radii = [ops._operand(v) + more * abs(v.exact) for v in x]
     moved = ZERO
     if not all(r.is_zero() for r in radii):
@@ -418,7 +404,6 @@ def outcomes_of(
     form: Taken = 0,
     given: Mapping[int, float] | None = None,
     near: Mapping[int, float] | None = None,
-    lenient: bool = False,
 ) -> list[list[tuple[Outcome, ...]]]:
     """What a program may give for the numbers that are wanted, in their formats: of every way through its overflows.
 
@@ -429,7 +414,7 @@ def outcomes_of(
     scripts: deque[tuple[int, ...]] = deque([()])
     for _ in range(MOST_WAYS):
         decisions = Choices(scripts.popleft())
-        allowed = Allowed(record, profile, decisions, sums, form, given, near, lenient).evaluate()
+        allowed = Allowed(record, profile, decisions, sums, form, given, near).evaluate()
         for of, (ids, format) in zip(found, wanted, strict=True):
             ops = allowed.arithmetics[format.name]
             for component, i in zip(of, ids.ravel().tolist(), strict=True):

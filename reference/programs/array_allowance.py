@@ -23,8 +23,8 @@ from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, Round
 from gradconform.reference.arithmetic.rules import computed_within, converted, once_more
 from gradconform.reference.arithmetic.sum_rules import inner_product, of_products, product_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Special
+from gradconform.reference.programs.allowance import OF_THE_ARITHMETIC, general, with_table
 from gradconform.reference.programs.allowance import OPERATIONS as SCALAR
-from gradconform.reference.programs.allowance import general, with_table
 from gradconform.reference.programs.array_exact import Columned
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.record import (
@@ -37,7 +37,7 @@ from gradconform.reference.programs.record import (
     Step,
     Taken,
 )
-from gradconform.reference.programs.views import place, reading, without_repeats
+from gradconform.reference.programs.views import Reading, laid, place, reading, without_repeats
 from gradconform.reference.programs.words import BY_HOST
 
 _ENLARGED = 1 + 2.0**-30
@@ -60,14 +60,13 @@ class ArrayAllowed:
         form: Taken = 0,
         given: Sequence[tuple[Ids, Numbers]] = (),
         wide: bool = False,
-        lenient: bool = False,
     ) -> None:
-        self.record, self.form, self.lenient = record, form, lenient
+        self.record, self.form = record, form
         self.decisions = Columned(record.decisions)
         steps = list(all_of(record.steps))
         exact = wide or any(s.format.precision > FLOAT32.precision for s in steps)
         constants = with_table(profile)
-        self.arithmetics = {n: RoundedArrays(f, constants, exact, sums) for n, f in FORMATS.items()}
+        self.arithmetics = {n: RoundedArrays(profile.format(f), constants, exact, sums) for n, f in FORMATS.items()}
         #: One of the arithmetics that read these numbers.
         self.plain = self.arithmetics["float32"]
         size = record.size
@@ -85,7 +84,7 @@ class ArrayAllowed:
 
     # Columns ----------------------------------------------------------------------------------------------------------
 
-    def take(self, ids: Ids, A: RoundedArrays) -> tuple[RoundedArray, Any]:
+    def take(self, ids: Ids | Reading, A: RoundedArrays) -> tuple[RoundedArray, Any]:
         """The numbers as an arithmetic reads them; and which are exactly infinite or NaN, with a 1 in their place."""
         at = reading(ids)  # of views that repeat memory each number is looked at once
         high, radius, specials = at.once(self.high), at.once(self.radius), at.once(self.specials)
@@ -118,18 +117,15 @@ class ArrayAllowed:
     def put(self, ids: Ids, x: RoundedArray, odd: Any = None, values: Any = None) -> None:
         """Store results; `values` are what is exactly infinite or NaN, or known to be finite, where `odd`."""
         flat = place(ids)
-        high = np.broadcast_to(x.high, ids.shape).ravel()
-        radius = np.broadcast_to(x.radii(), ids.shape).ravel()
-        specials: Any = 0 if x.specials is None else np.broadcast_to(x.specials, ids.shape).ravel()
-        low: Any = 0.0
-        if self.low is not None:
-            low = np.broadcast_to(x.mid.lo, ids.shape).ravel()
+        high, radius = laid(x.high, ids.shape), laid(x.radii(), ids.shape)
+        specials: Any = 0 if x.specials is None else laid(x.specials, ids.shape)
+        low: Any = 0.0 if self.low is None else laid(x.mid.lo, ids.shape)
         beyond = ~(np.isfinite(high) & np.isfinite(radius))
         if beyond.any():  # of what even float64 does not hold nothing is known
             high, radius, low = (np.where(beyond, 0.0, v) for v in (high, radius, low))
             specials = np.where(beyond, ANYTHING | OVERFLOWED, specials).astype(np.uint8)
         if odd is not None and odd.any():
-            odd, values = (np.broadcast_to(v, ids.shape).ravel() for v in (odd, values))
+            odd, values = laid(odd, ids.shape), laid(np.asarray(values), ids.shape)
             high, radius, low = np.where(odd, values, high), np.where(odd, 0.0, radius), np.where(odd, 0.0, low)
             specials = np.where(odd, 0, specials).astype(np.uint8)
         self.high[flat], self.radius[flat], self.specials[flat] = high, radius, specials
@@ -161,9 +157,9 @@ class ArrayAllowed:
     # Steps ------------------------------------------------------------------------------------------------------------
 
     def _map(self, step: Step, A: RoundedArrays) -> None:
-        taken = [self.take(o, A) for o in step.operands]
+        taken = [self.take(o, A) for o in step.readings]
         x = [_flat(v) for v, _ in taken]
-        found = _shaped(mapped(A, step.function, x, self.lenient), step.out.shape)
+        found = _shaped(mapped(A, step.function, x), step.out.shape)
         if step.function == "subtract":
             found = _without_itself(found, np.asarray(step.operands[0] == step.operands[1]))
         odds = [o for _, o in taken if o is not None]
@@ -206,7 +202,7 @@ class ArrayAllowed:
         return values, surely
 
     def _sop(self, step: Step, A: RoundedArrays) -> None:
-        taken = [self.take(o, A) for o in step.operands]
+        taken = [self.take(o, A) for o in step.readings]
         if len(taken) == 1:
             self._sum(step, A, *taken[0])
             return
@@ -262,7 +258,7 @@ class ArrayAllowed:
         return parts[0] if len(parts) == 1 else _together(A, parts, np.concatenate)
 
     def _product(self, step: Step, A: RoundedArrays) -> None:
-        x, odd = self.take(step.operands[0], A)
+        x, odd = self.take(step.readings[0], A)
         found = _piece(x, (..., 0))
         for k in range(1, step.operands[0].shape[-1]):
             found = A.multiply(found, _piece(x, (..., k)))
@@ -429,14 +425,14 @@ def _without_itself(x: RoundedArray, same: Any) -> RoundedArray:
     return RoundedArray(A, mid, np.where(same, 0.0, x.radii()), None, x.specials)
 
 
-def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray], lenient: bool = False) -> RoundedArray:
+def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray]) -> RoundedArray:
     """A function of the table, as a program may compute it."""
     rule = _OPERATIONS.get(name)
     if rule is not None:
         return rule(A, *x)
-    if name in BY_HOST and A.mids is Plain and not lenient:
+    if name in BY_HOST and A.mids is Plain and not A.profile.lenient:
         return _by_host(A, name, x[0])
-    return _by_balls(A, name, tuple(x), lenient)
+    return _by_balls(A, name, tuple(x))
 
 
 def _by_host(A: RoundedArrays, name: str, x: RoundedArray) -> RoundedArray:
@@ -507,35 +503,24 @@ def _by(rule: Callable[..., Any]) -> Callable[..., RoundedArray]:
 
 
 _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
+    **OF_THE_ARITHMETIC,
     "within": _by(computed_within),
-    "negative": lambda A, x: -x,
-    "add": lambda A, x, y: A.add(x, y),
-    "subtract": lambda A, x, y: A.add(x, -y),
     "multiply": _multiply,
     "divide": _divide,
-    "square": lambda A, x: A.square(x),
     "reciprocal": _reciprocal,
     "power": _power,
     "round": _by(converted),
-    STOPPED: lambda A, x: x,
-    "absolute": lambda A, x: A.absolute(x),
-    **{
-        name: (lambda A, x, name=name: getattr(A, name)(x))
-        for name in (
-            *("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos", "sinh", "cosh", "sqrt", "sigmoid"),
-        )
-    },
 }
 
 
-def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...], lenient: bool = False) -> RoundedArray:
+def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> RoundedArray:
     """A function by the scalar arithmetic, once for each of the operands that differ."""
     balls, scalar = BranchingBalls(A.balls, Choices()), SCALAR.get(name)
 
     def operation(*operands: Rounded) -> Rounded:
         balls.decisions = Choices()
         at = [o.under(balls) for o in operands]
-        found = scalar(balls, *at) if scalar is not None else general(balls, name, at, lenient)
+        found = scalar(balls, *at) if scalar is not None else general(balls, name, at)
         if isinstance(found, Special):
             return Rounded(A.balls, arb(0), arb(0), ANYTHING | OVERFLOWED)
         specials = found.specials | (OVERFLOWED if balls.decisions.made else 0)
@@ -551,30 +536,19 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...], lenient:
 
 #: Functions of infinities.
 _OF_INFINITIES: Mapping[str, Callable[..., Any]] = {
-    "negative": np.negative,
-    "add": np.add,
-    "subtract": np.subtract,
-    "multiply": np.multiply,
-    "divide": np.divide,
-    "square": np.square,
-    "reciprocal": np.reciprocal,
+    **{
+        name: getattr(np, name)
+        for name in (
+            *("negative", "add", "subtract", "multiply", "divide", "square", "reciprocal", "absolute", "sqrt"),
+            *("exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "sinh", "cosh"),
+        )
+    },
     "round": lambda x: x,
     STOPPED: lambda x: x,
-    "absolute": np.abs,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log1p": np.log1p,
-    "tanh": np.tanh,
-    "sqrt": np.sqrt,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "erf": np.sign,
     "erfc": lambda x: 1 - np.sign(x),
-    "sin": np.sin,
-    "cos": np.cos,
-    "sinh": np.sinh,
-    "cosh": np.cosh,
 }
 
 
@@ -590,7 +564,7 @@ def _moved(turn: Callable[[Array], Any], x: RoundedArray) -> RoundedArray:
 
 
 def _flat(x: RoundedArray) -> RoundedArray:
-    return _moved(lambda v: np.broadcast_to(v, x.shape).reshape(-1), x)
+    return _moved(lambda v: laid(v, x.shape), x)
 
 
 def _shaped(x: RoundedArray, shape: tuple[int, ...]) -> RoundedArray:

@@ -16,7 +16,7 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decisions, Ids, Record, Step, every
-from gradconform.reference.programs.views import place, reading, repeated, without_repeats
+from gradconform.reference.programs.views import Reading, laid, place, reading, repeated, without_repeats
 from gradconform.reference.programs.words import WORD_OPERATIONS, Words
 
 #: Two radii: on the numbers held, and over literals and ties too.
@@ -31,7 +31,7 @@ class Columns:
         self.blunt, self.hi, self.radius = blunt, np.zeros(size), np.zeros((LEVELS, size))
         self.lo = np.broadcast_to(0.0, size) if blunt else np.zeros(size)
 
-    def take(self, ids: Ids) -> Words:
+    def take(self, ids: Ids | Reading) -> Words:
         """The balls of an array of ids, in its shape and strides."""
         at = reading(ids)
         high, radius = at.of(self.hi), at.of(self.radius)
@@ -42,7 +42,7 @@ class Columns:
         x = self.take(ids)
         return Words(DoubleArray(np.array(x.mid.hi), np.array(x.mid.lo)), np.array(x.radius), self.blunt)
 
-    def flat(self, ids: Ids) -> Words:
+    def flat(self, ids: Ids | Reading) -> Words:
         """The same, as a row."""
         x = self.take(ids)
         radius = x.radius.reshape(LEVELS, -1)
@@ -51,12 +51,12 @@ class Columns:
         return Words(DoubleArray(x.mid.hi.ravel(), x.mid.lo.ravel()), radius)
 
     def put(self, ids: Ids, x: Words) -> None:
-        where, row = place(ids), (ids.size,)
+        where, shape = place(ids), x.shape if x.mid.hi.size == ids.size else ids.shape
         if self.blunt:
             x = words.blunted(x)
         else:
-            self.lo[where] = np.broadcast_to(x.mid.lo, ids.shape).ravel() if x.shape != row else x.mid.lo
-        self.hi[where] = np.broadcast_to(x.mid.hi, ids.shape).ravel() if x.shape != row else x.mid.hi
+            self.lo[where] = laid(x.mid.lo, shape)
+        self.hi[where] = laid(x.mid.hi, shape)
         radius = x.radius if x.radius.ndim == 2 else x.radius.reshape(x.radius.shape[0], -1)
         self.radius[:, where] = radius
 
@@ -111,9 +111,11 @@ class Columned:
         """`single` of each decision; of several together whether it is of any."""
         distinct, inverse = np.unique(numbers, return_inverse=True)
         found = single(distinct)
-        for at, number in enumerate(distinct.tolist()):
-            if number in self.parts:
-                found[at] = bool(self.asked(np.array(self.parts[number], dtype=np.int64), single).any())
+        together = [at for at, number in enumerate(distinct.tolist()) if number in self.parts]
+        if together:
+            parts = [np.array(self.parts[number], dtype=np.int64) for number in distinct[together].tolist()]
+            starts = np.cumsum([0, *(p.size for p in parts[:-1])])
+            found[together] = np.logical_or.reduceat(self.asked(np.concatenate(parts), single), starts)
         return found[np.asarray(inverse).reshape(numbers.shape)]
 
     def holds(self, numbers: Ids, sign: Any) -> Any:
@@ -152,7 +154,7 @@ class ArrayExact:
     # Forward ----------------------------------------------------------------------------------------------------------
 
     def _map(self, step: Step) -> None:
-        x = [self.values.flat(o) for o in step.operands]
+        x = [self.values.flat(o) for o in step.readings]
         name = "round" if step.function == STOPPED else step.function
         self.values.put(step.out, words.function(name, *x))
 
@@ -161,7 +163,7 @@ class ArrayExact:
 
     def sum_of_products(self, step: Step, columns: Sequence[Columns] = ()) -> Words:
         """Σ of the operands' products; each operand's numbers from `columns` of its own, where these are given."""
-        x = [c.take(o) for c, o in zip(columns or [self.values] * 2, step.operands, strict=False)]
+        x = [c.take(o) for c, o in zip(columns or [self.values] * 2, step.readings, strict=False)]
         if len(x) == 1:
             return words.total(x[0])
         how = contraction(step)
@@ -176,7 +178,7 @@ class ArrayExact:
         return found
 
     def _product(self, step: Step) -> None:
-        x = self.values.take(step.operands[0])
+        x = self.values.take(step.readings[0])
         found = _part(x, (..., 0))
         for k in range(1, x.shape[-1]):
             found = words.multiply(found, _part(x, (..., k)))
@@ -324,7 +326,7 @@ class _Reverse:
     def _map(self, step: Step) -> None:
         if step.function == STOPPED:
             return
-        x = [self.values.flat(o) for o in step.operands]
+        x = [self.values.flat(o) for o in step.readings]
         w, live = self.adjoints.flat(step.out), self.live[step.out].ravel()
         partials: Sequence[Any]
         if step.function == "absolute":
@@ -368,7 +370,7 @@ class _Reverse:
         if len(step.operands) == 1:
             self._spread(step.operands[0], w, live)
             return
-        x = [self.values.take(o) for o in step.operands]
+        x = [self.values.take(o) for o in step.readings]
         how = contraction(step)
         if how.by_matrices:
             left, right = (_transformed(turn, v) for turn, v in zip((how.left, how.right), x, strict=True))

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.record import Ids, Relation, every
-from gradconform.reference.programs.recording import Array, Recording
+from gradconform.reference.programs.record import Ids, Relation
+from gradconform.reference.programs.recording import RELATIONS, Recording
 
 
 class Vague(ArithmeticError):
@@ -17,15 +17,6 @@ class Vague(ArithmeticError):
 
 class ArrayRecording(Recording):
     """A recording whose comparisons are decided by arrays. Raises Vague where these cannot tell."""
-
-    def _prepare(self) -> None:
-        """Nothing is evaluated until it is asked for."""
-
-    def _given(self) -> None:
-        """Numbers are the record's own."""
-
-    def _evaluated(self, ids: Ids) -> Array:
-        return Array(self, ids)
 
     def _holds(self, relation: Relation, x: Ids, y: Ids) -> NDArray[np.bool_]:
         values = ArrayExact(self.record).evaluate().values
@@ -36,15 +27,9 @@ class ArrayRecording(Recording):
             clear = (np.abs(off) > reach * words.ENLARGED + np.abs(off) * 2.0**-50) | ((off == 0) & (reach == 0))
         if not clear.all():
             raise Vague("two numbers are too close for arrays")
-        compare = {"gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal}[relation]
-        return np.asarray(compare(off, 0.0))
+        return np.asarray(RELATIONS[relation](off, 0.0))
 
-    def settle(self) -> None:
-        """Let the record hold its numbers, rounded to float64, where decisions and corners ask for them."""
-        asked = len(self.record.decisions) > 1 or any(
-            step.kind in ("maximum", "minimum") or step.function == "absolute" for step in every(self.record.steps)
-        )
-        if asked:
-            values = ArrayExact(self.record).evaluate().values
-            for step in self.record.steps:
-                self.record.held[step.out] = values.take(step.out).high
+    def hold(self) -> None:
+        values = ArrayExact(self.record).evaluate().values
+        for step in self.record.steps:
+            self.record.held[step.out] = values.take(step.out).high

@@ -65,7 +65,7 @@ class _Forward:
 
     def _sop(self, step: Step) -> None:
         if len(step.operands) == 1:
-            found = words.total(self.tangents.take(step.operands[0]))
+            found = words.total(self.tangents.take(step.readings[0]))
         else:
             t, x = self.tangents, self.values
             sides = [self.live[o].any() for o in step.operands]

@@ -7,9 +7,11 @@ is a batch of products of matrices, which BLAS knows; the rest is products eleme
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,10 @@ from gradconform.reference.programs.record import Step
 LEAST = 512
 #: Numbers of a block of products that are taken element by element.
 BLOCK = 1 << 20
+
+
+#: Of a factor: its part that is not repeated, the order of its axes, and its sizes.
+_Order = tuple[tuple[slice, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -44,30 +50,48 @@ class Contraction:
 
     def left(self, a: NDArray[Any]) -> NDArray[Any]:
         """The first factor as (batch, rows, terms), without what it repeats."""
-        return self._ordered(a, self.rows, (*self.columns, *self.idle))
+        return self._ordered(a, *self._left)
 
     def right(self, b: NDArray[Any]) -> NDArray[Any]:
         """The second factor as (batch, columns, terms)."""
-        return self._ordered(b, self.columns, (*self.rows, *self.idle))
+        return self._ordered(b, *self._right)
 
-    def _ordered(self, x: NDArray[Any], own: tuple[int, ...], repeated: tuple[int, ...]) -> NDArray[Any]:
+    @cached_property
+    def _left(self) -> _Order:
+        return self._order(self.rows, (*self.columns, *self.idle))
+
+    @cached_property
+    def _right(self) -> _Order:
+        return self._order(self.columns, (*self.rows, *self.idle))
+
+    def _order(self, own: tuple[int, ...], repeated: tuple[int, ...]) -> _Order:
+        """Which part of a factor is not repeated, its axes' order, and its sizes (batch, own)."""
+        once = tuple(slice(0, 1) if a in repeated else slice(None) for a in range(len(self.shape)))
+        return once, (*self.batch, *own, *repeated, len(self.shape)), (self.size(self.batch), self.size(own))
+
+    @staticmethod
+    def _ordered(
+        x: NDArray[Any], once: tuple[slice, ...], order: tuple[int, ...], sizes: tuple[int, ...]
+    ) -> NDArray[Any]:
         """Leading axes beyond those of the sum are kept in front."""
-        lead = x.ndim - len(self.shape) - 1
-        kept = x[
-            (slice(None),) * lead + tuple(slice(0, 1) if a in repeated else slice(None) for a in range(len(self.shape)))
-        ]
-        order = [*range(lead), *(lead + a for a in (*self.batch, *own, *repeated)), x.ndim - 1]
-        front = x.shape[:lead]
-        return kept.transpose(order).reshape(*front, self.size(self.batch), self.size(own), x.shape[-1])
+        lead = x.ndim - len(order)
+        kept = x[(slice(None),) * lead + once].transpose(*range(lead), *[lead + a for a in order])
+        return kept.reshape(*x.shape[:lead], *sizes, x.shape[-1])
 
     def restored(self, x: NDArray[Any]) -> NDArray[Any]:
         """Results (batch, rows, columns) in the shape of the sum; leading axes are kept."""
         lead = x.ndim - 3
+        sizes, back = self._back
+        found = x.reshape(*x.shape[:lead], *sizes).transpose(*range(lead), *[lead + a for a in back])
+        shape = (*x.shape[:lead], *self.shape)
+        return found if found.shape == shape else np.broadcast_to(found, shape)
+
+    @cached_property
+    def _back(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The sizes of (batch, rows, columns) axis by axis, and where each axis of the sum is among them."""
         axes = (*self.batch, *self.rows, *self.columns)
-        wide = x.reshape(*x.shape[:lead], *(self.shape[a] for a in axes), *(1,) * len(self.idle))
-        back = np.argsort([*axes, *self.idle])
-        found = wide.transpose([*range(lead), *(lead + back)])
-        return np.broadcast_to(found, (*x.shape[:lead], *self.shape))
+        sizes = (*(self.shape[a] for a in axes), *(1 for _ in self.idle))
+        return sizes, tuple(np.argsort([*axes, *self.idle]).tolist())
 
     def gathered(self, w: NDArray[Any]) -> NDArray[Any]:
         """What belongs to the sum's results as (batch, rows, columns); idle axes must be summed before."""
@@ -79,6 +103,13 @@ class Contraction:
 
 def contraction(step: Step) -> Contraction:
     """How a sum of products of two operands runs over its axes."""
+    found = _FOUND.get(step)
+    if found is None:
+        found = _FOUND[step] = _contraction(step)
+    return found
+
+
+def _contraction(step: Step) -> Contraction:
     a, b = step.operands
     kinds: list[list[int]] = [[], [], [], []]
     for axis, count in enumerate(a.shape[:-1]):
@@ -86,6 +117,10 @@ def contraction(step: Step) -> Contraction:
         kinds[{(False, False): 0, (False, True): 1, (True, False): 2, (True, True): 3}[repeats]].append(axis)
     batch, rows, columns, idle = map(tuple, kinds)
     return Contraction(a.shape[:-1], batch, rows, columns, idle, a.shape[-1])
+
+
+#: Of steps that are there: a record is evaluated several times.
+_FOUND: MutableMapping[Step, Contraction] = WeakKeyDictionary()
 
 
 def blocks(shape: tuple[int, ...], terms: int) -> Iterator[tuple[slice, ...]]:

@@ -1,4 +1,4 @@
-"""The arithmetic that records: a formula run over it emits the steps of a program, and is judged as one.
+"""The recording arithmetic with formats: a formula run over it emits the steps of a program, and is judged as one.
 
 Values are tensors of numbers of a format. A setting of the program's text, such as η or β, is a Python float: with
 other settings it makes float64 numbers, and it is rounded once to the format of the tensor that it meets. So
@@ -8,119 +8,83 @@ other settings it makes float64 numbers, and it is rounded once to the format of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Format
-from gradconform.reference.programs.operators import Operators
-from gradconform.reference.programs.record import Ids, Numbers, Record
+from gradconform.reference.programs.array_exact import ArrayExact
+from gradconform.reference.programs.record import Ids, Record, Relation
+from gradconform.reference.programs.recording import RELATIONS, Array, Operand, Recording
 
 
-@dataclass(frozen=True, eq=False)
-class Emitted(Operators["Emitted"]):
-    """Numbers of a program: their ids, what they are to float64 for the program to decide by, and their format.
-
-    Of a `setting` the format is what Python has it in.
-    """
-
-    ops: Emitting
-    ids: Ids
-    near: Numbers
-    format: Format
-    setting: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.ids.shape
-
-    @property
-    def T(self) -> Emitted:
-        return Emitted(self.ops, self.ids.T, self.near.T, self.format)
-
-    def mapped(self, function: str, *operands: Any) -> Emitted:
-        return self.ops.map(function, *operands)
-
-    def __pow__(self, power: int) -> Emitted:
-        if power == 2:
-            return self.ops.map("square", self)
-        return self.ops.map("power", self, power)
-
-    def __matmul__(self, other: Emitted) -> Emitted:
-        return self.ops.matrix_product(self, other)
-
-
-#: Functions to float64, by which a program decides.
-_NEAR: Mapping[str, Callable[..., Any]] = {
-    "negative": np.negative, "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
-    "square": np.square, "power": np.power, "sqrt": np.sqrt, "absolute": np.abs, "sign": np.sign,
-    "round": lambda x: x, "cos": np.cos, "rsqrt": lambda x: 1 / np.sqrt(x),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Emitting:
+class Emitting(Recording):
     """The operations of formulas, as steps of a record. `settings` is the format that the program keeps settings in.
 
     With `by_float32` operations on 16-bit numbers are done in float32, and each result is rounded: as most processors
-    do them, who then read subnormal numbers of float16 as they are.
+    do them, who then read subnormal numbers of float16 as they are. Of settings alone is known what they are, and of
+    tensors where the program decides by them.
     """
 
-    record: Record
-    settings: Format = FLOAT64
-    by_float32: bool = False
+    def __init__(self, record: Record, settings: Format = FLOAT64, by_float32: bool = False) -> None:
+        super().__init__(record)
+        self.settings, self.by_float32 = settings, by_float32
 
     # Numbers ----------------------------------------------------------------------------------------------------------
 
-    def tensor(self, ids: Ids, format: Format, narrowed: bool = False) -> Emitted:
+    def tensor(self, ids: Ids, format: Format, narrowed: bool = False) -> Array:
         """Numbers that the record holds.
 
         Such as may be `narrowed` are first read in their own format, which holds them: a narrower one would take them
         for rounded already.
         """
-        known = self.record.map("round", [ids], format) if narrowed else ids
-        return Emitted(self, known, np.asarray(self.record.held[ids]), format)
+        return Array(self, self.record.map("round", [ids], format) if narrowed else ids, format)
 
-    def setting(self, ids: Ids) -> Emitted:
+    def setting(self, ids: Ids) -> Array:
         """A number of the program's text."""
         # Read in float64 first, which holds it: a narrower format that does not would take it for rounded.
-        known = self.record.map("round", [ids], FLOAT64)
-        found = Emitted(self, known, np.asarray(self.record.held[ids]), FLOAT64, setting=True)
+        found = self._to(Array(self, ids, FLOAT64, setting=True), FLOAT64)
         return found if self.settings is FLOAT64 else self._to(found, self.settings)
 
-    def item(self, x: Emitted) -> Emitted:
+    def item(self, x: Array) -> Array:
         """A tensor of one number as a Python float."""
-        return Emitted(self, self.record.map("round", [x.ids], self.settings), x.near, self.settings, setting=True)
+        return replace(self._to(x, self.settings), setting=True)
 
-    def _of(self, x: Any) -> Emitted:
-        if isinstance(x, Emitted):
+    def number(self, x: Operand) -> Array:
+        if isinstance(x, Array):
             return x
-        ids = np.asarray(self.record.number(float(x)), dtype=np.int64)
-        return Emitted(self, ids, np.asarray(float(x)), self.settings, setting=True)
+        return Array(self, np.asarray(self.record.number(float(x)), dtype=np.int64), self.settings, setting=True)
 
-    def _to(self, x: Emitted, format: Format) -> Emitted:
-        ids = self.record.map("round", [x.ids], format)
-        return Emitted(self, ids, np.asarray(x.near), format, x.setting)
+    @staticmethod
+    def pi() -> float:  # type: ignore[override]
+        """π as Python has it."""
+        return math.pi
 
-    def cast(self, x: Emitted, format: str) -> Emitted:
+    def _to(self, x: Array, format: Format) -> Array:
+        held = self.record.held[x.ids] if x.setting else None
+        return replace(x, ids=self.record.map("round", [x.ids], format, held), format=format)
+
+    def cast(self, x: Array, format: str) -> Array:
         """The numbers in a format that the program names, whatever the others are in."""
         return self._to(x, FORMATS[format])
 
-    def wide(self, x: Emitted) -> Emitted:
+    def wide(self, x: Array) -> Array:
         """A tensor of a 16-bit format in float32, which holds it."""
-        if x.setting or x.format.precision >= FLOAT32.precision:
-            return x
-        return self._to(x, FLOAT32)
+        return x if x.setting or x.format.precision >= FLOAT32.precision else self._to(x, FLOAT32)
 
-    def rounded(self, x: Emitted, format: Format) -> Emitted:
+    def rounded(self, x: Array, format: Format) -> Array:
         """A result in its own format."""
         return x if x.format is format and not x.setting else self._to(x, format)
 
-    def _together(self, operands: Sequence[Any]) -> tuple[list[Emitted], Format, bool]:
+    def like(self, x: Array, of: Array) -> Array:
+        """The numbers in another tensor's format."""
+        return self.rounded(x, of.format)
+
+    def _together(self, operands: Sequence[Operand]) -> tuple[list[Array], Format, bool]:
         """Operands in one format: the widest of the tensors', or where all are settings that of these."""
-        given = [self._of(x) for x in operands]
+        given = [self.number(x) for x in operands]
         tensors = [x for x in given if not x.setting]
         if not tensors:
             return given, self.settings, True
@@ -128,190 +92,106 @@ class Emitting:
         same = [x if x.format is format and not x.setting else self._read(x, format) for x in given]
         return same, format, False
 
-    def _read(self, x: Emitted, format: Format) -> Emitted:
+    def _read(self, x: Array, format: Format) -> Array:
         """An operand of another format; a small whole number of the text is what it is in each."""
-        if x.setting and x.near.size == 1 and float(x.near).is_integer() and abs(float(x.near)) <= 8:
-            return Emitted(self, x.ids, x.near, format)
+        if x.setting and x.ids.size == 1 and (held := self.record.held[x.ids].item()).is_integer() and abs(held) <= 8:
+            return replace(x, format=format, setting=False)
         return self._to(x, format)
 
-    # Operations -------------------------------------------------------------------------------------------------------
+    # Steps ------------------------------------------------------------------------------------------------------------
 
-    def map(self, function: str, *operands: Any) -> Emitted:
-        """A scalar function, element by element."""
+    def emit(self, add: Callable[..., Ids], *operands: Operand, rounds: bool = True) -> Array:
         given, format, setting = self._together(operands)
-        within = self._within(format)
-        ids = self.record.map(function, [self._in(x, within).ids for x in given], within)
+        within = FLOAT32 if rounds and self.by_float32 and format.precision < FLOAT32.precision else format
+        ids = add(within, *[self._within(x, within).ids for x in given])
+        if setting and self.record.steps[-1].out is ids:
+            self._evaluate(self.record.steps[-1:])
+        return self._within(Array(self, np.asarray(ids), within, setting), format)
+
+    def _within(self, x: Array, format: Format) -> Array:
+        """A tensor's numbers in the format that an operation on them is done in."""
+        return x if x.format is format or x.setting else self._to(x, format)
+
+    def _holds(self, relation: Relation, x: Ids, y: Ids) -> NDArray[np.bool_]:
+        """As float64 has the numbers."""
+        values = ArrayExact(self.record, blunt=True).evaluate().values
         with np.errstate(all="ignore"):
-            near = np.asarray(_NEAR[function](*(x.near for x in given)))
-        return self._back(Emitted(self, ids, np.broadcast_to(near, ids.shape), within, setting), format)
+            return np.asarray(RELATIONS[relation](values.hi[x] - values.hi[y], 0.0))
 
-    def _within(self, format: Format) -> Format:
-        """The format in which operations on numbers of this one are done."""
-        return FLOAT32 if self.by_float32 and format.precision < FLOAT32.precision else format
+    def by_sign(self, x: Operand, above: Operand, at: Operand, below: Operand) -> Array:
+        """One of three numbers, by whether x is above, at or below 0."""
+        given, _, setting = self._together([x, above, at, below])
+        x, above, at, below = (replace(v, setting=setting) for v in given)
+        return self.where(x > 0.0, above, self.where(x < 0.0, below, at))
 
-    def _in(self, x: Emitted, format: Format) -> Emitted:
-        return x if x.format is format or x.setting else self._to(x, format)
-
-    def _back(self, x: Emitted, format: Format) -> Emitted:
-        return x if x.format is format or x.setting else self._to(x, format)
-
-    def once(self, formula: Callable[..., Emitted], *operands: Emitted) -> Emitted:
-        """A formula that a kernel computes in float32 where its operands are of 16 bits, and rounds once."""
-        format = max((x.format for x in operands if not x.setting), key=lambda f: f.precision)
-        return self.rounded(formula(*map(self.wide, operands)), format)
+    # What formulas say ------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def repeated(times: int, formula: Callable[[Emitted], Emitted], x: Emitted, name: str) -> Emitted:
+    def named(name: str, formula: Callable[..., Array], *operands: Operand) -> Array:
+        """A formula; the name is for the reader."""
+        return formula(*operands)
+
+    @staticmethod
+    def repeated(times: int, formula: Callable[[Array], Array], x: Array, name: str) -> Array:
         """A formula of what it gave before, so many times; the name is for the reader."""
         for _ in range(times):
             x = formula(x)
         return x
 
-    def sqrt(self, x: Any) -> Emitted:
-        return self.map("sqrt", x)
+    def once(self, formula: Callable[..., Array], *operands: Array) -> Array:
+        """A formula that a kernel computes in float32 where its operands are of 16 bits, and rounds once."""
+        format = max((x.format for x in operands if not x.setting), key=lambda f: f.precision)
+        return self.rounded(formula(*map(self.wide, operands)), format)
 
-    def rsqrt(self, x: Any) -> Emitted:
-        return self.map("rsqrt", x)
+    # Parts of tensors -------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def pi() -> float:
-        """π as Python has it."""
-        return math.pi
-
-    def cos(self, x: Any) -> Emitted:
-        return self.map("cos", x)
-
-    def power(self, x: Any, y: Any) -> Emitted:
-        return self.map("power", x, y)
-
-    def absolute(self, x: Any) -> Emitted:
-        return self.map("absolute", x)
-
-    def sign(self, x: Any) -> Emitted:
-        return self.map("sign", x)
-
-    def larger(self, x: Any, y: Any) -> Emitted:
-        """The larger of two numbers, element by element."""
-        return self._extreme("maximum", x, y)
-
-    def smaller(self, x: Any, y: Any) -> Emitted:
-        return self._extreme("minimum", x, y)
-
-    def _extreme(self, kind: Literal["maximum", "minimum"], x: Any, y: Any) -> Emitted:
-        (a, b), format, setting = self._together([x, y])
-        left, right = np.broadcast_arrays(a.ids, b.ids)
-        ids = self.record.combine(kind, np.stack([left, right], -1), format)
-        near = (np.maximum if kind == "maximum" else np.minimum)(a.near, b.near)
-        return Emitted(self, ids, np.broadcast_to(near, ids.shape), format, setting)
-
-    def largest(self, x: Emitted) -> Emitted:
-        """The largest of all numbers."""
-        row = self._last(x, None)
-        ids = self.record.combine("maximum", row.ids, row.format)
-        return Emitted(self, ids, np.asarray(row.near.max()), row.format)
-
-    def joined(self, parts: Sequence[Emitted]) -> Emitted:
-        """The numbers of several tensors as one row."""
-        same, format, setting = self._together(parts)
-        ids = np.concatenate([np.ravel(x.ids) for x in same])
-        return Emitted(self, ids, np.concatenate([np.ravel(x.near) for x in same]), format, setting)
-
-    def by_sign(self, x: Any, above: Any, at: Any, below: Any) -> Emitted:
-        """One of three numbers, by whether x is above, at or below 0."""
-        (s, a, z, b), format, setting = self._together([x, above, at, below])
-        s_ids, a_ids, z_ids, b_ids = np.broadcast_arrays(s.ids, a.ids, z.ids, b.ids)
-        zero = np.asarray(self.record.number(0.0), dtype=np.int64)
-        near = np.broadcast_to(s.near, s_ids.shape)
-        positive, negative = (self.record.decide(r, s_ids, zero) for r in ("gt", "lt"))
-        rest = self.record.choose(near < 0, negative, b_ids, z_ids, format)
-        ids = self.record.choose(near > 0, positive, a_ids, rest, format)
-        values = np.where(near > 0, a.near, np.where(near < 0, b.near, z.near))
-        return Emitted(self, ids, values, format, setting)
-
-    # Rows -------------------------------------------------------------------------------------------------------------
-
-    def row(self, x: Emitted, number: int) -> Emitted:
+    def row(x: Array, number: int) -> Array:
         """One row of a matrix, or number of a vector."""
-        return Emitted(self, np.asarray(x.ids[number]), np.asarray(x.near[number]), x.format)
+        return x[number]
 
-    def pushed(self, rows: Emitted, row: Emitted, kept: int) -> Emitted:
+    def joined(self, parts: Sequence[Array]) -> Array:
+        """The numbers of several tensors as one row."""
+        return self.concatenate([x.reshape(-1) for x in self._together(parts)[0]])
+
+    def pushed(self, rows: Array, row: Array, kept: int) -> Array:
         """The row and as many of the others, in their order, as are `kept` with it; 0 in the place of what is left."""
-        first = self.rounded(row, rows.format)
-        ids, near = rows.ids.copy(), rows.near.copy()
-        ids[:1], near[:1] = first.ids, first.near
-        ids[1:kept], near[1:kept] = rows.ids[: kept - 1][: len(ids) - 1], rows.near[: kept - 1][: len(ids) - 1]
-        ids[kept:], near[kept:] = self.record.number(0.0), 0.0
-        return Emitted(self, ids, near, rows.format)
-
-    def like(self, x: Emitted, of: Emitted) -> Emitted:
-        """The numbers in another tensor's format."""
-        return self.rounded(x, of.format)
+        ids = rows.ids.copy()
+        ids[:1] = self.rounded(row, rows.format).ids
+        ids[1:kept] = rows.ids[: kept - 1][: len(ids) - 1]
+        ids[kept:] = self.record.number(0.0)
+        return replace(rows, ids=ids)
 
     @staticmethod
-    def named(name: str, formula: Callable[..., Emitted], *operands: Any) -> Emitted:
-        """A formula; the name is for the reader."""
-        return formula(*operands)
-
-    # Sums -------------------------------------------------------------------------------------------------------------
-
-    def _summed(self, terms: Emitted, factors: Emitted | None, near: Numbers) -> Emitted:
-        """Σ of terms along the last axis, or of terms times factors."""
-        within = self._within(terms.format)
-        operands = [self._in(x, within).ids for x in (terms, *([] if factors is None else [factors]))]
-        ids = self.record.sop(operands[0], operands[1] if factors is not None else None, within)
-        return self._back(Emitted(self, np.asarray(ids), near, within), terms.format)
+    def expanded(x: Array, axis: int) -> Array:
+        """The numbers with one more axis, of one number each."""
+        return x.moved(lambda ids: np.expand_dims(ids, axis))
 
     @staticmethod
-    def _last(x: Emitted, axis: int | None) -> Emitted:
-        """The numbers with those that are summed along the last axis."""
-        if axis is None:
-            return Emitted(x.ops, x.ids.reshape(-1), x.near.reshape(-1), x.format)
-        return Emitted(x.ops, np.moveaxis(x.ids, axis, -1), np.moveaxis(x.near, axis, -1), x.format)
+    def squeezed(x: Array, axis: int) -> Array:
+        """The numbers without an axis, of one number each."""
+        return x.moved(lambda ids: np.squeeze(ids, axis))
 
-    def _kept(self, x: Emitted, axis: int | None) -> Emitted:
-        """A sum along an axis, which stays with one number."""
-        if axis is None:
-            return x
-        return Emitted(self, np.expand_dims(x.ids, axis), np.expand_dims(x.near, axis), x.format)
-
-    def total(self, x: Emitted, axis: int | None = None) -> Emitted:
-        """Σ x, of all numbers or along an axis, which stays with one number."""
-        row = self._last(x, axis)
-        with np.errstate(all="ignore"):
-            return self._kept(self._summed(row, None, np.asarray(row.near.sum(axis=-1))), axis)
+    # Along an axis, which stays with one number, or of all numbers ----------------------------------------------------
 
     @staticmethod
-    def count(x: Emitted, axis: int | None = None) -> float:
+    def count(x: Array, axis: int | None = None) -> float:
         """How many numbers are summed."""
         return float(x.ids.size if axis is None else x.shape[axis])
 
-    def expanded(self, x: Emitted, axis: int) -> Emitted:
-        """The numbers with one more axis, of one number each."""
-        return self._kept(x, axis)
+    @staticmethod
+    def largest(x: Array) -> Array:
+        return x.max()
 
-    def squeezed(self, x: Emitted, axis: int) -> Emitted:
-        """The numbers without an axis, of one number each."""
-        return Emitted(self, np.squeeze(x.ids, axis), np.squeeze(x.near, axis), x.format)
+    @staticmethod
+    def total(x: Array, axis: int | None = None) -> Array:
+        """Σ x."""
+        return x.sum(axis, keep=axis is not None)
 
-    def squares(self, x: Emitted, axis: int | None = None) -> Emitted:
-        """Σ x², of all numbers or along an axis, which stays with one number."""
-        row = self._last(x, axis)
-        with np.errstate(all="ignore"):
-            return self._kept(self._summed(row, row, np.asarray((row.near**2).sum(axis=-1))), axis)
+    def squares(self, x: Array, axis: int | None = None) -> Array:
+        """Σ x²."""
+        return x.along(axis, axis is not None, lambda rows: self.dot(rows, rows))
 
-    def inner(self, x: Emitted, y: Emitted) -> Emitted:
-        """Σ x·y."""
-        (a, b), _, _ = self._together([x, y])
-        left, right = self._last(a, None), self._last(b, None)
-        with np.errstate(all="ignore"):
-            return self._summed(left, right, np.asarray((left.near * right.near).sum()))
-
-    def matrix_product(self, x: Emitted, y: Emitted) -> Emitted:
-        (a, b), format, _ = self._together([x, y])
-        within = self._within(format)
-        a, b = self._in(a, within), self._in(b, within)
-        shape = (a.shape[0], b.shape[1], a.shape[1])
-        left, right = np.broadcast_to(a.ids[:, None, :], shape), np.broadcast_to(b.ids.T[None, :, :], shape)
-        ids = self.record.sop(left, right, within)
-        with np.errstate(all="ignore"):
-            return self._back(Emitted(self, ids, a.near @ b.near, within), format)
+    def inner(self, x: Array, y: Array) -> Array:
+        """Σ x·y of all numbers."""
+        return self.dot(x.reshape(-1), y.reshape(-1))

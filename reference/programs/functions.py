@@ -155,7 +155,7 @@ _POWERS = (
 
 _EXPONENTIALS = (
     _f("exp", lambda x: x.exp(), lambda o, x, v: (v,), lambda s, x: s.exp(x), 3.0),
-    _f("exp2", lambda x: (x * arb.const_log2()).exp(), lambda o, x, v: (v * o.ln2(),), lambda s, x: 2**x, 3.0),
+    _f("exp2", lambda x: arb(2) ** x, lambda o, x, v: (v * o.ln2(),), lambda s, x: 2**x, 3.0),
     _f("exp10", special.exp10, lambda o, x, v: (v * o.log(o.number(10.0)),), lambda s, x: 10**x, 3.0),
     _f("expm1", lambda x: x.expm1(), lambda o, x, v: (o.exp(x),), lambda s, x: s.exp(x) - 1, 3.0),
     _f("log", special.logarithm, lambda o, x, v: (1 / x,), lambda s, x: s.log(x), 3.0, domain=(POSITIVE,)),

@@ -22,6 +22,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from gradconform.reference.cases import BadInput, available_memory
 from gradconform.reference.programs.implicit import ONE as ONE
 from gradconform.reference.programs.implicit import ZERO as ZERO
 from gradconform.reference.programs.implicit import Implicit
+from gradconform.reference.programs.views import Reading, reading
 
 Ids = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -94,6 +96,11 @@ class Step:
     decided: Ids | None = None
     definition: Form | None = None
     forms: tuple[Form, ...] = ()
+
+    @cached_property
+    def readings(self) -> tuple[Reading, ...]:
+        """How the numbers of the operands are fetched."""
+        return tuple(map(reading, self.operands))
 
     @property
     def name(self) -> str:
@@ -333,6 +340,13 @@ class Record:
         part.__dict__.update(self.__dict__)
         part.steps = self.steps[:steps]
         return part
+
+
+def continued(record: Record) -> Record:
+    """A record that goes on from this one, which stays as it is."""
+    part = record.until(len(record.steps))
+    part._into, part._held, part._constants = part.steps, record._held.copy(), dict(record._constants)
+    return part
 
 
 def affordable(numbers: int) -> None:

@@ -8,27 +8,31 @@ once more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from flint import arb
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.exact import precision
-from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.formats import FLOAT64, Format
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.operators import Operators
-from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation
+from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation, Step, every
 
 #: Working precision of what decides: which of two numbers is larger.
 BITS = 160
 #: What may stand where an array is expected: a number is a literal.
 Operand = Any
 Axes = int | Sequence[int] | None
+#: What decides, of numbers and of arrays of them.
+RELATIONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +60,15 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Array(Operators["Array"]):
-    """Numbers of a record. Arithmetic with arrays, or with Python numbers, adds steps to it; indexing moves ids."""
+    """Numbers of a record. Arithmetic with arrays, or with Python numbers, adds steps to it; indexing moves ids.
+
+    They are of a `format`. A `setting` is a number of the program's text, which Python has in that format.
+    """
 
     o: Recording
     ids: Ids
+    format: Format = FLOAT64
+    setting: bool = False
 
     # Shape ------------------------------------------------------------------------------------------------------------
 
@@ -74,24 +83,25 @@ class Array(Operators["Array"]):
     @property
     def held(self) -> NDArray[np.float64]:
         """The numbers themselves, rounded to float64."""
+        self.o.hold()
         return self.o.record.held[self.ids]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: Any) -> Array:
-        return Array(self.o, np.asarray(self.ids[index]))
+        return self.moved(lambda ids: ids[index])
 
     def moved(self, how: Callable[[Ids], Ids]) -> Array:
         """The same numbers elsewhere: `how` moves any array of integers."""
-        return Array(self.o, np.asarray(how(self.ids)))
+        return replace(self, ids=np.asarray(how(self.ids)))
 
     def reshape(self, *shape: int) -> Array:
-        return Array(self.o, self.ids.reshape(shape))
+        return self.moved(lambda ids: ids.reshape(shape))
 
     @property
     def T(self) -> Array:
-        return Array(self.o, np.swapaxes(self.ids, -1, -2))
+        return self.moved(lambda ids: np.swapaxes(ids, -1, -2))
 
     # Arithmetic -------------------------------------------------------------------------------------------------------
 
@@ -99,7 +109,9 @@ class Array(Operators["Array"]):
         return self.o.map(function, *operands)
 
     def __pow__(self, power: int) -> Array:
-        """A product of so many factors."""
+        """The square, or a product of so many factors."""
+        if power == 2:
+            return self.mapped("square", self)
         found = self
         for _ in range(power - 1):
             found = found * self
@@ -125,20 +137,20 @@ class Array(Operators["Array"]):
     # Along axes -------------------------------------------------------------------------------------------------------
 
     def sum(self, axes: Axes = None, keep: bool = False) -> Array:
-        return self._along(axes, keep, self.o.total)
+        return self.along(axes, keep, self.o.summed)
 
     def mean(self, axes: Axes = None, keep: bool = False) -> Array:
         rows = self._rows(axes)[1]
         return self.sum(axes, keep) / float(rows.shape[-1])
 
     def prod(self, axes: Axes = None, keep: bool = False) -> Array:
-        return self._along(axes, keep, partial(self.o.combined, "product"))
+        return self.along(axes, keep, partial(self.o.combined, "product"))
 
     def max(self, axes: Axes = None, keep: bool = False) -> Array:
-        return self._along(axes, keep, partial(self.o.combined, "maximum"))
+        return self.along(axes, keep, partial(self.o.combined, "maximum"))
 
     def min(self, axes: Axes = None, keep: bool = False) -> Array:
-        return self._along(axes, keep, partial(self.o.combined, "minimum"))
+        return self.along(axes, keep, partial(self.o.combined, "minimum"))
 
     def _rows(self, axes: Axes) -> tuple[tuple[int, ...], Ids]:
         """The axes that are combined, and the ids with these as one axis, the last."""
@@ -148,9 +160,10 @@ class Array(Operators["Array"]):
         moved = self.ids.transpose(*left, *over)
         return over, moved.reshape(*moved.shape[: len(left)], math.prod(moved.shape[len(left) :]))
 
-    def _along(self, axes: Axes, keep: bool, how: Callable[[Array], Array]) -> Array:
+    def along(self, axes: Axes, keep: bool, how: Callable[[Array], Array]) -> Array:
+        """What `how` makes of the last axis, of the numbers along some axes; `keep` these, with one number each."""
         over, rows = self._rows(axes)
-        found = how(Array(self.o, rows))
+        found = how(replace(self, ids=rows))
         shape = tuple(1 if a in over else n for a, n in enumerate(self.shape))
         return found.reshape(*shape) if keep else found
 
@@ -158,40 +171,48 @@ class Array(Operators["Array"]):
 class Recording:
     """The arithmetic that records: the table's functions by name, on arrays and numbers, and what moves and combines.
 
-    Every step is evaluated at once over exact balls, so that comparisons are those of the exact numbers.
+    Nothing is evaluated until numbers are asked for: then over exact balls, so that comparisons are those of the exact
+    numbers.
     """
 
-    def __init__(self) -> None:
-        self.record = Record()
-        self._constants: dict[str, Array] = {}
-        self._prepare()
-
-    def _prepare(self) -> None:
+    def __init__(self, record: Record | None = None) -> None:
+        self.record = record or Record()
         self.exact = Exact(self.record, literals=False)
+        self._constants: dict[str, Array] = {}
+        self._held = 0
 
-    def _given(self) -> None:
-        """Note the numbers that no step made."""
+    def hold(self) -> None:
+        """Let the record hold its numbers, rounded to float64."""
+        self._evaluate(self.record.steps[self._held :])
+        self._held = len(self.record.steps)
+
+    def _evaluate(self, steps: Sequence[Step]) -> None:
         self.exact.values += [None] * (self.record.size - len(self.exact.values))
+        with precision(BITS):
+            for step in steps:
+                self.exact.evaluate([step])
+                found = [float(self.exact[i].mid()) for i in step.out.ravel().tolist()]
+                self.record.held[step.out] = np.reshape(found, step.out.shape)
 
     def settle(self) -> None:
-        """Let the record hold what its numbers are, when the formula is complete."""
+        """Let the record hold its numbers, when the formula is complete, where decisions and corners ask for them."""
+        if len(self.record.decisions) > 1 or any(
+            step.kind in ("maximum", "minimum") or step.function == "absolute" for step in every(self.record.steps)
+        ):
+            self.hold()
 
     # Numbers ----------------------------------------------------------------------------------------------------------
 
     def argument(self, values: Any) -> Array:
         """Numbers that the formula is given."""
         values = np.asarray(values, dtype=np.float64)
-        ids = self.record.new(values.shape, values)
-        self._given()
-        return Array(self, ids)
+        return Array(self, self.record.new(values.shape, values))
 
     def number(self, x: Operand) -> Array:
         """A literal, or an array of constants; a literal that looks rounded is known to an ulp of float64."""
         if isinstance(x, Array):
             return x
-        ids = self.record.constants(np.asarray(x, dtype=np.float64), FLOAT64)
-        self._given()
-        return Array(self, ids)
+        return Array(self, self.record.constants(np.asarray(x, dtype=np.float64), FLOAT64))
 
     def pi(self) -> Array:
         if "pi" not in self._constants:
@@ -210,38 +231,53 @@ class Recording:
             raise AttributeError(f"the table of functions has no row {name!r}")
         return partial(self.map, name)
 
+    def emit(self, add: Callable[..., Ids], *operands: Operand, rounds: bool = True) -> Array:
+        """The step that `add` makes of a format and the operands' ids; one that `rounds` may be of a wider format."""
+        return Array(self, np.asarray(add(FLOAT64, *[self.number(x).ids for x in operands])))
+
     def map(self, function: str, *operands: Operand) -> Array:
         """A function of the table, element by element, on operands that are broadcast."""
-        ids = [self.number(x).ids for x in operands]
-        return self._evaluated(self.record.map(function, ids, FLOAT64))
+        return self.emit(lambda format, *ids: self.record.map(function, ids, format), *operands)
 
     def dot(self, a: Array, b: Array) -> Array:
         """Σ a·b over the last axis; the others are broadcast."""
-        return self._evaluated(self.record.sop(a.ids, b.ids, FLOAT64))
+        return self.emit(lambda format, x, y: self.record.sop(x, y, format), a, b)
 
-    def total(self, a: Array) -> Array:
+    def summed(self, a: Array) -> Array:
         """Σ a over the last axis; 0 where that is empty."""
         if not a.shape[-1]:
-            return Array(self, np.full(a.shape[:-1], ZERO, np.int64))
-        return self._evaluated(self.record.sop(a.ids, None, FLOAT64))
+            return replace(a, ids=np.full(a.shape[:-1], ZERO, np.int64))
+        return self.emit(lambda format, x: self.record.sop(x, None, format), a)
 
     def combined(self, kind: Any, a: Array) -> Array:
         """The product, the maximum or the minimum over the last axis."""
         if not a.shape[-1]:
-            return Array(self, np.full(a.shape[:-1], ONE, np.int64))
-        return self._evaluated(self.record.combine(kind, a.ids, FLOAT64))
+            return replace(a, ids=np.full(a.shape[:-1], ONE, np.int64))
+        return self.emit(lambda format, x: self.record.combine(kind, x, format), a, rounds=kind == "product")
 
     def maximum(self, a: Operand, b: Operand) -> Array:
-        return self.stack(np_broadcast(self.number(a), self.number(b)), -1).max(-1)
+        return self._extreme("maximum", a, b)
 
     def minimum(self, a: Operand, b: Operand) -> Array:
-        return self.stack(np_broadcast(self.number(a), self.number(b)), -1).min(-1)
+        return self._extreme("minimum", a, b)
+
+    def _extreme(self, kind: Literal["maximum", "minimum"], *pair: Operand) -> Array:
+        def add(format: Format, *ids: Ids) -> Ids:
+            return self.record.combine(kind, np.stack(np.broadcast_arrays(*ids), -1), format)
+
+        return self.emit(add, *pair, rounds=False)
 
     def clamp(self, x: Operand, low: Operand, high: Operand) -> Array:
         return self.minimum(self.maximum(x, low), high)
 
     def relu(self, x: Array) -> Array:
         return self.maximum(x, 0.0)
+
+    def largest_of(self, step: Step, row: Sequence[int]) -> list[int]:
+        """The number that a maximum or minimum takes of a row, and those that are equal to it."""
+        self.hold()
+        with precision(BITS):
+            return self.exact.largest(step, row)
 
     # Choices ----------------------------------------------------------------------------------------------------------
 
@@ -251,10 +287,10 @@ class Recording:
         return Condition(self._holds(relation, x, y), decided)
 
     def _holds(self, relation: Relation, x: Ids, y: Ids) -> NDArray[np.bool_]:
-        compare = {"gt": arb.__gt__, "ge": arb.__ge__, "lt": arb.__lt__, "le": arb.__le__}[relation]
+        self.hold()
         with precision(BITS):
             found = [
-                bool(compare(self.exact[i], self.exact[j]))
+                bool(RELATIONS[relation](self.exact[i], self.exact[j]))
                 for i, j in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)
             ]
         return np.array(found, dtype=bool).reshape(x.shape)
@@ -263,16 +299,15 @@ class Recording:
         """a where the condition holds, else b; what numbers decided has a corner where they are equal."""
         holds = condition.holds if isinstance(condition, Condition) else condition
         decided = condition.decided if isinstance(condition, Condition) else None
-        x, y = self.number(a).ids, self.number(b).ids
-        return self._evaluated(self.record.choose(holds, decided, x, y, FLOAT64))
+        return self.emit(lambda format, x, y: self.record.choose(holds, decided, x, y, format), a, b, rounds=False)
 
     # Movement ---------------------------------------------------------------------------------------------------------
 
     def stack(self, arrays: Sequence[Array], axis: int = 0) -> Array:
-        return Array(self, np.stack([a.ids for a in arrays], axis))
+        return replace(arrays[0], ids=np.stack([a.ids for a in arrays], axis))
 
     def concatenate(self, arrays: Sequence[Array], axis: int = 0) -> Array:
-        return Array(self, np.concatenate([a.ids for a in arrays], axis))
+        return replace(arrays[0], ids=np.concatenate([a.ids for a in arrays], axis))
 
     def zeros(self, shape: Sequence[int]) -> Array:
         return Array(self, np.full(tuple(shape), ZERO, np.int64))
@@ -289,21 +324,3 @@ class Recording:
             chosen = terms[np.flatnonzero(flat == place)]
             found.append(chosen.sum(0) if len(chosen) else self.zeros(terms.shape[1:]))
         return self.stack(found)
-
-    # Evaluation -------------------------------------------------------------------------------------------------------
-
-    def _evaluated(self, ids: Ids) -> Array:
-        """The ids, after evaluating the step that made them, if one did."""
-        self._given()
-        steps = self.record.steps
-        if steps and steps[-1].out is not None and steps[-1].out.size and np.array_equal(steps[-1].out, ids):
-            with precision(BITS):
-                self.exact.evaluate([steps[-1]])
-                self.record.held[ids] = np.array([float(self.exact[i].mid()) for i in ids.ravel().tolist()]).reshape(
-                    ids.shape
-                )
-        return Array(self, ids)
-
-
-def np_broadcast(*arrays: Array) -> list[Array]:
-    return [Array(a.o, ids) for a, ids in zip(arrays, np.broadcast_arrays(*(a.ids for a in arrays)), strict=True)]

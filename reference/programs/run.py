@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -17,6 +18,8 @@ Mode = Literal["reverse", "forward", "value"]
 
 #: The name of the way through a backward pass that takes a batch of cotangents.
 BATCHED = "batched backward"
+#: The route that a run is recorded by, unless it says otherwise.
+EAGER = "eager"
 
 
 class NotRecorded(Exception):
@@ -120,6 +123,11 @@ class Defined:
     outputs: tuple[Ids, ...]
     ulps: float = 0.0
 
+    def agreement(self, format: Format) -> float:
+        """Leading bits to which a program agrees with it, and is right."""
+        needed = format.precision + 3
+        return needed if not self.ulps else min(needed, format.precision - 1 - math.log2(self.ulps))
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -136,6 +144,9 @@ class Run:
 
     The truth is that of `forward`, or of `definition` where there is one: what the function stands for. Where it was
     asked `values` are the outputs that each route gave, and `named` these as tensors.
+
+    The records are those of the program that `route` ran; what another one gave, of which no program is known, is held
+    against them all the same. `beside` are the runs of other routes whose own programs were recorded.
     """
 
     name: str
@@ -162,6 +173,8 @@ class Run:
     drawn: bool = False
     #: Whether the outputs themselves are judged, as `valued` has it.
     of_values: bool = False
+    route: str = EAGER
+    beside: tuple[Run, ...] = ()
 
     def valued(self) -> Run:
         """The run of the function alone, of which the outputs themselves are judged."""

@@ -43,6 +43,7 @@ _SERIES: Mapping[str, Callable[[arb_series], arb_series]] = {
     "cos": lambda x: x.cos(),
     "sigmoid": _sigmoid,
     "tanh": lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp()),
+    "sech": lambda x: 2 / (x.exp() + (-x).exp()),
     "softplus": lambda x: (1 + x.exp()).log(),
     "log_sigmoid": lambda x: -(1 + (-x).exp()).log(),
 }

@@ -7,13 +7,14 @@ fetched for the memory that the view lies in, and viewed by the same strides: th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from gradconform.reference.programs.record import Ids
+if TYPE_CHECKING:
+    from gradconform.reference.programs.record import Ids
 
 Column = NDArray[Any]
 
@@ -31,6 +32,11 @@ class Reading:
     first: int | None
     #: Whether the view is that memory as it lies, of which a reshape is quicker than strides.
     plain: bool
+
+    @property
+    def place(self) -> Any:
+        """Where the numbers lie in a column: a slice where the ids are consecutive, as those of new results are."""
+        return self.flat if self.first is None else slice(self.first, self.first + self.flat.size)
 
     def of(self, column: Column) -> Column:
         """The numbers, in the shape of the ids, leading axes of the column kept; not to be written to."""
@@ -51,8 +57,10 @@ class Reading:
         return as_strided(found[..., self.offset :], (*found.shape[:-1], *self.ids.shape), strides, writeable=False)
 
 
-def reading(ids: Ids) -> Reading:
+def reading(ids: Ids | Reading) -> Reading:
     """The way to fetch the numbers of these ids."""
+    if isinstance(ids, Reading):
+        return ids
     if ids.flags.c_contiguous:
         return Reading(ids, flat := ids.reshape(-1), (), 0, _first(flat), plain=True)
     backwards = tuple(slice(None, None, -1) if s < 0 else slice(None) for s in ids.strides)
@@ -77,10 +85,13 @@ def _first(flat: Ids) -> int | None:
 
 
 def place(ids: Ids) -> Any:
-    """Where the results of a step lie in a column: a slice where the ids are consecutive, as new ones are."""
-    flat = ids.ravel()
-    first = _first(flat)
-    return flat if first is None else slice(first, first + flat.size)
+    """Where numbers that are written lie in a column; ids that repeat memory stand for each of them."""
+    return reading(np.ascontiguousarray(ids)).place
+
+
+def laid(x: Column, shape: tuple[int, ...]) -> Column:
+    """The numbers of an array of that shape, or that repeats to it, in their order; not to be written to."""
+    return x.reshape(-1) if x.shape == shape else np.broadcast_to(x, shape).reshape(-1)
 
 
 def repeated(x: Column, lead: int = 0) -> tuple[int, ...]:

@@ -250,6 +250,20 @@ def apart(a: Words, b: Words) -> Array:
         return np.where(np.isinf(a.mid.hi) | np.isinf(b.mid.hi), a.mid.hi - b.mid.hi, found)
 
 
+def separation(a: Words, b: Words, radius: int = 1) -> tuple[Array, Array]:
+    """How far apart the midpoints are, and how far they may be for the balls to touch, by the radii of that number; NaN
+    where one is not known. The gap is computed to float64: it may be off by four roundings of itself."""
+    with np.errstate(all="ignore"):
+        gap: Array = np.abs(apart(a, b))
+        return gap, (a.radius + b.radius)[radius] * ENLARGED + gap * 2.0**-50
+
+
+def disjoint(a: Words, b: Words, radius: int = 1) -> Array:
+    """Where the balls certainly do not touch."""
+    gap, reach = separation(a, b, radius)
+    return gap > reach
+
+
 # Sums -----------------------------------------------------------------------------------------------------------------
 
 
@@ -363,6 +377,7 @@ _MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
     "log": _logarithm(0.0),
     "log1p": _logarithm(1.0),
     "tanh": _decaying(1.0, 2.0),
+    "sech": _decaying(0.5, 1.0),
     "sigmoid": _decaying(0.25, 1.0),
     "erf": _by_rule(gaussian),
     "erfc": _by_rule(gaussian),
@@ -524,7 +539,6 @@ _HOST_MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
     **_MOVED,
     "sinh": _by_rule(hyperbolic_sine),
     "cosh": _by_rule(hyperbolic_cosine),
-    "sech": _decaying(0.5, 1.0),
     "ndtr": _density,
 }
 

@@ -65,6 +65,29 @@ function said(row) {
   return answers.length ? `: ${answers.join(", ")}` : "";
 }
 
+// A decimal as it stands in a formula, to the digits that mean something in the dtype; null for what is no single number.
+const WRITTEN = { float64: 9, float32: 6 };
+function inFormula(decimal, dtype) {
+  if (!/^-?[\d.]+(e[+-]?\d+)?$/.test(decimal)) return null;
+  const value = Number(decimal), short = String(Number(value.toPrecision(WRITTEN[dtype] || 4)));
+  if (!Number.isFinite(value) || (value === 0 && /[1-9]/.test(decimal.split("e")[0]))) return null; // beyond what a number holds
+  return short.startsWith("-") ? `(−${short.slice(1)})` : short;
+}
+
+// Each equation with its operands' numbers and what it comes to, by its name; none where one of them is a tensor.
+function withNumbers(derivation, at, dtype) {
+  const known = new Map(Object.entries(at.given).map(([name, decimal]) => [name, /^-?[\d.]+(e[+-]?\d+)?$/.test(decimal) ? decimal.replace(/^-(.*)/, "(−$1)") : null]));
+  for (const equation of derivation.equations) known.set(equation.symbol, inFormula(at.truth[equation.name], dtype));
+  const longest = [...known.keys()].sort((a, b) => b.length - a.length).map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const symbol = new RegExp(`(?<![\\w∂])(${longest.join("|")})(?!\\w)`, "g"), found = new Map();
+  for (const { name, symbol: result, formula } of derivation.equations) {
+    const operands = formula.match(symbol) || [], value = known.get(result);
+    const put = formula.replace(symbol, (operand) => known.get(operand));
+    if (value !== null && operands.length && operands.every((operand) => known.get(operand) !== null) && put !== value) found.set(name, `= ${put} = ${value.replace(/^\((.*)\)$/, "$1")}`);
+  }
+  return found;
+}
+
 function equations(derivation, at, rows, dtype) {
   const judged = new Map();
   for (const row of rows) {
@@ -73,6 +96,7 @@ function equations(derivation, at, rows, dtype) {
   }
   const parts = [element("p", { class: "hint" }, `Given, each rounded to ${dtype}: ` + Object.entries(at.given).map(([n, v]) => `${n} = ${v}`).join(", "))];
   if (!derivation.equations.some((equation) => [...judged.values()].some((row) => text("quantity", row) === equation.name))) parts.push(element("p", {}, "Nothing was judged here: below is the truth alone."));
+  const numbers = withNumbers(derivation, at, dtype);
   let group = "", list = null;
   for (const equation of derivation.equations) {
     if (equation.group !== group) {
@@ -80,7 +104,7 @@ function equations(derivation, at, rows, dtype) {
       list = element("ol", { class: "equations" });
       parts.push(element("h3", {}, group), list);
     }
-    const item = element("li", {}, element("code", {}, `${equation.symbol} = ${equation.formula}`), element("p", {}, `truth ${at.truth[equation.name]}`));
+    const item = element("li", {}, element("code", {}, `${equation.symbol} = ${equation.formula}`), ...(numbers.has(equation.name) ? [element("p", { class: "numbers" }, numbers.get(equation.name))] : []), element("p", {}, `truth ${at.truth[equation.name]}`));
     const answers = element("ul");
     for (const row of judged.values()) if (text("quantity", row) === equation.name) {
       answers.append(element("li", {}, `${text("who", row)}: ${shown("value", row)}, ${digits(number("error_ulp", row), 3)} ulp, share ${digits(number("share", row), 3)}, `,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 from gradconform.adapters.contract import Answer, Route
 from gradconform.adapters.on_numpy import adapter as numpy_adapter
@@ -44,3 +47,20 @@ def benchmark(name: str) -> ModuleType:
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return sys.modules[name]
+
+
+pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile what is for paper with")
+
+
+def compiled(folder: Path, inputs: str) -> str:
+    """What pdflatex says of these inputs in a plain article; its log has a line for whatever is too wide."""
+    (folder / "all.tex").write_text(
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{amsmath,array,booktabs,graphicx,longtable}"
+        rf"\begin{{document}}{inputs}\end{{document}}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+        cwd=folder, capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    return (folder / "all.log").read_text(encoding="utf-8", errors="replace")

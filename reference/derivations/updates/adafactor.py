@@ -94,13 +94,13 @@ def adafactor_clamped(factored: bool = True, decay: str = "none", maximize: bool
         eta, t, eps1, eps2, d = x[len(moments) : len(moments) + 5]
         if factored:
             row, col = x[:2]
-            v = row * col / ops.larger(_mean(ops, row, -2), eps1)
+            v = row * col / ops.maximum(_mean(ops, row, -2), eps1)
         else:
             v = x[0]
-        u = ops.rsqrt(ops.larger(v, eps1 * eps1)) * (-g if maximize else g)
+        u = ops.rsqrt(ops.maximum(v, eps1 * eps1)) * (-g if maximize else g)
         root = ops.sqrt(ops.count(w))
-        alpha = ops.larger(eps2, ops.item(of(ops, w)) / root) * ops.smaller(eta, 1 / ops.sqrt(t))
-        clip = ops.larger(1, ops.item(of(ops, u)) / (root * d))
+        alpha = ops.maximum(eps2, ops.item(of(ops, w)) / root) * ops.minimum(eta, 1 / ops.sqrt(t))
+        clip = ops.maximum(1, ops.item(of(ops, u)) / (root * d))
         return (w * (1 - eta * x[-1]) if strength else w), u, alpha / clip
 
     def stepped(ops: Any, of: Any, *x: Any) -> Any:
@@ -162,9 +162,9 @@ def adafactor(
         else:
             u = g * ops.power(x[0], -0.5)
         if clips:
-            u = u / ops.larger(rms(ops, u) / given["d"], 1)
+            u = u / ops.maximum(rms(ops, u) / given["d"], 1)
         u = u * eta
-        return u * ops.larger(rms(ops, w), given["eps2"]) if scales else u
+        return u * ops.maximum(rms(ops, w), given["eps2"]) if scales else u
 
     reads = (WEIGHT, GRADIENT, RATE, *moments, *settings)
     if momentum:

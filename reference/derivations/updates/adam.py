@@ -141,12 +141,12 @@ def adam(
     if amsgrad == "before":
         second = "vmax_new"
         states["vmax"] = equation(second, AMSGRAD, ("vmax", "v_new"), [
-            Way("max(vmax, v)", lambda ops, most, v: ops.larger(most, v), _SINGLE),
+            Way("max(vmax, v)", lambda ops, most, v: ops.maximum(most, v), _SINGLE),
         ])  # fmt: skip
     elif amsgrad == "after":
         second = "vmax_new"
         states["vmax"] = equation(second, AMSGRAD, ("vmax", "v_new", "beta2", TIME), [
-            Way("max(vmax, v/(1 − β2^t))", lambda ops, most, v, b, t: ops.larger(most, v / corrected(ops, b, t)),
+            Way("max(vmax, v/(1 − β2^t))", lambda ops, most, v, b, t: ops.maximum(most, v / corrected(ops, b, t)),
                 "optax: _src/transform.py, scale_by_amsgrad"),
         ])  # fmt: skip
     operands = ("m_new", second, RATE, "beta1", "beta2", TIME, "eps", *(("eps_root",) if root else ()))
@@ -180,7 +180,7 @@ def _unrounded(amsgrad: bool, coupled: tuple[str, ...], slope: Any) -> Way:
         g = slope(g, w, *(rest[: len(coupled)]))
         second = decayed(ops, v, b2, g**2)
         if amsgrad:
-            second = ops.larger(rest[-1], second)
+            second = ops.maximum(rest[-1], second)
         return _step_size(ops, interpolated(ops, m, b1, g), second, eta, b1, b2, t, eps)
 
     operands = ("m", "v", RATE, "beta1", "beta2", TIME, "eps", GRADIENT, WEIGHT, *coupled)

@@ -139,7 +139,7 @@ def adamax(decay: str = "none", maximize: bool = False) -> Rule:
     states = {
         "m": average("m_new", ADAMAX, "m", "beta1", coupled, slope),
         "u": equation("u_new", ADAMAX, ("u", "beta2", "eps", *gradient), [
-            Way("max(β2·u, |g| + ε)", lambda ops, u, b, eps, *g: ops.larger(b * u, ops.absolute(slope(*g)) + eps),
+            Way("max(β2·u, |g| + ε)", lambda ops, u, b, eps, *g: ops.maximum(b * u, ops.absolute(slope(*g)) + eps),
                 "PyTorch: torch/optim/adamax.py; optax: tree_utils/_tree_math.py, tree_update_infinity_moment"),
         ]),
     }  # fmt: skip

@@ -90,10 +90,10 @@ def clip_by_norm(tensors: int = 1, order: str = "2", shown: bool = False, epsilo
         return ops.by_sign(n - c, c / n * g, c / n * g, g)
 
     def inverted(ops: Any, g: Any, n: Any, c: Any, eps: Any) -> Any:
-        return g * ops.smaller(1 / (n + eps) * c, 1)
+        return g * ops.minimum(1 / (n + eps) * c, 1)
 
     def divided(ops: Any, g: Any, n: Any, c: Any, eps: Any) -> Any:
-        return g * ops.smaller(c / (n + eps), 1)
+        return g * ops.minimum(c / (n + eps), 1)
 
     settings = ("c", "eps") if epsilon else ("c",)
     ways: list[tuple[str, Callable[..., Any], str]] = [
@@ -155,7 +155,7 @@ def clip_by_value() -> Rule:
     """Clipping of each number."""
     return beside("clip_by_value", ("c",), {
         "clipped": equation("g_new", MIKOLOV, (GRADIENT, "c"), [
-            Way("min(max(g, −c), c)", lambda ops, g, c: ops.smaller(ops.larger(g, -c), c),
+            Way("min(max(g, −c), c)", lambda ops, g, c: ops.minimum(ops.maximum(g, -c), c),
                 f"{_TORCH}, clip_grad_value_; {_OPTAX}, clip"),
         ]),
     })  # fmt: skip

@@ -83,9 +83,9 @@ def lbfgs(first: bool = False, memory: int = 100, pairs: int = 0) -> Rule:
             "d": equation("d_new", NOCEDAL, (GRADIENT,), [Way("−g", lambda ops, g: -g, _TORCH)]),
             "a": equation("a_new", _TORCH, (GRADIENT, RATE), [
                 Way("min(1, 1/‖g‖₁)·η",
-                    lambda ops, g, eta: ops.smaller(1, 1 / ops.total(ops.absolute(g))) * eta, _TORCH),
+                    lambda ops, g, eta: ops.minimum(1, 1 / ops.total(ops.absolute(g))) * eta, _TORCH),
                 Way("min(1, 1/‖g‖₁)·η, numbers of Python",
-                    lambda ops, g, eta: ops.smaller(1, 1 / ops.item(ops.total(ops.absolute(g)))) * eta, _TORCH),
+                    lambda ops, g, eta: ops.minimum(1, 1 / ops.item(ops.total(ops.absolute(g)))) * eta, _TORCH),
             ], whole=True),
         }  # fmt: skip
         settings: tuple[str, ...] = ("gamma0",)
@@ -142,7 +142,7 @@ def lbfgs_of_weights(first: bool = False, memory: int = 10, pairs: int = 0, scal
         if not scales:
             return 1
         if first:
-            return ops.smaller(1, 1 / of(ops, g))
+            return ops.minimum(1, 1 / of(ops, g))
 
         def of_newest(S: Any, Y: Any) -> Any:
             s, y = ops.row(S, 0), ops.row(Y, 0)

@@ -80,14 +80,14 @@ def muon(
         x = ops.cast(u, "bfloat16") if bfloat16 else u
         x = x.T if tall else x
         size = of(ops, x)
-        x = x / (size + eps if corrects else ops.larger(size, eps))
+        x = x / (size + eps if corrects else ops.maximum(size, eps))
         x = ops.repeated(steps, lambda x: step(ops, x, *coefficients), x, "Newton–Schulz")
         return x.T if tall else x
 
     def scaled(ops: Any, rows: Any, columns: Any) -> Any:
         if scale == "larger":
-            return ops.sqrt(ops.larger(rows, columns))
-        return ops.sqrt(ops.larger(1, rows / columns if scale == "rows" else columns / rows))
+            return ops.sqrt(ops.maximum(rows, columns))
+        return ops.sqrt(ops.maximum(1, rows / columns if scale == "rows" else columns / rows))
 
     operands = ("b_new", GRADIENT, RATE, "mu", TIME, "eps", "ns_a", "ns_b", "ns_c", "rows", "columns", "rms")
 

@@ -42,7 +42,7 @@ def linear(ended: bool = False) -> Rule:
     """From a·η_0 to b·η_0 in T updates; `ended` after them."""
 
     def closed(ops: Any, eta0: Any, a: Any, b: Any, t: Any, T: Any) -> Any:
-        return eta0 * (a + (b - a) * ops.smaller(t, T) / T)
+        return eta0 * (a + (b - a) * ops.minimum(t, T) / T)
 
     def chained(ops: Any, eta: Any, eta0: Any, a: Any, b: Any, t: Any, T: Any) -> Any:
         return eta if ended else eta * (1 + (b - a) / (T * a + (t - 1) * (b - a)))

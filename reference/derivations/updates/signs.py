@@ -61,7 +61,7 @@ def rprop(maximize: bool = False, moves: bool = False) -> Rule:
         return -gradient if maximize else gradient
 
     def clamped(ops: Any, s: Any, low: Any, high: Any) -> Any:
-        return ops.smaller(ops.larger(s, low), high)
+        return ops.minimum(ops.maximum(s, low), high)
 
     def stepped(ops: Any, s: Any, prev: Any, plus: Any, minus: Any, low: Any, high: Any, g: Any) -> Any:
         product = up(g) * prev

@@ -1,0 +1,49 @@
+"""What a judgement shows of a gradient whose formula was asked apart from its execution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from gradconform.reference.arithmetic.exact import to_float
+from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.rounded import Rounded
+from gradconform.reference.components import Indices
+from gradconform.reference.judge import Formula, Judgement, noted, text_of, ulp_error
+
+
+def undecided(judgement: Judgement, why: str) -> Judgement:
+    """A judgement of a gradient that has components which are excused: no pass."""
+    execution = "undecided" if judgement.execution == "within" else judgement.execution
+    return replace(judgement, execution=execution, reason=noted(judgement.reason, why))
+
+
+def tells(judgement: Judgement, formula: Formula) -> bool:
+    """Whether the component to show is one that the formula is worst at, and not one that the execution is."""
+    if formula in ("wrong", "undefined", "singular"):
+        return judgement.execution in (None, "within", "overflow")
+    return formula == "unknown" and judgement.execution in (None, "within")
+
+
+def with_wrong(judgement: Judgement, components: Indices) -> Judgement:
+    """The judgement, with components whose formula is wrong among those that deviate."""
+    if not components.size:
+        return judgement
+    outside = judgement.deviating
+    return replace(judgement, deviating=components if outside is None else np.union1d(components, outside))
+
+
+def shown_at(judgement: Judgement, component: int, got: float, truth: Rounded, format: Format) -> Judgement:
+    """The judgement, shown at this component."""
+    error = ulp_error(got, truth, format)
+    finite = math.isfinite(error)
+    return replace(
+        judgement,
+        worst_index=component,
+        value=got,
+        truth=text_of(truth),
+        error_ulp=error,
+        error_abs=to_float(truth.distance(got)) if finite else math.inf,
+    )

@@ -1,0 +1,297 @@
+"""The formula: a backward record without rounding, held against the forward record's derivative, in exact balls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+from flint import arb
+
+from gradconform.conformance.programs import branches, equal_order, together
+from gradconform.conformance.programs.equal_order import EqualOrder, Places
+from gradconform.conformance.programs.other_branch import Derivative, OtherBranch, derivative
+from gradconform.reference.arithmetic.exact import power_of_two, precision, to_float
+from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.profiles import Profile
+from gradconform.reference.arithmetic.rounded import ANYTHING, ZERO, Rounded, RoundedBalls, larger
+from gradconform.reference.judge import PRECISION_CAP, Formula
+from gradconform.reference.programs.cancelled import cancelled
+from gradconform.reference.programs.exact import Exact
+from gradconform.reference.programs.run import Run
+
+#: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
+#: leave less than p + 3.
+FIRST, DECIDED = 160, 40
+#: Of a truth that is known to so many bits what is left is no set.
+SHARP = 40
+
+
+class Said(NamedTuple):
+    """What is said of one component's formula: to how many bits it is known to be right, infinite where both are exact;
+    `why` nothing is known, where it might be meant otherwise; and its `truth`, if not the one that it was held against.
+    """
+
+    formula: Formula
+    bits: float = math.inf
+    why: str = ""
+    truth: arb | None = None
+
+
+class _Wide(NamedTuple):
+    """A derivative over everything between the two sides of masks' edges, and whether the function is `continuous`
+    there: whatever the masks are in between, its values stay."""
+
+    derivative: Derivative
+    continuous: bool
+
+
+class Truth:
+    """The derivative over the forward record, in the run's mode, and what the backward record is without rounding.
+
+    A component is seen beside its tensor's largest, unless each is asked `alone`. `flush` says whether the framework
+    may flush subnormal numbers to 0 (hypothesis 5).
+    """
+
+    def __init__(self, run: Run, alone: bool = False, flush: bool = True) -> None:
+        self.run, self.alone, self.flush = run, alone, flush
+        self._sizes: dict[int, Sequence[float]] = {}
+        #: Whether a result of the function is no number, without rounding.
+        self.endless = False
+        bits = FIRST
+        while True:
+            with precision(bits):
+                self.bits = bits
+                self.vague = self.beyond = False
+                self.point, self.ties = self._derivative(ties=False, literals=False)
+                self.program_point = self._program(literals=False)
+                poles = not (self.vague or self.beyond)
+            if bits >= PRECISION_CAP or self._accurate():
+                break
+            bits *= 2
+        #: Whether what is not finite is a pole that was met exactly, or comes of one.
+        self.poles = poles
+        with precision(bits):
+            literals = bool(run.defined.record.literals or run.backward.literals)
+            self.set = [[*x] for x in self.point]
+            if self.ties or literals:
+                self.set = self._derivative(ties=True, literals=literals)[0]
+            self.program = self._program(literals=True) if literals else self.program_point
+            self.other = OtherBranch.of(run)
+            #: The components that are the derivative by another branch than the one taken, which is then their truth.
+            self.aside = set(self._by_other_branches(self.other)) if self.other else set()
+
+    def _by_other_branches(self, other: OtherBranch) -> Iterator[tuple[int, int]]:
+        for number, every in enumerate(self.program):
+            for component, program in enumerate(every):
+                truth = self.set[number][component]
+                if not truth.is_finite() or not program.is_finite() or truth.overlaps(program):
+                    continue
+                known = other.known(number, component, self.program_point[number][component])
+                if known is not None:
+                    at, self.ties = known, self.ties + is_set(known)
+                    if is_set(known):
+                        at = self.program_point[number][component]
+                    self.point[number][component], self.set[number][component] = at, known
+                    yield number, component
+
+    def _derivative(self, ties: bool, literals: bool) -> tuple[list[list[arb]], int]:
+        run, of = self.run, self.run.defined
+        exact = Exact(of.record, literals=literals).evaluate()
+        self.endless = not all(exact[i].is_finite() for ids in of.outputs for i in ids.ravel().tolist())
+        found = derivative(run, of, exact, ties)
+        self._note(exact)
+        return found, len(exact.ties)
+
+    def _program(self, literals: bool) -> list[list[arb]]:
+        exact = Exact(self.run.backward, literals=literals).evaluate()
+        if not literals:
+            self.backward = exact
+        self.astray = branches.by_rounding(self.run.backward, exact)
+        self._note(exact)
+        return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
+
+    def _note(self, exact: Exact) -> None:
+        self.vague, self.beyond = self.vague or exact.vague, self.beyond or exact.beyond
+
+    def torn(self, number: int, component: int) -> bool:
+        """Whether a component is in its set of slopes, and wrong since they do not go together."""
+        return not self.together and self.set[number][component].overlaps(self.program[number][component])
+
+    def unresolved(self, number: int, component: int) -> bool:
+        """Whether the derivative is known here, and of the program's number no precision tells what it is."""
+        x, y = self.point[number][component], self.program_point[number][component]
+        return x.is_finite() and not y.is_finite() and self.vague and not (self.beyond or self.astray)
+
+    def _wrong(self, number: int, component: int, format: Format) -> Said:
+        """What is to be said of a component that is not the derivative."""
+        if self.astray or self.flushed:
+            return Said("unknown")
+        beside = self._between(number, component, format)
+        if beside is not None:
+            return beside
+        if self._jumps(number, component):
+            return Said("unknown", why=branches.EDGE)
+        if self.order.excuses(number, component, self._alike):
+            # In the order of the program this is its derivative, as far as anybody knows.
+            return Said("unknown", why=equal_order.MAY, truth=self.program_point[number][component])
+        return Said("wrong")
+
+    def _alike(self, places: Places) -> bool:
+        truth, program = (sum((of[n][c] for n, c in places), ZERO) for of in (self.set, self.program))
+        return not (truth.is_finite() and program.is_finite()) or bool(truth.overlaps(program))
+
+    @cached_property
+    def wide(self) -> list[_Wide]:
+        """The derivative over everything between the two numbers of a choice that is a tie, where some jumps: by the
+        branches that were taken, and by those beside equal numbers."""
+        of, found = self.run.defined, []
+        with precision(self.bits):
+            for record in (of.record, *([self.other.record] if self.other else [])):
+                exact = Exact(record, jumps=True).evaluate()
+                if exact.jumped:
+                    outputs = (exact[i] for ids in of.outputs for i in ids.ravel().tolist())
+                    same = record is of.record and all(x.rel_accuracy_bits() >= self.bits // 2 for x in outputs)
+                    found.append(_Wide(derivative(self.run, replace(of, record=record), exact, ties=True), same))
+        return found
+
+    def _between(self, number: int, component: int, format: Format) -> Said | None:
+        """What is to be said of a slope on the other side of a mask's edge, or between the two, where the function goes
+        on continuously: it is one of the subgradients. None of another one."""
+        program = self.program[number][component]
+        known = self._bits(number, component, self.program_point[number][component].rad())
+        for wide in self.wide:
+            x = wide.derivative[number][component]
+            if wide.continuous and x.is_finite() and x.overlaps(program) and known >= format.precision + 3:
+                return Said("kink", known, truth=x)
+        return None
+
+    @cached_property
+    def perhaps(self) -> OtherBranch | None:
+        """The branches that were perhaps taken since numbers were equal, as one of several conditions."""
+        return OtherBranch.of(self.run, perhaps=True)
+
+    def _jumps(self, number: int, component: int) -> bool:
+        """Whether a component may be the derivative on the other side of an edge that a number stands at."""
+        at, program = self.program_point[number][component], self.program[number][component]
+        wide = (of.derivative[number][component] for of in self.wide)
+        if branches.at_edge(self.run) or any(not x.is_finite() or x.overlaps(program) for x in wide):
+            return True
+        return self.perhaps is not None and self.perhaps.known(number, component, at) is not None
+
+    @cached_property
+    def order(self) -> EqualOrder:
+        return EqualOrder(self.run)
+
+    @cached_property
+    def together(self) -> bool:
+        """Whether what the program takes of the slopes at ties goes together, as far as one direction shows that."""
+        if self.run.mode != "reverse" or self.aside:
+            return True
+        with precision(self.bits):
+            return together.in_balls(self.run, self.program)
+
+    @cached_property
+    def flushed(self) -> bool:
+        """Whether a number chose that hardware may flush to 0: the branch may be that of 0."""
+        return self.flush and branches.chosen_by_subnormals(self.run)
+
+    def _accurate(self) -> bool:
+        """Whether every number is known to p + 3 bits, or cannot be known better."""
+        for number, argument in enumerate(self.run.judged):
+            for component in range(argument.ids.size):
+                x, y = self.point[number][component], self.program_point[number][component]
+                off = x.rad() + y.rad()
+                if self.vague and not (x.is_finite() and y.is_finite()):
+                    return False
+                if off.is_finite() and self._bits(number, component, off) < argument.format.precision + 3:
+                    return False
+        return True
+
+    def _bits(self, number: int, component: int, off: arb) -> float:
+        """Leading bits to which something that is `off` is known: of the number, or of what is lost beside its tensor.
+
+        A derivative that is 0 by cancellation has no leading bits: it is known to u of the tensor's largest number, to
+        the format's smallest, or as a part of what cancels.
+        """
+        if not off > 0:
+            return math.inf
+        format = self.run.judged[number].format
+        beside = () if self.alone else self.point[number]
+        largest = max((abs(x).upper() for x in beside if x.is_finite()), default=ZERO)
+        size = larger(abs(self.point[number][component]).upper(), largest * power_of_two(-format.precision))
+        size = larger(size, power_of_two(format.emin - format.precision + 1))
+        if self.point[number][component].contains(0):
+            size = larger(size, arb(self._cancelled(number)[component]))
+        return to_float((size / off).log() / arb.const_log2())
+
+    def _approximated(self, number: int, component: int, off: arb) -> float:
+        """Leading bits to which a program agrees with what it approximates: of what cancels the ulps are its terms'."""
+        bits = self._bits(number, component, off)
+        if not self.run.defined.ulps:
+            return bits
+        terms = cancelled(self.run.backward, self.run.results[number], [component]).ravel()[component]
+        return max(bits, to_float((arb(terms) / off).log() / arb.const_log2()) if terms and off > 0 else bits)
+
+    def _cancelled(self, number: int) -> Sequence[float]:
+        """What cancels in the components of this gradient that are 0."""
+        if number not in self._sizes:
+            zero = [c for c, x in enumerate(self.point[number]) if x.contains(0) and not x.is_zero()]
+            self._sizes[number] = cancelled(self.run.backward, self.run.results[number], zero).ravel().tolist()
+        return self._sizes[number]
+
+    def formula(self, number: int, component: int, format: Format) -> Said:
+        """What is to be said of one component's formula."""
+        truth, program = self.set[number][component], self.program[number][component]
+        point, at = self.point[number][component], self.program_point[number][component]
+        if not point.is_finite():
+            return Said("singular" if self.poles else "unknown")
+        if not at.is_finite():
+            # What is infinite has no derivative, also where a branch of the program says that it is constant.
+            endless = self.endless or (self.other is not None and self.other.endless(number, component))
+            met: Formula = "singular" if endless else "undefined"
+            return Said(met if self.poles and not self.astray else "unknown")
+        if not truth.overlaps(program):
+            if self.run.definition is not None:
+                apart = self._approximated(number, component, abs(at - point).upper())
+                if apart >= self.run.definition.agreement(format):
+                    return Said("right", apart)  # an approximation that is meant
+            return self._wrong(number, component, format)
+        needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
+        if known < needed:
+            return Said("unknown", known)
+        if not at.overlaps(point):  # the same by another slope of a tie, or by what a literal may have been
+            by_any = self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad()))
+            # With the very literals that were read they agree to so many bits; whatever these stand for, to those.
+            known = min(known, max(by_any, self._bits(number, component, abs(at - point).upper())))
+            if known < min(needed, DECIDED):
+                return Said("unknown", known)
+        if (number, component) in self.aside:
+            return Said("kink", known)
+        if not (self.ties and is_set(truth)):
+            return Said("right", known)
+        return Said("kink", known) if self.together else self._torn(number, component)
+
+    def _torn(self, number: int, component: int) -> Said:
+        """Of a component within its set, whose slopes do not go together with the others'. Along that direction equal
+        arguments move alike, in whatever order they come; masks are as they were taken."""
+        if self.astray or self.flushed:
+            return Said("unknown")
+        if self._jumps(number, component):
+            return Said("unknown", why=branches.EDGE)
+        return Said("wrong") if self.order.own else Said("unknown", why=equal_order.MAY)
+
+
+def as_read(x: arb, format: Format, profile: Profile, ties: bool) -> Rounded:
+    """A truth as the judge reads it: a ball whose radius is no rounding, or of `ties` a set's middle and half width."""
+    ops = RoundedBalls(format, profile)
+    if not x.is_finite():
+        return Rounded(ops, ZERO, ZERO, ANYTHING)
+    return Rounded(ops, x.mid(), ZERO, 0, x.rad()) if ties and is_set(x) else Rounded(ops, x)
+
+
+def is_set(x: arb) -> bool:
+    """Whether these are the slopes of a kink, and no number that is known well."""
+    return x.is_finite() and x.rad() > 0 and x.rel_accuracy_bits() <= SHARP
