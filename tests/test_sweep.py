@@ -369,6 +369,8 @@ def test_an_axis_of_a_sweep_leaves_out_what_is_quiet_and_nothing_else() -> None:
         along = sweep_figures.fold("bfloat16", [strip_of(x, 0 * x), loud])
         assert [along.within(2.0**n) for n in (-100, 0, 17, 19, 20, 21, 24, 100)] == [
             False, False, False, True, True, True, False, False]  # fmt: skip
+    beyond = strip_of(x, 0 * x, deviates=[(2.0**120, 1.5 * 2.0**120)])
+    assert sweep_figures.fold("bfloat16", [beyond]).within(2.0**120), "what deviates without an error in ulp"
     steady = np.where(x > 0.5, 2.0, 1.2)
     many, few = (sweep_figures.fold("bfloat16", [strip_of(x[part], steady[part])]) for part in (..., x > 2.0**60))
     assert [many.within(2.0**n) for n in (-50, -1, 0, 50)] == [False, True, True, False], "as beside, of very many"
