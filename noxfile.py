@@ -46,7 +46,10 @@ def report(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The project's own tests, with every framework."""
     session.install(*CONSTRAINTS, "-e", ".[all]")
-    session.run("pytest", *(session.posargs or ("-n", "auto")))
+    # A file's tests in one worker, which makes what they share once; and the many processes that tests start find
+    # their modules compiled.
+    options = session.posargs or ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", *options, env={"PYTHONDONTWRITEBYTECODE": ""})
 
 
 @nox.session(reuse_venv=True)

@@ -60,19 +60,19 @@ def array_operations() -> Mapping[str, Operation]:
     return {**single, "reported": lambda ops, x, e, column: ops.reported(x.high), **OF_ROWS}
 
 
-def array_cases() -> Iterator[tuple[str, Callable[[], str]]]:
-    """Every use of an operation: its name, and a function that says what it gives."""
-    for name, operation in array_operations().items():
-        for f in FORMATS.values():
-            for profile in (OPENCL, STRICT):
-                draw, balls = Random(f"{name} {f.name} {profile.name} arrays"), RoundedBalls(f, profile)
-                for number in range(ARRAYS):
-                    drawn = [[operand(balls, draw) for _ in range(ROWS * 3)] for _ in range(3)]
-                    for exact in (False, True) if f.precision <= 24 else (True,):
-                        ops = RoundedArrays(f, profile, exact, SUMS[number % 3])
-                        x, e = (_array(ops, d, (ROWS, 3), number) for d in (drawn[0], _positive(drawn[1])))
-                        column = _array(ops, drawn[2][:ROWS], (ROWS, 1), number)
-                        yield name, lambda ops=ops, at=(x, e, column), of=operation: _text(of, ops, *at)  # type: ignore[misc]
+def array_cases(name: str) -> Iterator[Callable[[], str]]:
+    """Every use of an operation, each a function that says what it gives."""
+    operation = array_operations()[name]
+    for f in FORMATS.values():
+        for profile in (OPENCL, STRICT):
+            draw, balls = Random(f"{name} {f.name} {profile.name} arrays"), RoundedBalls(f, profile)
+            for number in range(ARRAYS):
+                drawn = [[operand(balls, draw) for _ in range(ROWS * 3)] for _ in range(3)]
+                for exact in (False, True) if f.precision <= 24 else (True,):
+                    ops = RoundedArrays(f, profile, exact, SUMS[number % 3])
+                    x, e = (_array(ops, d, (ROWS, 3), number) for d in (drawn[0], _positive(drawn[1])))
+                    column = _array(ops, drawn[2][:ROWS], (ROWS, 1), number)
+                    yield lambda ops=ops, at=(x, e, column): _text(operation, ops, *at)  # type: ignore[misc]
 
 
 def _positive(balls: Sequence[Rounded]) -> list[Rounded]:

@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import rule_values
-from rule_arrays import array_cases
+from rule_arrays import array_cases, array_operations
 
 from gradconform.reference.arithmetic import function_rules, rules, sum_rules
 from gradconform.reference.arithmetic.exact import precision
@@ -75,12 +75,12 @@ class Sieve:
 
 
 def _uses(operations: Iterable[str] | None) -> Iterator[tuple[str, Callable[[], str]]]:
-    for name in rule_values.operations():
-        if operations is None or name in operations:
-            yield from ((name, again) for again in rule_values.cases(name))
-    for name, again in array_cases():
-        if operations is None or name in operations:
-            yield f"{name} of arrays", again
+    for known, cases, of in (
+        (rule_values.operations(), rule_values.cases, "balls"),
+        (array_operations(), array_cases, "arrays"),
+    ):
+        for name in known if operations is None else known.keys() & set(operations):
+            yield from ((f"{name} of {of}", again) for again in cases(name))
 
 
 def _statements(source: str) -> dict[int, tuple[int, int]]:

@@ -176,7 +176,7 @@ def _found(header: Mapping[str, Any], of: Mapping[str, Any]) -> str:
 
 def fold(dtype: str, strips: Sequence[Strip]) -> Fold:
     """The axis of strips of one dtype: the binades in which something happens, and their neighbours."""
-    binades = {k for strip in strips for k in _by_binade(strip)}
+    binades = {k for strip in strips for found in (_by_binade(strip), *_told(strip)) for k in found}
     for steady in (0.5, math.inf):
         loud = {k for strip in strips for k in _loud(strip, steady)}
         if len(loud) <= _MANY:
@@ -195,10 +195,15 @@ def _loud(strip: Strip, steady: float) -> Iterator[int]:
     """The binades of a strip with a verdict of TOLD, or an error above `steady` ulp or other than beside."""
     largest = _by_binade(strip)
     yield from (k for k in largest if not _quiet(k, largest, steady))
-    for stretches in strip.stretches.values():
-        for ends in stretches:
-            low, high = np.floor(place(np.array(ends), strip.dtype)).astype(int).tolist()
-            yield from set(range(low, high + 1)) & set(largest)
+    for low, high in _told(strip):
+        yield from {low, high, *(set(range(low, high + 1)) & set(largest))}
+
+
+def _told(strip: Strip) -> Iterator[tuple[int, int]]:
+    """From which binade to which a verdict of TOLD goes, each stretch of it."""
+    for ends in (pair for stretches in strip.stretches.values() for pair in stretches):
+        low, high = np.floor(place(np.array(ends), strip.dtype)).astype(int).tolist()
+        yield low, high
 
 
 def _by_binade(strip: Strip) -> dict[int, float]:

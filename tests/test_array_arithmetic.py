@@ -177,6 +177,15 @@ def test_the_hosts_functions_are_as_accurate_as_they_are_trusted_to_be(name: str
             assert abs(arb(y) - exact) <= HOST_ULPS * math.ulp(float(exact)), v
 
 
+def test_a_sigmoid_whose_exponential_is_infinite_even_here_may_be_0_and_what_it_is_at_the_end_of_its_ball() -> None:
+    ops = RoundedArrays(FLOAT32, STRICT)
+    with np.errstate(all="ignore"):
+        found = ops.sigmoid(RoundedArray(ops, np.array([-720.0]), np.array([0.375])))
+    assert not found.bits & ANYTHING
+    assert 0 < found.high[0] <= found.radii()[0]
+    assert found.high[0] + found.radii()[0] >= math.exp(-720.0 + 0.375)
+
+
 def test_a_narrower_radius_is_noticed() -> None:
     ops = RoundedArrays(FLOAT32, OPENCL)
     found = ops.given(np.array([1.5])) * ops.given(np.array([1.25]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -222,6 +223,18 @@ def test_the_largest_number_of_a_format_does_not_overflow_where_nothing_is_round
         assert (x + 0.0).specials is None
         with np.errstate(all="ignore"):
             assert (x + x).specials is not None
+
+
+def test_a_double_word_and_a_number_add_up_to_two_roundings_of_106_bits() -> None:
+    drawn = np.random.default_rng(7)
+    high = drawn.normal(size=2000) * 2.0 ** drawn.integers(-40, 40, 2000)
+    low = high * drawn.uniform(-1, 1, 2000) * 2.0**-54
+    near = -high * (1 + drawn.integers(-4, 5, 2000) * 2.0**-52)  # all but a few bits cancel
+    other = np.where(drawn.random(2000) < 0.5, near, drawn.normal(size=2000))
+    found = Double.add_float(DoubleArray(high, low), other)
+    for hi, lo, x, h, y in zip(high, low, other, found.hi, found.lo, strict=True):
+        exact = Fraction(hi) + Fraction(lo) + Fraction(x)
+        assert abs(Fraction(h) + Fraction(y) - exact) <= abs(exact) * Fraction(2) ** -105
 
 
 def test_products_of_double_words_hold_their_digits_near_the_ends_of_float64() -> None:

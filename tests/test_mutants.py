@@ -51,7 +51,7 @@ def test_a_wrong_factor_is_noticed_and_the_right_text_is_not(tmp_path: Path) -> 
 def test_the_sieve_notices_a_wrong_rule_of_balls_and_of_arrays_and_puts_the_right_one_back() -> None:
     sieve = benchmark("rule_sieve").Sieve(["unrounded", "sum of rows"])
     for file, what, named in (
-        ("reference/arithmetic/function_rules.py", "size + x.off: + to -", "unrounded"),
+        ("reference/arithmetic/function_rules.py", "size + x.off: + to -", "unrounded of balls"),
         (
             "reference/arithmetic/sum_rules.py",
             "moved + _accumulated(E, count, unit, normal, magnitude): + to -",

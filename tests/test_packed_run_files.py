@@ -185,9 +185,11 @@ def test_a_packed_run_is_resumed_and_says_that_it_was_cut(cli: Cli, tmp_path: Pa
     assert read(path)[1] == read(tmp_path / "whole.jsonl.zst")[1]
 
 
-def test_a_dash_writes_the_run_to_standard_output_and_what_is_said_to_the_other(cli: Cli, tmp_path: Path) -> None:
+def test_a_dash_writes_the_run_to_standard_output_and_what_is_said_to_the_other(
+    cli: Cli, command: Cli, tmp_path: Path
+) -> None:
     assert cli(*ASKED, "-o", "one.jsonl").returncode == 0
-    done = cli(*ASKED, "-o", "-")
+    done = command(*ASKED, "-o", "-")
     assert done.returncode == 0
     assert "1 case × 1 dtype × 3 routes on cpu" in done.stderr
     assert "judged" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,8 +53,12 @@ BLAME = {
 }
 
 
+@cache
 def points(architecture: Any, dtype: str, scale: float = 1, index: int = 0) -> tuple[Point, Point]:
-    """The point that is judged, and another at which the adapter was called before."""
+    """The point that is judged, and another at which the adapter was called before.
+
+    The same ones for every fault: what may be held there is computed once.
+    """
     return tuple(point(planted.drawn(architecture, scale, index + i), dtype) for i in (0, 50))  # type: ignore[return-value]
 
 

@@ -266,7 +266,7 @@ def test_a_sweep_that_was_cut_off_goes_on_to_the_same_file(cli: Cli, tmp_path: P
         (("sweep", "sigmoid", "-d", "float64", "-a", "torch"), "dtype 'float64' has 2^64 numbers"),
         (("sweep", "add", "-d", "float16", "-a", "torch"), "add is no function of one number"),
         (("sweep", "dawsn", "-d", "float16", "-a", "torch"), "torch has no dawsn"),
-        (("sweep", "exp", "-d", "float16", "-a", "numpy"), "a sweep records programs of torch and jax"),
+        (("sweep", "exp", "-d", "float16", "-a", "numpy"), "of torch and jax; give one (your own is judged by run)"),
     ],
     ids=["other operator", "complete", "not every", "too many", "unknown", "dtype", "binary", "lacking", "adapter"],
 )
@@ -369,6 +369,8 @@ def test_an_axis_of_a_sweep_leaves_out_what_is_quiet_and_nothing_else() -> None:
         along = sweep_figures.fold("bfloat16", [strip_of(x, 0 * x), loud])
         assert [along.within(2.0**n) for n in (-100, 0, 17, 19, 20, 21, 24, 100)] == [
             False, False, False, True, True, True, False, False]  # fmt: skip
+    beyond = strip_of(x, 0 * x, deviates=[(2.0**120, 1.5 * 2.0**120)])
+    assert sweep_figures.fold("bfloat16", [beyond]).within(2.0**120), "what deviates without an error in ulp"
     steady = np.where(x > 0.5, 2.0, 1.2)
     many, few = (sweep_figures.fold("bfloat16", [strip_of(x[part], steady[part])]) for part in (..., x > 2.0**60))
     assert [many.within(2.0**n) for n in (-50, -1, 0, 50)] == [False, True, True, False], "as beside, of very many"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests_support import Cli
 
 import gradconform as gc
 
@@ -179,17 +180,17 @@ def cases():
 @pytest.mark.parametrize(
     ("function", "status", "said"), [("right", 0, "conforms 2"), ("wrong", 1, "its rule is wrong")]
 )
-def test_the_command_verifies_a_function_of_a_module(tmp_path: Path, function: str, status: int, said: str) -> None:
+def test_the_command_verifies_a_function_of_a_module(
+    cli: Cli, tmp_path: Path, function: str, status: int, said: str
+) -> None:
     (tmp_path / "mine.py").write_text(PROGRAM, encoding="utf-8")
-    command = [sys.executable, "-m", "gradconform", "verify", f"mine:{function}", "-d", "float32", "-d", "bfloat16"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = cli("verify", f"mine:{function}", "-d", "float32", "-d", "bfloat16")
     assert done.returncode == status, done.stdout + done.stderr
     assert said in done.stdout
 
 
-def test_the_command_says_which_name_is_missing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gradconform", "verify", "mine:"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+def test_the_command_says_which_name_is_missing(command: Cli) -> None:
+    done = command("verify", "mine:")
     assert done.returncode == 2
     assert "expected MODULE:FUNCTION" in done.stderr
 
@@ -204,10 +205,11 @@ def test_the_command_says_which_name_is_missing(tmp_path: Path) -> None:
         ("def f(x): return x\ndef cases(): return []", "gives no arguments"),
     ],
 )
-def test_a_module_that_raises_is_bad_input_and_no_deviation(tmp_path: Path, program: str, message: str) -> None:
+def test_a_module_that_raises_is_bad_input_and_no_deviation(
+    cli: Cli, tmp_path: Path, program: str, message: str
+) -> None:
     (tmp_path / "mine.py").write_text(program, encoding="utf-8")
-    command = [sys.executable, "-m", "gradconform", "verify", "mine:f"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = cli("verify", "mine:f")
     assert done.returncode == 2, done.stderr
     assert message in " ".join(done.stderr.split())
 

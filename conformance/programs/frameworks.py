@@ -20,7 +20,7 @@ def framework_of(f: Any, args: Iterable[Any], what: str = "arguments") -> str:
     kinds = ", ".join(sorted({type(x).__name__ for x in given}))
     raise BadInput(
         f"{what} of {kinds or 'no kind: none was given'}; expected at least one PyTorch tensor or JAX array: give "
-        "torch.tensor(…) or jnp.asarray(…)"
+        "torch.tensor(…) or jnp.asarray(…); another framework is judged through an adapter, by gc.check"
     )
 
 

@@ -324,6 +324,9 @@ def checked(name: str, dtype: str, adapter: str) -> Operator:
     if dtype not in of.dtypes:
         raise BadInput(f"{name} has no dtype {dtype!r}; expected one of {', '.join(of.dtypes)}")
     if adapter not in operators.JUDGED:
-        raise BadInput(f"adapter {adapter!r}: a sweep records programs of {' and '.join(operators.JUDGED)}; give one")
+        known = " and ".join(operators.JUDGED)
+        raise BadInput(
+            f"adapter {adapter!r}: a sweep records programs of {known}; give one (your own is judged by run)"
+        )
     _callable(Task(name, dtype, adapter, "opencl", Piece(0, 1)))
     return of

@@ -438,7 +438,8 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         def bound(a: Any, b: Any) -> Any:
             if a is NOTHING or b is NOTHING:
                 return NOTHING
-            return self._bound(np.broadcast_to(a, of_a), np.broadcast_to(b, of_b))
+            a, b = (x if x.shape == of else np.broadcast_to(x, of) for x, of in ((a, of_a), (b, of_b)))
+            return self._bound(a, b)
 
         return bound
 

@@ -276,6 +276,12 @@ class Double:
         return DoubleArray(*_fast_two_sum(s, e + f))
 
     @staticmethod
+    def add_float(a: DoubleArray, b: Array) -> DoubleArray:
+        """DWPlusFP of Joldes, Muller and Popescu: within 2·2^−106 of the result."""
+        s, e = two_sum(a.hi, b)
+        return DoubleArray(*_fast_two_sum(s, a.lo + e))
+
+    @staticmethod
     def subtract(a: DoubleArray, b: DoubleArray) -> DoubleArray:
         return Double.add(a, DoubleArray(-b.hi, -b.lo))
 
@@ -288,9 +294,8 @@ class Double:
         """DWTimesDW1 of Joldes, Muller and Popescu."""
         if _far(a.hi) or _far(b.hi):
             (a, i), (b, j) = _about_one(a), _about_one(b)
-            return _times_power(Double.multiply(a, b), i + j)
-        p, e = _two_product(a.hi, b.hi)
-        return DoubleArray(*_fast_two_sum(p, e + (a.hi * b.lo + a.lo * b.hi)))
+            return _times_power(_product(a, b), i + j)
+        return _product(a, b)
 
     @staticmethod
     def divide(a: DoubleArray, b: DoubleArray) -> DoubleArray:
@@ -411,6 +416,12 @@ class Double:
         return result
 
 
+def _product(a: DoubleArray, b: DoubleArray) -> DoubleArray:
+    """The product of double words that are neither too small nor too large for it."""
+    p, e = _two_product(a.hi, b.hi)
+    return DoubleArray(*_fast_two_sum(p, e + (a.hi * b.lo + a.lo * b.hi)))
+
+
 def product_and_bound(a: DoubleArray, b: DoubleArray, allowance: Array | None) -> tuple[DoubleArray, Array]:
     """A matrix product, and what its slices leave out; more of them where that is not a part of the `allowance`."""
     if not (np.isfinite(a.hi).all() and np.isfinite(b.hi).all()):
@@ -432,7 +443,7 @@ def product_and_bound(a: DoubleArray, b: DoubleArray, allowance: Array | None) -
             high_words, low_words, bound = kernels.product(left.hi, right.hi)
             total = DoubleArray(high_words, low_words)
         low = left.hi @ right.lo + left.lo @ right.hi
-        total = Double.add(total, DoubleArray(low, np.zeros_like(low)))
+        total = Double.add_float(total, low)
         bound = bound + k * 2.0**-478
     result = DoubleArray(np.ldexp(total.hi, scale), np.ldexp(total.lo, scale))
     return result, np.ldexp(bound, scale)
@@ -458,7 +469,8 @@ def _scaled(x: DoubleArray, axis: int) -> tuple[DoubleArray, NDArray[np.int64]]:
 
 
 def _outer(a: DoubleArray, b: DoubleArray, i: int) -> DoubleArray:
-    return Double.multiply(Double.take(a, (slice(None), slice(i, i + 1))), Double.take(b, (slice(i, i + 1),)))
+    """Of scaled factors the products of the i-th column and row."""
+    return _product(Double.take(a, (slice(None), slice(i, i + 1))), Double.take(b, (slice(i, i + 1),)))
 
 
 def _exact_dot(a: DoubleArray, b: DoubleArray) -> arb:
@@ -498,8 +510,7 @@ def _sliced_product(a: Array, b: Array, allowance: Array | None) -> tuple[Double
     for order in range(slices):
         for i in range(order + 1):
             part = sa[i] @ sb[order - i]
-            term = DoubleArray(part, np.zeros_like(part))
-            total = term if total is None else Double.add(total, term)
+            total = Double.lift(part) if total is None else Double.add_float(total, part)
     assert total is not None
     return total, bound
 

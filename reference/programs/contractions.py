@@ -81,11 +81,17 @@ class Contraction:
     def restored(self, x: NDArray[Any]) -> NDArray[Any]:
         """Results (batch, rows, columns) in the shape of the sum; leading axes are kept."""
         lead = x.ndim - 3
+        sizes, back = self._back
+        found = x.reshape(*x.shape[:lead], *sizes).transpose(*range(lead), *[lead + a for a in back])
+        shape = (*x.shape[:lead], *self.shape)
+        return found if found.shape == shape else np.broadcast_to(found, shape)
+
+    @cached_property
+    def _back(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The sizes of (batch, rows, columns) axis by axis, and where each axis of the sum is among them."""
         axes = (*self.batch, *self.rows, *self.columns)
-        wide = x.reshape(*x.shape[:lead], *(self.shape[a] for a in axes), *(1,) * len(self.idle))
-        back = np.argsort([*axes, *self.idle])
-        found = wide.transpose([*range(lead), *(lead + back)])
-        return np.broadcast_to(found, (*x.shape[:lead], *self.shape))
+        sizes = (*(self.shape[a] for a in axes), *(1 for _ in self.idle))
+        return sizes, tuple(np.argsort([*axes, *self.idle]).tolist())
 
     def gathered(self, w: NDArray[Any]) -> NDArray[Any]:
         """What belongs to the sum's results as (batch, rows, columns); idle axes must be summed before."""
