@@ -252,6 +252,13 @@ def test_the_compiled_route_is_held_against_the_record() -> None:
     assert {g.route: g.judgement.execution for g in judged(run)} == {"eager": "within", "compile": "outside"}
 
 
+def test_what_a_compiled_program_gives_that_is_the_eager_one_s_number_is_as_far_off() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda f: f)
+        report = gc.verify(torch.i0, torch.tensor([90.0]), routes=("eager", "compile"))  # inf, of a number in range
+    assert list(report.table["verdict"]) == ["deviates", "deviates"]
+
+
 # What is refused ------------------------------------------------------------------------------------------------------
 
 
