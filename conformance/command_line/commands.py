@@ -446,7 +446,7 @@ def _conclude(
 @_fail_on
 @refused
 def report(files: tuple[Path, ...], output: Path, fail_on: tuple[str, ...]) -> None:
-    """The page and the tables of one or more run files; tables and figures of sweeps.
+    """The page and the tables of run files; figures of sweeps.
 
     The page is index.html in the folder. The tables are CSV, Markdown and JSON,
     some also HTML, LaTeX and Parquet; the figures PNG and SVG. For continuous
