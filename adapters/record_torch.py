@@ -112,7 +112,7 @@ def _recorded(
         with of_the_user("f"), recorder:
             outputs, pull = way.run(asked, tensors, None)
         out_ids = tuple(recorder.memory.ids(y) for y in outputs)  # steps of their own, where they are conjugated
-        steps = len(recorder.record.steps)
+        forward = recorder.record.mark()
         adjoints = directions(outputs, cotangents, seed)
         seeds = tuple(argument_ids(recorder, c) for c in adjoints)
         recorder.backward = True
@@ -132,10 +132,10 @@ def _recorded(
     varied: dict[str, list[Numbers]] = {}
     if replays and way is BY_AUTOGRAD:
         varied = _varied(asked, state, after, adjoints, custom, batched, recorder.foreign)
-    again = _replays(asked, way, recorder, steps, state, after, adjoints, seed, custom) if replays else ()
+    again = _replays(asked, way, recorder, forward.steps, state, after, adjoints, seed, custom) if replays else ()
     return Run(
         name=called(asked.f),
-        forward=recorder.record.until(steps),
+        forward=recorder.record.until(forward),
         arguments=tuple(
             Argument(n, i, format_of(x), x.is_complex()) for n, i, x in zip(asked.names, given, tensors, strict=True)
         ),

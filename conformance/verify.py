@@ -12,7 +12,7 @@ import numpy as np
 from gradconform.conformance import advice
 from gradconform.conformance.answered import words
 from gradconform.conformance.programs import program_rows
-from gradconform.conformance.programs.completeness import missing
+from gradconform.conformance.programs.completeness import missing, same_function
 from gradconform.conformance.programs.definitions import Definition, defined
 from gradconform.conformance.programs.definitions import gradient_of as derivative
 from gradconform.conformance.programs.frameworks import framework_of, leaves
@@ -178,9 +178,11 @@ def _by_route(run: Run, profile: Profile) -> list[Run]:
     """The run, and those of other routes beside it; what one of these gave that is not complete is held against it."""
     complete = []
     for other in run.beside:
-        gone = next(missing(other, profile), "")
+        gone = next((f"left the record: {m}" for m in missing(other, profile)), "")
+        if not gone and not same_function(run, other, profile):
+            gone = "is another function's: its outputs are not those of " + run.route
         if gone:
-            why = f"{other.route}: held against the program of {run.route}, its own left the record: {gone}"
+            why = f"{other.route}: held against the program of {run.route}, its own {gone}"
             run = replace(
                 run, returned={**run.returned, **other.returned}, values={**run.values, **other.values},
                 notes=(*run.notes, why),

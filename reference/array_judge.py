@@ -41,7 +41,6 @@ from gradconform.reference.judge import (
     accuracy_of,
     among,
     ball_of,
-    beyond,
     combined,
     decision,
     judge,
@@ -408,15 +407,6 @@ class _Hearing:
     def truth(self, number: int) -> Rounded:
         return self.adjudicator.truth(self.index(number))
 
-    def overflowed(self, screen: Screen) -> bool:
-        """Whether an infinity or NaN was accepted that is not what a number so large rounds to."""
-        for number in np.nonzero(~np.isfinite(self.flat))[0].tolist():
-            with precision(self.bits or FIRST_PRECISION):
-                ball = ball_of(self.outcomes(screen, number))
-            if ball is None or not beyond(self.value(number), ball):
-                return True
-        return False
-
     def measure(self, screen: Screen) -> None:
         """Add to a form's norms what balls say of the components of which its arrays know nothing.
 
@@ -515,7 +505,7 @@ def judge_array(
     else:
         hearing.measure(named)
         nothing, broken = hearing.unknown(named)
-        execution = "overflow" if broken or hearing.overflowed(named) else "within"
+        execution = "within" if np.isfinite(hearing.flat).all() and not broken else "overflow"
         if hearing.without_truth(named, worst):
             reason = NOT_FINITE
         keeping = -math.inf if nothing else named.bits

@@ -285,6 +285,32 @@ def test_functions_in_double_words_hold_their_balls(name: str) -> None:
             assert found.radius[0, place] <= max(abs(found.high[place]) * 2.0**-90, 1e-300)
 
 
+def held(found: Words, exact: arb) -> bool:
+    """Whether the first ball holds a number; far below float64's smallest, too."""
+    middle = arb(float(found.mid.hi.flat[0])) + arb(float(found.mid.lo.flat[0]))
+    return not abs(middle - exact) > arb(float(found.radius[0].flat[0]))
+
+
+def test_balls_near_float64s_smallest_numbers_hold_what_they_lose() -> None:
+    """Products, quotients and radii that underflow; a function whose value does, and one with a radius of its own."""
+
+    def ball(mid: float, radius: float = 0.0) -> Words:
+        return Words(words.DoubleArray(np.array([[mid]]), np.zeros((1, 1))), np.full((2, 1, 1), radius))
+
+    with precision(2500):
+        tiny = arb(1 + 2.0**-52) * arb(2) ** -500
+        x = ball(float(tiny))
+        assert held(words.matrix_product(x, x), tiny * tiny)
+        small = ball(0.0, 2.0**-540)
+        assert held(words.multiply(small, ball(2.0**-540)), arb(2) ** -1080)
+        assert held(words.matrix_product(small, ball(2.0**-540)), arb(2) ** -1080)
+        over = arb(2) ** -40 - arb(2) ** -140
+        assert held(words.divide(ball(3 * 2.0**-985), ball(2.0**-40, 2.0**-140)), 3 * arb(2) ** -985 / over)
+        assert held(words.function("log2", ball(300.0, 2.0**-1060)), arb(300).log() / arb.const_log2())
+        far = Words(words.DoubleArray(np.full(80, 40.0), np.zeros(80)), np.zeros((2, 80)))
+        assert held(words.function("erfc", far), arb(40).erfc())
+
+
 def test_a_truth_of_float32_numbers_is_known_to_far_more_than_their_digits() -> None:
     truths = Truths(product_of(64, 0.0), DECIDED)
     said = [truths.formulas(n) for n in range(2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -106,6 +107,21 @@ def test_a_second_run_that_is_the_first_times_a_power_of_two_is_not_evaluated_ag
     monkeypatch.setattr(completeness, "_replayed", lambda *x: asked.append(x) or replayed(*x))
     assert list(missing(record(f, [torch.tensor([0.5, 0.75], dtype=torch.float64)]), OPENCL)) == []
     assert len(asked) == evaluated
+
+
+@pytest.mark.parametrize("size", [3, 300])
+def test_a_route_that_computes_another_function_is_held_against_the_recorded_one(size: int) -> None:
+    under_func = torch._C._functorch.is_gradtrackingtensor
+    x = torch.linspace(1.0, 2.0, size)
+    report = gc.verify(lambda x: (x**3 if under_func(x) else x**2).sum(), x, routes=("eager", "func"))
+    assert [(g.route, g.judgement.verdict) for g in report.gradients] == [("eager", "conforms"), ("func", "deviates")]
+    assert any("another function's" in note for note in report.notes)
+
+
+def test_a_second_run_that_overflows_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert gc.verify(torch.exp, torch.tensor([709.0], dtype=torch.float64))
 
 
 def test_an_answer_that_changes_at_the_same_numbers_alone_is_caught() -> None:

@@ -89,6 +89,51 @@ def test_the_slope_on_the_other_side_of_a_jump_is_no_subgradient(copies: int) ->
 
 
 @pytest.mark.parametrize("copies", COPIES)
+def test_a_literal_that_looks_rounded_beside_a_mask_is_no_jump(copies: int) -> None:
+    report = of(lambda x: 0.1 + x * (x > 0), lambda g, x: g * (x >= 0), 0.0, 1.0, -2.0, copies=copies)
+    assert (report.verdict, report.formula) == ("conforms", "kink")
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_slopes_at_ties_that_do_not_go_together_do_not_pass_beside_an_edge(copies: int) -> None:
+    """Both of two equal numbers take all of the slope of the larger; another number stands at a mask's edge."""
+
+    class Ruled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return torch.maximum(a, b) + x * (x > 0)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+            return g, g, g * (ctx.saved_tensors[0] > 0)
+
+    ones, x = torch.ones(copies + 1), torch.tensor([0.0, *[1.0] * copies])
+    report = gc.verify(lambda *of: Ruled.apply(*of), ones, ones.clone(), x)
+    assert not report
+    assert "kink" not in {g.judgement.formula for g in report.gradients}
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_the_masks_that_a_backward_program_makes_are_no_edges_of_the_function(copies: int) -> None:
+    """PyTorch's backward of amax asks which numbers are the largest one: nothing beside it is excused for that."""
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, w: Tensor) -> Tensor:
+            ctx.save_for_backward(w)
+            return w * w
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+            return 3 * g * ctx.saved_tensors[0]
+
+    w, x = torch.arange(1.0, 3.0 * copies), torch.arange(3.0)
+    report = gc.verify(lambda w, x: Wrong.apply(w) * x.amax(), w, x)
+    assert [g.judgement.formula for g in report.gradients] == ["wrong", "right"]
+
+
+@pytest.mark.parametrize("copies", COPIES)
 @pytest.mark.parametrize("name", AT_EDGES)
 def test_the_slope_on_the_other_side_of_an_edge_is_not_called_wrong(name: str, copies: int) -> None:
     numbers = (-1.0, 0.0) if "if" in name else (0.0, 1.0, -2.0)

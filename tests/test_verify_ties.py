@@ -191,3 +191,11 @@ def test_beyond_the_set_of_a_tie_nothing_is_within() -> None:
         other = replace(run, returned={"eager": [np.array([factor * slope])]})
         (found,) = gradients(other, profile("opencl", "torch"))
         assert found.judgement.execution == execution
+
+
+def test_what_is_wrong_beside_a_tie_does_not_make_the_tie_wrong() -> None:
+    """At 0 every slope of |x| is right; what another argument's rule gives has nothing to do with that."""
+    for copies in (1, 200):
+        w, x = torch.arange(1.0, 1.0 + copies), torch.tensor([0.0, 1.0] * copies)
+        report = gc.verify(lambda w, x: (w.detach() * w).sum() + x.abs().sum(), w, x)
+        assert [g.judgement.verdict for g in report.gradients] == ["deviates", "conforms"]

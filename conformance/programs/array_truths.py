@@ -90,7 +90,8 @@ class _Wide(NamedTuple):
     """As `truth` has it; nothing where no choice jumps."""
 
     derivative: Sequence[Words]
-    continuous: bool
+    continuous: bool = False
+    together: bool = False
 
 
 class Truths:
@@ -119,7 +120,7 @@ class Truths:
         #: Whether what the program takes of the slopes at ties goes together, as far as one direction shows that.
         self.together = True
         if self.ties and run.mode == "reverse" and not any(x.any() for x in self.aside):
-            self.together = together.in_arrays(run, exact, self.program)
+            self.together = together.in_arrays(run, exact, self.truth, self.program)
         self.order = EqualOrder(run)
 
     def formulas(self, number: int, alone: bool = False) -> Formulas:
@@ -143,7 +144,7 @@ class Truths:
         )  # fmt: skip
         sets = np.full(codes.shape, bool(self.ties))
         if (codes == _WRONG).any():
-            between = (codes == _WRONG) & self._between(number) & (far.bits >= far.needed)
+            between = (codes == _WRONG) & ~far.met & self._between(number) & (far.bits >= far.needed)
             if between.any():
                 truth, sets = words.where(between, self.wide.derivative[number], truth), sets | between
                 codes = np.where(between, _KINK, codes)
@@ -206,16 +207,25 @@ class Truths:
         of = self.run.defined
         exact = ArrayExact(of.record, jumps=True).evaluate()
         if not exact.jumped:
-            return _Wide((), False)
+            return _Wide(())
+        wide, same = _derivative(self.run, exact, of.record.steps), self._steady()
+        asked = same and self.run.mode == "reverse"
+        return _Wide(wide, same, not asked or together.in_arrays(self.run, exact, wide, self.program))
+
+    def _steady(self) -> bool:
+        """Whether the function's values stay whatever lies between the two numbers of a mask; by the very literals."""
+        of = self.run.defined
+        record = of.record.until()
+        record.literals = {}
+        exact = ArrayExact(record, jumps=True).evaluate()
         outputs = [exact.values.copied(ids) for ids in of.outputs]
-        same = all(bool((x.radius[1] <= np.abs(x.high) * 2.0**-CONTINUOUS).all()) for x in outputs)
-        return _Wide(_derivative(self.run, exact, of.record.steps), same)
+        return all(bool((x.radius[1] <= np.abs(x.high) * 2.0**-CONTINUOUS).all()) for x in outputs)
 
     def _between(self, number: int) -> Any:
         """Which components are on the other side of a mask's edge, or between the two, where the function goes on
         continuously; see `truth.Truth`."""
         of = self.wide
-        if not of.continuous:
+        if not (of.continuous and of.together):
             return False
         gap, reach = words.separation(of.derivative[number], self.program[number])
         return gap <= reach

@@ -62,7 +62,8 @@ def _scales(run: Run, replay: Replay) -> bool:
     """Whether a replay has the run's arguments and outputs, and its cotangents and gradients times a power of two."""
 
     def same(ids: Sequence[Ids], numbers: Sequence[Numbers], by: float = 1.0) -> bool:
-        return all(np.array_equal(run.backward.held[i] * by, x) for i, x in zip(ids, numbers, strict=True))
+        with np.errstate(over="ignore", under="ignore"):
+            return all(np.array_equal(run.backward.held[i] * by, x) for i, x in zip(ids, numbers, strict=True))
 
     if (
         replay.how
@@ -85,14 +86,25 @@ def _scales(run: Run, replay: Replay) -> bool:
 
 def rounds_otherwise(run: Run, route: str, profile: Profile) -> bool:
     """Whether a program that rounds otherwise than the recorded one, and is the same without rounding, may give what
-    this route did: as far as can be seen, where every number of the record may be off by 16 roundings."""
-    got, coarse = run.answers[route], replace(lenient(profile), coarser=ROUNDINGS)
+    this route did."""
+    return _may_give(run, run.backward, run.results, run.answers[route], profile)
+
+
+def same_function(run: Run, other: Run, profile: Profile) -> bool:
+    """Whether a run by another route may be one of the same function: by its outputs."""
+    found = [other.forward.held[ids] for ids in other.outputs]
+    return _may_give(run, run.forward, run.outputs, found, profile)
+
+
+def _may_give(run: Run, record: Record, ids: Sequence[Ids], got: Sequence[Numbers], profile: Profile) -> bool:
+    """As far as can be seen, where every number of the record may be off by 16 roundings."""
+    coarse = replace(lenient(profile), coarser=ROUNDINGS)
     if not fits(run):
         with precision(BITS):
-            return not _differs(run.backward, {}, {}, run.results, got, coarse)
+            return not _differs(record, {}, {}, ids, got, coarse)
     try:
-        programs = (ArrayAllowed(run.backward, coarse, form=f) for f in _forms(run.backward, coarse))
-        given = list(zip(run.results, got, strict=True))
+        programs = (ArrayAllowed(record, coarse, form=f) for f in _forms(record, coarse))
+        given = list(zip(ids, got, strict=True))
         return any(not any(_beyond(p, *each) for each in given) for p in map(ArrayAllowed.evaluate, programs))
     except OutOfRange:
         return True

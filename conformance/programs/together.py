@@ -39,34 +39,37 @@ def direction(run: Run) -> list[Numbers]:
     return [v.reshape(x.shape) for v, x in zip(np.split(drawn[places.ravel()], ends), held, strict=True)]
 
 
-def in_balls(run: Run, program: Derivative) -> bool:
-    """Whether the program's slopes may go together, by exact balls; of gradients in reverse mode."""
+def in_balls(run: Run, exact: Exact, truth: Derivative, program: Derivative) -> bool:
+    """Whether the program's slopes may go together, by exact balls; of gradients in reverse mode.
+
+    `exact` is the function's record, evaluated, and `truth` the sets of slopes: in the place of a component that is
+    wrong by itself stands its set, so that nothing is said of the others for it.
+    """
     of, along = run.defined, direction(run)
-    exact = Exact(of.record).evaluate()
     seeds = {
         i: arb(v)
         for ids, numbers in zip(of.arguments, along, strict=True)
         for i, v in zip(ids.ravel().tolist(), numbers.ravel().tolist(), strict=True)
     }
     tangents = push(exact, seeds)
-    truth = arb(0)
+    moved = arb(0)
     for ids, cotangent in zip(of.outputs, run.cotangents, strict=True):
         for i, c in zip(ids.ravel().tolist(), run.backward.held[cotangent].ravel().tolist(), strict=True):
-            truth += c * tangents.get(i, arb(0))
+            moved += c * tangents.get(i, arb(0))
     found = arb(0)
-    for gradient, numbers in zip(program, along, strict=True):
-        for slope, v in zip(gradient, numbers.ravel().tolist(), strict=True):
-            found += slope * v
-    return not (truth.is_finite() and found.is_finite()) or bool(truth.overlaps(found))
+    for slopes, gradient, numbers in zip(truth, program, along, strict=True):
+        for own, slope, v in zip(slopes, gradient, numbers.ravel().tolist(), strict=True):
+            found += (slope if own.overlaps(slope) else own) * v
+    return not (moved.is_finite() and found.is_finite()) or bool(moved.overlaps(found))
 
 
-def in_arrays(run: Run, exact: ArrayExact, program: Sequence[Words]) -> bool:
-    """The same by whole arrays, of a function's record that was evaluated."""
+def in_arrays(run: Run, exact: ArrayExact, truth: Sequence[Words], program: Sequence[Words]) -> bool:
+    """The same by whole arrays."""
+    program = [words.where(words.disjoint(t, p), t, p) for t, p in zip(truth, program, strict=True)]
     of, along = run.defined, direction(run)
     tangents = push_arrays(exact, list(zip(of.arguments, along, strict=True)), of.outputs, of.record.steps)
-    truth = _summed(tangents, [run.backward.held[c] for c in run.cotangents])
-    found = _summed(program, along)
-    return not words.disjoint(truth, found).any()
+    moved = _summed(tangents, [run.backward.held[c] for c in run.cotangents])
+    return not words.disjoint(moved, _summed(program, along)).any()
 
 
 def _summed(of: Sequence[Words], by: Sequence[Numbers]) -> Words:

@@ -41,11 +41,12 @@ class Said(NamedTuple):
 
 
 class _Wide(NamedTuple):
-    """A derivative over everything between the two sides of masks' edges, and whether the function is `continuous`
-    there: whatever the masks are in between, its values stay."""
+    """A derivative over everything between the two sides of masks' edges. The function is `continuous` there, if its
+    values stay whatever the masks are in between, and the program's slopes may go `together`."""
 
     derivative: Derivative
-    continuous: bool
+    continuous: bool = False
+    together: bool = False
 
 
 class Truth:
@@ -152,10 +153,20 @@ class Truth:
             for record in (of.record, *([self.other.record] if self.other else [])):
                 exact = Exact(record, jumps=True).evaluate()
                 if exact.jumped:
-                    outputs = (exact[i] for ids in of.outputs for i in ids.ravel().tolist())
-                    same = record is of.record and all(x.rel_accuracy_bits() >= self.bits // 2 for x in outputs)
-                    found.append(_Wide(derivative(self.run, replace(of, record=record), exact, ties=True), same))
+                    wide = derivative(self.run, replace(of, record=record), exact, ties=True)
+                    same = record is of.record and self._steady()
+                    found.append(_Wide(wide, same, same and self._go_together(exact, wide)))
         return found
+
+    def _steady(self) -> bool:
+        """Whether the function's values stay whatever lies between the two numbers of a mask; by the very literals."""
+        of = self.run.defined
+        exact = Exact(of.record, literals=False, jumps=True).evaluate()
+        outputs = (exact[i] for ids in of.outputs for i in ids.ravel().tolist())
+        return all(x.rel_accuracy_bits() >= self.bits // 2 for x in outputs)
+
+    def _go_together(self, exact: Exact, truth: Derivative) -> bool:
+        return self.run.mode != "reverse" or together.in_balls(self.run, exact, truth, self.program)
 
     def _between(self, number: int, component: int, format: Format) -> Said | None:
         """What is to be said of a slope on the other side of a mask's edge, or between the two, where the function goes
@@ -164,7 +175,8 @@ class Truth:
         known = self._bits(number, component, self.program_point[number][component].rad())
         for wide in self.wide:
             x = wide.derivative[number][component]
-            if wide.continuous and x.is_finite() and x.overlaps(program) and known >= format.precision + 3:
+            sure = wide.continuous and wide.together and known >= format.precision + 3
+            if sure and x.is_finite() and x.overlaps(program):
                 return Said("kink", known, truth=x)
         return None
 
@@ -188,10 +200,10 @@ class Truth:
     @cached_property
     def together(self) -> bool:
         """Whether what the program takes of the slopes at ties goes together, as far as one direction shows that."""
-        if self.run.mode != "reverse" or self.aside:
+        if self.aside:
             return True
         with precision(self.bits):
-            return together.in_balls(self.run, self.program)
+            return self._go_together(Exact(self.run.defined.record).evaluate(), self.set)
 
     @cached_property
     def flushed(self) -> bool:

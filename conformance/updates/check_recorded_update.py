@@ -128,7 +128,7 @@ def _agreed_in_arrays(definition: Record, of_rule: Ids, own: Record, program: Id
 
 def _loosened(record: Record) -> Record:
     """The record, whose literals may be anything that Python's float64 makes of what was meant."""
-    found = record.until(len(record.steps))
+    found = record.until()
     found.literals = {i: max(known, LITERAL) for i, known in record.literals.items()}
     return found
 

@@ -34,7 +34,7 @@ def beside(record: Record, arguments: Sequence[Ids], perhaps: bool = False) -> R
     steps = [_turned(step, met) for step in record.steps]
     if all(new is old for new, old in zip(steps, record.steps, strict=True)):
         return None
-    other = record.until(len(record.steps))
+    other = record.until()
     other.steps = steps
     return other
 

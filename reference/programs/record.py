@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +136,14 @@ class Decision:
     left: int = ZERO
     right: int = ZERO
     parts: tuple[int, ...] = ()
+
+
+class Mark(NamedTuple):
+    """How many steps a record had, and of what its `ordered` and `edges` say."""
+
+    steps: int
+    ordered: int
+    edges: int
 
 
 class Decisions(Sequence[Decision]):
@@ -334,17 +342,22 @@ class Record:
             elif d.relation and d.left != d.right and self.held[d.left] == self.held[d.right]:
                 self.edges.append(np.array([d.left, d.right], dtype=np.int64))
 
-    def until(self, steps: int) -> Record:
-        """The record as it stood when it had so many steps: a program's forward part, without its backward one."""
+    def mark(self) -> Mark:
+        """How far it has come."""
+        return Mark(len(self.steps), len(self.ordered), len(self.edges))
+
+    def until(self, mark: Mark | None = None) -> Record:
+        """The record as it stood then, a program's forward part without its backward one; or a copy of it as it is."""
+        steps, ordered, edges = self.mark() if mark is None else mark
         part = Record.__new__(Record)
         part.__dict__.update(self.__dict__)
-        part.steps = self.steps[:steps]
+        part.steps, part.ordered, part.edges = self.steps[:steps], self.ordered[:ordered], self.edges[:edges]
         return part
 
 
 def continued(record: Record) -> Record:
     """A record that goes on from this one, which stays as it is."""
-    part = record.until(len(record.steps))
+    part = record.until()
     part._into, part._held, part._constants = part.steps, record._held.copy(), dict(record._constants)
     return part
 

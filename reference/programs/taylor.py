@@ -25,6 +25,8 @@ TERMS, WORDS = 20, 10
 BITS = 400
 #: A value that errs by more, relative to itself, is not known here.
 SHARP = 2.0**-90
+#: Of a value below the first, float64 may lose the second of what it errs by.
+SMALL, LOST = 2.0**-900, 2.0**-1060
 #: Elements that are evaluated at a time.
 BLOCK = 1 << 14
 
@@ -79,6 +81,8 @@ def _node(name: str, number: int) -> tuple[Any, Any, Array] | None:
                 low[k] = float((x - high[k]).mid())
         if high[k] == 0 and float(abs(x).upper()) > 0 and float(abs(x).upper()) > 1e-110:
             return None
+    if high[0] == 0 and not c[0].contains(0):
+        return None
     size = np.abs(high)
     if size[0] and size[0] < 2.0**-900:
         return None
@@ -121,6 +125,7 @@ def evaluated(name: str, x: DoubleArray) -> tuple[DoubleArray, Array, Any]:
                 2.0**-97 * (np.abs(value.hi) + bounds[0][of] * (off > 0) * 2.0 + off * first)
                 + 2.0**-47 * power * rest
                 + power * power * around * (1 + 2.0**-40)
+                + np.where((np.abs(value.hi) < SMALL) & (off > 0), LOST, 0.0)
             )
         hi[part], lo[part] = value.hi, value.lo
     return DoubleArray(hi, lo), error, inside & fine[which] & (error <= np.abs(hi) * SHARP)

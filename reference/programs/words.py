@@ -209,12 +209,20 @@ def _of_product(a: DoubleArray, b: DoubleArray) -> Any:
     return np.where(one, np.minimum((low + LOST) / np.abs(a.hi * b.hi), UNIT), UNIT)
 
 
+def _seen(bound: Array, some: Any) -> Array:
+    """A bound of a product or quotient, where float64's smallest numbers may have lost what it is `some` of."""
+    lost = (bound < SMALL) & some
+    return np.where(lost, bound + LOST, bound) if lost.any() else bound
+
+
 def multiply(a: Words, b: Words) -> Words:
     with np.errstate(all="ignore"):
         either = a.blunt or b.blunt
         if either:
             a, b = blunted(a), blunted(b)
-        moved = np.abs(a.mid.hi) * b.radius + a.radius * (np.abs(b.mid.hi) + b.radius)
+        size = np.abs(b.mid.hi) + b.radius
+        moved = np.abs(a.mid.hi) * b.radius + a.radius * size
+        moved = _seen(moved, ((a.radius > 0) & (size > 0)) | ((b.radius > 0) & (a.mid.hi != 0)))
         if either:
             return _bluntly(moved, np.multiply, a, b)
         return _closed(Double.multiply(a.mid, b.mid), moved, np.multiply, a, b, unit=_of_product(a.mid, b.mid))
@@ -227,7 +235,8 @@ def divide(a: Words, b: Words) -> Words:
             a, b = blunted(a), blunted(b)
         mid = Double.lift(a.mid.hi / b.mid.hi) if either else Double.divide(a.mid, b.mid)
         least = np.abs(b.mid.hi) * (1 - 2.0**-51) - b.radius
-        moved = np.where(least > 0, (a.radius + np.abs(mid.hi) * b.radius) / least, np.inf)
+        moved = np.where(least > 0, a.radius / least + np.abs(mid.hi) * (b.radius / least), np.inf)
+        moved = _seen(moved, (a.radius > 0) | ((b.radius > 0) & (a.mid.hi != 0)))
         return _bluntly(moved, np.divide, a, b) if either else _closed(mid, moved, np.divide, a, b)
 
 
@@ -306,7 +315,10 @@ def matrix_product(a: Words, b: Words) -> Words:
     empty: Any = size == 0
     if empty.any():  # float64 may have lost what is not 0
         empty = empty & ~((sizes[0] > 0).astype(np.float32) @ (sizes[1] > 0).astype(np.float32) > 0)
-        bound = bound + np.where((size == 0) & ~empty, LOST, 0.0)
+    small: Any = size < SMALL
+    if small.any():  # what float64 loses of the products, of their sum and of its bound
+        some = [((s > 0) | (x.radius > 0).any(axis=0)).astype(np.float32) for s, x in zip(sizes, (a, b), strict=True)]
+        small = np.where(small & (some[0] @ some[1] > 0), LOST + k * 2.0**-1072, 0.0)
     radius = np.empty((max(a.radius.shape[0], b.radius.shape[0]), m, n))
     for r in range(radius.shape[0]):
         ra, rb = (x.radius[min(r, x.radius.shape[0] - 1)] for x in (a, b))
@@ -317,7 +329,7 @@ def matrix_product(a: Words, b: Words) -> Words:
             moved = moved + ra @ (sizes[1] + rb)
         # Low words are multiplied in float64; slices are added in double words.
         own = bound + (3 * k + 64) * 2.0**-104 * size
-        radius[r] = (moved + np.where(empty, 0.0, own)) * (ENLARGED + (k + 8) * 2.0**-52)
+        radius[r] = (moved + np.where(empty, 0.0, own) + small) * (ENLARGED + (k + 8) * 2.0**-52)
     if lost is not None:
         mid = DoubleArray(np.where(lost, np.nan, mid.hi), np.where(lost, 0.0, mid.lo))
         radius = np.where(lost, np.inf, radius)
@@ -419,7 +431,7 @@ def _by_balls(name: str, arguments: tuple[Words, ...]) -> Words:
                         place += own
                         wide.append(x[i] if r == 0 else x[i] + arb(0, r) if np.isfinite(r) else arb.nan())
                     if any(w is not v for w, v in zip(wide, x, strict=True)):
-                        radius[level, n] = _reach(value(*wide), found)
+                        radius[level, n] = off + _reach(value(*wide), found)
     mid = DoubleArray(hi[same].reshape(shape), lo[same].reshape(shape))
     radius = radius[:, same].reshape(levels, *shape)
     with np.errstate(all="ignore"):
