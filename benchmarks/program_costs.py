@@ -6,9 +6,9 @@ One function for each family, of n numbers, in float64: "elementwise", Σ x·σ(
 squares of a perceptron with one hidden layer of tanh and n weights. Each checker has a process of its own: it checks a
 small instance first, and then the function itself, so that imports and compilers are warm; its time is measured after
 that, and the memory that the process took beyond the small instance. gradcheck's slow mode takes n evaluations, its
-fast mode one perturbation; check_grads (JAX, order 1, reverse mode) two. What takes longer than the limit, or
-is refused for more memory than there is, is left out, and so are the sizes above it. The exponent is that of the time between the two largest sizes. With `--models`: the
-models of users' code, every gradient, in float32.
+fast mode one perturbation; check_grads (JAX, order 1, reverse mode) two. What takes longer than the limit, or is
+refused for more memory than there is, is left out, and so are the sizes above it. The exponent is that of the time
+between the two largest sizes. With `--models`: the models of users' code, every gradient, in float32.
 All functions are right: what a checker rejects is said. Exit status 1 if verify rejects one.
 """
 
