@@ -346,6 +346,7 @@ def test_the_claims_numbers_are_those_of_the_code() -> None:
         f"balls up to {size.AFFORDABLE:,} operations",
         f"ask for {array_truths.VANISHING} bits",
         f"(arrays: {array_truths.CONTINUOUS} bits)",
+        f"to {truth.INDISTINGUISHABLE} bits of its own",
         f"up to {size.IN_ARRAYS:,} operations",
         f"up to {array_answers.CONDITIONED // 10**6} million operations",
         f"with {allowance.MOST_WAYS} runs in the place of {outcomes.MOST_RUNS}",

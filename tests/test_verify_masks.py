@@ -191,3 +191,14 @@ def test_by_jax_a_search_is_of_the_branches_that_it_took() -> None:
     x = jnp.linspace(-0.9, 1.9, 300)
     knots, heights = jnp.array([-1.0, 0.0, 1.0, 2.0]), jnp.array([0.0, 1.0, 3.0, -1.0])
     assert gc.verify(lambda x: jnp.interp(x, knots, heights), x).complete
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_a_guard_that_takes_1_for_1_plus_1e_40_is_right_and_one_that_takes_it_for_1_plus_1e_12_is_not(
+    copies: int,
+) -> None:
+    def guarded(below: float) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda g, x: torch.where(x < below, g, g / (1 + x))
+
+    assert of(torch.log1p, guarded(1e-20), 1e-40, 0.5, copies=copies)
+    assert of(torch.log1p, guarded(1e-10), 1e-12, 0.5, copies=copies).formula == "wrong"

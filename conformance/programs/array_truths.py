@@ -15,7 +15,7 @@ from gradconform.conformance.programs import branches, equal_order, together
 from gradconform.conformance.programs.array_answers import centred
 from gradconform.conformance.programs.equal_order import EqualOrder, Places
 from gradconform.conformance.programs.size import one_record
-from gradconform.conformance.programs.truth import SHARP
+from gradconform.conformance.programs.truth import INDISTINGUISHABLE, SHARP
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.midpoints import DoubleArray
 from gradconform.reference.components import Indices
@@ -172,6 +172,7 @@ class Truths:
         # The program with the very literals that were read may be the derivative with these, to so many bits; or
         # whatever the literals stand for.
         agreed = _bits(size, gap + off[0])
+        met |= known & (_bits(np.abs(truth.high), gap + off[0]) >= INDISTINGUISHABLE)
         steady = np.maximum(_bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1])), agreed)
         if (meant := self.run.definition) is not None:
             met |= known & (agreed >= meant.agreement(format))

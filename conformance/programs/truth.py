@@ -25,6 +25,9 @@ from gradconform.reference.programs.run import Run
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
 #: leave less than p + 3.
 FIRST, DECIDED = 160, 40
+#: Leading bits of its own to which a number that is not the derivative agrees with it, and is: beyond what any format
+#: shows, as of a guard that takes 1 for 1 + x² where x is 1e-20.
+INDISTINGUISHABLE = 64
 #: Of a truth that is known to so many bits what is left is no set.
 SHARP = 40
 
@@ -270,6 +273,8 @@ class Truth:
                 apart = self._approximated(number, component, abs(at - point).upper())
                 if apart >= self.run.definition.agreement(format):
                     return Said("right", apart)  # an approximation that is meant
+            if abs(at - point) <= abs(point) * power_of_two(-INDISTINGUISHABLE):
+                return Said("right", INDISTINGUISHABLE)
             return self._wrong(number, component, format)
         needed, known = format.precision + 3, self._bits(number, component, at.rad() + point.rad())
         if known < needed:
