@@ -12,7 +12,7 @@ import numpy as np
 from gradconform.conformance import advice
 from gradconform.conformance.answered import words
 from gradconform.conformance.programs import program_rows
-from gradconform.conformance.programs.completeness import missing, same_function
+from gradconform.conformance.programs.completeness import another_function, missing
 from gradconform.conformance.programs.definitions import Definition, defined
 from gradconform.conformance.programs.definitions import gradient_of as derivative
 from gradconform.conformance.programs.frameworks import framework_of, leaves
@@ -179,7 +179,7 @@ def _by_route(run: Run, profile: Profile) -> list[Run]:
     complete = []
     for other in run.beside:
         gone = next((f"left the record: {m}" for m in missing(other, profile)), "")
-        if not gone and not same_function(run, other, profile):
+        if not gone and another_function(run, other):
             gone = "is another function's: its outputs are not those of " + run.route
         if gone:
             why = f"{other.route}: held against the program of {run.route}, its own {gone}"

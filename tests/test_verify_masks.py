@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from programs_torch import ruled
 from torch import Tensor
 
 import gradconform as gc
@@ -18,17 +19,7 @@ KNOTS, HEIGHTS = (torch.tensor(x, dtype=torch.float64) for x in ((-1.0, 0.0, 1.0
 
 
 def of(f: Callable[..., Tensor], rule: Callable[[Tensor, Tensor], Tensor], *numbers: float, copies: int = 1) -> Report:
-    class Ruled(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            ctx.save_for_backward(x)
-            return f(x)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-            return rule(g, *ctx.saved_tensors)
-
-    return gc.verify(lambda x: Ruled.apply(x), torch.tensor([*numbers] * copies, dtype=torch.float64))
+    return gc.verify(ruled("Ruled", f, rule), torch.tensor([*numbers] * copies, dtype=torch.float64))
 
 
 def replaced(x: Tensor) -> Tensor:
@@ -97,19 +88,9 @@ def test_a_literal_that_looks_rounded_beside_a_mask_is_no_jump(copies: int) -> N
 @pytest.mark.parametrize("copies", COPIES)
 def test_slopes_at_ties_that_do_not_go_together_do_not_pass_beside_an_edge(copies: int) -> None:
     """Both of two equal numbers take all of the slope of the larger; another number stands at a mask's edge."""
-
-    class Ruled(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, a: Tensor, b: Tensor, x: Tensor) -> Tensor:
-            ctx.save_for_backward(x)
-            return torch.maximum(a, b) + x * (x > 0)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
-            return g, g, g * (ctx.saved_tensors[0] > 0)
-
+    torn = ruled("Torn", lambda a, b, x: torch.maximum(a, b) + x * (x > 0), lambda g, a, b, x: (g, g, g * (x > 0)))
     ones, x = torch.ones(copies + 1), torch.tensor([0.0, *[1.0] * copies])
-    report = gc.verify(lambda *of: Ruled.apply(*of), ones, ones.clone(), x)
+    report = gc.verify(torn, ones, ones.clone(), x)
     assert not report
     assert "kink" not in {g.judgement.formula for g in report.gradients}
 
@@ -117,19 +98,9 @@ def test_slopes_at_ties_that_do_not_go_together_do_not_pass_beside_an_edge(copie
 @pytest.mark.parametrize("copies", COPIES)
 def test_the_masks_that_a_backward_program_makes_are_no_edges_of_the_function(copies: int) -> None:
     """PyTorch's backward of amax asks which numbers are the largest one: nothing beside it is excused for that."""
-
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, w: Tensor) -> Tensor:
-            ctx.save_for_backward(w)
-            return w * w
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-            return 3 * g * ctx.saved_tensors[0]
-
+    wrong = ruled("Wrong", torch.square, lambda g, w: 3 * g * w)
     w, x = torch.arange(1.0, 3.0 * copies), torch.arange(3.0)
-    report = gc.verify(lambda w, x: Wrong.apply(w) * x.amax(), w, x)
+    report = gc.verify(lambda w, x: wrong(w) * x.amax(), w, x)
     assert [g.judgement.formula for g in report.gradients] == ["wrong", "right"]
 
 

@@ -203,6 +203,11 @@ class Truths:
         return self.flush and branches.chosen_by_subnormals(self.run)
 
     @cached_property
+    def at_edge(self) -> bool:
+        """Whether a number of the function's was equal to another where that moved data or took a branch."""
+        return branches.at_edge(self.run)
+
+    @cached_property
     def wide(self) -> _Wide:
         """The derivative over all between the two numbers of a choice that is a tie, where some jumps."""
         of = self.run.defined
@@ -244,7 +249,7 @@ class Truths:
 
     def _jumps(self, number: int) -> Any:
         """Which components may be the derivative on the other side of an edge that a number stands at."""
-        if self.perhaps or branches.at_edge(self.run):
+        if self.perhaps or self.at_edge:
             return True
         wide = self.wide.derivative
         return bool(wide) and ~words.disjoint(wide[number], self.program[number])

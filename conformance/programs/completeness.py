@@ -18,9 +18,11 @@ from gradconform.reference.arithmetic.profiles import Profile, lenient
 from gradconform.reference.arithmetic.rounded import Rounded
 from gradconform.reference.judge import decision
 from gradconform.reference.outcomes import Outcome
+from gradconform.reference.programs import words
 from gradconform.reference.programs.allowance import Allowed, outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed
-from gradconform.reference.programs.exact import holds
+from gradconform.reference.programs.array_exact import ArrayExact
+from gradconform.reference.programs.exact import Exact, holds
 from gradconform.reference.programs.record import Ids, Numbers, Record, Taken, every
 from gradconform.reference.programs.run import Replay, Run
 
@@ -86,28 +88,47 @@ def _scales(run: Run, replay: Replay) -> bool:
 
 def rounds_otherwise(run: Run, route: str, profile: Profile) -> bool:
     """Whether a program that rounds otherwise than the recorded one, and is the same without rounding, may give what
-    this route did."""
-    return _may_give(run, run.backward, run.results, run.answers[route], profile)
-
-
-def same_function(run: Run, other: Run, profile: Profile) -> bool:
-    """Whether a run by another route may be one of the same function: by its outputs."""
-    found = [other.forward.held[ids] for ids in other.outputs]
-    return _may_give(run, run.forward, run.outputs, found, profile)
-
-
-def _may_give(run: Run, record: Record, ids: Sequence[Ids], got: Sequence[Numbers], profile: Profile) -> bool:
-    """As far as can be seen, where every number of the record may be off by 16 roundings."""
-    coarse = replace(lenient(profile), coarser=ROUNDINGS)
+    this route did: as far as can be seen, where every number of the record may be off by 16 roundings."""
+    got, coarse = run.answers[route], replace(lenient(profile), coarser=ROUNDINGS)
     if not fits(run):
         with precision(BITS):
-            return not _differs(record, {}, {}, ids, got, coarse)
+            return not _differs(run.backward, {}, {}, run.results, got, coarse)
     try:
-        programs = (ArrayAllowed(record, coarse, form=f) for f in _forms(record, coarse))
-        given = list(zip(ids, got, strict=True))
+        programs = (ArrayAllowed(run.backward, coarse, form=f) for f in _forms(run.backward, coarse))
+        given = list(zip(run.results, got, strict=True))
         return any(not any(_beyond(p, *each) for each in given) for p in map(ArrayAllowed.evaluate, programs))
     except OutOfRange:
         return True
+
+
+def another_function(run: Run, other: Run) -> bool:
+    """Whether a run by another route is certainly one of another function: without rounding its outputs are not within
+    a rounding of the run's, however each rounds on the way."""
+    unit = 2.0 ** -min(a.format.precision for a in (*run.arguments, *run.tangents))
+    try:
+        return (_apart_in_arrays if fits(run) else _apart)(run, other, unit)
+    except OutOfRange:
+        return False
+
+
+def _apart(run: Run, other: Run, unit: float) -> bool:
+    with precision(BITS):
+        values = [Exact(of.forward).evaluate() for of in (run, other)]
+        a, b = (
+            [exact[i] for ids in of.outputs for i in ids.ravel().tolist()]
+            for exact, of in zip(values, (run, other), strict=True)
+        )
+        return any(abs(x - y) > unit * abs(x) for x, y in zip(a, b, strict=True))
+
+
+def _apart_in_arrays(run: Run, other: Run, unit: float) -> bool:
+    a, b = (ArrayExact(of.forward).evaluate().values for of in (run, other))
+    for i, j in zip(run.outputs, other.outputs, strict=True):
+        x, y = a.copied(i), b.copied(j)
+        gap, reach = words.separation(x, y)
+        if (gap > reach + unit * np.abs(x.high)).any():
+            return True
+    return False
 
 
 def unused(run: Run) -> list[str]:

@@ -173,14 +173,13 @@ class Truth:
 
     def _between(self, number: int, component: int, format: Format) -> Said | None:
         """What is to be said of a slope on the other side of a mask's edge, or between the two, where the function goes
-        on continuously: it is one of the subgradients. None of another one."""
-        program = self.program[number][component]
-        known = self._bits(number, component, self.program_point[number][component].rad())
+        on continuously: it is in the set that the mask leaves open. None of another one."""
+        program, at = self.program[number][component], self.program_point[number][component]
         for wide in self.wide:
             x = wide.derivative[number][component]
-            sure = wide.continuous and wide.together and known >= format.precision + 3
-            if sure and x.is_finite() and x.overlaps(program):
-                return Said("kink", known, truth=x)
+            if wide.continuous and wide.together and x.is_finite() and x.overlaps(program):
+                known = self._bits(number, component, at.rad())
+                return Said("kink", known, truth=x) if known >= format.precision + 3 else None
         return None
 
     @cached_property
@@ -192,9 +191,14 @@ class Truth:
         """Whether a component may be the derivative on the other side of an edge that a number stands at."""
         at, program = self.program_point[number][component], self.program[number][component]
         wide = (of.derivative[number][component] for of in self.wide)
-        if branches.at_edge(self.run) or any(not x.is_finite() or x.overlaps(program) for x in wide):
+        if self.at_edge or any(not x.is_finite() or x.overlaps(program) for x in wide):
             return True
         return self.perhaps is not None and self.perhaps.known(number, component, at) is not None
+
+    @cached_property
+    def at_edge(self) -> bool:
+        """Whether a number of the function's was equal to another where that moved data or took a branch."""
+        return branches.at_edge(self.run)
 
     @cached_property
     def order(self) -> EqualOrder:

@@ -212,6 +212,8 @@ def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
     return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
 
 
+#: Below the first a product of double words may lose digits to float64's smallest numbers: at most the second.
+SMALL, LOST = 2.0**-900, 2.0**-1060
 #: Where products of double words hold all their digits.
 _LEAST, _LARGEST = 2.0**-480, 2.0**480
 

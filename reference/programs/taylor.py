@@ -15,7 +15,7 @@ import numpy as np
 from flint import arb, arb_series, ctx
 
 from gradconform.reference.arithmetic.exact import precision
-from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray
+from gradconform.reference.arithmetic.midpoints import LOST, SMALL, Array, Double, DoubleArray
 
 #: Nodes are 1/16 apart, up to 64 away from 0.
 SPACING, FURTHEST = 2.0**-4, 64.0
@@ -25,8 +25,6 @@ TERMS, WORDS = 20, 10
 BITS = 400
 #: A value that errs by more, relative to itself, is not known here.
 SHARP = 2.0**-90
-#: Of a value below the first, float64 may lose the second of what it errs by.
-SMALL, LOST = 2.0**-900, 2.0**-1060
 #: Elements that are evaluated at a time.
 BLOCK = 1 << 14
 
@@ -84,7 +82,7 @@ def _node(name: str, number: int) -> tuple[Any, Any, Array] | None:
     if high[0] == 0 and not c[0].contains(0):
         return None
     size = np.abs(high)
-    if size[0] and size[0] < 2.0**-900:
+    if size[0] and size[0] < SMALL:
         return None
     powers = reach ** np.arange(TERMS)
     first = float((size[1:] * powers[:-1]).sum())

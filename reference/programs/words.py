@@ -27,7 +27,16 @@ from gradconform.reference.arithmetic.function_rules import (
     hyperbolic_cosine,
     hyperbolic_sine,
 )
-from gradconform.reference.arithmetic.midpoints import HOST_ULPS, Array, Double, DoubleArray, Plain, product_and_bound
+from gradconform.reference.arithmetic.midpoints import (
+    HOST_ULPS,
+    LOST,
+    SMALL,
+    Array,
+    Double,
+    DoubleArray,
+    Plain,
+    product_and_bound,
+)
 from gradconform.reference.programs import taylor
 from gradconform.reference.programs.functions import FUNCTIONS
 
@@ -36,8 +45,6 @@ UNIT, OF_ROOT = 2.0**-102, 2.0**-98
 #: What an operation of blunt numbers errs by, and one of their functions, with a few operations about it.
 BLUNT, OF_HOST = 2.0**-53, 3 * HOST_ULPS * 2.0**-52
 ENLARGED = 1 + 2.0**-30
-#: Below the first a product of double words may lose digits to float64's smallest numbers: at most the second.
-SMALL, LOST = 2.0**-900, 2.0**-1060
 #: Numbers from which a function's Taylor polynomials are worth to be made.
 MANY = 64
 #: Bits of the balls that functions are evaluated in.
@@ -209,7 +216,7 @@ def _of_product(a: DoubleArray, b: DoubleArray) -> Any:
     return np.where(one, np.minimum((low + LOST) / np.abs(a.hi * b.hi), UNIT), UNIT)
 
 
-def _seen(bound: Array, some: Any) -> Array:
+def _with_lost(bound: Array, some: Any) -> Array:
     """A bound of a product or quotient, where float64's smallest numbers may have lost what it is `some` of."""
     lost = (bound < SMALL) & some
     return np.where(lost, bound + LOST, bound) if lost.any() else bound
@@ -222,7 +229,7 @@ def multiply(a: Words, b: Words) -> Words:
             a, b = blunted(a), blunted(b)
         size = np.abs(b.mid.hi) + b.radius
         moved = np.abs(a.mid.hi) * b.radius + a.radius * size
-        moved = _seen(moved, ((a.radius > 0) & (size > 0)) | ((b.radius > 0) & (a.mid.hi != 0)))
+        moved = _with_lost(moved, ((a.radius > 0) & (size > 0)) | ((b.radius > 0) & (a.mid.hi != 0)))
         if either:
             return _bluntly(moved, np.multiply, a, b)
         return _closed(Double.multiply(a.mid, b.mid), moved, np.multiply, a, b, unit=_of_product(a.mid, b.mid))
@@ -236,7 +243,7 @@ def divide(a: Words, b: Words) -> Words:
         mid = Double.lift(a.mid.hi / b.mid.hi) if either else Double.divide(a.mid, b.mid)
         least = np.abs(b.mid.hi) * (1 - 2.0**-51) - b.radius
         moved = np.where(least > 0, a.radius / least + np.abs(mid.hi) * (b.radius / least), np.inf)
-        moved = _seen(moved, (a.radius > 0) | ((b.radius > 0) & (a.mid.hi != 0)))
+        moved = _with_lost(moved, (a.radius > 0) | ((b.radius > 0) & (a.mid.hi != 0)))
         return _bluntly(moved, np.divide, a, b) if either else _closed(mid, moved, np.divide, a, b)
 
 
@@ -316,7 +323,7 @@ def matrix_product(a: Words, b: Words) -> Words:
     if empty.any():  # float64 may have lost what is not 0
         empty = empty & ~((sizes[0] > 0).astype(np.float32) @ (sizes[1] > 0).astype(np.float32) > 0)
     small: Any = size < SMALL
-    if small.any():  # what float64 loses of the products, of their sum and of its bound
+    if small.any():  # what float64 loses of the product, and of k products each of sizes and of radii: 2^−1075 each
         some = [((s > 0) | (x.radius > 0).any(axis=0)).astype(np.float32) for s, x in zip(sizes, (a, b), strict=True)]
         small = np.where(small & (some[0] @ some[1] > 0), LOST + k * 2.0**-1072, 0.0)
     radius = np.empty((max(a.radius.shape[0], b.radius.shape[0]), m, n))
@@ -353,7 +360,7 @@ def _root(x: Words) -> Words:
         plain = zero | infinite
         hi, lo = np.where(plain, high, hi), np.where(plain, 0.0, lo)
         radius = np.where(plain, 0.0, moved * ENLARGED)
-        small = (x.mid.hi < 2.0**-900) & ~plain
+        small = (x.mid.hi < SMALL) & ~plain
         radius = np.where(small, radius + np.sqrt(LOST), radius)
         radius = np.where(np.isfinite(hi) | infinite, radius, np.inf)
     return Words(DoubleArray(hi, lo), radius)
