@@ -4,7 +4,9 @@
     python benchmarks/sweeps.py -d float32 -a torch --sample 4182052 sigmoid tanh exp gelu softplus erf
 
 leaves a sweep's file for each in runs/sweeps/, and goes on where it was; then writes the accuracy tables and figures
-of what is complete. The short ones come first: one that takes longer than its turn is gone on with in a later round.
+of what is complete. Rows of tables that are there stay where nothing of the same is in runs/sweeps/; the figure of an
+operator is drawn where all its rows are of what is there. The short sweeps come first: one that takes longer than its
+turn is gone on with in a later round.
 One process; `--seconds` is when no further sweep is begun.
 """
 
@@ -76,7 +78,9 @@ def main(
     sweeps = [
         (s.header, s.chunks, s.footer) for p in sorted(folder.glob("*.jsonl")) if (s := sweep_file.read(p)).footer
     ]
-    for path in accuracy.write([s for s in sweeps if s[2] is not None], output, endings=(".png",)):
+    table = output / "sweep.csv"
+    before = accuracy.read(table) if table.exists() else None
+    for path in accuracy.write([s for s in sweeps if s[2] is not None], output, (".png",), before):
         print(path)
     if failed:
         sys.exit(3)

@@ -6,7 +6,6 @@ The figures, error against argument, are in `sweep_figures`.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -42,7 +41,7 @@ def table(sweeps: Iterable[Sweep]) -> pd.DataFrame:
         _row(header, quantity, footer) for header, _, footer in sweeps for quantity in QUANTITIES if quantity in footer
     ]
     found = pd.DataFrame(rows)
-    return found if found.empty else found.sort_values(["operator", "quantity", "dtype", "framework"], kind="stable")
+    return found if found.empty else found.sort_values(_SORTED, kind="stable")
 
 
 def _row(header: Mapping[str, Any], quantity: str, footer: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,8 +63,38 @@ def _row(header: Mapping[str, Any], quantity: str, footer: Mapping[str, Any]) ->
         "lost_from": _widest(of["stretches"].get("lost", []), header["dtype"]),
         "deviates_from": _widest(of["stretches"].get("deviates", []), header["dtype"]),
         "nan_gave_a_number": kept[1] - kept[0], "answered_outside": of["answered outside"],
-        "by_balls": of["by balls"], "seconds": footer["seconds"],
+        "by_balls": of["by balls"], "seconds": footer["seconds"], "made_by": _made_by(header),
     }  # fmt: skip
+
+
+def _made_by(header: Mapping[str, Any]) -> str:
+    """By which revision of the suite a sweep was made, where that was noted, or by which version."""
+    return f"revision {header['revision']}" if "revision" in header else f"version {header['suite_version']}"
+
+
+#: What a row of the table is of: a later sweep of the same takes its place.
+_OF_ROW = ("operator", "quantity", "dtype", "framework", "version", "of")
+_SORTED = ["operator", "quantity", "dtype", "framework"]
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A table that `write` wrote as sweep.csv."""
+    found = pd.read_csv(path, keep_default_na=False, dtype=str)
+    texts = ("operator", "quantity", "dtype", "framework", "version", "of", "lost_from", "deviates_from", "made_by")
+    floats = ("max_ulp", "at", "got", "truth", "seconds")
+    for name in found.columns:
+        if name in floats:
+            found[name] = found[name].replace("", "nan").astype(float)
+        elif name not in texts:
+            found[name] = found[name].astype(int)
+    return found
+
+
+def together(found: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table and those of an earlier one that are of something else, in order."""
+    now = set(found[list(_OF_ROW)].itertuples(index=False, name=None)) if not found.empty else set()
+    kept = [row not in now for row in before[list(_OF_ROW)].itertuples(index=False, name=None)]
+    return pd.concat([before[kept], found]).sort_values(_SORTED, kind="stable", ignore_index=True)
 
 
 def _which(header: Mapping[str, Any], asked: int) -> str:
@@ -89,8 +118,16 @@ def _widest(stretches: Sequence[Sequence[Any]], dtype: str) -> str:
     return "; ".join(" to ".join(shortest([float(a), float(b)], dtype)) for a, b, _ in most)
 
 
-def write(sweeps: Sequence[Sweep], folder: Path, endings: Sequence[str] = (".png", ".svg", ".pdf")) -> list[Path]:
-    """The tables of complete sweeps, strips.csv and every number where it was kept, and a figure for each operator.
+def write(
+    sweeps: Sequence[Sweep],
+    folder: Path,
+    endings: Sequence[str] = (".png", ".svg", ".pdf"),
+    before: pd.DataFrame | None = None,
+) -> list[Path]:
+    """The tables of complete sweeps and a figure for each operator; what was written.
+
+    Rows of an earlier table, `before`, stay where nothing of `sweeps` is of the same. The figure of an operator of
+    which such rows are left is not drawn: what it would show of them is not in a table.
 
     Raises ValueError for two sweeps of the same numbers of one operator in one framework's version, and ImportError
     without matplotlib.
@@ -98,20 +135,22 @@ def write(sweeps: Sequence[Sweep], folder: Path, endings: Sequence[str] = (".png
     _refuse_twins(sweeps)
     drawable()
     folder.mkdir(parents=True, exist_ok=True)
-    found = table(sweeps)
+    own = table(sweeps)
+    found = own if before is None else together(own, before)
     caption = "Largest error of each operator and its derivative, and at which argument"
     texts = {
         "sweep.csv": comma_separated({str(name): [_known(v) for v in found[name]] for name in found}),
-        "sweep.md": markdown(found, made(sweeps)),
+        "sweep.md": markdown(found, made(found)),
         "sweep.tex": longtable(_printed(found), caption, "sweep", under="operator"),
     }
     paths = [replaced(folder / name, text) for name, text in texts.items()]
     of: dict[str, list[Sweep]] = {}
     for sweep in sweeps:
         of.setdefault(str(sweep[0]["operator"]), []).append(sweep)
-    for name, own in of.items():
-        path = folder / "figures" / f"sweep-{case_folder(name).name}"
-        paths += sweep_figures.written(sweep_figures.drawn(own), path, endings)
+    for name, swept in of.items():
+        if (found["operator"] == name).sum() == (own["operator"] == name).sum():
+            path = folder / "figures" / f"sweep-{case_folder(name).name}"
+            paths += sweep_figures.written(sweep_figures.drawn(swept), path, endings)
     return paths
 
 
@@ -166,20 +205,15 @@ def _refuse_twins(sweeps: Sequence[Sweep]) -> None:
         seen.add(question)
 
 
-def made(sweeps: Sequence[Sweep]) -> str:
-    """By which revisions of the suite the sweeps were made, how many of each, and in how long."""
-    seconds = sum(float(footer["seconds"]) for _, _, footer in sweeps)
-    operators: dict[str, set[str]] = {}
-    rows: Counter[str] = Counter()
-    for header, _, footer in sweeps:
-        revision = f"revision {header['revision']}" if "revision" in header else f"version {header['suite_version']}"
-        operators.setdefault(revision, set()).add(str(header["operator"]))
-        rows[revision] += sum(quantity in footer for quantity in QUANTITIES)
+def made(found: pd.DataFrame) -> str:
+    """By which revisions of the suite the rows of a table were made, how many of each, and in how long."""
+    taken = found.drop_duplicates([n for n in _OF_ROW if n != "quantity"])["seconds"].sum()
     said = " and ".join(
-        f"{rows[r]} {_plural(rows[r], 'row')} of {len(names)} {_plural(len(names), 'operator')} at {r}"
-        for r, names in operators.items()
+        f"{len(rows)} {_plural(len(rows), 'row')} of {rows['operator'].nunique()} "
+        f"{_plural(rows['operator'].nunique(), 'operator')} at {by}"
+        for by, rows in found.groupby("made_by", sort=False)
     )
-    return f"Measured: {said}; the sweeps took {seconds:,.0f} s of one process together."
+    return f"Measured: {said}; the sweeps took {taken:,.0f} s of one process together."
 
 
 def _plural(count: int, what: str) -> str:

@@ -134,22 +134,26 @@ def test_arrays_and_balls_say_the_same() -> None:
     assert np.allclose(by_arrays.ulps[settled], by_balls.ulps[settled], rtol=1e-5, atol=1e-5)
 
 
-OVERFLOWING = [("gelu_tanh", "bfloat16", 3.0 * 2.0 ** np.arange(-10, 126, 5)),
-               ("gelu_tanh", "float16", -3.0 * 2.0 ** np.arange(-10, 14)),
-               ("sinh", "float16", np.linspace(8.0, 13.0, 32)),
-               ("mish", "bfloat16", -3.0 * 2.0 ** np.arange(-10, 126, 5))]  # fmt: skip
+OVERFLOWING = [("gelu_tanh", "bfloat16", "torch", 3.0 * 2.0 ** np.arange(-10, 126, 5)),
+               ("gelu_tanh", "float16", "torch", -3.0 * 2.0 ** np.arange(-10, 14)),
+               ("sinh", "float16", "torch", np.linspace(8.0, 13.0, 32)),
+               ("i0", "bfloat16", "torch", 3.0 * 2.0 ** np.arange(3, 126, 7)),
+               ("erfcx", "bfloat16", "jax", -3.0 * 2.0 ** np.arange(0, 126, 14)),
+               ("mish", "bfloat16", "torch", -3.0 * 2.0 ** np.arange(-10, 126, 5))]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "dtype", "x"), OVERFLOWING)
+@pytest.mark.parametrize(("name", "dtype", "framework", "x"), OVERFLOWING)
 @pytest.mark.parametrize("quantity", chunk.QUANTITIES)
 def test_the_ways_through_overflows_of_many_numbers_are_those_of_each_alone(
-    name: str, dtype: str, x: Any, quantity: str
+    name: str, dtype: str, framework: str, x: Any, quantity: str
 ) -> None:
     """Each has its own way through an overflow; together they have more than are followed."""
+    pytest.importorskip(framework)
     x = FORMATS[dtype].round(np.concatenate([x, -x]))
-    run = chunk._of(quantity, chunk._run(chunk.Task(name, dtype, "torch", "opencl", Piece(0, 1)), x, definition=True))
+    run = chunk._run(chunk.Task(name, dtype, framework, "opencl", Piece(0, 1)), x, definition=True)
+    run = chunk._of(quantity, run)
     given = run.values["eager"][0] if quantity == "value" else run.returned["eager"][0]
-    constants = profile("opencl", "torch")
+    constants = profile("opencl", framework)
     by_arrays = 0
     for shift in (0.0, 2.0**-7):  # as it was returned, and something else
         got = FORMATS[dtype].round(np.asarray(given, dtype=np.float64) * (1 + shift) + shift)
@@ -479,3 +483,40 @@ def test_what_is_known_to_deviate_is_told_where_it_does() -> None:
     assert list(command.known_of({"value": {"verdicts": {"conforms": 126}}}, asked)) == []
     for other in ({"dtype": "float16"}, {"operator": "tanh"}, {"frameworks": {"torch": {"torch": "1.9"}}}):
         assert list(command.known_of(deviating, {**asked, **other})) == []
+
+
+def test_rows_of_an_earlier_table_stay_where_nothing_of_the_same_was_swept(tmp_path: Path, file: Path) -> None:
+    pytest.importorskip("matplotlib")
+
+    def slower(footer: dict[str, Any]) -> None:
+        footer["seconds"] = 1000.0
+
+    jax = {"adapter": "jax", "frameworks": {"jax": {"jax": "1"}}}
+    first = [
+        read_back(changed(file, tmp_path / "earlier.jsonl", slower, operator=name, revision="aaaaaaa", **of))
+        for name, of in (("sigmoid", {}), ("tanh", {}), ("tanh", jax))
+    ]
+    accuracy.write(first, tmp_path, (".png",))
+    before = accuracy.read(tmp_path / "sweep.csv")
+    text = (tmp_path / "sweep.csv").read_text(encoding="utf-8")
+    for figure in (figures := tmp_path / "figures").iterdir():
+        figure.write_bytes(b"earlier")
+    assert accuracy.write([], tmp_path, (".png",), before)  # nothing more: the very same
+    assert (tmp_path / "sweep.csv").read_text(encoding="utf-8") == text
+    again = [
+        read_back(changed(file, tmp_path / "later.jsonl", lambda footer: None, operator=name, revision="bbbbbbb"))
+        for name in ("sigmoid", "tanh")
+    ]
+    accuracy.write(again, tmp_path, (".png",), before)
+    found = accuracy.read(tmp_path / "sweep.csv")
+    made = dict(zip(zip(found["operator"], found["framework"], strict=True), found["made_by"], strict=True))
+    assert made == {("sigmoid", "torch"): "revision bbbbbbb", ("tanh", "torch"): "revision bbbbbbb",
+                    ("tanh", "jax"): "revision aaaaaaa"}  # fmt: skip
+    assert len(found) == len(before) == 6
+    assert (found["seconds"] == 1000.0).sum() == 2
+    said = (tmp_path / "sweep.md").read_text(encoding="utf-8")
+    assert "4 rows of 2 operators at revision bbbbbbb" in said
+    assert "2 rows of 1 operator at revision aaaaaaa" in said
+    # What a figure of tanh would show of JAX is in no file of this run.
+    assert (figures / "sweep-sigmoid.png").read_bytes() != b"earlier"
+    assert (figures / "sweep-tanh.png").read_bytes() == b"earlier"

@@ -35,12 +35,14 @@ from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.record import Ids, Record, Step
 from gradconform.reference.programs.run import Run
 
-#: Functions that reach beyond every format of at most 24 bits, at one side or at both; and an argument that is far
-#: enough, and not too far for float64.
-EXPONENTIALS: Mapping[str, bool] = {
-    "exp": False, "expm1": False, "exp2": False, "exp10": False, "sinh": True, "cosh": True,
-}  # fmt: skip
-FAR = 300.0
+#: Functions that reach beyond every format of at most 24 bits: from which argument on, at either side; none, infinite.
+#: There they are still numbers of float64, and beyond what K ulp and the widest of these formats could hold.
+FAR: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(("exp", "expm1", "exp2", "exp10", "expi"), (-np.inf, 300.0)),
+    **dict.fromkeys(("sinh", "cosh", "i0", "i1"), (-300.0, 300.0)),
+    "gamma": (-np.inf, 150.0),
+    "erfcx": (-20.0, np.inf),
+}
 #: How near an allowance's edge the arrays leave to the balls.
 EDGE = 2.0**-20
 
@@ -59,18 +61,18 @@ class Way(ArrayAllowed):
     def _map(self, step: Step, A: RoundedArrays) -> None:
         """A function that float64 does not hold either, where it is beyond every narrower format for certain."""
         ids = step.operands[0]
-        both = EXPONENTIALS.get(step.function)
-        if both is None or A.infinite > 2.0**1000:
+        low, high = FAR.get(step.function, (-np.inf, np.inf))
+        if not (np.isfinite(low) or np.isfinite(high)) or A.infinite > 2.0**1000:
             super()._map(step, A)
             return
-        high, radius = self.high[ids], self.radius[ids]
-        least = (np.abs(high) if both else high) - radius
-        far = np.isfinite(high) & (least > FAR)
+        x, radius = self.high[ids], self.radius[ids]
+        far = np.isfinite(x) & ((x - radius > high) | (x + radius < low))
         if far.any():  # any argument in its place is as far beyond
-            self.high[ids[far]], self.radius[ids[far]] = np.copysign(FAR, high[far]), 0.0
+            self.beyond = True
+            self.high[ids[far]], self.radius[ids[far]] = np.where(x[far] > 0, high, low), 0.0
         super()._map(step, A)
         if far.any():
-            self.high[ids[far]], self.radius[ids[far]] = high[far], radius[far]
+            self.high[ids[far]], self.radius[ids[far]] = x[far], radius[far]
             if self.wide:
                 self.specials[step.out[far]] = ANYTHING | OVERFLOWED
 
@@ -121,6 +123,11 @@ def outcomes(
         known &= odd | (specials == 0)
         for n in np.flatnonzero((enough | known) if wide else (known & ~enough)).tolist():
             found[n].append(Special(ops, float(exactly[n])) if odd[n] else _ball(ops, x, n))
+        # The other way may be one of which nothing is known.
+        given = ~known & ~enough & admitted(got, exactly, specials)
+        for n in np.flatnonzero(given).tolist():
+            found[n] = [Special(ops, float(got[n]))]
+        enough |= given
         if not way.beyond or enough.all():
             break
     known |= enough
