@@ -371,11 +371,5 @@ def _needed(of: Recorder, results: Sequence[Ids]) -> Record:
 
 def _keep(record: Record, decided: Ids, live: NDArray[np.bool_]) -> None:
     """What these decisions compare is needed."""
-    for number in np.unique(decided).tolist():
-        live[_compared(record, number)] = True
-
-
-def _compared(record: Record, number: int) -> list[int]:
-    """The numbers that a decision compares."""
-    decision = record.decisions[number]
-    return [decision.left, decision.right, *(i for part in decision.parts for i in _compared(record, part))]
+    _, left, right = record.decisions.sides(record.decisions.single(decided))
+    live[left], live[right] = True, True

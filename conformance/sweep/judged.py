@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import numpy as np
 from flint import arb
@@ -122,7 +123,7 @@ def by_arrays(
                 if not way.beyond:
                     break
         if profile.flush and not judging.finite.all():
-            judging.overflowing(found, run, replace(profile, flush=False))
+            judging.overflowing(found, run, gradual(profile))
         # What is outside of both ways of every program, of which nothing else is known to lie beyond its format.
         found.codes[outside & (found.codes == _OPEN)] = WORDS.index("deviates")
     within = (found.codes != _OPEN) & np.isfinite(got)
@@ -259,6 +260,12 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     return found
 
 
+@cache
+def gradual(profile: Profile) -> Profile:
+    """The profile, of what flushes nothing."""
+    return replace(profile, flush=False)
+
+
 def _programs(run: Run) -> list[tuple[Sums, int]]:
     """The programs that differ: how sums are accumulated is nothing to one that has none."""
     ways = [(sums, form) for _, sums, form in programs(run)]
@@ -282,7 +289,7 @@ class Outcomes:
         got: NDArray[np.float64],
         near: NDArray[np.bool_],
     ) -> None:
-        self.run, self.profile, self.sums, self.form = run, profile, sums, form
+        self.run, self.profile, self.sums, self.form, self.got = run, profile, sums, form, got
         self.found = ways.outcomes(run, profile, sums, form, got, near)
 
     def by_arrays(self, n: int) -> bool:
@@ -295,7 +302,10 @@ class Outcomes:
 
     def _alone(self, n: int) -> tuple[Outcome, ...]:
         one, format = self.run.results[0].ravel()[n : n + 1], self.run.judged[0].format
-        return outcomes_of(part(self.run.backward, one), self.profile, [(one, format)], self.sums, self.form)[0][0]
+        got = float(self.got[n])
+        enough = None if math.isfinite(got) else got
+        alone = part(self.run.backward, one)
+        return outcomes_of(alone, self.profile, [(one, format)], self.sums, self.form, enough=enough)[0][0]
 
 
 def _near(got: NDArray[np.float64], truth: NDArray[np.float64], format: Format, profile: Profile) -> NDArray[np.bool_]:

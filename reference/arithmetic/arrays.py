@@ -30,6 +30,11 @@ from gradconform.reference.arithmetic.rounded import ZERO, Rounded, RoundedBalls
 from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.judge import FIRST_PRECISION
 
+#: Which columns some operands have, and their bits; what the scalar arithmetic said of them: the exact value, radius,
+#: specials and spread.
+Key = tuple[bool | bytes, ...]
+Remembered = dict[Key, tuple[arb, float, int, float]]
+
 
 def _ruled(rule: Callable[..., Any], *of: Any) -> Callable[..., RoundedArray]:
     """A rule as an operation of the array arithmetic; `of` are its first arguments."""
@@ -145,15 +150,24 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         return result
 
     def _mended(
-        self, result: RoundedArray, bad: Any, operands: tuple[RoundedArray, ...], operation: Callable[..., Any]
+        self,
+        result: RoundedArray,
+        bad: Any,
+        operands: tuple[RoundedArray, ...],
+        operation: Callable[..., Any],
+        remembered: Remembered | None = None,
     ) -> RoundedArray:
-        """The result, its elements that are `bad` computed by the scalar arithmetic, those that are equal once."""
+        """The result, its elements that are `bad` computed by the scalar arithmetic, those that are equal once.
+
+        What is `remembered` of the operation, on operands of the same bits, is not computed again.
+        """
         if not np.any(bad):
             return result
         shape = np.broadcast_shapes(result.shape, np.shape(bad))
         where = np.nonzero(np.broadcast_to(bad, shape)) if shape else ()
-        first, same = self._distinct(operands, where, shape)
+        first, same, keys = self._distinct(operands, where, shape)
         same = same if shape else same.reshape(())
+        remembered = {} if remembered is None else remembered
         mid = self.mids.writable(result.mid, shape)
         radius = np.array(np.broadcast_to(result.radii(), shape))
         specials = np.zeros(shape, np.uint8) if result.specials is None else np.array(result.specials)
@@ -162,12 +176,16 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         radii, kinds, widths = np.zeros(len(first)), np.zeros(len(first), dtype=np.uint8), np.zeros(len(first))
         with precision(FIRST_PRECISION):
             for n, place in enumerate(first):
-                at = tuple(int(axis[place]) for axis in where)
-                value = operation(*[self.scalar(o, at, shape) for o in operands])
-                if not np.isfinite(float(value.exact.mid())):  # exact values that even float64 does not hold
-                    value = Rounded(self.balls, ZERO, ZERO, value.specials | ANYTHING)
-                self.mids.put(found, n, value.exact)
-                radii[n], kinds[n], widths[n] = _upper(value.radius), value.specials, _upper(value.spread)
+                known = remembered.get(keys[n])
+                if known is None:
+                    at = tuple(int(axis[place]) for axis in where)
+                    value = operation(*[self.scalar(o, at, shape) for o in operands])
+                    if not np.isfinite(float(value.exact.mid())):  # exact values that even float64 does not hold
+                        value = Rounded(self.balls, ZERO, ZERO, value.specials | ANYTHING)
+                    known = value.exact, _upper(value.radius), value.specials, _upper(value.spread)
+                    remembered[keys[n]] = known
+                self.mids.put(found, n, known[0])
+                _, radii[n], kinds[n], widths[n] = known
         self.mids.assign(mid, where, self.mids.take(found, same))
         radius[where], specials[where] = radii[same], kinds[same]
         if spread is not None or widths.any():
@@ -177,15 +195,17 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
 
     def _distinct(
         self, operands: tuple[RoundedArray, ...], where: tuple[Bits, ...], shape: tuple[int, ...]
-    ) -> tuple[Bits, Bits]:
-        """Of some elements the first of each that are equal in all operands, and which of those each is."""
-        columns = []
+    ) -> tuple[Bits, Bits, list[Key]]:
+        """Of some elements the first of each that are equal in all operands, which of those each is, and their bits."""
+        columns: list[Any] = []
+        which: list[bool] = []
         for x in operands:
             parts = [self.mids.high(x.mid), self.mids.low(x.mid), x.radius, x.spread, x.specials]
             columns += [np.atleast_1d(np.broadcast_to(p, shape)[where]) for p in parts if p is not None]
+            which += [p is not None for p in parts]
         bits = np.ascontiguousarray(np.stack(columns, axis=1).astype(np.float64)).view(np.int64)
-        _, first, same = np.unique(bits, axis=0, return_index=True, return_inverse=True)
-        return first, np.asarray(same).reshape(-1)
+        rows, first, same = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+        return first, np.asarray(same).reshape(-1), [(*which, row.tobytes()) for row in rows]
 
     def scalar(self, x: RoundedArray, index: tuple[int, ...], shape: tuple[int, ...]) -> Rounded:
         """One element, as the scalar arithmetic has it; `shape` is what x is broadcast to."""

@@ -404,11 +404,13 @@ def outcomes_of(
     form: Taken = 0,
     given: Mapping[int, float] | None = None,
     near: Mapping[int, float] | None = None,
+    enough: float | None = None,
 ) -> list[list[tuple[Outcome, ...]]]:
     """What a program may give for the numbers that are wanted, in their formats: of every way through its overflows.
 
     The way without overflow comes first, then those that differ from it in one decision, and so on. Of a program with
-    more ways than are followed, one more outcome of which nothing is known.
+    more ways than are followed, one more outcome of which nothing is known. No more ways are followed when one gives
+    the infinity or NaN that is `enough` for all the numbers.
     """
     found: list[list[list[Outcome]]] = [[[] for _ in range(ids.size)] for ids, _ in wanted]
     scripts: deque[tuple[int, ...]] = deque([()])
@@ -419,6 +421,9 @@ def outcomes_of(
             ops = allowed.arithmetics[format.name]
             for component, i in zip(of, ids.ravel().tolist(), strict=True):
                 component.append(allowed.value(i, ops))
+        if enough is not None and all(_is(component[-1], enough) for of in found for component in of):
+            scripts.clear()
+            break
         scripts += decisions.alternatives()
         if not scripts:
             break
@@ -428,3 +433,8 @@ def outcomes_of(
             for component in of:
                 component.append(nothing)
     return [[tuple(outcomes) for outcomes in of] for of in found]
+
+
+def _is(outcome: Outcome, value: float) -> bool:
+    """Whether an outcome is exactly this infinity or NaN."""
+    return isinstance(outcome, Special) and repr(outcome.value) == repr(value)

@@ -8,14 +8,15 @@ apart: the specials say what it may give, and the judge asks the balls.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from flint import arb
 
 from gradconform.reference.arithmetic.array_values import NOTHING
-from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
+from gradconform.reference.arithmetic.arrays import Remembered, RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS, Format
 from gradconform.reference.arithmetic.function_rules import within
 from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray, Plain
 from gradconform.reference.arithmetic.profiles import Profile
@@ -513,8 +514,21 @@ _OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
 }
 
 
+#: Operands of one function that are remembered at most.
+REMEMBERED = 1 << 15
+
+
+@lru_cache(maxsize=16)
+def _remembered(name: str, format: Format, profile: Profile, sums: Sums, mids: type) -> Remembered:
+    """What is remembered of a function: another way through the same program asks it of the same numbers."""
+    return {}
+
+
 def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> RoundedArray:
     """A function by the scalar arithmetic, once for each of the operands that differ."""
+    remembered = _remembered(name, A.format, A.profile, A.sums, A.mids)
+    if len(remembered) > REMEMBERED:
+        remembered.clear()
     balls, scalar = BranchingBalls(A.balls, Choices()), SCALAR.get(name)
 
     def operation(*operands: Rounded) -> Rounded:
@@ -531,7 +545,7 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> Round
     for v in x:
         special = special if v.specials is None else special | (v.specials != 0)
     nothing = RoundedArray(A, A.mids.lift(np.zeros(shape)), np.zeros(shape))
-    return A.unknown(A._mended(nothing, ~special, x, operation), special)
+    return A.unknown(A._mended(nothing, ~special, x, operation, remembered), special)
 
 
 #: Functions of infinities.

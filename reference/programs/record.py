@@ -163,11 +163,33 @@ class Decisions(Sequence[Decision]):
         self._size += left.size
         return first
 
-    def together(self, parts: tuple[int, ...]) -> int:
-        """What several decisions make together; its number."""
-        number = self.add(None, np.array([ZERO]), np.array([ZERO]))
-        self.parts[number] = parts
-        return number
+    def together(self, parts: Sequence[tuple[int, ...]]) -> Ids:
+        """What several decisions make together, and several others; their numbers."""
+        nothing = np.full(len(parts), ZERO, dtype=np.int64)
+        numbers = self.add(None, nothing, nothing) + np.arange(len(parts), dtype=np.int64)
+        self.parts.update(zip(numbers.tolist(), parts, strict=True))
+        return numbers
+
+    def single(self, numbers: Ids) -> Ids:
+        """The decisions that these are made of, each once, in order."""
+        numbers = np.unique(numbers)
+        while self.parts and (several := [n for n in numbers.tolist() if n in self.parts]):
+            parts = np.array([p for n in several for p in self.parts[n]], dtype=np.int64)
+            numbers = np.union1d(np.setdiff1d(numbers, several), parts)
+        return numbers
+
+    def sides(self, numbers: Ids) -> tuple[NDArray[np.bool_], Ids, Ids]:
+        """Of decisions in order whether each compares, and what: both sides."""
+        starts = np.array([first for first, *_ in self._blocks])
+        which = np.searchsorted(starts, numbers, side="right") - 1
+        compares = np.zeros(numbers.shape, dtype=bool)
+        sides = np.zeros((2, numbers.size), dtype=np.int64)
+        blocks, begins = np.unique(which, return_index=True)
+        for block, a, b in zip(blocks.tolist(), begins, [*begins[1:], numbers.size], strict=True):
+            first, relation, *both = self._blocks[block]
+            compares[a:b] = relation is not None
+            sides[:, a:b] = [side[numbers[a:b] - first] for side in both]
+        return compares, sides[0], sides[1]
 
     def blocks(self) -> Iterator[tuple[Relation | None, Ids, Ids]]:
         """Decisions of one relation that follow one another: the relation, and both sides."""
@@ -325,22 +347,24 @@ class Record:
     def together(self, decisions: Sequence[Ids]) -> Ids:
         """What depends on several decisions, element by element."""
         decisions = np.broadcast_arrays(*decisions)
-        found = np.zeros(decisions[0].shape, dtype=np.int64)
-        for index in np.ndindex(found.shape):
-            parts = sorted({int(d[index]) for d in decisions if d[index]})
-            if len(parts) > 1:
-                parts = [self.decisions.together(tuple(parts))]
-            found[index] = parts[0] if parts else 0
-        return found
+        shape = decisions[0].shape
+        rows = np.sort(np.stack([d.ravel() for d in decisions]), axis=0)
+        kept = rows != 0
+        kept[1:] &= rows[1:] != rows[:-1]
+        found, several = rows.max(axis=0), kept.sum(axis=0) > 1
+        if several.any():
+            parts = [
+                tuple(n for n, there in zip(row, of, strict=True) if there)
+                for row, of in zip(rows.T[several].tolist(), kept.T[several].tolist(), strict=True)
+            ]
+            found[several] = self.decisions.together(parts)
+        return found.reshape(shape)
 
     def settle(self, decided: Ids) -> None:
         """By these decisions data was moved, or a branch taken: those of equal numbers stand at an edge."""
-        for number in np.unique(decided).tolist():
-            d = self.decisions[number]
-            if d.parts:
-                self.settle(np.array(d.parts, dtype=np.int64))
-            elif d.relation and d.left != d.right and self.held[d.left] == self.held[d.right]:
-                self.edges.append(np.array([d.left, d.right], dtype=np.int64))
+        compares, left, right = self.decisions.sides(self.decisions.single(decided))
+        equal = compares & (left != right) & (self.held[left] == self.held[right])
+        self.edges += list(np.stack([left, right], axis=1)[equal])
 
     def mark(self) -> Mark:
         """How far it has come."""

@@ -368,6 +368,8 @@ def polygamma(n: int, x: arb) -> arb:
         polynomial = [-a - b for a, b in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
     cotangent = x.cot_pi()
     reflected = sum((c * raised(cotangent, d) for d, c in enumerate(polynomial)), arb(0)) * arb.pi() ** (n + 1)
+    if not reflected.is_finite():  # at a pole
+        return NAN
     found: arb = (-1) ** n * monotone(of)(1 - x) - reflected
     return found
 

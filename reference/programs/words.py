@@ -10,7 +10,7 @@ known the midpoint is NaN and the radius infinite.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -404,6 +404,16 @@ _MOVED: Mapping[str, Callable[[Array, Array, Array], Array]] = {
 }
 
 
+#: Arguments of one function that are remembered at most.
+REMEMBERED = 1 << 15
+
+
+@lru_cache(maxsize=16)
+def _remembered(name: str, *levels: int) -> dict[tuple[float, ...], tuple[float, float, Array]]:
+    """What balls said of a function's arguments with so many radii each: the definition and a program ask the same."""
+    return {}
+
+
 def _by_balls(name: str, arguments: tuple[Words, ...]) -> Words:
     """A function of the table by balls, once for each of the numbers that differ."""
     shape = np.broadcast_shapes(*[x.shape for x in arguments])
@@ -422,8 +432,15 @@ def _by_balls(name: str, arguments: tuple[Words, ...]) -> Words:
     parts = [c[first].tolist() for c in columns]
     value = FUNCTIONS[name].ball
     count = len(arguments)
+    remembered = _remembered(name, *[x.radius.shape[0] for x in arguments])
+    if len(remembered) > REMEMBERED:
+        remembered.clear()
     with precision(BITS):
-        for n in range(len(first)):
+        for n, key in enumerate(zip(*parts, strict=True)):
+            known = remembered.get(key)
+            if known is not None:
+                hi[n], lo[n], radius[:, n] = known
+                continue
             x = [_ball(parts[2 * i][n], parts[2 * i + 1][n]) for i in range(count)]
             found = value(*x)
             hi[n], lo[n], off = _split(found)
@@ -439,6 +456,7 @@ def _by_balls(name: str, arguments: tuple[Words, ...]) -> Words:
                         wide.append(x[i] if r == 0 else x[i] + arb(0, r) if np.isfinite(r) else arb.nan())
                     if any(w is not v for w, v in zip(wide, x, strict=True)):
                         radius[level, n] = off + _reach(value(*wide), found)
+            remembered[key] = hi[n], lo[n], radius[:, n].copy()
     mid = DoubleArray(hi[same].reshape(shape), lo[same].reshape(shape))
     radius = radius[:, same].reshape(levels, *shape)
     with np.errstate(all="ignore"):
