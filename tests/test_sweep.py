@@ -190,6 +190,20 @@ def test_beyond_float64_a_program_is_right_if_it_is_the_definition_and_wrong_if_
         assert found[quantity]["formula unknown"] == 0
 
 
+@pytest.mark.parametrize(("divisor", "slopes"), [(6, {"conforms": 6}), (5, {"deviates": 5, "conforms": 1})])
+def test_a_branch_that_was_taken_by_rounding_is_not_called_wrong(
+    monkeypatch: pytest.MonkeyPatch, divisor: int, slopes: dict[str, int]
+) -> None:
+    """x + 3 is 6 in bfloat16 at the last number before 3, where relu6 is constant."""
+    monkeypatch.setattr(operators, "callable_of", lambda name, of: lambda x: torch.nn.functional.relu6(x + 3) / divisor)
+    found = chunk.asked(
+        chunk.Task("hardsigmoid", "bfloat16", "torch", "opencl", numbers.between("bfloat16", 2.9, 2.99))
+    )["derivative"]
+    assert found["verdicts"] == slopes
+    assert found["formula unknown"] == 1
+    assert found["largest"]["x"] == 2.984375  # the slope there is 0
+
+
 def test_a_deviation_is_proved_by_arrays_where_no_program_may_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "callable_of", lambda name, framework: lambda x: _Off.apply(x))
     found = swept("tanh", "float32", 0.5, 1.5, 16)["value"]

@@ -110,6 +110,7 @@ class Truths:
         other = _by_other_branches(run, exact)
         program = exact if goes_on else ArrayExact(run.backward, blunt=blunt).evaluate()
         self.program = [program.values.copied(ids) for ids in run.results]
+        self.backward = program
         self.astray = branches.by_rounding_in_arrays(run.backward, program)
         #: The components that are the derivative by another branch than the one taken, which is then their truth; and
         #: those of which that is left to balls.
@@ -149,6 +150,8 @@ class Truths:
                 truth, sets = words.where(between, self.wide.derivative[number], truth), sets | between
                 codes = np.where(between, _KINK, codes)
                 far = replace(far, steady=np.where(between, far.bits, far.steady))
+        if self.run.definition is not None:
+            codes = self._chosen_otherwise(number, codes)
         codes, why = self._excused(number, codes)
         if (excused := why == equal_order.MAY).any():
             # In the order of the program this is its derivative, as far as anybody knows.
@@ -156,6 +159,16 @@ class Truths:
         bits = np.where(codes == _WRONG, np.inf, np.where(far.bits < far.needed, far.bits, far.steady))
         said = next(filter(None, why[why != ""].tolist()), "")
         return Formulas(codes, np.where(far.known, bits, -np.inf), truth, sets, said, all_met and not self.together)
+
+    def _chosen_otherwise(self, number: int, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The codes, where what seems wrong is of another branch than the program's; see `truth.Truth`."""
+        record, found = self.run.backward, np.array(codes)
+        if (codes == _WRONG).any() and self.backward.otherwise(np.arange(len(record.decisions))):
+            results = self.run.results[number].ravel().tolist()
+            for c in np.flatnonzero(codes == _WRONG).tolist():
+                if branches.chosen_otherwise(record, results[c], self.backward.otherwise):
+                    found.reshape(-1)[c] = _UNKNOWN
+        return found
 
     def _distance(self, number: int, alone: bool) -> _Distance:
         truth, program, format = self.truth[number], self.program[number], self.run.judged[number].format

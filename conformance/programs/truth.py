@@ -131,7 +131,7 @@ class Truth:
 
     def _wrong(self, number: int, component: int, format: Format) -> Said:
         """What is to be said of a component that is not the derivative."""
-        if self.astray or self.flushed:
+        if self.astray or self.flushed or self._chosen_otherwise(number, component):
             return Said("unknown")
         beside = self._between(number, component, format)
         if beside is not None:
@@ -142,6 +142,14 @@ class Truth:
             # In the order of the program this is its derivative, as far as anybody knows.
             return Said("unknown", why=equal_order.MAY, truth=self.program_point[number][component])
         return Said("wrong")
+
+    def _chosen_otherwise(self, number: int, component: int) -> bool:
+        """Whether the program takes another branch without rounding, of which a definition knows nothing: the truth of
+        a function without one is of the branches of the run, and has the slopes on both sides."""
+        result = int(self.run.results[number].ravel()[component])
+        return self.run.definition is not None and branches.chosen_otherwise(
+            self.run.backward, result, lambda numbers: self.backward.otherwise(numbers.tolist())
+        )
 
     def _alike(self, places: Places) -> bool:
         truth, program = (sum((of[n][c] for n, c in places), ZERO) for of in (self.set, self.program))

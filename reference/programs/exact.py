@@ -215,6 +215,18 @@ class Exact:
                 return True
         return False
 
+    def otherwise(self, numbers: Iterable[int]) -> bool:
+        """Whether one of these comparisons certainly comes out otherwise without rounding than the run's."""
+        return any(self._otherwise(self.record.decisions[n]) for n in numbers)
+
+    def _otherwise(self, decision: Decision) -> bool:
+        if decision.relation in (None, "eq", "ne"):
+            return False
+        left, right = self[decision.left], self[decision.right]
+        held = float(self.record.held[decision.left]) - float(self.record.held[decision.right])
+        signs = [sign for sign, sure in ((-1.0, left < right), (0.0, left == right), (1.0, left > right)) if sure]
+        return any(holds(decision.relation, sign) != holds(decision.relation, held) for sign in signs)
+
     # Slopes -----------------------------------------------------------------------------------------------------------
 
     def sign(self, i: int, ties: bool) -> arb:
