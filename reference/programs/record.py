@@ -351,7 +351,8 @@ class Record:
         rows = np.sort(np.stack([d.ravel() for d in decisions]), axis=0)
         kept = rows != 0
         kept[1:] &= rows[1:] != rows[:-1]
-        found, several = rows.max(axis=0), kept.sum(axis=0) > 1
+        found: Ids = rows.max(axis=0)
+        several = kept.sum(axis=0) > 1
         if several.any():
             parts = [
                 tuple(n for n, there in zip(row, of, strict=True) if there)
