@@ -19,6 +19,7 @@ from flint import ctx
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.reference.arithmetic.comparisons import Comparison
 from gradconform.reference.arithmetic.exact import precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import EXACTLY, Array, Plain, squares
@@ -198,6 +199,11 @@ class Screen:
             largest = near[np.argsort(share[near])[::-1][:ADJUDICATED]]
             self.close += [(float(share[i]), start + int(i)) for i in largest]
             self.close = sorted(self.close, reverse=True)[:ADJUDICATED]
+
+    def take(self, found: Comparison) -> None:
+        """Hold the whole tensor against the form, which is the truth's, as it was compared; nothing of it is close."""
+        self.share, self.worst, self.max_ulp, self.furthest, self.off, self.scale, sample = found
+        self.sample = [sample]
 
     def _ulps(self, error: Array, truth: RoundedArray, start: int, known: Any) -> None:
         """Keep the largest error in ulp, where it is, and an even sample of all of them."""

@@ -23,12 +23,13 @@ from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.levels.shared import Report, accepted, unresolved
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.comparisons import Comparing, Comparison, Factor, Product, Update, step_of
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ZERO, Remembering, Rounded, RoundedBalls, Sums
-from gradconform.reference.array_judge import Index, Screen, component, holds, judge_array
+from gradconform.reference.array_judge import SAMPLE, Index, Screen, component, holds, judge_array
 from gradconform.reference.condition import condition
 from gradconform.reference.derivations.choosers import Chooser, sharpest, stable, widest
 from gradconform.reference.derivations.network import everything, of_column
@@ -60,6 +61,8 @@ BALL_PRECISION = 4 * FIRST_PRECISION
 ANY_SUM = ", sums in the dtype"
 
 SHARPEST = stable(sharpest)
+#: η·g, as `step_of` has it.
+_STEP = Factor(0), Factor(1)
 Values = Mapping[str, Any]
 
 
@@ -89,12 +92,20 @@ class StepLevel:
         self.balls = {k: RoundedBalls(target, constants, sums) for k, sums in self.kinds.items()}
         self.nothing = self.balls[""].given(math.nan)
         self._given: dict[tuple[int, str], RoundedArray] = {}
+        self._comparing: dict[str, Comparing] = {}
         self._known: dict[int, tuple[Values, Values]] = {}
         self._computed: dict[tuple[int, bool, int, Chooser | None], Evaluation] = {}
 
     @cached_property
     def arrays(self) -> dict[str, RoundedArrays]:
         return {k: RoundedArrays(self.target, self.constants, sums=sums) for k, sums in self.kinds.items()}
+
+    def comparing(self, kind: str) -> Comparing:
+        if kind not in self._comparing:
+            largest = max((math.prod(e.shape) for e in self.derivation.equations), default=0)
+            A = self.arrays[kind]
+            self._comparing[kind] = Comparing(A, largest, Screen.margin(A.mids), SAMPLE)
+        return self._comparing[kind]
 
     def missing(self, report: Report) -> str | None:
         """What a report's equation needs of the trace, that is not there, by whichever of its forms; or None.
@@ -242,7 +253,10 @@ class _Evidence:
         for name, program in self.programs.items():
             form, kind = program.form, program.kind
             screen = Screen(name, self.step.target, got.shape, form.instead, form.approximates)
-            for start, block, part in _blocks(self.equation, got):
+            compared = self._compared(form, kind, got)
+            if compared is not None:
+                screen.take(compared)
+            for start, block, part in _blocks(self.equation, got) if compared is None else ():
                 value = form.formula(self.step.arrays[kind], *self._read_block(form, block, kind))
                 if form is self.truth_form:
                     truth = value
@@ -254,6 +268,22 @@ class _Evidence:
             if screen.settles and self._confirmed(screen, got):
                 break
         return screens
+
+    def _compared(self, form: Form, kind: str, got: NDArray[Any]) -> Comparison | None:
+        """What was got against a form that is the truth's, if it is a product or an update, in one pass over it."""
+        against = self.equation.against
+        if form is not self.truth_form or any(self._doubted(o) for o in form.operands):
+            return None
+        step = step_of(form.formula, len(form.operands))
+        if isinstance(step, Update):
+            # What the accuracy is measured by must be the step itself.
+            if against is None or step_of(against.formula, len(against.operands)) != _STEP:
+                return None
+            if against.operands != (form.operands[step.rate.operand], form.operands[step.slope.operand]):
+                return None
+        elif not isinstance(step, Product) or against is not None:
+            return None
+        return self.step.comparing(kind).compared(got, step, self._values(form, None))
 
     def _confirmed(self, screen: Screen, got: NDArray[Any]) -> bool:
         """Whether balls, which may know more of its worst component, accept that by this form, too.
