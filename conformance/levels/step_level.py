@@ -29,7 +29,7 @@ from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ZERO, Remembering, Rounded, RoundedBalls, Sums
-from gradconform.reference.array_judge import SAMPLE, Index, Screen, component, holds, judge_array
+from gradconform.reference.array_judge import SAMPLE, Index, Screen, component, holds, judge_array, place
 from gradconform.reference.condition import condition
 from gradconform.reference.derivations.choosers import Chooser, sharpest, stable, widest
 from gradconform.reference.derivations.network import everything, of_column
@@ -136,20 +136,27 @@ class StepLevel:
 
     def judge(self, report: Report, half_ulp: bool = False) -> Judgement:
         """The judgement of a report; `half_ulp` takes reported operands as known to half an ulp only."""
-        got = np.asarray(report.value)
+        (found,) = self.judge_each([report], half_ulp)
+        return found
+
+    def judge_each(self, reports: Iterable[Report], half_ulp: bool = False) -> list[Judgement]:
+        """The judgements of reports, in order.
+
+        Of tensors all are screened first: that goes through much memory, and what is done for few numbers after it,
+        over and over the same, is as fast again from a core's cache.
+        """
         if self.derivation.of_numbers:
-            key = (report.quantity, half_ulp, _bits(report.value), *self._judged_on(report))
-            if key not in self.judged:
-                self.judged[key] = _Evidence(self, report, half_ulp).by_balls(got)
-            return self.judged[key]
-        evidence = _Evidence(self, report, half_ulp)
-        try:
-            screens = evidence.screened(got)
-            return judge_array(got, screens, self.target, evidence, evidence.condition)
-        except OutOfRange as error:
-            if evidence.ball_work(got) > BALL_MOST:
-                return unresolved(got, str(error))
-            return evidence.by_balls(got)
+            return [self._judged_number(r, half_ulp) for r in reports]
+        hearings = [_Evidence(self, r, half_ulp) for r in reports]
+        for evidence in hearings:
+            evidence.screen()
+        return [evidence.judgement() for evidence in hearings]
+
+    def _judged_number(self, report: Report, half_ulp: bool) -> Judgement:
+        key = (report.quantity, half_ulp, _bits(report.value), *self._judged_on(report))
+        if key not in self.judged:
+            self.judged[key] = _Evidence(self, report, half_ulp).by_balls()
+        return self.judged[key]
 
     def _judged_on(self, report: Report) -> Iterator[object]:
         """The reported numbers that a judgement reads, by name, itself or to compute those that nobody reported."""
@@ -207,6 +214,10 @@ class _Evidence:
 
     def __init__(self, step: StepLevel, report: Report, half_ulp: bool) -> None:
         self.step, self.report, self.half_ulp = step, report, half_ulp
+        self.got = np.asarray(report.value)
+        self.screens: list[Screen] = []
+        #: What double words do not hold, if that was met.
+        self.out_of_range: OutOfRange | None = None
         self.known, self.numbers = step.known(report), step.derivation.of_numbers
         self.equation = step.derivation.by_name[report.quantity]
         self.forms = [f for f in self.equation.forms if not f.tangent and self._readable(f)]
@@ -247,29 +258,50 @@ class _Evidence:
         """Whether an operand is known to half an ulp only."""
         return self.half_ulp and name in self.report.operands
 
-    def screened(self, got: NDArray[Any]) -> list[Screen]:
-        """Screens of the forms, in order, up to the first that settles the matter."""
-        screens: list[Screen] = []
-        for name, program in self.programs.items():
-            form, kind = program.form, program.kind
-            screen = Screen(name, self.step.target, got.shape, form.instead, form.approximates)
-            compared = self._compared(form, kind, got)
-            if compared is not None:
-                screen.take(compared)
-            for start, block, part in _blocks(self.equation, got) if compared is None else ():
-                value = form.formula(self.step.arrays[kind], *self._read_block(form, block, kind))
-                if form is self.truth_form:
-                    truth = value
-                else:
-                    of = self._read_block(self.truth_form, block, "")
-                    truth = self.truth_form.formula(self.step.arrays[""], *of)
-                screen.add(part, value, start, truth, self._against(block))
-            screens.append(screen)
-            if screen.settles and self._confirmed(screen, got):
-                break
-        return screens
+    def screen(self) -> None:
+        """Screens of the next forms, in order, up to the first that settles the matter."""
+        try:
+            for name in list(self.programs)[len(self.screens) :]:
+                self.screens.append(self._screened(name))
+                if self.screens[-1].settles:
+                    break
+        except OutOfRange as error:
+            self.out_of_range = error
 
-    def _compared(self, form: Form, kind: str, got: NDArray[Any]) -> Comparison | None:
+    def judgement(self) -> Judgement:
+        """The judgement by the screens, and by those that are missing."""
+        got = self.got
+        try:
+            while self.out_of_range is None and not self._confirmed(self.screens[-1]):
+                self.screen()
+            if self.out_of_range is not None:
+                raise self.out_of_range
+            return judge_array(got, self.screens, self.step.target, self, self.condition)
+        except OutOfRange as error:
+            if self.ball_work() > BALL_MOST:
+                return unresolved(got, str(error))
+            return self.by_balls()
+
+    def _screened(self, name: str) -> Screen:
+        """What was got against one form, block by block."""
+        program, got = self.programs[name], self.got
+        form, kind = program.form, program.kind
+        screen = Screen(name, self.step.target, got.shape, form.instead, form.approximates)
+        compared = self._compared(form, kind)
+        if compared is not None:
+            screen.take(compared)
+            return screen
+        for start, block, part in _blocks(self.equation, got):
+            value = form.formula(self.step.arrays[kind], *self._read_block(form, block, kind))
+            if form is self.truth_form:
+                truth = value
+            else:
+                of = self._read_block(self.truth_form, block, "")
+                truth = self.truth_form.formula(self.step.arrays[""], *of)
+            screen.add(part, value, start, truth, self._against(block))
+        return screen
+
+    def _compared(self, form: Form, kind: str) -> Comparison | None:
         """What was got against a form that is the truth's, if it is a product or an update, in one pass over it."""
         against = self.equation.against
         if form is not self.truth_form or any(self._doubted(o) for o in form.operands):
@@ -283,18 +315,18 @@ class _Evidence:
                 return None
         elif not isinstance(step, Product) or against is not None:
             return None
-        return self.step.comparing(kind).compared(got, step, self._values(form, None))
+        return self.step.comparing(kind).compared(self.got, step, self._values(form, None))
 
-    def _confirmed(self, screen: Screen, got: NDArray[Any]) -> bool:
+    def _confirmed(self, screen: Screen) -> bool:
         """Whether balls, which may know more of its worst component, accept that by this form, too.
 
         Where no form is left they are not asked: what they say then changes nothing here.
         """
-        if screen.form == list(self.programs)[-1]:
+        if len(self.screens) == len(self.programs):
             return True
-        index = tuple(int(i) for i in np.unravel_index(screen.worst, got.shape))
+        index = place(screen.worst, self.got.shape)
         with precision(FIRST_PRECISION):
-            return decision(float(got[index]), self.outcomes(screen.form, index)) != "outside"
+            return decision(float(self.got[index]), self.outcomes(screen.form, index)) != "outside"
 
     def _against(self, block: slice | None) -> Array | None:
         form = self.equation.against
@@ -379,8 +411,8 @@ class _Evidence:
             ]
             return form.formula(arrays, *given).values
 
-        # The components of a row come of the same numbers.
-        row = (name, ctx.prec, *(index[:1] if self.equation.rowwise else index))
+        # The components of a row come of the same numbers; the truth is one of the forms as a rule.
+        row = (id(form), kind, ctx.prec, *(index[:1] if self.equation.rowwise else index))
         if row not in self._rows:
             self._rows[row] = outcomes(program, balls, min(MOST_RUNS, max(2, BALL_RUNS // size)))
         return tuple(values[local] for values in self._rows[row])
@@ -423,19 +455,21 @@ class _Evidence:
 
     # Balls alone ------------------------------------------------------------------------------------------------------
 
-    def _of_same_shape(self, got: NDArray[Any]) -> bool:
+    def _of_same_shape(self) -> bool:
         """Whether all operands have the result's shape: all components together cost no more than each alone."""
-        return all(np.shape(self.known[o]) in ((), got.shape) for form in self.forms for o in form.operands)
+        return all(np.shape(self.known[o]) in ((), self.got.shape) for form in self.forms for o in form.operands)
 
-    def ball_work(self, got: NDArray[Any]) -> int:
+    def ball_work(self) -> int:
         """How many numbers a judgement by balls alone reads."""
-        if self._of_same_shape(got):
+        got = self.got
+        if self._of_same_shape():
             return got.size * sum(len(f.operands) for f in self.forms)
         parts, _ = self._parts(self.forms[0], (0,) * got.ndim)
         return got.size * sum(np.size(p) for p in parts)
 
-    def by_balls(self, got: NDArray[Any]) -> Judgement:
+    def by_balls(self) -> Judgement:
         """The judgement by balls alone, of numbers and of what double words do not hold."""
+        got = self.got
         indices: list[Index] = [()] if self.numbers else list(np.ndindex(got.shape))
 
         def reference() -> Reference:

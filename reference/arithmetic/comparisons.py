@@ -192,7 +192,7 @@ class Comparing:
     def __init__(self, A: RoundedArrays, largest: int, margin: float, samples: int) -> None:
         self.A, self.margin, self.samples = A, margin, samples
         self.possible = A.mids is Plain and A.format.precision == 24
-        self._passes = (compiled() if self.possible and largest >= COMPILED_FROM else None) or NumPyPasses
+        self.passes = (compiled() if self.possible and largest >= COMPILED_FROM else None) or NumPyPasses
         self._kept: dict[str, Array] = {}
 
     def compared(self, got: Array, step: Any, operands: Sequence[Any]) -> Comparison | None:
@@ -246,7 +246,7 @@ class Comparing:
                     for a, b, out in zip(first, second, (mid, magnitude), strict=True):
                         np.matmul(a[r : r + m], b[j].T, out=out[:, j])
                 of_bias = [None if x is None else x[c : c + n] for x in biases]
-                self._passes.product(self, found, got, r, c, mid, magnitude, *of_bias, factor)
+                self.passes.product(self, found, got, r, c, mid, magnitude, *of_bias, factor)
         # Sums so far above the subnormal numbers that as many of them as there are terms, flushed, are lost in the
         # factor.
         return found.outcome(self.A.smallest_normal * 2.0**60, self.A.overflow / 4, limit)
@@ -267,7 +267,7 @@ class Comparing:
         row, column = (0, first) if by_columns else (first, 0)
         shape = (x.shape[0], count) if by_columns else (count, x.shape[1])
         wide, size = self.array(f"{name}, wide", shape, np.float64), self.array(f"{name}, size", shape)
-        if not self._ordinary(*self._passes.widen(x, row, column, wide, size)):
+        if not self._ordinary(*self.passes.widen(x, row, column, wide, size)):
             return None
         return (wide.T, size.T) if by_columns else (wide, size)
 
@@ -298,7 +298,7 @@ class Comparing:
         factor = Single(self.A.unit * (1 + self.A.unit) * (1 + 2.0**-20))
         flat = [x.reshape(-1) for x in (got, w, slope)]
         for first in range(0, got.size, BLOCK):
-            self._passes.update(self, found, first, *(x[first : first + BLOCK] for x in flat), rate, factor)
+            self.passes.update(self, found, first, *(x[first : first + BLOCK] for x in flat), rate, factor)
         return found.outcome(
             self.A.smallest_normal * 2.0**60, self.A.overflow / 4 * self.A.unit, 1 - self.margin
         )
@@ -358,7 +358,7 @@ class NumPyPasses:
     ) -> None:
         """Hold some updated weights, the first of them that component, against w − rate·slope."""
         shape = got.shape
-        step = np.multiply(slope, rate, out=of.array("step", shape, np.float64))
+        step = np.multiply(slope, rate, out=of.array("step", shape, np.float64), dtype=np.float64)
         mid = np.subtract(w, step, out=of.array("mid", shape, np.float64))
         size = of.array("size", shape)
         size[...] = step
