@@ -350,7 +350,7 @@ def _share_of_sharpest(value: float, sharp: Rounded | None) -> float | None:
 
 @dataclass(frozen=True)
 class Told:
-    """What a judgement tells of its worst component: the share, the error in ulp, and the share by the sharpest form."""
+    """What a judgement tells of its worst component: its share, its error in ulp, its share by the sharpest form."""
 
     share: float
     ulps: float

@@ -103,7 +103,9 @@ def test_a_formula_is_told_by_what_it_does_once() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("sizes", [SIZES, {"rows": 33, "columns": 70, "terms": 41}, {"rows": 1, "columns": 1, "terms": 1}])
+@pytest.mark.parametrize(
+    "sizes", [SIZES, {"rows": 33, "columns": 70, "terms": 41}, {"rows": 1, "columns": 1, "terms": 1}]
+)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_what_is_right_is_compared_as_the_rules_do(name: str, sizes: dict[str, int], seed: int, by: str) -> None:
     one, of = comparing(by), operands(name, seed, sizes)

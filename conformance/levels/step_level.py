@@ -122,12 +122,18 @@ class StepLevel:
         """Everything that the equations of one evaluation may read; what came in a wider type is rounded."""
         of = report.operands
         if id(of) not in self._known:  # kept with what is known of it, so that no other can have its id
-            # Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed.
-            type_ = np.float64 if self.target.precision > 24 else np.float32
-            wider = [n for n, v in of.items() if not self._holds(v)]
-            values = {**self.values, **of, **{n: self.target.round(of[n]) for n in wider}}
-            self._known[id(of)] = of, {n: np.asarray(v, dtype=type_) if np.ndim(v) else v for n, v in values.items()}
+            reported = self._typed({n: v if self._holds(v) else self.target.round(v) for n, v in of.items()})
+            self._known[id(of)] = of, {**self._given_numbers, **reported}
         return self._known[id(of)][1]
+
+    @cached_property
+    def _given_numbers(self) -> Values:
+        return self._typed(self.values)
+
+    def _typed(self, values: Values) -> Values:
+        """Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed."""
+        type_ = np.float64 if self.target.precision > 24 else np.float32
+        return {n: np.asarray(v, dtype=type_) if np.ndim(v) else v for n, v in values.items()}
 
     def _holds(self, value: Any) -> bool:
         if isinstance(value, float):
@@ -223,7 +229,7 @@ class _Evidence:
         self.forms = [f for f in self.equation.forms if not f.tangent and self._readable(f)]
         truth = self.equation.truth
         self.truth_form = truth if self._readable(truth) else self.forms[0]
-        self._wide: dict[tuple[str, Index], tuple[Outcome, ...]] = {}
+        self._wide: dict[tuple[int, str, Index], tuple[Outcome, ...]] = {}
         self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
         self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
@@ -352,11 +358,11 @@ class _Evidence:
     # The adjudicator --------------------------------------------------------------------------------------------------
 
     def outcomes(self, form: str, index: Index) -> tuple[Outcome, ...]:
-        return self._outcomes(self.programs[form], form, index)
+        return self._outcomes(self.programs[form], index)
 
     def truth(self, index: Index) -> Rounded:
         """The truth; of an operand that is not finite no formula says anything."""
-        (found, *_) = self._outcomes(_Program(self.truth_form, choose=None), "truth", index)
+        (found, *_) = self._outcomes(_Program(self.truth_form, choose=None), index)
         return found if isinstance(found, Rounded) else self.step.nothing
 
     def broken(self, index: Index) -> bool:
@@ -384,7 +390,7 @@ class _Evidence:
         assert self.equation.part is not None
         return self.equation.part(index, [self.known[o] for o in form.operands])
 
-    def _outcomes(self, of: _Program, name: str, index: Index) -> tuple[Outcome, ...]:
+    def _outcomes(self, of: _Program, index: Index) -> tuple[Outcome, ...]:
         """What a program gives of the operands that a component depends on, at the precision of the context."""
         form, kind = of.form, of.kind
         balls = self.step.balls[kind]
@@ -399,7 +405,7 @@ class _Evidence:
         parts, local = self._parts(form, index)
         size = sum(np.size(p) for p in parts)
         if size > BALL_OPERANDS:
-            found = self._in_double_words(form, kind, name, index, parts, local, size)
+            found = self._in_double_words(form, kind, index, parts, local, size)
             if found is not None:
                 return found
 
@@ -435,22 +441,22 @@ class _Evidence:
         return outcomes(program, balls)
 
     def _in_double_words(
-        self, form: Form, kind: str, name: str, index: Index, parts: Sequence[Any], local: Index, size: int
+        self, form: Form, kind: str, index: Index, parts: Sequence[Any], local: Index, size: int
     ) -> tuple[Outcome, ...] | None:
         """A component of very many operands: in double words, which have one precision, where they do."""
-        if (name, index) not in self._wide:
+        if (id(form), kind, index) not in self._wide:
             arrays = RoundedArrays(self.step.target, self.step.constants, True, self.step.kinds[kind])
             given = [
                 (arrays.reported if self._doubted(o) else arrays.given)(v)
                 for o, v in zip(form.operands, parts, strict=True)
             ]
             try:
-                self._wide[name, index] = apart(component(form.formula(arrays, *given), local))
+                self._wide[id(form), kind, index] = apart(component(form.formula(arrays, *given), local))
             except OutOfRange:
                 if size > BALL_MOST:
                     raise
                 return None
-        found = self._wide[name, index]
+        found = self._wide[id(form), kind, index]
         return found if size > BALL_MOST or ball_of(found) is not None else None
 
     # Balls alone ------------------------------------------------------------------------------------------------------
@@ -473,7 +479,7 @@ class _Evidence:
         indices: list[Index] = [()] if self.numbers else list(np.ndindex(got.shape))
 
         def reference() -> Reference:
-            of_forms = (self._candidate(name, program, indices) for name, program in self._programs())
+            of_forms = (self._candidate(program, indices) for _, program in self._programs())
             return Reference(of_forms, [self.truth(i) for i in indices], self._steps(indices), self._kappa)
 
         bits = None if self.numbers else BALL_PRECISION
@@ -484,8 +490,8 @@ class _Evidence:
         verdict = verdict_of(found.formula or "unknown", "overflow", found.accuracy or "vacuous")
         return replace(found, verdict=verdict, execution="overflow", reason=noted(NOT_FINITE, found.reason))
 
-    def _candidate(self, name: str, program: _Program, indices: Sequence[Index]) -> Candidate:
-        found = [self._outcomes(program, name, i) for i in indices]
+    def _candidate(self, program: _Program, indices: Sequence[Index]) -> Candidate:
+        found = [self._outcomes(program, i) for i in indices]
         return Candidate(program.name, found, program.form.instead, program.form.approximates)
 
     def _steps(self, indices: Sequence[Index]) -> list[arb] | None:
@@ -493,7 +499,7 @@ class _Evidence:
         form = self.equation.against
         if form is None:
             return None
-        found = [self._outcomes(_Program(form), "against", i)[0] for i in indices]
+        found = [self._outcomes(_Program(form), i)[0] for i in indices]
         return [abs(x.exact) if isinstance(x, Rounded) else ZERO for x in found]
 
     def _kappa(self) -> arb:

@@ -124,7 +124,7 @@ def _product(
 
 
 @jitted
-def _update(found: Any, start: int, got: Any, w: Any, slope: Any, rate: Any, factor: Any) -> None:
+def _update(found: Any, got: Any, w: Any, slope: Any, rate: Any, factor: Any) -> None:
     share, ulps = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
     step, radius, size = np.empty(TILE), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     of_size, of_radius = size.view(np.int32), radius.view(np.int32)
@@ -137,7 +137,7 @@ def _update(found: Any, start: int, got: Any, w: Any, slope: Any, rate: Any, fac
             size[j] = abs(np.float32(step[j]))
             radius[j] = (size[j] + abs(np.float32(mid))) * factor
             share[j], ulps[j] = _error(g[j], mid, radius[j])
-        _take(found, start + first, n, share, ulps, of_size, of_radius, step, radius)
+        _take(found, first, n, share, ulps, of_size, of_radius, step, radius)
 
 
 @jitted
@@ -156,7 +156,7 @@ def _widen(x: Any, row: int, column: int, wide: Any, size: Any, ends: Any) -> No
     ends[0], ends[1] = least, most
 
 
-# As `comparisons.NumPyPasses` ------------------------------------------------------------------------------------------
+# As `comparisons.NumPyPasses` -----------------------------------------------------------------------------------------
 
 
 def widen(x: Array, row: int, column: int, wide: Array, size: Array) -> tuple[float, float]:
@@ -168,14 +168,12 @@ def widen(x: Array, row: int, column: int, wide: Array, size: Array) -> tuple[fl
 
 def product(
     of: Comparing, found: Found, got: Array, row: int, column: int, mid: Array, size: Array,
-    bias: Array | None, bias_size: Array | None, factor: np.float32,
+    bias: tuple[Array, Array] | None, factor: np.float32,
 ) -> None:  # fmt: skip
-    if bias is None or bias_size is None:
-        bias, bias_size = of.zeros("no bias", mid.shape[1], np.float64), of.zeros("its size", mid.shape[1], np.float32)
-    _product(found.arrays, got, row, column, mid, size, bias, bias_size, factor)
+    columns = mid.shape[1]
+    b, c = bias or (of.zeros("no bias", columns, np.float64), of.zeros("its size", columns, np.float32))
+    _product(found.arrays, got, row, column, mid, size, b, c, factor)
 
 
-def update(
-    of: Comparing, found: Found, first: int, got: Array, w: Array, slope: Array, rate: float, factor: np.float32
-) -> None:
-    _update(found.arrays, first, got, w, slope, rate, factor)
+def update(of: Comparing, found: Found, got: Array, w: Array, slope: Array, rate: float, factor: np.float32) -> None:
+    _update(found.arrays, got, w, slope, rate, factor)

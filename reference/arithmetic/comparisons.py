@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from gradconform.reference.arithmetic.arrays import RoundedArrays
     from gradconform.reference.equations import Formula
 
-#: Components of the largest tensor of a derivation from which on the compiled passes are worth being loaded: numba takes
-#: half a second, and its first time on a machine several.
+#: Components of the largest tensor of a derivation from which on the compiled passes are worth being loaded: numba
+#: takes half a second, and its first time on a machine several.
 COMPILED_FROM = 1 << 18
 #: Elements of a factor that are widened at a time, and components of a result that are compared at a time: what a
 #: core's cache holds of them.
 WIDENED, BLOCK = 1 << 17, 1 << 15
 #: OpenBLAS multiplies without copying its factors where a product has at most so many multiplications; of a factor that
-#: is transposed at most so many columns.
-DIRECT, COLUMNS = 10**6, (60, 32)
+#: is transposed at most so many columns. That is worth smaller products where each column takes so many of them.
+DIRECT, COLUMNS, WORTH = 10**6, (60, 32), 1 << 13
 #: Where sums of squares neither underflow nor overflow.
 _HOLDING = (2.0**-960, 2.0**960)
 
@@ -222,14 +222,20 @@ class Comparing:
     def _product(self, got: Array, step: Product, operands: Sequence[Any]) -> Comparison | None:
         left, right = operands[step.left.operand], operands[step.right.operand]
         bias = None if step.bias is None else operands[step.bias.operand]
-        if not (_plain(left, 2) and _plain(right, 2) and (bias is None or _plain(bias, 1))):
+        if not (_plain(got, 2) and _plain(left, 2) and _plain(right, 2) and (bias is None or _plain(bias, 1))):
             return None
         rows, columns = got.shape
         terms = left.shape[0 if step.left.transposed else 1]
-        first = self._widened("left", left, step.left.transposed, 0, rows)
-        biases = self._biases(bias, columns)
-        if first is None or biases is None:
+        shapes = [(rows, terms), (terms, columns)]
+        if shapes != [x.shape[:: -1 if f.transposed else 1] for x, f in ((left, step.left), (right, step.right))]:
             return None
+        if bias is not None and bias.size != columns:
+            return None
+        first = self._widened("left", left, step.left.transposed, 0, rows)
+        biases = None if bias is None else self._widened("bias", bias.reshape(1, columns), False, 0, 1)
+        if first is None or (bias is not None and biases is None):
+            return None
+        biases = None if biases is None else (biases[0][0], biases[1][0])
         found = Found(got.size, self.samples)
         factor, limit = self._of_terms(terms, bias is not None)
         at_once = min(columns, max(1, WIDENED // max(terms, 1)))
@@ -245,8 +251,8 @@ class Comparing:
                 for j in _direct(m, n, terms, step.right.transposed):
                     for a, b, out in zip(first, second, (mid, magnitude), strict=True):
                         np.matmul(a[r : r + m], b[j].T, out=out[:, j])
-                of_bias = [None if x is None else x[c : c + n] for x in biases]
-                self.passes.product(self, found, got, r, c, mid, magnitude, *of_bias, factor)
+                of_block = None if biases is None else (biases[0][c : c + n], biases[1][c : c + n])
+                self.passes.product(self, found, got, r, c, mid, magnitude, of_block, factor)
         # Sums so far above the subnormal numbers that as many of them as there are terms, flushed, are lost in the
         # factor.
         return found.outcome(self.A.smallest_normal * 2.0**60, self.A.overflow / 4, limit)
@@ -275,13 +281,6 @@ class Comparing:
         """Whether numbers are, of which the least is not 0 and the largest is maybe none."""
         return largest < math.inf and (not self.A.flush or least >= self.A.smallest_normal)
 
-    def _biases(self, bias: Array | None, columns: int) -> tuple[Array | None, Array | None] | None:
-        """The same of a bias, which is as long as a row; of none, none."""
-        if bias is None:
-            return None, None
-        found = self._widened("bias", bias.reshape(1, columns), False, 0, 1)
-        return None if found is None else (found[0][0], found[1][0])
-
     # Updates ----------------------------------------------------------------------------------------------------------
 
     def _update(self, got: Array, step: Update, operands: Sequence[Any]) -> Comparison | None:
@@ -296,12 +295,8 @@ class Comparing:
         # Five roundings in float32; and the flushing of w, g, p or the result, each by at most 2^emin, is lost in
         # the enlargement too where |p| >= 2^60·2^emin.
         factor = Single(self.A.unit * (1 + self.A.unit) * (1 + 2.0**-20))
-        flat = [x.reshape(-1) for x in (got, w, slope)]
-        for first in range(0, got.size, BLOCK):
-            self.passes.update(self, found, first, *(x[first : first + BLOCK] for x in flat), rate, factor)
-        return found.outcome(
-            self.A.smallest_normal * 2.0**60, self.A.overflow / 4 * self.A.unit, 1 - self.margin
-        )
+        self.passes.update(self, found, got.reshape(-1), w.reshape(-1), slope.reshape(-1), rate, factor)
+        return found.outcome(self.A.smallest_normal * 2.0**60, self.A.overflow / 4 * self.A.unit, 1 - self.margin)
 
 
 def _plain(x: Any, axes: int | None = None) -> bool:
@@ -316,7 +311,7 @@ def _plain(x: Any, axes: int | None = None) -> bool:
 
 def _direct(rows: int, columns: int, terms: int, transposed: bool) -> Iterator[slice]:
     """Columns of a product to compute at a time."""
-    most = min(COLUMNS[transposed], DIRECT // max(1, rows * terms))
+    most = min(COLUMNS[transposed], DIRECT // max(1, rows * terms)) if rows * terms >= WORTH else columns
     most = most if most >= 8 else columns
     for j in range(0, columns, most):
         yield slice(j, min(j + most, columns))
@@ -327,7 +322,7 @@ class NumPyPasses:
 
     @staticmethod
     def widen(x: Array, row: int, column: int, wide: Array, size: Array) -> tuple[float, float]:
-        """Write a block of float32 numbers in float64, and their sizes; the least size other than 0, and the largest."""
+        """Write a block of float32 numbers in float64, and their sizes; the least but 0 of these, and the largest."""
         block = x[row : row + wide.shape[0], column : column + wide.shape[1]]
         wide[...] = block
         np.abs(block, out=size)
@@ -339,37 +334,50 @@ class NumPyPasses:
     @staticmethod
     def product(
         of: Comparing, found: Found, got: Array, row: int, column: int, mid: Array, size: Array,
-        bias: Array | None, bias_size: Array | None, factor: np.float32,
+        bias: tuple[Array, Array] | None, factor: np.float32,
     ) -> None:  # fmt: skip
-        """Hold a block of what was got, from that row and column on, against its sums and their magnitude."""
+        """Hold a block of what was got, from that row and column on, against its sums and their magnitude.
+
+        These lack the bias, which is given with its size.
+        """
         rows, columns = mid.shape
         if bias is not None:
-            mid += bias
-            size += bias_size
+            mid += bias[0]
+            size += bias[1]
         radius = np.multiply(size, factor, out=of.array("radius", mid.shape))
         error = np.subtract(got[row : row + rows, column : column + columns], mid,
                             out=of.array("error", mid.shape, np.float64))  # fmt: skip
         width = got.shape[1]
-        _hold(of, found, error, mid, radius, (size, size), mid, lambda i: (row + i // columns) * width + column + i % columns)
+        _hold(
+            of,
+            found,
+            error,
+            mid,
+            radius,
+            (size, size),
+            mid,
+            lambda i: (row + i // columns) * width + column + i % columns,
+        )
 
     @staticmethod
     def update(
-        of: Comparing, found: Found, first: int, got: Array, w: Array, slope: Array, rate: float, factor: np.float32
+        of: Comparing, found: Found, got: Array, w: Array, slope: Array, rate: float, factor: np.float32
     ) -> None:
-        """Hold some updated weights, the first of them that component, against w − rate·slope."""
-        shape = got.shape
-        step = np.multiply(slope, rate, out=of.array("step", shape, np.float64), dtype=np.float64)
-        mid = np.subtract(w, step, out=of.array("mid", shape, np.float64))
-        size = of.array("size", shape)
-        size[...] = step
-        np.abs(size, out=size)
-        radius = of.array("radius", shape)
-        radius[...] = mid
-        np.abs(radius, out=radius)
-        radius += size
-        radius *= factor
-        error = np.subtract(got, mid, out=of.array("error", shape, np.float64))
-        _hold(of, found, error, mid, radius, (size, radius), step, lambda i: first + i)
+        """Hold updated weights, all of them laid flat, against w − rate·slope."""
+        for first in range(0, got.size, BLOCK):
+            part = slice(first, first + BLOCK)
+            shape = got[part].shape
+            step, mid, error = (of.array(name, shape, np.float64) for name in ("step", "mid", "error"))
+            size, radius = of.array("size", shape), of.array("radius", shape)
+            np.multiply(slope[part], rate, out=step, dtype=np.float64)
+            np.subtract(w[part], step, out=mid)
+            size[...], radius[...] = step, mid
+            np.abs(size, out=size)
+            np.abs(radius, out=radius)
+            radius += size
+            radius *= factor
+            np.subtract(got[part], mid, out=error)
+            _hold(of, found, error, mid, radius, (size, radius), step, first.__add__)
 
 
 def _hold(

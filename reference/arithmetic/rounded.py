@@ -41,7 +41,7 @@ Numbers = NDArray[np.float64]
 
 
 def _sum_of_numbers(numbers: Numbers) -> arb:
-    """Σx of ordinary float64 numbers: `fsum` rounds it once, hi + lo is it to 106 bits of its own, and to 2^−53 of lo."""
+    """Σx of ordinary float64 numbers: `fsum` rounds it once, and hi + lo is it to 106 bits and to 2^−53 of lo."""
     terms = numbers.tolist()
     high = math.fsum(terms)
     low = math.fsum([*terms, -high])
