@@ -84,9 +84,7 @@ class KnownDeviation:
 
     def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
         """Whether the measurement is of what this entry speaks of, whatever its verdict."""
-        return (
-            self.asks(m, versions, device) and self.speaks_of(m.case, m.operator, m.quantity) and self.measured(m)
-        )
+        return self.asks(m, versions, device) and self.speaks_of(m.case, m.operator, m.quantity) and self.measured(m)
 
     def measured(self, m: Measurement) -> bool:
         """Whether level, form, formula, value and size are the entry's."""
