@@ -16,6 +16,8 @@ import optax
 from gradconform.adapters.contract import Answer, Point, Route, Trace, Unsupported
 
 Values = Mapping[str, Any]
+#: Read once: a worker is asked for them with every answer.
+VERSIONS = {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
 
 
 def reduced(terms: Any, reduction: str) -> Any:
@@ -102,7 +104,7 @@ class JaxAdapter:
     )
 
     def versions(self) -> dict[str, str]:
-        return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
+        return dict(VERSIONS)
 
     def unavailable(self, device: str) -> str | None:
         if device == "cpu":

@@ -144,7 +144,8 @@ def step_level(case: Case) -> Check:
 
     def check() -> str:
         step = step_level_at(at, OPENCL)
-        return _judged((report.value, step.judge(report)) for report in step_reports(of, answer))
+        reports = step_reports(of, answer)
+        return _judged(zip([r.value for r in reports], step.judge_each(reports), strict=True))
 
     return check
 

@@ -87,14 +87,17 @@ def check_answer(
         rows.append(row)
 
     def measured(report: Report, step: StepLevel) -> Measurement:
-        judgement, note = step.judge(report), report.note
+        return told(report, step, step.judge(report))
+
+    def told(report: Report, step: StepLevel, judgement: Judgement) -> Measurement:
+        note = report.note
         if judgement.verdict == "deviates":
             judgement, note = widened(judgement, step.judge(report, half_ulp=True), half_ulp, note)
         row = _measured(of, "step", report.equation, report.value, judgement)
         return row.because(note) if note else row
 
     asked = [r for r in reports if r.quantity not in left_out]
-    steps = [measured(r, step) for r in asked]
+    steps = [told(r, step, judgement) for r, judgement in zip(asked, step.judge_each(asked), strict=True)]
     if may_be_of_another_scale(rows, steps, derivation):
         for c in scales(point):
             again = at_scale(steps, asked, c, partial(measured, step=step_level(point, constants, conventions, c)))

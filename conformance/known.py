@@ -84,10 +84,12 @@ class KnownDeviation:
 
     def covers(self, m: Measurement, versions: Mapping[str, str], device: str) -> bool:
         """Whether the measurement is of what this entry speaks of, whatever its verdict."""
+        return self.asks(m, versions, device) and self.speaks_of(m.case, m.operator, m.quantity) and self.measured(m)
+
+    def measured(self, m: Measurement) -> bool:
+        """Whether level, form, formula, value and size are the entry's."""
         return (
-            self.asks(m, versions, device)
-            and self.speaks_of(m.case, m.operator, m.quantity)
-            and fnmatch.fnmatchcase(m.level or "", self.level)
+            fnmatch.fnmatchcase(m.level or "", self.level)
             and fnmatch.fnmatchcase(m.accepted_form or "", self.form)
             and fnmatch.fnmatchcase(m.formula or "", self.formula)
             and fnmatch.fnmatchcase(repr(m.value), self.value)
@@ -109,10 +111,14 @@ class KnownDeviation:
         return (
             fnmatch.fnmatchcase(case, self.case)
             and fnmatch.fnmatchcase(quantity, self.quantity)
-            and any(fnmatch.fnmatchcase(operator or "", glob) for glob in self.operator.split())
+            and self.speaks_of_operator(operator)
         )
 
+    def speaks_of_operator(self, operator: str | None) -> bool:
+        return any(fnmatch.fnmatchcase(operator or "", glob) for glob in self.operator.split())
 
+
+@cache
 def _contains(specifier: str, version: str) -> bool:
     if not specifier:
         return True

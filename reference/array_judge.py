@@ -19,6 +19,7 @@ from flint import ctx
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.arrays import RoundedArray
+from gradconform.reference.arithmetic.comparisons import Comparison
 from gradconform.reference.arithmetic.exact import precision, to_float
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.arithmetic.midpoints import EXACTLY, Array, Plain, squares
@@ -37,6 +38,7 @@ from gradconform.reference.judge import (
     Formula,
     Inside,
     Judgement,
+    Told,
     accepting,
     accuracy_of,
     among,
@@ -91,6 +93,15 @@ def holds(values: NDArray[Any], target: Format) -> NDArray[Any] | None:
         wide = values.astype(np.float64)
         odd = (target.round(wide) != wide) & np.isfinite(wide)
     return odd if odd.any() else None
+
+
+def place(number: int, shape: tuple[int, ...]) -> Index:
+    """The index of a component by its number in the tensor laid flat."""
+    index: list[int] = []
+    for size in reversed(shape):
+        number, i = divmod(number, size)
+        index.append(i)
+    return tuple(reversed(index))
 
 
 def norm(x: Array) -> float:
@@ -199,6 +210,11 @@ class Screen:
             self.close += [(float(share[i]), start + int(i)) for i in largest]
             self.close = sorted(self.close, reverse=True)[:ADJUDICATED]
 
+    def take(self, found: Comparison) -> None:
+        """Hold the whole tensor against the form, which is the truth's, as it was compared; nothing of it is close."""
+        self.share, self.worst, self.max_ulp, self.furthest, self.off, self.scale, sample = found
+        self.sample = [sample]
+
     def _ulps(self, error: Array, truth: RoundedArray, start: int, known: Any) -> None:
         """Keep the largest error in ulp, where it is, and an even sample of all of them."""
         with np.errstate(all="ignore"):
@@ -250,10 +266,11 @@ class Screen:
     @property
     def median(self) -> float | None:
         """The median error of the sample, in ulp of the truth."""
-        ulps = np.concatenate(self.sample) if self.sample else np.empty(0)
-        ulps = np.where(np.isnan(ulps), np.inf, ulps)
-        middle = ulps.size // 2
-        return float(f"{np.partition(ulps, middle)[middle]:.6g}") if ulps.size else None
+        ulps = self.sample[0] if len(self.sample) == 1 else np.concatenate(self.sample or [np.empty(0)])
+        if not ulps.size:
+            return None
+        middle = np.partition(ulps, ulps.size // 2)[ulps.size // 2]  # NaN is last, and counts as infinite
+        return math.inf if math.isnan(middle) else float(f"{middle:.6g}")
 
 
 def _distance(got: NDArray[Any], value: RoundedArray, dtype: Any) -> Array:
@@ -334,7 +351,7 @@ class _Hearing:
         self.found: dict[tuple[str, int], Inside] = {}
 
     def index(self, number: int) -> Index:
-        return tuple(int(i) for i in np.unravel_index(number, self.shape))
+        return place(number, self.shape)
 
     def value(self, number: int) -> float:
         return float(self.flat[number])
@@ -505,7 +522,9 @@ def judge_array(
     else:
         hearing.measure(named)
         nothing, broken = hearing.unknown(named)
-        execution = "within" if np.isfinite(hearing.flat).all() and not broken else "overflow"
+        # What is not finite is no finite share of its allowance, and else a special of the screen.
+        finite = named.accepts or bool(np.isfinite(hearing.flat).all())
+        execution = "within" if finite and not broken else "overflow"
         if hearing.without_truth(named, worst):
             reason = NOT_FINITE
         keeping = -math.inf if nothing else named.bits
@@ -517,43 +536,49 @@ def judge_array(
         accuracy, why = accuracy_of(keeping, bool(named.instead), others, _ill_conditioned(named, condition, target))
         reason = noted(reason, note_of(named.form, named.instead, named.approximates), why)
     kept = named.bits if named.bits not in (math.inf, -math.inf) else None
-    return replace(
-        result,
-        verdict=verdict_of(formula, execution, accuracy or "certified"),
-        max_ulp=_largest_ulp(hearing, named, result.max_ulp, target),
-        median_ulp=named.median,
-        certified_bits=None if kept is None else float(f"{kept:.6g}"),
-        worst_index=worst,
-        reason=reason,
-        formula=formula,
-        execution=execution,
-        accuracy=accuracy,
-        deviating=outside,
-    )
+    of_tensor = {
+        "verdict": verdict_of(formula, execution, accuracy or "certified"),
+        "max_ulp": _largest_ulp(hearing, named, worst, result.max_ulp, target),
+        "median_ulp": named.median,
+        "certified_bits": None if kept is None else float(f"{kept:.6g}"),
+        "worst_index": worst,
+        "reason": reason,
+        "formula": formula,
+        "execution": execution,
+        "accuracy": accuracy,
+        "deviating": outside,
+    }
+    return Judgement(**{**vars(result), **of_tensor})
 
 
 def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, target: Format) -> Judgement:
     """The numbers of the worst component, from balls."""
 
     def attempt() -> tuple[Judgement, bool]:
-        value, truths = hearing.value(worst), [hearing.truth(worst)]
+        value, truth = hearing.value(worst), hearing.truth(worst)
         outcomes = hearing.outcomes(named, worst)
-        candidate = Candidate(named.form, [outcomes], named.instead, named.approximates)
-        found = judge([value], [candidate], target, truths)
+        ball = ball_of(outcomes)
+        if ball is not None and len(outcomes) == 1 and math.isfinite(value) and not truth.specials & ANYTHING:
+            share, ulps = share_of(ball.distance(value), ball.radius), ulp_error(value, truth, target)
+            told = Told(share, ulps, share).columns(value, truth, ball)
+            found = Judgement("conforms", **told, max_ulp=ulps, accepted_form=named.form)
+        else:
+            candidate = Candidate(named.form, [outcomes], named.instead, named.approximates)
+            found = judge([value], [candidate], target, [truth])
         if sharpest is not named and math.isfinite(value):
-            ball = ball_of(hearing.outcomes(sharpest, worst))
-            if ball is not None:
-                found = replace(found, sharpest_share=share_of(ball.distance(value), ball.radius))
-        return found, settled(truths)
+            sharp = ball_of(hearing.outcomes(sharpest, worst))
+            if sharp is not None:
+                found = replace(found, sharpest_share=share_of(sharp.distance(value), sharp.radius))
+        return found, settled([truth])
 
     result: Judgement = raised(attempt, hearing.bits)
     return result
 
 
-def _largest_ulp(hearing: _Hearing, named: Screen, at_worst: float | None, target: Format) -> float | None:
+def _largest_ulp(hearing: _Hearing, named: Screen, worst: int, at_worst: float | None, target: Format) -> float | None:
     """The largest error in ulp, from balls where the screen found it."""
-    if at_worst is None:
-        return None
+    if at_worst is None or named.furthest == worst:
+        return at_worst
     with precision(hearing.bits or FIRST_PRECISION):
         largest = ulp_error(hearing.value(named.furthest), hearing.truth(named.furthest), target)
     return max(at_worst, largest)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from flint import arb
@@ -325,21 +325,14 @@ def judge(
         ill = _ill_conditioned(measured[named], condition, target)
         accuracy, why = accuracy_of(bits, bool(candidate.instead), others(), ill)
         reason = noted(note_of(candidate.form, candidate.instead, candidate.approximates), why)
-    finite = math.isfinite(value)
-    admitted = bool(accepted) and (not finite or bool(truth.specials & ANYTHING))
+    # An infinity or NaN that the form itself may give there has no distance from the truth.
+    admitted = bool(accepted) and (not math.isfinite(value) or bool(truth.specials & ANYTHING))
+    told = Told(shares[worst], ulps[worst], _share_of_sharpest(value, sharp))
     return Judgement(
         verdict=verdict_of(formula, execution, accuracy or "certified"),
-        value=value,
-        truth=text_of(truth),
-        truth_radius=None if truth.specials & ANYTHING else to_float(truth.exact.rad()),
-        # An infinity or NaN that the form itself may give there has no distance from the truth.
-        error_abs=None if admitted else to_float(truth.distance(value)) if finite else math.inf,
-        error_ulp=None if admitted else ulps[worst],
+        **told.columns(value, truth, ball, admitted),
         max_ulp=None if admitted else max(ulps),
         median_ulp=None if admitted else sorted(ulps)[len(ulps) // 2],
-        allowance=None if ball is None else to_float(ball.radius),
-        share=None if admitted else shares[worst],
-        sharpest_share=share_of(sharp.distance(value), sharp.radius) if finite and sharp is not None else None,
         accepted_form=candidate.form,
         certified_bits=None if bits in (math.inf, -math.inf) else bits,
         worst_index=worst,
@@ -349,6 +342,36 @@ def judge(
         accuracy=accuracy,
         deviating=np.array(outside, dtype=np.int64) if outside else None,
     )
+
+
+def _share_of_sharpest(value: float, sharp: Rounded | None) -> float | None:
+    return share_of(sharp.distance(value), sharp.radius) if math.isfinite(value) and sharp is not None else None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a judgement tells of its worst component: its share, its error in ulp, its share by the sharpest form."""
+
+    share: float
+    ulps: float
+    sharpest: float | None
+
+    def columns(self, value: float, truth: Rounded, ball: Rounded | None, admitted: bool = False) -> dict[str, Any]:
+        """The columns of `Judgement`, given the truth and the ball of the form that is named.
+
+        What is `admitted` has no distance from the truth.
+        """
+        far = to_float(truth.distance(value)) if math.isfinite(value) else math.inf
+        return {
+            "value": value,
+            "truth": text_of(truth),
+            "truth_radius": None if truth.specials & ANYTHING else to_float(truth.exact.rad()),
+            "error_abs": None if admitted else far,
+            "error_ulp": None if admitted else self.ulps,
+            "allowance": None if ball is None else to_float(ball.radius),
+            "share": None if admitted else self.share,
+            "sharpest_share": self.sharpest,
+        }
 
 
 def among(own: Inside, decided: Sequence[Sequence[Inside]], index: int) -> Inside:

@@ -146,7 +146,8 @@ def apart(value: Rounded) -> tuple[Outcome, ...]:
 
 def _splitting(name: str) -> Callable[..., Outcome]:
     """An operation of numbers, of which each run takes one outcome."""
-    return lambda self, *operands: self._applied(name, getattr(RoundedBalls, name), *operands)
+    operation = getattr(RoundedBalls, name)
+    return lambda self, *operands: self._applied(name, operation, *operands)
 
 
 class BranchingBalls(RoundedBalls):
@@ -192,7 +193,10 @@ class BranchingBalls(RoundedBalls):
 
     def _applied(self, name: str, operation: Callable[..., Rounded], *operands: Outcome) -> Outcome:
         """An operation of numbers, of which some may be specials."""
-        if not any(isinstance(o, Special) for o in operands):
+        for o in operands:
+            if isinstance(o, Special):
+                break
+        else:
             return self._settled(name, operands, operation(self, *operands))
         if any(isinstance(o, Rounded) and o.specials & ANYTHING for o in operands):
             return self._anything()
@@ -292,6 +296,10 @@ class BranchingBalls(RoundedBalls):
     def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Outcome:
         found: Outcome = super().dot_of_numbers(a, b, bias)
         return found if isinstance(found, Special) else self._settled("dot", (found,), found)
+
+    def total_of_numbers(self, numbers: Numbers) -> Outcome:
+        found: Outcome = super().total_of_numbers(numbers)
+        return found if isinstance(found, Special) else self._settled("sum", (found,), found)
 
     def select(self, x: Outcome, above: Outcome, below: Outcome) -> Outcome:
         return self._side(super().select, x, above, below)

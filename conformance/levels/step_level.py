@@ -23,12 +23,13 @@ from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.levels.shared import Report, accepted, unresolved
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
+from gradconform.reference.arithmetic.comparisons import Comparing, Comparison, Factor, Product, Update, step_of
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ZERO, Remembering, Rounded, RoundedBalls, Sums
-from gradconform.reference.array_judge import Index, Screen, component, holds, judge_array
+from gradconform.reference.array_judge import SAMPLE, Index, Screen, component, holds, judge_array, place
 from gradconform.reference.condition import condition
 from gradconform.reference.derivations.choosers import Chooser, sharpest, stable, widest
 from gradconform.reference.derivations.network import everything, of_column
@@ -60,6 +61,8 @@ BALL_PRECISION = 4 * FIRST_PRECISION
 ANY_SUM = ", sums in the dtype"
 
 SHARPEST = stable(sharpest)
+#: η·g, as `step_of` has it.
+_STEP = Factor(0), Factor(1)
 Values = Mapping[str, Any]
 
 
@@ -89,12 +92,20 @@ class StepLevel:
         self.balls = {k: RoundedBalls(target, constants, sums) for k, sums in self.kinds.items()}
         self.nothing = self.balls[""].given(math.nan)
         self._given: dict[tuple[int, str], RoundedArray] = {}
+        self._comparing: dict[str, Comparing] = {}
         self._known: dict[int, tuple[Values, Values]] = {}
         self._computed: dict[tuple[int, bool, int, Chooser | None], Evaluation] = {}
 
     @cached_property
     def arrays(self) -> dict[str, RoundedArrays]:
         return {k: RoundedArrays(self.target, self.constants, sums=sums) for k, sums in self.kinds.items()}
+
+    def comparing(self, kind: str) -> Comparing:
+        if kind not in self._comparing:
+            largest = max((math.prod(e.shape) for e in self.derivation.equations), default=0)
+            A = self.arrays[kind]
+            self._comparing[kind] = Comparing(A, largest, Screen.margin(A.mids), SAMPLE)
+        return self._comparing[kind]
 
     def missing(self, report: Report) -> str | None:
         """What a report's equation needs of the trace, that is not there, by whichever of its forms; or None.
@@ -111,12 +122,18 @@ class StepLevel:
         """Everything that the equations of one evaluation may read; what came in a wider type is rounded."""
         of = report.operands
         if id(of) not in self._known:  # kept with what is known of it, so that no other can have its id
-            # Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed.
-            type_ = np.float64 if self.target.precision > 24 else np.float32
-            wider = [n for n, v in of.items() if not self._holds(v)]
-            values = {**self.values, **of, **{n: self.target.round(of[n]) for n in wider}}
-            self._known[id(of)] = of, {n: np.asarray(v, dtype=type_) if np.ndim(v) else v for n, v in values.items()}
+            reported = self._typed({n: v if self._holds(v) else self.target.round(v) for n, v in of.items()})
+            self._known[id(of)] = of, {**self._given_numbers, **reported}
         return self._known[id(of)][1]
+
+    @cached_property
+    def _given_numbers(self) -> Values:
+        return self._typed(self.values)
+
+    def _typed(self, values: Values) -> Values:
+        """Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed."""
+        type_ = np.float64 if self.target.precision > 24 else np.float32
+        return {n: np.asarray(v, dtype=type_) if np.ndim(v) else v for n, v in values.items()}
 
     def _holds(self, value: Any) -> bool:
         if isinstance(value, float):
@@ -125,20 +142,27 @@ class StepLevel:
 
     def judge(self, report: Report, half_ulp: bool = False) -> Judgement:
         """The judgement of a report; `half_ulp` takes reported operands as known to half an ulp only."""
-        got = np.asarray(report.value)
+        (found,) = self.judge_each([report], half_ulp)
+        return found
+
+    def judge_each(self, reports: Iterable[Report], half_ulp: bool = False) -> list[Judgement]:
+        """The judgements of reports, in order.
+
+        Of tensors all are screened first: that goes through much memory, and what is done for few numbers after it,
+        over and over the same, is as fast again from a core's cache.
+        """
         if self.derivation.of_numbers:
-            key = (report.quantity, half_ulp, _bits(report.value), *self._judged_on(report))
-            if key not in self.judged:
-                self.judged[key] = _Evidence(self, report, half_ulp).by_balls(got)
-            return self.judged[key]
-        evidence = _Evidence(self, report, half_ulp)
-        try:
-            screens = evidence.screened(got)
-            return judge_array(got, screens, self.target, evidence, evidence.condition)
-        except OutOfRange as error:
-            if evidence.ball_work(got) > BALL_MOST:
-                return unresolved(got, str(error))
-            return evidence.by_balls(got)
+            return [self._judged_number(r, half_ulp) for r in reports]
+        hearings = [_Evidence(self, r, half_ulp) for r in reports]
+        for evidence in hearings:
+            evidence.screen()
+        return [evidence.judgement() for evidence in hearings]
+
+    def _judged_number(self, report: Report, half_ulp: bool) -> Judgement:
+        key = (report.quantity, half_ulp, _bits(report.value), *self._judged_on(report))
+        if key not in self.judged:
+            self.judged[key] = _Evidence(self, report, half_ulp).by_balls()
+        return self.judged[key]
 
     def _judged_on(self, report: Report) -> Iterator[object]:
         """The reported numbers that a judgement reads, by name, itself or to compute those that nobody reported."""
@@ -196,12 +220,16 @@ class _Evidence:
 
     def __init__(self, step: StepLevel, report: Report, half_ulp: bool) -> None:
         self.step, self.report, self.half_ulp = step, report, half_ulp
+        self.got = np.asarray(report.value)
+        self.screens: list[Screen] = []
+        #: What double words do not hold, if that was met.
+        self.out_of_range: OutOfRange | None = None
         self.known, self.numbers = step.known(report), step.derivation.of_numbers
         self.equation = step.derivation.by_name[report.quantity]
         self.forms = [f for f in self.equation.forms if not f.tangent and self._readable(f)]
         truth = self.equation.truth
         self.truth_form = truth if self._readable(truth) else self.forms[0]
-        self._wide: dict[tuple[str, Index], tuple[Outcome, ...]] = {}
+        self._wide: dict[tuple[int, str, Index], tuple[Outcome, ...]] = {}
         self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
         self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
@@ -236,35 +264,75 @@ class _Evidence:
         """Whether an operand is known to half an ulp only."""
         return self.half_ulp and name in self.report.operands
 
-    def screened(self, got: NDArray[Any]) -> list[Screen]:
-        """Screens of the forms, in order, up to the first that settles the matter."""
-        screens: list[Screen] = []
-        for name, program in self.programs.items():
-            form, kind = program.form, program.kind
-            screen = Screen(name, self.step.target, got.shape, form.instead, form.approximates)
-            for start, block, part in _blocks(self.equation, got):
-                value = form.formula(self.step.arrays[kind], *self._read_block(form, block, kind))
-                if form is self.truth_form:
-                    truth = value
-                else:
-                    of = self._read_block(self.truth_form, block, "")
-                    truth = self.truth_form.formula(self.step.arrays[""], *of)
-                screen.add(part, value, start, truth, self._against(block))
-            screens.append(screen)
-            if screen.settles and self._confirmed(screen, got):
-                break
-        return screens
+    def screen(self) -> None:
+        """Screens of the next forms, in order, up to the first that settles the matter."""
+        try:
+            for name in list(self.programs)[len(self.screens) :]:
+                self.screens.append(self._screened(name))
+                if self.screens[-1].settles:
+                    break
+        except OutOfRange as error:
+            self.out_of_range = error
 
-    def _confirmed(self, screen: Screen, got: NDArray[Any]) -> bool:
+    def judgement(self) -> Judgement:
+        """The judgement by the screens, and by those that are missing."""
+        got = self.got
+        try:
+            while self.out_of_range is None and not self._confirmed(self.screens[-1]):
+                self.screen()
+            if self.out_of_range is not None:
+                raise self.out_of_range
+            return judge_array(got, self.screens, self.step.target, self, self.condition)
+        except OutOfRange as error:
+            if self.ball_work() > BALL_MOST:
+                return unresolved(got, str(error))
+            return self.by_balls()
+
+    def _screened(self, name: str) -> Screen:
+        """What was got against one form, block by block."""
+        program, got = self.programs[name], self.got
+        form, kind = program.form, program.kind
+        screen = Screen(name, self.step.target, got.shape, form.instead, form.approximates)
+        compared = self._compared(form, kind)
+        if compared is not None:
+            screen.take(compared)
+            return screen
+        for start, block, part in _blocks(self.equation, got):
+            value = form.formula(self.step.arrays[kind], *self._read_block(form, block, kind))
+            if form is self.truth_form:
+                truth = value
+            else:
+                of = self._read_block(self.truth_form, block, "")
+                truth = self.truth_form.formula(self.step.arrays[""], *of)
+            screen.add(part, value, start, truth, self._against(block))
+        return screen
+
+    def _compared(self, form: Form, kind: str) -> Comparison | None:
+        """What was got against a form that is the truth's, if it is a product or an update, in one pass over it."""
+        against = self.equation.against
+        if form is not self.truth_form or any(self._doubted(o) for o in form.operands):
+            return None
+        step = step_of(form.formula, len(form.operands))
+        if isinstance(step, Update):
+            # What the accuracy is measured by must be the step itself.
+            if against is None or step_of(against.formula, len(against.operands)) != _STEP:
+                return None
+            if against.operands != (form.operands[step.rate.operand], form.operands[step.slope.operand]):
+                return None
+        elif not isinstance(step, Product) or against is not None:
+            return None
+        return self.step.comparing(kind).compared(self.got, step, self._values(form, None))
+
+    def _confirmed(self, screen: Screen) -> bool:
         """Whether balls, which may know more of its worst component, accept that by this form, too.
 
         Where no form is left they are not asked: what they say then changes nothing here.
         """
-        if screen.form == list(self.programs)[-1]:
+        if len(self.screens) == len(self.programs):
             return True
-        index = tuple(int(i) for i in np.unravel_index(screen.worst, got.shape))
+        index = place(screen.worst, self.got.shape)
         with precision(FIRST_PRECISION):
-            return decision(float(got[index]), self.outcomes(screen.form, index)) != "outside"
+            return decision(float(self.got[index]), self.outcomes(screen.form, index)) != "outside"
 
     def _against(self, block: slice | None) -> Array | None:
         form = self.equation.against
@@ -290,11 +358,11 @@ class _Evidence:
     # The adjudicator --------------------------------------------------------------------------------------------------
 
     def outcomes(self, form: str, index: Index) -> tuple[Outcome, ...]:
-        return self._outcomes(self.programs[form], form, index)
+        return self._outcomes(self.programs[form], index)
 
     def truth(self, index: Index) -> Rounded:
         """The truth; of an operand that is not finite no formula says anything."""
-        (found, *_) = self._outcomes(_Program(self.truth_form, choose=None), "truth", index)
+        (found, *_) = self._outcomes(_Program(self.truth_form, choose=None), index)
         return found if isinstance(found, Rounded) else self.step.nothing
 
     def broken(self, index: Index) -> bool:
@@ -322,7 +390,7 @@ class _Evidence:
         assert self.equation.part is not None
         return self.equation.part(index, [self.known[o] for o in form.operands])
 
-    def _outcomes(self, of: _Program, name: str, index: Index) -> tuple[Outcome, ...]:
+    def _outcomes(self, of: _Program, index: Index) -> tuple[Outcome, ...]:
         """What a program gives of the operands that a component depends on, at the precision of the context."""
         form, kind = of.form, of.kind
         balls = self.step.balls[kind]
@@ -337,7 +405,7 @@ class _Evidence:
         parts, local = self._parts(form, index)
         size = sum(np.size(p) for p in parts)
         if size > BALL_OPERANDS:
-            found = self._in_double_words(form, kind, name, index, parts, local, size)
+            found = self._in_double_words(form, kind, index, parts, local, size)
             if found is not None:
                 return found
 
@@ -349,8 +417,8 @@ class _Evidence:
             ]
             return form.formula(arrays, *given).values
 
-        # The components of a row come of the same numbers.
-        row = (name, ctx.prec, *(index[:1] if self.equation.rowwise else index))
+        # The components of a row come of the same numbers; the truth is one of the forms as a rule.
+        row = (id(form), kind, ctx.prec, *(index[:1] if self.equation.rowwise else index))
         if row not in self._rows:
             self._rows[row] = outcomes(program, balls, min(MOST_RUNS, max(2, BALL_RUNS // size)))
         return tuple(values[local] for values in self._rows[row])
@@ -373,43 +441,45 @@ class _Evidence:
         return outcomes(program, balls)
 
     def _in_double_words(
-        self, form: Form, kind: str, name: str, index: Index, parts: Sequence[Any], local: Index, size: int
+        self, form: Form, kind: str, index: Index, parts: Sequence[Any], local: Index, size: int
     ) -> tuple[Outcome, ...] | None:
         """A component of very many operands: in double words, which have one precision, where they do."""
-        if (name, index) not in self._wide:
+        if (id(form), kind, index) not in self._wide:
             arrays = RoundedArrays(self.step.target, self.step.constants, True, self.step.kinds[kind])
             given = [
                 (arrays.reported if self._doubted(o) else arrays.given)(v)
                 for o, v in zip(form.operands, parts, strict=True)
             ]
             try:
-                self._wide[name, index] = apart(component(form.formula(arrays, *given), local))
+                self._wide[id(form), kind, index] = apart(component(form.formula(arrays, *given), local))
             except OutOfRange:
                 if size > BALL_MOST:
                     raise
                 return None
-        found = self._wide[name, index]
+        found = self._wide[id(form), kind, index]
         return found if size > BALL_MOST or ball_of(found) is not None else None
 
     # Balls alone ------------------------------------------------------------------------------------------------------
 
-    def _of_same_shape(self, got: NDArray[Any]) -> bool:
+    def _of_same_shape(self) -> bool:
         """Whether all operands have the result's shape: all components together cost no more than each alone."""
-        return all(np.shape(self.known[o]) in ((), got.shape) for form in self.forms for o in form.operands)
+        return all(np.shape(self.known[o]) in ((), self.got.shape) for form in self.forms for o in form.operands)
 
-    def ball_work(self, got: NDArray[Any]) -> int:
+    def ball_work(self) -> int:
         """How many numbers a judgement by balls alone reads."""
-        if self._of_same_shape(got):
+        got = self.got
+        if self._of_same_shape():
             return got.size * sum(len(f.operands) for f in self.forms)
         parts, _ = self._parts(self.forms[0], (0,) * got.ndim)
         return got.size * sum(np.size(p) for p in parts)
 
-    def by_balls(self, got: NDArray[Any]) -> Judgement:
+    def by_balls(self) -> Judgement:
         """The judgement by balls alone, of numbers and of what double words do not hold."""
+        got = self.got
         indices: list[Index] = [()] if self.numbers else list(np.ndindex(got.shape))
 
         def reference() -> Reference:
-            of_forms = (self._candidate(name, program, indices) for name, program in self._programs())
+            of_forms = (self._candidate(program, indices) for _, program in self._programs())
             return Reference(of_forms, [self.truth(i) for i in indices], self._steps(indices), self._kappa)
 
         bits = None if self.numbers else BALL_PRECISION
@@ -420,8 +490,8 @@ class _Evidence:
         verdict = verdict_of(found.formula or "unknown", "overflow", found.accuracy or "vacuous")
         return replace(found, verdict=verdict, execution="overflow", reason=noted(NOT_FINITE, found.reason))
 
-    def _candidate(self, name: str, program: _Program, indices: Sequence[Index]) -> Candidate:
-        found = [self._outcomes(program, name, i) for i in indices]
+    def _candidate(self, program: _Program, indices: Sequence[Index]) -> Candidate:
+        found = [self._outcomes(program, i) for i in indices]
         return Candidate(program.name, found, program.form.instead, program.form.approximates)
 
     def _steps(self, indices: Sequence[Index]) -> list[arb] | None:
@@ -429,7 +499,7 @@ class _Evidence:
         form = self.equation.against
         if form is None:
             return None
-        found = [self._outcomes(_Program(form), "against", i)[0] for i in indices]
+        found = [self._outcomes(_Program(form), i)[0] for i in indices]
         return [abs(x.exact) if isinstance(x, Rounded) else ZERO for x in found]
 
     def _kappa(self) -> arb:

@@ -59,6 +59,7 @@ _WORDS: Mapping[str, Sequence[str | None]] = {
     **{question: (*answers, None) for question, answers in QUESTIONS.items()},
 }
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _encoded(value: Any) -> Any:
@@ -69,13 +70,17 @@ def _encoded(value: Any) -> Any:
 
 def line(values: Mapping[str, Any]) -> str:
     """One flat object as a line of the file."""
-    flat = {k: _encoded(v) for k, v in values.items()}
-    return json.dumps(flat, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+    try:
+        return _ENCODER.encode(dict(values)) + "\n"
+    except ValueError:  # a number of it is not finite
+        return _ENCODER.encode({k: _encoded(v) for k, v in values.items()}) + "\n"
 
 
 def decoded(text: str) -> dict[str, Any]:
     """The object of a line that `line` wrote."""
     values: dict[str, Any] = json.loads(text)
+    if not any(f'"{word}"' in text for word in _NON_FINITE):
+        return values
     return {k: _NON_FINITE.get(v, v) if k in _NUMBERS and isinstance(v, str) else v for k, v in values.items()}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradconform.adapters import registry
@@ -38,24 +39,44 @@ def evidence(
     entries: tuple[KnownDeviation, ...] | None = None,
 ) -> list[Evidence]:
     """What the measurements say of each entry, for `stale` to judge; evidence of several processes can be joined."""
-    measurements = list(measurements)
+    # A run has some hundred thousand measurements and a few dozen of what entries ask of them.
+    alike: dict[tuple[str, ...], list[Measurement]] = defaultdict(list)
+    for m in measurements:
+        alike[m.adapter, m.route, m.dtype].append(m)
+    answers = [_Answers(rows) for rows in alike.values()]
     return [
-        _evidence(entry, [m for m in measurements if entry.asks(m, versions, device)], versions, device)
+        _evidence(entry, [a for a in answers if entry.asks(a.rows[0], versions, device)])
         for entry in (known_deviations() if entries is None else entries)
     ]
 
 
-def _evidence(entry: KnownDeviation, answers: list[Measurement], versions: Mapping[str, str], device: str) -> Evidence:
+class _Answers:
+    """What a route answered in a dtype: its rows, by operator, and the questions that they answer or leave open."""
+
+    def __init__(self, rows: Sequence[Measurement]) -> None:
+        self.rows = rows
+        self.by_operator: dict[str | None, list[Measurement]] = defaultdict(list)
+        for m in rows:
+            self.by_operator[m.operator].append(m)
+        self.answered = frozenset(map(_question, rows)) - {_question(m) for m in rows if m.verdict == "crashed"}
+
+    def of(self, entry: KnownDeviation) -> Iterator[Measurement]:
+        """The rows that an entry speaks of."""
+        for operator, rows in self.by_operator.items():
+            if entry.speaks_of_operator(operator):
+                yield from (m for m in rows if entry.speaks_of(m.case, operator, m.quantity))
+
+
+def _evidence(entry: KnownDeviation, answers: Sequence[_Answers]) -> Evidence:
     # Whatever the value, the form and the size: where they have become others, the entry may be stale.
     anywhere = replace(entry, value="*", form="*", formula="*", most_share=math.inf, most_ulp=math.inf)
-    of_it = [m for m in answers if anywhere.covers(m, versions, device)]
-    open_questions = {_question(m) for m in answers if m.verdict == "crashed"}
-    open_questions |= {_question(m) for m in of_it if m.verdict == "undecided"}
+    of_it = [m for a in answers for m in a.of(entry) if anywhere.measured(m)]
+    undecided = {_question(m) for m in of_it if m.verdict == "undecided"}
     return Evidence(
         entry.id,
-        frozenset(map(_question, answers)) - open_questions,
+        frozenset().union(*(a.answered for a in answers)) - undecided,
         any(m.verdict not in ("crashed", "undecided", "unsupported") for m in of_it),
-        any(m.verdict == "deviates" and entry.covers(m, versions, device) for m in of_it),
+        any(m.verdict == "deviates" and entry.measured(m) for m in of_it),
     )
 
 

@@ -219,12 +219,16 @@ class BallArrays(HandWritten):
     def column_sum(self, x: BallArray) -> BallArray:
         values = np.empty(x.shape[1], dtype=object)
         for j in range(x.shape[1]):
-            values[j] = self.balls.total_of(list(x.values[:, j]))
+            numbers = None if x.exactly is None else x.exactly[:, j]
+            values[j] = self.balls.total_of_numbers(numbers) if numbers is not None else self._total(x.values[:, j])
         return BallArray(self, values)
+
+    def _total(self, values: Objects) -> Rounded:
+        return self.balls.total_of(list(values.ravel()))
 
     def total(self, x: BallArray) -> BallArray:
         values = np.empty((), dtype=object)
-        values[()] = self.balls.total_of(list(x.values.ravel()))
+        values[()] = self._total(x.values)
         return BallArray(self, values)
 
     def linear(self, x: BallArray, weight: BallArray, bias: BallArray | None) -> BallArray:

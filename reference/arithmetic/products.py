@@ -27,12 +27,13 @@ def _fma(context: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float64(types.float64, types.float64, types.float64), lambda _, builder, s, args: builder.fma(*args)
 
 
-def jitted(kernel: Callable[..., Any]) -> Any:
+def jitted(kernel: Callable[..., Any], **options: Any) -> Any:
     """A kernel, kept in numba's cache where it finds a folder that it may write to."""
+    options = {**OPTIONS, **options}
     try:
-        return njit(cache=True, **OPTIONS)(kernel)
+        return njit(cache=True, **options)(kernel)
     except RuntimeError:
-        return njit(**OPTIONS)(kernel)
+        return njit(**options)(kernel)
 
 
 @jitted

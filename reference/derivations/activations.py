@@ -325,7 +325,6 @@ _ALL = (
                 instead="g·σ(z)σ(-z)",
             ),
         ),
-        value=lambda ops, z: ops.sigmoid(z),
         rule=Slope(_sigmoid_slope, _sigmoid_curvature, 0.125, ("exp",)),
     ),
     Activation(
@@ -360,7 +359,6 @@ _ALL = (
                 instead="g·sech²z",
             ),
         ),
-        value=lambda ops, z: ops.tanh(z),
         rule=Slope(_tanh_slope, lambda ops, z: -2 * (ops.tanh(z) * _tanh_slope(ops, z)), 2.0, ("tanh", "exp")),
     ),
     Activation(
@@ -467,7 +465,6 @@ _ALL = (
                 "log(1+e^z) differentiated as written",
             ),
         ),
-        value=lambda ops, z: softplus(ops, z),
         rule=Slope(lambda ops, z: ops.sigmoid(z), _sigmoid_slope, 0.0963, ("exp",)),
     ),
     Activation(
