@@ -153,11 +153,11 @@ class Truths:
         if self.run.definition is not None:
             codes = self._chosen_otherwise(number, codes)
         codes, why = self._excused(number, codes)
-        if (excused := why == equal_order.MAY).any():
+        if why.any() and (excused := why == equal_order.MAY).any():
             # In the order of the program this is its derivative, as far as anybody knows.
             truth = words.where(excused, program, truth)
         bits = np.where(codes == _WRONG, np.inf, np.where(far.bits < far.needed, far.bits, far.steady))
-        said = next(filter(None, why[why != ""].tolist()), "")
+        said = next(filter(None, why[why != ""].tolist()), "") if why.any() else ""
         return Formulas(codes, np.where(far.known, bits, -np.inf), truth, sets, said, all_met and not self.together)
 
     def _chosen_otherwise(self, number: int, codes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -199,8 +199,10 @@ class Truths:
 
     def _excused(self, number: int, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
         """The codes, where what seems wrong may be meant otherwise; and by each of those why."""
-        why = np.full(codes.shape, "", dtype=f"U{max(len(equal_order.MAY), len(branches.EDGE))}")
         wrong = codes == _WRONG
+        if not wrong.any():
+            return codes, np.broadcast_to(np.str_(""), codes.shape)
+        why = np.full(codes.shape, "", dtype=f"U{max(len(equal_order.MAY), len(branches.EDGE))}")
         if self.order.tied.size and (self.together or not self.order.own):
             for c in np.flatnonzero(wrong):
                 if self.order.excuses(number, int(c), self._alike):
