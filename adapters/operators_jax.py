@@ -90,6 +90,12 @@ def slopes(call: Callable[..., Any], arrays: Sequence[Any]) -> bool:
     return True
 
 
+def answered(call: Callable[..., Any], x: Any) -> tuple[Any, Any]:
+    """A function of one number at many, and its derivative there; in float64."""
+    y, pull = jax.vjp(call, x)
+    return tuple(np.asarray(v).astype(np.float64) for v in (y, pull(jnp.ones_like(y))[0]))  # type: ignore[return-value]
+
+
 def called(name: str) -> str:
     """What an operator is called in JAX; empty where that has none."""
     return f"jax.{NAMES[name]}" if name in NAMES else "written" if name in WRITTEN else ""

@@ -98,6 +98,15 @@ def slopes(call: Callable[..., Any], arrays: Sequence[Any]) -> bool:
     return any(isinstance(y, torch.Tensor) and y.requires_grad for y in found)
 
 
+def answered(call: Callable[..., Any], x: Any) -> tuple[Any, Any]:
+    """A function of one number at many, and its derivative there, None where PyTorch has none; in float64."""
+    given = x.clone().requires_grad_()
+    with torch.enable_grad():
+        y = call(given)
+    slope = torch.autograd.grad(y, given, torch.ones_like(y))[0].double().numpy() if y.requires_grad else None
+    return y.detach().double().numpy(), slope
+
+
 def called(name: str) -> str:
     """What an operator is called in PyTorch; empty where that has none."""
     return f"torch.{NAMES[name]}" if name in NAMES else "written" if name in WRITTEN else ""

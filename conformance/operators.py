@@ -166,6 +166,12 @@ def array(framework: str, numbers: Any, dtype: str, strided: bool = False) -> An
     return found
 
 
+def answered(framework: str, call: Callable[..., Any], x: Any) -> tuple[Any, Any]:
+    """What a framework's function of one number gives of many, and its derivative there: None where it has none."""
+    found: tuple[Any, Any] = import_module(FRAMEWORKS[framework]).answered(call, x)
+    return found
+
+
 def without_slope(framework: str, call: Callable[..., Any], arguments: Sequence[Any]) -> bool:
     """Whether a framework has the operator and no derivative of it."""
     return not import_module(FRAMEWORKS[framework]).slopes(call, arguments)

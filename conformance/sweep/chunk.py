@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from gradconform.conformance import operators
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.definitions import defined
 from gradconform.conformance.programs.recording import recorded
-from gradconform.conformance.sweep import judged
+from gradconform.conformance.sweep import judged, screen
 from gradconform.conformance.sweep.judged import WORDS, Judged
+from gradconform.conformance.sweep.numbers import BLOCK as CACHED
 from gradconform.conformance.sweep.numbers import Piece, numbers
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import Profile
@@ -29,7 +30,7 @@ from gradconform.reference.cases import BadInput
 from gradconform.reference.derivations.operators.catalogue import operator
 from gradconform.reference.derivations.operators.operator import Operator
 from gradconform.reference.programs.array_recording import ArrayRecording, Vague
-from gradconform.reference.programs.expressions import expression
+from gradconform.reference.programs.expressions import Expression, expression, tree
 from gradconform.reference.programs.record import Ids
 from gradconform.reference.programs.recorded_gradient import gradient
 from gradconform.reference.programs.recording import Recording
@@ -39,6 +40,8 @@ from gradconform.reference.programs.run import Defined, Run, Unsupported
 QUANTITIES = ("value", "derivative")
 #: Numbers that are recorded, and that arrays are asked about, at a time: what stays in a core's cache.
 BLOCK = 1 << 15
+#: So many numbers of a chunk are worth to compile kernels for them.
+MANY = 1 << 17
 #: Numbers that balls are asked about at a time: one that needs many bits costs its neighbours as many.
 BALLS = 512
 #: Parts of a chunk's strip, for figures: 32 of a binade's 128 numbers in bfloat16 would be one point a binade.
@@ -49,6 +52,8 @@ STRETCHES = 64
 ERRORS = (-4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
 #: Bins of the share of the allowance, tenths; the last has what is above 1.
 SHARES = 11
+#: The bin of each power of two, from the first one's to that above the last.
+_BIN = np.searchsorted(ERRORS, np.arange(ERRORS[0], ERRORS[-1] + 2))
 #: Stretches are told of these.
 TOLD = ("deviates", "lost", "out of range", "vacuous", "undecided", "outside the domain")
 _one_at_a_time = threading.Lock()
@@ -82,7 +87,22 @@ def _asked(task: Task) -> dict[str, Any]:
     with np.errstate(invalid="ignore"):
         inside = np.isfinite(x) & (x >= low) & (x <= high)
     somewhere = replace(task, piece=Piece(0, 1))
-    answers: dict[str, list[NDArray[np.float64]]] = {q: [] for q in QUANTITIES if q == "value" or _has_slope(somewhere)}
+    asked = [q for q in QUANTITIES if q == "value" or _has_slope(somewhere)]
+    by_kernels = _by_kernels(task, x, inside, asked) if task.dtype == "float32" and x.size >= MANY else None
+    answers, found = by_kernels or _recorded(task, x, inside, asked)
+    kept = {"x": [plain(v) for v in x.tolist()]} if task.every else {}
+    ends = [plain(x[0]), plain(x[-1])]
+    return {"first": task.piece.first, "asked": int(x.size), "ends": ends, **kept} | {
+        quantity: _said(task, x, answers[quantity], inside, _settled(task, quantity, x, got, inside, found[quantity]))
+        for quantity, got in answers.items()
+    }
+
+
+def _recorded(
+    task: Task, x: NDArray[np.float64], inside: NDArray[np.bool_], asked: Sequence[str]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, Judged]]:
+    """What the framework gives of all numbers, recorded as it does, and what is said of them at once."""
+    answers: dict[str, list[NDArray[np.float64]]] = {q: [] for q in asked}
     found = {quantity: Judged.none(x.size) for quantity in answers}
     for start in range(0, x.size, BLOCK):
         part = np.arange(start, min(start + BLOCK, x.size))
@@ -98,17 +118,53 @@ def _asked(task: Task) -> dict[str, Any]:
             answers[quantity].append(got)
             if at.size:
                 found[quantity].put(at, _by_arrays(task, quantity, known, got[inside[part]], blunt=True))
-    kept = {"x": [plain(v) for v in x.tolist()]} if task.every else {}
-    ends = [plain(x[0]), plain(x[-1])]
-    return {"first": task.piece.first, "asked": int(x.size), "ends": ends, **kept} | {
-        quantity: _said(task, x, got, inside, _settled(task, quantity, x, got, inside, found[quantity]))
-        for quantity, got in ((quantity, np.concatenate(parts)) for quantity, parts in answers.items())
-    }
+    return {quantity: np.concatenate(parts) for quantity, parts in answers.items()}, found
+
+
+def _by_kernels(
+    task: Task, x: NDArray[np.float64], inside: NDArray[np.bool_], asked: Sequence[str]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, Judged]] | None:
+    """The same by kernels, where the operator has any that say of some numbers what is said of them otherwise; see
+    `screen`."""
+    places = np.flatnonzero(inside)
+    if places.size < MANY or not screen.available():
+        return None
+    at = np.unique(places[np.r_[0, np.linspace(0, places.size - 1, screen.RECORDED).astype(int)]])
+    run, screens = _run(task, x[at], definition=True), {}
+    for quantity in asked:
+        got, said = _said_of(task, quantity, run, x[at])
+        formula = _expression(replace(task, piece=Piece(0, 1)), quantity, float(x[at[at.size // 2]]))
+        kernels = screen.screen(_of(quantity, run), formula, _constants(task))
+        if kernels is None or not kernels.agrees(x[at], got, said):
+            return None
+        screens[quantity] = kernels
+    call = partial(_callable(task), **operator(task.operator).parameters[0])
+    answers = operators.answered(task.adapter, call, operators.array(task.adapter, x, task.dtype))
+    given = {q: a for q, a in zip(QUANTITIES, answers, strict=True) if q in asked}
+    found = {quantity: _scratch(quantity, x.size) for quantity in asked}
+    for first, last in _runs(inside):
+        part = slice(first, last)
+        for quantity, kernels in screens.items():
+            kernels.say(found[quantity].of(part), x[part], given[quantity][part])
+    return given, found
+
+
+@cache
+def _held(quantity: str, size: int) -> Judged:
+    return Judged.none(size)
+
+
+def _scratch(quantity: str, size: int) -> Judged:
+    """Of no number anything: in memory that the process has touched, which takes longer than to judge the numbers."""
+    return _held(quantity, size).cleared()
 
 
 def of_numbers(task: Task, quantity: str, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], Judged]:
     """What an operator gives of numbers of its domain, and what is said of each."""
-    run = _run(task, x, definition=True)
+    return _said_of(task, quantity, _run(task, x, definition=True), x)
+
+
+def _said_of(task: Task, quantity: str, run: Run, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], Judged]:
     given = run.values["eager"][0] if quantity == "value" else run.returned["eager"][0]
     got, inside = np.asarray(given, dtype=np.float64), np.ones(x.shape, bool)
     found = Judged.none(x.size)
@@ -146,16 +202,24 @@ def _by_arrays(task: Task, quantity: str, run: Run, got: NDArray[np.float64], bl
 @cache
 def _text(task: Task, quantity: str) -> str:
     """What the definition, or its derivative, does to a number, where it is a formula without branches."""
+    domain = operator(task.operator).operands[0].domain
+    found = _expression(task, quantity, 0.5 if domain[1] >= 0.5 else domain[0])
+    return found.text if found is not None else "no formula"
+
+
+@lru_cache(4096)
+def _expression(task: Task, quantity: str, at: float) -> Expression | None:
+    """The same as an expression, by the branches that are taken at a number."""
     of = operator(task.operator)
     assert of.definition is not None
     o = Recording()
-    x = o.argument(np.array([0.5 if of.operands[0].domain[1] >= 0.5 else of.operands[0].domain[0]]))
+    x = o.argument(np.array([at]))
     result = of.definition(o, x, **of.parameters[0])
     seeds: list[Ids] = []
     if quantity == "derivative":
         seeds = [np.array([o.record.size])]  # which is the next id
         (result,) = gradient(o, [result], [np.ones(1)], [x])
-    return expression(o.record, result.ids, [x.ids], seeds) or "no formula"
+    return tree(o.record, result.ids, [x.ids], seeds)
 
 
 def _text_of(quantity: str, run: Run) -> str | None:
@@ -239,8 +303,8 @@ def _said(
         "at infinity": {f"{v:+}": plain(g) for v, g in zip(x[infinite].tolist(), got[infinite].tolist(), strict=True)},
         "largest": _largest(ulps, x, got, truths, codes),
         "largest share": _largest(shares, x, got, truths, codes),
-        "errors": _errors(ulps),
-        "shares": np.histogram(shares[np.isfinite(shares)], [*np.linspace(0, 1, SHARES), np.inf])[0].tolist(),
+        "errors": _counted(_errors, ulps),
+        "shares": _counted(_shares, shares),
         "stretches": {word: s for word in TOLD if (s := _stretches(codes == WORDS.index(word), x))},
         "strip": _strip(x, ulps, STRIP[task.dtype]),
         **({"every": _every(got, ulps, codes)} if task.every else {}),
@@ -273,23 +337,42 @@ def _largest(
     return {**{name: plain(v) for name, v in numbers.items()}, "verdict": WORDS[codes[at]]}
 
 
-def _errors(ulps: NDArray[np.float64]) -> list[int]:
+def _counted(histogram: Callable[[NDArray[np.float64]], NDArray[np.int64]], of: NDArray[np.float64]) -> list[int]:
+    """A histogram of many numbers, by some at a time."""
+    return sum(histogram(of[start : start + CACHED]) for start in range(0, of.size, CACHED)).tolist()  # type: ignore[union-attr]
+
+
+def _errors(ulps: NDArray[np.float64]) -> NDArray[np.int64]:
     there = ulps[~np.isnan(ulps)]
-    with np.errstate(divide="ignore"):
-        bins = np.searchsorted(ERRORS, np.log2(there))
-    return [int(n) for n in np.bincount(bins, minlength=len(ERRORS) + 1)]
+    fraction, exponent = np.frexp(there)  # log2 of a power of two is one less
+    power = np.where(np.isinf(there), ERRORS[-1] + 1, np.where(there == 0, ERRORS[0], exponent - (fraction == 0.5)))
+    bins = _BIN[np.clip(power, ERRORS[0], ERRORS[-1] + 1) - ERRORS[0]]
+    return np.bincount(bins, minlength=len(ERRORS) + 1)
 
 
 def _stretches(chosen: NDArray[np.bool_], x: NDArray[np.float64]) -> list[list[float | int | str]]:
     """Where neighbours are chosen: from which number to which, and how many; the last of very many has the rest."""
-    edges = np.flatnonzero(np.diff(np.r_[False, chosen, False].astype(np.int8)))
-    found: list[list[float | int | str]] = [
-        [plain(x[a]), plain(x[b - 1]), int(b - a)] for a, b in zip(edges[::2], edges[1::2], strict=True)
-    ]
+    found: list[list[float | int | str]] = [[plain(x[a]), plain(x[b - 1]), b - a] for a, b in _runs(chosen)]
     if len(found) <= STRETCHES:
         return found
     rest = found[STRETCHES - 1 :]
     return [*found[: STRETCHES - 1], [rest[0][0], rest[-1][1], sum(int(s[2]) for s in rest)]]
+
+
+def _shares(shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    shares, ends = shares[np.isfinite(shares)], np.linspace(0, 1, SHARES)
+    at = np.minimum(shares * (SHARES - 1), SHARES - 1).astype(np.int64)
+    at -= shares < ends[at]  # what the product's rounding took for the next
+    at += (at < SHARES - 1) & (shares >= ends[np.minimum(at + 1, SHARES - 1)])
+    return np.bincount(at, minlength=SHARES)
+
+
+def _runs(chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The first of each run of those that are chosen, and the one after its last."""
+    if not chosen.any():
+        return []
+    edges = np.flatnonzero(np.diff(np.r_[False, chosen, False].astype(np.int8))).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def _strip(x: NDArray[np.float64], ulps: NDArray[np.float64], parts: int) -> list[list[float | str]]:

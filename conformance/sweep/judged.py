@@ -33,6 +33,7 @@ from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed, all_of
 from gradconform.reference.programs.parts import part
 from gradconform.reference.programs.run import Run
+from gradconform.reference.programs import words
 from gradconform.reference.programs.words import Words
 
 #: Bits that another program must keep beyond those of one that has lost its digits.
@@ -79,7 +80,17 @@ class Judged:
         ulps, shares, truths = (np.full(size, np.nan) for _ in range(3))
         return cls(np.full(size, _OPEN, np.int8), ulps, shares, truths, np.zeros(size, bool), np.zeros(size, bool))
 
-    def put(self, places: NDArray[np.int64], rest: Judged) -> None:
+    def cleared(self) -> Judged:
+        """The same memory, in which nothing is said."""
+        for column, nothing in zip(fields(self), (_OPEN, np.nan, np.nan, np.nan, False, False), strict=True):
+            getattr(self, column.name).fill(nothing)
+        return self
+
+    def of(self, part: slice) -> Judged:
+        """Some that follow one another: what is said of these is said here."""
+        return Judged(*(getattr(self, column.name)[part] for column in fields(self)))
+
+    def put(self, places: NDArray[np.int64] | slice, rest: Judged) -> None:
         """What was said of some of the numbers, in their places."""
         for column in fields(self):
             getattr(self, column.name)[places] = getattr(rest, column.name)
@@ -102,7 +113,8 @@ def by_arrays(
     truth = truths.truth[0]
     found = Judged.none(got.size)
     with np.errstate(all="ignore"):
-        judging = _Judging(truths, truth, got, format, profile.flush, same)
+        right = truths.formulas(0, alone=True).codes == _RIGHT
+        judging = _Judging(truth, right, got, format, profile.flush, same)
         forms = _programs(run)
         for sums, form in forms:
             if not judging.left(found).any():
@@ -110,7 +122,7 @@ def by_arrays(
             allowed = ArrayAllowed(run.backward, profile, sums, form).evaluate()
             value, odd = result(allowed, run.results[0], allowed.arithmetics[format.name])
             judging.held_against(found, value, odd)
-        near = _near(got, truth.high, format, profile)
+        near = _near(got, truth.high, format, profile.flush)
         outside = judging.right.copy()
         for sums, form in forms:
             if not judging.left(found).any():
@@ -131,27 +143,46 @@ def by_arrays(
     return found
 
 
+def by_kernels(
+    found: Judged,
+    truth: RoundedArray,
+    value: RoundedArray,
+    got: NDArray[np.float64],
+    format: Format,
+    flush: bool,
+    same: Callable[[], bool] = lambda: False,
+) -> None:
+    """Say of numbers, of which nothing is, what their program makes of them that is right and may hold this `value`."""
+    unknown = np.zeros(got.size, bool) if truth.specials is None else truth.specials != 0
+    exact = words.blunt(np.where(unknown, np.nan, truth.mid), np.where(unknown, np.inf, truth.radii())[None])
+    with np.errstate(all="ignore"):
+        judging = _Judging(exact, np.ones((), bool), got, format, flush, same)
+        # Of a program that overflows on its way the value has all that is finite, whichever way it goes.
+        judging.held_against(found, value, np.zeros(got.size), _near(got, exact.high, format, flush))
+    within = (found.codes != _OPEN) & np.isfinite(got)
+    found.ulps[:], found.truths[:] = np.where(within, judging.ulps, np.nan), exact.high
+
+
 class _Judging:
     """What is known of the truths of many numbers, and of what was returned, whatever program is asked."""
 
     def __init__(
         self,
-        truths: Truths,
         truth: Words,
+        right: NDArray[np.bool_],
         got: NDArray[np.float64],
         format: Format,
         flush: bool,
         same: Callable[[], bool],
     ) -> None:
         self.truth, self.got, self.format = truth, got, format
-        formula = truths.formulas(0, alone=True)
         smallest = 2.0 ** (format.emin - format.precision + 1)
         self.magnitude = np.abs(truth.high)
-        sharp = (truth.high != 0) & (truth.radius[1] <= self.magnitude * 2.0**-DECIDED)
+        sharp = (truth.high != 0) & (truth.radius[-1] <= self.magnitude * 2.0**-DECIDED)
         #: Of what is far below the format's smallest number, that is all that has to be known.
-        self.vanishing = self.magnitude + truth.radius[1] < smallest / 4
+        self.vanishing = self.magnitude + truth.radius[-1] < smallest / 4
         known = np.isfinite(self.magnitude) & np.isfinite(truth.radius).all(axis=0) & (sharp | self.vanishing)
-        self.right = known & (formula.codes == _RIGHT)
+        self.right = known & right
         #: Beyond float64 the arrays know no truth; a program that is the definition is right there, too.
         beyond = ~np.isfinite(self.magnitude)
         self.known = self.right | beyond if beyond.any() and same() else self.right
@@ -224,7 +255,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     found.by_balls[:] = True
     with precision(truth.bits):
         known = truth.set[0] if truth.ties else truth.point[0]
-        near = _near(got, np.array([_number(x) for x in known]), format, profile)
+        near = _near(got, np.array([_number(x) for x in known]), format, profile.flush)
         candidates = [Outcomes(run, profile, sums, form, got, near) for sums, form in _programs(run)]
         for c in range(size):
             said = truth.formula(0, c, format)
@@ -308,12 +339,12 @@ class Outcomes:
         return outcomes_of(alone, self.profile, [(one, format)], self.sums, self.form, enough=enough)[0][0]
 
 
-def _near(got: NDArray[np.float64], truth: NDArray[np.float64], format: Format, profile: Profile) -> NDArray[np.bool_]:
+def _near(got: NDArray[np.float64], truth: NDArray[np.float64], format: Format, flush: bool) -> NDArray[np.bool_]:
     """Where what was returned is within a unit in the last place of the truth, or 0 for what may be flushed."""
     smallest = 2.0**format.emin
     with np.errstate(invalid="ignore"):
         off = np.abs(got - truth)
-        flushed = (got == 0) & (np.abs(truth) < smallest) & profile.flush
+        flushed = (got == 0) & (np.abs(truth) < smallest) & flush
         return np.asarray(flushed | (off <= last_places(np.maximum(np.abs(truth), smallest), format)))
 
 

@@ -271,18 +271,20 @@ def _part_of_one(E: Executor, x: Value) -> tuple[Number, Number]:
     """σ(x), of which no more is known than that a program, too, has it between 0 and 1; or where x is far from 0."""
     v, one = E.high(x.mid), E.coerce(1.0).mid
     below = v < 0
+    other = (x.bits & E.pick(below, POSITIVE, NEGATIVE)) != 0  # an infinity of the other side
+    # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either.
+    far = (abs(v) - x.off > FAR) & E.no(other)
+    ends = E.pick_mid(below, E.nothing, one), E.pick(below, E.half_tiny, 2 * E.unit)
+    if E.every(far):
+        return ends
     small = E.function("exp", -E.absolute_of(x.mid))
     part = E.pick_mid(below, small, one) / (one + small)
     value = E.high(part)
     radius = E.upwards(E.larger(value, 1 - value))
-    other = (x.bits & E.pick(below, POSITIVE, NEGATIVE)) != 0  # an infinity of the other side
     # Where e^−x is beyond the executor's numbers the quotient is at most 1/e^−(x + r), with a few roundings.
     tail = below & (x.off <= 0.5) & E.no(other) & E.no(E.finite(E.math("exp", -v)))
     radius = E.pick(tail, value * E.math("exp", x.off) * (1 + 2.0**-20) + E.least, radius)
-    # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either.
-    far = (abs(v) - x.off > FAR) & E.no(other)
-    part = E.pick_mid(far, E.pick_mid(below, E.nothing, one), part)
-    return part, E.pick(far, E.pick(below, E.half_tiny, 2 * E.unit), radius)
+    return E.pick_mid(far, ends[0], part), E.pick(far, ends[1], radius)
 
 
 def derivative(E: Executor, z: Value, rule: Slope) -> Value:

@@ -1,15 +1,14 @@
 """A formula as one kernel: every element goes through all of its operations at once, and no array lies between them.
 
 The formula is run once over an arithmetic that notes the rules instead of applying them; their compiled functions are
-then called one inside the other. `benchmarks/exhaustive.py` goes over all numbers of a format so, and nothing else
-does: what `verify` and `sweep` judge are programs, by `array_values`. Needs numba.
+then called one after the other. Needs numba.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,56 +20,111 @@ from gradconform.reference.arithmetic.products import jitted
 from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.equations import Formula
 
-#: An operation and all before it: a function of the executor and the formula's operands.
-Node = Callable[[Any, Any], Any]
+
+class Constant(NamedTuple):
+    """An operand that is a number of the formula."""
+
+    mid: float
+    off: float
+
+
+class Rule(NamedTuple):
+    """A rule as it was noted: what it is of, and the places of its operands among all values, or what they are."""
+
+    rule: Callable[..., Any]
+    of: tuple[Any, ...]
+    operands: tuple[Any, ...]
+
+
+class Unnoted(TypeError):
+    """A formula does something else to its values than to apply rules to them."""
 
 
 class _Noted(RoundedArray):
-    """A value that is only noted; its operators are those of arrays."""
+    """A value that is only noted; its operators are those of arrays. Of its numbers nothing is known."""
 
-    __slots__ = ("node",)
+    __slots__ = ("place",)
 
-    def __init__(self, arithmetic: _Notes, node: Node) -> None:
-        super().__init__(arithmetic, np.zeros(()))
-        self.node = node
+    def __init__(self, arithmetic: _Notes, place: int) -> None:
+        super().__init__(arithmetic, np.full((), np.nan))
+        self.place = place
 
 
 class _Notes(RoundedArrays):
-    """Notes the rule of each operation."""
+    """Notes the rule of each operation on so many operands."""
+
+    def __init__(self, of: RoundedArrays, operands: int) -> None:
+        super().__init__(of.format, of.profile, sums=of.sums)
+        self.mids, self.slack = of.mids, of.slack
+        self.rules: list[Rule] = []
+        self.operands = [_Noted(self, n) for n in range(operands)]
 
     def by_rule(self, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray:
-        return _Noted(self, _applied(rule, of, tuple(_node(x) for x in operands)))
+        self.rules.append(Rule(rule, of, tuple(map(_operand, operands))))
+        return _Noted(self, len(self.operands) + len(self.rules) - 1)
 
 
-def _node(x: Any) -> Any:
+def _operand(x: Any) -> Any:
+    """A value's place, a constant, or what a rule is told besides."""
     if isinstance(x, _Noted):
-        return x.node
-    return _constant(float(x.high), float(x.radii())) if isinstance(x, RoundedArray) else x
+        return x.place
+    if isinstance(x, RoundedArray):
+        known = Constant(float(x.high), float(x.radii()))
+        if x.specials is not None or not np.isfinite(known).all():
+            raise Unnoted(f"a formula makes {x.high!r} of its operands without a rule")
+        return known
+    return bool(np.all(x)) if x is None or isinstance(x, np.ndarray | np.bool_) else float(x)
 
 
 @cache
-def _operand(i: int) -> Node:
-    return registered(lambda E, x: x[i])
+def _read(operand: Any) -> Any:
+    """An operand of the values so far."""
+    if isinstance(operand, Constant):
+        mid, off = operand
+        return registered(lambda E, v: Element(mid, off, 0, 0.0))
+    return registered(lambda E, v: v[operand]) if type(operand) is int else registered(lambda E, v: operand)
 
 
 @cache
-def _constant(mid: float, off: float) -> Node:
-    return registered(lambda E, x: Element(mid, off, 0, 0.0))
+def _after(rules_: tuple[Rule, ...]) -> Any:
+    """All values of some rules in turn, from those of the operands."""
+    if not rules_:
+        return registered(lambda E, v: v)
+    before, (rule, of, operands) = _after(rules_[:-1]), rules_[-1]
+    a, *rest = map(_read, operands)
+    b, c = (*rest, None, None)[:2]
 
+    def of_function(E: Any, v: Any) -> Any:
+        v = before(E, v)
+        return (*v, rule(E, name, moves, a(E, v)))
 
-@cache
-def _applied(rule: Callable[..., Any], of: tuple[Any, ...], parts: tuple[Any, ...]) -> Node:
+    def of_one(E: Any, v: Any) -> Any:
+        v = before(E, v)
+        return (*v, rule(E, a(E, v)))
+
+    def of_two(E: Any, v: Any) -> Any:
+        v = before(E, v)
+        return (*v, rule(E, a(E, v), b(E, v)))
+
+    def of_three(E: Any, v: Any) -> Any:
+        v = before(E, v)
+        return (*v, rule(E, a(E, v), b(E, v), c(E, v)))
+
+    def between(E: Any, v: Any) -> Any:
+        v = before(E, v)
+        return (*v, rule(E, least, most, a(E, v)))
+
+    def chosen(E: Any, v: Any) -> Any:
+        v = before(E, v)
+        return (*v, rule(E, least, most, a(E, v), b(E, v), c(E, v)))
+
+    if of and isinstance(of[0], str):
+        name, moves = of
+        return registered(of_function)
     if of:
-        (name, moves), (only,) = of, parts
-        return registered(lambda E, x: rule(E, name, moves, only(E, x)))
-    if rule is rules.scale:
-        only, power = parts
-        return registered(lambda E, x: rule(E, only(E, x), power))
-    if len(parts) == 1:
-        (only,) = parts
-        return registered(lambda E, x: rule(E, only(E, x)))
-    left, right = parts
-    return registered(lambda E, x: rule(E, left(E, x), right(E, x)))
+        least, most = of
+        return registered(between if len(operands) == 1 else chosen)
+    return registered((of_one, of_two, of_three)[len(operands) - 1])
 
 
 @registered
@@ -81,14 +135,14 @@ def _given(x: Any) -> Any:
 
 
 @cache
-def _kernel(node: Node, operands: int) -> Any:
-    text = TEXT
+def _kernel(noted: tuple[Rule, ...], place: int, operands: int) -> Any:
+    text, after = TEXT, _after(noted)
 
     @jitted
     def of_one(E: Any, a: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):
-            found = node(E, (_given(a[i]),))
+            found = after(E, (_given(a[i]),))[place]
             mid[i], off[i], bits[i] = found.mid, found.off, found.bits
             some |= found.bits
         return some
@@ -97,7 +151,7 @@ def _kernel(node: Node, operands: int) -> Any:
     def of_two(E: Any, a: Any, b: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):
-            found = node(E, (_given(a[i]), _given(b[i])))
+            found = after(E, (_given(a[i]), _given(b[i])))[place]
             mid[i], off[i], bits[i] = found.mid, found.off, found.bits
             some |= found.bits
         return some
@@ -105,17 +159,32 @@ def _kernel(node: Node, operands: int) -> Any:
     return of_one if operands == 1 else of_two
 
 
+class Fused:
+    """A formula of one or two operands as a kernel of an arithmetic of plain midpoints.
+
+    Raises Unnoted for a formula that does more than to apply rules.
+    """
+
+    def __init__(self, A: RoundedArrays, formula: Formula, operands: int) -> None:
+        self.arithmetic, notes = A, _Notes(A, operands)
+        found = _operand(formula(notes, *notes.operands))
+        if type(found) is not int:
+            raise Unnoted("the formula is of none of its operands")
+        self._kernel, self._executor = _kernel(tuple(notes.rules), found, operands), executor(A)
+
+    def __call__(self, *numbers: NDArray[Any]) -> RoundedArray:
+        """Of flat arrays of numbers known exactly."""
+        size = numbers[0].size
+        mid, off, bits = np.empty(size), np.empty(size), np.empty(size, np.uint8)
+        some = self._kernel(self._executor, *numbers, mid, off, bits)
+        return RoundedArray(self.arithmetic, mid, off, None, bits if some else None)
+
+
 @cache
-def _noted(formula: Formula, A: RoundedArrays, operands: int) -> Node:
-    notes = _Notes(A.format, A.profile, sums=A.sums)
-    found: Node = formula(notes, *(_Noted(notes, _operand(i)) for i in range(operands))).node
-    return found
+def _fused(A: RoundedArrays, formula: Formula, operands: int) -> Fused:
+    return Fused(A, formula, operands)
 
 
 def fused(A: RoundedArrays, formula: Formula, *numbers: NDArray[Any]) -> RoundedArray:
     """A formula of one or two flat arrays of numbers known exactly, over an arithmetic of plain midpoints."""
-    kernel = _kernel(_noted(formula, A, len(numbers)), len(numbers))
-    size = numbers[0].size
-    mid, off, bits = np.empty(size), np.empty(size), np.empty(size, np.uint8)
-    some = kernel(executor(A), *numbers, mid, off, bits)
-    return RoundedArray(A, mid, off, None, bits if some else None)
+    return _fused(A, formula, len(numbers))(*numbers)

@@ -110,6 +110,7 @@ _simple("no", lambda E, c: not c)
 _simple("vanishes", lambda E, x: x == 0)
 _simple("finite", lambda E, x: abs(x) <= LARGEST)
 _simple("number", lambda E, x: x)
+_simple("lift", lambda E, x: x)
 _simple("larger", lambda E, a, b: a if a >= b else b)
 _simple("smaller", lambda E, a, b: a if a <= b else b)
 _simple("pick", lambda E, c, a, b: a if c else b)
@@ -262,7 +263,7 @@ _SOURCES = (rules, function_rules, specials, array_values)
 TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOURCES)).hexdigest()
 _UNARY = (rules.square, function_rules.sqrt, function_rules.log, function_rules.log1p, function_rules.sigmoid,
           function_rules.absolute, function_rules.positive_part)  # fmt: skip
-_BINARY = (rules.add, rules.multiply, rules.divide)
+_BINARY = (rules.add, rules.multiply, rules.divide, rules.quotient)
 
 
 @cache

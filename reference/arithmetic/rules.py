@@ -275,3 +275,28 @@ def divide(E: Executor, a: Value, b: Value) -> Value:
     if E.every(clear):
         return result
     return E.unknown(result, E.no(clear), E.pick(nothing, NAN, ANYTHING | OVERFLOWED))
+
+
+def quotient(E: Executor, a: Value, b: Value) -> Value:
+    """a/b, or as compilers have it by a constant or a repeated divisor, a·(1/b): one rounding more."""
+    return once_more(E, divide(E, a, b))
+
+
+def taken(E: Executor, least: int, most: int, x: Value, a: Value, b: Value) -> Value:
+    """What a program takes of two for how a and b compare, x: where their difference is certainly of a sign from
+    `least` to `most`, that a run had. Of others nothing is known. What is passed on may be flushed.
+    """
+    gap, reach = E.high(a.mid) - E.high(b.mid), operand(E, a) + operand(E, b)
+    clear = E.vanishes(reach) | (abs(gap) > 2 * E.upwards(reach))
+    sign = E.pick(gap > 0, 1.0, E.pick(gap < 0, -1.0, 0.0))
+    known = clear & (sign >= least) & (sign <= most) & ((a.bits | b.bits) == 0)
+    found = E.value(x.mid, operand(E, x), x.bits)
+    return found if E.every(known) else E.unknown(found, E.no(known), ANYTHING | OVERFLOWED)
+
+
+def no_further(E: Executor, least: float, most: float, x: Value) -> Value:
+    """x; from the outermost of the two on, an argument that is as far beyond."""
+    v, r = E.high(x.mid), x.off
+    beyond, below = v - r > most, v + r < least
+    mid = E.pick_mid(beyond, E.lift(most), E.pick_mid(below, E.lift(least), x.mid))
+    return E.value(mid, E.pick(beyond | below, E.zero, r), x.bits, x.width)

@@ -21,7 +21,7 @@ from gradconform.reference.arithmetic.function_rules import within
 from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray, Plain
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, Rounded, Sums
-from gradconform.reference.arithmetic.rules import computed_within, converted, once_more
+from gradconform.reference.arithmetic.rules import computed_within, converted, quotient
 from gradconform.reference.arithmetic.sum_rules import inner_product, of_products, product_error
 from gradconform.reference.outcomes import BranchingBalls, Choices, Special
 from gradconform.reference.programs.allowance import OF_THE_ARITHMETIC, general, with_table
@@ -428,7 +428,7 @@ def _without_itself(x: RoundedArray, same: Any) -> RoundedArray:
 
 def mapped(A: RoundedArrays, name: str, x: Sequence[RoundedArray]) -> RoundedArray:
     """A function of the table, as a program may compute it."""
-    rule = _OPERATIONS.get(name)
+    rule = OPERATIONS.get(name)
     if rule is not None:
         return rule(A, *x)
     if name in BY_HOST and A.mids is Plain and not A.profile.lenient:
@@ -457,11 +457,6 @@ def _by_host(A: RoundedArrays, name: str, x: RoundedArray) -> RoundedArray:
     mid[rest], radius[rest] = others.mid, others.radii()
     bits[rest] = 0 if others.specials is None else others.specials
     return RoundedArray(A, mid, radius, None, bits if bits.any() else None)
-
-
-def _divide(A: RoundedArrays, a: RoundedArray, b: RoundedArray) -> RoundedArray:
-    """As `allowance._divide`."""
-    return once_more(A, A.divide(a, b))  # type: ignore[no-any-return]
 
 
 def _reciprocal(A: RoundedArrays, x: RoundedArray) -> RoundedArray:
@@ -503,11 +498,11 @@ def _by(rule: Callable[..., Any]) -> Callable[..., RoundedArray]:
     return operation
 
 
-_OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
+OPERATIONS: Mapping[str, Callable[..., RoundedArray]] = {
     **OF_THE_ARITHMETIC,
     "within": _by(computed_within),
     "multiply": _multiply,
-    "divide": _divide,
+    "divide": _by(quotient),
     "reciprocal": _reciprocal,
     "power": _power,
     "round": _by(converted),
