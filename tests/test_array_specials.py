@@ -161,6 +161,24 @@ def test_a_formula_as_one_kernel_is_the_formula_over_arrays() -> None:
     np.testing.assert_allclose(one.high, other.high, rtol=1e-15)
 
 
+def test_what_a_comparison_took_is_known_where_the_comparison_is_certain() -> None:
+    A = RoundedArrays(FLOAT32, OPENCL)
+    x, b = A.given(np.array([1.0, 2.0, 3.0, 4.0, 5.0])), A.coerce(20.0)
+    a = RoundedArray(A, np.array([21.0, 20.0, 19.0, 20.0005, 20.01]), np.array([0.0, 0.0, 0.0, 1e-3, 1e-3]))
+    above, below = (rules.taken(A, *signs, x, a, b) for signs in ((1, 1), (-1, 0)))
+    assert above.mid.tolist() == below.mid.tolist() == x.mid.tolist()
+    assert (above.specials == 0).tolist() == [True, False, False, False, True]
+    assert (below.specials == 0).tolist() == [False, True, True, False, False]
+
+
+def test_an_argument_is_moved_where_it_is_beyond_an_end_for_certain() -> None:
+    A = RoundedArrays(FLOAT32, OPENCL)
+    x = RoundedArray(A, np.array([1e4, 301.0, -1e4, 5.0]), np.array([1.0, 2.0, 0.0, 0.5]))
+    found = rules.no_further(A, -np.inf, 300.0, x)
+    assert found.mid.tolist() == [300.0, 301.0, -1e4, 5.0]
+    assert found.radii().tolist() == [0.0, 2.0, 0.0, 0.5]
+
+
 def test_a_kernel_of_another_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def unrounded(A: RoundedArrays, rule: Any, of: Any, operands: tuple[RoundedArray, ...]) -> RoundedArray:
         return RoundedArray(A, operands[0].mid + operands[1].mid, operands[0].radii() + operands[1].radii())

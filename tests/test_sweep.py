@@ -16,11 +16,12 @@ from tests_support import Cli, compiled, pdflatex
 torch = pytest.importorskip("torch")
 
 from gradconform.conformance import operators  # noqa: E402 -- its callables are PyTorch's
-from gradconform.conformance.sweep import chunk, command, judged, numbers, sweep_file, whole  # noqa: E402
+from gradconform.conformance.sweep import chunk, command, judged, numbers, screen, sweep_file, whole  # noqa: E402
 from gradconform.conformance.sweep.numbers import Piece  # noqa: E402
 from gradconform.reference.arithmetic.formats import FORMATS  # noqa: E402
 from gradconform.reference.arithmetic.profiles import profile  # noqa: E402
 from gradconform.reference.cases import BadInput  # noqa: E402
+from gradconform.reference.programs.expressions import Expression, tree  # noqa: E402
 from gradconform.reports import accuracy, sweep_figures  # noqa: E402
 from gradconform.reports.export import prepared  # noqa: E402
 
@@ -111,6 +112,83 @@ def test_a_wrong_slope_or_value_deviates_from_where_it_is_wrong(
     assert 0.5 <= first[0] <= 1.02
     assert (first[0] > 1) == (quantity == "derivative")
     assert not right or "deviates" not in found[right]["verdicts"]
+
+
+def _both(monkeypatch: pytest.MonkeyPatch, name: str, low: float, high: float) -> list[dict[str, Any]]:
+    """What is said of a stretch of float32 by kernels, and without them."""
+    found = []
+    for many in (256, 1 << 30):
+        monkeypatch.setattr(chunk, "MANY", many)
+        found.append(swept(name, "float32", low, high, 1024))
+    return found
+
+
+def _said(of: dict[str, Any]) -> list[Any]:
+    """All that is said of both quantities but where the largest is, which the digits of float64 decide."""
+    return [
+        {k: v for k, v in of[q].items() if k not in ("largest", "largest share", "strip")}
+        for q in ("value", "derivative")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "times"),
+    [("exp", -110.0, 1e5, 4), ("softplus", 19.999, 20.001, 0)],
+    ids=["overflow", "branches"],
+)
+def test_kernels_say_what_is_said_without_them(
+    monkeypatch: pytest.MonkeyPatch, name: str, low: float, high: float, times: int
+) -> None:
+    """Of what the judge is asked about, and then of all, each quantity; nothing where numbers take two branches."""
+    pytest.importorskip("numba")
+    by = []
+    monkeypatch.setattr(screen.Screen, "say", lambda *a, say=screen.Screen.say: (by.append(a), say(*a)))
+    kernels, without = _both(monkeypatch, name, low, high)
+    assert len(by) == times
+    assert _said(kernels) == _said(without)
+
+
+def test_a_choice_that_is_the_same_for_all_numbers_is_a_part_of_an_expression() -> None:
+    def of(*x: float) -> Expression | None:
+        run = chunk._run(chunk.Task("softplus", "float32", "torch", "opencl", Piece(0, 1)), np.array(x)).valued()
+        return tree(run.backward, run.results[0], run.given, (), 0, FORMATS["float32"])
+
+    above, below = of(21.0, 25.0), of(-3.0, 20.0)
+    assert above is not None
+    assert below is not None
+    assert (above.text, above.value, above.off) == ("taken(x0, x0, 20.0~0.0)", 1.0, 1.0)
+    assert (below.text, below.value, below.off) == ("taken(log1p(exp(x0)), x0, 20.0~0.0)", -1.0, 0.0)
+    assert of(19.0, 21.0) is None
+
+
+def test_one_wrong_number_among_those_of_kernels_deviates(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    given = operators.answered
+
+    def answered(*asked: Any) -> tuple[Any, Any]:
+        value, slope = given(*asked)
+        value[601] *= 1 + 2.0**-20
+        slope[602] = np.nan
+        return value, slope
+
+    monkeypatch.setattr(operators, "answered", answered)
+    monkeypatch.setattr(chunk, "MANY", 256)
+    found = swept("exp", "float32", -1.0, 1.0, 1024)
+    assert found["value"]["verdicts"]["deviates"] == found["derivative"]["verdicts"]["deviates"] == 1
+
+
+def test_kernels_that_say_something_else_than_the_judge_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    of_kernels = judged.by_kernels
+
+    def otherwise(found: Any, *rest: Any) -> None:
+        of_kernels(found, *rest)
+        found.codes[-1] = judged.WORDS.index("lost")
+
+    monkeypatch.setattr(judged, "by_kernels", otherwise)
+    kernels, without = _both(monkeypatch, "exp", -1.0, 1.0)
+    assert "lost" not in kernels["value"]["verdicts"]
+    assert kernels == without
 
 
 def test_what_is_lost_is_told_from_which_argument_on() -> None:

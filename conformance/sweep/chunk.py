@@ -127,17 +127,11 @@ def _by_kernels(
     """The same by kernels, where the operator has any that say of some numbers what is said of them otherwise; see
     `screen`."""
     places = np.flatnonzero(inside)
-    if places.size < MANY or not screen.available():
+    if 0 < places.size < MANY or not screen.available():
         return None
-    at = np.unique(places[np.r_[0, np.linspace(0, places.size - 1, screen.RECORDED).astype(int)]])
-    run, screens = _run(task, x[at], definition=True), {}
-    for quantity in asked:
-        got, said = _said_of(task, quantity, run, x[at])
-        formula = _expression(replace(task, piece=Piece(0, 1)), quantity, float(x[at[at.size // 2]]))
-        kernels = screen.screen(_of(quantity, run), formula, _constants(task))
-        if kernels is None or not kernels.agrees(x[at], got, said):
-            return None
-        screens[quantity] = kernels
+    screens = {} if not places.size else _screens(task, x, places, asked)
+    if screens is None:
+        return None
     call = partial(_callable(task), **operator(task.operator).parameters[0])
     answers = operators.answered(task.adapter, call, operators.array(task.adapter, x, task.dtype))
     given = {q: a for q, a in zip(QUANTITIES, answers, strict=True) if q in asked}
@@ -147,6 +141,22 @@ def _by_kernels(
         for quantity, kernels in screens.items():
             kernels.say(found[quantity].of(part), x[part], given[quantity][part])
     return given, found
+
+
+def _screens(
+    task: Task, x: NDArray[np.float64], places: NDArray[np.int64], asked: Sequence[str]
+) -> dict[str, screen.Screen] | None:
+    """The kernels of each quantity, that say of some of these places what the judge does."""
+    at = np.unique(places[np.r_[0, np.linspace(0, places.size - 1, screen.RECORDED).astype(int)]])
+    run, screens = _run(task, x[at], definition=True), dict[str, screen.Screen]()
+    for quantity in asked:
+        got, said = _said_of(task, quantity, run, x[at])
+        formula = _expression(replace(task, piece=Piece(0, 1)), quantity, float(x[at[at.size // 2]]))
+        kernels = screen.screen(_of(quantity, run), formula, _constants(task))
+        if kernels is None or not kernels.agrees(x[at], got, said):
+            return None
+        screens[quantity] = kernels
+    return screens
 
 
 @cache
@@ -339,7 +349,8 @@ def _largest(
 
 def _counted(histogram: Callable[[NDArray[np.float64]], NDArray[np.int64]], of: NDArray[np.float64]) -> list[int]:
     """A histogram of many numbers, by some at a time."""
-    return sum(histogram(of[start : start + CACHED]) for start in range(0, of.size, CACHED)).tolist()  # type: ignore[union-attr]
+    counts = np.sum([histogram(of[start : start + CACHED]) for start in range(0, of.size, CACHED)], axis=0)
+    return [int(n) for n in counts]
 
 
 def _errors(ulps: NDArray[np.float64]) -> NDArray[np.int64]:

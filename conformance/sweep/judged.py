@@ -29,11 +29,11 @@ from gradconform.reference.arithmetic.rounded import DOUBT, Rounded, Sums
 from gradconform.reference.array_judge import last_places
 from gradconform.reference.judge import FEW_BITS, FORMULA, Candidate, Judgement, Verdict, judge, verdict_of
 from gradconform.reference.outcomes import Outcome
+from gradconform.reference.programs import words
 from gradconform.reference.programs.allowance import outcomes_of
 from gradconform.reference.programs.array_allowance import ArrayAllowed, all_of
 from gradconform.reference.programs.parts import part
 from gradconform.reference.programs.run import Run
-from gradconform.reference.programs import words
 from gradconform.reference.programs.words import Words
 
 #: Bits that another program must keep beyond those of one that has lost its digits.

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.arithmetic import rules
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.kernels import TEXT, Element, executor, registered
 from gradconform.reference.arithmetic.products import jitted
@@ -77,54 +76,27 @@ def _operand(x: Any) -> Any:
 
 
 @cache
-def _read(operand: Any) -> Any:
-    """An operand of the values so far."""
-    if isinstance(operand, Constant):
-        mid, off = operand
-        return registered(lambda E, v: Element(mid, off, 0, 0.0))
-    return registered(lambda E, v: v[operand]) if type(operand) is int else registered(lambda E, v: operand)
+def _written(noted: tuple[Rule, ...], operands: int, place: int) -> Any:
+    """One function of the operands that calls all rules in turn: nested ones are compiled once for each that they are
+    in. All values that are told to a rule are constants of it."""
+    constants: dict[str, Any] = {"Element": Element}
 
+    def named(x: Any) -> str:
+        if type(x) is int:
+            return f"v{x}"
+        constants[name := f"c{len(constants)}"] = float(x[0]) if isinstance(x, Constant) else x
+        if not isinstance(x, Constant):
+            return name
+        constants[off := f"c{len(constants)}"] = x.off
+        return f"Element({name}, {off}, 0, 0.0)"
 
-@cache
-def _after(rules_: tuple[Rule, ...]) -> Any:
-    """All values of some rules in turn, from those of the operands."""
-    if not rules_:
-        return registered(lambda E, v: v)
-    before, (rule, of, operands) = _after(rules_[:-1]), rules_[-1]
-    a, *rest = map(_read, operands)
-    b, c = (*rest, None, None)[:2]
-
-    def of_function(E: Any, v: Any) -> Any:
-        v = before(E, v)
-        return (*v, rule(E, name, moves, a(E, v)))
-
-    def of_one(E: Any, v: Any) -> Any:
-        v = before(E, v)
-        return (*v, rule(E, a(E, v)))
-
-    def of_two(E: Any, v: Any) -> Any:
-        v = before(E, v)
-        return (*v, rule(E, a(E, v), b(E, v)))
-
-    def of_three(E: Any, v: Any) -> Any:
-        v = before(E, v)
-        return (*v, rule(E, a(E, v), b(E, v), c(E, v)))
-
-    def between(E: Any, v: Any) -> Any:
-        v = before(E, v)
-        return (*v, rule(E, least, most, a(E, v)))
-
-    def chosen(E: Any, v: Any) -> Any:
-        v = before(E, v)
-        return (*v, rule(E, least, most, a(E, v), b(E, v), c(E, v)))
-
-    if of and isinstance(of[0], str):
-        name, moves = of
-        return registered(of_function)
-    if of:
-        least, most = of
-        return registered(between if len(operands) == 1 else chosen)
-    return registered((of_one, of_two, of_three)[len(operands) - 1])
+    lines = [f"def after(E, {', '.join(f'v{n}' for n in range(operands))}):"]
+    for n, (rule, of, given) in enumerate(noted):
+        told = [named(float(x) if isinstance(x, int) else x) for x in of]
+        constants[f"rule{n}"] = rule
+        lines.append(f"    v{operands + n} = rule{n}({', '.join(['E', *told, *map(named, given)])})")
+    exec("\n".join([*lines, f"    return v{place}"]), constants)
+    return registered(constants["after"])
 
 
 @registered
@@ -136,13 +108,13 @@ def _given(x: Any) -> Any:
 
 @cache
 def _kernel(noted: tuple[Rule, ...], place: int, operands: int) -> Any:
-    text, after = TEXT, _after(noted)
+    text, after = TEXT, _written(noted, operands, place)
 
     @jitted
     def of_one(E: Any, a: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):
-            found = after(E, (_given(a[i]),))[place]
+            found = after(E, _given(a[i]))
             mid[i], off[i], bits[i] = found.mid, found.off, found.bits
             some |= found.bits
         return some
@@ -151,7 +123,7 @@ def _kernel(noted: tuple[Rule, ...], place: int, operands: int) -> Any:
     def of_two(E: Any, a: Any, b: Any, mid: Any, off: Any, bits: Any) -> Any:
         some = 0 if text else 1
         for i in range(mid.size):
-            found = after(E, (_given(a[i]), _given(b[i])))[place]
+            found = after(E, _given(a[i]), _given(b[i]))
             mid[i], off[i], bits[i] = found.mid, found.off, found.bits
             some |= found.bits
         return some

@@ -76,7 +76,7 @@ def _literal(A: RoundedArrays, e: Expression) -> RoundedArray | None:
 
 def _known(A: RoundedArrays, e: Expression) -> RoundedArray | None:
     """A constant, or a function of constants alone, as a ball."""
-    if e.operands and not _is_constant(e) or e.name and not e.operands:
+    if not _is_constant(e):
         return None
     with precision(BITS):
         found = _ball(e)

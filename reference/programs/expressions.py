@@ -19,8 +19,10 @@ from gradconform.reference.programs.record import STOPPED, Form, Ids, Record, St
 
 #: Of relations, as columns number them (see `array_exact`), the signs of the difference where they do not hold and
 #: where they do, from the least to the most.
-_SIGNS = (None, ((-1, 0), (1, 1)), ((-1, -1), (0, 1)), ((0, 1), (-1, -1)), ((1, 1), (-1, 0)), (None, (0, 0)),
-          ((0, 0), None))  # fmt: skip
+_SIGNS: tuple[tuple[tuple[int, int] | None, tuple[int, int] | None], ...] = (
+    (None, None), ((-1, 0), (1, 1)), ((-1, -1), (0, 1)), ((0, 1), (-1, -1)), ((1, 1), (-1, 0)), (None, (0, 0)),
+    ((0, 0), None),
+)  # fmt: skip
 #: A sum of more terms is no expression.
 TERMS = 4
 #: Functions whose operands may stand in either order.
@@ -132,8 +134,7 @@ class _Expressions:
         return reduce(lambda a, b: Expression("add", (a, b)), found)
 
     def _taken(self, step: Step) -> Expression | None:
-        """A choice that is the same for all of the numbers: "taken" of what was chosen and of the two that each compares,
-        whose difference has a sign from `value` to `off`."""
+        """A choice that is the same for all of the numbers, as "taken"."""
         assert step.first is not None
         assert step.decided is not None
         d, numbers = self.decisions, step.decided
