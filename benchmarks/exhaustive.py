@@ -9,6 +9,11 @@ inputs are left unknown, and how many answers are outside. Exit status 1 if one 
 Then float32: so many of its 2^32 bit patterns, blocks of neighbours evenly spread over all of them, infinities and NaN
 included, as they come; how many a second and core the rules evaluate, and are judged, by the first form of the value
 and of the derivative: by NumPy alone and, where numba is installed, by kernels, block by block in turn.
+
+    python benchmarks/exhaustive.py --sweep torch sigmoid tanh exp gelu softplus erf
+
+does that of a sweep, in which the framework's own program is recorded: so many pieces of all float32 numbers, evenly
+spread, asked and judged by a sweep's kernels and without these, piece by piece in turn, when the kernels are compiled.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gradconform.conformance.sweep import chunk, screen
+from gradconform.conformance.sweep.numbers import Piece
 from gradconform.reference.arithmetic import array_values
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.formats import FORMATS
@@ -97,6 +104,28 @@ def rates(function: str, total: int) -> Iterator[str]:
         )
 
 
+def paces(adapter: str, name: str, pieces: int = 24) -> str:
+    """How many float32 numbers a second a sweep asks and judges, by kernels and without."""
+    seconds = Counter[bool]()
+    for n, first in enumerate([0, *np.linspace(0, 2**32 - chunk.MANY, pieces, dtype=np.uint64).tolist()]):
+        for available in (True, False):
+            keep = screen.available
+            screen.available = lambda available=available: available and keep()
+            try:
+                task = chunk.Task(name, "float32", adapter, "opencl", Piece(first, chunk.MANY))
+                chunk.asked(task)  # what is compiled is compiled once for a sweep
+                began = time.process_time()
+                chunk.asked(task)
+                seconds[available] += (time.process_time() - began) if n else 0.0  # type: ignore[assignment]
+            finally:
+                screen.available = keep
+    rate = {how: pieces * chunk.MANY / taken / 1e6 for how, taken in seconds.items()}
+    return (
+        f"float32 sweep of {name} in {adapter}: {rate[True]:.2f} million a second and core by kernels, "
+        f"{rate[False]:.2f} without, {rate[True] / rate[False]:.1f} times"
+    )
+
+
 def over_arrays(A: RoundedArrays, formula: Formula, *numbers: Numbers) -> RoundedArray:
     """As `fused`."""
     found: RoundedArray = formula(A, *map(A.given, numbers))
@@ -107,7 +136,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--function", default="sigmoid")
     parser.add_argument("--patterns", type=int, default=1 << 22)
+    parser.add_argument("--sweep", nargs="+", metavar="NAME", help="an adapter, and operators")
     options = parser.parse_args()
+    if options.sweep:
+        adapter, *names = options.sweep
+        for name in names:
+            print(paces(adapter, name), flush=True)
+        return 0
     activation, missing = ACTIVATIONS[options.function], 0
     for dtype in ("bfloat16", "float16"):
         x = patterns(dtype)
