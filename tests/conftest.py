@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import subprocess
@@ -15,6 +16,21 @@ from tests_support import Cli
 
 from gradconform.adapters import registry
 from gradconform.conformance.command_line.commands import main
+from gradconform.conformance.run.inherited import kept_compilations
+
+# Before any test imports JAX: what XLA compiles is kept for the other processes and for later sessions, as a run has it.
+for _name, _value in kept_compilations().items():
+    os.environ.setdefault(_name, _value)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """What is imported stays: while it comes in the collector would go through all of it again and again."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
