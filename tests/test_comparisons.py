@@ -131,9 +131,11 @@ def test_blocks_of_whatever_size_give_the_same(name: str, by: str, monkeypatch: 
     assert at_once is not None
     for widened, block, direct in ((29 * 7, 11, 10**6), (29 * 53, 53 * 5, 10**4), (1, 1, 10**6)):
         monkeypatch.setattr(comparisons, "WIDENED", widened)
-        monkeypatch.setattr(comparisons, "BLOCK", block)
         monkeypatch.setattr(comparisons, "DIRECT", direct)
-        found = compared(comparing(by), name, got, of)
+        monkeypatch.setattr(comparisons, "WORTH", 0)
+        one = comparing(by)
+        monkeypatch.setattr(one.passes, "BLOCK", block)
+        found = compared(one, name, got, of)
         assert found is not None
         assert alike(found, at_once)
 

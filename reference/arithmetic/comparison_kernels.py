@@ -18,8 +18,8 @@ from numba.extending import intrinsic
 from gradconform.reference.arithmetic.comparisons import Array, Comparing, Found
 from gradconform.reference.arithmetic.products import jitted
 
-#: Components of a tile.
-TILE = 512
+#: Components of a tile, and of a product that is held against what was got while a core's cache has it.
+TILE, BLOCK = 512, 1 << 15
 _BITS, _WITHOUT_SIGN = ir.IntType(32), ir.Constant(ir.IntType(32), 0x7FFFFFFF)
 
 

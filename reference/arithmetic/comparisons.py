@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 #: Components of the largest tensor of a derivation from which on the compiled passes are worth being loaded: numba
 #: takes half a second, and its first time on a machine several.
 COMPILED_FROM = 1 << 18
-#: Elements of a factor that are widened at a time, and components of a result that are compared at a time: what a
-#: core's cache holds of them.
-WIDENED, BLOCK = 1 << 17, 1 << 15
+#: Elements of a factor that are widened at a time: what a core's cache holds of them.
+WIDENED = 1 << 17
 #: OpenBLAS multiplies without copying its factors where a product has at most so many multiplications; of a factor that
 #: is transposed at most so many columns. That is worth smaller products where each column takes so many of them.
 DIRECT, COLUMNS, WORTH = 10**6, (60, 32), 1 << 13
@@ -144,12 +143,13 @@ class Found:
         """Take in a block; `number` says which component of the tensor one of the block is."""
         tops = self.tops
         for at, values in ((0, share), (2, ulps)):
-            bits = values.view(np.int32)
-            largest = int(bits.argmax())
-            found, where = int(bits.flat[largest]), number(largest)
+            largest = int(values.argmax())  # the first NaN, if there is one
+            value = values.reshape(-1)[largest]
+            found, where = int(value.view(np.int32)) if value < np.inf else _INFINITE, number(largest)
             # Of components that are as far off the first: blocks do not come in the tensor's order.
             if found > tops[at] or (found == tops[at] and where < tops[at + 1]):
                 tops[at], tops[at + 1] = found, where
+        # Where a NaN is among them the share is one, too.
         tops[4] = min(tops[4], int(low.view(np.int32).min()))
         tops[5] = max(tops[5], int(high.view(np.int32).max()))
 
@@ -239,7 +239,7 @@ class Comparing:
         found = Found(got.size, self.samples)
         factor, limit = self._of_terms(terms, bias is not None)
         at_once = min(columns, max(1, WIDENED // max(terms, 1)))
-        block = max(1, BLOCK // columns) if at_once == columns else rows
+        block = max(1, self.passes.BLOCK // columns) if at_once == columns else rows
         for c in range(0, columns, at_once):
             n = min(at_once, columns - c)
             second = self._widened("right", right, not step.right.transposed, c, n)
@@ -320,6 +320,9 @@ def _direct(rows: int, columns: int, terms: int, transposed: bool) -> Iterator[s
 class NumPyPasses:
     """The passes by NumPy. Each of them is one loop of `comparison_kernels`, operation by operation."""
 
+    #: Components compared at a time.
+    BLOCK = 1 << 16
+
     @staticmethod
     def widen(x: Array, row: int, column: int, wide: Array, size: Array) -> tuple[float, float]:
         """Write a block of float32 numbers in float64, and their sizes; the least but 0 of these, and the largest."""
@@ -364,8 +367,8 @@ class NumPyPasses:
         of: Comparing, found: Found, got: Array, w: Array, slope: Array, rate: float, factor: np.float32
     ) -> None:
         """Hold updated weights, all of them laid flat, against w − rate·slope."""
-        for first in range(0, got.size, BLOCK):
-            part = slice(first, first + BLOCK)
+        for first in range(0, got.size, NumPyPasses.BLOCK):
+            part = slice(first, first + NumPyPasses.BLOCK)
             shape = got[part].shape
             step, mid, error = (of.array(name, shape, np.float64) for name in ("step", "mid", "error"))
             size, radius = of.array("size", shape), of.array("radius", shape)
@@ -391,7 +394,6 @@ def _hold(
     away[...] = error
     np.abs(away, out=away)
     share = np.divide(away, radius, out=of.array("share", shape))
-    np.abs(share, out=share)  # a NaN has a sign
     place = of.array("place", shape)
     place[...] = mid
     bits = place.view(np.int32)
@@ -399,9 +401,11 @@ def _hold(
     np.clip(bits, 1 << 23, 254 << 23, out=bits)
     place *= Single(2.0**-23)
     ulps = np.divide(away, place, out=away)
-    np.abs(ulps, out=ulps)
     found.add(share, ulps, *ends, number)
-    columns, step = shape[-1], found.step
+    step = found.step
+    # Whole rows of the tensor follow one another.
+    together = number(mid.size - 1) - number(0) == mid.size - 1
+    columns = mid.size if together else shape[-1]
     for i, row in enumerate(ulps.reshape(-1, columns)):
         start = number(i * columns)
         found.sample[-(-start // step) : -(-(start + columns) // step)] = row[-start % step :: step]

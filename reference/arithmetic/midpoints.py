@@ -35,6 +35,9 @@ HOST_ULPS = 128.0
 ROW = 1024
 #: Products of two numbers, of a matrix product, from which on numba, where it is installed, is worth being loaded.
 COMPILED_FROM = 1 << 19
+#: Sums or products of double words, which it does in one pass over memory, from which on it is; or, once it is loaded,
+#: worth a call.
+WORDS_FROM, WORDS_CALLED_FROM = 1 << 17, 1 << 12
 #: Bits that hold the sum of any two float64 numbers: from 2^1024 down to 2^−1074.
 EXACTLY = 2100
 _SPLITTER = 134217729.0  # 2^27 + 1 (T. J. Dekker, 1971)
@@ -272,6 +275,9 @@ class Double:
     @staticmethod
     def add(a: DoubleArray, b: DoubleArray) -> DoubleArray:
         """AccurateDWPlusDW of Joldes, Muller and Popescu."""
+        kernels = _of_words(a, b)
+        if kernels is not None:
+            return DoubleArray(*kernels.added(a.hi, a.lo, b.hi, b.lo))
         s, e = two_sum(a.hi, b.hi)
         t, f = two_sum(a.lo, b.lo)
         s, e = _fast_two_sum(s, e + t)
@@ -420,6 +426,9 @@ class Double:
 
 def _product(a: DoubleArray, b: DoubleArray) -> DoubleArray:
     """The product of double words that are neither too small nor too large for it."""
+    kernels = _of_words(a, b)
+    if kernels is not None:
+        return DoubleArray(*kernels.multiplied(a.hi, a.lo, b.hi, b.lo))
     p, e = _two_product(a.hi, b.hi)
     return DoubleArray(*_fast_two_sum(p, e + (a.hi * b.lo + a.lo * b.hi)))
 
@@ -458,6 +467,13 @@ def compiled_products() -> Any:
         return import_module("gradconform.reference.arithmetic.products")  # an extra, and it takes a third of a second
     except ImportError:
         return None
+
+
+def _of_words(a: DoubleArray, b: DoubleArray) -> Any:
+    """The compiled operations of double words, where these are as many on both sides; else None."""
+    loaded = compiled_products.cache_info().currsize
+    enough = a.hi.size >= (WORDS_CALLED_FROM if loaded else WORDS_FROM) and a.hi.shape == b.hi.shape
+    return compiled_products() if enough else None
 
 
 def _scaled(x: DoubleArray, axis: int) -> tuple[DoubleArray, NDArray[np.int64]]:

@@ -1,4 +1,8 @@
-"""Products of matrices in double words, compiled by numba, where that is installed: by fused multiply-add.
+"""Double words compiled by numba, where that is installed: sums and products of them, and products of matrices.
+
+Sums and products of double words are those of `midpoints`, operation by operation, and so the same numbers; the error
+of a product of two numbers, which is a number, is taken by fused multiply-add.
+
 
 Blocks of BLOCK terms are added up as Dot2 of T. Ogita, S. M. Rump and S. Oishi, "Accurate sum and dot product", SIAM J.
 Sci. Comput. 26 (2005), which keeps the errors of products and of sums and adds them up; the blocks as double words
@@ -69,6 +73,49 @@ def _products(a: Any, b: Any, high: Any, low: Any, size: Any) -> None:
                 s = z + rest
                 high[i, j] = s
                 low[i, j] = rest - (s - z)
+
+
+@jitted
+def _sums(ah: Any, al: Any, bh: Any, bl: Any, high: Any, low: Any) -> None:
+    """AccurateDWPlusDW, as `midpoints.Double.add`."""
+    for i in range(high.size):
+        s = ah[i] + bh[i]
+        t = s - ah[i]
+        e = (ah[i] - (s - t)) + (bh[i] - t)
+        u = al[i] + bl[i]
+        t = u - al[i]
+        f = (al[i] - (u - t)) + (bl[i] - t)
+        e += u
+        z = s + e
+        f += e - (z - s)
+        high[i] = z + f
+        low[i] = f - (high[i] - z)
+
+
+@jitted
+def _multiples(ah: Any, al: Any, bh: Any, bl: Any, high: Any, low: Any) -> None:
+    """DWTimesDW1, as `midpoints._product`."""
+    for i in range(high.size):
+        p = ah[i] * bh[i]
+        e = _fma(ah[i], bh[i], -p) + (ah[i] * bl[i] + al[i] * bh[i])
+        high[i] = p + e
+        low[i] = e - (high[i] - p)
+
+
+def added(ah: Array, al: Array, bh: Array, bl: Array) -> tuple[Array, Array]:
+    """The sum of double words."""
+    return _of_flat(_sums, ah, al, bh, bl)
+
+
+def multiplied(ah: Array, al: Array, bh: Array, bl: Array) -> tuple[Array, Array]:
+    """The product of double words that are neither too small nor too large for it."""
+    return _of_flat(_multiples, ah, al, bh, bl)
+
+
+def _of_flat(kernel: Any, *words: Array) -> tuple[Array, Array]:
+    high, low = np.empty(words[0].shape), np.empty(words[0].shape)
+    kernel(*(np.ascontiguousarray(x).reshape(-1) for x in words), high.reshape(-1), low.reshape(-1))
+    return high, low
 
 
 def product(a: Array, b: Array) -> tuple[Array, Array, Array]:
