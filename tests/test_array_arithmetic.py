@@ -14,7 +14,7 @@ from gradconform.reference.arithmetic import midpoints
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from gradconform.reference.arithmetic.midpoints import HOST_ULPS, Double, _host
+from gradconform.reference.arithmetic.midpoints import HOST_ULPS, Double, DoubleArray, _host
 from gradconform.reference.arithmetic.profiles import OPENCL, STRICT, Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, Rounded
 
@@ -160,6 +160,30 @@ def test_products_by_fused_multiply_add_err_by_no_more_than_they_say_and_by_thei
                 assert abs(arb(high[i, j]) + arb(low[i, j]) - exact) <= bound[i, j]
                 without += bool(abs(arb(high[i, j]) - exact) > bound[i, j])
         assert without > 10
+
+
+def test_double_words_are_added_and_multiplied_alike_compiled_and_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradconform.reference.arithmetic.products", exc_type=ImportError)
+    random = np.random.default_rng(8)
+
+    def drawn(spread: int) -> DoubleArray:
+        high = random.normal(size=(30, 200)) * 2.0 ** random.integers(-spread, spread, (30, 200))
+        return Double.add(Double.lift(high), Double.lift(high * random.uniform(-1, 1, high.shape) * 2.0**-54))
+
+    for spread in (1, 20, 200):
+        a, b = drawn(spread), drawn(spread)
+        b.hi[:5] = -a.hi[:5]  # so that they cancel
+        a.hi[-1, :4], b.hi[-1, :4] = (0.0, -0.0, np.inf, np.nan), (-0.0, -0.0, 1.0, 1.0)
+        found = []
+        for least in (1 << 60, 0):
+            monkeypatch.setattr(midpoints, "WORDS_FROM", least)
+            monkeypatch.setattr(midpoints, "WORDS_CALLED_FROM", least)
+            with np.errstate(all="ignore"):
+                found.append([Double.add(a, b), Double.multiply(a, b)])
+        for one, other in zip(*found, strict=True):
+            for x, y in ((one.hi, other.hi), (one.lo, other.lo)):
+                assert np.array_equal(x, y, equal_nan=True)
+                assert np.array_equal(np.signbit(x[:-1]), np.signbit(y[:-1]))
 
 
 @pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "sinh", "cosh", "sqrt", "tanh", "erf", "erfc"])

@@ -30,6 +30,20 @@ def numbers(shape: tuple[int, ...], seed: int) -> Any:
     return drawn if shape else float(drawn)
 
 
+@pytest.mark.parametrize("shape", [(), (3, 4)])
+def test_reports_are_judged_together_as_one_by_one(shape: tuple[int, ...]) -> None:
+    of, single = momentum(shape), np.float32
+    w, g, v = (numbers(shape, seed) for seed in range(3))
+    given = {"w": w, "g": g, "v": v, "mu": float(single(0.9)), "eta": float(single(0.1))}
+    moved = single(given["mu"]) * single(v) + single(g)
+    reported = {"v'": moved if shape else float(moved)}
+    new = (single(w) - single(given["eta"]) * moved) * single(1 + 2.0**-20)
+    reports = [Report(n, of.by_name[n], x, reported) for n, x in (("v'", moved), ("w'", new))]
+    together = StepLevel(of, FORMATS["float32"], OPENCL, given).judge_each(reports)
+    assert [j.verdict for j in together] == ["conforms", "deviates"]
+    assert together == [StepLevel(of, FORMATS["float32"], OPENCL, given).judge(r) for r in reports]
+
+
 @pytest.mark.parametrize("shape", [(), (3, 4), (40_000,)])
 @pytest.mark.parametrize("off", [0.0, 2.0**-20])
 def test_an_update_rule_is_judged_on_the_state_that_was_reported(shape: tuple[int, ...], off: float) -> None:

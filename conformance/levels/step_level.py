@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.levels.shared import Report, accepted, unresolved
-from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.arrays import Beyond, Centres, RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
 from gradconform.reference.arithmetic.comparisons import Comparing, Comparison, Factor, Product, Update, step_of
 from gradconform.reference.arithmetic.exact import precision
@@ -34,7 +34,7 @@ from gradconform.reference.condition import condition
 from gradconform.reference.derivations.choosers import Chooser, sharpest, stable, widest
 from gradconform.reference.derivations.network import everything, of_column
 from gradconform.reference.derivations.plain import PLAIN
-from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, elementwise
+from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, Formula, elementwise
 from gradconform.reference.judge import (
     FIRST_PRECISION,
     NOT_FINITE,
@@ -99,6 +99,11 @@ class StepLevel:
     @cached_property
     def arrays(self) -> dict[str, RoundedArrays]:
         return {k: RoundedArrays(self.target, self.constants, sums=sums) for k, sums in self.kinds.items()}
+
+    @cached_property
+    def centres(self) -> tuple[Centres, set[Formula]]:
+        """The arithmetic of a truth's centres, and formulas that are not for it."""
+        return Centres(self.arrays[""]), set()
 
     def comparing(self, kind: str) -> Comparing:
         if kind not in self._comparing:
@@ -299,13 +304,23 @@ class _Evidence:
             return screen
         for start, block, part in _blocks(self.equation, got):
             value = form.formula(self.step.arrays[kind], *self._read_block(form, block, kind))
-            if form is self.truth_form:
-                truth = value
-            else:
-                of = self._read_block(self.truth_form, block, "")
-                truth = self.truth_form.formula(self.step.arrays[""], *of)
+            truth = value if form is self.truth_form else self._truth_of(block)
             screen.add(part, value, start, truth, self._against(block))
         return screen
+
+    def _truth_of(self, block: slice | None) -> RoundedArray:
+        """The truth, or a block of it: where that is all there is to it its centres alone."""
+        formula, of = self.truth_form.formula, self._read_block(self.truth_form, block, "")
+        centres, without = self.step.centres
+        # In 16 bits e^z may be so little known that a program's σ(z) is no more than a number of [0, 1].
+        if formula not in without and not self.step.arrays[""].narrow:
+            try:
+                return centres.of(formula, of)
+            except Beyond:
+                pass
+            except AttributeError:  # an operation that centres do not have
+                without.add(formula)
+        return formula(self.step.arrays[""], *of)  # type: ignore[no-any-return]
 
     def _compared(self, form: Form, kind: str) -> Comparison | None:
         """What was got against a form that is the truth's, if it is a product or an update, in one pass over it."""
@@ -362,16 +377,23 @@ class _Evidence:
 
     def truth(self, index: Index) -> Rounded:
         """The truth; of an operand that is not finite no formula says anything."""
-        (found, *_) = self._outcomes(_Program(self.truth_form, choose=None), index)
+        (found, *_) = self._outcomes(self._true, index)
         return found if isinstance(found, Rounded) else self.step.nothing
 
+    @cached_property
+    def _true(self) -> _Program:
+        return _Program(self.truth_form, choose=None)
+
     def broken(self, index: Index) -> bool:
-        return any(self._not_finite(form, index) for form in self.forms)
+        # Many forms read the same.
+        return any(self._not_finite(form, index) for form in {frozenset(f.operands): f for f in self.forms}.values())
 
     def _not_finite(self, form: Form, index: Index) -> bool:
         """Whether a number that a component of a form depends on was reported as an infinity or NaN."""
         if self.numbers:
             return not all(math.isfinite(self.known[o]) for o in form.operands if o in self.known)
+        if self.equation.part is elementwise:
+            return not all(math.isfinite(self._of_index(self.known[o], index)) for o in form.operands)
         return not all(np.isfinite(p).all() for p in self._parts(form, index)[0])
 
     def condition(self) -> float | None:
@@ -426,9 +448,12 @@ class _Evidence:
     def _number(self, name: str, index: Index, choose: Chooser | None) -> Any:
         """A component of an operand; of a number that nobody reported, what may have been computed for it."""
         if name in self.known:
-            value = self.known[name]
-            return float(value if isinstance(value, float) or not np.ndim(value) else value[index])
+            return self._of_index(self.known[name], index)
         return self.step.computed(self.report, self.half_ulp, choose)[name]
+
+    @staticmethod
+    def _of_index(value: Any, index: Index) -> float:
+        return value if isinstance(value, float) else float(value[index] if np.ndim(value) else value)
 
     def _of_numbers(self, form: Form, balls: RoundedBalls, operands: Sequence[Any]) -> tuple[Outcome, ...]:
         def program(ops: BranchingBalls) -> Outcome:

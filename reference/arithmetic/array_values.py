@@ -239,6 +239,10 @@ class RoundedArray:
         return self.arithmetic.product(self, other)
 
 
+def _is_nothing(x: Any) -> bool:
+    return x is NOTHING or (isinstance(x, float) and x == 0)
+
+
 #: From so many elements on an operation is done by a compiled kernel, in one pass, where numba is installed. A kernel
 #: takes seconds to compile, once on a machine: what is smaller is judged in less time than that.
 COMPILED_FROM = 1 << 20
@@ -325,7 +329,7 @@ class ArrayPrimitives:
     def pick(condition: Any, a: Any, b: Any) -> Any:
         if condition is True or condition is False:
             return a if condition else b
-        if a is NOTHING and b is NOTHING:
+        if (a is NOTHING or b is NOTHING) and _is_nothing(a) and _is_nothing(b):
             return NOTHING
         return np.where(condition, 0.0 if a is NOTHING else a, 0.0 if b is NOTHING else b)
 

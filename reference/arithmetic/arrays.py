@@ -476,6 +476,58 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         return np.asarray(found * (1 + (k + 2) * 2.0**-52))
 
 
+class Beyond(ArithmeticError):
+    """A centre that needs more than centres."""
+
+
+class Centres(ArrayPrimitives, HandWritten):
+    """The midpoints that `RoundedArrays` gives, alone: its rules where nothing is rounded.
+
+    Only smooth operations, of which no number of float64 is too large: what a radius decides, such as whether a divisor
+    may be 0 or where a kink is, is not here. Raises Beyond, or AttributeError for any other operation.
+    """
+
+    def __init__(self, A: RoundedArrays) -> None:
+        super().__init__(A.format, A.profile, A.mids)
+        self.unit: Any = NOTHING
+        self.flush, self._of = False, A
+
+    negative, add, multiply = _ruled(rules.negative), _ruled(rules.add), _ruled(rules.multiply)
+    square, scale = _ruled(rules.square), _ruled(rules.scale)
+    exp, sigmoid = _function("exp", function_rules.exponential), _ruled(function_rules.sigmoid)
+
+    def coerce(self, x: Any) -> Any:
+        return x if isinstance(x, RoundedArray) else self.centres(self._of.coerce(x))
+
+    def real(self, constant: Constant) -> RoundedArray:
+        return self.centres(self._of.real(constant))
+
+    def centres(self, x: RoundedArray) -> RoundedArray:
+        """The midpoints of an array of numbers."""
+        if x.specials is not None or x.spread is not None:
+            raise Beyond("an operand is no number")
+        return RoundedArray(self, x.mid)  # type: ignore[arg-type]
+
+    def of(self, formula: Callable[..., RoundedArray], operands: Iterable[RoundedArray]) -> RoundedArray:
+        """A formula's value: its midpoints, and no radii."""
+        found = formula(self, *map(self.centres, operands))
+        if not np.isfinite(found.high).all() or found.specials is not None:
+            raise Beyond("a result is no number")
+        return RoundedArray(self._of, found.mid)
+
+    def function(self, name: str, mid: Any) -> Any:
+        if self.size(mid).max(initial=0.0) > FAR:
+            raise Beyond(f"{name} of a number beyond {FAR}")
+        return super().function(name, mid)
+
+    def ulp(self, sup: Any, counted: Format) -> Any:  # type: ignore[override]
+        return NOTHING
+
+
+#: Where e^x neither overflows nor underflows in float64.
+FAR = 700.0
+
+
 class _Host(RoundedArrays):
     """What this computer's float64 gives, as rounded: midpoints that are no further from the truth than the radius."""
 
