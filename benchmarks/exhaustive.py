@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gradconform.conformance.sweep import chunk, screen
-from gradconform.conformance.sweep.numbers import Piece
+from gradconform.conformance.sweep import chunk
+from gradconform.conformance.sweep.numbers import MOST, Piece
 from gradconform.reference.arithmetic import array_values
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.formats import FORMATS
@@ -104,25 +104,24 @@ def rates(function: str, total: int) -> Iterator[str]:
         )
 
 
-def paces(adapter: str, name: str, pieces: int = 24) -> str:
+def paces(adapter: str, name: str, pieces: int = 8) -> str:
     """How many float32 numbers a second a sweep asks and judges, by kernels and without."""
-    seconds = Counter[bool]()
-    for n, first in enumerate([0, *np.linspace(0, 2**32 - chunk.MANY, pieces, dtype=np.uint64).tolist()]):
-        for available in (True, False):
-            keep = screen.available
-            screen.available = lambda available=available: available and keep()
-            try:
-                task = chunk.Task(name, "float32", adapter, "opencl", Piece(first, chunk.MANY))
+    seconds, many = Counter[int](), chunk.MANY
+    ways = many, MOST + 1
+    for n, first in enumerate([0, *np.linspace(0, 2**32 - MOST, pieces, dtype=np.uint64).tolist()]):
+        task = chunk.Task(name, "float32", adapter, "opencl", Piece(first, MOST))
+        for way in ways:
+            chunk.MANY = way
+            if way == many:
                 chunk.asked(task)  # what is compiled is compiled once for a sweep
-                began = time.process_time()
-                chunk.asked(task)
-                seconds[available] += (time.process_time() - began) if n else 0.0  # type: ignore[assignment]
-            finally:
-                screen.available = keep
-    rate = {how: pieces * chunk.MANY / taken / 1e6 for how, taken in seconds.items()}
+            began = time.process_time()
+            chunk.asked(task)
+            seconds[way] += (time.process_time() - began) if n else 0.0  # type: ignore[assignment]
+    chunk.MANY = many
+    by_kernels, without = (pieces * MOST / seconds[way] / 1e6 for way in ways)
     return (
-        f"float32 sweep of {name} in {adapter}: {rate[True]:.2f} million a second and core by kernels, "
-        f"{rate[False]:.2f} without, {rate[True] / rate[False]:.1f} times"
+        f"float32 sweep of {name} in {adapter}: {by_kernels:.2f} million a second and core by kernels, "
+        f"{without:.2f} without, {by_kernels / without:.1f} times"
     )
 
 

@@ -8,7 +8,6 @@ And what the kernels say of the recorded numbers must be what the judge said of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -86,13 +85,11 @@ def screen(run: Run, definition: Expression | None, profile: Profile) -> Screen 
     return Screen(truth, value, format, profile.flush, exactly is not None and exactly.text == definition.text)
 
 
-def _as_far(name: str, both: bool) -> Callable[..., RoundedArray]:
-    """A function beyond every format of at most 24 bits, from an argument on that float64 holds it of; see `ways`."""
-    return lambda A, x: getattr(A, name)(
-        A.by_rule(rules.no_further, (-ways.FAR if both else -math.inf, ways.FAR), (x,))
-    )
+def _as_far(name: str, ends: tuple[float, float]) -> Callable[..., RoundedArray]:
+    return lambda A, x: getattr(A, name)(A.by_rule(rules.no_further, ends, (x,)))
 
 
+#: Functions beyond every format of at most 24 bits, where float64 does not hold them either; see `ways`.
 _FAR: Mapping[str, Callable[..., RoundedArray]] = {
-    name: _as_far(name, both) for name, both in ways.EXPONENTIALS.items() if hasattr(RoundedArrays, name)
+    name: _as_far(name, ends) for name, ends in ways.FAR.items() if hasattr(RoundedArrays, name)
 }
