@@ -18,7 +18,7 @@ from gradconform.adapters import registry
 from gradconform.conformance.command_line.commands import main
 from gradconform.conformance.run.inherited import kept_compilations
 
-# Before any test imports JAX: what XLA compiles is kept for the other processes and for later sessions, as a run has it.
+# Before any test imports JAX: what XLA compiles is kept for other processes and later sessions, as a run has it.
 for _name, _value in kept_compilations().items():
     os.environ.setdefault(_name, _value)
 
