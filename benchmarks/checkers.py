@@ -1,6 +1,6 @@
 """What a check costs: this suite beside torch.autograd.gradcheck and jax.test_util.check_grads on the same networks.
 
-    python benchmarks/checkers.py [--sizes all|small] [-o FOLDER]
+    python benchmarks/checkers.py [--sizes all|small] [-o FOLDER] [--in-turn]
 
 Every checker × network runs in a process of its own, which also times the unit: one `loss.backward()` of PyTorch on the
 same network in the checker's dtype (gradcheck and check_grads need float64). The networks are sigmoid layers with
@@ -17,6 +17,10 @@ Seconds are the median of repeats after a run to warm up; one run alone where th
 growth of the process's largest resident set over what it held before its first run, in MiB. What would take gradcheck
 over a minute, or this suite more memory than there is, is not run but estimated from the largest network that was.
 What XLA compiles on check_grads' first run of a shape is in its memory, not in its time.
+
+`--in-turn` measures ratios instead, as they are to be had on a machine that others use too: of two networks the step
+level, gradcheck's fast mode, the complete check and backward passes in turn, in one process and one thread, each by the
+processor's time; medians. It writes nothing.
 
 Writes checkers.csv, checkers.md, checkers.png and checkers.svg; the last lines printed are the findings.
 """
@@ -51,6 +55,7 @@ from gradconform.conformance.cases.networks import random_network
 from gradconform.conformance.check import step_level as step_level_at
 from gradconform.conformance.levels import whole_level as whole_level_of
 from gradconform.conformance.levels.shared import plain_reports, step_reports
+from gradconform.reference.arithmetic.comparisons import compiled
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.cases import BadInput, Case, Point, available_memory, derivation, point
 from gradconform.reference.derivations.network import Architecture
@@ -335,6 +340,69 @@ def passes(at: Point) -> tuple[float, float]:
     return statistics.median(forward[1:]), statistics.median(backward[1:])
 
 
+# In turn --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Median seconds of the processor, in one thread, of what was run in turn on one network."""
+
+    network: Network
+    backward: float
+    step: float
+    fast: float
+    complete: float
+
+    def __str__(self) -> str:
+        unit, step, fast, complete = (1e3 * x for x in (self.backward, self.step, self.fast, self.complete))
+        return (
+            f"{self.network}: backward pass {unit:.3g} ms; step level {step:.3g} ms, "
+            f"{self.step / self.backward:.1f} backward passes; gradcheck fast {fast:.3g} ms, "
+            f"{self.fast / self.step:.1f} times the step level; complete check {complete:.3g} ms, "
+            f"{self.complete / self.fast:.1f} times gradcheck fast"
+        )
+
+
+def in_turn(network: Network, rounds: int = 21) -> InTurn:
+    """So many rounds of five backward passes and a step level, and of the others every seventh."""
+    import torch
+
+    torch.set_num_threads(1)
+    case = network.case()
+    values, loss = _torch_loss(point(case, "float32"))
+    checks = {name: CHECKERS[name].prepare(case) for name in (STEP, FAST, COMPLETE)}
+    seconds: dict[str, list[float]] = {name: [] for name in ("backward", *checks)}
+
+    def timed(name: str, run: Callable[[], Any]) -> None:
+        started = time.process_time()
+        run()
+        seconds[name].append(time.process_time() - started)
+
+    def backward() -> None:
+        value = loss(values)
+        timed("backward", value.backward)
+        for name in values:
+            if values[name].grad is not None:
+                values[name].grad = None
+
+    for check in (*checks.values(), backward):  # what is imported and allocated once is no cost of a check
+        check()
+    seconds["backward"].clear()
+    for number in range(rounds):
+        for _ in range(5):
+            backward()
+        timed(STEP, checks[STEP])
+        if number % 7 == 0:
+            timed(FAST, checks[FAST])
+            timed(COMPLETE, checks[COMPLETE])
+    return InTurn(network, *(statistics.median(found) for found in seconds.values()))
+
+
+#: How to keep the libraries of a process to one thread.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+TURNS = (Network((512,) * 7, 32), Network((2048,) * 4, 32))
+
+
 def in_its_own_process(network: Network, name: str) -> Row:
     """`measured` in a process that nothing else has run in."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -512,7 +580,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", choices=SIZES, default="all")
     parser.add_argument("-o", "--output", type=Path, default=Path("report/checkers"))
+    parser.add_argument("--in-turn", action="store_true")
     options = parser.parse_args()
+    if options.in_turn:
+        os.environ.update(ONE_THREAD)  # for the processes that are started
+        for network in TURNS:
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                print(pool.submit(in_turn, network).result(), flush=True)
+        print(f"numba {'is' if compiled() else 'is not'} installed; load {os.getloadavg()[0]:.1f}")
+        return 0
     load_before = os.getloadavg()[0]
     rows: list[Row] = []
     for network in SIZES[options.sizes]:

@@ -54,6 +54,16 @@ def test_every_checker_accepts_a_correct_network_and_says_what_it_verified(name:
     assert checkers.CHECKERS[name].prepare(SMALLEST.case())() == VERIFIED[name]
 
 
+def test_what_is_measured_in_turn_is_told_in_ratios() -> None:
+    found = checkers.in_turn(SMALLEST, rounds=1)
+    assert min(found.backward, found.step, found.fast, found.complete) > 0
+    told = checkers.InTurn(checkers.TURNS[0], 0.004, 0.032, 0.16, 0.8)
+    assert str(told) == (
+        "512×6, batch 32: backward pass 4 ms; step level 32 ms, 8.0 backward passes; gradcheck fast 160 ms, "
+        "5.0 times the step level; complete check 800 ms, 5.0 times gradcheck fast"
+    )
+
+
 @pytest.mark.parametrize("name", checkers.CHECKERS)
 def test_every_checker_says_that_a_doubled_derivative_is_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import jax
