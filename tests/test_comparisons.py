@@ -116,6 +116,18 @@ def test_what_is_right_is_compared_as_the_rules_do(name: str, sizes: dict[str, i
                          np.concatenate(screen.sample)))  # fmt: skip
 
 
+@pytest.mark.parametrize("name", FORMULAS)
+def test_operands_may_be_given_in_float64(name: str, by: str) -> None:
+    one, of = comparing(by), operands(name, 2)
+    got = result(name, of)
+    found = compared(one, name, got, of)
+    again = compared(one, name, got, [x.astype(np.float64) if isinstance(x, np.ndarray) else x for x in of])
+    assert found is not None
+    assert again is not None
+    assert found[:6] == again[:6]
+    assert compared(one, name, got.astype(np.float64), of) is None
+
+
 def alike(found: Comparison, other: Any) -> bool:
     """Whether two comparisons are the same but for what BLAS rounds in another order."""
     numbers, places = (0, 2, 4, 5), (1, 3)

@@ -93,6 +93,7 @@ class StepLevel:
         self.nothing = self.balls[""].given(math.nan)
         self._given: dict[tuple[int, str], RoundedArray] = {}
         self._comparing: dict[str, Comparing] = {}
+        self._converted: dict[int, tuple[Any, Any]] = {}
         self._known: dict[int, tuple[Values, Values]] = {}
         self._computed: dict[tuple[int, bool, int, Chooser | None], Evaluation] = {}
 
@@ -127,18 +128,22 @@ class StepLevel:
         """Everything that the equations of one evaluation may read; what came in a wider type is rounded."""
         of = report.operands
         if id(of) not in self._known:  # kept with what is known of it, so that no other can have its id
-            reported = self._typed({n: v if self._holds(v) else self.target.round(v) for n, v in of.items()})
-            self._known[id(of)] = of, {**self._given_numbers, **reported}
+            reported = {n: self.typed(v if self._holds(v) else self.target.round(v)) for n, v in of.items()}
+            self._known[id(of)] = of, {**self.values, **reported}
         return self._known[id(of)][1]
 
-    @cached_property
-    def _given_numbers(self) -> Values:
-        return self._typed(self.values)
+    def typed(self, value: Any) -> Any:
+        """Numbers as arrays are computed with.
 
-    def _typed(self, values: Values) -> Values:
-        """Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed."""
+        Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed. Numbers that
+        are given may be float64, and are converted where that is asked for, once.
+        """
         type_ = np.float64 if self.target.precision > 24 else np.float32
-        return {n: np.asarray(v, dtype=type_) if np.ndim(v) else v for n, v in values.items()}
+        if not np.ndim(value) or getattr(value, "dtype", None) == type_:
+            return value
+        if id(value) not in self._converted:  # kept with what it was made of, so that no other can have its id
+            self._converted[id(value)] = value, np.asarray(value, dtype=type_)
+        return self._converted[id(value)][1]
 
     def _holds(self, value: Any) -> bool:
         if isinstance(value, float):
@@ -184,7 +189,7 @@ class StepLevel:
     def lifted(self, report: Report, name: str, value: Any, kind: str) -> RoundedArray:
         """Numbers known exactly, lifted once for all equations that read them; weights each time, to save memory."""
         arrays = self.arrays[kind]
-        if np.size(value) > 2 * BLOCK or value is not self.known(report)[name]:
+        if np.size(value) > 2 * BLOCK or value is not self.typed(self.known(report)[name]):
             return arrays.given(value)
         key = (id(value), kind)
         if key not in self._given:
@@ -336,7 +341,7 @@ class _Evidence:
                 return None
         elif not isinstance(step, Product) or against is not None:
             return None
-        return self.step.comparing(kind).compared(self.got, step, self._values(form, None))
+        return self.step.comparing(kind).compared(self.got, step, [self.known[o] for o in form.operands])
 
     def _confirmed(self, screen: Screen) -> bool:
         """Whether balls, which may know more of its worst component, accept that by this form, too.
@@ -356,7 +361,7 @@ class _Evidence:
         return np.asarray(form.formula(PLAIN, *[np.asarray(v, dtype=np.float64) for v in self._values(form, block)]))
 
     def _values(self, form: Form, block: slice | None) -> list[Any]:
-        values = [self.known[o] for o in form.operands]
+        values = [self.step.typed(self.known[o]) for o in form.operands]
         if block is None:
             return values
         assert self.equation.rows is not None

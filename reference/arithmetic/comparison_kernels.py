@@ -132,8 +132,8 @@ def _update(found: Any, got: Any, w: Any, slope: Any, rate: Any, factor: Any) ->
         n = min(TILE, got.size - first)
         g, v, d = got[first : first + n], w[first : first + n], slope[first : first + n]
         for j in range(n):
-            step[j] = np.float64(d[j]) * rate
-            mid = np.float64(v[j]) - step[j]
+            step[j] = np.float64(np.float32(d[j])) * rate
+            mid = np.float64(np.float32(v[j])) - step[j]
             size[j] = abs(np.float32(step[j]))
             radius[j] = (size[j] + abs(np.float32(mid))) * factor
             share[j], ulps[j] = _error(g[j], mid, radius[j])
@@ -147,10 +147,11 @@ def _widen(x: Any, row: int, column: int, wide: Any, size: Any, ends: Any) -> No
     for i in range(rows):
         from_, to, sizes = x[row + i, column : column + columns], wide[i], size[i]
         for j in range(columns):
-            to[j] = from_[j]
-            sizes[j] = abs(from_[j])
+            number = np.float32(from_[j])
+            to[j] = number
+            sizes[j] = abs(number)
         for j in range(columns):
-            bits = _size_bits(from_[j])
+            bits = _size_bits(sizes[j])
             most = max(most, bits)
             least = min(least, bits if bits > 0 else np.int32(0x7F800000))
     ends[0], ends[1] = least, most

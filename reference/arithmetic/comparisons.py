@@ -1,5 +1,7 @@
 """What was got, held against a product or an update of float32 numbers known exactly, in one pass over memory.
 
+Operands may also be given as float64 arrays of such numbers.
+
 These are where the components of a network are: the products with its weights, and the updates of these. The rules of
 the array arithmetic (`sum_rules`, `rules`) come to one factor here where all that is met is ordinary: no number is
 infinite, NaN or subnormal, and every sum is so far above the subnormal numbers that what is flushed is lost in the
@@ -197,7 +199,7 @@ class Comparing:
 
     def compared(self, got: Array, step: Any, operands: Sequence[Any]) -> Comparison | None:
         """What was got against a step of operands known exactly; None where that is left to the rules."""
-        if not (self.possible and got.size and _plain(got)):
+        if not (self.possible and got.size and _plain(got) and got.dtype == Single):
             return None
         with np.errstate(all="ignore"):
             if isinstance(step, Product):
@@ -300,10 +302,10 @@ class Comparing:
 
 
 def _plain(x: Any, axes: int | None = None) -> bool:
-    """Whether this is an array of float32 numbers that lie one after the other."""
+    """Whether this is an array, of so many axes, of float32 or float64 numbers that lie one after the other."""
     return (
         isinstance(x, np.ndarray)
-        and x.dtype == Single
+        and x.dtype in (Single, np.float64)
         and x.flags.c_contiguous
         and (x.ndim == axes if axes is not None else x.ndim > 0)
     )
@@ -326,9 +328,9 @@ class NumPyPasses:
     @staticmethod
     def widen(x: Array, row: int, column: int, wide: Array, size: Array) -> tuple[float, float]:
         """Write a block of float32 numbers in float64, and their sizes; the least but 0 of these, and the largest."""
-        block = x[row : row + wide.shape[0], column : column + wide.shape[1]]
-        wide[...] = block
-        np.abs(block, out=size)
+        size[...] = x[row : row + wide.shape[0], column : column + wide.shape[1]]
+        wide[...] = size
+        np.abs(size, out=size)
         least = float(size.min(initial=np.inf))
         if least == 0:
             least = float(size.min(initial=np.inf, where=size > 0))
@@ -372,8 +374,10 @@ class NumPyPasses:
             shape = got[part].shape
             step, mid, error = (of.array(name, shape, np.float64) for name in ("step", "mid", "error"))
             size, radius = of.array("size", shape), of.array("radius", shape)
-            np.multiply(slope[part], rate, out=step, dtype=np.float64)
-            np.subtract(w[part], step, out=mid)
+            size[...] = slope[part]
+            np.multiply(size, rate, out=step, dtype=np.float64)
+            size[...] = w[part]
+            np.subtract(size, step, out=mid)
             size[...], radius[...] = step, mid
             np.abs(size, out=size)
             np.abs(radius, out=radius)
