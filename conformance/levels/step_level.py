@@ -135,8 +135,8 @@ class StepLevel:
     def typed(self, value: Any) -> Any:
         """Numbers as arrays are computed with.
 
-        Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed. Numbers that
-        are given may be float64, and are converted where that is asked for, once.
+        Up to 24 bits every number of the format is a float32: half the memory, products at twice the speed. Numbers
+        that are given may be float64, and are converted where that is asked for, once.
         """
         type_ = np.float64 if self.target.precision > 24 else np.float32
         if not np.ndim(value) or getattr(value, "dtype", None) == type_:
