@@ -16,7 +16,7 @@ import pandas as pd
 
 from gradconform.reference.measurement import shortest
 from gradconform.reports import sweep_figures
-from gradconform.reports.export import case_folder, comma_separated, marked, replaced
+from gradconform.reports.export import case_folder, comma_separated, marked, replaced, uninert
 from gradconform.reports.figures import drawable
 from gradconform.reports.latex import longtable
 
@@ -87,6 +87,8 @@ def read(path: Path) -> pd.DataFrame:
             found[name] = found[name].replace("", "nan").astype(float)
         elif name not in texts:
             found[name] = found[name].astype(int)
+        else:
+            found[name] = [uninert(cell) for cell in found[name]]
     return found
 
 

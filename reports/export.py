@@ -161,6 +161,11 @@ def _inert(cell: Any) -> Any:
     return cell
 
 
+def uninert(text: str) -> str:
+    """A text of a table that was written, as it was before."""
+    return text[1:] if text.startswith("'") and _inert(text[1:]) == text else text
+
+
 def _field(cell: Any) -> str:
     """A cell, quoted where it must be. (Before Python 3.13 the csv module leaves a lone carriage return bare.)"""
     text = "" if cell is None else repr(cell) if isinstance(cell, float) else str(cell)

@@ -19,7 +19,7 @@ from tests_support import WRONG_ADAPTERS, Cli
 from gradconform.adapters import registry
 from gradconform.conformance.cases.catalogue import catalogue
 from gradconform.conformance.command_line import commands as command_line
-from gradconform.conformance.command_line import explain, operations
+from gradconform.conformance.command_line import explain, explain_command, operations, styles
 from gradconform.conformance.command_line.explain import Explanation, Line
 from gradconform.conformance.run import runner
 from gradconform.conformance.run.older_runs import COLUMNS_OF_1, VERDICTS_OF_1
@@ -438,7 +438,7 @@ def test_explain_says_the_three_answers_and_the_largest_error() -> None:
     [("conforms", "green"), ("lost", "yellow"), ("singular", "yellow"), ("deviates", "red"), ("undecided", "red")],
 )
 def test_explain_has_a_colour_for_a_pass_a_failure_and_what_is_neither(verdict: str, colour: str) -> None:
-    assert command_line._style(replace(EXPLAINED, verdict=verdict)) == colour
+    assert styles.style(replace(EXPLAINED, verdict=verdict)) == colour
 
 
 def test_explain_prints_a_kink_as_a_set_and_so_what_follows_from_its_slope(cli: Cli, tmp_path: Path) -> None:
@@ -461,7 +461,7 @@ def test_explain_prints_a_kink_as_a_set_and_so_what_follows_from_its_slope(cli: 
 
 def test_explain_prints_the_set_that_a_measurement_has_for_its_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     explanation = Explanation({}, (Line("backward", "∂E/∂z1", "f", "0", EXPLAINED),), None)
-    monkeypatch.setattr(command_line, "explained", lambda *_: explanation)
+    monkeypatch.setattr(explain_command, "explained", lambda *_: explanation)
     result = CliRunner().invoke(command_line.main, ["explain", "document/worked-example"])
     assert "truth from its own operands [0.00, 1.00]" in result.output
 

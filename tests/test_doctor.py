@@ -10,8 +10,7 @@ from click.testing import CliRunner
 from tests_support import WRONG_ADAPTERS
 
 from gradconform.adapters import registry
-from gradconform.conformance.command_line import commands as command_line
-from gradconform.conformance.command_line import doctor
+from gradconform.conformance.command_line import doctor, options, run_command
 from gradconform.conformance.command_line.commands import main
 from gradconform.conformance.command_line.terminal import COMPLETE
 from gradconform.reference.cases import BadInput
@@ -85,7 +84,7 @@ def test_a_shell_is_told_what_completes_a_word(words: str, completed: str) -> No
 
 
 def test_an_adapter_that_is_not_there_completes_to_nothing() -> None:
-    assert command_line._adapter_names(None, None, "nothing/") == []  # type: ignore[arg-type]
+    assert options.adapter_names(None, None, "nothing/") == []  # type: ignore[arg-type]
 
 
 def test_what_is_slow_is_named_where_there_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +95,7 @@ def test_what_is_slow_is_named_where_there_is_no_terminal(tmp_path: Path, monkey
         encoding="utf-8",
     )
     monkeypatch.setenv("PYTHONPATH", WRONG_ADAPTERS["PYTHONPATH"])
-    monkeypatch.setattr(command_line, "VERY_SLOW", 1)
+    monkeypatch.setattr(run_command, "VERY_SLOW", 1)
     started = time.monotonic()
     done = CliRunner(env={"COLUMNS": None}).invoke(
         main, ["run", "-a", "slow_one:adapter", "-c", "document/worked-example", "-d", "float32", "-o", "one.jsonl"]

@@ -595,6 +595,8 @@ def test_rows_of_an_earlier_table_stay_where_nothing_of_the_same_was_swept(tmp_p
         figure.write_bytes(b"earlier")
     assert accuracy.write([], tmp_path, (".png",), before)  # nothing more: the very same
     assert (tmp_path / "sweep.csv").read_text(encoding="utf-8") == text
+    accuracy.write([], tmp_path / "negative", (".png",), before.assign(lost_from="-2.0 to 3.0"))
+    assert set(accuracy.read(tmp_path / "negative" / "sweep.csv")["lost_from"]) == {"-2.0 to 3.0"}
     again = [
         read_back(changed(file, tmp_path / "later.jsonl", lambda footer: None, operator=name, revision="bbbbbbb"))
         for name in ("sigmoid", "tanh")
