@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,10 @@ def test_a_wrong_slope_or_value_deviates_from_where_it_is_wrong(
     assert not right or "deviates" not in found[right]["verdicts"]
 
 
+def swept_numbers(low: float, high: float) -> Any:
+    return numbers.numbers("float32", numbers.sampled(numbers.between("float32", low, high), 1024))
+
+
 def _both(monkeypatch: pytest.MonkeyPatch, name: str, low: float, high: float) -> list[dict[str, Any]]:
     """What is said of a stretch of float32 by kernels, and without them."""
     found = []
@@ -175,6 +180,52 @@ def test_one_wrong_number_among_those_of_kernels_deviates(monkeypatch: pytest.Mo
     monkeypatch.setattr(chunk, "MANY", 256)
     found = swept("exp", "float32", -1.0, 1.0, 1024)
     assert found["value"]["verdicts"]["deviates"] == found["derivative"]["verdicts"]["deviates"] == 1
+
+
+def test_a_formula_that_is_another_between_the_recorded_numbers_deviates_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """e^x and a narrow bump; where that is nothing kernels say that the program is right."""
+    pytest.importorskip("numba")
+    low, high = 1.0, 1.0 + 1023 * 2.0**-23
+    middle = float(swept_numbers(low, high)[503])  # two from the next that is recorded
+
+    def wrong(x: Any) -> Any:
+        far = (x - middle) * 2.0**25
+        return torch.exp(x) + 0.3 * torch.exp(-far * far)
+
+    monkeypatch.setattr(operators, "callable_of", lambda name, framework: wrong)
+    by = []
+    monkeypatch.setattr(screen.Screen, "say", lambda *a, say=screen.Screen.say: (by.append(a), say(*a)))
+    kernels, without = _both(monkeypatch, "exp", low, high)
+    assert len(by) == 4
+    for found in (kernels, without):
+        assert found["value"]["verdicts"] == {"conforms": 1021, "deviates": 3}
+    assert _said(kernels) == _said(without)
+
+
+def test_a_product_that_is_exact_is_allowed_no_rounding_by_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """x·1.75 is exact at powers of two, so that x·1.75·1.375 is rounded once there, and twice elsewhere."""
+    pytest.importorskip("numba")
+    of, given = chunk.operator("exp"), operators.answered
+    x, shift = swept_numbers(1.0, 2.0), 0.0
+
+    def answered(*asked: Any) -> tuple[Any, Any]:
+        value, slope = given(*asked)
+        value[0] += shift
+        return value, slope
+
+    monkeypatch.setattr(chunk, "operator", lambda name: replace(of, definition=lambda o, x: x * 1.75 * 1.375))
+    monkeypatch.setattr(operators, "callable_of", lambda name, framework: lambda x: x * 1.75 * 1.375)
+    monkeypatch.setattr(operators, "answered", answered)
+    monkeypatch.setattr(chunk, "_has_slope", lambda task: False)  # which is a constant, for which there is no kernel
+    monkeypatch.setattr(chunk, "MANY", 256)
+    chunk._expression.cache_clear()
+    assert x[0] == 1.0
+    assert swept("exp", "float32", 1.0, 2.0, 1024)["value"]["verdicts"] == {"conforms": x.size}
+    shift = 2.0**-22  # one unit in the last place
+    found = swept("exp", "float32", 1.0, 2.0, 1024)["value"]
+    assert found["verdicts"] == {"conforms": x.size - 1, "deviates": 1}
+    assert found["stretches"]["deviates"] == [[1.0, 1.0, 1]]
+    chunk._expression.cache_clear()
 
 
 def test_kernels_that_say_something_else_than_the_judge_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

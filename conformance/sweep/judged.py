@@ -82,9 +82,13 @@ class Judged:
 
     def cleared(self) -> Judged:
         """The same memory, in which nothing is said."""
-        for column, nothing in zip(fields(self), (_OPEN, np.nan, np.nan, np.nan, False, False), strict=True):
-            getattr(self, column.name).fill(nothing)
+        self.forget(slice(None))
         return self
+
+    def forget(self, some: NDArray[np.bool_] | slice) -> None:
+        """Of some of the numbers nothing is said."""
+        for column, nothing in zip(fields(self), (_OPEN, np.nan, np.nan, np.nan, False, False), strict=True):
+            getattr(self, column.name)[some] = nothing
 
     def of(self, part: slice) -> Judged:
         """Some that follow one another: what is said of these is said here."""
@@ -152,15 +156,33 @@ def by_kernels(
     flush: bool,
     same: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Say of numbers, of which nothing is, what their program makes of them that is right and may hold this `value`."""
+    """Say of numbers, of which nothing is, what their program makes of them that is right and may hold this `value`.
+
+    It is right where it is the `same` as the definition, step by step, or meets it: see `_meets`.
+    """
     unknown = np.zeros(got.size, bool) if truth.specials is None else truth.specials != 0
     exact = words.blunt(np.where(unknown, np.nan, truth.mid), np.where(unknown, np.inf, truth.radii())[None])
     with np.errstate(all="ignore"):
-        judging = _Judging(exact, np.ones((), bool), got, format, flush, same)
+        right = np.ones((), bool) if same() else _meets(value, exact, format)
+        judging = _Judging(exact, right, got, format, flush, same)
         # Of a program that overflows on its way the value has all that is finite, whichever way it goes.
         judging.held_against(found, value, np.zeros(got.size), _near(got, exact.high, format, flush))
     within = (found.codes != _OPEN) & np.isfinite(got)
     found.ulps[:], found.truths[:] = np.where(within, judging.ulps, np.nan), exact.high
+
+
+def _meets(value: RoundedArray, truth: Words, format: Format) -> NDArray[np.bool_]:
+    """Where the midpoint of what a program may hold, which is the program without rounding, is the truth.
+
+    It is known to the arithmetic's `slack` of the radius: by that much, at most, the program is something else. So are
+    numbers that are 0 in the format, or beyond it, on both sides: there the arguments of functions are moved nearer.
+    """
+    smallest, infinite = 2.0 ** (format.emin - format.precision + 1), value.arithmetic.infinite
+    mid, exact = value.high, truth.high
+    gap, reach = np.abs(mid - exact), value.radii() * value.arithmetic.slack + truth.radius[-1]
+    nothing = np.maximum(np.abs(mid), np.abs(exact)) < smallest / 4
+    beyond = (np.minimum(np.abs(mid), np.abs(exact)) >= infinite) & ((mid > 0) == (exact > 0))
+    return np.asarray((gap <= reach) | nothing | beyond)
 
 
 class _Judging:
