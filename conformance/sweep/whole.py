@@ -119,4 +119,4 @@ def _stretches(stretches: Sequence[Sequence[Any]]) -> str:
         for a, b, n in (s for s in stretches if s in widest)
     )
     more = len(stretches) - len(widest)
-    return f"{shown}, and {more:,} more stretches" if more > 0 else shown
+    return f"{shown}, and {more:,} more stretch{'es' if more > 1 else ''}" if more > 0 else shown
