@@ -1,9 +1,10 @@
 """Very many numbers of a sweep by kernels: each chunk's own program and definition, compiled, where both are formulas.
 
 A chunk is recorded at some of its numbers, its first and last among them, and these are judged as any others are. Where
-all of them are of a right formula the program that is compiled from their record says of the chunk's other numbers what
-it may hold there; what it does not say for certain is left open, and judged as ever. So nothing deviates by a kernel.
-And what the kernels say of the recorded numbers must be what the judge said of them, or they say nothing.
+all of them are of a right formula the program that is compiled from their record is held against the definition at all
+of the chunk's numbers, and says what it may hold there; what it does not say for certain is left open, and judged as
+ever. So nothing deviates by a kernel. And what the kernels say of the recorded numbers must be what the judge said of
+them, or they say nothing.
 """
 
 from __future__ import annotations
