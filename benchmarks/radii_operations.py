@@ -402,6 +402,10 @@ def _terms(d: Drawn, n: int) -> list[Balls]:
     return [_rows(d, n)]
 
 
+def _given_terms(d: Drawn, n: int) -> list[Balls]:
+    return [d.balls((5, max(1, n // 5)), exactly=True)]
+
+
 def _counts(d: Drawn, n: int) -> list[Balls]:
     return [_rows(d, n, positive=True)]
 
@@ -521,6 +525,8 @@ def _of_rows() -> Iterator[Operation]:
 
     yield yielded("row_sum", _terms, "total_of")
     yield yielded("column_sum", _terms)
+    yield Operation("column_sum, given", lambda ops, x: ops.column_sum(x), _given_terms,
+                      ("column_sum", "total_of_numbers"), sums=True, wide=False, apart=False)  # fmt: skip
     yield yielded("total", lambda d, n: [d.balls((3, 4))])
     yield yielded("row_sum_of_others", _terms)
     yield yielded("row_maximum", _terms)

@@ -57,7 +57,7 @@ def test_the_name_of_every_option_in_the_readme_and_the_pages_exists(cli: Cli) -
     known = "".join(cli(command, "-h").stdout for command in (
         "run", "report", "diff", "explain", "verify", "verify-update", "train", "sweep"))  # fmt: skip
     known += (ROOT / "conformance/plugin.py").read_text(encoding="utf-8")
-    others = ("--pyargs", "--junit-xml", "--check", "--index-url", "--models", "--device", "--help")
+    others = ("--pyargs", "--junit-xml", "--check", "--index-url", "--models", "--device", "--help", "--sweep")
     for page in (ROOT / "README.md", *(ROOT / "docs" / "site").glob("*.md")):
         for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8"))):
             assert option in known or option in others, (page.name, option)

@@ -25,9 +25,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     found: Counter[str] = Counter()
     by_balls = step_level._Evidence.by_balls
 
-    def counted(self: Any, got: Any) -> Judgement:
+    def counted(self: Any, *rest: Any) -> Judgement:
         found[self.report.quantity] += 1
-        return by_balls(self, got)
+        return by_balls(self, *rest)
 
     monkeypatch.setattr(step_level._Evidence, "by_balls", counted)
     check._judged.cache_clear()

@@ -319,7 +319,7 @@ def test_beyond_float64_a_program_is_right_if_it_is_the_definition_and_wrong_if_
         assert found[quantity]["formula unknown"] == 0
 
 
-@pytest.mark.parametrize(("divisor", "slopes"), [(6, {"conforms": 6}), (5, {"deviates": 5, "conforms": 1})])
+@pytest.mark.parametrize(("divisor", "slopes"), [(6, {"conforms": 6}), (5, {"deviates": 6})])
 def test_a_branch_that_was_taken_by_rounding_is_not_called_wrong(
     monkeypatch: pytest.MonkeyPatch, divisor: int, slopes: dict[str, int]
 ) -> None:
@@ -329,7 +329,7 @@ def test_a_branch_that_was_taken_by_rounding_is_not_called_wrong(
         chunk.Task("hardsigmoid", "bfloat16", "torch", "opencl", numbers.between("bfloat16", 2.9, 2.99))
     )["derivative"]
     assert found["verdicts"] == slopes
-    assert found["formula unknown"] == 1
+    assert found["formula unknown"] == (divisor == 6)
     assert found["largest"]["x"] == 2.984375  # the slope there is 0
 
 

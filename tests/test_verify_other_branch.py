@@ -217,3 +217,19 @@ def test_tangents_have_the_other_branch_too() -> None:
     f.defjvp(lambda x, t: (f(*x), t[0] * jax.numpy.exp(x[0])))
     report = gc.verify(f, jax.numpy.asarray([0.0, 1.0], dtype="float32"), mode="forward")
     assert (report.verdict, report.formula) == ("conforms", "kink")
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize(("other", "formula"), [(2.0, "unknown"), (4.0, "wrong")])
+def test_a_branch_that_was_taken_by_rounding_excuses_what_the_other_branch_is_and_nothing_else(
+    copies: int, other: float, formula: str
+) -> None:
+    """x + 2^-60 > x is false in float64 and true without rounding: beside a definition the slope there may be meant."""
+
+    def slope(g: Tensor, x: Tensor) -> Tensor:
+        return g * torch.where(x + 2.0**-60 > x, other * x, 4 * x)
+
+    f = ruled(lambda x: (x * x).sum(), slope)
+    x = torch.tensor([1.0, 2.0, 3.0] * copies, dtype=torch.float64)
+    assert gc.verify(f, x, definition=lambda o, x: (x * x).sum()).formula == formula
+    assert gc.verify(f, x).formula == "wrong"

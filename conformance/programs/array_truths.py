@@ -161,14 +161,21 @@ class Truths:
         return Formulas(codes, np.where(far.known, bits, -np.inf), truth, sets, said, all_met and not self.together)
 
     def _chosen_otherwise(self, number: int, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The codes, where what seems wrong is of another branch than the program's; see `truth.Truth`."""
-        record, found = self.run.backward, np.array(codes)
-        if (codes == _WRONG).any() and self.backward.otherwise(np.arange(len(record.decisions))):
-            results = self.run.results[number].ravel().tolist()
-            for c in np.flatnonzero(codes == _WRONG).tolist():
-                if branches.chosen_otherwise(record, results[c], self.backward.otherwise):
-                    found.reshape(-1)[c] = _UNKNOWN
-        return found
+        """The codes, where what seems wrong is right by the branches of exact arithmetic; see `truth.Truth`."""
+        wrong = codes == _WRONG
+        if not wrong.any() or self._by_exact_branches is None:
+            return codes
+        truth, other = self.truth[number], self._by_exact_branches[number]
+        gap, reach = words.separation(truth, other)
+        return np.where(wrong & (gap <= reach), _UNKNOWN, codes)
+
+    @cached_property
+    def _by_exact_branches(self) -> list[Words] | None:
+        other = branches.without_rounding(self.run.backward, self.backward.otherwise())
+        if other is None:
+            return None
+        exact = ArrayExact(other, blunt=self.backward.values.blunt).evaluate()
+        return [exact.values.copied(ids) for ids in self.run.results]
 
     def _distance(self, number: int, alone: bool) -> _Distance:
         truth, program, format = self.truth[number], self.program[number], self.run.judged[number].format

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.beside import depending
+from gradconform.reference.programs.beside import depending, turned
 from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.parts import part
-from gradconform.reference.programs.record import Record, Step
+from gradconform.reference.programs.record import Record
 from gradconform.reference.programs.run import Run
 
 #: What is said where a number stands at the edge of a mask.
@@ -66,19 +65,13 @@ def by_rounding_in_arrays(record: Record, program: ArrayExact) -> bool:
     return bool((shown & np.where(held[0] == held[1], gap > reach, (gap == 0) & (reach == 0))).any())
 
 
-def chosen_otherwise(record: Record, number: int, otherwise: Callable[[NDArray[np.int64]], bool]) -> bool:
-    """Whether a number depends on a comparison that comes out otherwise without rounding: on another branch than the
-    program's. Exact arithmetic says which comparisons do."""
-    decided = list(_decisions(part(record, np.array([number])).steps))
-    return bool(decided) and otherwise(record.decisions.single(np.concatenate(decided)))
-
-
-def _decisions(steps: Sequence[Step]) -> Iterator[NDArray[np.int64]]:
-    for step in steps:
-        if step.decided is not None:
-            yield step.decided.ravel()
-        if step.definition is not None:
-            yield from _decisions(step.definition.steps)
+def without_rounding(record: Record, otherwise: NDArray[np.bool_]) -> Record | None:
+    """The record by the branches that exact arithmetic takes, which are others where its decisions come out `otherwise`
+    than the run's; None where none are. Of several decisions together one is enough."""
+    met = np.array(otherwise)
+    for number, parts in record.decisions.parts.items():
+        met[number] = met[list(parts)].any()
+    return turned(record, met) if met.any() else None
 
 
 def at_edge(run: Run) -> bool:

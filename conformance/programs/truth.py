@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 from flint import arb
 
 from gradconform.conformance.programs import branches, equal_order, together
@@ -144,12 +145,21 @@ class Truth:
         return Said("wrong")
 
     def _chosen_otherwise(self, number: int, component: int) -> bool:
-        """Whether the program takes another branch without rounding, of which a definition knows nothing: the truth of
-        a function without one is of the branches of the run, and has the slopes on both sides."""
-        result = int(self.run.results[number].ravel()[component])
-        return self.run.definition is not None and branches.chosen_otherwise(
-            self.run.backward, result, lambda numbers: self.backward.otherwise(numbers.tolist())
-        )
+        """Whether the program is the derivative by the branches that it takes without rounding, of which a definition
+        knows: the truth of a function without one is of the branches of the run, and has the slopes on both sides."""
+        if self.run.definition is None or self._by_exact_branches is None:
+            return False
+        x, y = self.set[number][component], self._by_exact_branches[number][component]
+        return bool(x.is_finite() and y.is_finite() and x.overlaps(y))
+
+    @cached_property
+    def _by_exact_branches(self) -> list[list[arb]] | None:
+        with precision(self.bits):
+            other = branches.without_rounding(self.run.backward, np.array(self.backward.otherwise()))
+            if other is None:
+                return None
+            exact = Exact(other, literals=True).evaluate()
+            return [[exact[i] for i in ids.ravel().tolist()] for ids in self.run.results]
 
     def _alike(self, places: Places) -> bool:
         truth, program = (sum((of[n][c] for n, c in places), ZERO) for of in (self.set, self.program))

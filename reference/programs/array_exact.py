@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArray
 from gradconform.reference.programs import words
@@ -252,16 +253,17 @@ class ArrayExact:
         asked = (d.relation[numbers] >= 1) & (d.relation[numbers] <= 4) & (left != right)
         return asked & np.isfinite(x.high) & np.isfinite(y.high) & (~certain | other)
 
-    def otherwise(self, numbers: Ids) -> bool:
-        """Whether one of these comparisons certainly comes out otherwise without rounding than the run's."""
+    def otherwise(self) -> NDArray[np.bool_]:
+        """Which comparisons certainly come out otherwise without rounding than the run's."""
         d, held = self.decisions, self.record.held
+        numbers = np.arange(d.relation.size)
         left, right = d.left[numbers], d.right[numbers]
         gap, reach = words.separation(self.values.copied(left), self.values.copied(right))
         with np.errstate(all="ignore"):
             taken = d.holds(numbers, held[left] - held[right])
             off = words.apart(self.values.copied(left), self.values.copied(right))
             other = (gap > reach) & (d.holds(numbers, np.sign(off)) != taken)
-        return bool((other & (d.relation[numbers] >= 1) & (d.relation[numbers] <= 4)).any())
+        return np.asarray(other & (d.relation >= 1) & (d.relation <= 4))
 
     # Slopes -----------------------------------------------------------------------------------------------------------
 

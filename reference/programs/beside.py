@@ -31,6 +31,11 @@ def beside(record: Record, arguments: Sequence[Ids], perhaps: bool = False) -> R
     met = np.zeros(len(record.decisions), dtype=bool)
     for n in numbers:
         met[n] = any(depends[d.left] or depends[d.right] for d in _single(record, n))
+    return turned(record, met)
+
+
+def turned(record: Record, met: NDArray[np.bool_]) -> Record | None:
+    """The record with the other branch of what was chosen by some of its decisions; None where nothing was."""
     steps = [_turned(step, met) for step in record.steps]
     if all(new is old for new, old in zip(steps, record.steps, strict=True)):
         return None

@@ -215,9 +215,9 @@ class Exact:
                 return True
         return False
 
-    def otherwise(self, numbers: Iterable[int]) -> bool:
-        """Whether one of these comparisons certainly comes out otherwise without rounding than the run's."""
-        return any(self._otherwise(self.record.decisions[n]) for n in numbers)
+    def otherwise(self) -> list[bool]:
+        """Which comparisons certainly come out otherwise without rounding than the run's."""
+        return [self._otherwise(decision) for decision in self.record.decisions]
 
     def _otherwise(self, decision: Decision) -> bool:
         if decision.relation in (None, "eq", "ne"):
