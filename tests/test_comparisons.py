@@ -128,6 +128,24 @@ def test_operands_may_be_given_in_float64(name: str, by: str) -> None:
     assert compared(one, name, got.astype(np.float64), of) is None
 
 
+@pytest.mark.parametrize("off", [False, True], ids=["right", "a unit off"])
+def test_what_is_taken_from_a_weight_of_0_is_rounded_once(by: str, off: bool) -> None:
+    """By the rules, by the array arithmetic's own update, and in one pass."""
+    one, of = comparing(by), operands("w-ηg", 3)
+    of[0][::2] = 0.0
+    of[0][0, 0] = -0.0
+    got = result("w-ηg", of)
+    if off:
+        got[2, 1] = np.nextafter(got[2, 1], np.float32(np.inf))
+    found, quick = compared(one, "w-ηg", got, of), screened(one, "w-ηg", got, of)
+    value = FORMULAS["w-ηg"][0](one.A, *[one.A.given(np.float64(x)) for x in of])
+    rules = Screen("w-ηg", FLOAT32, got.shape)
+    rules.add(got, value, 0, value)
+    assert rules.share > 1 if off else rules.share <= 1
+    assert quick.share == pytest.approx(rules.share, rel=2 * EACH)
+    assert found is None if off else found is not None and found[0] == pytest.approx(rules.share, rel=2 * EACH)
+
+
 def alike(found: Comparison, other: Any) -> bool:
     """Whether two comparisons are the same but for what BLAS rounds in another order."""
     numbers, places = (0, 2, 4, 5), (1, 3)

@@ -242,6 +242,8 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
             mid = raw.astype(np.float64)
             mid -= step
             size = mid.astype(np.float32)
+            if not (inexact := raw != 0).all():  # 0 − p is exact
+                size *= inexact
             radius += np.abs(size, out=size)  # u|p| + u(|w − p| + u|p|), p the step
             # Five roundings in float32; and the flushing of w, g, p or the result, each by at most 2^emin, is lost in
             # the enlargement too where |p| >= 2^60·2^emin.

@@ -133,9 +133,11 @@ def _update(found: Any, got: Any, w: Any, slope: Any, rate: Any, factor: Any) ->
         g, v, d = got[first : first + n], w[first : first + n], slope[first : first + n]
         for j in range(n):
             step[j] = np.float64(np.float32(d[j])) * rate
-            mid = np.float64(np.float32(v[j])) - step[j]
+            weight = np.float32(v[j])
+            mid = np.float64(weight) - step[j]
             size[j] = abs(np.float32(step[j]))
-            radius[j] = (size[j] + abs(np.float32(mid))) * factor
+            # 0 − p is exact.
+            radius[j] = (size[j] + (abs(np.float32(mid)) if weight != 0 else np.float32(0))) * factor
             share[j], ulps[j] = _error(g[j], mid, radius[j])
         _take(found, first, n, share, ulps, of_size, of_radius, step, radius)
 

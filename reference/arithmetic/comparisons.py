@@ -378,7 +378,10 @@ class NumPyPasses:
             np.multiply(size, rate, out=step, dtype=np.float64)
             size[...] = w[part]
             np.subtract(size, step, out=mid)
-            size[...], radius[...] = step, mid
+            radius[...] = mid
+            if not (ordinary := size != 0).all():  # 0 − p is exact
+                radius *= ordinary
+            size[...] = step
             np.abs(size, out=size)
             np.abs(radius, out=radius)
             radius += size
