@@ -3,7 +3,6 @@
 Sums and products of double words are those of `midpoints`, operation by operation, and so the same numbers; the error
 of a product of two numbers, which is a number, is taken by fused multiply-add.
 
-
 Blocks of BLOCK terms are added up as Dot2 of T. Ogita, S. M. Rump and S. Oishi, "Accurate sum and dot product", SIAM J.
 Sci. Comput. 26 (2005), which keeps the errors of products and of sums and adds them up; the blocks as double words
 (AccurateDWPlusDW, see `midpoints`), so that the error grows with the number of terms and not with its square.
