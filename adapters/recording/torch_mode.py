@@ -126,8 +126,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name.startswith(torch_foreach.PREFIX):
             with self:  # no kernel either
                 return torch_foreach.one_by_one(func, args, kwargs)
-        if not self._named(base_of(name)) and func._can_decompose():
-            with self:  # no kernel: a composition of others
+        if not self._named(base_of(name)) and func._can_decompose() and not _has_kernel(func, tensors):
+            with self:  # a composition of others
                 return func.decompose(*args, **kwargs)
         if torch.Tag.inplace_view in func.tags and base_of(name) not in (*self.rules.creations, "set"):
             return func(*args, **kwargs)  # only how the numbers are looked at
@@ -424,6 +424,15 @@ class Observed(TorchDispatchMode):  # type: ignore[no-untyped-call]
 #: Operations whose results are decisions.
 DECIDING = frozenset("gt ge lt le eq ne logical_and logical_or logical_xor logical_not bitwise_and bitwise_or "
                      "bitwise_xor bitwise_not where masked_fill".split())  # fmt: skip
+
+
+def _has_kernel(func: OpOverload, tensors: Sequence[Tensor]) -> bool:
+    """Whether an operation that is a composition of others has a kernel of its own where its tensors are.
+
+    Autograd runs that, and so does who observes nothing: `silu_backward` and `mish_backward` of PyTorch 2.13 do.
+    """
+    keys = {x.device.type.upper() for x in tensors}
+    return any(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key) for key in keys)
 
 
 def _precision(args: Any) -> int:
