@@ -449,7 +449,7 @@ def test_a_kernel_of_nothing_computes_nothing(f: Any) -> None:
 
 @pytest.mark.parametrize("name", ["silu", "mish", "gelu", "hardswish", "softplus"])
 def test_what_is_judged_is_what_is_returned_where_nobody_observes(name: str) -> None:
-    """Of `silu_backward` and `mish_backward` PyTorch has a kernel, and a composition of others that rounds otherwise."""
+    """Of `silu_backward` and `mish_backward` PyTorch has a kernel, and a composition that rounds otherwise."""
     f = getattr(torch.nn.functional, name)
     x = torch.linspace(-3.0, 3.0, 700)
     run = record(f, (x,), values=True)

@@ -431,8 +431,9 @@ def _has_kernel(func: OpOverload, tensors: Sequence[Tensor]) -> bool:
 
     Autograd runs that, and so does who observes nothing: `silu_backward` and `mish_backward` of PyTorch 2.13 do.
     """
-    keys = {x.device.type.upper() for x in tensors}
-    return any(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key) for key in keys)
+    name, keys = func._schema.name, {x.device.type.upper() for x in tensors}
+    name += f".{func._schema.overload_name}" if func._schema.overload_name else ""
+    return any(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in keys)
 
 
 def _precision(args: Any) -> int:
