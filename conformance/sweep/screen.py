@@ -84,7 +84,7 @@ def screen(run: Run, definition: Expression | None, profile: Profile) -> Screen 
     A = RoundedArrays(profile.format(format), with_table(profile))
     try:
         value, truth = compiled.program(computed, A, _FAR), compiled.truth(definition)
-    except TypeError:
+    except compiled.Unnoted:
         return None
     return Screen(truth, value, format, profile.flush, exactly is not None and exactly.text == definition.text)
 

@@ -17,12 +17,6 @@ from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.programs.array_exact import Columned
 from gradconform.reference.programs.record import STOPPED, Form, Ids, Record, Step
 
-#: Of relations, as columns number them (see `array_exact`), the signs of the difference where they do not hold and
-#: where they do, from the least to the most.
-_SIGNS: tuple[tuple[tuple[int, int] | None, tuple[int, int] | None], ...] = (
-    (None, None), ((-1, 0), (1, 1)), ((-1, -1), (0, 1)), ((0, 1), (-1, -1)), ((1, 1), (-1, 0)), (None, (0, 0)),
-    ((0, 0), None),
-)  # fmt: skip
 #: A sum of more terms is no expression.
 TERMS = 4
 #: Functions whose operands may stand in either order.
@@ -144,7 +138,8 @@ class _Expressions:
         holds = d.holds(numbers, self.record.held[left] - self.record.held[right])
         if (relation != relation.flat[0]).any() or not relation.flat[0] or (holds != holds.flat[0]).any():
             return None
-        signs = _SIGNS[int(relation.flat[0])][bool(holds.flat[0])]
+        of = [sign for sign in (-1, 0, 1) if d.holds(numbers.flat[:1], np.array([sign]))[0] == holds.flat[0]]
+        signs = (of[0], of[-1]) if len(of) == of[-1] - of[0] + 1 else None  # none of what is not equal
         found = [self.of(o) for o in (step.operands[0 if step.first.all() else 1], left, right)]
         given = tuple(o for o in found if o is not None)
         return None if signs is None or len(given) < 3 else Expression("taken", given, *map(float, signs))
