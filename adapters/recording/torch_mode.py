@@ -427,13 +427,15 @@ DECIDING = frozenset("gt ge lt le eq ne logical_and logical_or logical_xor logic
 
 
 def _has_kernel(func: OpOverload, tensors: Sequence[Tensor]) -> bool:
-    """Whether an operation that is a composition of others has a kernel of its own where its tensors are.
+    """Whether PyTorch has an operation both as a composition of others and as a kernel where its tensors are.
 
-    Autograd runs that, and so does who observes nothing: `silu_backward` and `mish_backward` of PyTorch 2.13 do.
+    Who observes nothing runs the kernel: of `silu_backward` and `mish_backward` in PyTorch 2.13. A composition in
+    Python is another kernel's: `native_batch_norm` is `_native_batch_norm_legit`.
     """
     name, keys = func._schema.name, {x.device.type.upper() for x in tensors}
     name += f".{func._schema.overload_name}" if func._schema.overload_name else ""
-    return any(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in keys)
+    there = torch._C._dispatch_has_kernel_for_dispatch_key
+    return there(name, "CompositeImplicitAutograd") and any(there(name, key) for key in keys)
 
 
 def _precision(args: Any) -> int:
