@@ -8,7 +8,7 @@ program may lose the digits and did not, as where subnormal numbers may be flush
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cache
 
@@ -119,7 +119,7 @@ def by_arrays(
     with np.errstate(all="ignore"):
         right = truths.formulas(0, alone=True).codes == _RIGHT
         judging = _Judging(truth, right, got, format, profile.flush, same)
-        forms = _programs(run)
+        forms = programs_of(run)
         for sums, form in forms:
             if not judging.left(found).any():
                 break
@@ -150,23 +150,28 @@ def by_arrays(
 def by_kernels(
     found: Judged,
     truth: RoundedArray,
-    value: RoundedArray,
+    values: Iterable[RoundedArray],
     got: NDArray[np.float64],
     format: Format,
     flush: bool,
     same: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Say of numbers, of which nothing is, what their program makes of them that is right and may hold this `value`.
+    """Say of numbers, of which nothing is, what their program makes of them that is right and may hold one of `values`.
 
-    It is right where it is the `same` as the definition, step by step, or meets it: see `_meets`.
+    These are of the forms of its rounding, of which a further one is asked only where something is left open. It is
+    right where it is the `same` as the definition, step by step, or its first form meets that: see `_meets`.
     """
+    forms = iter(values)
+    value = next(forms)
     unknown = np.zeros(got.size, bool) if truth.specials is None else truth.specials != 0
     exact = words.blunt(np.where(unknown, np.nan, truth.mid), np.where(unknown, np.inf, truth.radii())[None])
     with np.errstate(all="ignore"):
         right = np.ones((), bool) if same() else _meets(value, exact, format)
         judging = _Judging(exact, right, got, format, flush, same)
         # Of a program that overflows on its way the value has all that is finite, whichever way it goes.
-        judging.held_against(found, value, np.zeros(got.size), _near(got, exact.high, format, flush))
+        judging.held_against(found, value, np.zeros(got.size), near := _near(got, exact.high, format, flush))
+        while judging.left(found).any() and (further := next(forms, None)) is not None:
+            judging.held_against(found, further, np.zeros(got.size), near)
     within = (found.codes != _OPEN) & np.isfinite(got)
     found.ulps[:], found.truths[:] = np.where(within, judging.ulps, np.nan), exact.high
 
@@ -246,7 +251,7 @@ class _Judging:
 
     def overflowing(self, found: Judged, run: Run, gradual: Profile) -> None:
         """Of infinities and NaN it is enough that a program gives them that flushes nothing, which each may be."""
-        for sums, form in _programs(run):
+        for sums, form in programs_of(run):
             if not (self.left(found) & ~self.finite).any():
                 return
             way = ways.Way(run.backward, gradual, sums, form, wide=False)
@@ -278,7 +283,7 @@ def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
     with precision(truth.bits):
         known = truth.set[0] if truth.ties else truth.point[0]
         near = _near(got, np.array([_number(x) for x in known]), format, profile.flush)
-        candidates = [Outcomes(run, profile, sums, form, got, near) for sums, form in _programs(run)]
+        candidates = [Outcomes(run, profile, sums, form, got, near) for sums, form in programs_of(run)]
         for c in range(size):
             said = truth.formula(0, c, format)
             formula, exactly = said.formula, known[c] if said.truth is None else said.truth
@@ -319,7 +324,7 @@ def gradual(profile: Profile) -> Profile:
     return replace(profile, flush=False)
 
 
-def _programs(run: Run) -> list[tuple[Sums, int]]:
+def programs_of(run: Run) -> list[tuple[Sums, int]]:
     """The programs that differ: how sums are accumulated is nothing to one that has none."""
     ways = [(sums, form) for _, sums, form in programs(run)]
     if any(step.kind == "sop" for step in all_of(run.backward.steps)):

@@ -36,10 +36,11 @@ _RIGHT = tuple(map(WORDS.index, ("conforms", "vacuous", "lost", "out of range"))
 
 @dataclass(frozen=True)
 class Screen:
-    """A program and what it is of as kernels; `same` where they are the same function, step by step."""
+    """A program, in each form of its rounding, and what it is of as kernels; `same` where they are the same function,
+    step by step."""
 
     truth: Callable[[NDArray[Any]], RoundedArray]
-    value: Callable[[NDArray[Any]], RoundedArray]
+    values: tuple[Callable[[NDArray[Any]], RoundedArray], ...]
     format: Format
     flush: bool
     same: bool
@@ -48,9 +49,8 @@ class Screen:
         """Say of the numbers that these were returned of what is certain; others are left open."""
         for start in range(0, x.size, BLOCK):
             part = slice(start, start + BLOCK)
-            truth, value = self.truth(x[part]), self.value(x[part])
-            here = found.of(part)
-            judged.by_kernels(here, truth, value, got[part], self.format, self.flush, lambda: self.same)
+            here, values = found.of(part), (value(x[part]) for value in self.values)
+            judged.by_kernels(here, self.truth(x[part]), values, got[part], self.format, self.flush, lambda: self.same)
             # Of their products some are exact, which a kernel does not ask: it would allow them a rounding.
             here.forget(np.abs(np.frexp(x[part])[0]) == 0.5)
 
@@ -76,17 +76,23 @@ def screen(run: Run, definition: Expression | None, profile: Profile) -> Screen 
     format, record = run.judged[0].format, run.backward
     if definition is None:
         return None
-    computed = tree(record, run.results[0], run.given, run.cotangents, 0, format)
     exactly = tree(record, run.results[0], run.given, run.cotangents)
-    if computed is None:
-        return None
     compiled = import_module("gradconform.reference.programs.compiled")  # numba, which is an extra
-    A = RoundedArrays(profile.format(format), with_table(profile))
+    A, values = RoundedArrays(profile.format(format), with_table(profile)), []
+    for _, form in judged.programs_of(run):
+        computed = tree(record, run.results[0], run.given, run.cotangents, form, format)
+        try:
+            values += [] if computed is None else [compiled.program(computed, A, _FAR)]
+        except compiled.Unnoted:
+            computed = None
+        if computed is None and not form:  # by which the formula is right
+            return None
     try:
-        value, truth = compiled.program(computed, A, _FAR), compiled.truth(definition)
+        truth = compiled.truth(definition)
     except compiled.Unnoted:
         return None
-    return Screen(truth, value, format, profile.flush, exactly is not None and exactly.text == definition.text)
+    same = exactly is not None and exactly.text == definition.text
+    return Screen(truth, tuple(values), format, profile.flush, same)
 
 
 def _as_far(name: str, ends: tuple[float, float]) -> Callable[..., RoundedArray]:
