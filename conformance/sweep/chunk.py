@@ -52,8 +52,9 @@ STRETCHES = 64
 ERRORS = (-4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
 #: Bins of the share of the allowance, tenths; the last has what is above 1.
 SHARES = 11
-#: The bin of each power of two, from the first one's to that above the last.
-_BIN = np.searchsorted(ERRORS, np.arange(ERRORS[0], ERRORS[-1] + 2))
+#: The bin of each power of two in float64, from 0, which is below all, to infinity; and of NaN one more.
+_BIN = np.r_[np.searchsorted(ERRORS, np.arange(-1023, 1025)), len(ERRORS) + 1]
+_POSITIVE, _FRACTION = np.uint64(2**63 - 1), np.uint64(2**52 - 1)
 #: Stretches are told of these.
 TOLD = ("deviates", "lost", "out of range", "vacuous", "undecided", "outside the domain")
 _one_at_a_time = threading.Lock()
@@ -354,11 +355,9 @@ def _counted(histogram: Callable[[NDArray[np.float64]], NDArray[np.int64]], of: 
 
 
 def _errors(ulps: NDArray[np.float64]) -> NDArray[np.int64]:
-    there = ulps[~np.isnan(ulps)]
-    fraction, exponent = np.frexp(there)  # log2 of a power of two is one less
-    power = np.where(np.isinf(there), ERRORS[-1] + 1, np.where(there == 0, ERRORS[0], exponent - (fraction == 0.5)))
-    bins = _BIN[np.clip(power, ERRORS[0], ERRORS[-1] + 1) - ERRORS[0]]
-    return np.bincount(bins, minlength=len(ERRORS) + 1)
+    """By the exponents' bits: of a power of two that of itself, of what is above that the next, and of NaN none."""
+    bits = np.ascontiguousarray(ulps).view(np.uint64) & _POSITIVE
+    return np.bincount(_BIN[(bits + _FRACTION) >> np.uint64(52)], minlength=len(ERRORS) + 2)[:-1]
 
 
 def _stretches(chosen: NDArray[np.bool_], x: NDArray[np.float64]) -> list[list[float | int | str]]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from flint import arb
@@ -135,7 +136,8 @@ def by_arrays(
                 way = ways.Way(run.backward, profile, sums, form, wide)
                 way.evaluate()
                 value, odd = result(way, run.results[0], way.arithmetics[format.name])
-                outside &= judging.held_against(found, value, odd, near if wide else None)
+                judging.held_against(found, value, odd, near if wide else None)
+                outside &= judging.outside(value, odd)
                 if not way.beyond:
                     break
         if profile.flush and not judging.finite.all():
@@ -169,9 +171,10 @@ def by_kernels(
         right = np.ones((), bool) if same() else _meets(value, exact, format)
         judging = _Judging(exact, right, got, format, flush, same)
         # Of a program that overflows on its way the value has all that is finite, whichever way it goes.
-        judging.held_against(found, value, np.zeros(got.size), near := _near(got, exact.high, format, flush))
+        odd, near = np.zeros(got.size), partial(_near, got, exact.high, format, flush)
+        judging.held_against(found, value, odd, None if value.specials is None else near())
         while judging.left(found).any() and (further := next(forms, None)) is not None:
-            judging.held_against(found, further, np.zeros(got.size), near)
+            judging.held_against(found, further, odd, None if further.specials is None else near())
     within = (found.codes != _OPEN) & np.isfinite(got)
     found.ulps[:], found.truths[:] = np.where(within, judging.ulps, np.nan), exact.high
 
@@ -224,8 +227,8 @@ class _Judging:
 
     def held_against(
         self, found: Judged, value: RoundedArray, odd: NDArray[np.float64], doubtless: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.bool_]:
-        """Give what is still open the verdict by a program, where this has one; and where it is certainly outside.
+    ) -> None:
+        """Give what is still open the verdict by a program, where this has one.
 
         Where it may overflow, too, it has when what was returned is `doubtless` that of the way without.
         """
@@ -233,21 +236,31 @@ class _Judging:
         specials = np.zeros(got.size, np.uint8) if value.specials is None else value.specials
         if not self.finite.all():
             found.codes[ways.admitted(got, odd, specials) & left] = _OUT_OF_RANGE
-        radius = np.broadcast_to(value.radii(), got.shape)
-        low = value.mid.lo if isinstance(value.mid, DoubleArray) else 0.0
+        radius, error, low = self._off(value)
         size = np.abs(value.high)
-        error = np.abs((got - value.high) - low)
         flushed = (got == 0) & (error <= radius) & (size + radius < self.least)
-        plain = (odd == 0) & (specials == 0)
-        clear = plain if doubtless is None else (odd == 0) & ((specials == 0) | (doubtless & (specials == DOUBT)))
+        clear = (odd == 0) & (
+            (specials == 0) | (doubtless & (specials == DOUBT)) if doubtless is not None else specials == 0
+        )
         inside = (error <= radius * (1 - ways.EDGE)) | flushed
         within = self.right & left & clear & inside & self.finite
         off = np.abs((value.high - truth.mid.hi) + (low - truth.mid.lo)) + radius
         codes = _kept(off, self.off, self.magnitude, self.format)
-        found.codes[within] = np.where(self.vanishing, _VACUOUS, codes)[within]
-        found.shares[within] = np.where(radius > 0, error / np.where(radius > 0, radius, 1.0), 0.0)[within]
+        np.copyto(found.codes, np.where(self.vanishing, _VACUOUS, codes), where=within)
+        np.copyto(found.shares, np.divide(error, radius, out=np.zeros(got.size), where=radius > 0), where=within)
+
+    def outside(self, value: RoundedArray, odd: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Where a program certainly has not what was returned."""
+        specials = np.zeros(self.got.size, np.uint8) if value.specials is None else value.specials
+        radius, error, _ = self._off(value)
+        plain = (odd == 0) & (specials == 0)
         far = plain & np.isfinite(radius) & ~(error <= radius * (1 + ways.EDGE))
-        return np.asarray(np.where(odd == 0, far, ~ways.admitted(got, odd, specials)))
+        return np.asarray(np.where(odd == 0, far, ~ways.admitted(self.got, odd, specials)))
+
+    def _off(self, value: RoundedArray) -> tuple[NDArray[np.float64], NDArray[np.float64], Any]:
+        """The radius of what a program has, how far what was returned is from its midpoint, and its lower word."""
+        low = value.mid.lo if isinstance(value.mid, DoubleArray) else 0.0
+        return np.broadcast_to(value.radii(), self.got.shape), np.abs((self.got - value.high) - low), low
 
     def overflowing(self, found: Judged, run: Run, gradual: Profile) -> None:
         """Of infinities and NaN it is enough that a program gives them that flushes nothing, which each may be."""
@@ -268,9 +281,13 @@ def _kept(
 
     In bits −log2(off/|truth|); half a unit in the last place is what the operator is off, correctly rounded.
     """
+    vague = off * 2.0**FEW_BITS > truth
+    codes = np.where((off < truth) | (off == 0), _CONFORMS, _VACUOUS).astype(np.int8)
+    if not vague.any():
+        return codes
     half = last_places(truth, format) / 2
-    lost = (off * 2.0**FEW_BITS > truth) & (half * 2.0**MORE <= np.minimum(off, own)) & (truth > 0)
-    return np.where(lost, _LOST, np.where((off < truth) | (off == 0), _CONFORMS, _VACUOUS)).astype(np.int8)
+    lost = vague & (half * 2.0**MORE <= np.minimum(off, own)) & (truth > 0)
+    return np.where(lost, np.int8(_LOST), codes)
 
 
 def by_balls(run: Run, profile: Profile, got: NDArray[np.float64]) -> Judged:
