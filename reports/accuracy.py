@@ -93,9 +93,15 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def together(found: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table and those of an earlier one that are of something else, in order."""
+    """The rows of a table and those of an earlier one that are of something else, in order.
+
+    An earlier row of some of the numbers does not stay beside one of all.
+    """
     now = set(found[list(_OF_ROW)].itertuples(index=False, name=None)) if not found.empty else set()
-    kept = [row not in now for row in before[list(_OF_ROW)].itertuples(index=False, name=None)]
+    kept = [
+        row not in now and (*row[:-1], "all") not in now
+        for row in before[list(_OF_ROW)].itertuples(index=False, name=None)
+    ]
     return pd.concat([before[kept], found]).sort_values(_SORTED, kind="stable", ignore_index=True)
 
 
@@ -128,8 +134,8 @@ def write(
 ) -> list[Path]:
     """The tables of complete sweeps and a figure for each operator; what was written.
 
-    Rows of an earlier table, `before`, stay where nothing of `sweeps` is of the same. The figure of an operator of
-    which such rows are left is not drawn: what it would show of them is not in a table.
+    Rows of an earlier table, `before`, stay where nothing of `sweeps` is of the same, or of all numbers. The figure of
+    an operator of which such rows are left is not drawn: what it would show of them is not in a table.
 
     Raises ValueError for two sweeps of the same numbers of one operator in one framework's version, and ImportError
     without matplotlib.

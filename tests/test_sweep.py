@@ -682,3 +682,14 @@ def test_rows_of_an_earlier_table_stay_where_nothing_of_the_same_was_swept(tmp_p
     # What a figure of tanh would show of JAX is in no file of this run.
     assert (figures / "sweep-sigmoid.png").read_bytes() != b"earlier"
     assert (figures / "sweep-tanh.png").read_bytes() == b"earlier"
+
+
+def test_a_row_of_some_numbers_does_not_stay_beside_one_of_all(tmp_path: Path, file: Path) -> None:
+    pytest.importorskip("matplotlib")
+    every = {"operator": ["tanh", "tanh", "exp"], "quantity": "value", "dtype": "float32", "framework": "torch",
+             "version": ["2", "1", "2"]}  # fmt: skip
+    before = pd.DataFrame({**every, "of": "1 in 1,027"})
+    after = accuracy.together(pd.DataFrame({**every, "of": "all"}).head(1), before)
+    assert list(zip(after["operator"], after["version"], after["of"], strict=True)) == [
+        ("exp", "2", "1 in 1,027"), ("tanh", "1", "1 in 1,027"), ("tanh", "2", "all")
+    ]  # fmt: skip
