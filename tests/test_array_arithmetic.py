@@ -201,6 +201,26 @@ def test_the_hosts_functions_are_as_accurate_as_they_are_trusted_to_be(name: str
             assert abs(arb(y) - exact) <= HOST_ULPS * math.ulp(float(exact)), v
 
 
+@pytest.mark.parametrize("name", ["exp", "expm1", "tanh", "log", "log1p"])
+def test_functions_of_kernels_err_by_a_few_units_and_have_the_ends_of_the_hosts(name: str) -> None:
+    pytest.importorskip("numba")
+    from gradconform.reference.arithmetic import elementary  # an extra
+
+    random = np.random.default_rng(5)
+    size = np.exp(random.uniform(-740, 7, 1500))
+    x = np.concatenate([size, -size, random.uniform(-1, 1, 1500), random.uniform(-40, 40, 500)])
+    x = x[{"log": x > 0, "log1p": x > -1}.get(name, np.abs(x) < 708)]
+    ends = np.array([0.0, -0.0, math.inf, -math.inf, math.nan, -1.0, -2.0, 5e-324, -5e-324, 1e308, -1e308, 710, 709.78])
+    function = elementary.FUNCTIONS[name]
+    with precision(128):
+        for v in x.tolist():
+            exact = getattr(arb(v), name)()
+            assert abs(arb(function(v)) - exact) <= 4 * math.ulp(float(exact)), v
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(ends)
+    np.testing.assert_allclose([function(v) for v in ends.tolist()], expected, rtol=1e-15)
+
+
 def test_a_sigmoid_whose_exponential_is_infinite_even_here_may_be_0_and_what_it_is_at_the_end_of_its_ball() -> None:
     ops = RoundedArrays(FLOAT32, STRICT)
     with np.errstate(all="ignore"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,9 @@ from gradconform.reference.arithmetic.comparisons import (
 from gradconform.reference.arithmetic.formats import FLOAT32
 from gradconform.reference.arithmetic.profiles import OPENCL, profile
 from gradconform.reference.array_judge import SAMPLE, Screen
+from gradconform.reference.derivations.activations import ACTIVATIONS
 from gradconform.reference.derivations.network import Architecture, network
-from gradconform.reference.equations import Formula
+from gradconform.reference.equations import Form, Formula
 
 Array = Any
 #: Relatively, what the last digits of a float64 sum make of a float32 error that is a millionth of it.
@@ -302,3 +304,61 @@ def test_a_tensor_deviates_by_the_component_that_does(quantity: str, by: str, mo
         assert (found.verdict, found.worst_index) == ("deviates", number)
         assert found.deviating is not None
         assert found.deviating.tolist() == [number]
+
+
+# Element by element ---------------------------------------------------------------------------------------------------
+
+
+def slope(name: str, seed: int = 0, size: int = 1300) -> tuple[Form, Form, Array, dict[str, Array]]:
+    """A form of an activation's slope, its truth, what float32 makes of it, and the operands of both."""
+    drawn, activation, A = np.random.default_rng(seed), ACTIVATIONS[name], RoundedArrays(FLOAT32, OPENCL)
+    z, g = (drawn.normal(0, 3, size).astype(np.float32) for _ in range(2))
+    z[0], g[3:5] = 30.0, 0.0
+    known = {"z": z, "g": g, "a": activation.forward[0].formula(A, A.given(z)).mid.astype(np.float32)}
+    form = activation.backward[0]
+    got = form.formula(A, *[A.given(known[o]) for o in form.operands]).mid.astype(np.float32)
+    return form, activation.definition[1] or form, got, known
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
+def test_a_formula_is_compared_element_by_element_as_the_rules_do(name: str) -> None:
+    pytest.importorskip("numba")
+    form, truth, got, known = slope(name)
+    one = comparing("compiled")
+    found, screen = one.elementwise(got, form, truth, known), Screen(form.name, FLOAT32, got.shape)
+    value, exact = (f.formula(one.A, *[one.A.given(known[o]) for o in f.operands]) for f in (form, truth))
+    screen.add(got, value, 0, exact)
+    assert found is not None
+    assert screen.accepts
+    assert found[:6] == pytest.approx(
+        (screen.share, screen.worst, screen.max_ulp, screen.furthest, screen.off, screen.scale), rel=2.0**-26
+    )
+    # An exponential is another one than NumPy's: 2^-53 of it is 2^-29 units in the last place of float32.
+    np.testing.assert_allclose(found.sample, np.concatenate(screen.sample), 1e-9, 2.0**-26)
+    assert comparing("NumPy").elementwise(got, form, truth, known) is None
+
+
+@pytest.mark.parametrize("wrong", [1e-5, math.inf, -math.inf, math.nan])
+def test_a_wrong_element_is_left_to_the_rules_wherever_it_is(wrong: float) -> None:
+    pytest.importorskip("numba")
+    form, truth, right, known = slope("sigmoid")
+    one = comparing("compiled")
+    assert one.elementwise(right, form, truth, known) is not None
+    for number in (0, 1, 3, 511, 512, 1023, right.size - 1):
+        got = right.copy()
+        got[number] += np.float32(wrong)
+        assert one.elementwise(got, form, truth, known) is None
+        if not math.isfinite(wrong):
+            of = {**known, "a": known["a"].copy()}
+            of["a"][number] = wrong
+            assert one.elementwise(right, form, truth, of) is None
+
+
+def test_a_formula_that_kernels_lack_and_operands_of_other_shapes_are_left_to_the_rules() -> None:
+    pytest.importorskip("numba")
+    form, truth, got, known = slope("sigmoid")
+    one = comparing("compiled")
+    whatever = next(f for f in ACTIVATIONS["sigmoid"].forms if "of its own" in f.name)
+    assert one.elementwise(got, whatever, truth, known) is None
+    assert one.elementwise(got, form, truth, {**known, "g": known["g"][:1]}) is None
+    assert one.elementwise(got.astype(np.float16), form, truth, known) is None

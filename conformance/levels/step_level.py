@@ -328,9 +328,13 @@ class _Evidence:
         return formula(self.step.arrays[""], *of)  # type: ignore[no-any-return]
 
     def _compared(self, form: Form, kind: str) -> Comparison | None:
-        """What was got against a form that is the truth's, if it is a product or an update, in one pass over it."""
+        """What was got against a form in one pass over it: against the truth's, if it is a product or an update."""
         against = self.equation.against
-        if form is not self.truth_form or any(self._doubted(o) for o in form.operands):
+        if any(self._doubted(o) for o in (*form.operands, *self.truth_form.operands)):
+            return None
+        if self.equation.part is elementwise and against is None:
+            return self.step.comparing(kind).elementwise(self.got, form, self.truth_form, self.known)
+        if form is not self.truth_form:
             return None
         step = step_of(form.formula, len(form.operands))
         if isinstance(step, Update):

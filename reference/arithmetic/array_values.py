@@ -252,7 +252,7 @@ COMPILED_FROM = 1 << 20
 def compiled() -> Any:
     """The compiled rules; None where numba is not installed, or is not for this Python or NumPy."""
     try:
-        return import_module("gradconform.reference.arithmetic.kernels")  # an extra, and it takes a second
+        return import_module("gradconform.reference.arithmetic.fused")  # an extra, and it takes a second
     except ImportError:
         return None
 
@@ -316,6 +316,12 @@ class ArrayPrimitives:
     @staticmethod
     def every(condition: Any) -> bool:
         return bool(condition.all()) if isinstance(condition, np.ndarray) else bool(condition)
+
+    shortcut = every
+
+    def normal(self, size: Any, radius: Any) -> bool:
+        normal = size - radius >= self.smallest_normal
+        return self.every(normal) or self.every(normal | self.vanishes(size + radius))
 
     @staticmethod
     def larger(a: Any, b: Any) -> Any:

@@ -159,7 +159,11 @@ class BallPrimitives:
     #: No number of a ball is so small that it is lost.
     underflows, least, zero, nothing = False, ZERO, ZERO, ZERO
     half, blur, limits = arb(0.5), ZERO, staticmethod(limits)
-    size, every, no = abs, bool, operator.not_
+    size, every, shortcut, no = abs, bool, bool, operator.not_
+
+    def normal(self, size: arb, radius: arb) -> bool:
+        return bool(size - radius >= self.smallest_normal or (size + radius).is_zero())
+
     larger, smaller = staticmethod(larger), staticmethod(smaller)
 
     @staticmethod

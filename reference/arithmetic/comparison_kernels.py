@@ -7,16 +7,21 @@ of them is found in integers, whose order of reduction does not matter.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from gradconform.reference.arithmetic import elementary
+from gradconform.reference.arithmetic.arrays import RoundedArrays
 from gradconform.reference.arithmetic.comparisons import Array, Comparing, Found
+from gradconform.reference.arithmetic.fused import GUESSES, Noted, Unnoted, noted, written
+from gradconform.reference.arithmetic.kernels import TEXT, all_held, executor, noted_at, ordinary, started
 from gradconform.reference.arithmetic.products import jitted
+from gradconform.reference.equations import Formula
 
 #: Components of a tile, and of a product that is held against what was got while a core's cache has it.
 TILE, BLOCK = 512, 1 << 15
@@ -36,13 +41,20 @@ def _of_bits(context: Any, x: Any) -> Any:
     return types.float32(types.int32), lambda _, builder, s, a: builder.bitcast(a[0], ir.FloatType())
 
 
+@intrinsic
+def _number(context: Any, x: Any) -> Any:
+    """What is kept as bits, as the number of that width."""
+    of, type_ = (types.float32, ir.FloatType()) if x == types.int32 else (types.float64, ir.DoubleType())
+    return of(x), lambda _, builder, s, a: builder.bitcast(a[0], type_)
+
+
 summing, inlined = partial(jitted, fastmath={"reassoc"}), partial(jitted, forceinline=True)
 
 
 @jitted
 def _tops(share: Any, ulps: Any, low: Any, high: Any, n: int) -> Any:
     """The largest share and error in ulp, the least and the largest magnitude, of a tile."""
-    a, b, least, most = np.int32(-1), np.int32(-1), np.int32(0x7FFFFFFF), np.int32(-1)
+    a, b, least, most = share[0], ulps[0], low[0], high[0]
     for j in range(n):
         a, b = max(a, share[j]), max(b, ulps[j])
         least, most = min(least, low[j]), max(most, high[j])
@@ -81,7 +93,7 @@ def _take(
     norms[0] += of_measure
     norms[1] += of_radius
     for j in range(-number % step, n, step):
-        sample[(number + j) // step] = _of_bits(ulps[j])
+        sample[(number + j) // step] = _number(ulps[j])
 
 
 @jitted
@@ -142,6 +154,47 @@ def _update(found: Any, got: Any, w: Any, slope: Any, rate: Any, factor: Any) ->
         _take(found, first, n, share, ulps, of_size, of_radius, step, radius)
 
 
+@cache
+def _formula(program: Noted, truth: Noted, gradual: bool | None) -> Any:
+    """The pass over components that a program makes of their operands, each as if it were ordinary; whether all are."""
+    of_program, of_truth, same, text = written(program), written(truth), program == truth, TEXT
+
+    @jitted
+    def kernel(found: Any, E: Any, last: float, got: Any, numbers: Any) -> bool:
+        share, ulps = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
+        middle, apart, held = np.empty(TILE), np.empty(TILE), np.empty(TILE, np.uint8)
+        of_middle = middle.view(np.int64)
+        note = noted_at()
+        guessing = ordinary(E, note, gradual)
+        for first in range(0, got.size, TILE):
+            n = min(TILE, got.size - first)
+            for j in range(n):
+                started(note)
+                value = of_program(guessing, numbers, first + j)
+                true = value if same else of_truth(guessing, numbers, first + j)
+                error = abs(got[first + j] - value.mid)
+                middle[j], apart[j] = abs(true.mid), value.off + abs(value.mid - true.mid)
+                share[j] = elementary.bits(error / value.off if error > 0 else 0.0)
+                ulps[j] = elementary.bits(abs(got[first + j] - true.mid) / _place(E, middle[j], last))
+                held[j] = all_held(note) & (value.bits == 0) & (value.width == 0) & (true.width == 0)
+            every = np.uint8(1 if text else 0)
+            for j in range(n):  # in a loop of its own: together neither is vectorised
+                every &= held[j]
+            if not every:
+                return False
+            _take(found, first, n, share, ulps, of_middle, of_middle, middle, apart)
+        return True
+
+    return kernel
+
+
+@inlined
+def _place(E: Any, size: Any, last: Any) -> Any:
+    """The unit in the last place of a number that is not beyond its format, `last` that of 1."""
+    binade = elementary.of_bits(elementary.bits(size) & 0x7FF0000000000000)
+    return max(binade, E.smallest_normal) * last
+
+
 @jitted
 def _widen(x: Any, row: int, column: int, wide: Any, size: Any, ends: Any) -> None:
     least, most = np.int32(0x7F800000), np.int32(-1)
@@ -180,3 +233,29 @@ def product(
 
 def update(of: Comparing, found: Found, got: Array, w: Array, slope: Array, rate: float, factor: np.float32) -> None:
     _update(found.arrays, got, w, slope, rate, factor)
+
+
+class Pass(NamedTuple):
+    """The pass over a formula's elements."""
+
+    A: RoundedArrays
+    program: Noted
+    truth: Noted
+
+    def __call__(self, got: Array, numbers: tuple[Array, ...], samples: int) -> Found | None:
+        """What is found of elements that are all ordinary, in the one way or the other."""
+        last = 2.0 ** (1 - self.A.format.precision)
+        for gradual in GUESSES:
+            found = Found(got.size, samples, np.float64)
+            kernel = _formula(self.program, self.truth, gradual)
+            if kernel(found.arrays, executor(self.A), last, got, numbers):
+                return found
+        return None
+
+
+def elementwise(A: RoundedArrays, program: Formula, truth: Formula, operands: int) -> Pass | None:
+    """The pass over a formula of so many operands; None where it, or its truth, does more than to apply rules."""
+    try:
+        return Pass(A, noted(A, program, operands), noted(A, truth, operands))
+    except Unnoted:
+        return None

@@ -16,7 +16,7 @@ operations in the same types, so that shares and errors in ulp are the same to t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
@@ -29,7 +29,7 @@ from gradconform.reference.arithmetic.midpoints import Plain, squares
 
 if TYPE_CHECKING:
     from gradconform.reference.arithmetic.arrays import RoundedArrays
-    from gradconform.reference.equations import Formula
+    from gradconform.reference.equations import Form, Formula
 
 #: Components of the largest tensor of a derivation from which on the compiled passes are worth being loaded: numba
 #: takes half a second, and its first time on a machine several.
@@ -131,10 +131,12 @@ class Found:
     what accuracy is measured by and of the radius.
     """
 
-    def __init__(self, size: int, samples: int) -> None:
+    def __init__(self, size: int, samples: int, dtype: Any = Single) -> None:
         self.step = max(1, -(-size // samples))
-        self.sample = np.empty(-(-size // self.step), Single)
-        self.tops = np.array([-1, -1, -1, -1, _INFINITE, -1], dtype=np.int64)
+        self.sample = np.empty(-(-size // self.step), dtype)
+        self._integer = np.int32 if dtype == Single else np.int64
+        self.infinite = int(dtype(np.inf).view(self._integer))
+        self.tops = np.array([-1, -1, -1, -1, self.infinite, -1], dtype=np.int64)
         self.norms = np.zeros(2)
 
     @property
@@ -147,7 +149,7 @@ class Found:
         for at, values in ((0, share), (2, ulps)):
             largest = int(values.argmax())  # the first NaN, if there is one
             value = values.reshape(-1)[largest]
-            found, where = int(value.view(np.int32)) if value < np.inf else _INFINITE, number(largest)
+            found, where = int(value.view(np.int32)) if value < np.inf else self.infinite, number(largest)
             # Of components that are as far off the first: blocks do not come in the tensor's order.
             if found > tops[at] or (found == tops[at] and where < tops[at + 1]):
                 tops[at], tops[at + 1] = found, where
@@ -158,22 +160,21 @@ class Found:
     def outcome(self, least: float, largest: float, limit: float) -> Comparison | None:
         """None where a magnitude is not between `least` and `largest`, or a share over the limit."""
         share, worst, ulps, furthest, low, high = self.tops.tolist()
-        ordinary = _number(low) > least and _number(high) < largest
-        if not (ordinary and 0 <= share < _INFINITE and 0 <= ulps < _INFINITE and _number(share) <= limit):
+        ordinary = self._number(low) > least and self._number(high) < largest
+        if not (ordinary and 0 <= share < self.infinite and 0 <= ulps < self.infinite):
+            return None
+        if self._number(share) > limit:
             return None
         scale, off = self.norms.tolist()
         if not all(_HOLDING[0] < x < _HOLDING[1] for x in (scale, off)):
             return None
         return Comparison(
-            _number(share), worst, _number(ulps), furthest, math.sqrt(off), math.sqrt(scale), self.sample.astype(float)
-        )
+            self._number(share), worst, self._number(ulps), furthest, math.sqrt(off), math.sqrt(scale),
+            self.sample.astype(float),
+        )  # fmt: skip
 
-
-_INFINITE = 0x7F800000
-
-
-def _number(bits: int) -> float:
-    return float(np.int32(bits).view(Single))
+    def _number(self, bits: int) -> float:
+        return float(self._integer(bits).view(self.sample.dtype))
 
 
 @cache
@@ -194,8 +195,10 @@ class Comparing:
     def __init__(self, A: RoundedArrays, largest: int, margin: float, samples: int) -> None:
         self.A, self.margin, self.samples = A, margin, samples
         self.possible = A.mids is Plain and A.format.precision == 24
-        self.passes = (compiled() if self.possible and largest >= COMPILED_FROM else None) or NumPyPasses
+        self._compiled = compiled() if A.mids is Plain and largest >= COMPILED_FROM else None
+        self.passes = self._compiled or NumPyPasses
         self._kept: dict[str, Array] = {}
+        self._passes: dict[tuple[Form, Form], Any] = {}
 
     def compared(self, got: Array, step: Any, operands: Sequence[Any]) -> Comparison | None:
         """What was got against a step of operands known exactly; None where that is left to the rules."""
@@ -205,6 +208,25 @@ class Comparing:
             if isinstance(step, Product):
                 return self._product(got, step, operands)
             return self._update(got, step, operands) if isinstance(step, Update) else None
+
+    def elementwise(self, got: Array, program: Form, truth: Form, known: Mapping[str, Any]) -> Comparison | None:
+        """What was got against a formula of operands known exactly, element by element, and against the truth.
+
+        None where there is no compiled pass for it, or an element is left to the rules.
+        """
+        names = tuple(dict.fromkeys((*program.operands, *truth.operands)))
+        operands = [known[o] for o in names]
+        if self._compiled is None or not all(_plain(x) and x.shape == got.shape for x in (got, *operands)):
+            return None
+        key = program, truth
+        if key not in self._passes:
+            of, of_truth = (_reading(f.formula, [names.index(o) for o in f.operands]) for f in key)
+            self._passes[key] = self._compiled.elementwise(self.A, of, of_truth, len(names))
+        one = self._passes[key]
+        if one is None or not got.size:
+            return None
+        found = one(got.reshape(-1), tuple(x.reshape(-1) for x in operands), self.samples)
+        return None if found is None else found.outcome(-1.0, math.inf, 1 - self.margin)
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any = Single) -> Array:
         """An array of that name; what was in the one before is lost."""
@@ -311,6 +333,11 @@ def _plain(x: Any, axes: int | None = None) -> bool:
     )
 
 
+def _reading(formula: Formula, places: Sequence[int]) -> Formula:
+    """A formula of those among all operands that it reads."""
+    return lambda ops, *operands: formula(ops, *[operands[n] for n in places])
+
+
 def _direct(rows: int, columns: int, terms: int, transposed: bool) -> Iterator[slice]:
     """Columns of a product to compute at a time."""
     most = min(COLUMNS[transposed], DIRECT // max(1, rows * terms)) if rows * terms >= WORTH else columns
@@ -404,7 +431,7 @@ def _hold(
     place = of.array("place", shape)
     place[...] = mid
     bits = place.view(np.int32)
-    bits &= _INFINITE
+    bits &= found.infinite
     np.clip(bits, 1 << 23, 254 << 23, out=bits)
     place *= Single(2.0**-23)
     ulps = np.divide(away, place, out=away)

@@ -51,7 +51,7 @@ def within(E: Executor, name: str, mid: Number, moved: Number) -> Value:
 def moved(E: Executor, moves: Moves, x: Value, mid: Number) -> Number:
     """How far a function, of value `mid`, moves over its argument's ball."""
     r = operand(E, x)
-    if E.every(E.vanishes(r)):
+    if E.shortcut(E.vanishes(r)):
         return r
     return E.pick(E.vanishes(r), E.zero, E.upwards(moves(E, E.high(x.mid), r, E.high(mid))))
 

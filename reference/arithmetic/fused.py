@@ -1,23 +1,47 @@
 """A formula as one kernel: every element goes through all of its operations at once, and no array lies between them.
 
 The formula is run once over an arithmetic that notes the rules instead of applying them; their compiled functions are
-then called one after the other. Needs numba.
+then called one after the other: for all elements as if they were ordinary, without a branch, by vector instructions;
+and again for those of which something did not hold that was taken for granted. Needs numba.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 from numpy.typing import NDArray
 
+from gradconform.reference.arithmetic import function_rules, rules
+from gradconform.reference.arithmetic.array_values import LARGEST
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.arithmetic.kernels import TEXT, Element, executor, registered
+from gradconform.reference.arithmetic.elementary import INLINE
+from gradconform.reference.arithmetic.kernels import (
+    TEXT,
+    Compiled,
+    Element,
+    all_held,
+    executor,
+    noted_at,
+    ordinary,
+    registered,
+    started,
+)
 from gradconform.reference.arithmetic.products import jitted
 from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.equations import Formula
+
+Array = NDArray[Any]
+#: Rules that are worth a kernel of their own.
+_RULES = (rules.add, rules.multiply, rules.divide, rules.quotient, rules.square, function_rules.function,
+          function_rules.sqrt, function_rules.log, function_rules.log1p, function_rules.sigmoid,
+          function_rules.absolute, function_rules.positive_part)  # fmt: skip
 
 
 class Constant(NamedTuple):
@@ -59,6 +83,8 @@ class _Notes(RoundedArrays):
         self.operands = [_Noted(self, n) for n in range(operands)]
 
     def by_rule(self, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray:
+        if not all(isinstance(x, str | float | int | FunctionType) for x in of):
+            raise Unnoted(f"{rule.__name__} is told {of!r}")
         self.rules.append(Rule(rule, of, tuple(map(_operand, operands))))
         return _Noted(self, len(self.operands) + len(self.rules) - 1)
 
@@ -72,14 +98,38 @@ def _operand(x: Any) -> Any:
         if x.specials is not None or not np.isfinite(known).all():
             raise Unnoted(f"a formula makes {x.high!r} of its operands without a rule")
         return known
-    return bool(np.all(x)) if x is None or isinstance(x, np.ndarray | np.bool_) else float(x)
+    if x is None or isinstance(x, np.ndarray | np.bool_):
+        return bool(np.all(x))
+    if not isinstance(x, int | float):
+        raise Unnoted(f"a rule is told {x!r}")
+    return float(x)
+
+
+class Noted(NamedTuple):
+    """A formula: its rules in turn, the place of the last one's value, and how many operands it has."""
+
+    rules: tuple[Rule, ...]
+    place: int
+    operands: int
+
+
+def noted(A: RoundedArrays, formula: Formula, operands: int) -> Noted:
+    """A formula of so many operands. Raises Unnoted for one that does more than to apply rules."""
+    notes = _Notes(A, operands)
+    found = _operand(formula(notes, *notes.operands))
+    if type(found) is not int:
+        raise Unnoted("the formula is of none of its operands")
+    return Noted(tuple(notes.rules), found, operands)
 
 
 @cache
-def _written(noted: tuple[Rule, ...], operands: int, place: int) -> Any:
-    """One function of the operands that calls all rules in turn: nested ones are compiled once for each that they are
-    in. All values that are told to a rule are constants of it."""
-    constants: dict[str, Any] = {"Element": Element}
+def written(of: Noted) -> Any:
+    """A formula as one function of an executor, its operands' arrays of numbers, and the place of an element in them.
+
+    It calls all rules in turn: nested ones are compiled once for each that they are in. All values that are told to a
+    rule are constants of it.
+    """
+    constants: dict[str, Any] = {"Element": Element, "given": _operand_at}
 
     def named(x: Any) -> str:
         if type(x) is int:
@@ -90,66 +140,129 @@ def _written(noted: tuple[Rule, ...], operands: int, place: int) -> Any:
         constants[off := f"c{len(constants)}"] = x.off
         return f"Element({name}, {off}, 0, 0.0)"
 
-    lines = [f"def after(E, {', '.join(f'v{n}' for n in range(operands))}):"]
-    for n, (rule, of, given) in enumerate(noted):
-        told = [named(float(x) if isinstance(x, int) else x) for x in of]
+    lines = ["def element(E, numbers, i):", *(f"    v{n} = given(numbers[{n}], i)" for n in range(of.operands))]
+    for n, (rule, told, operands) in enumerate(of.rules):
+        first = [named(float(x) if isinstance(x, int) else x) for x in told]
         constants[f"rule{n}"] = rule
-        lines.append(f"    v{operands + n} = rule{n}({', '.join(['E', *told, *map(named, given)])})")
-    exec("\n".join([*lines, f"    return v{place}"]), constants)
-    return registered(constants["after"])
+        lines.append(f"    v{of.operands + n} = rule{n}({', '.join(['E', *first, *map(named, operands)])})")
+    exec("\n".join([*lines, f"    return v{of.place}"]), constants)
+    return registered(constants["element"])
 
 
-@registered
-def _given(x: Any) -> Any:
-    """A number known exactly; of infinity and NaN no formula says anything."""
-    finite = abs(x) <= 1.7976931348623157e308
-    return Element(np.float64(x) if finite else 0.0, 0.0, 0 if finite else ANYTHING, 0.0)
+def _operand_at(operand: Any, i: int) -> Element:
+    """An element of an operand: of numbers known exactly, or of midpoints, radii and specials."""
+    raise NotImplementedError("kernels alone have elements")
+
+
+@overload(_operand_at, strict=False, jit_options=INLINE)
+def _operand_of(operand: Any, i: Any) -> Any:
+    def given(operand: Any, i: Any) -> Any:
+        # Of infinity and NaN no formula says anything.
+        finite = abs(operand[i]) <= LARGEST
+        return Element(np.float64(operand[i]) if finite else 0.0, 0.0, 0 if finite else ANYTHING, 0.0)
+
+    def ball(operand: Any, i: Any) -> Any:
+        return Element(operand[0][i], operand[1][i], np.int64(operand[2][i]), 0.0)
+
+    return given if isinstance(operand, types.Array) else ball
+
+
+#: How kernels go on as if elements were ordinary: where nothing underflows, and wherever; see `kernels.Compiled`.
+GUESSES = None, True
 
 
 @cache
-def _kernel(noted: tuple[Rule, ...], place: int, operands: int) -> Any:
-    text, after = TEXT, _written(noted, operands, place)
+def _ordinary(of: Noted, gradual: bool | None) -> Any:
+    """All elements of a formula as if they were ordinary, by vector instructions; `held` says where they are."""
+    text, element = TEXT, written(of)
 
     @jitted
-    def of_one(E: Any, a: Any, mid: Any, off: Any, bits: Any) -> Any:
-        some = 0 if text else 1
+    def kernel(E: Any, numbers: Any, mid: Any, off: Any, held: Any) -> Any:
+        every = np.uint8(1 if text else 0)
+        note = noted_at()
+        guessing = ordinary(E, note, gradual)
         for i in range(mid.size):
-            found = after(E, _given(a[i]))
+            started(note)
+            found = element(guessing, numbers, i)
+            mid[i], off[i], held[i] = found.mid, found.off, all_held(note) & (found.bits == 0)
+        for i in range(mid.size):  # in a loop of its own: together neither is vectorised
+            every &= held[i]
+        return every
+
+    return kernel
+
+
+@cache
+def _others(of: Noted) -> Any:
+    """Those elements of a formula that are not."""
+    text, element = TEXT, written(of)
+
+    @jitted
+    def kernel(E: Any, numbers: Any, places: Any, mid: Any, off: Any, bits: Any) -> Any:
+        some = 0 if text else 1
+        for i in places:
+            found = element(E, numbers, i)
             mid[i], off[i], bits[i] = found.mid, found.off, found.bits
             some |= found.bits
         return some
 
-    @jitted
-    def of_two(E: Any, a: Any, b: Any, mid: Any, off: Any, bits: Any) -> Any:
-        some = 0 if text else 1
-        for i in range(mid.size):
-            found = after(E, _given(a[i]), _given(b[i]))
-            mid[i], off[i], bits[i] = found.mid, found.off, found.bits
-            some |= found.bits
-        return some
-
-    return of_one if operands == 1 else of_two
+    return kernel
 
 
 class Fused:
-    """A formula of one or two operands as a kernel of an arithmetic of plain midpoints.
-
-    Raises Unnoted for a formula that does more than to apply rules.
-    """
+    """A formula as a kernel of an arithmetic of plain midpoints. Raises Unnoted as `noted`."""
 
     def __init__(self, A: RoundedArrays, formula: Formula, operands: int) -> None:
-        self.arithmetic, notes = A, _Notes(A, operands)
-        found = _operand(formula(notes, *notes.operands))
-        if type(found) is not int:
-            raise Unnoted("the formula is of none of its operands")
-        self._kernel, self._executor = _kernel(tuple(notes.rules), found, operands), executor(A)
+        self.arithmetic, self.noted = A, noted(A, formula, operands)
 
     def __call__(self, *numbers: NDArray[Any]) -> RoundedArray:
         """Of flat arrays of numbers known exactly."""
-        size = numbers[0].size
-        mid, off, bits = np.empty(size), np.empty(size), np.empty(size, np.uint8)
-        some = self._kernel(self._executor, *numbers, mid, off, bits)
-        return RoundedArray(self.arithmetic, mid, off, None, bits if some else None)
+        return _run(self.arithmetic, self.noted, numbers, numbers[0].shape)
+
+
+def _run(A: RoundedArrays, of: Noted, operands: tuple[Any, ...], shape: tuple[int, ...]) -> RoundedArray:
+    """A formula's kernel of flat operands, what it gives in a shape."""
+    size, E = math.prod(shape), executor(A)
+    mid, off, bits = np.empty(size), np.empty(size), None
+    left = _guessed(of, GUESSES[0], E, operands, mid, off)
+    if left.size:
+        some = tuple(_some(x, left) for x in operands)
+        mids, offs = np.empty(left.size), np.empty(left.size)
+        others = _guessed(of, GUESSES[1], E, some, mids, offs)
+        mid[left], off[left] = mids, offs
+        if others.size:
+            bits = np.zeros(size, np.uint8)
+            if not _others(of)(E, operands, left[others], mid, off, bits):
+                bits = None
+    return RoundedArray(A, mid.reshape(shape), off.reshape(shape), None, None if bits is None else bits.reshape(shape))
+
+
+def _guessed(
+    of: Noted, gradual: bool | None, E: Compiled, operands: tuple[Any, ...], mid: Array, off: Array
+) -> NDArray[np.int64]:
+    """Which elements are not what is taken for granted; of the others midpoints and radii are written."""
+    held = np.empty(mid.size, np.uint8)
+    every = _ordinary(of, gradual)(E, operands, mid, off, held)
+    return np.empty(0, np.int64) if every else np.flatnonzero(held == 0)
+
+
+def _some(operand: Any, places: NDArray[np.int64]) -> Any:
+    return operand[places] if isinstance(operand, np.ndarray) else tuple(x[places] for x in operand)
+
+
+def applied(A: Any, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray | None:
+    """A rule of arrays with plain midpoints that are no sets, by its kernel; None where there is none."""
+    if rule not in _RULES or not all(isinstance(x, RoundedArray) for x in operands):
+        return None
+    shape = np.broadcast_shapes(*[x.shape for x in operands])
+    alone = Noted((Rule(rule, of, tuple(range(len(operands)))),), len(operands), len(operands))
+    return _run(A, alone, tuple(_ball(x, shape) for x in operands), shape)
+
+
+def _ball(x: RoundedArray, shape: tuple[int, ...]) -> tuple[NDArray[Any], ...]:
+    """Midpoints, radii and specials, for each element of what x is broadcast to."""
+    parts = (x.mid, 0.0 if x.radius is None else x.radius, np.uint8(0) if x.specials is None else x.specials)
+    return tuple(np.ascontiguousarray(np.broadcast_to(part, shape)).reshape(-1) for part in parts)
 
 
 @cache
@@ -158,5 +271,5 @@ def _fused(A: RoundedArrays, formula: Formula, operands: int) -> Fused:
 
 
 def fused(A: RoundedArrays, formula: Formula, *numbers: NDArray[Any]) -> RoundedArray:
-    """A formula of one or two flat arrays of numbers known exactly, over an arithmetic of plain midpoints."""
+    """A formula of flat arrays of numbers known exactly, over an arithmetic of plain midpoints."""
     return _fused(A, formula, len(numbers))(*numbers)

@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload, overload_method
 
-from gradconform.reference.arithmetic import array_values, function_rules, rules, specials
-from gradconform.reference.arithmetic.array_values import ENLARGED, LARGEST, LEAST, NEVER_ZERO, RoundedArray
-from gradconform.reference.arithmetic.products import OPTIONS, jitted
+from gradconform.reference.arithmetic import array_values, elementary, function_rules, rules, specials
+from gradconform.reference.arithmetic.array_values import ENLARGED, LARGEST, LEAST, NEVER_ZERO
+from gradconform.reference.arithmetic.elementary import INLINE
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.arithmetic.specials import ANYTHING, table
 
@@ -42,6 +42,10 @@ class Compiled(NamedTuple):
     nothing: float = 0.0
     least: float = LEAST
     underflows: bool = True
+    #: Where it is noted whether all held that `every` asked, of an executor that goes on as if it did.
+    note: Any = None
+    #: Such a one that `normal` is a shortcut for: it takes longer, and goes on where numbers underflow.
+    gradual: Any = None
 
 
 class Element(NamedTuple):
@@ -71,16 +75,39 @@ def executor(A: Any) -> Compiled:
 
 
 @intrinsic
-def _bits(context: Any, x: Any) -> Any:
-    return types.int64(types.float64), lambda c, b, s, a: b.bitcast(a[0], ir.IntType(64))
+def noted_at(context: Any) -> Any:
+    """Where it is noted whether all held that was asked of an element: a register, once all is inlined."""
+
+    def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return cgutils.alloca_once(builder, ir.IntType(8))
+
+    return types.CPointer(types.uint8)(), made
 
 
 @intrinsic
-def _unbits(context: Any, x: Any) -> Any:
-    return types.float64(types.int64), lambda c, b, s, a: b.bitcast(a[0], ir.DoubleType())
+def started(context: Any, at: Any) -> Any:
+    def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(ir.Constant(ir.IntType(8), 1), arguments[0])
+        return context.get_dummy_value()
+
+    return types.none(at), made
 
 
-INLINE = {**OPTIONS, "forceinline": True}
+@intrinsic
+def all_held(context: Any, at: Any) -> Any:
+    return types.uint8(at), lambda c, builder, s, arguments: builder.load(arguments[0])
+
+
+@intrinsic
+def _asked(context: Any, at: Any, condition: Any) -> Any:
+    """Note a condition, and go on as if it held."""
+
+    def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        here, condition = arguments
+        builder.store(builder.and_(builder.load(here), builder.zext(condition, ir.IntType(8))), here)
+        return ir.Constant(ir.IntType(1), 1)
+
+    return types.boolean(at, types.boolean), made
 
 
 def _primitive(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -105,9 +132,9 @@ def _simple(name: str, implementation: Callable[..., Any]) -> None:
 _simple("size", lambda E, x: abs(x))
 _simple("high", lambda E, x: x)
 _simple("rest", lambda E, x: 0.0)
-_simple("every", lambda E, c: c)
 _simple("no", lambda E, c: not c)
 _simple("vanishes", lambda E, x: x == 0)
+_simple("shortcut", lambda E, c: c)
 _simple("finite", lambda E, x: abs(x) <= LARGEST)
 _simple("number", lambda E, x: x)
 _simple("lift", lambda E, x: x)
@@ -132,7 +159,24 @@ _simple("absolute_of", lambda E, x: abs(x))
 _simple("is_away", lambda E, v, r: abs(v) > 4 * E.slack * r)
 _simple("middle", lambda E, a, b: (a + b) * 0.5)
 _simple("half_width", lambda E, a, b: (abs(a - b) / 2, 0.0))
-_simple("coerce", lambda E, x: Element(x, 0.0, 0, 0.0))
+
+
+@_primitive("every")
+def _every(E: Any, condition: Any) -> Any:
+    if isinstance(E[E.fields.index("note")], types.CPointer):
+        return lambda E, condition: _asked(E.note, condition)
+    return lambda E, condition: condition
+
+
+@_primitive("normal")
+def _normal(E: Any, size: Any, radius: Any) -> Any:
+    def guessed(E: Any, size: Any, radius: Any) -> Any:
+        return E.every((size - radius >= E.smallest_normal) | (size + radius == 0))
+
+    def known(E: Any, size: Any, radius: Any) -> Any:
+        return size - radius >= E.smallest_normal
+
+    return guessed if isinstance(E[E.fields.index("gradual")], types.NoneType) else known
 
 
 def _value(E: Any, mid: Any, off: Any = 0.0, bits: Any = 0, width: Any = 0.0) -> Any:
@@ -140,6 +184,13 @@ def _value(E: Any, mid: Any, off: Any = 0.0, bits: Any = 0, width: Any = 0.0) ->
 
 
 _primitive("value")(_value)
+
+
+@_primitive("coerce")
+def _coerce(E: Any, x: Any) -> Any:
+    if isinstance(x, types.NamedTuple):
+        return lambda E, x: x
+    return lambda E, x: Element(x, 0.0, 0, 0.0)
 
 
 @_primitive("held")
@@ -165,12 +216,9 @@ def _unknown(E: Any, x: Any, where: Any, bits: Any) -> Any:
 @_primitive("ulp")
 def _ulp(E: Any, sup: Any, counted: Any) -> Any:
     def of(E: Any, sup: Any, counted: Any) -> Any:
-        exponent = (_bits(min(sup * (1 + 2.0**-50), LARGEST)) >> 52) - 1023
+        exponent = (elementary.bits(min(sup * (1 + 2.0**-50), LARGEST)) >> 52) - 1023
         least = counted[0]
-        binade = min(max(exponent, least), counted[1]) - counted[2] + 1
-        if binade < -1022:
-            return math.ldexp(1.0, binade)
-        return _unbits((binade + 1023) << 52)
+        return elementary.power(min(max(exponent, least), counted[1]) - counted[2] + 1)
 
     return of
 
@@ -195,7 +243,7 @@ def _sized(E: Any, name: Any, mid: Any) -> Any:
 
 @_primitive("function")
 def _function(E: Any, name: Any, mid: Any) -> Any:
-    of = getattr(math, name.literal_value)
+    of = elementary.FUNCTIONS.get(name.literal_value) or getattr(math, name.literal_value)
     return lambda E, name, mid: of(mid)
 
 
@@ -256,76 +304,20 @@ for _module in (rules, function_rules):
             registered(_rule)
 
 
+@njit(**INLINE)
+def ordinary(E: Any, note: Any, gradual: Any) -> Any:
+    """The executor that goes on as if what `every` asks held: no branch is left of a rule, and loops are vectorised.
+
+    Where something did not hold, of which a note is made, it gives nothing of use.
+    """
+    return Compiled(
+        E.unit, E.smallest_normal, E.half_tiny, E.overflow, E.infinite, E.slack, E.log_of_tiny, E.flush, E.bounds,
+        E.zero, E.nothing, E.least, E.underflows, note, gradual,
+    )  # fmt: skip
+
+
 # Kernels --------------------------------------------------------------------------------------------------------------
 
-_SOURCES = (rules, function_rules, specials, array_values)
+_SOURCES = (rules, function_rules, specials, array_values, elementary)
 #: What a kernel was compiled from, a part of its key in numba's cache.
 TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOURCES)).hexdigest()
-_UNARY = (rules.square, function_rules.sqrt, function_rules.log, function_rules.log1p, function_rules.sigmoid,
-          function_rules.absolute, function_rules.positive_part)  # fmt: skip
-_BINARY = (rules.add, rules.multiply, rules.divide, rules.quotient)
-
-
-@cache
-def _unary(rule: Callable[..., Any], *of: Any) -> Any:
-    """A kernel of a rule of one operand; `of` is the name of a function, and how it moves."""
-    text, (name, moves) = TEXT, of or ("", None)
-
-    @jitted
-    def kernel(E: Any, x: Any, r: Any, s: Any, mid: Any, off: Any, bits: Any) -> Any:
-        some = 0 if text else 1
-        for i in range(mid.size):
-            found = rule(E, Element(x[i], r[i], np.int64(s[i]), 0.0))
-            mid[i], off[i], bits[i] = found.mid, found.off, found.bits
-            some |= found.bits
-        return some
-
-    @jitted
-    def of_function(E: Any, x: Any, r: Any, s: Any, mid: Any, off: Any, bits: Any) -> Any:
-        some = 0 if text else 1
-        for i in range(mid.size):
-            found = rule(E, name, moves, Element(x[i], r[i], np.int64(s[i]), 0.0))
-            mid[i], off[i], bits[i] = found.mid, found.off, found.bits
-            some |= found.bits
-        return some
-
-    return of_function if of else kernel
-
-
-@cache
-def _binary(rule: Callable[..., Any]) -> Any:
-    text = TEXT
-
-    @jitted
-    def kernel(E: Any, x: Any, r: Any, s: Any, y: Any, q: Any, t: Any, mid: Any, off: Any, bits: Any) -> Any:
-        some = 0 if text else 1
-        for i in range(mid.size):
-            found = rule(E, Element(x[i], r[i], np.int64(s[i]), 0.0), Element(y[i], q[i], np.int64(t[i]), 0.0))
-            mid[i], off[i], bits[i] = found.mid, found.off, found.bits
-            some |= found.bits
-        return some
-
-    return kernel
-
-
-def applied(A: Any, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray | None:
-    """A rule of arrays with plain midpoints that are no sets, by its kernel; None where there is none."""
-    if not all(isinstance(x, RoundedArray) for x in operands):
-        return None
-    if len(operands) == 1 and (rule in _UNARY or of):
-        kernel = _unary(rule, *of)
-    elif len(operands) == 2 and rule in _BINARY:
-        kernel = _binary(rule)
-    else:
-        return None
-    shape = np.broadcast_shapes(*[x.shape for x in operands])
-    mid, off, bits = np.empty(shape), np.empty(shape), np.empty(shape, np.uint8)
-    columns = [column for x in operands for column in _columns(x, shape)]
-    some = kernel(executor(A), *columns, mid.reshape(-1), off.reshape(-1), bits.reshape(-1))
-    return RoundedArray(A, mid, off, None, bits if some else None)
-
-
-def _columns(x: RoundedArray, shape: tuple[int, ...]) -> list[Any]:
-    """Midpoints, radii and specials, for each element of what x is broadcast to."""
-    parts = (x.mid, 0.0 if x.radius is None else x.radius, np.uint8(0) if x.specials is None else x.specials)
-    return [np.ascontiguousarray(np.broadcast_to(part, shape)).reshape(-1) for part in parts]

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 @intrinsic
-def _fma(context: Any, a: Any, b: Any, c: Any) -> Any:
+def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
     """a·b + c, rounded once."""
     return types.float64(types.float64, types.float64, types.float64), lambda _, builder, s, args: builder.fma(*args)
 
@@ -48,12 +48,12 @@ def _products(a: Any, b: Any, high: Any, low: Any, size: Any) -> None:
         for first in range(0, a.shape[1], BLOCK):
             for j in range(columns):
                 h[j] = a[i, first] * b[first, j]
-                e[j] = _fma(a[i, first], b[first, j], -h[j])
+                e[j] = fma(a[i, first], b[first, j], -h[j])
                 size[i, j] += abs(h[j])
             for r in range(first + 1, min(first + BLOCK, a.shape[1])):
                 for j in range(columns):
                     p = a[i, r] * b[r, j]
-                    of_product = _fma(a[i, r], b[r, j], -p)
+                    of_product = fma(a[i, r], b[r, j], -p)
                     s = h[j] + p
                     t = s - h[j]
                     e[j] += of_product + ((h[j] - (s - t)) + (p - t))
@@ -96,7 +96,7 @@ def _multiples(ah: Any, al: Any, bh: Any, bl: Any, high: Any, low: Any) -> None:
     """DWTimesDW1, as `midpoints._product`."""
     for i in range(high.size):
         p = ah[i] * bh[i]
-        e = _fma(ah[i], bh[i], -p) + (ah[i] * bl[i] + al[i] * bh[i])
+        e = fma(ah[i], bh[i], -p) + (ah[i] * bl[i] + al[i] * bh[i])
         high[i] = p + e
         low[i] = e - (high[i] - p)
 

@@ -8,8 +8,10 @@ computes is an upper bound where a rule adds it to a radius.
 
     size, high     |mid|, and mid, as a number; `rest` is what `high` leaves out of a midpoint, without its sign
     pick           one or the other by a condition; `larger`, `smaller`, `no` (not), `flag` (a bit or none)
-    every          whether a condition holds of every element. It guards work that only other elements need: without
-                   the guard nothing changes
+    every          whether a condition holds of every element, as it does of ordinary ones. It guards work that only
+                   other elements need: without the guard nothing changes
+    shortcut       the same, of a condition that ordinary elements meet or not
+    normal         whether every number of a ball is normal, or it is 0 alone, as ordinary ones are
     only           a rule for those elements alone that have special bits
     ulp            the unit in the last place of the largest number of a ball
     value          what the rule gives; `unknown`: the same but for elements of which nothing is known
@@ -57,13 +59,10 @@ def operand(E: Executor, x: Value) -> Number:
     if not E.flush:
         return x.off
     size = E.size(x.mid)
-    normal = size - x.off >= E.smallest_normal
-    if E.every(normal):
+    if E.normal(size, x.off):
         return x.off
     sup = size + x.off
-    kept = normal | E.vanishes(sup)
-    if E.every(kept):
-        return x.off
+    kept = (size - x.off >= E.smallest_normal) | E.vanishes(sup)
     return x.off + E.pick(kept, E.zero, E.smaller(sup, E.smallest_normal))
 
 
@@ -71,7 +70,7 @@ def widened(E: Executor, size: Number, moved: Number, error: Number) -> Number:
     """How far from its midpoint a result may be that moved so far, errs by `error` and may be subnormal."""
     radius = moved + error
     normal = size - radius >= E.smallest_normal
-    if E.every(normal):
+    if E.shortcut(normal):
         return radius
     sup = E.number(size + moved)
     tiny = E.larger(error, E.smaller(sup, E.half_tiny))
@@ -84,9 +83,12 @@ def widened(E: Executor, size: Number, moved: Number, error: Number) -> Number:
 def rounded(E: Executor, mid: Number, size: Number, moved: Number, error: Number) -> Value:
     """A result that is rounded once, and infinite where it may overflow (hypothesis 7)."""
     radius = moved + error
-    if E.every((size - radius >= E.smallest_normal) & (size + radius < E.overflow)):
+    finite = E.every(size + radius < E.overflow)
+    if finite and E.normal(size, radius):
         return E.value(mid, radius)
     radius = widened(E, size, moved, error)
+    if finite:  # it is no wider by as much as `overflow` is below the least number that is infinite
+        return E.value(mid, radius)
     most = E.outwards(size, radius)
     above = E.flag(E.no(E.high(mid) + most < E.infinite), POSITIVE)
     below = E.flag(E.no(most - E.high(mid) < E.infinite), NEGATIVE)
@@ -112,7 +114,7 @@ def either(E: Executor, condition: Number, a: Value, b: Value) -> Value:
 
 def lost(E: Executor, size: Number, a: Value, b: Value) -> Number:
     """The size of a product or quotient, which is 0 only where a midpoint is: where numbers underflow, the least."""
-    if not E.underflows or E.every(size > 0):
+    if not E.underflows or E.shortcut(size > 0):
         return size
     return E.pick((size == 0) & (E.size(a.mid) > 0) & (E.size(b.mid) > 0), E.least, size)
 
@@ -219,7 +221,7 @@ def _add(E: Executor, a: Value, b: Value) -> Value:
     size, moved = E.size(mid), operand(E, a) + operand(E, b)
     error = E.unit * (size + moved)
     inexact = E.no(E.is_zero(a) | E.is_zero(b))
-    if not E.every(inexact):  # x + 0 = x
+    if not E.shortcut(inexact):  # x + 0 = x
         error = E.pick(inexact, error, E.zero)
     return met_by_two(E, "add", rounded(E, mid, size, moved, error), a, b)
 
