@@ -259,6 +259,17 @@ def test_kernels_that_say_something_else_than_the_judge_say_nothing(monkeypatch:
     assert kernels == without
 
 
+@pytest.mark.parametrize("x", [1e-305, 1e-320], ids=["no double word", "subnormal"])
+def test_what_double_words_do_not_hold_is_judged_by_balls(monkeypatch: pytest.MonkeyPatch, x: float) -> None:
+    task, at = chunk.Task("tanh", "float64", "torch", "opencl", Piece(0, 1)), np.array([x, 1.0])
+    for quantity in chunk.QUANTITIES:
+        _, found = chunk.of_numbers(task, quantity, at)
+        assert found.ulps[0] == 0.0
+        assert set(found.verdicts) <= {"conforms", "vacuous"}  # a subnormal number may be flushed
+    monkeypatch.setattr(operators, "callable_of", lambda name, framework: lambda x: torch.tanh(x) * 2.0)
+    assert chunk.of_numbers(task, "value", at)[1].verdicts.tolist() == ["deviates", "deviates"]
+
+
 def test_what_is_lost_is_told_from_which_argument_on() -> None:
     found = swept("sigmoid", "float16", 4.0, 12.0, 96)["derivative"]
     (low, high, _) = found["stretches"]["lost"][-1]

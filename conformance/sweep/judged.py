@@ -24,7 +24,7 @@ from gradconform.conformance.sweep import ways
 from gradconform.reference.arithmetic.arrays import RoundedArray
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import Format
-from gradconform.reference.arithmetic.midpoints import DoubleArray
+from gradconform.reference.arithmetic.midpoints import DoubleArray, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import DOUBT, Rounded, Sums
 from gradconform.reference.array_judge import last_places
@@ -113,6 +113,13 @@ def by_arrays(
     By `blunt` truths of 44 bits, or by double words. The formula is right also where float64 does not hold the truth if
     the program is the `same` as the definition, step by step; that is asked only there.
     """
+    try:
+        return _by_arrays(run, profile, got, blunt, same)
+    except OutOfRange:  # what double words do not hold
+        return Judged.none(got.size)
+
+
+def _by_arrays(run: Run, profile: Profile, got: NDArray[np.float64], blunt: bool, same: Callable[[], bool]) -> Judged:
     format = run.judged[0].format
     truths = Truths(run, DECIDED, profile.flush, blunt)
     truth = truths.truth[0]
@@ -285,8 +292,8 @@ def _kept(
     codes = np.where((off < truth) | (off == 0), _CONFORMS, _VACUOUS).astype(np.int8)
     if not vague.any():
         return codes
-    half = last_places(truth, format) / 2
-    lost = vague & (half * 2.0**MORE <= np.minimum(off, own)) & (truth > 0)
+    more = last_places(truth, format) * 2.0 ** (MORE - 1)  # half of float64's least unit is 0
+    lost = vague & (more <= np.minimum(off, own)) & (truth > 0)
     return np.where(lost, np.int8(_LOST), codes)
 
 
@@ -365,7 +372,10 @@ class Outcomes:
         near: NDArray[np.bool_],
     ) -> None:
         self.run, self.profile, self.sums, self.form, self.got = run, profile, sums, form, got
-        self.found = ways.outcomes(run, profile, sums, form, got, near)
+        try:
+            self.found = ways.outcomes(run, profile, sums, form, got, near)
+        except OutOfRange:  # what double words do not hold
+            self.found = [None] * got.size
 
     def by_arrays(self, n: int) -> bool:
         return self.found[n] is not None
