@@ -81,8 +81,8 @@ def rates(function: str, total: int) -> Iterator[str]:
         ways["kernels"] = import_module("gradconform.reference.arithmetic.fused").fused
     evaluated, judged, unknown = Counter[str](), Counter[str](), Counter[str]()
     starts = np.linspace(0, 2**32 - BLOCK, total // BLOCK, dtype=np.uint64).tolist()
-    for n, start in enumerate([starts[0], *starts]):
-        x = float32_patterns(start, BLOCK)
+    everywhere = np.linspace(0, 2**32 - 1, BLOCK, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    for n, x in enumerate([everywhere, *(float32_patterns(start, BLOCK) for start in starts)]):
         value, slope = (v.numpy() for v in answers(function, torch.from_numpy(x)))
         reads = {"g": np.ones_like(x), "z": x, "a": value}
         for what, form, got in (("value", activation.forward[0], value), ("derivative", activation.forms[0], slope)):
@@ -91,7 +91,7 @@ def rates(function: str, total: int) -> Iterator[str]:
                 found = evaluate(A, form.formula, *(reads[o] for o in form.operands))
                 middle = time.process_time()
                 standing = standings_of(found, np.arange(BLOCK), got, Screen.margin(A.mids))
-                if n:  # the first block compiles
+                if n:  # the first block, of numbers of every size, compiles
                     name = f"{what} by {way}"
                     evaluated[name] += middle - began  # type: ignore[assignment]
                     judged[name] += time.process_time() - began  # type: ignore[assignment]

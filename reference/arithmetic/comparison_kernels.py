@@ -19,7 +19,7 @@ from gradconform.reference.arithmetic import elementary
 from gradconform.reference.arithmetic.arrays import RoundedArrays
 from gradconform.reference.arithmetic.comparisons import Array, Comparing, Found
 from gradconform.reference.arithmetic.fused import GUESSES, Noted, Unnoted, noted, written
-from gradconform.reference.arithmetic.kernels import TEXT, all_held, executor, noted_at, ordinary, started
+from gradconform.reference.arithmetic.kernels import ORDINARY, TEXT, executor, noted_at, ordinary, started, what_held
 from gradconform.reference.arithmetic.products import jitted
 from gradconform.reference.equations import Formula
 
@@ -176,11 +176,12 @@ def _formula(program: Noted, truth: Noted, gradual: bool | None) -> Any:
                 middle[j], apart[j] = abs(true.mid), value.off + abs(value.mid - true.mid)
                 share[j] = elementary.bits(error / value.off if error > 0 else 0.0)
                 ulps[j] = elementary.bits(abs(got[first + j] - true.mid) / _place(E, middle[j], last))
-                held[j] = all_held(note) & (value.bits == 0) & (value.width == 0) & (true.width == 0)
-            every = np.uint8(1 if text else 0)
+                # Neither is a set, nor anything but a number.
+                held[j] = what_held(note) if value.bits == 0 and value.width == 0 and true.width == 0 else 0
+            every = np.uint8(ORDINARY if text else 0)
             for j in range(n):  # in a loop of its own: together neither is vectorised
                 every &= held[j]
-            if not every:
+            if every != ORDINARY:
                 return False
             _take(found, first, n, share, ulps, of_middle, of_middle, middle, apart)
         return True

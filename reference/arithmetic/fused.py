@@ -23,15 +23,17 @@ from gradconform.reference.arithmetic.array_values import LARGEST
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.elementary import INLINE
 from gradconform.reference.arithmetic.kernels import (
+    EVERY,
+    NORMAL,
+    ORDINARY,
     TEXT,
-    Compiled,
     Element,
-    all_held,
     executor,
     noted_at,
     ordinary,
     registered,
     started,
+    what_held,
 )
 from gradconform.reference.arithmetic.products import jitted
 from gradconform.reference.arithmetic.specials import ANYTHING
@@ -173,18 +175,18 @@ GUESSES = None, True
 
 @cache
 def _ordinary(of: Noted, gradual: bool | None) -> Any:
-    """All elements of a formula as if they were ordinary, by vector instructions; `held` says where they are."""
+    """All elements of a formula as if they were ordinary, by vector instructions, and what of that held of each."""
     text, element = TEXT, written(of)
 
     @jitted
     def kernel(E: Any, numbers: Any, mid: Any, off: Any, held: Any) -> Any:
-        every = np.uint8(1 if text else 0)
+        every = np.uint8(ORDINARY if text else 0)
         note = noted_at()
         guessing = ordinary(E, note, gradual)
         for i in range(mid.size):
             started(note)
             found = element(guessing, numbers, i)
-            mid[i], off[i], held[i] = found.mid, found.off, all_held(note) & (found.bits == 0)
+            mid[i], off[i], held[i] = found.mid, found.off, what_held(note) if found.bits == 0 else NORMAL
         for i in range(mid.size):  # in a loop of its own: together neither is vectorised
             every &= held[i]
         return every
@@ -222,28 +224,20 @@ class Fused:
 
 def _run(A: RoundedArrays, of: Noted, operands: tuple[Any, ...], shape: tuple[int, ...]) -> RoundedArray:
     """A formula's kernel of flat operands, what it gives in a shape."""
-    size, E = math.prod(shape), executor(A)
-    mid, off, bits = np.empty(size), np.empty(size), None
-    left = _guessed(of, GUESSES[0], E, operands, mid, off)
-    if left.size:
-        some = tuple(_some(x, left) for x in operands)
-        mids, offs = np.empty(left.size), np.empty(left.size)
-        others = _guessed(of, GUESSES[1], E, some, mids, offs)
-        mid[left], off[left] = mids, offs
-        if others.size:
+    size, E, bits = math.prod(shape), executor(A), None
+    mid, off, held = np.empty(size), np.empty(size), np.empty(size, np.uint8)
+    if _ordinary(of, GUESSES[0])(E, operands, mid, off, held) != ORDINARY:
+        small = np.flatnonzero(held == EVERY)
+        if small.size:
+            found = np.empty(small.size), np.empty(small.size), np.empty(small.size, np.uint8)
+            _ordinary(of, GUESSES[1])(E, tuple(_some(x, small) for x in operands), *found)
+            mid[small], off[small], held[small] = found
+        left = np.flatnonzero(held != ORDINARY)
+        if left.size:
             bits = np.zeros(size, np.uint8)
-            if not _others(of)(E, operands, left[others], mid, off, bits):
+            if not _others(of)(E, operands, left, mid, off, bits):
                 bits = None
     return RoundedArray(A, mid.reshape(shape), off.reshape(shape), None, None if bits is None else bits.reshape(shape))
-
-
-def _guessed(
-    of: Noted, gradual: bool | None, E: Compiled, operands: tuple[Any, ...], mid: Array, off: Array
-) -> NDArray[np.int64]:
-    """Which elements are not what is taken for granted; of the others midpoints and radii are written."""
-    held = np.empty(mid.size, np.uint8)
-    every = _ordinary(of, gradual)(E, operands, mid, off, held)
-    return np.empty(0, np.int64) if every else np.flatnonzero(held == 0)
 
 
 def _some(operand: Any, places: NDArray[np.int64]) -> Any:

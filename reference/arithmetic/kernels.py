@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +77,7 @@ def executor(A: Any) -> Compiled:
 
 @intrinsic
 def noted_at(context: Any) -> Any:
-    """Where it is noted whether all held that was asked of an element: a register, once all is inlined."""
+    """Where it is noted what held of an element: a register, once all is inlined."""
 
     def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return cgutils.alloca_once(builder, ir.IntType(8))
@@ -84,30 +85,43 @@ def noted_at(context: Any) -> Any:
     return types.CPointer(types.uint8)(), made
 
 
+#: What is noted of an element: whether all held that `every` asked, and `normal`.
+EVERY, NORMAL = 1, 2
+ORDINARY = EVERY | NORMAL
+
+
 @intrinsic
 def started(context: Any, at: Any) -> Any:
     def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(ir.Constant(ir.IntType(8), 1), arguments[0])
+        builder.store(ir.Constant(ir.IntType(8), ORDINARY), arguments[0])
         return context.get_dummy_value()
 
     return types.none(at), made
 
 
 @intrinsic
-def all_held(context: Any, at: Any) -> Any:
+def what_held(context: Any, at: Any) -> Any:
     return types.uint8(at), lambda c, builder, s, arguments: builder.load(arguments[0])
 
 
-@intrinsic
-def _asked(context: Any, at: Any, condition: Any) -> Any:
+def _asked(bit: int) -> Any:
     """Note a condition, and go on as if it held."""
 
-    def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        here, condition = arguments
-        builder.store(builder.and_(builder.load(here), builder.zext(condition, ir.IntType(8))), here)
-        return ir.Constant(ir.IntType(1), 1)
+    @intrinsic
+    def asked(context: Any, at: Any, condition: Any) -> Any:
+        def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            here, condition = arguments
+            byte = ir.IntType(8)
+            held = builder.select(condition, ir.Constant(byte, ORDINARY), ir.Constant(byte, ORDINARY & ~bit))
+            builder.store(builder.and_(builder.load(here), held), here)
+            return ir.Constant(ir.IntType(1), 1)
 
-    return types.boolean(at, types.boolean), made
+        return types.boolean(at, types.boolean), made
+
+    return asked
+
+
+_every_asked, _normal_asked = _asked(EVERY), _asked(NORMAL)
 
 
 def _primitive(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -161,22 +175,27 @@ _simple("middle", lambda E, a, b: (a + b) * 0.5)
 _simple("half_width", lambda E, a, b: (abs(a - b) / 2, 0.0))
 
 
+def _guesses(E: Any) -> bool:
+    """Whether an executor, by its type, goes on as if what it is asked held."""
+    return isinstance(E[E.fields.index("note")], types.CPointer)
+
+
 @_primitive("every")
 def _every(E: Any, condition: Any) -> Any:
-    if isinstance(E[E.fields.index("note")], types.CPointer):
-        return lambda E, condition: _asked(E.note, condition)
+    if _guesses(E):
+        return lambda E, condition: _every_asked(E.note, condition)
     return lambda E, condition: condition
 
 
 @_primitive("normal")
 def _normal(E: Any, size: Any, radius: Any) -> Any:
     def guessed(E: Any, size: Any, radius: Any) -> Any:
-        return E.every((size - radius >= E.smallest_normal) | (size + radius == 0))
+        return _normal_asked(E.note, (size - radius >= E.smallest_normal) | (size + radius == 0))
 
     def known(E: Any, size: Any, radius: Any) -> Any:
         return size - radius >= E.smallest_normal
 
-    return guessed if isinstance(E[E.fields.index("gradual")], types.NoneType) else known
+    return guessed if _guesses(E) and isinstance(E[E.fields.index("gradual")], types.NoneType) else known
 
 
 def _value(E: Any, mid: Any, off: Any = 0.0, bits: Any = 0, width: Any = 0.0) -> Any:
@@ -243,7 +262,8 @@ def _sized(E: Any, name: Any, mid: Any) -> Any:
 
 @_primitive("function")
 def _function(E: Any, name: Any, mid: Any) -> Any:
-    of = elementary.FUNCTIONS.get(name.literal_value) or getattr(math, name.literal_value)
+    own = elementary.FUNCTIONS.get(name.literal_value) if _guesses(E) else None  # alone, the library's is faster
+    of = own or getattr(math, name.literal_value)
     return lambda E, name, mid: of(mid)
 
 
@@ -318,6 +338,6 @@ def ordinary(E: Any, note: Any, gradual: Any) -> Any:
 
 # Kernels --------------------------------------------------------------------------------------------------------------
 
-_SOURCES = (rules, function_rules, specials, array_values, elementary)
+_SOURCES = (rules, function_rules, specials, array_values, elementary, sys.modules[__name__])
 #: What a kernel was compiled from, a part of its key in numba's cache.
 TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOURCES)).hexdigest()
