@@ -270,6 +270,15 @@ def test_what_double_words_do_not_hold_is_judged_by_balls(monkeypatch: pytest.Mo
     assert chunk.of_numbers(task, "value", at)[1].verdicts.tolist() == ["deviates", "deviates"]
 
 
+def test_what_is_wrong_at_zero_is_seen_beside_subnormal_numbers() -> None:
+    """JAX's i0 has the slope 1 at 0, by e^|x|; of a subnormal number, which may be flushed to 0, the branch is open."""
+    pytest.importorskip("jax")
+    task = chunk.Task("i0", "bfloat16", "jax", "opencl", numbers.between("bfloat16", -(2.0**-130), 2.0**-130))
+    assert chunk.asked(task)["derivative"]["stretches"]["deviates"] == [[-0.0, 0.0, 2]]
+    right = chunk.asked(replace(task, operator="tanh"))
+    assert "deviates" not in right["derivative"]["verdicts"]
+
+
 def test_what_is_lost_is_told_from_which_argument_on() -> None:
     found = swept("sigmoid", "float16", 4.0, 12.0, 96)["derivative"]
     (low, high, _) = found["stretches"]["lost"][-1]

@@ -194,9 +194,11 @@ def _settled(
     """What is said of all: by sharper arrays what the blunt ones leave open, and by balls the rest, some at a time."""
     for size, judge in ((BLOCK, partial(_by_arrays, task, quantity)), (BALLS, partial(_by_balls, task, quantity))):
         left = found.open[inside[found.open]]
-        for start in range(0, left.size, size):
-            at = left[start : start + size]
-            found.put(at, judge(_run(task, x[at], definition=True), got[at]))
+        tiny = (x[left] != 0) & (np.abs(x[left]) < 2.0 ** FORMATS[task.dtype].emin)
+        for some in (left[tiny], left[~tiny]):  # what may be flushed leaves the branches of a whole run open
+            for start in range(0, some.size, size):
+                at = some[start : start + size]
+                found.put(at, judge(_run(task, x[at], definition=True), got[at]))
     return found
 
 
