@@ -189,7 +189,8 @@ def test_a_kernel_of_another_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_numba_large_arrays_are_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "gradconform.reference.arithmetic.fused", raising=False)
+    for name in ("fused", "kernels"):
+        monkeypatch.delitem(sys.modules, f"gradconform.reference.arithmetic.{name}", raising=False)
     array_values.compiled.cache_clear()
     try:
         A = RoundedArrays(FLOAT32, OPENCL)

@@ -14,14 +14,10 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic import function_rules, rules
-from gradconform.reference.arithmetic.array_values import LARGEST
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
-from gradconform.reference.arithmetic.elementary import INLINE
 from gradconform.reference.arithmetic.kernels import (
     EVERY,
     NORMAL,
@@ -29,6 +25,7 @@ from gradconform.reference.arithmetic.kernels import (
     TEXT,
     Element,
     executor,
+    given,
     noted_at,
     ordinary,
     registered,
@@ -36,7 +33,6 @@ from gradconform.reference.arithmetic.kernels import (
     what_held,
 )
 from gradconform.reference.arithmetic.products import jitted
-from gradconform.reference.arithmetic.specials import ANYTHING
 from gradconform.reference.equations import Formula
 
 Array = NDArray[Any]
@@ -131,7 +127,7 @@ def written(of: Noted) -> Any:
     It calls all rules in turn: nested ones are compiled once for each that they are in. All values that are told to a
     rule are constants of it.
     """
-    constants: dict[str, Any] = {"Element": Element, "given": _operand_at}
+    constants: dict[str, Any] = {"Element": Element, "given": given}
 
     def named(x: Any) -> str:
         if type(x) is int:
@@ -149,24 +145,6 @@ def written(of: Noted) -> Any:
         lines.append(f"    v{of.operands + n} = rule{n}({', '.join(['E', *first, *map(named, operands)])})")
     exec("\n".join([*lines, f"    return v{of.place}"]), constants)
     return registered(constants["element"])
-
-
-def _operand_at(operand: Any, i: int) -> Element:
-    """An element of an operand: of numbers known exactly, or of midpoints, radii and specials."""
-    raise NotImplementedError("kernels alone have elements")
-
-
-@overload(_operand_at, strict=False, jit_options=INLINE)
-def _operand_of(operand: Any, i: Any) -> Any:
-    def given(operand: Any, i: Any) -> Any:
-        # Of infinity and NaN no formula says anything.
-        finite = abs(operand[i]) <= LARGEST
-        return Element(np.float64(operand[i]) if finite else 0.0, 0.0, 0 if finite else ANYTHING, 0.0)
-
-    def ball(operand: Any, i: Any) -> Any:
-        return Element(operand[0][i], operand[1][i], np.int64(operand[2][i]), 0.0)
-
-    return given if isinstance(operand, types.Array) else ball
 
 
 #: How kernels go on as if elements were ordinary: where nothing underflows, and wherever; see `kernels.Compiled`.

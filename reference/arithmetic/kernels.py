@@ -20,7 +20,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload, overload_method
 
-from gradconform.reference.arithmetic import array_values, elementary, function_rules, rules, specials
+from gradconform.reference.arithmetic import array_values, elementary, function_rules, products, rules, specials
 from gradconform.reference.arithmetic.array_values import ENLARGED, LARGEST, LEAST, NEVER_ZERO
 from gradconform.reference.arithmetic.elementary import INLINE
 from gradconform.reference.arithmetic.profiles import OPENCL
@@ -336,8 +336,26 @@ def ordinary(E: Any, note: Any, gradual: Any) -> Any:
     )  # fmt: skip
 
 
+def given(operand: Any, i: int) -> Element:
+    """An element of an operand: of numbers known exactly, or of midpoints, radii and specials."""
+    raise NotImplementedError("kernels alone have elements")
+
+
+@overload(given, strict=False, jit_options=INLINE)
+def _given(operand: Any, i: Any) -> Any:
+    def exactly(operand: Any, i: Any) -> Any:
+        # Of infinity and NaN no formula says anything.
+        finite = abs(operand[i]) <= LARGEST
+        return Element(np.float64(operand[i]) if finite else 0.0, 0.0, 0 if finite else ANYTHING, 0.0)
+
+    def ball(operand: Any, i: Any) -> Any:
+        return Element(operand[0][i], operand[1][i], np.int64(operand[2][i]), 0.0)
+
+    return exactly if isinstance(operand, types.Array) else ball
+
+
 # Kernels --------------------------------------------------------------------------------------------------------------
 
-_SOURCES = (rules, function_rules, specials, array_values, elementary, sys.modules[__name__])
+_SOURCES = (rules, function_rules, specials, array_values, elementary, products, sys.modules[__name__])
 #: What a kernel was compiled from, a part of its key in numba's cache.
 TEXT = hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in _SOURCES)).hexdigest()
