@@ -188,6 +188,12 @@ def test_every_column_of_the_jacobian_is_verified_where_all_are_asked_for() -> N
     assert "column 2" in str(report)
 
 
+@pytest.mark.parametrize("f", [torch.square, torch.exp, torch.nn.functional.silu])
+def test_tangents_of_a_gradient_in_16_bits_are_of_zeros_that_have_no_memory(f: Callable[[Tensor], Tensor]) -> None:
+    """PyTorch computes with the tangents that are not there in Python, on tensors of its device `meta`."""
+    assert gc.verify(f, torch.tensor([0.5, -1.25, 2.0], dtype=torch.bfloat16), mode="forward", order=2)
+
+
 def test_forward_over_reverse_verifies_the_second_derivative() -> None:
     assert gc.verify(lambda x: (x.exp() * x.abs()).sum(), at(0.5, -1.25), order=2, mode="forward")
     report = gc.verify(lambda x: (x * x.detach()).sum(), at(0.5), order=2, mode="forward")

@@ -432,7 +432,7 @@ def _has_kernel(func: OpOverload, tensors: Sequence[Tensor]) -> bool:
     Who observes nothing runs the kernel: of `silu_backward` and `mish_backward` in PyTorch 2.13. A composition in
     Python is another kernel's: `native_batch_norm` is `_native_batch_norm_legit`.
     """
-    name, keys = func._schema.name, {x.device.type.upper() for x in tensors}
+    name, keys = func._schema.name, {torch._C._dispatch_key_for_device(x.device.type) for x in tensors}
     name += f".{func._schema.overload_name}" if func._schema.overload_name else ""
     there = torch._C._dispatch_has_kernel_for_dispatch_key
     return there(name, "CompositeImplicitAutograd") and any(there(name, key) for key in keys)
