@@ -148,6 +148,7 @@ def step_level(case: Case) -> Check:
     answer, of = load("torch").answer(at, "eager"), derivation(at.derivation)
 
     def check() -> str:
+        whole_level_of.forget()
         step = step_level_at(at, OPENCL)
         reports = step_reports(of, answer)
         return _judged(zip([r.value for r in reports], step.judge_each(reports), strict=True))

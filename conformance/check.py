@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from gradconform.conformance.conventions import (
 )
 from gradconform.conformance.levels.shared import Report, plain_reports, step_reports, widened, worst_of_each
 from gradconform.conformance.levels.step_level import StepLevel
-from gradconform.conformance.levels.whole_level import PointKey, WholeLevel
+from gradconform.conformance.levels.whole_level import WholeLevel, programs_at
 from gradconform.conformance.own_forms import with_own_forms
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import Profile, profile
@@ -119,16 +119,8 @@ def step_level(
     given = {**point.values, derivation.rate: point.rate}
     if scale is not None:
         derivation = rescaled(derivation, scale)
-    judged = _judged(PointKey(point), constants, conventions, scale) if derivation.of_numbers else None
+    judged = programs_at(point, constants, conventions).steps.setdefault(scale, {})
     return StepLevel(derivation, FORMATS[point.dtype], constants, given, conventions, judged)
-
-
-@lru_cache(maxsize=8)
-def _judged(
-    point: PointKey, constants: Profile, conventions: tuple[str, ...], scale: Fraction | None
-) -> dict[object, Judgement]:
-    """What was judged at the step level of a point, for the routes that answer for it one after the other."""
-    return {}
 
 
 def _measured(of: dict[str, Any], level: str, equation: Equation, value: Any, judgement: Judgement) -> Measurement:

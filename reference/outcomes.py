@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -154,9 +155,9 @@ class BranchingBalls(RoundedBalls):
     """`RoundedBalls` in which no value is both a ball and a special."""
 
     def __init__(self, balls: RoundedBalls, decisions: Choices) -> None:
-        super().__init__(balls.format, balls.profile, balls.sums)
-        #: What has no path of ours is computed in.
-        self.whole, self._bounds = balls.whole, balls._bounds
+        whole = balls.whole  # what has no path of ours is computed in
+        # All that is known of the format is that arithmetic's; values are this one's. One is made for every run.
+        vars(self).update(vars(balls), whole=whole, value=partial(Rounded, self), _constants={})
         self.decisions = decisions
 
     def keeping_subnormals(self, balls: RoundedBalls) -> BranchingBalls:

@@ -54,6 +54,8 @@ BLOCK = 1 << 15
 BALL_OPERANDS, BALL_MOST = 20_000, 500_000
 #: Operand numbers times runs that a program is followed on where operations of it may overflow.
 BALL_RUNS = 1 << 18
+#: Numbers of a quantity and of what it is judged on, up to which its judgement is kept for whoever reports the same.
+KEPT = 1 << 12
 #: The precision of a tensor that is judged in balls alone; that of a number is raised.
 BALL_PRECISION = 4 * FIRST_PRECISION
 
@@ -161,27 +163,36 @@ class StepLevel:
         Of tensors all are screened first: that goes through much memory, and what is done for few numbers after it,
         over and over the same, is as fast again from a core's cache.
         """
-        if self.derivation.of_numbers:
-            return [self._judged_number(r, half_ulp) for r in reports]
-        hearings = [_Evidence(self, r, half_ulp) for r in reports]
-        for evidence in hearings:
-            evidence.screen()
-        return [evidence.judgement() for evidence in hearings]
+        keys: list[object] = []
+        hearings: dict[object, _Evidence] = {}
+        for number, report in enumerate(reports):
+            keys.append(key := self._key(report, half_ulp) or number)
+            if key not in self.judged and key not in hearings:
+                hearings[key] = _Evidence(self, report, half_ulp)
+        if not self.derivation.of_numbers:
+            for evidence in hearings.values():
+                evidence.screen()
+        found = {key: evidence.judgement() for key, evidence in hearings.items()}
+        self.judged |= {key: judgement for key, judgement in found.items() if not isinstance(key, int)}
+        return [found[key] if key in found else self.judged[key] for key in keys]
 
-    def _judged_number(self, report: Report, half_ulp: bool) -> Judgement:
-        key = (report.quantity, half_ulp, _bits(report.value), *self._judged_on(report))
-        if key not in self.judged:
-            self.judged[key] = _Evidence(self, report, half_ulp).by_balls()
-        return self.judged[key]
+    def _key(self, report: Report, half_ulp: bool) -> object:
+        """What a judgement is made of, bit by bit: the same again is not judged again. None where that is much."""
+        if np.size(report.value) > KEPT:
+            return None
+        reads = list(self._judged_on(report))
+        if not self.derivation.of_numbers and sum(np.size(value) for _, value in reads) > KEPT:
+            return None
+        return (report.quantity, half_ulp, _bits(report.value), *((name, _bits(value)) for name, value in reads))
 
-    def _judged_on(self, report: Report) -> Iterator[object]:
-        """The reported numbers that a judgement reads, by name, itself or to compute those that nobody reported."""
+    def _judged_on(self, report: Report) -> Iterator[tuple[str, Any]]:
+        """What was reported of what a judgement reads, by name, itself or to compute numbers that nobody reported."""
         pending, seen = [report.equation], set[str]()
         while pending:
             equation = pending.pop()
             for name in (*equation.read, *(equation.against.operands if equation.against else ())):
                 if name in report.operands and name not in seen:
-                    yield from (name, _bits(report.operands[name]))
+                    yield name, report.operands[name]
                 elif name in self.derivation.by_name and name not in seen:
                     pending.append(self.derivation.by_name[name])
                 seen.add(name)
@@ -285,7 +296,9 @@ class _Evidence:
             self.out_of_range = error
 
     def judgement(self) -> Judgement:
-        """The judgement by the screens, and by those that are missing."""
+        """The judgement by the screens, and by those that are missing; of numbers by balls."""
+        if self.numbers:
+            return self.by_balls()
         got = self.got
         try:
             while self.out_of_range is None and not self._confirmed(self.screens[-1]):
@@ -465,7 +478,12 @@ class _Evidence:
         return value if isinstance(value, float) else float(value[index] if np.ndim(value) else value)
 
     def _of_numbers(self, form: Form, balls: RoundedBalls, operands: Sequence[Any]) -> tuple[Outcome, ...]:
+        # Numbers of the format, as a rule: there is nothing to be read of them.
+        exactly = not (self.half_ulp or any(isinstance(x, Rounded) for x in operands))
+
         def program(ops: BranchingBalls) -> Outcome:
+            if exactly:
+                return form.formula(ops, *map(ops.given, operands))
             given = [
                 ops.read(x if isinstance(x, Rounded) else (ops.reported if self._doubted(o) else ops.given)(x))
                 for o, x in zip(form.operands, operands, strict=True)
@@ -540,9 +558,16 @@ class _Evidence:
         return arb(self.condition() or 0.0)
 
 
-def _bits(x: float) -> bytes:
-    """What tells a number from another, NaN and the sign of 0 included."""
-    return struct.pack("<d", x)
+def _bits(x: Any) -> object:
+    """What tells a number from another, or an array of them, NaN and the sign of 0 included."""
+    return _packed(x) if isinstance(x, float) else _bits_of_array(np.asarray(x))
+
+
+_packed = struct.Struct("<d").pack
+
+
+def _bits_of_array(x: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
+    return x.dtype.name, x.shape, x.tobytes()
 
 
 def _blocks(equation: Equation, got: NDArray[Any]) -> Iterator[tuple[int, slice | None, NDArray[Any]]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -49,6 +50,8 @@ from gradconform.reference.outcomes import Outcome, apart
 
 #: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
 BALL_WORK, BALL_PRECISION = 50_000, 320
+#: Components of a quantity up to which its judgement is kept for the next that is the same.
+KEPT = 1 << 12
 
 
 class WholeLevel:
@@ -70,6 +73,19 @@ class WholeLevel:
             return np.asarray(float(self.programs.in_balls[0].evaluation[name].exact.mid()))
 
     def judge(self, name: str, got: NDArray[Any]) -> Judgement:
+        """The judgement of what was got of a quantity; routes report the same numbers as a rule."""
+        if self._by_stencil(name) or got.size > KEPT:
+            return self._judged(name, got)
+        key, kept = (name, got.dtype.name, got.tobytes()), self.programs.judged
+        if key not in kept:
+            kept[key] = self._judged(name, got)
+        return kept[key]
+
+    def _by_stencil(self, name: str) -> bool:
+        """Whether a quantity follows from difference quotients."""
+        return self.stencil is not None and name != self.derivation.loss
+
+    def _judged(self, name: str, got: NDArray[Any]) -> Judgement:
         if self.derivation.of_numbers:
             return self._by_balls(name, got, None)
         values: dict[str, RoundedArray] = {}
@@ -93,8 +109,7 @@ class WholeLevel:
         return judge_array(got, screens, self.target, known, None, FIRST_PRECISION, True, known)
 
     def _by_balls(self, name: str, got: NDArray[Any], bits: int | None) -> Judgement:
-        quotient_of = self.stencil is not None and name != self.derivation.loss
-        reference = self._of_stencil if quotient_of else self._of_programs
+        reference = self._of_stencil if self._by_stencil(name) else self._of_programs
         return decide([float(v) for v in got.reshape(-1)], lambda: reference(name), self.target, bits)
 
     def _of_programs(self, name: str) -> Reference:
@@ -196,6 +211,10 @@ class Programs:
 
     def __init__(self, key: PointKey, constants: Profile, conventions: tuple[str, ...]) -> None:
         self.point, self.constants, self.conventions = key.point, constants, conventions
+        #: What was judged by them: the name, the dtype and the bits of what was got.
+        self.judged: dict[tuple[str, str, bytes], Judgement] = {}
+        #: What was judged at the step level, by the scale of adjoints; see `StepLevel`.
+        self.steps: dict[Fraction | None, dict[object, Judgement]] = {}
         self._in_balls: dict[int, tuple[Program, ...]] = {}
         self._truths: dict[int, Evaluation] = {}
         self._of_stencil: tuple[object, dict[int, Evaluation]] | None = None
@@ -242,7 +261,8 @@ class Programs:
         return (lambda sums: BallArrays(target, constants, RoundedBalls(target, constants, sums))), OF_BALL_ARRAYS
 
 
-#: Routes of one task share the programs at its point. Those of large tensors take much memory.
+#: Routes of one task share the programs at its point, and what was judged there. Those of large tensors take much
+#: memory.
 _OF_NUMBERS, _OF_TENSORS = (lru_cache(maxsize=size)(Programs) for size in (8, 2))
 
 
@@ -253,7 +273,7 @@ def programs_at(point: Point, constants: Profile, conventions: tuple[str, ...] =
 
 
 def forget() -> None:
-    """Drop what is kept of whole programs."""
+    """Drop what is kept of points: whole programs, and judgements at both levels."""
     _OF_NUMBERS.cache_clear()
     _OF_TENSORS.cache_clear()
 
