@@ -349,6 +349,7 @@ class _Hearing:
         self.adjudicator, self.bits = adjudicator, bits
         self.kept: dict[tuple[str, int, int], tuple[Outcome, ...]] = {}
         self.found: dict[tuple[str, int], Inside] = {}
+        self.truths: dict[tuple[int, int], Rounded] = {}
 
     def index(self, number: int) -> Index:
         return place(number, self.shape)
@@ -422,7 +423,10 @@ class _Hearing:
         return np.unique(np.concatenate([sure, np.array(more, dtype=np.int64)]))
 
     def truth(self, number: int) -> Rounded:
-        return self.adjudicator.truth(self.index(number))
+        key = (number, ctx.prec)
+        if key not in self.truths:
+            self.truths[key] = self.adjudicator.truth(self.index(number))
+        return self.truths[key]
 
     def measure(self, screen: Screen) -> None:
         """Add to a form's norms what balls say of the components of which its arrays know nothing.

@@ -133,4 +133,5 @@ def product(a: Array, b: Array) -> tuple[Array, Array, Array]:
     terms = a.shape[1]
     m, blocks = min(terms, BLOCK), -(-terms // BLOCK)
     # What the sizes' own sum is rounded by is in the last factor.
-    return high, low, (m * (m + 1.1) + 3.1 * blocks) * 2.0**-106 * (1 + terms * 2.0**-52) * size
+    size *= (m * (m + 1.1) + 3.1 * blocks) * 2.0**-106 * (1 + terms * 2.0**-52)
+    return high, low, size
