@@ -193,27 +193,47 @@ class DoubleArray:
         return Double.divide(self, other)
 
 
+# In each of these an array is used again as soon as it is free: of many elements a new one takes longer than the
+# operation.
+
+
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """a + b = s + e exactly (D. E. Knuth, TAOCP 2, §4.2.2): e = (a − (s − t)) + (b − t), t = s − a."""
     s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
+    t = np.asarray(s - a)
+    e = np.asarray(s - t)
+    np.subtract(a, e, out=e)
+    e += np.subtract(b, t, out=t)
+    return s, e
 
 
 def _fast_two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """The same where |a| >= |b| (T. J. Dekker, 1971): e = b − (s − a)."""
     s = a + b
-    return s, b - (s - a)
+    e = np.asarray(s - a)
+    return s, np.subtract(b, e, out=e)
 
 
 def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """a·b = p + e exactly, if nothing overflows or underflows (T. J. Dekker, 1971)."""
+    """a·b = p + e exactly, if nothing overflows or underflows (T. J. Dekker, 1971).
+
+    With a = ah + al and b = bh + bl, of 26 bits each: e = ((ah·bh − p) + ah·bl + al·bh) + al·bl.
+    """
     p = a * b
+    (ah, al), (bh, bl) = _halves(a), _halves(b)
+    e = np.asarray(ah * bh)
+    e -= p
+    e += ah * bl
+    e += al * bh
+    e += al * bl
+    return p, e
+
+
+def _halves(a: Array) -> tuple[Array, Array]:
     t = _SPLITTER * a
-    ah = t - (t - a)
-    al = a - ah
-    t = _SPLITTER * b
-    bh = t - (t - b)
-    bl = b - bh
-    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+    high = np.asarray(t - a)
+    np.subtract(t, high, out=high)
+    return high, np.asarray(a - high)
 
 
 #: Below the first a product of double words may lose digits to float64's smallest numbers: at most the second.
