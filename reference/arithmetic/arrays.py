@@ -413,7 +413,7 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
                 mid = self.mids.add(mid, bias.mid)
         if beyond.any():
             mid = self.mids.where(beyond, self.mids.lift(np.zeros(magnitude.shape)), mid)
-        bits = np.where(beyond, ANYTHING, 0)
+        bits: Any = np.where(beyond, ANYTHING, 0) if beyond.any() else 0
         if a.specials is not None:
             bits = bits | np.bitwise_or.reduce(a.specials, axis=1)[:, None]
         if b.specials is not None:
@@ -475,7 +475,8 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
             if narrow.min(initial=1.0) >= 2.0**-100 and np.isfinite(narrow.max(initial=0.0)):
                 return np.asarray(narrow * (1 + (k + 4) * 2.0**-23))
         found: Array = a @ b
-        return np.asarray(found * (1 + (k + 2) * 2.0**-52))
+        found *= 1 + (k + 2) * 2.0**-52
+        return found
 
 
 class Beyond(ArithmeticError):

@@ -475,9 +475,11 @@ def product_and_bound(a: DoubleArray, b: DoubleArray, allowance: Array | None) -
             high_words, low_words, bound = kernels.product(left.hi, right.hi)
             total = DoubleArray(high_words, low_words)
         # Numbers known exactly have no low words: nothing is multiplied by them.
-        parts = [x @ y for x, y in ((left.hi, right.lo), (left.lo, right.hi)) if x.any() and y.any()]
-        if parts:
-            total = Double.add_float(total, np.add(*parts, out=parts[0]) if len(parts) > 1 else parts[0])
+        low: Any = 0.0
+        for x, y in ((left.hi, right.lo), (left.lo, right.hi)):
+            if x.any() and y.any():
+                low += x @ y
+        total = Double.add_float(total, low) if np.ndim(low) else total
         bound += k * 2.0**-478
     unscaled = _scaling(ea, eb)
     for words in (total.hi, total.lo, bound):
@@ -486,7 +488,7 @@ def product_and_bound(a: DoubleArray, b: DoubleArray, allowance: Array | None) -
 
 
 def _scaling(*powers: NDArray[np.int64]) -> Callable[[Array, Array], Array]:
-    """Multiplication by 2 to the sum of some powers, into an array: where each is a number in a tenth of `ldexp`'s time.
+    """Multiplication by 2 to the sum of some powers, into an array: by numbers where they are, not by the slow `ldexp`.
 
     New arrays of a large product's size take longer than what is computed in them.
     """
