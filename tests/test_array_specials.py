@@ -161,6 +161,24 @@ def test_a_formula_as_one_kernel_is_the_formula_over_arrays() -> None:
     np.testing.assert_allclose(one.high, other.high, rtol=1e-15)
 
 
+def test_a_kernel_is_of_one_formula_though_a_number_of_another_equals_the_place_of_an_operand() -> None:
+    pytest.importorskip("numba")
+    from gradconform.reference.arithmetic.fused import fused, noted  # an extra
+
+    A, x = RoundedArrays(FLOAT32, OPENCL), np.array([-2.0, 3.0, -1.5, 0.5])
+
+    def positive(ops: Any, x: Any) -> Any:
+        return ops.select(x, x, 0.0)
+
+    def not_positive(ops: Any, x: Any) -> Any:
+        return ops.select(x, 0.0, x)
+
+    assert fused(A, positive, x).mid.tolist() == [0.0, 3.0, 0.0, 0.5]
+    assert fused(A, not_positive, x).mid.tolist() == [-2.0, 0.0, -1.5, 0.0]
+    assert noted(A, positive, 1) != noted(A, not_positive, 1)
+    assert noted(A, positive, 1) == noted(A, positive, 1)
+
+
 def test_what_a_comparison_took_is_known_where_the_comparison_is_certain() -> None:
     A = RoundedArrays(FLOAT32, OPENCL)
     x, b = A.given(np.array([1.0, 2.0, 3.0, 4.0, 5.0])), A.coerce(20.0)

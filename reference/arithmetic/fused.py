@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -103,12 +104,23 @@ def _operand(x: Any) -> Any:
     return float(x)
 
 
-class Noted(NamedTuple):
-    """A formula: its rules in turn, the place of the last one's value, and how many operands it has."""
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """A formula: its rules in turn, the place of the last one's value, and how many operands it has.
+
+    It is another one where a place is another's number: in Python 1 == 1.0 == True, and 0.0 == −0.0.
+    """
 
     rules: tuple[Rule, ...]
     place: int
     operands: int
+
+    def __eq__(self, other: object) -> bool:
+        # Rules are functions, which are told apart by where they are: both formulas keep theirs.
+        return isinstance(other, Noted) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash((self.rules, self.place, self.operands))
 
 
 def noted(A: RoundedArrays, formula: Formula, operands: int) -> Noted:
