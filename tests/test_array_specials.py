@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import sys
 from fractions import Fraction
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ import pytest
 from flint import arb
 from tests_support import benchmark
 
-from gradconform.reference.arithmetic import array_values, rules
+from gradconform.reference.arithmetic import array_values, function_rules, rules
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
@@ -177,6 +179,19 @@ def test_a_kernel_is_of_one_formula_though_a_number_of_another_equals_the_place_
     assert fused(A, not_positive, x).mid.tolist() == [-2.0, 0.0, -1.5, 0.0]
     assert noted(A, positive, 1) != noted(A, not_positive, 1)
     assert noted(A, positive, 1) == noted(A, positive, 1)
+
+
+def test_kernels_have_every_primitive_of_the_rules_that_they_are_given() -> None:
+    pytest.importorskip("numba")
+    from gradconform.reference.arithmetic import fused, kernels  # an extra
+
+    of_arrays = {name for name in dir(RoundedArrays(FLOAT32, OPENCL)) if not name.startswith("_")}
+    values, primitives = {"mid", "off", "bits", "width"}, set(kernels.Compiled._fields) | kernels.PRIMITIVES
+    for rule in (r for module in (rules, function_rules) for r in vars(module).values() if callable(r)):
+        if getattr(rule, "__module__", "") in (rules.__name__, function_rules.__name__):
+            asked = {n.attr for n in ast.walk(ast.parse(inspect.getsource(rule))) if isinstance(n, ast.Attribute)}
+            lacking = (asked & of_arrays) - values - primitives
+            assert (not lacking) == (rule not in fused.LACKING and rule is not function_rules._about_zero), rule
 
 
 def test_what_a_comparison_took_is_known_where_the_comparison_is_certain() -> None:

@@ -360,5 +360,7 @@ def test_a_formula_that_kernels_lack_and_operands_of_other_shapes_are_left_to_th
     one = comparing("compiled")
     whatever = next(f for f in ACTIVATIONS["sigmoid"].forms if "of its own" in f.name)
     assert one.elementwise(got, whatever, truth, known) is None
+    bounded = Form("in its bounds", ("g", "z"), lambda ops, g, z: ops.bounded(g * z, -g, g), "")
+    assert one.elementwise(got, bounded, bounded, known) is None
     assert one.elementwise(got, form, truth, {**known, "g": known["g"][:1]}) is None
     assert one.elementwise(got.astype(np.float16), form, truth, known) is None

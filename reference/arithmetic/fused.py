@@ -41,6 +41,8 @@ Array = NDArray[Any]
 _RULES = (rules.add, rules.multiply, rules.divide, rules.quotient, rules.square, function_rules.function,
           function_rules.sqrt, function_rules.log, function_rules.log1p, function_rules.sigmoid,
           function_rules.absolute, function_rules.positive_part)  # fmt: skip
+#: Rules that ask what kernels have no primitive for.
+LACKING = rules.converted, function_rules.derivative, function_rules.recentred, function_rules.bounded
 
 
 class Constant(NamedTuple):
@@ -59,7 +61,7 @@ class Rule(NamedTuple):
 
 
 class Unnoted(TypeError):
-    """A formula does something else to its values than to apply rules to them."""
+    """A formula does something else to its values than to apply rules to them that kernels have."""
 
 
 class _Noted(RoundedArray):
@@ -84,6 +86,8 @@ class _Notes(RoundedArrays):
     def by_rule(self, rule: Callable[..., Any], of: tuple[Any, ...], operands: tuple[Any, ...]) -> RoundedArray:
         if not all(isinstance(x, str | float | int | FunctionType) for x in of):
             raise Unnoted(f"{rule.__name__} is told {of!r}")
+        if rule in LACKING:
+            raise Unnoted(f"{rule.__name__} is no rule of kernels")
         self.rules.append(Rule(rule, of, tuple(map(_operand, operands))))
         return _Noted(self, len(self.operands) + len(self.rules) - 1)
 

@@ -124,8 +124,13 @@ def _asked(bit: int) -> Any:
 _every_asked, _normal_asked = _asked(EVERY), _asked(NORMAL)
 
 
+#: The names of those that are here.
+PRIMITIVES: set[str] = set()
+
+
 def _primitive(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A primitive whose implementation is chosen by its operands' types."""
+    PRIMITIVES.add(name)
     chosen: Callable[[Callable[..., Any]], Callable[..., Any]] = overload_method(
         types.NamedTuple, name, jit_options=INLINE, prefer_literal=True, strict=False
     )
@@ -139,6 +144,7 @@ def _simple(name: str, implementation: Callable[..., Any]) -> None:
         3: lambda E, a, b: implementation,
         4: lambda E, a, b, c: implementation,
     }
+    PRIMITIVES.add(name)
     method = overload_method(types.NamedTuple, name, jit_options=INLINE, strict=False)
     method(chosen[implementation.__code__.co_argcount])
 
