@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import json
 import os
 import signal
@@ -60,10 +59,6 @@ def work(parent: Any) -> None:
             parent.send_bytes(json.dumps(message).encode())
             if spoilt:
                 return
-        if not gc.get_freeze_count():
-            # Frameworks are loaded by now: a million objects that stay, and are not to be gone through again and again.
-            gc.collect()
-            gc.freeze()
 
 
 def _measured(task: Task, spec: str, at: Point, output: IO[bytes]) -> tuple[list[Measurement], bool]:
