@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -15,6 +16,18 @@ from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.equations import Derivation, Equation, Form
 from gradconform.reference.judge import Judgement, left_open
 from gradconform.reference.measurement import Measurement
+
+#: Numbers of a quantity, and of what it is judged on, up to which its judgement is kept for whoever reports the same.
+KEPT = 1 << 12
+_packed = struct.Struct("<d").pack
+
+
+def bits_of(x: Any) -> object:
+    """What tells a number from another, or an array of them, NaN and the sign of 0 included."""
+    if isinstance(x, float):
+        return _packed(x)
+    values = np.asarray(x)
+    return values.dtype.name, values.shape, values.tobytes()
 
 
 def widened(strict: Judgement, loose: Judgement, binds: bool, reason: str | None) -> tuple[Judgement, str | None]:

@@ -9,7 +9,6 @@ It is of a derivation, a format and what is given, whatever these are of:
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +19,7 @@ from flint import arb, ctx
 from numpy.typing import NDArray
 
 from gradconform.conformance.levels.in_balls import Reference, decide
-from gradconform.conformance.levels.shared import Report, accepted, unresolved
+from gradconform.conformance.levels.shared import KEPT, Report, accepted, bits_of, unresolved
 from gradconform.reference.arithmetic.arrays import Beyond, Centres, RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
 from gradconform.reference.arithmetic.comparisons import Comparing, Comparison, Factor, Product, Update, step_of
@@ -54,8 +53,6 @@ BLOCK = 1 << 15
 BALL_OPERANDS, BALL_MOST = 20_000, 500_000
 #: Operand numbers times runs that a program is followed on where operations of it may overflow.
 BALL_RUNS = 1 << 18
-#: Numbers of a quantity and of what it is judged on, up to which its judgement is kept for whoever reports the same.
-KEPT = 1 << 12
 #: The precision of a tensor that is judged in balls alone; that of a number is raised.
 BALL_PRECISION = 4 * FIRST_PRECISION
 
@@ -183,7 +180,7 @@ class StepLevel:
         reads = list(self._judged_on(report))
         if not self.derivation.of_numbers and sum(np.size(value) for _, value in reads) > KEPT:
             return None
-        return (report.quantity, half_ulp, _bits(report.value), *((name, _bits(value)) for name, value in reads))
+        return (report.quantity, half_ulp, bits_of(report.value), *((name, bits_of(value)) for name, value in reads))
 
     def _judged_on(self, report: Report) -> Iterator[tuple[str, Any]]:
         """What was reported of what a judgement reads, by name, itself or to compute numbers that nobody reported."""
@@ -442,7 +439,7 @@ class _Evidence:
             operands = [self._number(o, index, of.choose) for o in form.operands]
             if any(isinstance(x, Rounded) for x in operands):
                 return self._of_numbers(form, balls, operands)
-            key = (id(form), kind, ctx.prec, *map(_bits, operands))  # the truth is one of the forms as a rule
+            key = (id(form), kind, ctx.prec, *map(bits_of, operands))  # the truth is one of the forms as a rule
             if key not in self._alike:
                 self._alike[key] = self._of_numbers(form, balls, operands)
             return self._alike[key]
@@ -556,18 +553,6 @@ class _Evidence:
 
     def _kappa(self) -> arb:
         return arb(self.condition() or 0.0)
-
-
-def _bits(x: Any) -> object:
-    """What tells a number from another, or an array of them, NaN and the sign of 0 included."""
-    return _packed(x) if isinstance(x, float) else _bits_of_array(np.asarray(x))
-
-
-_packed = struct.Struct("<d").pack
-
-
-def _bits_of_array(x: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
-    return x.dtype.name, x.shape, x.tobytes()
 
 
 def _blocks(equation: Equation, got: NDArray[Any]) -> Iterator[tuple[int, slice | None, NDArray[Any]]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gradconform.adapters.contract import Stencil
 from gradconform.conformance.conventions import ASKED
 from gradconform.conformance.levels.in_balls import Reference, decide
-from gradconform.conformance.levels.shared import accepted, unresolved
+from gradconform.conformance.levels.shared import KEPT, accepted, bits_of, unresolved
 from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
 from gradconform.reference.arithmetic.exact import precision
@@ -50,8 +50,6 @@ from gradconform.reference.outcomes import Outcome, apart
 
 #: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
 BALL_WORK, BALL_PRECISION = 50_000, 320
-#: Components of a quantity up to which its judgement is kept for the next that is the same.
-KEPT = 1 << 12
 
 
 class WholeLevel:
@@ -76,7 +74,7 @@ class WholeLevel:
         """The judgement of what was got of a quantity; routes report the same numbers as a rule."""
         if self._by_stencil(name) or got.size > KEPT:
             return self._judged(name, got)
-        key, kept = (name, got.dtype.name, got.tobytes()), self.programs.judged
+        key, kept = (name, bits_of(got)), self.programs.judged
         if key not in kept:
             kept[key] = self._judged(name, got)
         return kept[key]
@@ -211,8 +209,8 @@ class Programs:
 
     def __init__(self, key: PointKey, constants: Profile, conventions: tuple[str, ...]) -> None:
         self.point, self.constants, self.conventions = key.point, constants, conventions
-        #: What was judged by them: the name, the dtype and the bits of what was got.
-        self.judged: dict[tuple[str, str, bytes], Judgement] = {}
+        #: What was judged by them: the name and the bits of what was got.
+        self.judged: dict[tuple[str, object], Judgement] = {}
         #: What was judged at the step level, by the scale of adjoints; see `StepLevel`.
         self.steps: dict[Fraction | None, dict[object, Judgement]] = {}
         self._in_balls: dict[int, tuple[Program, ...]] = {}

@@ -37,11 +37,6 @@ def _size_bits(context: Any, x: Any) -> Any:
 
 
 @intrinsic
-def _of_bits(context: Any, x: Any) -> Any:
-    return types.float32(types.int32), lambda _, builder, s, a: builder.bitcast(a[0], ir.FloatType())
-
-
-@intrinsic
 def _number(context: Any, x: Any) -> Any:
     """What is kept as bits, as the number of that width."""
     of, type_ = (types.float32, ir.FloatType()) if x == types.int32 else (types.float64, ir.DoubleType())
@@ -109,7 +104,7 @@ def _error(got: Any, mid: Any, radius: Any) -> Any:
     """The bits of the share and of the error in ulp of a component."""
     error = abs(np.float32(np.float64(got) - mid))
     binade = _size_bits(np.float32(mid)) & np.int32(0x7F800000)
-    place = _of_bits(min(max(binade, np.int32(1 << 23)), np.int32(254 << 23))) * np.float32(2.0**-23)
+    place = _number(np.int32(min(max(binade, np.int32(1 << 23)), np.int32(254 << 23)))) * np.float32(2.0**-23)
     return _size_bits(error / radius), _size_bits(error / place)
 
 

@@ -1,16 +1,20 @@
-"""What was got, held against a product or an update of float32 numbers known exactly, in one pass over memory.
+"""What was got, held against a formula of numbers known exactly, in one pass over memory: products and updates first.
 
-Operands may also be given as float64 arrays of such numbers.
+Operands are float32 numbers, which may be given as float64 arrays.
 
-These are where the components of a network are: the products with its weights, and the updates of these. The rules of
-the array arithmetic (`sum_rules`, `rules`) come to one factor here where all that is met is ordinary: no number is
-infinite, NaN or subnormal, and every sum is so far above the subnormal numbers that what is flushed is lost in the
+Products with weights, and updates of these, are where the components of a network are. The rules of the array
+arithmetic (`sum_rules`, `rules`) come to one factor here where all that is met is ordinary: no number is infinite, NaN
+or subnormal, and every sum is so far above the subnormal numbers that what is flushed is lost in the
 factor. Where that is not so, or a component comes near its allowance, `Comparing` gives None, and all is computed by
 the rules, array by array.
 
 A block of the product and of its magnitude is held against what was got while it is in a core's cache: by a compiled
 pass (`comparison_kernels`) where numba is installed, else by NumPy in arrays that are used again. Both do the same
 operations in the same types, so that shares and errors in ulp are the same to the last bit.
+
+Any other form that goes element by element is held against what was got by a compiled pass, of the rules as kernels
+have them (`fused`); without numba it is left to the rules. Functions are the kernels' own there: 2^-53 of one is 2^-29
+units in the last place of float32.
 """
 
 from __future__ import annotations
