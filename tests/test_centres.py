@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradconform.reference.arithmetic.arrays import Beyond, Centres, RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.arrays import Beyond, Centres, Lacking, RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import OPENCL
 from gradconform.reference.derivations.activations import ACTIVATIONS
@@ -39,13 +39,13 @@ def test_what_a_radius_may_decide_has_no_centres_alone(name: str) -> None:
     A = RoundedArrays(FORMATS["float32"], OPENCL)
     _, slope = ACTIVATIONS[name].definition
     assert slope is not None
-    with pytest.raises(AttributeError):
+    with pytest.raises(Lacking):
         Centres(A).of(slope.formula, operands(A))
 
 
 def test_a_quotient_has_none_for_its_divisor_may_be_zero() -> None:
     A = RoundedArrays(FORMATS["float32"], OPENCL)
-    with pytest.raises(AttributeError):
+    with pytest.raises(Lacking):
         Centres(A).of(lambda ops, g, z: g / z, operands(A))
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.levels.shared import KEPT, Report, accepted, bits_of, unresolved
-from gradconform.reference.arithmetic.arrays import Beyond, Centres, RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.arrays import Beyond, Centres, Lacking, RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
 from gradconform.reference.arithmetic.comparisons import Comparing, Comparison, Factor, Product, Update, step_of
 from gradconform.reference.arithmetic.exact import precision
@@ -331,10 +331,10 @@ class _Evidence:
         if formula not in without and not self.step.arrays[""].narrow:
             try:
                 return centres.of(formula, of)
+            except Lacking:
+                without.add(formula)
             except Beyond:
                 pass
-            except AttributeError:  # an operation that centres do not have
-                without.add(formula)
         return formula(self.step.arrays[""], *of)  # type: ignore[no-any-return]
 
     def _compared(self, form: Form, kind: str) -> Comparison | None:

@@ -225,6 +225,28 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
     negative, add, multiply, divide = (_ruled(r) for r in (rules.negative, rules.add, rules.multiply, rules.divide))
     square, scale = _ruled(rules.square), _ruled(rules.scale)
 
+    @property
+    def far_from_subnormal(self) -> float:
+        """Above this a magnitude loses in its factor what is flushed on the way to it, each time at most 2^emin."""
+        return self.smallest_normal * 2.0**60
+
+    @property
+    def of_update(self) -> np.float32:
+        """What |w − p| + |p|, p = η·g, is multiplied by in float32 for the radius of w − p: u(1 + u)(1 + 2^−20).
+
+        By the rules of `multiply` and `add` the radius is u|p| + u(|w − p| + u|p|). Five roundings in float32, and what
+        is flushed of w, g, p or the result where |p| is `far_from_subnormal`, are in the last factor.
+        """
+        return np.float32(self.unit * (1 + self.unit) * (1 + 2.0**-20))
+
+    def of_product(self, k: int, biased: bool) -> tuple[np.float32, float]:
+        """What |A|·|B| + |b|, of k products, is multiplied by in float32 for the radius, and how far that is above it.
+
+        `sum_rules.product_error` says u of it for each term. The float32 product errs by (k + 1)·2^−24 of itself, and
+        so does each pass over it by 2^−24; what is flushed of the products is lost where it is `far_from_subnormal`.
+        """
+        return np.float32((k + biased) * self.unit * (1 + (k + 8) * 2.0**-23)), (k + 8) * 2.0**-22
+
     def descend(self, w: RoundedArray, eta: RoundedArray, gradient: RoundedArray) -> RoundedArray:
         """w − η·g, by the rules of `multiply` and `add`; ordinary numbers in fewer passes over memory."""
         raw, slope = w.raw, gradient.raw
@@ -244,12 +266,10 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
             size = mid.astype(np.float32)
             if not (inexact := raw != 0).all():  # 0 − p is exact
                 size *= inexact
-            radius += np.abs(size, out=size)  # u|p| + u(|w − p| + u|p|), p the step
-            # Five roundings in float32; and the flushing of w, g, p or the result, each by at most 2^emin, is lost in
-            # the enlargement too where |p| >= 2^60·2^emin.
-            radius *= np.float32(self.unit * (1 + self.unit) * (1 + 2.0**-20))
+            radius += np.abs(size, out=size)
+            radius *= self.of_update
         # False for NaN too.
-        ordinary = least > self.smallest_normal * 2.0**60 and radius.max() / self.unit < self.overflow / 4
+        ordinary = least > self.far_from_subnormal and radius.max() / self.unit < self.overflow / 4
         return RoundedArray(self, mid, radius) if ordinary else super().descend(w, eta, gradient)
 
     # Elementary functions ---------------------------------------------------------------------------------------------
@@ -430,23 +450,20 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         operands = [a, b] if bias is None else [a, b, bias]
         if self.mids is not Plain or self.narrow or any(x.raw is None or x.radius is not None for x in operands):
             return None
-        k = a.shape[1]
         with np.errstate(all="ignore"):
             radius = a.sizes @ b.sizes
             if bias is not None:
                 radius += bias.sizes
-        # Sums so far above the subnormal numbers that k of them, flushed, are lost in the enlargement; operands normal.
-        # NaN and infinity are neither.
-        ordinary = radius.size and radius.min() > self.smallest_normal * 2.0**60 and radius.max() < self.overflow / 4
+        # Of NaN and infinity this is false.
+        ordinary = radius.size and radius.min() > self.far_from_subnormal and radius.max() < self.overflow / 4
         if not (ordinary and all(self._normal(x.sizes) for x in operands)):
             return None
         mid = a.mid @ b.mid
         if bias is not None:
             mid += bias.mid
-        # The float32 product errs by (k + 1)·2^−24 of itself, and so does each pass over it by 2^−24.
-        terms = k + (bias is not None)
-        radius *= np.float32(terms * self.unit * (1 + (k + 8) * 2.0**-23))
-        return RoundedArray(self, mid, radius, excess=(k + 8) * 2.0**-22)
+        factor, excess = self.of_product(a.shape[1], bias is not None)
+        radius *= factor
+        return RoundedArray(self, mid, radius, excess=excess)
 
     def _normal(self, size: NDArray[Any]) -> bool:
         """Whether no number is subnormal; zeros are not."""
@@ -483,11 +500,15 @@ class Beyond(ArithmeticError):
     """A centre that needs more than centres."""
 
 
+class Lacking(Beyond):
+    """An operation that centres do not have."""
+
+
 class Centres(ArrayPrimitives, HandWritten):
     """The midpoints that `RoundedArrays` gives, alone: its rules where nothing is rounded.
 
     Only smooth operations, of which no number of float64 is too large: what a radius decides, such as whether a divisor
-    may be 0 or where a kink is, is not here. Raises Beyond, or AttributeError for any other operation.
+    may be 0 or where a kink is, is not here. Raises Beyond, and Lacking for any other operation.
     """
 
     def __init__(self, A: RoundedArrays) -> None:
@@ -504,6 +525,9 @@ class Centres(ArrayPrimitives, HandWritten):
 
     def real(self, constant: Constant) -> RoundedArray:
         return self.centres(self._of.real(constant))
+
+    def __getattr__(self, name: str) -> Any:
+        raise Lacking(name)
 
     def centres(self, x: RoundedArray) -> RoundedArray:
         """The midpoints of an array of numbers."""

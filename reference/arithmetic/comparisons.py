@@ -265,7 +265,7 @@ class Comparing:
             return None
         biases = None if biases is None else (biases[0][0], biases[1][0])
         found = Found(got.size, self.samples)
-        factor, limit = self._of_terms(terms, bias is not None)
+        factor, excess = self.A.of_product(terms, bias is not None)
         at_once = min(columns, max(1, WIDENED // max(terms, 1)))
         block = max(1, self.passes.BLOCK // columns) if at_once == columns else rows
         for c in range(0, columns, at_once):
@@ -281,19 +281,8 @@ class Comparing:
                         np.matmul(a[r : r + m], b[j].T, out=out[:, j])
                 of_block = None if biases is None else (biases[0][c : c + n], biases[1][c : c + n])
                 self.passes.product(self, found, got, r, c, mid, magnitude, of_block, factor)
-        # Sums so far above the subnormal numbers that as many of them as there are terms, flushed, are lost in the
-        # factor.
-        return found.outcome(self.A.smallest_normal * 2.0**60, self.A.overflow / 4, limit)
-
-    def _of_terms(self, terms: int, biased: bool) -> tuple[np.float32, float]:
-        """What the float32 magnitude of an inner product is multiplied by for its radius, and the largest share that is
-        certainly inside.
-
-        `sum_rules.product_error` says terms·u·Σ|a·b|. The float32 product errs by (terms + 1)·2^−24 of itself, and so
-        does each pass over it by 2^−24.
-        """
-        factor = (terms + biased) * self.A.unit * (1 + (terms + 8) * 2.0**-23)
-        return Single(factor), (1 - self.margin) / (1 + (terms + 8) * 2.0**-22)
+        limit = (1 - self.margin) / (1 + excess)
+        return found.outcome(self.A.far_from_subnormal, self.A.overflow / 4, limit)
 
     def _widened(self, name: str, x: Array, by_columns: bool, first: int, count: int) -> tuple[Array, Array] | None:
         """Some rows, or columns laid as rows, of a factor in float64, and their sizes in float32; None where a number
@@ -312,7 +301,7 @@ class Comparing:
     # Updates ----------------------------------------------------------------------------------------------------------
 
     def _update(self, got: Array, step: Update, operands: Sequence[Any]) -> Comparison | None:
-        """w − η·g by the rules of `multiply` and `add`: with p the step, u|p| + u(|w − p| + u|p|)."""
+        """w − η·g, by `RoundedArrays.of_update`."""
         w, eta, slope = (operands[f.operand] for f in (step.weight, step.rate, step.slope))
         if not (_plain(w) and _plain(slope) and w.shape == slope.shape == got.shape) or np.ndim(eta):
             return None
@@ -320,11 +309,8 @@ class Comparing:
         if not abs(rate) <= 2.0**30:
             return None
         found = Found(got.size, self.samples)
-        # Five roundings in float32; and the flushing of w, g, p or the result, each by at most 2^emin, is lost in
-        # the enlargement too where |p| >= 2^60·2^emin.
-        factor = Single(self.A.unit * (1 + self.A.unit) * (1 + 2.0**-20))
-        self.passes.update(self, found, got.reshape(-1), w.reshape(-1), slope.reshape(-1), rate, factor)
-        return found.outcome(self.A.smallest_normal * 2.0**60, self.A.overflow / 4 * self.A.unit, 1 - self.margin)
+        self.passes.update(self, found, got.reshape(-1), w.reshape(-1), slope.reshape(-1), rate, self.A.of_update)
+        return found.outcome(self.A.far_from_subnormal, self.A.overflow / 4 * self.A.unit, 1 - self.margin)
 
 
 def _plain(x: Any, axes: int | None = None) -> bool:
