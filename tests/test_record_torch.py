@@ -222,6 +222,32 @@ def test_a_module_is_a_function_of_its_parameters_by_name_and_stays_as_it_was() 
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
 
 
+#: Of a layer, its weight and its offset.
+LAYERS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
+    "batch norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True), [(4, 3), (3,), (3,)]),
+    "batch norm in use": (lambda x, w, b: F.batch_norm(x, x.new_zeros(3), x.new_ones(3), w, b), [(4, 3), (3,), (3,)]),
+    "layer norm": (lambda x, w, b: F.layer_norm(x, (3,), w, b), [(4, 3), (3,), (3,)]),
+    "group norm": (lambda x, w, b: F.group_norm(x, 2, w, b), [(2, 4, 3), (4,), (4,)]),
+    "convolution": (F.conv1d, [(2, 2, 4), (3, 2, 2), (3,)]),
+    "transposed convolution": (F.conv_transpose1d, [(2, 2, 4), (2, 3, 2), (3,)]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("wrt", [[0], [1], [2], [0, 1], [0, 2], [1, 2]], ids=str)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_gradient_of_a_layer_is_the_one_that_was_asked_for(layer: str, wrt: list[int], dtype: str) -> None:
+    """A kernel leaves out what is not asked for, or gives it all the same; so does its definition, otherwise."""
+    f, shapes = LAYERS[layer]
+    generator = torch.Generator().manual_seed(0)
+    arguments = [torch.randn(shape, generator=generator) for shape in shapes]
+    report = gc.verify(f, *arguments, wrt=wrt, dtype=dtype)
+    assert (report.formula, report.execution, report.complete) == ("right", "within", True), report
+    if 2 in wrt:
+        wrong = gc.verify(lambda x, w, b: f(x, w, off_by(8)(b)), *arguments, wrt=wrt, dtype="float32")
+        assert wrong.formula == "wrong"
+
+
 @pytest.mark.parametrize("name", ["detached", "no gradient"])
 def test_a_stop_of_the_gradient_is_right_where_it_is_intended_and_noted(name: str) -> None:
     program = next(p for p in WRONG if p.name == name)

@@ -193,7 +193,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         values = {id(x): x.clone() if mutable else x for x in tensors}
         call = Call(self, base, bound(func, args, kwargs), before, values)
         out = func(*args, **kwargs)
-        call.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
+        call.outs = [o for o in _asked(out, call.given) if o is not None]
         self._refuse(func, call.outs)
         self._follow(func, call, args, kwargs)
         return out
@@ -337,7 +337,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         forms += [(text, f) for text, f, widest in self.rules.forms.get(name, []) if precision <= widest.precision]
         others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
         out = func(*args, **kwargs) if mutable else out
-        outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)]
+        outs = _asked(out, bound(func, args, kwargs))
         self._fuse(key, outs, ("definition", steps, results), others, name in self.rules.approximated)
         return out
 
@@ -366,20 +366,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 )
         finally:
             self.depth -= 1
-        return steps, [self.memory.ids(x) if rounded(x) else None for x in tree_leaves(found) if isinstance(x, Tensor)]
+        asked = _asked(found, bound(func, args, kwargs))
+        return steps, [None if x is None or not rounded(x) else self.memory.ids(x) for x in asked]
 
     def _fuse(
         self,
         kernel: str,
-        outs: Sequence[Tensor],
+        found: Sequence[Tensor | None],
         definition: tuple[str, list[Step], list[Any]],
         others: Sequence[tuple[str, list[Step], list[Any]]],
         approximated: bool,
     ) -> None:
         """One step for all results of a kernel."""
-        kept = [n for n, o in enumerate(outs) if rounded(o) and n < len(definition[2]) and definition[2][n] is not None
+        outs = {n: o for n, o in enumerate(found) if o is not None}
+        kept = [n for n, o in outs.items() if rounded(o) and n < len(definition[2]) and definition[2][n] is not None
                 and definition[2][n].size == math.prod(shape_of(o))]  # fmt: skip
-        self._put([o for n, o in enumerate(outs) if n not in kept], [None] * (len(outs) - len(kept)))
+        self._put([o for n, o in outs.items() if n not in kept], [None] * (len(outs) - len(kept)))
         if not kept:
             return
         if not definition[1]:  # nothing but data movement
@@ -424,6 +426,16 @@ class Observed(TorchDispatchMode):  # type: ignore[no-untyped-call]
 #: Operations whose results are decisions.
 DECIDING = frozenset("gt ge lt le eq ne logical_and logical_or logical_xor logical_not bitwise_and bitwise_or "
                      "bitwise_xor bitwise_not where masked_fill".split())  # fmt: skip
+
+
+def _asked(found: Any, given: Mapping[str, Any]) -> list[Tensor | None]:
+    """The results of a kernel or of its definition, each in its place; None where it is none, or was not asked for.
+
+    What `output_mask` does not ask for a kernel may leave out and its definition give, or the other way round.
+    """
+    leaves = tree_leaves(found)
+    wanted = given.get("output_mask") or [True] * len(leaves)
+    return [x if w and isinstance(x, Tensor) else None for x, w in zip(leaves, wanted, strict=False)]
 
 
 def _has_kernel(func: OpOverload, tensors: Sequence[Tensor]) -> bool:
