@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from gradconform.adapters.recording.torch_memory import FORMAT, numbers
+from gradconform.adapters.recording.torch_memory import FORMAT, numbers, unreadable
 from gradconform.adapters.updates import OWN, Asked, Change, Numbers, Recorded
 from gradconform.adapters.updates_torch_beside import (
     averaged,
@@ -141,6 +141,8 @@ def _named(weights: Any, dtype: str | None) -> tuple[list[str], list[Tensor]]:
         if not isinstance(x, Tensor) or x.dtype not in FORMAT:
             kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
             raise BadInput(f"weights: {name} is {kind}; expected a tensor of {', '.join(map(str, FORMAT))}")
+        if why := unreadable(x):
+            raise BadInput(f"weights: {name} {why}")
         if not x.numel():
             raise BadInput(f"weights: {name} has no numbers; its shape is {tuple(x.shape)}")
         found.append((name, x if dtype is None else x.to(getattr(torch, dtype))))
@@ -198,8 +200,8 @@ def _gradients(tree: Any, names: Sequence[str], parameters: Sequence[Tensor], up
         )
     found: list[Tensor | None] = []
     for name, g, p in zip(names, leaves, parameters, strict=True):
-        if isinstance(g, Tensor) and g.layout != torch.strided:
-            raise BadInput(f"gradients[{update}]: {name} is of layout {g.layout}; expected a dense tensor: to_dense()")
+        if isinstance(g, Tensor) and (why := unreadable(g)):
+            raise BadInput(f"gradients[{update}]: {name} {why}")
         if g is not None and tuple(np.shape(g)) != tuple(p.shape):
             raise BadInput(f"gradients[{update}]: {name} has shape {tuple(np.shape(g))}; the weight has "
                            f"{tuple(p.shape)}")  # fmt: skip

@@ -41,6 +41,13 @@ class Answered:
         return all(j.verdict in ("conforms", *accept) for j in self.judgements())
 
 
+def routes_named(routes: str | Iterable[str] | None, otherwise: str) -> tuple[str, ...]:
+    """The routes that are asked for; without any, the one that stands in their place."""
+    if routes is not None and not isinstance(routes, Iterable):
+        raise BadInput(f"routes is {routes!r}; expected a name, or several")
+    return (routes,) if isinstance(routes, str) else tuple(routes or (otherwise,))
+
+
 def words(accept: str | Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
     """The verdicts that count as true besides `conforms`. Raises BadInput for any that is not among the known."""
     if not isinstance(accept, Iterable):

@@ -63,14 +63,18 @@ def scheduled(rate: Schedule | None, steps: int) -> tuple[float, ...] | None:
     """η in each of so many updates. Raises BadInput for what is no schedule of as many."""
     if rate is None:
         return None
+    if isinstance(rate, str):
+        raise BadInput(f"rate is {rate!r}; expected numbers, or a function of the step")
     try:
-        found = [rate(step) for step in range(steps)] if callable(rate) else list(rate)
+        found = map(rate, range(steps)) if callable(rate) else islice(rate, steps)
         rates = tuple(float(x) for x in found)
     except Exception as error:  # whatever the user's function raises
         raise BadInput(f"rate: {type(error).__name__}: {error}; expected numbers, or a function of the step") from error
-    if len(rates) < steps or not all(map(math.isfinite, rates)):
-        raise BadInput(f"rate: expected {steps} finite numbers, one for each step, got {len(rates)}")
-    return rates[:steps]
+    odd = [x for x in rates if not math.isfinite(x)]
+    if odd or len(rates) < steps:
+        got = odd[0] if odd else len(rates)
+        raise BadInput(f"rate: expected {steps} finite numbers, one for each step, got {got}")
+    return rates
 
 
 def updates(of: Training) -> Iterator[Rows]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradconform.conformance import advice
-from gradconform.conformance.answered import words
+from gradconform.conformance.answered import routes_named, words
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.programs.completeness import another_function, missing
 from gradconform.conformance.programs.definitions import Definition, defined
@@ -20,7 +21,7 @@ from gradconform.conformance.programs.recording import recorded, usable
 from gradconform.conformance.programs.report import Report, joined, report_of, unsupported
 from gradconform.reference.arithmetic.profiles import PROFILES, Profile
 from gradconform.reference.arithmetic.profiles import profile as profile_of
-from gradconform.reference.cases import BadInput, named_format, unknown
+from gradconform.reference.cases import BadInput, Dtype, named_format, unknown
 from gradconform.reference.programs.record import Ids
 from gradconform.reference.programs.run import Mode, Run, Unsupported, called
 
@@ -39,7 +40,7 @@ def verify(
     f: Any,
     *args: Any,
     wrt: int | str | Sequence[int | str] | None = None,
-    dtype: str | None = None,
+    dtype: Dtype | None = None,
     cotangent: Any = None,
     routes: str | Sequence[str] | None = None,
     mode: str = "reverse",
@@ -102,7 +103,7 @@ def verify(
         raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
     if stop_gradient not in STOPS:
         raise unknown("stop_gradient", stop_gradient, STOPS)
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise unknown("mode", mode, MODES)
     along: Mapping[Mode, Any] = {"reverse": cotangent, "forward": tangent}
     for of_mode, numbers in along.items():
@@ -110,6 +111,10 @@ def verify(
             what = "cotangent" if of_mode == "reverse" else "tangent"
             raise BadInput(f"{what}: it is of {of_mode} mode, and mode is {mode!r}; leave it out, or ask for 'both'")
     wrt = _wanted(wrt)
+    if not (definition is None or callable(definition)):
+        raise BadInput(f"definition is a {type(definition).__name__}; expected a function of arithmetic and arguments")
+    if not isinstance(approximated, int | float | np.number) or not 0 <= approximated < math.inf:
+        raise BadInput(f"approximated is {approximated!r}; expected a number of ulps, 0 or more")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise BadInput(f"seed is {seed!r}; expected a whole number, 0 or more")
     if not callable(f):
@@ -122,15 +127,19 @@ def verify(
     recorder = program_rows.recorder_of(framework)
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
     options: dict[str, Any] = {
-        "wrt": wrt, "routes": (routes,) if isinstance(routes, str) else tuple(routes or ("eager",)), "seed": seed,
+        "wrt": wrt, "routes": routes_named(routes, "eager"), "seed": seed,
         "stop_gradient": stop_gradient, "replays": replays,
     }  # fmt: skip
     if forms:
         if recorder.FRAMEWORK == "jax":
             raise BadInput("forms: expected none for JAX; a primitive without a rule is to be replaced in the function")
-        for name in forms:
-            if "::" not in name:
+        if not isinstance(forms, Mapping):
+            raise BadInput(f"forms is a {type(forms).__name__}; expected a function for each name of an operation")
+        for name, form in forms.items():
+            if "::" not in str(name):
                 raise BadInput(f"forms: {name!r} is no operation's name; expected one such as 'mylib::{name}'")
+            if not callable(form):
+                raise BadInput(f"forms: {name!r} is a {type(form).__name__}; expected a function of its arguments")
         options["definitions"] = forms
     constants = profile_of(profile, recorder.FRAMEWORK)
     functions = [function] if order == 1 else [function, recorder.gradient_of(function, seed)]

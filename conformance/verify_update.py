@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradconform.conformance.advice import of_update
-from gradconform.conformance.answered import WORST, Answered, words
+from gradconform.conformance.answered import WORST, Answered, routes_named, words
 from gradconform.conformance.programs.frameworks import framework_of, leaves
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.conformance.updates import update_rows
@@ -19,7 +19,7 @@ from gradconform.conformance.updates.judging import Finding, Judging, Ran
 from gradconform.conformance.verify import ACCEPTED
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.arithmetic.profiles import profile as profile_of
-from gradconform.reference.cases import BadInput, named_format, said, unknown
+from gradconform.reference.cases import BadInput, Dtype, named_format, said, unknown
 from gradconform.reference.judge import Judgement, noted
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def verify_update(
     weights: Any,
     gradients: Sequence[Any],
     *,
-    dtype: str | None = None,
+    dtype: Dtype | None = None,
     rule: Any = None,
     routes: str | Sequence[str] | None = None,
     master: str = "",
@@ -171,7 +171,7 @@ def verify_update(
     cast = None if dtype is None else named_format(dtype).name
     ran = Ran(adapter.ADAPTER, adapter.versions(), _device_of(weights))
     judged = Judging(constants, ran, master)
-    for route in (routes,) if isinstance(routes, str) else tuple(routes or ("",)):
+    for route in routes_named(routes, ""):
         for change in adapter.changes(make, weights, gradients, cast, rule, route):
             judged.add(change)
     if not judged.findings:

@@ -320,6 +320,7 @@ def available_memory() -> int:
 
 
 def _free_memory() -> int:
+    """What the system has free; sys.maxsize where it does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
@@ -327,6 +328,8 @@ def _free_memory() -> int:
                     return int(line.split()[1]) * 1024
     except OSError:
         pass
+    if sys.platform == "win32":
+        return sys.maxsize
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -489,10 +492,14 @@ _NOT_A_NUMBER = (TypeError, ValueError, OverflowError, RuntimeError)
 
 
 def _number(given: Any) -> float:
-    """A number as float64. Text and truth values are refused: Python would take them, and they are slips."""
-    if isinstance(given, str | bytes | bool | np.bool_) or getattr(given, "ndim", 0) != 0:
+    """A number as float64. Text, truth values and masked ones are refused: `float` would take them, as slips."""
+    if isinstance(given, np.ma.MaskedArray) or getattr(given, "ndim", 0) != 0:
         raise TypeError("no number")
-    return float(detached(given))
+    item = getattr(given, "item", None)  # of a NumPy complex number `float` would keep the real part
+    plain = item() if callable(item) else given
+    if isinstance(plain, str | bytes | bool):
+        raise TypeError("no number")
+    return float(plain)
 
 
 def detached(given: Any) -> Any:
@@ -662,6 +669,8 @@ def _array(id: str, name: str, given: Any, dimensions: int, whole: bool = True) 
 
 
 def _converted(id: str, name: str, given: Any) -> NDArray[Any]:
+    if isinstance(given, np.ma.MaskedArray):
+        raise BadInput(f"case {id!r}: {name} is a masked array; expected an array of numbers: give filled ones")
     try:
         return np.asarray(detached(given))
     except _NOT_A_NUMBER as error:

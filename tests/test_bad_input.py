@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import math
 import os
@@ -258,6 +259,7 @@ COMMANDS = [
         "two of the cases are called 'mine/1'; their measurements could not be told",
     ),
     ("report a/run.jsonl run.jsonl", "a/run.jsonl and run.jsonl have the same name, and runs are told apart by"),
+    ("report run.jsonl.gz run.jsonl", "run.jsonl.gz and run.jsonl have the same name, and runs are told apart by"),
     (
         "verify bad_names:good --fail-on deviates",
         "Invalid value for '--fail-on': 'deviates' is not one of 'lost', 'vacuous',",
@@ -285,6 +287,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, content in (
         ("text.txt", b"hello\n"), ("empty.jsonl", b""), ("bin.jsonl", b"\x00\xff\x80"), ("json.jsonl", b"[1]\n"),
         ("known.toml", b"[[deviation]]\nid=3\n"), ("bad.toml", b"="), ("a/run.jsonl", Path("run.jsonl").read_bytes()),
+        ("run.jsonl.gz", gzip.compress(Path("run.jsonl").read_bytes())),
     ):  # fmt: skip
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_bytes(content)
@@ -406,6 +409,12 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: document(rate="x"), "rate must be a number that float64 holds, got 'x' (str)"),
     (lambda: document(rate=math.inf), "rate is inf; every value must be finite"),
     (lambda: document(rate=1j), "rate must be a number that float64 holds"),
+    (lambda: document(rate=np.complex128(0.5 + 1j)), "rate must be a number that float64 holds, got np.complex128"),
+    (lambda: document(rate=np.array(True)), "rate must be a number that float64 holds, got array(True)"),
+    (lambda: document(rate=torch.tensor(True)), "rate must be a number that float64 holds, got tensor(True)"),
+    (lambda: document(rate=np.ma.masked), "rate must be a number that float64 holds, got masked"),
+    (lambda: document(weights=np.full(8, 0.5 + 1j)), "weights must be numbers w1"),
+    (lambda: network(inputs=np.ma.masked_array([[0.5]], [[True]])), "inputs is a masked array; expected an array of"),
     (lambda: network(layers=[]), "layers are empty; expected (W, b, activation) for at least one layer"),
     (lambda: network(layers=None), "layers are NoneType; expected a list of (W, b, activation)"),
     (
@@ -509,6 +518,16 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
         lambda: gc.verify(torch.tanh, X, forms={"tanh": torch.tanh}),
         "'tanh' is no operation's name; expected one such as",
     ),
+    (lambda: gc.verify(torch.tanh, X, forms=5), "forms is a int; expected a function for each name of an operation"),
+    (lambda: gc.verify(torch.tanh, X, forms={1: torch.tanh}), "forms: 1 is no operation's name"),
+    (lambda: gc.verify(torch.tanh, X, forms={"a::b": 5}), "forms: 'a::b' is a int; expected a function of its"),
+    (lambda: gc.verify(torch.tanh, X, routes=5), "routes is 5; expected a name, or several"),
+    (lambda: gc.verify(torch.tanh, X, mode=["reverse"]), "mode is ['reverse'] (list); expected a name"),
+    (lambda: gc.verify(torch.tanh, X, definition=5), "definition is a int; expected a function of arithmetic and"),
+    (lambda: gc.verify(torch.tanh, X, approximated=-1.0), "approximated is -1.0; expected a number of ulps, 0 or more"),
+    (lambda: gc.verify(torch.tanh, X, approximated=math.nan), "approximated is nan; expected a number of ulps"),
+    (lambda: gc.verify(torch.tanh, X, approximated="1"), "approximated is '1'; expected a number of ulps"),
+    (lambda: gc.verify(lambda x: x.tanh(), X.to("meta")), "x is on the device meta, where a tensor holds no numbers"),
     # Optimizers.
     (lambda: gc.verify_update(sgd, X), "verify_update: missing a required argument: 'gradients'"),
     (lambda: gc.verify_update(sgd, X, X), "gradients is one gradient; expected a list, with one for each update: [g]"),
@@ -527,12 +546,21 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
         lambda: gc.verify_update(lambda p: torch.optim.lr_scheduler.StepLR(sgd(p), 1), X, [X]),
         "or (optimizer, scheduler)",
     ),
+    (lambda: gc.verify_update(sgd, X, [X], routes=5), "routes is 5; expected a name, or several"),
+    (lambda: gc.verify_update(sgd, X.to("meta"), [X]), "weights: w is on the device meta, where a tensor holds no"),
+    (lambda: gc.verify_update(sgd, X, [X.to("meta")]), "gradients[0]: w is on the device meta, where a tensor holds"),
+    (lambda: gc.verify_update(sgd, X.to_sparse(), [X]), "weights: w is of layout torch.sparse_coo; expected a dense"),
     # What is explained, checked and trained.
     (lambda: gc.explain(torch.tanh), "a function is verified by gradconform.verify(f, …)"),
     (lambda: gc.explain(gc.verify(torch.tanh, X)), "case is a Report, which explains itself: report.explain()"),
     (lambda: gc.explain("numpy/central", W), "'numpy/central' is an adapter, and stands in the case's place"),
     (lambda: gc.assert_conforms(gc.verify(torch.tanh, X)), "a report is asserted itself: assert report"),
     (lambda: gc.check(N), "check: missing a required argument: 'case'; expected check(adapter, case, …)"),
+    (lambda: gc.train(N, W, steps=2, rate="12"), "rate is '12'; expected numbers, or a function of the step"),
+    (
+        lambda: gc.train(N, W, steps=2, rate=[0.1, math.nan]),
+        "rate: expected 2 finite numbers, one for each step, got nan",
+    ),
     (lambda: gc.train(N, W, epochs=2), "train has no option 'epochs'; give steps=, the number of updates"),
 ]
 

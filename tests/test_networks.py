@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from gradconform.conformance.command_line.explain import explain
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
 from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS
 from gradconform.reference.arithmetic.profiles import STRICT
-from gradconform.reference.cases import Case, point
+from gradconform.reference.cases import Case, available_memory, point
 from gradconform.reference.derivations.activations import ACTIVATIONS
 from gradconform.reference.derivations.choosers import Chooser
 from gradconform.reference.derivations.losses import LOSSES, REDUCTIONS
@@ -405,3 +406,13 @@ def test_a_network_deeper_than_calls_may_nest_is_evaluated(choose: Chooser | Non
     ops = BallArrays(FLOAT64, STRICT)
     found = Evaluation(deep.equations, ops, {n: ops.given(v) for n, v in deep.values}, choose)
     assert float(found["dE/dW1"].values[0, 0].exact) == 0.125
+
+
+def test_where_the_system_does_not_say_what_memory_it_has_none_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_file(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", no_file)
+    monkeypatch.delattr("os.sysconf")
+    monkeypatch.setattr("sys.platform", "win32")
+    assert available_memory() == sys.maxsize

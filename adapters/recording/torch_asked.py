@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from gradconform.adapters.recording.random_state import RandomState
 from gradconform.adapters.recording.torch_lines import CALLERS
-from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded, shape_of, tensor_of
+from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded, shape_of, tensor_of, unreadable
 from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import Ids, Numbers
@@ -101,8 +101,8 @@ def asked_of(f: Function, args: Sequence[Any], wrt: Sequence[int | str] | None, 
         )
     titles = tuple(_path(f, path) for path, _ in paths)
     for title, x in zip(titles, leaves, strict=True):
-        if isinstance(x, Tensor) and x.layout != torch.strided:
-            raise BadInput(f"{title} is of layout {x.layout}; expected a dense tensor: give x.to_dense()")
+        if isinstance(x, Tensor) and (why := unreadable(x)):
+            raise BadInput(f"{title} {why}")
     return Asked(f, leaves, spec, tuple(numbered[i] for i in chosen), tuple(called[i] for i in chosen), titles)
 
 

@@ -59,6 +59,15 @@ def empty_zero(x: Tensor) -> bool:
     return x._is_zerotensor() or x.device.type == "meta"
 
 
+def unreadable(x: Tensor) -> str:
+    """Why the numbers of a tensor that somebody gave cannot be read, and what to give; empty where they can."""
+    if x.layout != torch.strided:
+        return f"is of layout {x.layout}; expected a dense tensor: give x.to_dense()"
+    if x.device.type == "meta":
+        return "is on the device meta, where a tensor holds no numbers; expected one that does"
+    return ""
+
+
 def numbers(x: Tensor) -> Numbers:
     """What a tensor holds, in float64; of complex numbers both parts, along a last axis."""
     x = x.detach()

@@ -453,7 +453,7 @@ def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
 
     for number, path in enumerate(paths):
         for other in paths[:number]:
-            if path.stem == other.stem:
+            if run_name(path) == run_name(other):
                 what = f"{path} was given twice" if path == other else f"{other} and {path} have the same name"
                 raise BadInput(f"{what}, and runs are told apart by the names of their files; expected each name once")
     headers, tables = load_each(paths)
