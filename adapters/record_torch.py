@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -176,7 +178,8 @@ def _unrecorded(run: Run, asked: Asked, way: Way, why: NotRecorded) -> Run:
 def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
     """A module as a function of its parameters, by name, and of its inputs: `f(parameters, *inputs)`, and these.
 
-    Its buffers are copied for every call, so that running it leaves the module as it was.
+    Its inputs are called what `forward` calls them. Its buffers are copied for every call, so that running it leaves
+    the module as it was.
     """
     parameters = {name: p.detach().requires_grad_(p.requires_grad) for name, p in module.named_parameters()}
 
@@ -185,6 +188,10 @@ def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
         return torch.func.functional_call(module, {**parameters, **buffers}, inputs)
 
     call.__name__ = type(module).__name__
+    own = list(inspect.signature(call).parameters.values())[:1]
+    with suppress(TypeError, ValueError):  # no signature, or an input that is called `parameters`, too
+        inputs = inspect.signature(module.forward).parameters.values()
+        call.__signature__ = inspect.Signature([*own, *inputs])  # type: ignore[attr-defined]
     return call, parameters
 
 

@@ -61,7 +61,7 @@ def record_forward(
     """
     asked = asked_of(f, args, wrt, names)
     state = TorchState()
-    forward = Recorder(RULES, definitions, stop_gradient == "intended")
+    forward = Recorder(RULES, definitions, stop_gradient == "intended", tangents=True)
     tensors = asked.tensors()
     arguments = [argument_ids(forward, x) for x in tensors]
     with Watch(forward, [], record_forward):
@@ -72,7 +72,7 @@ def record_forward(
     given = directions(tensors, tangents, seed, "tangents", "argument")
 
     state.restore()
-    recorder, rules = Recorder(RULES, definitions), list[Rule]()
+    recorder, rules = Recorder(RULES, definitions, tangents=True), list[Rule]()
     tensors = asked.tensors()
     there = tuple(argument_ids(recorder, x) for x in tensors)
     with Watch(recorder, rules, record_forward), forward_ad.dual_level():

@@ -222,6 +222,21 @@ def test_a_module_is_a_function_of_its_parameters_by_name_and_stays_as_it_was() 
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
 
 
+class Scaled(nn.Module):
+    """Whose input has the name of its parameters."""
+
+    def forward(self, parameters: Tensor, y: Tensor) -> Tensor:
+        return parameters * y
+
+
+def test_the_inputs_of_a_module_have_their_names() -> None:
+    x = torch.tensor([0.5, -1.25])
+    named = gc.verify(nn.CrossEntropyLoss(), x[None], torch.tensor([1]))
+    assert list(named.table.argument) == ["input"]
+    assert list(gc.verify(nn.Linear(2, 1), x, wrt="input").table.argument) == ["input"]
+    assert list(gc.verify(Scaled(), x, x).table.argument) == ["argument 1", "argument 2"]
+
+
 #: Of a layer, its weight and its offset.
 LAYERS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     "batch norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True), [(4, 3), (3,), (3,)]),

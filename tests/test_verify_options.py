@@ -100,6 +100,68 @@ def test_what_a_rule_detaches_in_its_forward_part_is_no_stop() -> None:
         assert report.notes == ()
 
 
+def with_scale(sign: int) -> Callable[[Tensor], Any]:
+    """x by its largest magnitude, and that, which as the rule says has no derivative; the slope times a sign."""
+
+    class WithScale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+            scale = x.abs().amax()
+            ctx.mark_non_differentiable(scale)
+            ctx.save_for_backward(x, scale)
+            at = x == x.abs().amax()
+            ctx.at = at
+            return x / scale, scale
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor, _: Tensor) -> Tensor:  # type: ignore[override]
+            x, scale = ctx.saved_tensors
+            return sign * (g / scale - ctx.at * (g * x).sum() / scale**2)
+
+    return lambda x: WithScale.apply(x)
+
+
+def test_what_a_rule_marks_as_not_differentiable_is_a_stop_and_no_fault_of_the_rule() -> None:
+    x = torch.tensor([0.5, -1.25, 2.0])
+    report = gc.verify(with_scale(1), x)
+    assert (report.formula, report.culprits) == ("wrong", ())
+    assert any(n.startswith("mark_non_differentiable of WithScale at") and "is not to" in n for n in report.notes)
+    intended = gc.verify(with_scale(1), x, stop_gradient="intended")
+    assert intended, str(intended)
+    for how in ("through", "intended"):
+        wrong = gc.verify(with_scale(-1), x, stop_gradient=how)
+        assert wrong.formula == "wrong"
+        assert any("WithScale" in c for c in wrong.culprits)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_the_row_of_a_padding_is_a_constant_where_gradients_are_asked_for(mode: str) -> None:
+    """As `torch.nn.Embedding` documents it; PyTorch's tangents are of every row."""
+    index, weight = torch.tensor([[0, 1], [1, 4]]), torch.arange(15.0).reshape(5, 3) / 8
+    report = gc.verify(lambda w: torch.nn.functional.embedding(index, w, padding_idx=0).tanh(), weight, mode=mode)
+    assert report, str(report)
+    assert any("padding_idx" in n for n in report.notes) is (mode == "reverse")
+    assert gc.verify(torch.nn.Embedding(5, 3, padding_idx=-1), index)
+
+
+def test_a_rule_that_gives_the_row_of_a_padding_a_gradient_is_wrong() -> None:
+    class Every(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, index: Tensor, weight: Tensor) -> Tensor:
+            ctx.save_for_backward(index)
+            ctx.shape = weight.shape
+            return torch.nn.functional.embedding(index, weight, padding_idx=0)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+            (index,) = ctx.saved_tensors
+            return None, g.new_zeros(ctx.shape).index_add(0, index, g)
+
+    report = gc.verify(lambda w: Every.apply(torch.tensor([0, 1, 1]), w), torch.tensor([[0.5, 2.0], [-1.25, 3.0]]))
+    assert report.formula == "wrong"
+    assert "row 0" in str(report)
+
+
 # Devices --------------------------------------------------------------------------------------------------------------
 
 

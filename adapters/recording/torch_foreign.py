@@ -15,6 +15,7 @@ from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
 from gradconform.adapters.recording.torch_lines import defined_at, here
 from gradconform.adapters.recording.torch_memory import rounded
@@ -94,7 +95,9 @@ class Watch:
         def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
             self._rule(cls, args)
             with self.recorder.within_rule(), self._applied(cls):
-                return original.__get__(None, cls)(*args, **kwargs)
+                found = original.__get__(None, cls)(*args, **kwargs)
+            self._marked(cls, args, found)
+            return found
 
         # Up to PyTorch 2.13 `Function.apply` calls this by its name, also where somebody kept `apply` itself.
         entry = torch.autograd.function._SingleLevelFunction
@@ -133,6 +136,22 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.__exit__(kind, error, at)
 
+    def _marked(self, function: Any, args: Sequence[Any], found: Any) -> None:
+        """Of what a rule returned the numbers that it says have no derivative: they are stopped there."""
+        tensors = [x for x in (*args, *tree_leaves(found)) if isinstance(x, Tensor)]
+        if self.recorder.backward or not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors)):
+            return
+        if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors):
+            return  # inside of a transform, where what requires a gradient is another matter
+        given = {x.untyped_storage().data_ptr() for x in args if isinstance(x, Tensor)}
+        for y in tree_leaves(found):
+            if rounded(y) and not y.requires_grad:
+                with _unobserved():
+                    name = f"mark_non_differentiable of {function.__name__}"
+                    self.recorder.note_stop(name, self.recorder.memory.ids(y))
+                    if y.untyped_storage().data_ptr() not in given:  # else the argument itself would be stopped
+                        self.recorder.stop(y)
+
     def _coming(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def coming(*args: Any, **kwargs: Any) -> Any:
             found = original(*args, **kwargs)
@@ -159,7 +178,8 @@ class Watch:
                 full = list(held)
                 for n, x in zip(moving, tensors, strict=True):
                     full[n] = x
-                return function.apply(*full)
+                found = function.apply(*full)
+                return [y for y in tree_leaves(found) if isinstance(y, Tensor) and y.requires_grad] or found
 
             rule.__name__ = function.__name__
             names = [f"argument {n}" for n in moving]

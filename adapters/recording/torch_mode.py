@@ -47,7 +47,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records into `record` what runs under it; `memory` has the ids of every tensor."""
 
     def __init__(
-        self, rules: Rules, definitions: Mapping[str, Program] | None = None, stops_intended: bool = False
+        self,
+        rules: Rules,
+        definitions: Mapping[str, Program] | None = None,
+        stops_intended: bool = False,
+        tangents: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rules, self.own, self.stops_intended = rules, dict(definitions or {}), stops_intended
@@ -59,6 +63,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.backward = False
         #: Whether also what depends on no argument leaves the record where Python reads it as it was rounded.
         self.strict = False
+        #: Whether derivatives are asked for in forward mode.
+        self.tangents = tangents
         self._rules_running = 0
 
     @property
@@ -91,6 +97,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         entry = f"{what} at {here() or 'no line of yours'}"
         if not self.stops_intended:
             entry += ': the derivative is taken through it; stop_gradient="intended" is not to'
+        if entry not in self.notes and self.dependence.of(ids):
+            self.notes.append(entry)
+
+    def note_padding(self, ids: Ids) -> None:
+        """Rows of an embedding that are held constant."""
+        at = f" ({here()})" if here() else ""
+        entry = f"the row of padding_idx is a constant, as torch.nn.Embedding has it{at}"
         if entry not in self.notes and self.dependence.of(ids):
             self.notes.append(entry)
 

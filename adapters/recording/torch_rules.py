@@ -15,7 +15,7 @@ MOVES = frozenset(
     """
     clone cat index gather index_select flip roll repeat stack hstack vstack select_scatter slice_scatter
     diagonal_scatter as_strided_scatter masked_select scatter masked_scatter constant_pad_nd tril triu im2col diag_embed
-    embedding unfold repeat_interleave take rot90 trace_copy _unsafe_view _reshape_copy view_copy expand_copy
+    unfold repeat_interleave take rot90 trace_copy _unsafe_view _reshape_copy view_copy expand_copy
     permute_copy slice_copy select_copy squeeze_copy unsqueeze_copy t_copy transpose_copy alias_copy unbind_copy
     split_copy split_with_sizes_copy diagonal_copy _unsafe_index select_backward slice_backward diagonal_backward
     unsafe_split unsafe_chunk unsafe_split_with_sizes lift_fresh_copy pixel_shuffle pixel_unshuffle channel_shuffle

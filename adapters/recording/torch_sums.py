@@ -12,7 +12,7 @@ from torch import Tensor
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import numbers, real
 from gradconform.adapters.recording.torch_windows import collected
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers
+from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Form, Ids, Numbers
 from gradconform.reference.programs.run import NotRecorded
 
 # Reductions -----------------------------------------------------------------------------------------------------------
@@ -262,6 +262,19 @@ def _put(c: Call) -> Results:
     return flat.reshape(x.shape)
 
 
+def _embedding(c: Call) -> Results:
+    """Rows of the weight. The gradient of that of `padding_idx` is 0 by what `torch.nn.functional.embedding` documents:
+    it is a constant. Of tangents PyTorch says nothing, and gives those of all rows."""
+    index = c["indices"].cpu().numpy()
+    rows: Ids = c.operand("weight")[index]
+    padding = np.broadcast_to((index == c["padding_idx"])[..., None], rows.shape)
+    if padding.any() and not c.recorder.tangents:
+        rows = rows.copy()
+        c.recorder.note_padding(rows[padding])
+        rows[padding] = c.record.map(STOPPED, [rows[padding]], c.format, c.held[padding])
+    return rows
+
+
 def _embedding_backward(c: Call) -> Results:
     g, index = c.operand("grad_output"), c["indices"].cpu().numpy()
     count, width = int(c["num_weights"]), g.shape[-1]
@@ -305,7 +318,7 @@ SUM_RULES: dict[str, Rule] = {
     "addr": _added("vec1", "vec2"),
     "scatter_add": _scatter_add, "scatter_reduce": _scatter_reduce, "index_add": _index_add, "index_put": _index_put,
     "put": _put, "_index_put_impl": _index_put, "_unsafe_index_put": _index_put,
-    "embedding_dense_backward": _embedding_backward,
+    "embedding": _embedding, "embedding_dense_backward": _embedding_backward,
     **{f"upsample_nearest{n}d_backward": _nearest(n) for n in (1, 2, 3)},
     **{f"{kind}_pad{n}d_backward": _padding(f"{kind}_pad{n}d")
        for kind in ("reflection", "replication") for n in (1, 2, 3)},
