@@ -181,6 +181,24 @@ def test_a_tangent_of_a_large_program_is_judged_in_arrays() -> None:
     assert gc.verify(lambda x, w: f(torch.relu(x @ w)).mean(), x, w, mode="forward").formula == "wrong"
 
 
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_a_choice_between_two_numbers_is_judged_in_arrays(shift: float) -> None:
+    def f(x: Tensor) -> Tensor:
+        s = x.sum()
+        return torch.where(s > 1, s * s, 2 * s)
+
+    assert gc.verify(f, torch.linspace(-1, 1, 600) + shift, mode="forward").verdict == "conforms"
+
+
+def test_a_tie_of_two_numbers_is_a_kink_in_arrays() -> None:
+    def f(x: Tensor) -> Tensor:
+        return torch.where(x.sum() > 2 * x[0], x.sum(), 2 * x[0])
+
+    along = [torch.eye(600)[0]]  # by the one 1, by the other 2
+    report = gc.verify(f, torch.zeros(600), mode="forward", tangent=along)
+    assert (report.verdict, report.formula) == ("conforms", "kink")
+
+
 def test_every_column_of_the_jacobian_is_verified_where_all_are_asked_for() -> None:
     report = gc.verify(lambda x: x.flip(0) * x, at(0.5, -1.25, 3.0), rows="all", mode="forward")
     assert report, str(report)

@@ -94,7 +94,7 @@ class _Forward:
         assert step.decided is not None
         taken = np.where(step.first, step.operands[0], step.operands[1])
         other = np.where(step.first, step.operands[1], step.operands[0])
-        tie = (taken != other) & (step.decided != 0)
+        tie = np.asarray((taken != other) & (step.decided != 0))  # of one number NumPy makes no array
         if tie.any():
             tie[tie] = self.exact.undecided(step.decided[tie])
         self._among(step, taken, other[..., None], tie[..., None])
