@@ -128,26 +128,14 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         found = rules.operand(self, x)
         return None if found is NOTHING else found
 
-    def _round(
-        self, mid: Any, propagated: Array | None, operands: tuple[RoundedArray, ...] = (),
-        error: Array | float | None = None,
-    ) -> RoundedArray:  # fmt: skip
-        """Widened by one rounding, of u·sup|x| or the `error` given, and infinite where it may overflow."""
-        size, moved = self.size(mid), NOTHING if propagated is None else propagated
-        result = rules.rounded(self, mid, size, moved, self.unit * (size + moved) if error is None else error)
-        result.excess = max((o.excess for o in operands), default=0.0)
-        return result  # type: ignore[no-any-return]
+    def chosen(self, mid: Any, moved: Array) -> RoundedArray:
+        """What was taken and not rounded, up to so far from its midpoint; infinite where it may overflow."""
+        return rules.rounded(self, mid, self.size(mid), moved, 0.0)  # type: ignore[no-any-return]
 
-    def _widened(self, mid: Any, propagated: Array | None) -> Array:
-        """The radius of a result that is rounded once."""
-        size, moved = self.size(mid), NOTHING if propagated is None else propagated
-        return np.asarray(rules.widened(self, size, moved, self.unit * (size + moved)))
-
-    def _with_specials(self, result: RoundedArray, operation: str, *operands: RoundedArray) -> RoundedArray:
-        excess, rule = result.excess, rules.met if len(operands) == 1 else rules.met_by_two
-        result = rule(self, operation, result, *operands)
-        result.excess = excess
-        return result
+    def rounding(self, mid: Any) -> Array:
+        """The radius of an exact number that is rounded once."""
+        size = self.size(mid)
+        return np.asarray(rules.widened(self, size, NOTHING, self.unit * size))
 
     def _mended(
         self,

@@ -138,7 +138,7 @@ class RoundedBalls(BallPrimitives, HandWritten):
         return RoundedBalls(self.format, replace(self.profile, flush=False), self.sums)
 
     def keeping_subnormals(self, balls: RoundedBalls) -> RoundedBalls:
-        """The arithmetic like this one that has the given properties."""
+        """What computes by these balls, which flush nothing: they themselves, or an arithmetic of this one's kind."""
         return balls
 
     def epsilon(self) -> Rounded:
@@ -167,14 +167,12 @@ class RoundedBalls(BallPrimitives, HandWritten):
 
     # Roundings --------------------------------------------------------------------------------------------------------
 
-    def _round(self, exact: arb, propagated: arb, specials: int = 0, error: arb | None = None) -> Rounded:
+    def _round(self, exact: arb, propagated: arb, error: arb | None = None) -> Rounded:
         """Widen by one rounding: by `error` where it is given, by u·sup|x| where it is not."""
         size = abs(exact)
-        result: Rounded = rules.rounded(
+        return rules.rounded(  # type: ignore[no-any-return]
             self, exact, size, propagated, self.unit * (size + propagated) if error is None else error
         )
-        result.specials |= specials
-        return result
 
     _operand = rules.operand
 

@@ -97,7 +97,7 @@ class ArrayAllowed:
         unheld = self._not_of(A)
         if unheld is not None and (literal := at.once(unheld)).any():
             mid = high if low is None else DoubleArray(high, low)
-            radius = radius + np.where(literal, A._widened(mid, None), 0.0)
+            radius = radius + np.where(literal, A.rounding(mid), 0.0)
         seen = at.viewed(high)
         found = RoundedArray(A, seen if low is None else DoubleArray(seen, at.viewed(low)))
         found.radius = at.viewed(radius) if radius.any() else None
@@ -291,7 +291,7 @@ class ArrayAllowed:
             bits = np.bitwise_or.reduce(np.where(near | same, x.specials, x.specials & ANYTHING), axis=-1).astype(
                 np.uint8
             )
-        found = A._round(mid.mid, error, (), 0.0) if several.any() else RoundedArray(A, mid.mid, error)
+        found = A.chosen(mid.mid, error) if several.any() else RoundedArray(A, mid.mid, error)
         if several.any() and not several.all():
             found = RoundedArray(A, found.mid, np.where(several, found.radii(), error), None, found.specials)
         if bits is not None:

@@ -71,7 +71,7 @@ def _literal(A: RoundedArrays, e: Expression) -> RoundedArray | None:
     if e.name:
         return None
     mid = A.mids.lift(e.value)
-    return RoundedArray(A, mid, None if A.format.holds(e.value) else A._widened(mid, None))
+    return RoundedArray(A, mid, None if A.format.holds(e.value) else A.rounding(mid))
 
 
 def _known(A: RoundedArrays, e: Expression) -> RoundedArray | None:

@@ -327,8 +327,3 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType({
     for f in family
 })  # fmt: skip
 BALL_OPERATIONS = BallOperations()
-
-
-def is_integer(x: float) -> bool:
-    """Whether an exponent is an integer for which a power is a product."""
-    return math.isfinite(x) and float(x).is_integer()

@@ -94,9 +94,9 @@ def laid(x: Column, shape: tuple[int, ...]) -> Column:
     return x.reshape(-1) if x.shape == shape else np.broadcast_to(x, shape).reshape(-1)
 
 
-def repeated(x: Column, lead: int = 0) -> tuple[int, ...]:
-    """The axes, after the `lead` first, along which a view repeats its memory."""
-    return tuple(a for a, (n, s) in enumerate(zip(x.shape[lead:], x.strides[lead:], strict=True)) if s == 0 and n > 1)
+def repeated(x: Column) -> tuple[int, ...]:
+    """The axes along which a view repeats its memory."""
+    return tuple(a for a, (n, s) in enumerate(zip(x.shape, x.strides, strict=True)) if s == 0 and n > 1)
 
 
 def without_repeats(x: Ids) -> Ids:

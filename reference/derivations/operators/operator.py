@@ -71,15 +71,13 @@ def of_row(
     name: str,
     family: Family,
     *,
-    row: str = "",
     kinks: tuple[float, ...] = (),
     singularities: tuple[float, ...] = (),
-    names: Sequence[str] = ("x", "y", "z"),
     edges: Mapping[str, Sequence[Values]] | None = None,
 ) -> Operator:
     """The operator that is a row of the table of functions, in value and derivatives."""
-    of = FUNCTIONS[row or name]
-    operands = tuple(Operand(n, d, draws="binades") for n, d in zip(names, of.domain, strict=False))
+    of = FUNCTIONS[name]
+    operands = tuple(Operand(n, d, draws="binades") for n, d in zip("xyz", of.domain, strict=False))
     bounds = tuple(x for d in of.domain for x in d if math.isfinite(x))
     return Operator(
         name, family, lambda o, *x: o.map(of.name, *x), of.source, operands,

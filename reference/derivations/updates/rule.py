@@ -69,12 +69,11 @@ class Way:
     formula: Formula
     source: str
     operands: tuple[str, ...] = ()
-    instead: str = ""
 
 
 def equation(name: str, source: str, operands: Sequence[str], ways: Sequence[Way], whole: bool = False) -> Equation:
     """An equation by its ways, the first of which is the definition; a `whole` one's numbers read whole tensors."""
-    forms = tuple(Form(w.name, w.operands or tuple(operands), w.formula, w.source, instead=w.instead) for w in ways)
+    forms = tuple(Form(w.name, w.operands or tuple(operands), w.formula, w.source) for w in ways)
     return Equation(name, "update", source, forms, part=None if whole else elementwise)
 
 
