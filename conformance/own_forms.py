@@ -182,9 +182,8 @@ def _prove(adapter: str, key: str, form: Form) -> None:
         _compare(where, key, mine, truth, points)
     for edge in EDGES:
         _compare(where, key, mine, truth, _points(key, 0, edge), known=False)
-    for (
-        target
-    ) in FORMATS.values():  # a number that one of them does not hold is refused here, not in the midst of a run
+    # A number that one of the formats does not hold is refused here, not in the midst of a run.
+    for target in FORMATS.values():
         with precision(PRECISIONS[0]):
             _value(where, mine, _operands(key, points, target), target)
 

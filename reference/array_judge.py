@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
-from flint import ctx
+from flint import arb, ctx
 from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.arrays import RoundedArray
@@ -125,7 +125,7 @@ def component(value: RoundedArray, index: Index) -> Rounded:
     ball = value.arithmetic.scalar(value, index, value.shape)
     within = (ball.radius * value.arithmetic.mids.slack).upper()
     with precision(EXACTLY):  # a radius may be far smaller than the last of fewer bits, as of 1 − 10^−114
-        exact = ball.exact + ball.exact.__class__(0, float(within))
+        exact = ball.exact + arb(0, float(within))
     return Rounded(ball.arithmetic, exact, (ball.radius + 3 * within).upper(), ball.specials, ball.spread)
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from flint import arb
@@ -26,18 +26,15 @@ from gradconform.reference.outcomes import Outcome, Special, apart
 Formula = Literal["wrong", "undefined", "unknown", "singular", "kink", "right"]
 Execution = Literal["outside", "undecided", "overflow", "within"]
 Accuracy = Literal["lost", "vacuous", "ill-conditioned", "certified"]
-FORMULA: tuple[Formula, ...] = ("wrong", "undefined", "unknown", "singular", "kink", "right")
-EXECUTION: tuple[Execution, ...] = ("outside", "undecided", "overflow", "within")
-ACCURACY: tuple[Accuracy, ...] = ("lost", "vacuous", "ill-conditioned", "certified")
+FORMULA: tuple[Formula, ...] = get_args(Formula)
+EXECUTION: tuple[Execution, ...] = get_args(Execution)
+ACCURACY: tuple[Accuracy, ...] = get_args(Accuracy)
 
 Verdict = Literal[
     "conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided",
     "unsupported", "crashed",
 ]  # fmt: skip
-VERDICTS: tuple[Verdict, ...] = (
-    "conforms", "deviates", "lost", "vacuous", "ill-conditioned", "out of range", "singular", "undecided",
-    "unsupported", "crashed",
-)  # fmt: skip
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 #: The precision, in bits, at which a judgement starts and at which it gives up.
 FIRST_PRECISION, PRECISION_CAP = 192, 4096
@@ -182,8 +179,8 @@ def off(ball: Rounded, truth: Rounded) -> arb:
     found = abs(ball.exact - truth.exact) + ball.radius
     if truth.spread.is_zero():
         return found + ball.spread
-    beyond = found + ball.spread - truth.spread
-    return beyond if beyond > 0 else larger(beyond.upper(), arb(0))
+    rest = found + ball.spread - truth.spread
+    return rest if rest > 0 else larger(rest.upper(), arb(0))
 
 
 def verdict_of(formula: Formula, execution: Execution, accuracy: Accuracy) -> Verdict:
@@ -420,7 +417,7 @@ def two_norm(parts: Sequence[arb]) -> arb:
 
 def _sharper(candidates: Sequence[Candidate], measured: Sequence[arb | None], a: int, b: int) -> int:
     """Order forms: unstable ones last, then by how far they may be from the truth."""
-    if candidates[a].instead != candidates[b].instead and bool(candidates[a].instead) != bool(candidates[b].instead):
+    if bool(candidates[a].instead) != bool(candidates[b].instead):
         return 1 if candidates[a].instead else -1
     x, y = measured[a], measured[b]
     if x is None or y is None:

@@ -149,7 +149,7 @@ def test_training_by_an_optimizer_ends_where_a_gradient_is_not_given() -> None:
         ({"rule": momentum}, "rule and clip are of an optimizer"),
         ({"rate": [0.1]}, "rate: expected 2 finite numbers, one for each step, got 1"),
         ({"rate": [0.1, np.nan]}, "rate: expected 2 finite numbers"),
-        ({"rate": "fast"}, "rate: ValueError"),
+        ({"rate": "fast"}, "rate is .fast.; expected numbers, or a function of the step"),
         ({"rate": lambda step: 1 / step}, "rate: ZeroDivisionError"),
         ({"rate": [0.1, 0.1], "optimizer": optax.sgd(0.1)}, "a transformation holds its own schedule"),
     ],

@@ -44,7 +44,8 @@ def diff(old: Path, new: Path, form: str) -> NoReturn:
     of an operand alone can cost a row its digits: there that is a regression of
     a tensor of 128 or more components and of half of 20 or more cases, and else
     "newly uncertified at a step", which is none. From one of lost, vacuous and
-    ill-conditioned to another is told and is none. The share of a "larger known deviation" has doubled, and grown by 1.
+    ill-conditioned to another is told and is none. The share of a "larger known
+    deviation" has doubled, and grown by 1.
 
     Exit status: 0 nothing became worse, 1 a regression (something newly
     deviates, is no longer judged, certified or traced, is a larger known

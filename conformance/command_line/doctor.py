@@ -35,11 +35,10 @@ DEVICES = ("cpu", "cuda", "mps")
 def findings() -> Iterator[tuple[str, str]]:
     """Lines of text, each after whether it is "good", "missing", "newer" than what was tested, or just "known"."""
     yield "known", f"gradconform {SUITE_VERSION} in {os.path.dirname(os.path.abspath(gradconform.__file__))}"
-    memory = available_memory() / 2**30
-    yield (
-        "known",
-        (f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores, {memory:.1f} GiB free"),
-    )
+    memory = available_memory()
+    free = f"{memory / 2**30:.1f} GiB free" if memory < sys.maxsize else "free memory unknown"
+    machine = f"{platform.platform()}, {os.cpu_count()} cores, {free}"
+    yield "known", f"Python {platform.python_version()} on {machine}"
     yield "known", f"standard output: {_encoding()}"
     yield from _adapters()
     yield from _extras()

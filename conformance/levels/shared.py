@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.adapters.contract import Answer, Trace
+from gradconform.conformance.answered import WORST
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.equations import Derivation, Equation, Form
 from gradconform.reference.judge import Judgement, left_open
@@ -117,11 +118,7 @@ def step_reports(derivation: Derivation, answer: Answer, compiled: bool = False)
     return tuple(found)
 
 
-#: Verdicts, worst first: where one quantity is reported twice the worse judgement is what is said of it.
-_SEVERITY = ("deviates", "undecided", "out of range", "singular", "lost", "vacuous", "ill-conditioned", "conforms")
-
-
 def worst_of_each(measurements: Iterable[Measurement]) -> Iterator[Measurement]:
-    """Of measurements of the same quantity that follow one another, the worst."""
+    """Of measurements of the same quantity that follow one another, which was reported twice, the worst."""
     for _, same in groupby(measurements, key=lambda m: m.quantity):
-        yield min(same, key=lambda m: _SEVERITY.index(m.verdict))
+        yield min(same, key=lambda m: WORST.index(m.verdict))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +11,22 @@ from gradconform.reference.programs import words
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.beside import depending, turned
 from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.record import Record
+from gradconform.reference.programs.record import RELATIONS, Record
 from gradconform.reference.programs.run import Run
 
 #: What is said where a number stands at the edge of a mask.
 EDGE = "a number stands at the edge of a mask, and the derivative on its other side may be meant: move it off the edge"
-#: The relations of decisions, as NumPy has them.
-_COMPARED: Mapping[str, Callable[..., NDArray[np.bool_]]] = {
-    "gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal,
-}  # fmt: skip
 
 
 def chosen_by_subnormals(run: Run) -> bool:
     """Whether a run chose by a number that hardware may flush to 0, and would choose otherwise by 0 (hypothesis 5)."""
     held, least = run.backward.held, max(2.0**argument.format.emin for argument in run.judged)
-    for relation, compared in _COMPARED.items():
-        for by, left, right in run.backward.decisions.blocks():
-            if by == relation:
-                seen = held[left], held[right]
-                flushed = [np.where(np.abs(side) < least, 0.0, side) for side in seen]
-                if not np.array_equal(compared(*seen), compared(*flushed)):
-                    return True
+    for relation, left, right in run.backward.decisions.blocks():
+        if relation is not None:
+            seen = held[left], held[right]
+            flushed = [np.where(np.abs(side) < least, 0.0, side) for side in seen]
+            if not np.array_equal(RELATIONS[relation](*seen), RELATIONS[relation](*flushed)):
+                return True
     return False
 
 

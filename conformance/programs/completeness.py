@@ -25,6 +25,7 @@ from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.exact import Exact, holds
 from gradconform.reference.programs.record import Ids, Numbers, Record, Taken, every
 from gradconform.reference.programs.run import Replay, Run
+from gradconform.reference.programs.views import without_repeats
 
 BITS = 160
 #: What is said of a function that is not its record when it is run again.
@@ -138,16 +139,11 @@ def unused(run: Run) -> list[str]:
     for ids in run.outputs:
         live[ids] = True
     for step in reversed(record.steps):
-        if live[_once(step.out)].any():
+        if live[without_repeats(step.out)].any():
             for inner in every([step]):
                 for ids in (*inner.operands, *(inner.definition.reads() if inner.definition else ())):
-                    live[_once(ids)] = True
+                    live[without_repeats(ids)] = True
     return [a.name for a in run.arguments if a.ids.size and not live[a.ids].any()]
-
-
-def _once(ids: Ids) -> Ids:
-    """The ids of a view without those that a broadcast repeats."""
-    return ids[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in ids.strides)]
 
 
 def _replayed(run: Run, replay: Replay, profile: Profile) -> tuple[Again, str]:

@@ -1,12 +1,8 @@
 """Rounded balls, whole arrays at a time: what a rounded program may hold where the formula holds a tensor.
 
-The rules are those of `rounded`, hypothesis by hypothesis; here a value is a midpoint array (see `midpoints`) with an
-array of radii in float64, and what it may be besides in bits. What float64 does not hold, of a midpoint or a radius, is
-not known.
-
-Radii are computed with the unit roundoff enlarged by 2^−30 of itself. They are sums, products and quotients of
-non-negative float64 numbers, homogeneous in the unit roundoff, and so the enlargement outweighs the rounding of their
-own computation, 2^−50 of them an operation.
+The rules are those of `rules`, `function_rules` and `sum_rules`, which the balls of `rounded` are executed by, too;
+what a value is, and how its radii are kept from being too small, `array_values` says. Here stands what arrays have
+besides: elements that the scalar arithmetic computes, and the products and sums of many terms.
 """
 
 from __future__ import annotations

@@ -54,19 +54,15 @@ class Loss:
     true_slope: LossFormula | None = None
 
 
-def _reduced(ops: Any, terms: Any, count: int) -> Any:
+def reduced(ops: Any, terms: Any, count: int) -> Any:
     """The sum of all terms; for a mean, times 1/count (a constant: hypothesis 1 covers the division as well)."""
     total = ops.total(terms)
     return total if count == 1 else total * ops.real(ratio(1, count))
 
 
-def _share(ops: Any, x: Any, count: int, factor: int = 1) -> Any:
+def share(ops: Any, x: Any, count: int, factor: int = 1) -> Any:
     """x·factor/count: what a mean makes of a slope."""
     return x * factor if count == 1 else x * ops.real(ratio(factor, count))
-
-
-#: The same for the terms and slopes that others give.
-reduced, share = _reduced, _share
 
 
 def _unit(ops: Any, count: int) -> Any:
@@ -75,12 +71,12 @@ def _unit(ops: Any, count: int) -> Any:
 
 def _half_twice(ops: Any, a: Any, t: Any, count: int) -> Any:
     d = a - t
-    return _share(ops, 0.5 * d + 0.5 * d, count)
+    return share(ops, 0.5 * d + 0.5 * d, count)
 
 
 def _huber(ops: Any, a: Any, t: Any, outer: Callable[[Any], Any], count: int) -> Any:
     q = ops.absolute(a - t)
-    return _reduced(ops, ops.select(q - 1, outer(q), 0.5 * q**2), count)
+    return reduced(ops, ops.select(q - 1, outer(q), 0.5 * q**2), count)
 
 
 def _huber_slope_optax(ops: Any, a: Any, t: Any, count: int) -> Any:
@@ -100,7 +96,7 @@ def _log_softmax_without_shift(ops: Any, z: Any) -> Any:
 
 def _cross_entropy_of_probabilities(probabilities: Callable[[Any, Any], Any]) -> LossFormula:
     """−Σ t·log p with p = softmax(a), the logarithm taken of what has been rounded."""
-    return lambda ops, a, t, n: _reduced(ops, -(t * ops.log(probabilities(ops, a))), n)
+    return lambda ops, a, t, n: reduced(ops, -(t * ops.log(probabilities(ops, a))), n)
 
 
 def _cross_entropy_slope_of_probabilities(probabilities: Callable[[Any, Any], Any]) -> LossFormula:
@@ -108,7 +104,7 @@ def _cross_entropy_slope_of_probabilities(probabilities: Callable[[Any, Any], An
 
     def formula(ops: Any, a: Any, t: Any, count: int) -> Any:
         p = probabilities(ops, a)
-        part = _share(ops, t, count)
+        part = share(ops, t, count)
         g = -(part / p)
         # The same p divides and multiplies: what is finite of it is −t again, to some roundings; and so is, where p
         # underflows, what is finite of the whole −t, Σt or nothing of either.
@@ -121,30 +117,30 @@ def _cross_entropy_slope_of_probabilities(probabilities: Callable[[Any, Any], An
 def _cross_entropy_true_slope(ops: Any, a: Any, t: Any, count: int) -> Any:
     """pᵢΣt − tᵢ = pᵢ·Σ(j≠i) tⱼ − tᵢ·Σ(j≠i) pⱼ, since Σp = 1: what is nearly 1 is not subtracted from 1."""
     p = softmax(ops, a)
-    return _share(ops, p * ops.row_sum_of_others(t) - t * ops.row_sum_of_others(p), count)
+    return share(ops, p * ops.row_sum_of_others(t) - t * ops.row_sum_of_others(p), count)
 
 
 def _binary_of_probability(ops: Any, a: Any, t: Any, count: int) -> Any:
     """−t·log p − (1 − t)·log(1 − p) with p = σ(a)."""
     p = ops.sigmoid(a)
-    return _reduced(ops, -(t * ops.log(p)) - (1 - t) * ops.log(1 - p), count)
+    return reduced(ops, -(t * ops.log(p)) - (1 - t) * ops.log(1 - p), count)
 
 
 def _binary_slope_of_probability(ops: Any, a: Any, t: Any, count: int) -> Any:
     p = ops.sigmoid(a)
     found = ((1 - t) / (1 - p) - t / p) * (p * (1 - p))
     # Where p is rounded to 0 or 1 a finite result is −t, 1 − t or nothing of either, to some roundings.
-    return _share(ops, ops.bounded(found, -(MORE * t), MORE * (1 - t)), count)
+    return share(ops, ops.bounded(found, -(MORE * t), MORE * (1 - t)), count)
 
 
 def _cross_entropy_slope_jax(ops: Any, a: Any, t: Any, count: int) -> Any:
-    g = -_share(ops, t, count)
+    g = -share(ops, t, count)
     e = ops.exp(a - ops.row_maximum(a))
     return g + ops.over_row_sum(-ops.row_sum(g), e) * e
 
 
 def _cross_entropy_slope_torch(ops: Any, a: Any, t: Any, count: int) -> Any:
-    g = -_share(ops, t, count)
+    g = -share(ops, t, count)
     return g - ops.exp(_log_softmax(ops, a)) * ops.row_sum(g)
 
 
@@ -178,15 +174,15 @@ _ALL = (
     Loss(
         "half_squared_error",
         (
-            LossForm("Σ½(t-a)²", lambda ops, a, t, n: _reduced(ops, 0.5 * (t - a) ** 2, n), "optax l2_loss"),
+            LossForm("Σ½(t-a)²", lambda ops, a, t, n: reduced(ops, 0.5 * (t - a) ** 2, n), "optax l2_loss"),
             LossForm(
                 "½Σ(t-a)²",
-                lambda ops, a, t, n: 0.5 * _reduced(ops, (t - a) ** 2, n),
+                lambda ops, a, t, n: 0.5 * reduced(ops, (t - a) ** 2, n),
                 "0.5 * torch.nn.MSELoss; may overflow where the other does not",
             ),
         ),
         (
-            LossForm("a-t", lambda ops, a, t, n: _share(ops, a - t, n)),
+            LossForm("a-t", lambda ops, a, t, n: share(ops, a - t, n)),
             LossForm(
                 "½d+½d", _half_twice, "½·d·d differentiated as written, each factor by itself; ½d may be subnormal"
             ),
@@ -194,12 +190,12 @@ _ALL = (
     ),
     Loss(
         "squared_error",
-        (LossForm("Σ(t-a)²", lambda ops, a, t, n: _reduced(ops, (t - a) ** 2, n), "torch.nn.MSELoss"),),
-        (LossForm("2(a-t)", lambda ops, a, t, n: _share(ops, a - t, n, 2)),),
+        (LossForm("Σ(t-a)²", lambda ops, a, t, n: reduced(ops, (t - a) ** 2, n), "torch.nn.MSELoss"),),
+        (LossForm("2(a-t)", lambda ops, a, t, n: share(ops, a - t, n, 2)),),
     ),
     Loss(
         "l1",
-        (LossForm("Σ|t-a|", lambda ops, a, t, n: _reduced(ops, ops.absolute(t - a), n), "torch.nn.L1Loss"),),
+        (LossForm("Σ|t-a|", lambda ops, a, t, n: reduced(ops, ops.absolute(t - a), n), "torch.nn.L1Loss"),),
         (LossForm("sign(a-t)", lambda ops, a, t, n: ops.step(a - t, _unit(ops, n), -_unit(ops, n))),),
         kinks="a = t: slopes [−1, 1]; PyTorch 0 (sign), JAX 0 (sign)",
     ),
@@ -218,7 +214,7 @@ _ALL = (
         (
             LossForm(
                 "clip(a-t)",
-                lambda ops, a, t, n: _share(ops, ops.select(a - t - 1, 1, ops.select(-1 - (a - t), -1, a - t)), n),
+                lambda ops, a, t, n: share(ops, ops.select(a - t - 1, 1, ops.select(-1 - (a - t), -1, a - t)), n),
                 "PyTorch aten/src/ATen/native/cpu/PointwiseOpsKernel.cpp, huber_backward_cpu_kernel",
             ),
             LossForm("sign(d)(c+(c|d|-c))", _huber_slope_optax, "optax huber_loss, differentiated as written"),
@@ -227,15 +223,15 @@ _ALL = (
     Loss(
         "binary_cross_entropy_with_logits",
         (
-            LossForm("softplus(z)-zt", lambda ops, a, t, n: _reduced(ops, softplus(ops, a) - a * t, n)),
+            LossForm("softplus(z)-zt", lambda ops, a, t, n: reduced(ops, softplus(ops, a) - a * t, n)),
             LossForm(
                 "(1-t)z-logσ(z)",
-                lambda ops, a, t, n: _reduced(ops, (1 - t) * a - _log_sigmoid(ops, a), n),
+                lambda ops, a, t, n: reduced(ops, (1 - t) * a - _log_sigmoid(ops, a), n),
                 "PyTorch aten/src/ATen/native/Loss.cpp, binary_cross_entropy_with_logits",
             ),
             LossForm(
                 "-t·logσ(z)-(1-t)logσ(-z)",
-                lambda ops, a, t, n: _reduced(ops, t * softplus(ops, -a) + (1 - t) * softplus(ops, a), n),
+                lambda ops, a, t, n: reduced(ops, t * softplus(ops, -a) + (1 - t) * softplus(ops, a), n),
                 "optax sigmoid_binary_cross_entropy",
             ),
             LossForm(
@@ -248,7 +244,7 @@ _ALL = (
         (
             LossForm(
                 "σ(z)-t",
-                lambda ops, a, t, n: _share(ops, ops.sigmoid(a) - t, n),
+                lambda ops, a, t, n: share(ops, ops.sigmoid(a) - t, n),
                 "PyTorch torch/csrc/autograd/FunctionsManual.cpp, binary_cross_entropy_with_logits",
             ),
             LossForm(
@@ -267,20 +263,20 @@ _ALL = (
         ),
         domain="numbers from 0 to 1",
         admits=_probabilities,
-        true_value=lambda ops, a, t, n: _reduced(ops, t * softplus(ops, -a) + (1 - t) * softplus(ops, a), n),
-        true_slope=lambda ops, a, t, n: _share(ops, (1 - t) * ops.sigmoid(a) - t * ops.sigmoid(-a), n),
+        true_value=lambda ops, a, t, n: reduced(ops, t * softplus(ops, -a) + (1 - t) * softplus(ops, a), n),
+        true_slope=lambda ops, a, t, n: share(ops, (1 - t) * ops.sigmoid(a) - t * ops.sigmoid(-a), n),
     ),
     Loss(
         "softmax_cross_entropy",
         (
             LossForm(
                 "-Σt·log_softmax",
-                lambda ops, a, t, n: _reduced(ops, -(t * _log_softmax(ops, a)), n),
+                lambda ops, a, t, n: reduced(ops, -(t * _log_softmax(ops, a)), n),
                 "torch.nn.CrossEntropyLoss with probabilities; optax softmax_cross_entropy",
             ),
             LossForm(
                 "-Σt(z-logΣe^z)",
-                lambda ops, a, t, n: _reduced(ops, -(t * _log_softmax_without_shift(ops, a)), n),
+                lambda ops, a, t, n: reduced(ops, -(t * _log_softmax_without_shift(ops, a)), n),
                 "the definition without the shift",
                 instead=LOG_SOFTMAX,
             ),
@@ -292,7 +288,7 @@ _ALL = (
         (
             LossForm(
                 "softmax·Σt-t",
-                lambda ops, a, t, n: _share(ops, softmax(ops, a) * ops.row_sum(t) - t, n),
+                lambda ops, a, t, n: share(ops, softmax(ops, a) * ops.row_sum(t) - t, n),
             ),
             LossForm(
                 "g-e^(log_softmax)Σg",
@@ -306,7 +302,7 @@ _ALL = (
             ),
             LossForm(
                 "e^z/Σe^z·Σt-t",
-                lambda ops, a, t, n: _share(ops, softmax_without_shift(ops, a) * ops.row_sum(t) - t, n),
+                lambda ops, a, t, n: share(ops, softmax_without_shift(ops, a) * ops.row_sum(t) - t, n),
                 "the definition without the shift",
                 instead=LOG_SOFTMAX,
             ),

@@ -174,11 +174,7 @@ class ArrayAllowed:
         unknown = odd & np.isnan(values)  # NaN for certain, or not known: no path is followed
         if self.follows:
             unknown = unknown & ~surely_nan
-        bits = np.zeros(step.out.shape, np.uint8) if found.specials is None else found.specials
-        known = RoundedArray(
-            A, found.mid, found.radii(), None, np.where(unknown, ANYTHING | OVERFLOWED, bits).astype(np.uint8)
-        )
-        self.put(step.out, known, odd & ~unknown, values)
+        self.put(step.out, _unknown(found, unknown), odd & ~unknown, values)
 
     def _beyond(self, step: Step, odd: Any) -> tuple[Any, Any]:
         """What a function gives of operands of which some are infinite or NaN, by IEEE 754; NaN where that is not
@@ -214,10 +210,7 @@ class ArrayAllowed:
             for odd, operand in ((odd_a, step.operands[1]), (odd_b, step.operands[0])):
                 if odd is not None:  # what is multiplied by the number 0 of every record is no term
                     rows = rows | (np.broadcast_to(odd, operand.shape) & (operand != ZERO)).any(axis=-1)
-            bits = np.zeros(step.out.shape, np.uint8) if found.specials is None else found.specials
-            found = RoundedArray(
-                A, found.mid, found.radii(), None, np.where(rows, ANYTHING | OVERFLOWED, bits).astype(np.uint8)
-            )
+            found = _unknown(found, rows)
         self.put(step.out, found)
 
     def _sum(self, step: Step, A: RoundedArrays, x: RoundedArray, odd: Any) -> None:
@@ -231,9 +224,7 @@ class ArrayAllowed:
             return
         rows = odd.any(axis=-1)
         unclear = rows & (np.isnan(held) | (False if found.specials is None else found.specials != 0))
-        bits = np.zeros(rows.shape, np.uint8) if found.specials is None else found.specials
-        bits = np.where(unclear, ANYTHING | OVERFLOWED, bits).astype(np.uint8)
-        self.put(step.out, RoundedArray(A, found.mid, found.radii(), None, bits), rows & ~unclear, held)
+        self.put(step.out, _unknown(found, unclear), rows & ~unclear, held)
 
     def _products(self, step: Step, A: RoundedArrays, a: RoundedArray, b: RoundedArray) -> RoundedArray:
         how = contraction(step)
@@ -585,6 +576,7 @@ def _piece(x: RoundedArray, index: Any) -> RoundedArray:
 
 
 def _unknown(x: RoundedArray, where: Any) -> RoundedArray:
+    """The values, and nothing known of some of them."""
     bits = np.zeros(x.shape, np.uint8) if x.specials is None else x.specials
     bits = np.where(where, ANYTHING | OVERFLOWED, bits).astype(np.uint8)
     return RoundedArray(x.arithmetic, x.mid, x.radii(), None, bits)

@@ -16,13 +16,26 @@ from gradconform.reference.arithmetic.midpoints import Array, Double, DoubleArra
 from gradconform.reference.programs import words
 from gradconform.reference.programs.contractions import blocks, contraction
 from gradconform.reference.programs.functions import FUNCTIONS
-from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decisions, Ids, Record, Step, every
+from gradconform.reference.programs.record import (
+    ONE,
+    RELATIONS,
+    STOPPED,
+    ZERO,
+    Decisions,
+    Ids,
+    Record,
+    Relation,
+    Step,
+    every,
+)
 from gradconform.reference.programs.views import Reading, laid, place, reading, repeated, without_repeats
 from gradconform.reference.programs.words import WORD_OPERATIONS, Words
 
 #: Two radii: on the numbers held, and over literals and ties too.
 LEVELS = 2
-_RELATIONS: Mapping[str | None, int] = {"gt": 1, "ge": 2, "lt": 3, "le": 4, "eq": 5, "ne": 6, None: 0}
+_NUMBERED: Mapping[Relation | None, int] = {None: 0, **{relation: n for n, relation in enumerate(RELATIONS, 1)}}
+#: Those that ask which number is larger: what is asked to be equal is no corner.
+_ORDERS = [_NUMBERED[relation] for relation in ("gt", "ge", "lt", "le")]
 
 
 class Columns:
@@ -102,7 +115,7 @@ class Columned:
 
     def __init__(self, decisions: Decisions) -> None:
         blocks = list(decisions.blocks())
-        relations = [_RELATIONS[relation] for relation, _, _ in blocks]
+        relations = [_NUMBERED[relation] for relation, _, _ in blocks]
         self.relation = np.repeat(np.array(relations, np.int8), [left.size for _, left, _ in blocks])
         self.left = np.concatenate([left for _, left, _ in blocks])
         self.right = np.concatenate([right for _, _, right in blocks])
@@ -122,11 +135,8 @@ class Columned:
     def holds(self, numbers: Ids, sign: Any) -> Any:
         """Whether each relation holds between two numbers whose difference has this sign."""
         relation = self.relation[numbers]
-        return np.select(
-            [relation == n for n in range(1, 7)],
-            [sign > 0, sign >= 0, sign < 0, sign <= 0, sign == 0, sign != 0],
-            False,
-        )
+        asked = [relation == number for number in range(1, len(RELATIONS) + 1)]
+        return np.select(asked, [of(sign, 0.0) for of in RELATIONS.values()], False)
 
 
 class ArrayExact:
@@ -250,7 +260,7 @@ class ArrayExact:
             taken = d.holds(numbers, self.record.held[left] - self.record.held[right])
             certain = np.abs(off) > reach + np.abs(off) * 2.0**-50
             other = d.holds(numbers, np.sign(off)) != taken
-        asked = (d.relation[numbers] >= 1) & (d.relation[numbers] <= 4) & (left != right)
+        asked = np.isin(d.relation[numbers], _ORDERS) & (left != right)
         return asked & np.isfinite(x.high) & np.isfinite(y.high) & (~certain | other)
 
     def otherwise(self) -> NDArray[np.bool_]:
@@ -263,7 +273,7 @@ class ArrayExact:
             taken = d.holds(numbers, held[left] - held[right])
             off = words.apart(self.values.copied(left), self.values.copied(right))
             other = (gap > reach) & (d.holds(numbers, np.sign(off)) != taken)
-        return np.asarray(other & (d.relation >= 1) & (d.relation <= 4))
+        return np.asarray(other & np.isin(d.relation, _ORDERS))
 
     # Slopes -----------------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from gradconform.reference.programs import words
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.record import Ids, Relation
-from gradconform.reference.programs.recording import RELATIONS, Recording
+from gradconform.reference.programs.record import RELATIONS, Ids, Relation
+from gradconform.reference.programs.recording import Recording
 
 
 class Vague(ArithmeticError):

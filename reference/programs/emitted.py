@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Format
 from gradconform.reference.programs.array_exact import ArrayExact
-from gradconform.reference.programs.record import Ids, Record, Relation
-from gradconform.reference.programs.recording import RELATIONS, Array, Operand, Recording
+from gradconform.reference.programs.record import RELATIONS, Ids, Record, Relation
+from gradconform.reference.programs.recording import Array, Operand, Recording
 
 
 class Emitting(Recording):

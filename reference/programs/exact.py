@@ -15,7 +15,7 @@ from flint import arb, ctx
 
 from gradconform.reference.programs.functions import BALL_OPERATIONS, FUNCTIONS
 from gradconform.reference.programs.implicit import Implicit
-from gradconform.reference.programs.record import ONE, STOPPED, ZERO, Decision, Ids, Record, Relation, Step
+from gradconform.reference.programs.record import ONE, RELATIONS, STOPPED, ZERO, Decision, Ids, Record, Relation, Step
 
 #: Functions without a pole: where one is not finite it is beyond what a ball holds.
 ENTIRE = frozenset({"exp", "exp2", "exp10", "expm1", "sinh", "cosh"})
@@ -383,12 +383,4 @@ def pairs(step: Step) -> Iterable[list[tuple[int, int]]]:
 
 def holds(relation: Relation | None, difference: float) -> bool:
     """Whether a relation holds between two numbers, given their difference."""
-    return {
-        "gt": difference > 0,
-        "ge": difference >= 0,
-        "lt": difference < 0,
-        "le": difference <= 0,
-        "eq": difference == 0,
-        "ne": difference != 0,
-        None: False,
-    }[relation]
+    return relation is not None and bool(RELATIONS[relation](difference, 0.0))

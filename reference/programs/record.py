@@ -18,8 +18,9 @@ product of matrices keeps what its two factors take and not what its terms would
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +40,10 @@ Ids = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 Kind = Literal["map", "sop", "product", "maximum", "minimum", "choose", "fused"]
 Relation = Literal["gt", "ge", "lt", "le", "eq", "ne"]
+#: Each relation, of two numbers or of two arrays of them.
+RELATIONS: Mapping[Relation, Callable[[Any, Any], Any]] = {
+    "gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne,
+}  # fmt: skip
 #: Which of a kernel's forms a program of forms takes: the so many-th of every kernel, or of each by its place.
 Taken = int | Mapping[int, int]
 
@@ -339,7 +344,7 @@ class Record:
     # Decisions --------------------------------------------------------------------------------------------------------
 
     def decide(self, relation: Relation, a: Ids, b: Ids) -> Ids:
-        """The decisions of a comparison, element by element; 0 where two constants were compared."""
+        """The numbers of a comparison's decisions, element by element."""
         a, b = np.broadcast_arrays(a, b)
         start = self.decisions.add(relation, a.ravel(), b.ravel())
         return np.arange(start, start + a.size, dtype=np.int64).reshape(a.shape)

@@ -8,8 +8,7 @@ once more.
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -22,17 +21,13 @@ from gradconform.reference.arithmetic.formats import FLOAT64, Format
 from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.functions import FUNCTIONS
 from gradconform.reference.programs.operators import Operators
-from gradconform.reference.programs.record import ONE, ZERO, Ids, Record, Relation, Step, every
+from gradconform.reference.programs.record import ONE, RELATIONS, ZERO, Ids, Record, Relation, Step, every
 
 #: Working precision of what decides: which of two numbers is larger.
 BITS = 160
 #: What may stand where an array is expected: a number is a literal.
 Operand = Any
 Axes = int | Sequence[int] | None
-#: What decides, of numbers and of arrays of them.
-RELATIONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

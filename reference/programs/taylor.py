@@ -77,7 +77,7 @@ def _node(name: str, number: int) -> tuple[Any, Any, Array] | None:
         if k < WORDS:
             with precision(BITS):
                 low[k] = float((x - high[k]).mid())
-        if high[k] == 0 and float(abs(x).upper()) > 0 and float(abs(x).upper()) > 1e-110:
+        if high[k] == 0 and float(abs(x).upper()) > 1e-110:
             return None
     if high[0] == 0 and not c[0].contains(0):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gradconform.reference.derivations.operators.normalisations import log_softmax
 from gradconform.reference.derivations.operators.operator import Operand, Operator
 
 REDUCTIONS = ({"reduction": "mean"}, {"reduction": "sum"}, {"reduction": "none"})
@@ -41,10 +42,6 @@ def _huber(o: Any, x: Any, t: Any, delta: float) -> Any:
     return o.where(off <= delta, 0.5 * o.square(off), delta * (off - 0.5 * delta))
 
 
-def _log_softmax(o: Any, x: Any) -> Any:
-    return x - o.log(o.exp(x).sum(-1, keep=True))
-
-
 def _of_class(x: Any, c: Any) -> Any:
     return x.o.stack([x[n, int(k)] for n, k in enumerate(c)])
 
@@ -59,7 +56,7 @@ def _bce_logits(o: Any, x: Any, t: Any) -> Any:
 
 def _cross_entropy(o: Any, x: Any, c: Any, reduction: str, weight: Any = None, smoothing: float = 0.0) -> Any:
     """With class weights the mean is that of the weights, PyTorch documentation; smoothing as Szegedy et al. 2016."""
-    logs = _log_softmax(o, x)
+    logs = log_softmax(o, x)
     w = [1.0 if weight is None else float(weight[int(k)]) for k in c]
     total = o.number(w)
     scaled = logs if weight is None else logs * o.number(weight)
@@ -123,7 +120,7 @@ OPERATORS = (
     Operator("cross_entropy", "loss", _cross_entropy, "−log softmax(x)_c", (_X, _CLASS), (
         *REDUCTIONS, {"reduction": "mean", "weight": (0.5, 1.5, 2.0)}, {"reduction": "mean", "smoothing": 0.125}),
         edges={"large": ([[50.0, -50.0, 0.0], [3.0, 3.0, 3.0]], [1, 0])}),
-    _loss("cross_entropy_of_probabilities", lambda o, x, t: -(t * _log_softmax(o, x)).sum(-1),
+    _loss("cross_entropy_of_probabilities", lambda o, x, t: -(t * log_softmax(o, x)).sum(-1),
           "−Σt·log softmax(x)", (_X, _Q)),
     _loss("triplet_margin_loss", _triplet, "max(0, |a − p| − |a − n| + m)",
           (_X, Operand("p", shape=(2, 3)), Operand("n", shape=(2, 3))), {"margin": 1.0}),

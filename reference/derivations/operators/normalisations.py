@@ -18,7 +18,8 @@ def _softmax(o: Any, x: Any, axis: int = -1) -> Any:
     return e / e.sum(axis, keep=True)
 
 
-def _log_softmax(o: Any, x: Any) -> Any:
+def log_softmax(o: Any, x: Any) -> Any:
+    """x − log Σe^x along the last axis."""
     return x - o.log(o.exp(x).sum(-1, keep=True))
 
 
@@ -66,7 +67,7 @@ OPERATORS = (
     Operator("softmax", "softmax", _softmax, "e^x/Σe^x", (_ROWS,),
              edges={"equal": ([[1.0, 1.0, 1.0, 1.0]],), "large": ([[50.0, -50.0, 49.0, 0.0]],)}),
     Operator("softmax_first", "softmax", lambda o, x: _softmax(o, x, 0), "e^x/Σe^x along the first axis", (_ROWS,)),
-    Operator("log_softmax", "softmax", _log_softmax, "x − log Σe^x", (_ROWS,),
+    Operator("log_softmax", "softmax", log_softmax, "x − log Σe^x", (_ROWS,),
              edges={"equal": ([[1.0, 1.0, 1.0, 1.0]],), "large": ([[50.0, -50.0, 49.0, 0.0]],)}),
     Operator("softmin", "softmax", lambda o, x: _softmax(o, -x), "e^−x/Σe^−x", (_ROWS,)),
     Operator("softmax_tempered", "softmax", lambda o, x, t: _softmax(o, x / t), "softmax(x/t)", (_ROWS,),

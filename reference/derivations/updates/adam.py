@@ -19,10 +19,11 @@ from gradconform.reference.derivations.updates.rule import (
     TIME,
     WEIGHT,
     Rule,
+    Slope,
     Way,
+    decaying,
     equation,
     new_weight,
-    penalised,
     rule,
 )
 from gradconform.reference.equations import Equation
@@ -54,7 +55,7 @@ def from_the_end(ops: Any, x: Any, beta: Any, new: Any) -> Any:
     return new - (new - x) * (1 - (1 - beta))
 
 
-def average(name: str, source: str, of: str, beta: str, coupled: tuple[str, ...], slope: Any) -> Equation:
+def average(name: str, source: str, of: str, beta: str, coupled: tuple[str, ...], slope: Slope) -> Equation:
     """The exponential average of the gradient, that is `of` before it."""
     ways = [
         Way(text, lambda ops, x, b, g, w, *lam, by=by: by(ops, x, b, slope(g, w, *lam)), who)
@@ -67,7 +68,7 @@ def average(name: str, source: str, of: str, beta: str, coupled: tuple[str, ...]
     return equation(name, source, (of, beta, GRADIENT, WEIGHT, *coupled), ways)
 
 
-def average_of_squares(name: str, source: str, of: str, beta: str, coupled: tuple[str, ...], slope: Any) -> Equation:
+def average_of_squares(name: str, source: str, of: str, beta: str, coupled: tuple[str, ...], slope: Slope) -> Equation:
     """The exponential average of the gradient's squares, that is `of` before it."""
     return equation(name, source, (of, beta, GRADIENT, WEIGHT, *coupled), [
         Way("β·v + (1 − β)·g²", lambda ops, x, b, g, w, *lam: decayed(ops, x, b, slope(g, w, *lam) ** 2),
@@ -128,11 +129,7 @@ def adam(
     `epsilon` is "outside" of the correction, as algorithm 1 has it, or is "hat", the ε̂ of the line that follows it,
     η·√(1 − β2^t)/(1 − β1^t)·m/(√v + ε̂). With `root` there is an ε inside of the root, too (optax: eps_root).
     """
-    coupled = ("lambda",) if decay == "coupled" else ()
-
-    def slope(gradient: Any, w: Any, *strength: Any) -> Any:
-        return penalised(gradient, w, strength[0] if strength else None, decay, maximize)
-
+    slope, coupled, strength = decaying(decay, maximize)
     states = {
         "m": average("m_new", PAPER, "m", "beta1", coupled, slope),
         "v": average_of_squares("v_new", PAPER, "v", "beta2", coupled, slope),
@@ -169,11 +166,11 @@ def adam(
         ]
         steps.append(_unrounded(amsgrad == "before", coupled, slope))
     weight = new_weight(PAPER, operands, steps, decay)
-    settings = (*SETTINGS, TIME, *(("eps_root",) if root else ()), *(("lambda",) if decay != "none" else ()))
+    settings = (*SETTINGS, TIME, *(("eps_root",) if root else ()), *strength)
     return rule("adam", settings, states, weight)
 
 
-def _unrounded(amsgrad: bool, coupled: tuple[str, ...], slope: Any) -> Way:
+def _unrounded(amsgrad: bool, coupled: tuple[str, ...], slope: Slope) -> Way:
     """As `_step_size`, from the averages as a kernel has them before it rounds them to a 16-bit format."""
 
     def step(ops: Any, m: Any, v: Any, eta: Any, b1: Any, b2: Any, t: Any, eps: Any, g: Any, w: Any, *rest: Any) -> Any:

@@ -29,10 +29,11 @@ from gradconform.reference.derivations.updates.rule import (
     TIME,
     WEIGHT,
     Rule,
+    Slope,
     Way,
+    decaying,
     equation,
     new_weight,
-    penalised,
     rule,
 )
 from gradconform.reference.equations import Equation
@@ -42,15 +43,7 @@ ADAMAX = "Kingma and Ba 2015, algorithm 2"
 LIU = "Liu and others 2020, algorithm 2"
 
 
-def _of(decay: str, maximize: bool) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
-    def slope(gradient: Any, w: Any, *strength: Any) -> Any:
-        return penalised(gradient, w, strength[0] if strength else None, decay, maximize)
-
-    coupled = ("lambda",) if decay == "coupled" else ()
-    return slope, coupled, (("lambda",) if decay != "none" else ())
-
-
-def _moments(source: str, slope: Any, coupled: tuple[str, ...]) -> dict[str, Equation]:
+def _moments(source: str, slope: Slope, coupled: tuple[str, ...]) -> dict[str, Equation]:
     return {
         "m": average("m_new", source, "m", "beta1", coupled, slope),
         "v": average_of_squares("v_new", source, "v", "beta2", coupled, slope),
@@ -59,7 +52,7 @@ def _moments(source: str, slope: Any, coupled: tuple[str, ...]) -> dict[str, Equ
 
 def nadam(scheduled: bool = True, decay: str = "none", maximize: bool = False) -> Rule:
     """NAdam with a momentum schedule and its product (PyTorch), or with β1 alone (optax)."""
-    slope, coupled, strength = _of(decay, maximize)
+    slope, coupled, strength = decaying(decay, maximize)
     gradient = (GRADIENT, WEIGHT, *coupled)
     states = _moments(DOZAT, slope, coupled)
     if not scheduled:
@@ -134,7 +127,7 @@ def _with_ways(of: Equation, ways: list[Way]) -> Equation:
 
 def adamax(decay: str = "none", maximize: bool = False) -> Rule:
     """Adamax."""
-    slope, coupled, strength = _of(decay, maximize)
+    slope, coupled, strength = decaying(decay, maximize)
     gradient = (GRADIENT, WEIGHT, *coupled)
     states = {
         "m": average("m_new", ADAMAX, "m", "beta1", coupled, slope),
@@ -159,7 +152,7 @@ def radam(rectified: bool, epsilon: str = "outside", decay: str = "none", maximi
 
     ε is "outside" of the correction (√(1 − β2^t)/(√v + ε), PyTorch) or within it ("hat": √v̂ + ε, optax).
     """
-    slope, coupled, strength = _of(decay, maximize)
+    slope, coupled, strength = decaying(decay, maximize)
     states = _moments(LIU, slope, coupled)
     settings = ("beta1", "beta2", "eps", TIME, *strength)
     if not rectified:

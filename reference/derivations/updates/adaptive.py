@@ -23,9 +23,9 @@ from gradconform.reference.derivations.updates.rule import (
     WEIGHT,
     Rule,
     Way,
+    decaying,
     equation,
     new_weight,
-    penalised,
     rule,
 )
 
@@ -35,24 +35,12 @@ HINTON = "Tieleman and Hinton 2012, lecture 6.5"
 GRAVES = "Graves 2013, equations 38 to 45"
 
 
-def _slope(decay: str, maximize: bool) -> Any:
-    def slope(gradient: Any, w: Any, *strength: Any) -> Any:
-        return penalised(gradient, w, strength[0] if strength else None, decay, maximize)
-
-    return slope
-
-
-def _of_decay(decay: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a gradient with coupled decay reads, and what is set."""
-    return (("lambda",) if decay == "coupled" else ()), (("lambda",) if decay != "none" else ())
-
-
 def adagrad(epsilon: str = "outside", decay: str = "none", maximize: bool = False) -> Rule:
     """Adagrad; with ε "outside" of the root η is that of update t, η/(1 + (t − 1)·δ), δ = lr_decay.
 
     With ε "inside" a weight whose sum is 0 stays as it is.
     """
-    slope, (coupled, strength) = _slope(decay, maximize), _of_decay(decay)
+    slope, coupled, strength = decaying(decay, maximize)
     gradient = (GRADIENT, WEIGHT, *coupled)
     total = equation("s_new", DUCHI, ("s", *gradient), [
         Way("s + g²", lambda ops, s, g, w, *lam: s + slope(g, w, *lam) ** 2,
@@ -83,7 +71,7 @@ def adagrad(epsilon: str = "outside", decay: str = "none", maximize: bool = Fals
 
 def adadelta(decay: str = "none", maximize: bool = False) -> Rule:
     """Adadelta."""
-    slope, (coupled, strength) = _slope(decay, maximize), _of_decay(decay)
+    slope, coupled, strength = decaying(decay, maximize)
     gradient = (GRADIENT, WEIGHT, *coupled)
 
     def moved(ops: Any, u: Any, v: Any, eps: Any, g: Any) -> Any:
@@ -117,7 +105,7 @@ def rmsprop(
     With `momentum` "before" η the buffer holds Σ μ^k·g/√v, and w_new = w − η·b_new (PyTorch); "after" it or "nesterov"
     what is added to w (optax). `corrected` averages are divided by 1 − α^t.
     """
-    slope, (coupled, strength) = _slope(decay, maximize), _of_decay(decay)
+    slope, coupled, strength = decaying(decay, maximize)
     gradient = (GRADIENT, WEIGHT, *coupled)
     source = GRAVES if centred else HINTON
     states = {"v": average_of_squares("v_new", source, "v", "alpha", coupled, slope)}

@@ -24,9 +24,9 @@ from gradconform.reference.derivations.updates.rule import (
     Rule,
     Way,
     beside,
+    decaying,
     equation,
     new_weight,
-    penalised,
     rule,
 )
 
@@ -82,10 +82,7 @@ def mean(first: bool = False) -> Rule:
 
 def averaged_gradient(corrects: bool = True, decay: str = "none") -> Rule:
     """A step by the exponential average of the gradients, which is corrected or not."""
-    coupled, strength = ("lambda",) if decay == "coupled" else (), ("lambda",) if decay != "none" else ()
-
-    def slope(gradient: Any, w: Any, *strong: Any) -> Any:
-        return penalised(gradient, w, strong[0] if strong else None, decay, False)
+    slope, coupled, strength = decaying(decay)
 
     def step(ops: Any, m: Any, eta: Any, beta: Any, t: Any) -> Any:
         return eta * (m / corrected(ops, beta, t) if corrects else m)

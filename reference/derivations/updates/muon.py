@@ -26,8 +26,8 @@ from gradconform.reference.derivations.updates.rule import (
     TIME,
     Rule,
     Way,
+    decaying,
     new_weight,
-    penalised,
     rule,
 )
 
@@ -63,10 +63,7 @@ def muon(
     It `corrects` its averages, and adds ε to the norm, as optax does; or has the iteration in `bfloat16`, as PyTorch.
     `scale` is by "rows" over columns, "columns" over rows, or the "larger".
     """
-    strength = ("lambda",) if decay == "decoupled" else ()
-
-    def slope(gradient: Any, w: Any) -> Any:
-        return penalised(gradient, w, None, "none", False)
+    slope, coupled, strength = decaying(decay)
 
     def looked(ops: Any, by: Any, b: Any, g: Any, mu: Any, t: Any) -> Any:
         """What is made orthogonal."""
@@ -108,4 +105,4 @@ def muon(
         for name, step, of, who in (iterations[:2] if bfloat16 else iterations[::-1]) for look, by in looks
     ], decay, whole=True)  # fmt: skip
     settings = ("mu", TIME, "eps", "ns_a", "ns_b", "ns_c", "rows", "columns", "rms", *strength)
-    return rule("muon", settings, {"b": average("b_new", JORDAN, "b", "mu", (), slope)}, weight)
+    return rule("muon", settings, {"b": average("b_new", JORDAN, "b", "mu", coupled, slope)}, weight)

@@ -8,7 +8,7 @@ program's text, such as β: with one another a program computes them in Python's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from types import MappingProxyType
@@ -17,6 +17,8 @@ from typing import Any
 from gradconform.reference.equations import Derivation, Equation, Form, Formula, elementwise
 
 GRADIENT, WEIGHT, NEW_WEIGHT, RATE, TIME = "dE/dw", "w", "w_new", "eta", "t"
+#: The gradient that a rule goes by, a formula of ∂E/∂w and w, and of λ where the decay is coupled.
+Slope = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,15 @@ DECOUPLED = (
 )  # fmt: skip
 
 
-def penalised(gradient: Any, w: Any, strength: Any, decay: str, maximize: bool) -> Any:
-    """The gradient that a rule goes by: −∂E/∂w where it maximizes, and with coupled decay + λ·w."""
-    g = -gradient if maximize else gradient
-    return g + strength * w if decay == "coupled" else g
+def decaying(decay: str, maximize: bool = False) -> tuple[Slope, tuple[str, ...], tuple[str, ...]]:
+    """The gradient that a rule goes by: −∂E/∂w where it maximizes, and with "coupled" decay + λ·w.
+
+    It is a formula of the gradient, of w and of the operands that stand second, λ or none; the third are λ as a setting
+    of the rule, which it is of "decoupled" decay, too.
+    """
+
+    def slope(gradient: Any, w: Any, *strength: Any) -> Any:
+        g = -gradient if maximize else gradient
+        return g + strength[0] * w if strength else g
+
+    return slope, ("lambda",) if decay == "coupled" else (), ("lambda",) if decay != "none" else ()

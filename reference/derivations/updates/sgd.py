@@ -11,17 +11,15 @@ PyTorch and optax have them η stands outside of the buffer:
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradconform.reference.derivations.updates.rule import (
     GRADIENT,
     RATE,
     WEIGHT,
     Rule,
     Way,
+    decaying,
     equation,
     new_weight,
-    penalised,
     rule,
 )
 
@@ -41,19 +39,15 @@ def sgd(
     maximize: bool = False,
 ) -> Rule:
     """w − η·g'; with `momentum` by a buffer b, which there is none of yet where this is the `first` step."""
-    coupled = ("lambda",) if decay == "coupled" else ()
-
-    def slope(gradient: Any, w: Any, *strength: Any) -> Any:
-        return penalised(gradient, w, strength[0] if strength else None, decay, maximize)
-
+    slope, coupled, strength = decaying(decay, maximize)
     plain = (GRADIENT, WEIGHT, *coupled)
     if not momentum:
         steps = [
             Way("w − η·g", lambda ops, g, eta, w, *lam: eta * slope(g, w, *lam), f"{_TORCH}; optax: alias.py, sgd"),
         ]
         weight = new_weight(DESCENT, (GRADIENT, RATE, WEIGHT, *coupled), steps, decay)
-        return rule("sgd", (*(("lambda",) if decay != "none" else ()),), {}, weight)
-    settings = ("mu", "tau", *(("lambda",) if decay != "none" else ()))
+        return rule("sgd", strength, {}, weight)
+    settings = ("mu", "tau", *strength)
     of_buffer: list[Way]
     if first:
         of_buffer = [Way("g", lambda ops, g, w, *lam: slope(g, w, *lam), f"{_TORCH}, buf is None")]

@@ -22,9 +22,9 @@ from gradconform.reference.derivations.updates.rule import (
     WEIGHT,
     Rule,
     Way,
+    decaying,
     equation,
     new_weight,
-    penalised,
     rule,
 )
 
@@ -36,11 +36,7 @@ _OPTAX_RPROP = "optax: _src/transform.py, scale_by_rprop"
 
 def lion(decay: str = "none", maximize: bool = False) -> Rule:
     """Lion."""
-
-    def slope(gradient: Any, w: Any, *strength: Any) -> Any:
-        return penalised(gradient, w, strength[0] if strength else None, decay, maximize)
-
-    coupled, strength = ("lambda",) if decay == "coupled" else (), ("lambda",) if decay != "none" else ()
+    slope, coupled, strength = decaying(decay, maximize)
     weight = new_weight(CHEN, ("m", "beta1", RATE, GRADIENT, WEIGHT, *coupled), [
         Way("η·sign(β1·m + (1 − β1)·g)",
             lambda ops, m, b, eta, *g: eta * ops.sign(b * m + (1 - b) * slope(*g)), _OPTAX_LION),

@@ -33,8 +33,8 @@ from gradconform.reference.derivations.updates.rule import (
     WEIGHT,
     Rule,
     Way,
+    decaying,
     equation,
-    penalised,
     rule,
 )
 
@@ -55,12 +55,12 @@ def trusted(ops: Any, of: Callable[..., Any], w: Any, d: Any, c: Any, eps: Any) 
 
 def lars(nesterov: bool = False, decay: str = "none") -> Rule:
     """LARS, with a buffer of what is added to w; Nesterov's looks ahead."""
-    coupled = ("lambda",) if decay == "coupled" else ()
+    slope, coupled, strength = decaying(decay)
     operands = (GRADIENT, WEIGHT, RATE, "mu", "c", "trust_eps", *coupled)
 
-    def moved(ops: Any, of: Any, g: Any, w: Any, eta: Any, mu: Any, c: Any, eps: Any, *strength: Any) -> Any:
+    def moved(ops: Any, of: Any, g: Any, w: Any, eta: Any, mu: Any, c: Any, eps: Any, *lam: Any) -> Any:
         """−η·trust·g'."""
-        d = penalised(g, w, strength[0] if strength else None, decay, False)
+        d = slope(g, w, *lam)
         return -eta * (d * trusted(ops, of, w, d, c, eps))
 
     buffer = equation("b_new", LARS, ("b", *operands), [
@@ -76,20 +76,16 @@ def lars(nesterov: bool = False, decay: str = "none") -> Rule:
     else:
         weight = equation(NEW_WEIGHT, LARS, (WEIGHT, "b_new"), [
             Way("w + b", lambda ops, w, b: w + b, "optax: apply_updates")])  # fmt: skip
-    return rule("lars", ("mu", "c", "trust_eps", *coupled), {"b": buffer}, weight)
+    return rule("lars", ("mu", "c", "trust_eps", *strength), {"b": buffer}, weight)
 
 
 def lamb(decay: str = "none", root: bool = False) -> Rule:
     """Lamb. With `root` there is an ε inside of the root, too (optax: eps_root)."""
-
-    def slope(gradient: Any, w: Any) -> Any:
-        return gradient
-
+    slope, coupled, strength = decaying(decay)
     states = {
-        "m": average("m_new", LAMB, "m", "beta1", (), slope),
-        "v": average_of_squares("v_new", LAMB, "v", "beta2", (), slope),
+        "m": average("m_new", LAMB, "m", "beta1", coupled, slope),
+        "v": average_of_squares("v_new", LAMB, "v", "beta2", coupled, slope),
     }
-    strength = ("lambda",) if decay == "decoupled" else ()
     settings = (*SETTINGS, TIME, "c", "trust_eps", *(("eps_root",) if root else ()), *strength)
 
     def direction(ops: Any, w: Any, m: Any, v: Any, b1: Any, b2: Any, eps: Any, t: Any, *more: Any) -> Any:
