@@ -695,6 +695,22 @@ def test_the_numbers_in_the_equations_are_those_of_explain(opened: Any, dtype: s
     assert opened.execute_script(texts) == [f"= {numbers}" if numbers else "" for numbers in wanted]
 
 
+@in_a_browser
+def test_negative_numbers_stand_in_the_equations_as_explain_has_them(opened: Any) -> None:
+    case = "document/scale-4/000"
+    rows = framed(*check_route(adapter, adapter.routes[0], point(catalogue()[case], "float64"), "opencl"))
+    derived = derivations([catalogue()[case]], rows)
+    found = opened.execute_script(
+        "return [...withNumbers(arguments[0], arguments[1], 'float64').values()]",
+        derived["derivations"][derived["cases"][case]["derivation"]],
+        derived["cases"][case]["at"]["float64"],
+    )
+    lines = [line.numbers for line in explain(case).lines]
+    assert found == [f"= {numbers}" for numbers in lines if numbers]
+    assert lines[0].startswith("(−4.5963)·(−0.9106) + 2.2312·(−0.782) = ")
+    assert lines[3].startswith("σ(−0.99")
+
+
 #: For each label the line that it is nearest to, and whether it begins after the circle that the line comes from
 #: and ends before the crossing, or before the other circle where nothing crosses.
 PLACED = """

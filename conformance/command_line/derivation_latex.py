@@ -23,6 +23,7 @@ _DECIMAL = re.compile(r"[0-9.]+", re.ASCII)
 _SHORT = 40
 _GROUPING, _COMMAND = re.compile(r"[{}_^ ]"), re.compile(r"\\[A-Za-z]+")
 NEW_LINE = r" \\ "
+_TWICE = re.compile(r"\(\(([-−][^()]*)\)\)")
 _NUMBER = re.compile(r"-?([0-9.]+)(?:e([+-]?[0-9]+))?", re.ASCII | re.IGNORECASE)
 
 
@@ -44,6 +45,15 @@ def _bare(text: str) -> str:
     return text[1:-1] if text.startswith("(-") else text
 
 
+def in_one_bracket(text: str) -> str:
+    """A formula in which a negative number that stands alone between brackets has no others of its own.
+
+    >>> in_one_bracket("σ((−0.5)) + (−0.5)·2")
+    'σ(−0.5) + (−0.5)·2'
+    """
+    return _TWICE.sub(r"(\1)", text)
+
+
 def numbers(of: Numbers) -> str:
     """A number, or a tensor of numbers as a matrix."""
     if isinstance(of, str):
@@ -61,7 +71,7 @@ def sides(equation: Equation, known: Mapping[str, Numbers], digits: int) -> tupl
     found = [notation.symbol(equation.name), f"= {notation.formula(equation)}"]
     result = _bare(numbers(known[equation.name])) if equation.name in known else ""
     if result and all(o in known for o in equation.operands):
-        put = notation.formula(equation, {o: numbers(known[o]) for o in equation.operands})
+        put = in_one_bracket(notation.formula(equation, {o: numbers(known[o]) for o in equation.operands}))
         found += [f"= {put}"] if _bare(put) != result else []
     if result:
         rounded = any(len(d.replace(".", "").lstrip("0")) >= digits - 2 for d in _DECIMAL.findall(result))

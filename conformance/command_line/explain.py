@@ -222,7 +222,7 @@ def _numbers(equation: Equation, texts: Mapping[str, str]) -> str:
     """The formula with its operands' numbers, and what it comes to."""
     if equation.name not in texts or any(o not in texts for o in equation.operands):
         return ""
-    put, result = formula(equation, symbols=texts), texts[equation.name]
+    put, result = derivation_latex.in_one_bracket(formula(equation, symbols=texts)), texts[equation.name]
     return "" if put == result else f"{put} = {result.strip('()')}"  # a quantity that is another one by a second name
 
 

@@ -76,13 +76,13 @@ function inFormula(decimal, dtype) {
 
 // Each equation with its operands' numbers and what it comes to, by its name; none where one of them is a tensor.
 function withNumbers(derivation, at, dtype) {
-  const known = new Map(Object.entries(at.given).map(([name, decimal]) => [name, /^-?[\d.]+(e[+-]?\d+)?$/.test(decimal) ? decimal.replace(/^-(.*)/, "(−$1)") : null]));
+  const known = new Map(Object.entries(at.given).map(([name, decimal]) => [name, /^−?[\d.]+(e[+-]?\d+)?$/.test(decimal) ? decimal.replace(/^−.*/, "($&)") : null]));
   for (const equation of derivation.equations) known.set(equation.symbol, inFormula(at.truth[equation.name], dtype));
   const longest = [...known.keys()].sort((a, b) => b.length - a.length).map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   const symbol = new RegExp(`(?<![\\w∂])(${longest.join("|")})(?!\\w)`, "g"), found = new Map();
   for (const { name, symbol: result, formula } of derivation.equations) {
     const operands = formula.match(symbol) || [], value = known.get(result);
-    const put = formula.replace(symbol, (operand) => known.get(operand));
+    const put = formula.replace(symbol, (operand) => known.get(operand)).replace(/\(\((−[^()]*)\)\)/g, "($1)");
     if (value !== null && operands.length && operands.every((operand) => known.get(operand) !== null) && put !== value) found.set(name, `= ${put} = ${value.replace(/^\((.*)\)$/, "$1")}`);
   }
   return found;
