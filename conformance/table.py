@@ -47,6 +47,13 @@ class Measurements(pd.DataFrame):
     def __repr__(self) -> str:
         return super().__repr__() if self._foreign() else f"{self._head()}\n{self._shown().to_string(index=False)}"
 
+    def __bool__(self) -> bool:
+        """Raises ValueError: a table is neither true nor false."""
+        raise ValueError(
+            "a table of measurements is neither true nor false: in a test write "
+            "gc.assert_conforms(adapter, case, …) in place of assert gc.check(adapter, case, …)"
+        )
+
     def _repr_html_(self) -> str:
         if self._foreign():
             return pd.DataFrame(self).to_html()

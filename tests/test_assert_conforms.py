@@ -86,6 +86,11 @@ def test_a_table_prints_its_verdicts_with_digits_that_can_be_compared() -> None:
     assert max(map(len, text.splitlines())) <= 110
 
 
+def test_a_table_is_neither_true_nor_false_and_says_what_to_assert() -> None:
+    with pytest.raises(ValueError, match=r"gc\.assert_conforms\(adapter, case, …\) in place of assert gc\.check"):
+        assert gc.check("numpy/complex-step", CASE)
+
+
 def test_a_notebook_shows_the_same_and_a_selection_is_a_plain_table() -> None:
     rows = gc.check("numpy/complex-step", CASE)
     html = rows._repr_html_()  # type: ignore[operator, unused-ignore]

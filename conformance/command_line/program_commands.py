@@ -215,7 +215,7 @@ def train(
 
 
 @click.command(name="verify-update")
-@click.argument("optimizers", metavar="MODULE:FUNCTION|torch.optim.NAME|optax.NAME...", nargs=-1, required=True)
+@click.argument("optimizers", metavar="OPTIMIZER...", nargs=-1, required=True)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="A setting that the optimizer is made with, lr=0.1. Repeat for more.")  # fmt: skip
 @click.option("--rule", default="", metavar="NAME",
@@ -260,7 +260,7 @@ def verify_update(
 ) -> NoReturn:
     """Verify what optimizers do to weights and to their state.
 
-    An optimizer is one of PyTorch's or optax' own, such as torch.optim.AdamW or
+    An OPTIMIZER is one of PyTorch's or optax' own, such as torch.optim.AdamW or
     optax.adamw, or what MODULE:FUNCTION makes: of a list of parameters a
     torch.optim.Optimizer, or of nothing an optax transformation.
 
