@@ -54,7 +54,7 @@ class Asked:
 
 
 def asked(options: Mapping[str, Any]) -> list[Asked]:
-    """The tests that a marker with these options makes. Raises ValueError for options that are none."""
+    """The tests that a marker with these options makes. Raises ValueError or TypeError for options that are none."""
     from gradconform.conformance.answered import words
     from gradconform.conformance.verify import ACCEPTED
     from gradconform.reference.cases import named_format, unknown
@@ -75,6 +75,8 @@ def asked(options: Mapping[str, Any]) -> list[Asked]:
         if kind not in EDGES:
             raise unknown("kind of values in edges", kind, EDGES)
     seed = options.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; expected a whole number, 0 or more")
     return [
         Asked(dtype, shape, kind, accepted, framework, seed)
         for dtype, shape in product(dtypes, shapes)

@@ -119,6 +119,8 @@ def test_without_a_marker_the_fixture_verifies_the_arguments_as_they_are(pyteste
         ({"edges": ["zero"]}, "unknown kind of values in edges 'zero'"),
         ({"accept": ["fine"]}, "unknown verdict to accept 'fine'"),
         ({"framework": "tf"}, "unknown framework 'tf'"),
+        ({"seed": -1}, "seed is -1; expected a whole number, 0 or more"),
+        ({"seed": "x"}, "seed is 'x'; expected a whole number"),
     ],
 )
 def test_options_that_cannot_be_say_what_was_expected(options: dict[str, Any], message: str) -> None:

@@ -228,7 +228,7 @@ def train(
                    "by the optimizers' names. Where there is none they are drawn at random.")  # fmt: skip
 @click.option("--shape", default="7", show_default=True, metavar="SIZES", help="Of weights that are drawn: 7, or 4,3.")
 @click.option("--updates", type=click.IntRange(1), default=3, show_default=True, help="How many, of drawn gradients.")
-@click.option("--seed", default=0, show_default=True, help="Of what is drawn.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
 @click.option("-d", "--dtype", "dtypes", multiple=True, metavar="DTYPE", shell_complete=dtype_names,
               help="Casts the weights. Repeat for more.")  # fmt: skip
 @click.option("-r", "--route", "routes", multiple=True, metavar="ROUTE",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +15,6 @@ from gradconform.conformance.run import run_summary
 from gradconform.conformance.run.frames import run_name
 from gradconform.conformance.run.run_file import load
 from gradconform.reference.cases import BadInput
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

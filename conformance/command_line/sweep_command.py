@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,9 +19,6 @@ from gradconform.conformance.command_line.working import interruptible, on_clust
 from gradconform.conformance.run import run_summary
 from gradconform.reference.arithmetic.profiles import PROFILES
 from gradconform.reference.cases import BadInput, unknown
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(short_help="Judge OPERATOR at every number of a dtype.")

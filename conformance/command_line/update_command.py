@@ -35,7 +35,10 @@ class Drawn:
         """Weights, and gradients of a scale of their own in each update, as a framework's arrays."""
         random, array = np.random.default_rng(self.seed), adapter_of(framework).array
         scales = [10 ** random.uniform(-1, 0.5) for _ in range(self.updates)]
-        return array(random.normal(size=self.shape)), [array(random.normal(size=self.shape) * s) for s in scales]
+        try:
+            return array(random.normal(size=self.shape)), [array(random.normal(size=self.shape) * s) for s in scales]
+        except (MemoryError, ValueError) as error:  # more than there is memory for, or than an array can have
+            raise BadInput(f"--shape {','.join(map(str, self.shape))}: {said(error)}; give a smaller one") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,7 @@ def setting(text: str) -> tuple[str, Any]:
 def shape(text: str) -> tuple[int, ...]:
     """A shape such as 7 or 4,3."""
     words = text.replace("x", ",").split(",")
-    if not all(word.strip().isdigit() and int(word) for word in words):
+    if not all(word.strip().isdecimal() and int(word) for word in words):
         raise BadInput(f"--shape {text!r}: expected whole numbers above 0 with commas between them, such as 7 or 4,3")
     return tuple(int(word) for word in words)
 
