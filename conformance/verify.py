@@ -95,34 +95,25 @@ def verify(
     (['reverse', 'forward'], True)
     """
     accepted = words(accept, ACCEPTED)
-    if profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)
+    _check_function(f)
+    for what, given, known in (
+        ("profile", profile, PROFILES), ("stop_gradient", stop_gradient, STOPS), ("mode", mode, MODES),
+    ):  # fmt: skip
+        if not isinstance(given, str) or given not in known:
+            raise unknown(what, given, known)
     if order not in (1, 2):
         raise BadInput(f"order is {order!r}; expected 1 or 2")
     if rows not in (None, "all"):
         raise BadInput(f"rows is {rows!r}; expected 'all' or nothing")
-    if stop_gradient not in STOPS:
-        raise unknown("stop_gradient", stop_gradient, STOPS)
-    if not isinstance(mode, str) or mode not in MODES:
-        raise unknown("mode", mode, MODES)
     along: Mapping[Mode, Any] = {"reverse": cotangent, "forward": tangent}
     for of_mode, numbers in along.items():
         if of_mode not in MODES[mode] and numbers is not None:
             what = "cotangent" if of_mode == "reverse" else "tangent"
             raise BadInput(f"{what}: it is of {of_mode} mode, and mode is {mode!r}; leave it out, or ask for 'both'")
     wrt = _wanted(wrt)
-    if not (definition is None or callable(definition)):
-        raise BadInput(f"definition is a {type(definition).__name__}; expected a function of arithmetic and arguments")
-    if not isinstance(approximated, int | float | np.number) or not 0 <= approximated < math.inf:
-        raise BadInput(f"approximated is {approximated!r}; expected a number of ulps, 0 or more")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise BadInput(f"seed is {seed!r}; expected a whole number, 0 or more")
-    if not callable(f):
-        raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")
-    if isinstance(f, type):
-        raise BadInput(
-            f"f is the class {f.__name__}; expected a function: an instance, or of a rule {f.__name__}.apply"
-        )
+    _check_definition(definition, approximated)
     framework = framework_of(f, args)
     recorder = program_rows.recorder_of(framework)
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
@@ -131,15 +122,7 @@ def verify(
         "stop_gradient": stop_gradient, "replays": replays,
     }  # fmt: skip
     if forms:
-        if recorder.FRAMEWORK == "jax":
-            raise BadInput("forms: expected none for JAX; a primitive without a rule is to be replaced in the function")
-        if not isinstance(forms, Mapping):
-            raise BadInput(f"forms is a {type(forms).__name__}; expected a function for each name of an operation")
-        for name, form in forms.items():
-            if "::" not in str(name):
-                raise BadInput(f"forms: {name!r} is no operation's name; expected one such as 'mylib::{name}'")
-            if not callable(form):
-                raise BadInput(f"forms: {name!r} is a {type(form).__name__}; expected a function of its arguments")
+        _check_forms(forms, recorder.FRAMEWORK)
         options["definitions"] = forms
     constants = profile_of(profile, recorder.FRAMEWORK)
     functions = [function] if order == 1 else [function, recorder.gradient_of(function, seed)]
@@ -170,6 +153,34 @@ def verify(
             raise BadInput(what) from error
     report = found[0] if len(found) == 1 else joined(found)
     return replace(report, adapter=recorder.FRAMEWORK, digest=program_rows.digest_of(leaves(args)))
+
+
+def _check_function(f: Any) -> None:
+    if not callable(f):
+        raise BadInput(f"f is of type {type(f).__name__}; expected a function, and its arguments after it")
+    if isinstance(f, type):
+        raise BadInput(
+            f"f is the class {f.__name__}; expected a function: an instance, or of a rule {f.__name__}.apply"
+        )
+
+
+def _check_definition(definition: Any, approximated: Any) -> None:
+    if not (definition is None or callable(definition)):
+        raise BadInput(f"definition is a {type(definition).__name__}; expected a function of arithmetic and arguments")
+    if not isinstance(approximated, int | float | np.number) or not 0 <= approximated < math.inf:
+        raise BadInput(f"approximated is {approximated!r}; expected a number of ulps, 0 or more")
+
+
+def _check_forms(forms: Any, framework: str) -> None:
+    if framework == "jax":
+        raise BadInput("forms: expected none for JAX; a primitive without a rule is to be replaced in the function")
+    if not isinstance(forms, Mapping):
+        raise BadInput(f"forms is a {type(forms).__name__}; expected a function for each name of an operation")
+    for name, form in forms.items():
+        if "::" not in str(name):
+            raise BadInput(f"forms: {name!r} is no operation's name; expected one such as 'mylib::{name}'")
+        if not callable(form):
+            raise BadInput(f"forms: {name!r} is a {type(form).__name__}; expected a function of its arguments")
 
 
 def _wanted(wrt: int | str | Sequence[int | str] | None) -> Sequence[int | str] | None:
