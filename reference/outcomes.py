@@ -165,7 +165,7 @@ class BranchingBalls(RoundedBalls):
 
     def read(self, x: Rounded) -> Outcome:
         """An operand: one of what it may be."""
-        return x if isinstance(x, Special) else self._settled("operand", (x,), x.under(self))
+        return x if isinstance(x, Special) else self.settled("operand", (x,), x.under(self))
 
     def given(self, x: float) -> Outcome:
         """A number, or exactly the infinity or NaN that a framework reported."""
@@ -174,7 +174,7 @@ class BranchingBalls(RoundedBalls):
     def coerce(self, x: Any) -> Outcome:
         return x if isinstance(x, Special) else super().coerce(x)
 
-    def _settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
+    def settled(self, name: str, operands: Sequence[Rounded], result: Rounded) -> Outcome:
         """The result, decided: a ball, or exactly one of its specials."""
         if isinstance(result, Special):  # a set's operation was decided as that of its folded operands
             return result
@@ -198,7 +198,7 @@ class BranchingBalls(RoundedBalls):
             if isinstance(o, Special):
                 break
         else:
-            return self._settled(name, operands, operation(self, *operands))
+            return self.settled(name, operands, operation(self, *operands))
         if any(isinstance(o, Rounded) and o.specials & ANYTHING for o in operands):
             return self._anything()
         signs = [[o.value] if isinstance(o, Special) else representatives(ways(self, o.folded())) for o in operands]
@@ -217,7 +217,7 @@ class BranchingBalls(RoundedBalls):
         specials = [t for terms in lists for t in terms if isinstance(t, Special)]
         if not specials:
             flat = [t for terms in lists for t in terms]
-            return self._settled(name, flat, operation(*lists))
+            return self.settled(name, flat, operation(*lists))
         if any(isinstance(t, Rounded) and t.specials & ANYTHING for terms in lists for t in terms):
             return self._anything()
         if len(lists) == 1:
@@ -253,12 +253,12 @@ class BranchingBalls(RoundedBalls):
             return Rounded(self, ZERO, ZERO, ANYTHING)
         whole = Remembering(self.format, self.profile)  # σ is in the slope and in the curvature
         found = whole.derivative(z.under(whole), rule).under(self)
-        return self._settled("derivative", (z,), found)
+        return self.settled("derivative", (z,), found)
 
     def bounded(self, x: Outcome, low: Outcome, high: Outcome) -> Outcome:
         if isinstance(x, Special) or isinstance(low, Special) or isinstance(high, Special):
             return x
-        return self._settled("bounded", (x,), super().bounded(x, low, high))
+        return self.settled("bounded", (x,), super().bounded(x, low, high))
 
     def unrounded(self, x: Outcome) -> Outcome:
         return x if isinstance(x, Special) else super().unrounded(x)
@@ -272,18 +272,18 @@ class BranchingBalls(RoundedBalls):
     def log_of_total(self, total: Outcome, least: arb) -> Outcome:
         if isinstance(total, Special):
             return self.log(total)
-        return self._settled("log", (total,), super().log_of_total(total, least))
+        return self.settled("log", (total,), super().log_of_total(total, least))
 
     def over_total(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
         if isinstance(x, Special) or isinstance(total, Special):
             return self.divide(x, total)
-        return self._settled("divide", (x, total), super().over_total(x, total, least))
+        return self.settled("divide", (x, total), super().over_total(x, total, least))
 
     def part_of(self, x: Outcome, total: Outcome, least: arb) -> Outcome:
         quotient = self.over_total(x, total, least)  # decided once: the same is asked of it below
         if any(isinstance(v, Special) for v in (x, total, quotient)):
             return quotient
-        return self._settled("divide", (x, total), super().part_of(x, total, least))
+        return self.settled("divide", (x, total), super().part_of(x, total, least))
 
     def dot(
         self, a: Sequence[Outcome], b: Sequence[Outcome], bias: Outcome | None = None, own: bool = False
@@ -292,15 +292,15 @@ class BranchingBalls(RoundedBalls):
         left, right = (list(a), list(b)) if bias is None else ([*a, bias], [*b, one])
         if any(isinstance(t, Special) for t in (*left, *right)):
             return self._summed("dot", super().dot, left, right)
-        return self._settled("dot", (*left, *right), super().dot(a, b, bias, own))
+        return self.settled("dot", (*left, *right), super().dot(a, b, bias, own))
 
     def dot_of_numbers(self, a: Numbers, b: Numbers, bias: float | None = None) -> Outcome:
         found: Outcome = super().dot_of_numbers(a, b, bias)
-        return found if isinstance(found, Special) else self._settled("dot", (found,), found)
+        return found if isinstance(found, Special) else self.settled("dot", (found,), found)
 
     def total_of_numbers(self, numbers: Numbers) -> Outcome:
         found: Outcome = super().total_of_numbers(numbers)
-        return found if isinstance(found, Special) else self._settled("sum", (found,), found)
+        return found if isinstance(found, Special) else self.settled("sum", (found,), found)
 
     def select(self, x: Outcome, above: Outcome, below: Outcome) -> Outcome:
         return self._side(super().select, x, above, below)

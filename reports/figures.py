@@ -84,13 +84,13 @@ def _panels(rows: int, columns: int, title: str) -> tuple[Figure, NDArray[np.obj
 
     figure = Figure(figsize=(WIDTH, 0.9 + 1.45 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    figure.suptitle(_plain(title))
+    figure.suptitle(plain(title))
     for axis in axes.flat:
         axis.grid(alpha=0.3)
     return figure, axes
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text from a run file, which must not be read as a formula."""
     return text.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
 
@@ -140,7 +140,7 @@ def _lines(
                 draw(axis, route, styles[adapter][who])
             said = f"{dtype}: {found(panel) if len(panel) else 'nothing to show'}"
             lines = (f"{adapter}, {said}" if apart else said).split("\n")
-            axis.set_title(_plain("\n".join(fill(line, _CHARACTERS // columns) for line in lines)))
+            axis.set_title(plain("\n".join(fill(line, _CHARACTERS // columns) for line in lines)))
             axis.set(**axes_text)
             axis.label_outer()
         for axis in every[len(panels) :]:  # what is left of the last row
@@ -156,7 +156,7 @@ def _style(number: int, who: str) -> dict[str, Any]:
     again = number // len(COLOURS)
     return {
         "color": COLOURS[number % 7], "marker": MARKERS[(number + again) % 7],
-        "linestyle": LINES[(number % 7 + again) % 4], "label": _plain(who),
+        "linestyle": LINES[(number % 7 + again) % 4], "label": plain(who),
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.reference.measurement import shortest
-from gradconform.reports.figures import COLOURS, WIDTH, _plain
+from gradconform.reports.figures import COLOURS, WIDTH, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -238,12 +238,12 @@ def drawn(sweeps: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]],
             own = [s for s in strips if (s.dtype, s.who, s.quantity) == (dtype, who, quantity)]
             _panel(axis, own, folds[dtype], _top(s for s in strips if s.dtype == dtype))
             axis.tick_params(labelbottom=last, labelleft=axis is axes[i][0])
-            axis.set_title(_plain("; ".join(s.said for s in own) or f"no {quantity}"), fontsize=6, loc="left", pad=2)
-        axes[i][0].set_ylabel(_plain(f"{who.partition('+')[0]}\n{dtype}"), fontsize=6.5)
+            axis.set_title(plain("; ".join(s.said for s in own) or f"no {quantity}"), fontsize=6, loc="left", pad=2)
+        axes[i][0].set_ylabel(plain(f"{who.partition('+')[0]}\n{dtype}"), fontsize=6.5)
     operator = str(sweeps[0][0]["operator"])
     for axis, quantity in zip(axes[0], quantities, strict=True):
         heading = f"{operator}, {quantity}: error in ulp"
-        axis.annotate(_plain(heading), (0, 1), (0, 13), xycoords="axes fraction", textcoords="offset points",
+        axis.annotate(plain(heading), (0, 1), (0, 13), xycoords="axes fraction", textcoords="offset points",
                       fontsize=7.5, weight="bold")  # fmt: skip
     for axis in axes[-1]:
         axis.set_xlabel("argument", fontsize=6.5)

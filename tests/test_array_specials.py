@@ -250,7 +250,7 @@ def test_a_radius_that_forgets_the_flushing_of_an_operand_is_noticed(monkeypatch
 def test_of_every_number_of_a_16_bit_format_the_sigmoid_is_known_and_no_ball_is_asked(
     target: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RoundedArrays, "_mended", None)
+    monkeypatch.setattr(RoundedArrays, "mended", None)
     every = np.arange(1 << 16, dtype=np.uint32)
     with np.errstate(all="ignore"):
         x = (every << 16).view(np.float32) if target is BFLOAT16 else every.astype(np.uint16).view(np.float16)

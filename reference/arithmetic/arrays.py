@@ -119,7 +119,7 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
 
     # Roundings --------------------------------------------------------------------------------------------------------
 
-    def _operand(self, x: RoundedArray) -> Any:
+    def radius_of(self, x: RoundedArray) -> Any:
         """The radii of an operand, widened where it may be a subnormal number that the operation flushes."""
         found = rules.operand(self, x)
         return None if found is NOTHING else found
@@ -133,7 +133,7 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         size = self.size(mid)
         return np.asarray(rules.widened(self, size, NOTHING, self.unit * size))
 
-    def _mended(
+    def mended(
         self,
         result: RoundedArray,
         bad: Any,
@@ -280,7 +280,7 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         """The distance from 1 to the next number of the format, 2^(1 − p)."""
         return RoundedArray(self, self.mids.lift(2.0 ** (1 - self.format.precision)))
 
-    def _apart(self, a: RoundedArray, b: RoundedArray) -> Any:
+    def separation(self, a: RoundedArray, b: RoundedArray) -> Any:
         with np.errstate(all="ignore"):
             return self.apart_mids(a.mid, b.mid)
 
@@ -291,7 +291,7 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         x = x.folded()
         column = x.high.argmax(axis=1)[:, None]
         mid = self.mids.take(x.mid, (np.arange(len(column))[:, None], column))
-        r = self._operand(x)
+        r = self.radius_of(x)
         radius = None if r is None else np.broadcast_to(r, x.shape).max(axis=1, keepdims=True)
         specials = None
         if x.specials is not None:  # of a row with one of them nothing is known

@@ -147,7 +147,7 @@ class RoundedBalls(BallPrimitives, HandWritten):
 
     def constant(self, x: arb) -> Rounded:
         """A constant that the format does not hold: an operand of radius u|c| (hypothesis 1)."""
-        return self._round(x, ZERO)
+        return self.rounded(x, ZERO)
 
     def real(self, constant: Constant) -> Rounded:
         """A constant of a formula, exactly where the format holds it."""
@@ -167,14 +167,14 @@ class RoundedBalls(BallPrimitives, HandWritten):
 
     # Roundings --------------------------------------------------------------------------------------------------------
 
-    def _round(self, exact: arb, propagated: arb, error: arb | None = None) -> Rounded:
+    def rounded(self, exact: arb, propagated: arb, error: arb | None = None) -> Rounded:
         """Widen by one rounding: by `error` where it is given, by u·sup|x| where it is not."""
         size = abs(exact)
         return rules.rounded(  # type: ignore[no-any-return]
             self, exact, size, propagated, self.unit * (size + propagated) if error is None else error
         )
 
-    _operand = rules.operand
+    radius_of = rules.operand
 
     # Operations -------------------------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class RoundedBalls(BallPrimitives, HandWritten):
         exact, propagated, magnitude = ZERO, ZERO, ZERO
         terms = [t.folded() for t in terms]
         for coefficient, term in zip(coefficients, terms, strict=True):
-            c, radius = abs(arb(coefficient)), self._operand(term)
+            c, radius = abs(arb(coefficient)), self.radius_of(term)
             exact += arb(coefficient) * term.exact
             propagated += c * radius
             magnitude += c * (abs(term.exact) + radius)
@@ -314,13 +314,13 @@ class RoundedBalls(BallPrimitives, HandWritten):
     sqrt, log, log1p = (_ruled(r) for r in (function_rules.sqrt, function_rules.log, function_rules.log1p))
     positive_part, absolute = _ruled(function_rules.positive_part), _ruled(function_rules.absolute)
     select, step = _ruled(function_rules.select), _ruled(function_rules.step)
-    _elementary = _ruled(function_rules.within)
+    elementary = _ruled(function_rules.within)
 
     def maximum(self, a: Rounded, b: Rounded) -> Rounded:
         """max(a, b), which moves no further than the operand that moves further; where one is −∞ it is the other."""
         a, b = a.folded(), b.folded()
         exact = a.exact if a.exact > b.exact else b.exact if b.exact > a.exact else a.exact.max(b.exact)
-        result = self._round(exact, larger(self._operand(a), self._operand(b)), error=ZERO)
+        result = self.rounded(exact, larger(self.radius_of(a), self.radius_of(b)), error=ZERO)
         if not a.specials | b.specials:
             return result
         found, radius = self._with_specials(result, "maximum", a, b), result.radius
@@ -328,10 +328,10 @@ class RoundedBalls(BallPrimitives, HandWritten):
             return found
         for infinite, other in ((a, b), (b, a)):
             if infinite.specials & NEGATIVE:
-                radius = larger(radius, abs(other.exact - exact) + self._operand(other))
+                radius = larger(radius, abs(other.exact - exact) + self.radius_of(other))
         return Rounded(self, exact, radius, found.specials)
 
-    def _either(self, chosen: Rounded, other: Rounded) -> Rounded:
+    def either(self, chosen: Rounded, other: Rounded) -> Rounded:
         """A ball from the lower end of one to the upper end of the other: of slopes at a tie no more than their set."""
         both = chosen.folded(), other.folded()
         high = larger(*(x.exact + x.radius for x in both)).upper()

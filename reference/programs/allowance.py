@@ -196,7 +196,7 @@ class Allowed:
             beside = self.value(other, ops)
             if isinstance(chosen, Special) or isinstance(beside, Special) or _vague(beside) != _vague(chosen):
                 return chosen if ops.decisions.decide(("side", decision), 2) == 0 else beside
-            return ops._either(chosen, beside)
+            return ops.either(chosen, beside)
 
         given = zip(step.first.ravel().tolist(), step.decided.ravel().tolist(), a, b, strict=True)
         self._store(step, (of(*each) for each in given))
@@ -256,7 +256,7 @@ class Allowed:
         found = solution.allowed(ball, [float(x.mid()) for x in centre], ops.unit, ops.overflow)
         if found is None:
             return nothing
-        return [ops._round(c, abs(x - c).upper()) for c, x in zip(centre, found, strict=True)]
+        return [ops.rounded(c, abs(x - c).upper()) for c, x in zip(centre, found, strict=True)]
 
 
 _RULES: dict[str, Callable[[Allowed, Step, BranchingBalls], None]] = {
@@ -282,7 +282,7 @@ def _passed(x: Outcome, ops: RoundedBalls) -> Outcome:
     """What an operation that gives one of its operands makes of it: it may be flushed (hypothesis 5)."""
     if isinstance(x, Special):
         return x
-    return Rounded(ops, x.exact, ops._operand(x), x.specials, x.spread)
+    return Rounded(ops, x.exact, ops.radius_of(x), x.specials, x.spread)
 
 
 def _divide(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
@@ -326,14 +326,14 @@ def _rsqrt(ops: BranchingBalls, x: Outcome) -> Outcome:
 def _converted(ops: BranchingBalls, x: Outcome) -> Outcome:
     if isinstance(x, Special):
         return x
-    return ops._settled("round", (x,), converted(ops, x))
+    return ops.settled("round", (x,), converted(ops, x))
 
 
 def _within(ops: BranchingBalls, x: Outcome, off: Outcome) -> Outcome:
     """x as it is computed with an error of at most |off|, whatever that is by."""
     if isinstance(x, Special) or isinstance(off, Special) or (x.specials | off.specials) & ANYTHING:
         return Rounded(ops, ZERO, ZERO, ANYTHING | OVERFLOWED)
-    return ops._settled("within", (x, off), computed_within(ops, x, off))
+    return ops.settled("within", (x, off), computed_within(ops, x, off))
 
 
 #: Functions whose rules are operations of the arithmetic, of numbers as of arrays.
@@ -372,7 +372,7 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outc
     if any(v.specials & ANYTHING for v in x) or not exact.is_finite():
         return Rounded(ops, exact if exact.is_finite() else ZERO, ZERO, ANYTHING | OVERFLOWED)
     more = LENIENT * (row.ulps or 0.0) * ops.unit if ops.profile.lenient and row.source == MEASURED else ZERO
-    radii = [ops._operand(v) + more * abs(v.exact) for v in x]
+    radii = [ops.radius_of(v) + more * abs(v.exact) for v in x]
     moved = ZERO
     if not all(r.is_zero() for r in radii):
         balls = [
@@ -389,7 +389,7 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outc
             moved = direct
     if not moved.is_finite():
         return Rounded(ops, exact, ZERO, ANYTHING | OVERFLOWED)
-    return ops._settled(name, x, ops._elementary(name, exact, moved + more * abs(exact)))
+    return ops.settled(name, x, ops.elementary(name, exact, moved + more * abs(exact)))
 
 
 #: Ways through a program's overflows that are followed.

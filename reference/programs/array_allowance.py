@@ -271,7 +271,7 @@ class ArrayAllowed:
         least = (high - radius).max(axis=-1, keepdims=True)
         near = ~same & ~exactly & (high + radius >= least - np.abs(least) * 2.0**-50)
         several = near.any(axis=-1)
-        flushed = A._operand(x)
+        flushed = A.radius_of(x)
         moved = radius if flushed is None else flushed
         wide = np.where(near | same, np.broadcast_to(moved, ids.shape), 0.0).max(axis=-1)
         mid, _ = self.take(best[..., 0], A)
@@ -299,7 +299,7 @@ class ArrayAllowed:
         other = np.where(step.first, step.operands[1], step.operands[0])
         x, odd = self.take(taken, A)
         numbers = step.decided
-        moved = A._operand(x)
+        moved = A.radius_of(x)
         if moved is not x.radius:  # a compiler makes a maximum of what numbers decided, which may be flushed
             x = RoundedArray(A, x.mid, np.where(numbers != 0, moved, x.radii()), x.spread, x.specials)
         open_ = np.asarray((taken != other) & (numbers != 0))
@@ -307,7 +307,7 @@ class ArrayAllowed:
             open_[open_] = self.open(numbers[open_], A)
         if open_.any():
             y, odd_other = self.take(other, A)
-            radius = np.where(open_, np.maximum(x.radii(), A._apart(x, y) + y.radii()), x.radii())
+            radius = np.where(open_, np.maximum(x.radii(), A.separation(x, y) + y.radii()), x.radii())
             bits = [np.zeros(x.shape, np.uint8) if v.specials is None else v.specials for v in (x, y)]
             specials = np.where(open_, bits[0] | bits[1], bits[0])
             for o in (odd, odd_other):
@@ -339,7 +339,7 @@ class ArrayAllowed:
         left, right = d.left[numbers], d.right[numbers]
         (x, odd_x), (y, odd_y) = self.take(left, A), self.take(right, A)
         both = x.radii() + y.radii()
-        found = (both > 0) & ~(A._apart(x, y) / _ENLARGED > both * (1 + A.slack) * _ENLARGED)
+        found = (both > 0) & ~(A.separation(x, y) / _ENLARGED > both * (1 + A.slack) * _ENLARGED)
         for v, odd in ((x, odd_x), (y, odd_y)):
             if v.specials is not None:
                 found = found | ((v.specials & ANYTHING) != 0)
@@ -431,7 +431,7 @@ def _by_host(A: RoundedArrays, name: str, x: RoundedArray) -> RoundedArray:
     """A function of numbers known exactly, by this computer's own and K ulp; of others, and of poles, by balls."""
     with np.errstate(all="ignore"):
         mid = np.asarray(BY_HOST[name](x.high))
-        moved = A._operand(x)
+        moved = A.radius_of(x)
         clear = np.isfinite(mid) & np.broadcast_to(True if moved is None else moved == 0, mid.shape)
         if x.specials is not None:
             clear = clear & (x.specials == 0)
@@ -531,7 +531,7 @@ def _by_balls(A: RoundedArrays, name: str, x: tuple[RoundedArray, ...]) -> Round
     for v in x:
         special = special if v.specials is None else special | (v.specials != 0)
     nothing = RoundedArray(A, A.mids.lift(np.zeros(shape)), np.zeros(shape))
-    return A.unknown(A._mended(nothing, ~special, x, operation, remembered), special)
+    return A.unknown(A.mended(nothing, ~special, x, operation, remembered), special)
 
 
 #: Functions of infinities.
