@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -47,7 +47,7 @@ class Measurements(pd.DataFrame):
     def __repr__(self) -> str:
         return super().__repr__() if self._foreign() else f"{self._head()}\n{self._shown().to_string(index=False)}"
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> NoReturn:  # type: ignore[misc, unused-ignore]
         """Raises ValueError: a table is neither true nor false."""
         raise ValueError(
             "a table of measurements is neither true nor false: in a test write "

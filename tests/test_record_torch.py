@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from programs_torch import CORRECT, DTYPES, FOREIGN, WRONG, Program, off_by
+from programs_torch import CORRECT, DTYPES, FOREIGN, WRONG, Program, off_by, ruled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -220,6 +220,18 @@ def test_a_module_is_a_function_of_its_parameters_by_name_and_stays_as_it_was() 
     assert [a.name for a in run.arguments] == [f"parameters.{n}" for n, _ in module.named_parameters()]
     assert "wrong" not in formulas(run)
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_slopes_that_a_randomized_relu_drew_are_data(training: bool) -> None:
+    x = torch.tensor([0.5, -1.25, -2.0, 0.25])
+    report = gc.verify(lambda x: F.rrelu(x, training=training), x)
+    assert report, str(report)
+    fixed = gc.verify(lambda x: ruled("Mean", lambda x: F.rrelu(x, training=training),
+                                      lambda g, x: torch.where(x > 0, g, g * 0.25))(x), x)  # fmt: skip
+    assert fixed.formula == "wrong"
+    with pytest.raises(NotRecorded, match="rrelu in training in bfloat16"):
+        record(lambda x: F.rrelu(x, training=True), [x.bfloat16()])
 
 
 class Scaled(nn.Module):

@@ -100,6 +100,20 @@ def test_what_a_rule_detaches_in_its_forward_part_is_no_stop() -> None:
         assert report.notes == ()
 
 
+def test_what_pytorch_detaches_in_a_function_of_its_own_is_a_stop_too() -> None:
+    """In `gumbel_softmax` a one-hot vector goes on with the slope of the softmax."""
+
+    def f(x: Tensor) -> Tensor:
+        return torch.nn.functional.gumbel_softmax(x, hard=True)
+
+    x, before = torch.tensor([[0.5, -1.25, 2.0], [1.0, 0.25, -0.5]]), torch.Tensor.detach
+    report = gc.verify(f, x)
+    assert report.formula == "wrong"
+    assert any(re.match(r"detach at .*test_verify_options\.py", n) for n in report.notes)
+    assert gc.verify(f, x, stop_gradient="intended")
+    assert torch.Tensor.detach is before
+
+
 def with_scale(sign: int) -> Callable[[Tensor], Any]:
     """x by its largest magnitude, and that, which as the rule says has no derivative; the slope times a sign."""
 

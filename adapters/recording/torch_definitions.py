@@ -234,10 +234,6 @@ def _shrink_backward(g: Tensor, x: Tensor, lambd: float) -> Tensor:
     return torch.where((x > lambd) | (x < -lambd), g, torch.zeros((), dtype=g.dtype))
 
 
-def _rrelu(x: Tensor, noise: Tensor, lower: float, upper: float, *rest: Any) -> Tensor:
-    return torch.where(x > 0, x, x * ((lower + upper) / 2))
-
-
 def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     product = a.transpose(0, 1).reshape(a.shape[1], -1) @ b.reshape(-1, b.shape[-1])
     return torch.add(x if beta == 1 else x * beta, product, alpha=alpha)
@@ -322,7 +318,6 @@ DEFINITIONS: Mapping[str, Program] = {
     "softshrink_backward": _shrink_backward,
     "hardshrink_backward": _shrink_backward,
     "addbmm": _addbmm,
-    "rrelu_with_noise": _rrelu,
     "_cdist_forward": _cdist,
     "_euclidean_dist": lambda a, b: _cdist(a, b, 2.0),
     "_cdist_backward": _cdist_backward,

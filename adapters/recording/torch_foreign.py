@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from itertools import chain
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any
 from unittest import mock
 
@@ -31,8 +32,9 @@ _LEAVING: dict[Any, str] = {
     Tensor.data_ptr: ".data_ptr()",
     Tensor.set_: ".set_()",
 }
+_DETACH = Tensor.detach
 #: What ends differentiation.
-_STOPPING: dict[Any, str] = {Tensor.detach: "detach", Tensor.data.__get__: ".data"}  # type: ignore[attr-defined]
+_STOPPING: dict[Any, str] = {_DETACH: "detach", Tensor.data.__get__: ".data"}  # type: ignore[attr-defined]
 #: Ways into it, by their names in `torch`.
 _COMING = ("from_numpy", "frombuffer", "from_dlpack", "from_file")
 
@@ -55,9 +57,22 @@ class _Leaving(TorchFunctionMode):
             if func in _STOPPING and not (self.recorder.backward or self.recorder.in_rule):
                 with _unwrapped(args[0]) as x:
                     self.recorder.note_stop(_STOPPING[func], self.recorder.memory.ids(x))
-                if func is Tensor.detach and self.recorder.stops_intended:
+                if func is _DETACH and self.recorder.stops_intended:
                     return self._stopped(func(*args, **(kwargs or {})))
+        if isinstance(func, FunctionType):  # PyTorch's own in Python, in which this mode sees nothing
+            with mock.patch.object(Tensor, "detach", self._detached()):
+                return func(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+    def _detached(self) -> Callable[[Tensor], Any]:
+        """`Tensor.detach`, which this mode sees where somebody else than the recorder calls it."""
+
+        def detach(x: Tensor) -> Any:
+            if str(sys._getframe(1).f_globals.get("__name__")).startswith(__name__.partition(".")[0]):
+                return _DETACH(x)
+            return self.__torch_function__(_DETACH, (), (x,))
+
+        return detach
 
     def _stopped(self, x: Tensor) -> Tensor:
         """A copy, whose numbers the derivative does not go through: the ids of an alias are those of its storage."""

@@ -12,6 +12,7 @@ from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
 from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, jumping
+from gradconform.reference.programs.run import NotRecorded
 
 #: Functions of one number, by their name in ATen, with that in the table.
 UNARY = {
@@ -214,6 +215,21 @@ def _threshold_backward(c: Call) -> Results:
     return _chosen(c, over, decided, c.operand("grad_output"), np.asarray(ZERO), c.held)
 
 
+def _rrelu(c: Call) -> Results:
+    """A leaky relu; in training the slopes that were drawn are data, which the kernel leaves in `noise`."""
+    x, zero = c.operand("self"), np.asarray(ZERO)
+    if not c["training"]:
+        slope = np.asarray(c.recorder.literal((c["lower"] + c["upper"]) / 2))
+    elif c.format.precision < FLOAT32.precision:
+        raise NotRecorded(f"rrelu in training in {c.format.name}, whose slopes are rounded after they were used")
+    else:
+        slope = c.record.constants(numbers(c["noise"]))
+        c.recorder.memory.put(c["noise"], slope)
+    over = numbers(c.value(c["self"])) > 0
+    below = c.record.map("multiply", [x, slope], c.format, np.where(over, np.nan, c.held))
+    return _chosen(c, over, c.record.decide("gt", x, zero), x, below, c.held)
+
+
 def _dropout(c: Call) -> Results:
     """The mask that was drawn is data."""
     x, p = c.operand("input"), float(c["p"])
@@ -287,6 +303,7 @@ SCALAR_RULES: dict[str, Rule] = {
     "clamp_max": _clamp,
     "threshold_backward": _threshold_backward,
     "native_dropout": _dropout,
+    "rrelu_with_noise": _rrelu,
     "sgn": _sign,
     "sign": _sign,
     "heaviside": _heaviside,
