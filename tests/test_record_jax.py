@@ -12,6 +12,7 @@ import programs_jax
 import pytest
 from jax import lax
 
+import gradconform as gc
 from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording import jax_rules
 from gradconform.conformance.programs.check_program import Gradient, gradients
@@ -232,6 +233,33 @@ def test_numbers_of_a_callback_are_foreign() -> None:
     assert len(run.foreign) == 1
     assert "test_record_jax.py" in run.foreign[0]
     assert "pure_callback" in run.foreign[0]
+
+
+@jax.custom_vjp
+def half_noisy(x: Any, noise: Any) -> Any:
+    return x * noise
+
+
+half_noisy.defvjp(lambda x, n: (x * n, n), lambda n, g: (g * n / 2, None))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key, x: jax.random.uniform(key, x.shape, x.dtype, minval=-0.68, maxval=0.68),
+        lambda key, x: jax.random.gumbel(key, x.shape, x.dtype),
+        lambda key, x: jax.random.truncated_normal(key, -1.0, 1.0, x.shape, x.dtype),
+        lambda key, x: jax.random.t(key, 2.0, x.shape, x.dtype),
+    ],
+    ids=["uniform", "gumbel", "truncated normal", "t"],
+)
+def test_random_numbers_are_those_that_the_compiled_function_of_jax_draws(draw: Any, dtype: str) -> None:
+    """It multiplies and adds in one rounding, say, where its operations one by one take two."""
+    x, key = ones(4).astype(np.float32), jax.random.key(0)
+    report = gc.verify(lambda x, key: x * draw(key, x), x, key, dtype=dtype)
+    assert report, str(report)
+    assert gc.verify(lambda x, key: half_noisy(x, draw(key, x)), x, key, dtype=dtype).formula == "wrong"
 
 
 def test_random_numbers_are_data_of_the_run() -> None:

@@ -44,9 +44,8 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
     """One equation of a jaxpr: what JAX computes for it, and its step."""
     name = equation.primitive.name
     depends = any(o.depends for o in operands)
-    if not depends and (name in _DRAWS or any(o.drawn or is_key(o.held) for o in operands)):
-        drawn = _computed(equation, operands)[: len(equation.outvars)]
-        return [replace(to.constant(x), drawn=True) for x in drawn]
+    if not depends and (name in _DRAWS or any(map(draws, operands))):
+        return drawn(to, equation, operands)
     if name in _MOVED and all(o.ids is not None or o.held is None for o in operands[: _MOVED[name]]):
         return _moved(to, equation, operands, depends)
     if name in MOVES and not any(is_key(o.held) for o in operands):
@@ -80,6 +79,16 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
         Value(plain(x), None if f is None else np.asarray(i).reshape(shape_of(x)), None, depends)
         for x, f, i in zip(held, formats, found, strict=True)
     ]
+
+
+def draws(value: Value) -> bool:
+    """Whether it is random, or a key: what is computed of it alone is data of this run."""
+    return value.drawn or is_key(value.held)
+
+
+def drawn(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    """Random numbers, as JAX itself computes them."""
+    return [replace(to.constant(x), drawn=True) for x in _computed(equation, operands)[: len(equation.outvars)]]
 
 
 def _whole(operands: Sequence[Value], held: Sequence[Any]) -> bool:

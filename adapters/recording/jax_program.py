@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradconform.adapters.recording.jax_loops import ASKED, check_rounds_left
 from gradconform.adapters.recording.jax_movement import bind
-from gradconform.adapters.recording.jax_operations import operation
+from gradconform.adapters.recording.jax_operations import drawn, draws, operation
 from gradconform.adapters.recording.jax_values import Call, Recorder, Value, is_key, line_of
 from gradconform.reference.programs.run import Unsupported
 
@@ -60,6 +60,13 @@ def _call(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]
     p = equation.params
     inner = next(p[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr", "call") if name in p)
     return closed(to, inner, operands)
+
+
+def _compiled(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    """A call of a compiled function: entered, unless it draws. What it draws is data, as the function itself has it."""
+    if any(o.depends for o in operands) or not any(draws(o) for o in operands):
+        return _call(to, equation, operands)
+    return drawn(to, equation, operands)
 
 
 def _custom(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
@@ -168,9 +175,8 @@ def _nothing(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Val
 
 
 CONTROL: Mapping[str, Callable[[Recorder, Any, Sequence[Value]], Sequence[Value]]] = {
-    **dict.fromkeys(
-        ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_vmap_call"), _call
-    ),
+    **dict.fromkeys(("jit", "pjit"), _compiled),
+    **dict.fromkeys(("closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_vmap_call"), _call),
     "custom_lin": _without_jvp,
     **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"), _custom),
     **dict.fromkeys(("pure_callback", "io_callback"), _callback),
