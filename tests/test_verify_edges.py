@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -153,6 +154,14 @@ def test_the_derivative_of_a_result_that_is_infinite_is_singular_and_accuses_nob
     assert gc.verify(lambda x, w: torch.tanh(x @ w.T), x, w).verdict == "singular"
     z = torch.tensor([complex(-math.inf, 0.75), 0.5 - 1.0j])
     assert gc.verify(lambda z: (z * z.conj()).real, z).verdict == "singular"
+
+
+@pytest.mark.parametrize("copies", [1, 400], ids=["balls", "arrays"])
+@pytest.mark.parametrize("f", [lambda x: 1 / x, lambda x: x**-1, lambda x: x**-2, lambda x: x**-3])
+@pytest.mark.parametrize("framework", [torch.tensor, jnp.asarray], ids=["torch", "jax"])
+def test_a_power_falls_off_to_either_side(framework: Callable[..., Any], f: Callable[..., Any], copies: int) -> None:
+    report = gc.verify(f, framework([-math.inf, math.inf, *[-2.0] * copies]))
+    assert report.formula == "right", str(report)
 
 
 def test_a_nan_where_every_result_is_finite_is_undefined_still() -> None:

@@ -162,7 +162,9 @@ def entr(x: arb) -> arb:
 
 
 def raised(x: arb, n: int) -> arb:
-    """x^n. FLINT's own is nan over a ball whose middle is 0."""
+    """x^n. FLINT's own is nan over a ball whose middle is 0, and of −∞."""
+    if x < 0 and not x.is_finite():
+        return -((-x) ** n) if n % 2 else (-x) ** n
     if x.is_exact() or x > 0 or x < 0 or not x.is_finite():
         return x**n
     if n <= 0:
@@ -221,7 +223,8 @@ def cube_root(x: arb) -> arb:
 def fmod(x: arb, y: arb) -> arb:
     """x − y·trunc(x/y), with the sign of x."""
     q = x / y
-    return x - y * (q.floor() if q >= 0 else -((-q).floor()) if q <= 0 else arb(0, abs(q).upper()))
+    times = q.floor() if q >= 0 else -((-q).floor()) if q <= 0 else arb(0, abs(q).upper())
+    return x if times.is_zero() else x - y * times  # an infinite y is taken no times from a number
 
 
 def remainder(x: arb, y: arb) -> arb:
