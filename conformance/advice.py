@@ -93,6 +93,10 @@ _SAID: Mapping[str, tuple[tuple[str, str], ...]] = {
     "jax": (
         ("must be Tensor", "f is of PyTorch and its arguments are JAX': give torch.tensor(…)"),
         ("__array__()", "NumPy has no gradients: compute with jax.numpy"),
+        (
+            "Array has been deleted",
+            "f donates its arguments, which is run several times: give it without donate_argnums, f.__wrapped__",
+        ),
     ),
 }
 

@@ -78,12 +78,13 @@ class BadInput(ValueError):
 
 
 def said(error: BaseException) -> str:
-    """The first line of what an exception says, at most 200 characters; its text is somebody else's and may raise."""
+    """The first line of what an exception says, cut after 200 characters; its text is somebody else's and may raise."""
     try:
         text = str(error).strip()
     except Exception as second:
         return f"no message: its text raised {type(second).__name__}"
-    return text.splitlines()[0][:200] if text else "no message"
+    first = text.splitlines()[0] if text else "no message"
+    return first if len(first) <= 200 else f"{first[:200]}…"
 
 
 @dataclass(frozen=True, eq=False)

@@ -192,7 +192,7 @@ COMMANDS = [
     ("explain document/worked-example --device mars -a torch", "device 'mars': torch has no such device"),
     ("explain document/worked-example other", "Got unexpected extra argument (other)"),
     ("verify", "Missing argument 'MODULE[:FUNCTION]|operator/GLOB...'."),
-    ("verify-update", "Missing argument 'MODULE:FUNCTION|torch.optim.NAME|optax.NAME...'."),
+    ("verify-update", "Missing argument 'OPTIMIZER...'."),
     ("verify-update torch.optim.SGD --seed -1", "Invalid value for '--seed': -1 is not in the range x>=0."),
     ("verify-update torch.optim.SGD --shape ²", "expected whole numbers above 0 with commas between them, such as 7"),
     ("verify-update torch.optim.SGD --shape 9999999999,9999999999", "; give a smaller one"),

@@ -84,8 +84,8 @@ def usable(run: Run, defined: bool = False) -> Run:
     idle = [] if run.foreign else unused(run)
     if len(idle) == len(run.arguments) and not defined:
         raise BadInput(
-            f"no output of {run.name} is computed from {', '.join(idle)} by floating-point operations: there is no "
-            "derivative to verify"
+            f"in this run no output of {run.name} is computed from {', '.join(idle)} by floating-point operations: "
+            "there is no derivative to verify"
         )
     comes = "its gradient is 0" if run.mode == "reverse" else "its tangent counts for nothing"
     return replace(run, notes=(*run.notes, *(f"no output is computed from {a}: {comes}" for a in idle)))
