@@ -68,6 +68,16 @@ def test_the_component_that_is_shown_is_the_one_whose_formula_is_wrong() -> None
     assert gradient.judgement.value == pytest.approx(1.5 * float(gradient.judgement.truth or "nan"))
 
 
+@pytest.mark.parametrize("count", [3, 2000])
+def test_the_component_that_is_shown_is_the_one_that_overflows(count: int) -> None:
+    x = torch.linspace(0.1, 1, count)
+    x[1] = 89
+    report = gc.verify(torch.exp, x)
+    (row,) = report.table.to_dict("records")
+    assert (row["verdict"], row["value"], row["worst_index"]) == ("out of range", math.inf, "1")
+    assert "got inf" in str(report)
+
+
 def test_a_literal_is_no_reason_to_know_less_where_both_programs_agree_at_it() -> None:
     # Half an ulp of π in the one and the other, apart, would be a relative 2^-3 of their difference.
     report = of(lambda x: torch.sin(3.141592653589793 * x) / x - 3.141592653589793 * x.cos(), 2.0**-24,

@@ -17,7 +17,7 @@ from gradconform.conformance.programs import together
 from gradconform.conformance.programs.accepted import mixed_programs, programs
 from gradconform.conformance.programs.check_program_arrays import judged
 from gradconform.conformance.programs.digits import Digits
-from gradconform.conformance.programs.shown import shown_at, tells, undecided, with_wrong
+from gradconform.conformance.programs.shown import overflowed, shown_at, tells, undecided, with_wrong
 from gradconform.conformance.programs.size import AFFORDABLE, IN_ARRAYS, fits, work
 from gradconform.conformance.programs.truth import DECIDED, Said, Truth, as_read
 from gradconform.reference.arithmetic.exact import precision
@@ -189,6 +189,8 @@ class _OfBalls:
             errors = {c: ulp_error(got[c], self.sets[c], format) for c in said}
             worst = max(errors, key=lambda c: math.inf if math.isnan(errors[c]) else errors[c])
             judgement = shown_at(judgement, worst, got[worst], self.sets[worst], format)
+        elif (beyond := overflowed(judgement, np.asarray(got))) is not None:
+            judgement = shown_at(judgement, beyond, got[beyond], self.sets[beyond], format)
         at = judgement.worst_index
         if self.formulas[at].formula == "wrong" and self.truth.torn(self.number, at):
             judgement = replace(judgement, reason=noted(judgement.reason, together.APART))

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.exact import to_float
 from gradconform.reference.arithmetic.formats import Format
@@ -25,6 +26,13 @@ def tells(judgement: Judgement, formula: Formula) -> bool:
     if formula in ("wrong", "undefined", "singular"):
         return judgement.execution in (None, "within", "overflow")
     return formula == "unknown" and judgement.execution in (None, "within")
+
+
+def overflowed(judgement: Judgement, got: NDArray[np.float64]) -> int | None:
+    """The component to show where the execution overflowed, the first that is not finite; None where another is."""
+    if judgement.execution != "overflow" or not np.isfinite(got[judgement.worst_index]) or np.isfinite(got).all():
+        return None
+    return int(np.isfinite(got).argmin())
 
 
 def with_wrong(judgement: Judgement, components: Indices) -> Judgement:
