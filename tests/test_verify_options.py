@@ -114,6 +114,17 @@ def test_what_pytorch_detaches_in_a_function_of_its_own_is_a_stop_too() -> None:
     assert torch.Tensor.detach is before
 
 
+def test_a_hook_that_changes_a_gradient_is_noted_with_its_line() -> None:
+    def f(x: Tensor) -> Tensor:
+        y = x.sin()
+        y.register_hook(lambda g: 2 * g)
+        return y * y
+
+    report = gc.verify(f, torch.tensor([0.5, -1.25]))
+    assert report.formula == "wrong"
+    assert any(re.match(r"register_hook at .*test_verify_options\.py:\d+, f: ", n) for n in report.notes)
+
+
 def with_scale(sign: int) -> Callable[[Tensor], Any]:
     """x by its largest magnitude, and that, which as the rule says has no derivative; the slope times a sign."""
 

@@ -54,6 +54,8 @@ class _Leaving(TorchFunctionMode):
             if func in _LEAVING:
                 with _unwrapped(args[0]) as x:
                     self.recorder.leaves_record(_LEAVING[func], self.recorder.memory.ids(x))
+            if func is Tensor.register_hook:
+                self.recorder.notes.append(f"register_hook at {here()}: what it returns takes the gradient's place")
             if func in _STOPPING and not (self.recorder.backward or self.recorder.in_rule):
                 with _unwrapped(args[0]) as x:
                     self.recorder.note_stop(_STOPPING[func], self.recorder.memory.ids(x))
