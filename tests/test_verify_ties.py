@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import pytest
 import torch
 from torch import Tensor
@@ -199,3 +201,16 @@ def test_what_is_wrong_beside_a_tie_does_not_make_the_tie_wrong() -> None:
         w, x = torch.arange(1.0, 1.0 + copies), torch.tensor([0.0, 1.0] * copies)
         report = gc.verify(lambda w, x: (w.detach() * w).sum() + x.abs().sum(), w, x)
         assert [g.judgement.verdict for g in report.gradients] == ["deviates", "conforms"]
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize("infinity", [-math.inf, math.inf])
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_equal_infinities_are_tied_and_one_beside_a_number_is_not(mode: str, infinity: float, copies: int) -> None:
+    """As of a row that is masked as a whole."""
+    largest: dict[str, Callable[..., Any]] = {"torch": lambda x: x.amax(-1), "jax": lambda x: x.max(-1)}
+    rows = [[infinity, infinity, infinity], [infinity, 0.5, -1.0], [0.5, 0.5, -2.0]] * copies
+    for name, array in (("torch", torch.tensor), ("jax", jnp.asarray)):
+        report = gc.verify(largest[name], array(rows), mode=mode)
+        assert report.formula in ("right", "kink", "singular"), str(report)
+        assert report.execution == "within"

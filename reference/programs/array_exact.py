@@ -218,7 +218,9 @@ class ArrayExact:
             off = sign * words.apart(x, best)
             near = off + (x.radius + best.radius).max(axis=0) * words.ENLARGED >= 0
             held = sign * (self.record.held[ids] - self.record.held[taken]) >= 0
-        return taken[..., 0], (ids != taken) & np.isfinite(x.high) & (near | held)
+        finite = np.isfinite(x.high)
+        infinite = ~finite & (x.high == best.high) & ~(x.radius + best.radius).any(axis=0)
+        return taken[..., 0], (ids != taken) & (finite & (near | held) | infinite)
 
     def _choose(self, step: Step) -> None:
         assert step.first is not None

@@ -135,21 +135,21 @@ class Exact:
         for i in ids[1:]:
             if sign * (self[i] - self[best]) > 0 or self[i].is_nan():
                 best = i
-        # What is infinite beside something finite is no tie; what the run rounded to equal numbers, or beyond, is one.
-        held = self.record.held
-        tied = [
-            i
-            for i in ids
-            if i != best
-            and self[i].is_finite()
-            and (
-                self[i].overlaps(self[best])
-                or (self.there and (held[i] >= held[best] if sign > 0 else held[i] <= held[best]))
-            )
-        ]
+        tied = [i for i in ids if i != best and self._tied(i, best, sign)]
         if tied:
             self.ties.add((step.kind, best, *tied))
         return [best, *tied]
+
+    def _tied(self, i: int, best: int, sign: int) -> bool:
+        """Whether a number may be as large as the largest, or small where `sign` is −1.
+
+        What is infinite is so beside the same infinity alone; what the run rounded to equal numbers, or beyond, is.
+        """
+        if not self[i].is_finite():
+            return bool(self[i] == self[best])
+        return self[i].overlaps(self[best]) or (
+            self.there and bool(sign * self.record.held[i] >= sign * self.record.held[best])
+        )
 
     def _choose(self, step: Step) -> None:
         assert step.first is not None
