@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -172,6 +173,29 @@ def test_the_derivative_of_a_result_that_is_infinite_is_singular_and_accuses_nob
 def test_a_power_falls_off_to_either_side(framework: Callable[..., Any], f: Callable[..., Any], copies: int) -> None:
     report = gc.verify(f, framework([-math.inf, math.inf, *[-2.0] * copies]))
     assert report.formula == "right", str(report)
+
+
+@pytest.mark.parametrize(
+    ("f", "at"),
+    [
+        (lambda x: torch.logaddexp2(x[0], x[1]), (0.0, 1e300)),
+        (lambda x: 1 / (1 + x[0] ** x[1]), (2.0, 1e300)),
+        (lambda x: 1 / (1 + torch.i0(x[0])), (1e300,)),
+        (lambda x: 1 / (1 + torch.special.erfcx(x[0])), (-1e300,)),
+    ],
+    ids=["logaddexp2", "power", "i0", "erfcx"],
+)
+def test_what_is_larger_than_balls_hold_is_no_pole(f: Callable[..., Any], at: tuple[float, ...]) -> None:
+    assert of(f, *at, dtype=torch.float64).verdict != "deviates"
+    base_of_0 = of(lambda x: x[0] ** -1.0, 0.0, dtype=torch.float64)
+    assert base_of_0.formula == "singular"
+
+
+def test_a_branch_by_a_number_that_is_flushed_makes_nothing_undefined() -> None:
+    """XLA takes 1e-310 for 0, where x·log y is 0."""
+    with jax.enable_x64(True):
+        report = gc.verify(jax.scipy.special.xlogy, jnp.asarray([1e-310]), jnp.asarray([0.0]))
+    assert (report.verdict, report.formula) == ("out of range", "unknown")
 
 
 def test_a_nan_where_every_result_is_finite_is_undefined_still() -> None:

@@ -289,7 +289,7 @@ class Truth:
             # What is infinite has no derivative, also where a branch of the program says that it is constant.
             endless = self.endless or (self.other is not None and self.other.endless(number, component))
             met: Formula = "singular" if endless else "undefined"
-            return Said(met if self.poles and not self.astray else "unknown")
+            return Said(met if self.poles and not (self.astray or self.flushed) else "unknown")
         if not truth.overlaps(program):
             if self.run.definition is not None:
                 apart = self._approximated(number, component, abs(at - point).upper())

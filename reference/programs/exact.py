@@ -18,7 +18,9 @@ from gradconform.reference.programs.implicit import Implicit
 from gradconform.reference.programs.record import ONE, RELATIONS, STOPPED, ZERO, Decision, Ids, Record, Relation, Step
 
 #: Functions without a pole: where one is not finite it is beyond what a ball holds.
-ENTIRE = frozenset({"exp", "exp2", "exp10", "expm1", "sinh", "cosh"})
+ENTIRE = frozenset({"exp", "exp2", "exp10", "expm1", "sinh", "cosh", "erfcx", "i0", "i1", "bessel_i"})
+#: Those that have one where the operand of this number is 0, and nowhere else.
+POLE_AT_ZERO = {"power": 0, "power_derivative": 2, "expi": 0}
 
 #: Bits from which on equations that could not be solved will not be with more.
 ENOUGH = 640
@@ -102,7 +104,8 @@ class Exact:
     def noted(self, function: str, found: arb, operands: Sequence[arb]) -> arb:
         """A value or slope of a function, after noting why it is not finite where its operands are."""
         if not found.is_finite() and all(x.is_finite() for x in operands):
-            self.beyond |= function in ENTIRE
+            at = POLE_AT_ZERO.get(function)
+            self.beyond |= function in ENTIRE or (at is not None and operands[at] != 0)
             self.vague |= not all(x.is_exact() for x in operands)
         return found
 
