@@ -124,11 +124,12 @@ def _recorded(
     returned = {way.route: [number(g, x) for g, x in zip(gradients, tensors, strict=True)]}
     found = {way.route: [numbers(y.detach()) for y in outputs]}
     after = TorchState()
-    if state.moved():
+    draws = state.moved()
+    if draws:
         recorder.notes.append(DRAWS)
     for route in routes:
         state.restore()
-        compiled = replace(asked, f=compiled_by(asked.f, route))
+        compiled = replace(asked, f=compiled_by(asked.f, route, draws))
         found[route], returned[route] = way.again(compiled, tensors, adjoints)
     custom = bool(rules) and way is BY_AUTOGRAD
     varied: dict[str, list[Numbers]] = {}

@@ -67,7 +67,8 @@ def record_forward(
     with Watch(forward, [], record_forward):
         outputs = run_forward(forward, asked, tensors)
     after = TorchState()
-    if state.moved():
+    draws = state.moved()
+    if draws:
         forward.notes.append(DRAWS)
     given = directions(tensors, tangents, seed, "tangents", "argument")
 
@@ -87,7 +88,7 @@ def record_forward(
             raise BadInput("routes: 'func' is of reverse mode, vmap over vjp; leave it out, or ask for mode='reverse'")
         if route != "eager":
             state.restore()
-            compiled = replace(asked, f=compiled_by(f, route))
+            compiled = replace(asked, f=compiled_by(f, route, draws))
             returned[route] = _again(compiled, asked.tensors(), given)[1]
     after.restore()
     out_ids = tuple(forward.memory.ids(y) for y in outputs)

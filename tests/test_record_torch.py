@@ -7,6 +7,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from shutil import which
 from typing import Any
 
 import numpy as np
@@ -436,6 +437,22 @@ def test_the_gradient_by_torch_func_is_judged_and_one_that_is_wrong_there_alone_
     wrong = gc.verify(_BatchedOtherwise.apply, x, routes=("eager", "func"))
     assert dict(zip(wrong.table["route"], wrong.table["verdict"], strict=True)) == {
         "eager": "conforms", "func": "deviates"}  # fmt: skip
+
+
+@pytest.mark.skipif(not (which("c++") or which("g++")), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_function_draws_the_random_numbers_of_the_eager_one() -> None:
+    x = torch.tensor([0.5, -1.25, 2.0, 0.25, 1.0, -0.5, 0.75, 1.5])
+    report = gc.verify(lambda x: F.dropout(x.sin(), 0.5), x, routes=("eager", "compile"))
+    assert report, str(report)
+
+
+def test_another_mask_in_a_compiled_function_deviates() -> None:
+    x = torch.tensor([0.5, -1.25, 2.0, 0.25, 1.0, -0.5, 0.75, 1.5])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda f, options=None: lambda *x: [torch.rand(()), f(*x)][1])
+        report = gc.verify(lambda x: F.dropout(x.sin(), 0.5), x, routes=("eager", "compile"))
+    assert dict(zip(report.table.route, report.table.execution, strict=True)) == {
+        "eager": "within", "compile": "outside"}  # fmt: skip
 
 
 def test_what_torch_func_gives_is_judged_by_its_own_program() -> None:

@@ -159,6 +159,29 @@ def test_what_a_rule_marks_as_not_differentiable_is_a_stop_and_no_fault_of_the_r
         assert any("WithScale" in c for c in wrong.culprits)
 
 
+def test_what_a_rule_marks_is_a_stop_under_torch_func_too() -> None:
+    class WithDouble(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+            return x.sin(), x * 2
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.mark_non_differentiable(output[1])
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor, _: Tensor) -> Tensor:  # type: ignore[override]
+            return g * ctx.saved_tensors[0].cos()
+
+    x, routes = torch.tensor([0.5, -1.25]), ("eager", "func")
+    report = gc.verify(lambda x: WithDouble.apply(x), x, routes=routes, stop_gradient="intended")
+    assert report, str(report)
+    assert len([n for n in report.notes if "mark_non_differentiable of WithDouble at" in n]) == 1
+
+
 @pytest.mark.parametrize("mode", ["reverse", "forward"])
 def test_the_row_of_a_padding_is_a_constant_where_gradients_are_asked_for(mode: str) -> None:
     """As `torch.nn.Embedding` documents it; PyTorch's tangents are of every row."""

@@ -168,10 +168,11 @@ def of_the_user(what: str) -> Iterator[None]:
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
 
 
-def compiled_by(f: Function, route: str) -> Function:
+def compiled_by(f: Function, route: str, draws: bool) -> Function:
+    """The function as a compiled route runs it; where it `draws` random numbers these are those of the eager run."""
     if route != "compile":
         raise BadInput(f"routes: got {route!r}; expected 'eager', 'compile' or 'func'")
-    return torch.compile(f)
+    return torch.compile(f, options={"fallback_random": True}) if draws else torch.compile(f)
 
 
 def displaced_numbers(x: Tensor, drawn: np.random.Generator) -> Numbers:

@@ -158,16 +158,18 @@ class Watch:
         tensors = [x for x in (*args, *tree_leaves(found)) if isinstance(x, Tensor)]
         if self.recorder.backward or not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors)):
             return
-        if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors):
-            return  # inside of a transform, where what requires a gradient is another matter
-        given = {x.untyped_storage().data_ptr() for x in args if isinstance(x, Tensor)}
+        given = set()
+        for x in args:
+            if isinstance(x, Tensor):
+                with _unwrapped(x) as plain:
+                    given.add(plain.untyped_storage().data_ptr())
         for y in tree_leaves(found):
             if rounded(y) and not y.requires_grad:
-                with _unobserved():
-                    name = f"mark_non_differentiable of {function.__name__}"
-                    self.recorder.note_stop(name, self.recorder.memory.ids(y))
-                    if y.untyped_storage().data_ptr() not in given:  # else the argument itself would be stopped
-                        self.recorder.stop(y)
+                with _unwrapped(y) as plain, _unobserved():
+                    name = f"mark_non_differentiable of {function.__name__.removesuffix('Generated')}"
+                    self.recorder.note_stop(name, self.recorder.memory.ids(plain))
+                    if plain.untyped_storage().data_ptr() not in given:  # else the argument itself would be stopped
+                        self.recorder.stop(plain)
 
     def _coming(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def coming(*args: Any, **kwargs: Any) -> Any:

@@ -219,14 +219,15 @@ def _rrelu(c: Call) -> Results:
     """A leaky relu; in training the slopes that were drawn are data, which the kernel leaves in `noise`."""
     x, zero = c.operand("self"), np.asarray(ZERO)
     if not c["training"]:
-        slope = np.asarray(c.recorder.literal((c["lower"] + c["upper"]) / 2))
+        mean = (c["lower"] + c["upper"]) / 2
+        slope, held = np.asarray(c.recorder.literal(mean)), numbers(c.value(c["self"]) * mean)
     elif c.format.precision < FLOAT32.precision:
         raise NotRecorded(f"rrelu in training in {c.format.name}, whose slopes are rounded after they were used")
     else:
-        slope = c.record.constants(numbers(c["noise"]))
+        slope, held = c.record.constants(numbers(c["noise"])), c.held  # 1 where it is the number itself
         c.recorder.memory.put(c["noise"], slope)
     over = numbers(c.value(c["self"])) > 0
-    below = c.record.map("multiply", [x, slope], c.format, np.where(over, np.nan, c.held))
+    below = c.record.map("multiply", [x, slope], c.format, np.where(over, held, c.held))
     return _chosen(c, over, c.record.decide("gt", x, zero), x, below, c.held)
 
 
