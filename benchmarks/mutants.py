@@ -84,6 +84,11 @@ class Mutant:
     def __str__(self) -> str:
         return f"{self.file}:{self.line} {self.what}"
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What it may be listed by: what is changed wherever in its file, or the line as it became."""
+        return f"{self.file} {self.what}", f"{self.file}: {self.text.splitlines()[self.line - 1].strip()}"
+
 
 class _Text:
     """A source text with places by line and column; columns of `ast` count bytes."""
@@ -291,9 +296,12 @@ def sifted(every: Sequence[Mutant]) -> dict[str, str]:
 
 
 def equivalents() -> dict[str, str]:
-    """Mutants that are equivalent, by their text, with the reason."""
+    """Mutants that are equivalent, by one of their names, with the reason."""
     found = tomllib.loads((ROOT / "benchmarks" / "equivalent_mutants.toml").read_text(encoding="utf-8"))
-    return {f"{m['file']} {what}": m["reason"] for m in found["mutant"] for what in m["what"]}
+    return {
+        **{f"{m['file']} {what}": m["reason"] for m in found["mutant"] for what in m.get("what", ())},
+        **{f"{m['file']}: {line}": m["reason"] for m in found["mutant"] for line in m.get("lines", ())},
+    }
 
 
 def main() -> int:
@@ -319,10 +327,10 @@ def main() -> int:
 
         def noticed_by(mutant: Mutant) -> str | None:
             first = noticed_first.get(mutant.text)
-            return first or copies.notices(mutant, briefly=f"{mutant.file} {mutant.what}" in excused)
+            return first or copies.notices(mutant, briefly=any(name in excused for name in mutant.names))
 
         for number, (mutant, noticed) in enumerate(zip(every, pool.map(noticed_by, every), strict=True), 1):
-            reason = excused.get(f"{mutant.file} {mutant.what}", "")
+            reason = next((excused[name] for name in mutant.names if name in excused), "")
             outcome = "killed" if noticed else "equivalent" if reason else "survived"
             rows.append({"file": mutant.file, "line": mutant.line, "mutant": mutant.what, "outcome": outcome,
                          "by": noticed or reason})  # fmt: skip

@@ -1,8 +1,9 @@
 """Which mutants of the rounding rules give something else: the first sieve of `mutants.py`, some hundreds a minute.
 
-A mutant's functions take the place of the rules' own in this process, and what `rule_values.py` asks of balls is asked
-again, and of arrays too, where it came through the line that was changed: every operation in every format, until one
-gives something else. That something changes is all that this says, which for a rule is enough: no value of it is free.
+A mutant's functions take the place of the rules' own in this process, and what `tests/test_rule_values.py` asks is
+asked again where it came through the line that was changed: the values of balls (`rule_values.py`), and whether arrays
+have them too (`rule_arrays.py`), every operation in every format, until one gives something else. That something
+changes is all that this says, which for a rule is enough: no value of it is free.
 """
 
 from __future__ import annotations

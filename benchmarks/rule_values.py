@@ -30,6 +30,7 @@ from gradconform.reference.arithmetic.formats import FORMATS, Format
 from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
 from gradconform.reference.arithmetic.rounded import ANYTHING, Rounded, RoundedBalls
 from gradconform.reference.derivations.activations import ACTIVATIONS
+from gradconform.reference.equations import Slope
 
 KEPT = Path(__file__).with_name("rule_values.toml")
 #: Cases of an operation in each format and profile; digits of what they give.
@@ -38,6 +39,38 @@ BITS = 192
 FUNCTIONS = ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "sinh", "cosh", "tanh", "erf", "erfc", "sigmoid")
 #: An operation by its number of operands; its arithmetic is that of the first of them.
 Operation = tuple[int, Callable[..., Any]]
+#: Operands of operations at edges that drawn ones hardly meet, of a midpoint, a radius, bits and a half width each.
+AT_EDGES: Mapping[str, tuple[tuple[tuple[float, float, int, float], ...], ...]] = {
+    # Two that compare equal; apart by twice their radii, and by a little more; by three times.
+    "taken where it is larger": (
+        ((5.0, 0.25, 0, 0.0), (3.0, 0.0, 0, 0.0), (3.0, 0.0, 0, 0.0)),
+        ((5.0, 0.0, 0, 0.0), (3.0, 0.25, 0, 0.0), (2.0, 0.25, 0, 0.0)),
+        ((5.0, 0.0, 0, 0.0), (3.5, 0.25, 0, 0.0), (2.25, 0.25, 0, 0.0)),
+        ((5.0, 0.0, 0, 0.0), (3.5, 0.25, 0, 0.0), (2.25, 0.0, 0, 0.0)),
+        ((5.0, 0.0, 0, 0.0), (3.5, 0.0, 0, 0.0), (3.0, 0.0, 1, 0.0)),
+    ),
+    "taken where it is not larger": (
+        ((5.0, 0.25, 0, 0.0), (3.0, 0.0, 0, 0.0), (3.0, 0.0, 0, 0.0)),
+        ((5.0, 0.0, 0, 0.0), (2.0, 0.25, 0, 0.0), (3.0, 0.25, 0, 0.0)),
+        ((5.0, 0.0, 0, 0.0), (2.25, 0.0, 0, 0.0), (3.5, 0.25, 0, 0.0)),
+        ((5.0, 0.0, 0, 0.0), (3.5, 0.0, 0, 0.0), (3.0, 0.0, 0, 0.0)),
+    ),
+    "taken where it is smaller": (
+        ((5.0, 0.25, 0, 0.0), (3.0, 0.0, 0, 0.0), (3.0, 0.0, 0, 0.0)),
+        ((5.0, 0.25, 0, 0.0), (2.5, 0.0, 0, 0.0), (3.0, 0.0, 0, 0.0)),
+    ),
+    # Of the total hardly more is known than its largest term; x is none of its terms.
+    "over another total": (
+        ((3.0, 0.0, 1, 0.0), (1.0, 0.0, 0, 0.0), (0.5, 0.5, 0, 0.0), (0.25, 0.25, 0, 0.0)),
+        ((3.0, 0.0, 0, 0.0), (1.0, 0.0, 0, 0.0), (0.5, 0.5, 0, 0.0), (0.25, 0.25, 0, 0.0)),
+    ),
+    # An exponential that float64 holds, of a radius of which it does not; its moves where it is lost in −1.
+    "exp": (((-60.0, 730.0, 0, 0.0),),),
+    "expm1": (((-22.0, 0.5, 0, 0.0),),),
+    "no further": (((5.25, 0.0, 0, 0.0),), ((6.25, 1.0, 0, 0.0),), ((-3.875, 1.0, 0, 0.0),), ((-4.5, 1.0, 2, 0.0),)),
+    # A ball that begins a little beyond where every program's exponential is infinite; a tail beyond float64.
+    "sigmoid": (((-2e5, 99999.5, 0, 0.0),), ((-720.0, 0.25, 0, 0.0),), ((-720.0, 0.5, 0, 0.0),)),
+}
 
 
 def _parts(ops: RoundedBalls, x: Rounded, y: Rounded, z: Rounded) -> tuple[Rounded, Rounded]:
@@ -60,14 +93,26 @@ def _over(name: str) -> Callable[..., Any]:
     return applied
 
 
+def _over_another_total(ops: RoundedBalls, x: Rounded, *terms: Rounded) -> Rounded:
+    of = [_positive(v) for v in terms]
+    found: Rounded = ops.over_total(x, ops.total_of(of), ops.least_of(of))
+    return found
+
+
+#: max(x, 0): at 0 the slope is a set, the largest number of which is twice its centre.
+_KINK = Slope(lambda ops, z: ops.step(z, 1.0, 0.0), lambda ops, z: z * 0.0, 0.0, ("exp",))
+
+
 def operations() -> Mapping[str, Operation]:
     """Every operation by its name."""
     one = ("negative", "square", "absolute", "positive_part", "unrounded", *FUNCTIONS)
     found: dict[str, Operation] = {n: (1, lambda ops, x, n=n: getattr(ops, n)(x)) for n in one}
-    two, three = ("add", "multiply", "divide", "maximum", "recentred"), ("select", "step", "bounded")
+    two, three = ("add", "multiply", "divide", "maximum", "recentred"), ("select", "step")
     found |= {n: (2, lambda ops, x, y, n=n: getattr(ops, n)(x, y)) for n in two}
     found |= {n: (3, lambda ops, x, y, z, n=n: getattr(ops, n)(x, y, z)) for n in three}
     found |= {n: (3, _over(n)) for n in ("log_of_total", "over_total", "part_of")}
+    found["over another total"] = (4, _over_another_total)
+    found["derivative of a kink"] = (1, lambda ops, x: ops.derivative(x, _KINK))
     for name in ("sigmoid", "elu", "selu", "silu"):
         found[f"derivative of {name}"] = (1, lambda ops, x, rule=ACTIVATIONS[name].rule: ops.derivative(x, rule))
     return found | {
@@ -75,6 +120,12 @@ def operations() -> Mapping[str, Operation]:
         "minus twice": (1, lambda ops, x: ops.scale(x, -2.0)),
         "exact product": (2, lambda ops, x, y: rules.multiply(ops, x, y, True)),
         "once more": (1, rules.once_more),
+        "quotient": (2, rules.quotient),
+        "taken where it is larger": (3, lambda ops, x, a, b: rules.taken(ops, 1, 1, x, a, b)),
+        "taken where it is not larger": (3, lambda ops, x, a, b: rules.taken(ops, -1, 0, x, a, b)),
+        "taken where it is smaller": (3, lambda ops, x, a, b: rules.taken(ops, -1, -1, x, a, b)),
+        "bounded": (3, lambda ops, x, y, z: ops.bounded(x, y, ops.add(y, ops.add(ops.absolute(y), ops.absolute(z))))),
+        "no further": (1, lambda ops, x: rules.no_further(ops, -2.875, 5.25, x)),
         "converted": (1, rules.converted),
         "computed within": (2, rules.computed_within),
         "reported": (1, lambda ops, x: ops.reported(float(x.exact))),
@@ -119,6 +170,17 @@ def cases(name: str) -> Iterator[Callable[[], str]]:
                 ops = RoundedBalls(f, profile, ("any", "wide", "own")[case % 3] if summed else "any")
                 operands = [operand(ops, draw) for _ in range(arity)]
                 yield lambda ops=ops, operands=operands, f=f: _text(operation(ops, *operands), f)  # type: ignore[misc]
+            ops = RoundedBalls(f, profile)
+            for operands in at_edges(ops, name):
+                yield lambda ops=ops, operands=operands, f=f: _text(operation(ops, *operands), f)  # type: ignore[misc]
+
+
+def at_edges(ops: RoundedBalls, name: str) -> list[list[Rounded]]:
+    """The operands of `AT_EDGES`."""
+    return [
+        [Rounded(ops, arb(mid), arb(off), bits, arb(width)) for mid, off, bits, width in operands]
+        for operands in AT_EDGES.get(name, ())
+    ]
 
 
 def values(name: str) -> Iterator[str]:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
 import pytest
 from flint import arb
 from tests_support import benchmark
 
+from gradconform.reference.arithmetic import function_rules, rules
+from gradconform.reference.arithmetic.array_values import LEAST
+from gradconform.reference.arithmetic.arrays import RoundedArray, RoundedArrays
 from gradconform.reference.arithmetic.ball_values import Rounded
+from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64
+from gradconform.reference.arithmetic.midpoints import EXACTLY, DoubleArray
+from gradconform.reference.arithmetic.profiles import STRICT
 from gradconform.reference.arithmetic.rounded import RoundedBalls
+from gradconform.reference.arithmetic.specials import ANYTHING, NAN, POSITIVE
 
 VALUES = benchmark("rule_values")
+ARRAYS = benchmark("rule_arrays")
 
 
 def test_every_rule_gives_what_it_gave() -> None:
@@ -38,3 +51,91 @@ def test_a_bit_that_is_admitted_besides_is_noticed(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(RoundedBalls, "absolute", vaguer)
     assert VALUES.fingerprint("absolute") != VALUES.kept()["absolute"]
+
+
+def _double(high: float, low: float, radius: float) -> tuple[RoundedArrays, RoundedArray]:
+    arrays = RoundedArrays(FLOAT64, STRICT)
+    return arrays, RoundedArray(arrays, DoubleArray(np.array([high]), np.array([low])), np.array([radius]), None, None)
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "radius"),
+    [
+        (-1.0, 2.0**-60, 1.0),
+        (1.0, -(2.0**-60), 1.0),
+        (1.0, -(2.0**-53), 1 - 2.0**-53),
+        (-1.0, 2.0**-53, 1 - 2.0**-53),
+    ],
+)
+def test_the_low_word_counts_where_a_ball_reaches_zero(high: float, low: float, radius: float) -> None:
+    arrays, x = _double(high, low, radius)
+    with precision(EXACTLY):
+        ball = arrays.scalar(x, (0,), (1,))
+        assert rules.ways(arrays, x).tolist() == [rules.ways(arrays.balls, ball)]
+        sides = [bool(np.asarray(side)) for side in function_rules.sides(arrays, x)]
+        assert sides == list(function_rules.sides(arrays.balls, ball))
+        slope = arrays.balls.step(ball, 1.0, 0.0)
+        assert arrays.step(x, arrays.coerce(1.0), arrays.coerce(0.0)).radii() == pytest.approx(float(slope.radius))
+        reaches = abs(arb(high) + arb(low)) <= radius
+        below = arb(high) + arb(low) - radius < 0
+    over = np.asarray(arrays.divide(arrays.given(np.array([1.0])), x).bits)
+    assert bool(over & ANYTHING) == reaches
+    with np.errstate(all="ignore"):
+        assert bool(np.asarray(arrays.sqrt(x).bits) & NAN) == below
+
+
+def test_the_low_word_counts_where_a_ball_reaches_the_largest_number() -> None:
+    ulp = 2.0**971
+    arrays, x = _double(FLOAT64.largest - ulp, 0.49 * ulp, 1.25 * ulp)  # up to 0.74 ulp beyond the largest number
+    with np.errstate(all="ignore"), precision(EXACTLY):
+        bits = arrays.absolute(x).bits
+        assert arrays.balls.absolute(arrays.scalar(x, (0,), (1,))).specials == POSITIVE
+    assert np.asarray(bits).tolist() == [POSITIVE]
+
+
+@pytest.mark.parametrize(("argument", "off"), [(-720.0, 0.25), (-744.0413, 0.25), (-744.0413, 0.5)])
+def test_a_tail_that_float64_hardly_holds_is_between_0_and_its_largest_number(argument: float, off: float) -> None:
+    """The exponential of the other sign is infinite, so that the quotient is known to lie between 0 and e^(x + r)."""
+    arrays = RoundedArrays(FLOAT64, STRICT)
+    with np.errstate(all="ignore"):
+        found = arrays.sigmoid(RoundedArray(arrays, arrays.mids.lift(np.array([argument])), np.array([off])))
+    with precision(200):
+        largest = arb(argument + off).exp()
+        value = arrays.scalar(found, (0,), (1,))
+        assert value.exact + value.radius >= largest
+    sharp = math.exp(argument) * math.exp(off) * (1 + 2.0**-20) + LEAST
+    assert value.radius <= sharp * (1 + 1e-9) + LEAST
+
+
+def test_a_tail_whose_radius_is_more_than_its_last_digits_allow_is_a_number_of_0_to_1() -> None:
+    arrays = RoundedArrays(FLOAT64, STRICT)
+    with np.errstate(all="ignore"):
+        found = arrays.sigmoid(RoundedArray(arrays, arrays.mids.lift(np.array([-744.0413])), np.array([1.25])))
+    assert 1 <= found.radii()[0] < 1 + 1e-6
+
+
+def test_nothing_over_a_sum_of_which_little_is_known_is_nothing() -> None:
+    arrays = RoundedArrays(FLOAT32, STRICT)
+    e = RoundedArray(arrays, np.array([[1.0, 0.5]]), np.array([[0.0, 0.5]]))
+    found = arrays.over_row_sum(arrays.given(np.zeros((1, 1))), e)
+    assert (found.high.tolist(), found.radii().tolist(), found.specials) == ([[0.0]], [[0.0]], None)
+
+
+@pytest.mark.parametrize("name", ARRAYS.array_operations())
+def test_whole_arrays_have_the_balls_and_bits_of_the_scalar_rules_whichever_way_they_go(name: str) -> None:
+    assert [said for case in ARRAYS.array_cases(name) if (said := case())] == []
+
+
+@pytest.mark.parametrize(
+    ("primitive", "planted", "name", "said"),
+    [
+        ("apart_mids", lambda self, a, b: np.abs(self.mids.high(a - b)) * (1 + 1e-6), "select", "wider"),
+        ("underflows", False, "multiply", "narrower"),
+        ("ulp", staticmethod(lambda sup, counted: 0.0), "sin", "narrower"),
+    ],
+)
+def test_an_array_that_says_something_else_is_noticed(
+    primitive: str, planted: Any, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RoundedArrays, primitive, planted)
+    assert any(said in found for case in ARRAYS.array_cases(name) if (found := case()))

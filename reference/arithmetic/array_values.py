@@ -289,7 +289,7 @@ class ArrayPrimitives:
         return found
 
     #: Numbers underflow: 0 stands for what is not 0, and the least of them is above it.
-    underflows, least, zero, half, blur = True, LEAST, 0.0, 0.5, 2.0**-40
+    underflows, least, zero, half = True, LEAST, 0.0, 0.5
 
     @staticmethod
     def limits(of: Format) -> tuple[float, float, float, float]:

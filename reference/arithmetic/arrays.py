@@ -351,7 +351,7 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         def added(values: Any) -> Any:
             return np.broadcast_to(values, x.shape).sum(axis=axis, keepdims=keepdims)
 
-        if x.spread is not None:
+        if _is_set(x):
             with np.errstate(all="ignore"):
                 return rules.as_set(self, self._sum(x.folded(), axis, keepdims), added(x.spread))  # type: ignore[no-any-return]
         r = rules.operand(self, x)
@@ -388,7 +388,7 @@ class RoundedArrays(ArrayPrimitives, HandWritten):
         self, a: RoundedArray, b: RoundedArray, bias: RoundedArray | None, own: bool = False
     ) -> RoundedArray:
         """Inner products, summed in any order; see `sum_rules`."""
-        if any(x is not None and x.spread is not None for x in (a, b, bias)):
+        if any(x is not None and _is_set(x) for x in (a, b, bias)):
             width = _width(a) @ np.abs(b.high) + np.abs(a.high) @ _width(b)
             if bias is not None:
                 width = width + _width(bias)
@@ -569,6 +569,11 @@ def _some(x: RoundedArray) -> Any:
 def _spread_over(x: RoundedArray, shape: tuple[int, ...]) -> Bits | None:
     """The specials of a column, for each component of its row."""
     return None if x.specials is None else np.broadcast_to(x.specials, shape)
+
+
+def _is_set(x: RoundedArray) -> bool:
+    """Whether an element stands for a set; what was taken of an array of sets may have none."""
+    return x.spread is not None and bool(x.spread.any())
 
 
 def _width(x: RoundedArray) -> Array:

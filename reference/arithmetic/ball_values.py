@@ -158,7 +158,7 @@ class BallPrimitives:
 
     #: No number of a ball is so small that it is lost.
     underflows, least, zero, nothing = False, ZERO, ZERO, ZERO
-    half, blur, limits = arb(0.5), ZERO, staticmethod(limits)
+    half, limits = arb(0.5), staticmethod(limits)
     size, every, shortcut, no = abs, bool, bool, operator.not_
 
     def normal(self, size: arb, radius: arb) -> bool:
@@ -292,8 +292,8 @@ class BallPrimitives:
         return abs(a - b) / 2, ZERO
 
     @staticmethod
-    def lift(number: arb) -> arb:
-        return number
+    def lift(number: arb | float) -> arb:
+        return arb(number)
 
     @staticmethod
     def there(condition: bool, f: Callable[[arb], arb], number: arb) -> arb:

@@ -32,7 +32,7 @@ from gradconform.reference.equations import Slope
 Moves = Callable[[Executor, Number, Number, Number], Number]
 #: An argument beyond which e^x is infinite, and e^−x is 0, in every format that a program may compute in.
 FAR = 1e5
-_TWO_OVER_ROOT_PI = math.nextafter(2 / math.sqrt(math.pi), 2)
+_TWO_OVER_ROOT_PI = math.nextafter(2 / math.sqrt(math.pi), math.inf)
 
 # Hypothesis 4 ---------------------------------------------------------------------------------------------------------
 
@@ -188,9 +188,9 @@ def _never(x: Value, bits: int) -> Number:
 
 def sides(E: Executor, x: Value) -> tuple[Number, Number]:
     """Whether the program certainly finds x > 0, and certainly x <= 0."""
-    r, v = operand(E, x), E.high(x.mid)
-    over = (v - r > 0) & _never(x, NEGATIVE | NAN | ANYTHING)
-    return over, (v + r <= 0) & _never(x, POSITIVE | NAN | ANYTHING)
+    r, v, rest = operand(E, x), E.high(x.mid), E.rest(x.mid)
+    over = (v - r - rest > 0) & _never(x, NEGATIVE | NAN | ANYTHING)
+    return over, (v + r + rest <= 0) & _never(x, POSITIVE | NAN | ANYTHING)
 
 
 def select(E: Executor, x: Value, above: Value, below: Value) -> Value:
@@ -205,7 +205,7 @@ def select(E: Executor, x: Value, above: Value, below: Value) -> Value:
         gap = E.apart_mids(above.mid, below.mid)
         either = E.pick(v > 0, E.larger(ra, gap + rb), E.larger(rb, gap + ra))
         radius = E.pick(over | under, radius, E.upwards(either))
-    return _chosen(E, x, above, below, E.pick_mid(v > 0, above.mid, below.mid), radius, x.width, over, under)
+    return _chosen(E, x, above, below, E.pick_mid(v > 0, above.mid, below.mid), radius, E.zero, over, under)
 
 
 def _chosen(
@@ -216,17 +216,17 @@ def _chosen(
     bits = x.bits | above.bits | below.bits
     if not E.every(bits == 0):
         bits = E.pick(under, 0, above.bits) | E.pick(over, 0, below.bits)
-        # A choice by NaN may be either branch, or NaN itself.
-        bits = bits | E.pick(over | under, 0, x.bits & (NAN | ANYTHING))
+        # A choice by NaN may be either branch, or NaN itself; it is none where x is certainly on a side.
+        bits = bits | (x.bits & (NAN | ANYTHING))
     return E.held(mid, E.zero, radius, bits, width)
 
 
 def step(E: Executor, x: Value, above: Value, below: Value) -> Value:
     """The slope of a kink at x = 0: `above` for x > 0, `below` for x < 0, all between them where x may be 0."""
     x, above, below = folded(E, x), E.coerce(above), E.coerce(below)
-    r, v = operand(E, x), E.high(x.mid)
-    over = (v - r > 0) & _never(x, NEGATIVE | NAN | ANYTHING)
-    under = (v + r < 0) & _never(x, POSITIVE | NAN | ANYTHING)
+    r, v, rest = operand(E, x), E.high(x.mid), E.rest(x.mid)
+    over = (v - r - rest > 0) & _never(x, NEGATIVE | NAN | ANYTHING)
+    under = (v + r + rest < 0) & _never(x, POSITIVE | NAN | ANYTHING)
     # Where x is known to be at one side and the program may find itself at the other, the slope is that side's.
     first = over | (v > 0)
     crossing = E.no(over | under) & E.is_away(v, r)
@@ -268,15 +268,14 @@ def sigmoid(E: Executor, x: Value) -> Value:
 
 
 def _part_of_one(E: Executor, x: Value) -> tuple[Number, Number]:
-    """σ(x), of which no more is known than that a program, too, has it between 0 and 1; or where x is far from 0."""
+    """σ(x), of which no more is known than that a program, too, has it between 0 and 1; or where x is far below 0."""
     v, one = E.high(x.mid), E.coerce(1.0).mid
     below = v < 0
     other = (x.bits & E.pick(below, POSITIVE, NEGATIVE)) != 0  # an infinity of the other side
-    # e^x is 0 or infinite in every format, and σ(x) is 0 or 1 of either.
-    far = (abs(v) - x.off > FAR) & E.no(other)
-    ends = E.pick_mid(below, E.nothing, one), E.pick(below, E.half_tiny, 2 * E.unit)
+    # e^−x is infinite in every format, and σ(x) is 0. Above 0 the quotient itself says that it is 1.
+    far = below & (abs(v) - x.off > FAR) & E.no(other)
     if E.every(far):
-        return ends
+        return E.pick_mid(far, E.nothing, x.mid), E.pick(far, E.half_tiny, E.zero)
     small = E.function("exp", -E.absolute_of(x.mid))
     part = E.pick_mid(below, small, one) / (one + small)
     value = E.high(part)
@@ -284,7 +283,7 @@ def _part_of_one(E: Executor, x: Value) -> tuple[Number, Number]:
     # Where e^−x is beyond the executor's numbers the quotient is at most 1/e^−(x + r), with a few roundings.
     tail = below & (x.off <= 0.5) & E.no(other) & E.no(E.finite(E.math("exp", -v)))
     radius = E.pick(tail, value * E.math("exp", x.off) * (1 + 2.0**-20) + E.least, radius)
-    return E.pick_mid(far, ends[0], part), E.pick(far, ends[1], radius)
+    return E.pick_mid(far, E.nothing, part), E.pick(far, E.half_tiny, radius)
 
 
 def derivative(E: Executor, z: Value, rule: Slope) -> Value:

@@ -6,7 +6,6 @@ sizes they may have, `bits` all that they may be besides. A rule says what a pro
     limits     of a format its u, its smallest normal number, half of its smallest subnormal one, and its Ω
     narrow     whether the format has fewer bits than float32, in which its sums may be accumulated (hypothesis 3)
     sums       how they are: see `rounded.RoundedBalls`
-    blur       what a logarithm of numbers, and a quotient relatively, are off by
 """
 
 from __future__ import annotations
@@ -130,7 +129,11 @@ def reached(E: Executor, x: Value) -> Number:
 
 
 def _hardly(E: Executor, total: Value, least: Number) -> tuple[Number, Number, Number]:
-    """Where a sum's ball says little more than that it reaches `least`, and what it then lies between."""
+    """Where a sum's ball says little more than that it reaches `least`, and what it then lies between.
+
+    Its upper end is more than a sixteenth above the middle: what float64 rounds logarithms and quotients of the ends by
+    is far less than `upwards` makes of their distance.
+    """
     v = E.high(total.mid)
     hardly = E.no(total.off * HARDLY < v) & (least > 0) & (total.bits == 0)
     return hardly, E.larger(least, v - operand(E, total)), v + total.off
@@ -144,7 +147,7 @@ def log_of_total(E: Executor, total: Value, least: Number) -> Value:
         return result
     low, high = E.math("log", low), E.math("log", high)
     middle = E.lift((low + high) / 2) if E.sums == "own" else E.function("log", total.mid)
-    moved = E.upwards(E.larger(high - E.high(middle), E.high(middle) - low) + E.blur)
+    moved = E.upwards(E.larger(high - E.high(middle), E.high(middle) - low))
     return either(E, hardly, within(E, "log", middle, E.pick(hardly, moved, E.zero)), result)
 
 
@@ -159,7 +162,7 @@ def over_total(E: Executor, x: Value, total: Value, least: Number) -> Value:
     r, low, high = operand(E, x), 1 / high, 1 / low
     middle = (low + high) / 2 if E.sums == "own" else 1 / E.high(total.mid)
     mid = x.mid * E.lift(middle) if E.sums == "own" else x.mid / total.mid
-    off = E.larger(middle - low, high - middle) + E.blur * middle
+    off = E.larger(middle - low, high - middle)
     moved = E.upwards((E.size(x.mid) + r) * off + r * middle)
     moved = E.pick(E.is_zero(x), moved, E.above_zero(moved))
     return either(E, hardly, once(E, mid, E.pick(hardly, moved, E.zero)), result)
@@ -171,12 +174,12 @@ def part_of(E: Executor, x: Value, total: Value, least: Number) -> Value:
     A term is flushed where it is added and where it is divided, or in neither place; the total may be by itself.
     """
     result = over_total(E, x, total, least)
-    vague = ((result.bits & ANYTHING) != 0) & (((x.bits | total.bits) & (OVERFLOWED | ANYTHING)) == 0)
+    vague = ((result.bits & ANYTHING) != 0) & ((total.bits & (OVERFLOWED | ANYTHING)) == 0)
     if E.every(E.no(vague)):
         return result
     part = x.mid / total.mid
     part = E.pick_mid(E.finite(E.size(part)), part, E.lift(E.half))
-    radius = E.upwards(E.larger(E.size(part), abs(1 - E.high(part))))
+    radius = E.upwards(E.larger(E.size(part), 1 - E.high(part)))
     # 0/0, where all of them underflow; x/0, where only the sum of such small numbers is flushed.
-    bits = E.pick(vague, NAN | (POSITIVE if E.flush else 0), 0)
+    bits = E.flag(vague, NAN | POSITIVE if E.flush else NAN)
     return either(E, vague, E.value(part, radius, bits), result)
