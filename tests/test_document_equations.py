@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradconform.reference.derivations.document_forms import line
+from gradconform.reference.derivations.document_forms import SIGMOID, line
 from gradconform.reference.derivations.plain import PLAIN
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, evaluate
@@ -290,3 +290,17 @@ def test_the_choice_among_forms_is_the_callers() -> None:
     assert Evaluation(two, PLAIN, given)["y"] == 2.0
     assert Evaluation(two, PLAIN, given, lambda values, forms: max(values))["y"] == 3.0
     assert Evaluation(two, PLAIN, given).forms("y") == [2.0, 3.0]
+
+
+def test_a_line_with_a_chained_form_is_true_to_that() -> None:
+    """A long form reads a where σ'(z) is meant: its digits are not the definition's."""
+    chained = {e.name: e.definition for e in NETWORK.equations if any(f.name == "chained" for f in e.forms)}
+    assert {"dE_total/dw1", "dE_total/dw5", "dE1/da_h1", "dE_total/da_h1"} <= set(chained)
+    assert {form.name for form in chained.values() if form} == {"chained"}
+    assert None not in chained.values()
+
+
+@pytest.mark.parametrize("name", ["a_h1", "a_h2", "a_o1", "a_o2"])
+def test_every_program_for_the_sigmoid_is_accepted_for_an_activation(name: str) -> None:
+    accepted = next(e for e in NETWORK.equations if e.name == name).forms
+    assert [f.name for f in accepted[1:]] == [f.name for f in SIGMOID.forward[1:]] != []
