@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -375,3 +376,19 @@ def test_a_loop_whose_record_would_take_more_memory_than_there_is_is_refused(mon
     monkeypatch.setattr(record_module, "available_memory", lambda: 2**28)
     with pytest.raises(BadInput, match=r"a record of [\d,]+ numbers takes about .* GiB to judge"):
         record(power(900), [np.ones(9000)], mode="forward", replays=False)
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Pair:
+    """A class that JAX knows as a tree."""
+
+    a: Any
+    b: Any
+
+
+def test_arguments_may_be_dataclasses_that_the_framework_knows() -> None:
+    pair = Pair(jnp.array([0.5, -1.25]), [jnp.array(2.0)])
+    report = gc.verify(lambda p: p.a * p.b[0], pair, dtype="bfloat16")
+    assert report, str(report)
+    assert list(report.table.argument) == ["p.a", "p.b[0]"]

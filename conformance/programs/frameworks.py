@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gradconform.conformance.programs import program_rows
@@ -41,5 +42,8 @@ def leaves(x: Any) -> Iterable[Any]:
     elif isinstance(x, list | tuple):
         for value in x:
             yield from leaves(value)
+    elif is_dataclass(x) and not isinstance(x, type):
+        for field in fields(x):
+            yield from leaves(getattr(x, field.name))
     elif x is not None:
         yield x
