@@ -327,6 +327,16 @@ def formulas(changes: Iterator[Change]) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("size", [3, 3000])
+def test_the_sign_of_a_number_that_is_flushed_may_be_0(size: int) -> None:
+    """XLA takes (1 − β1)·2e-38 for 0, and so its sign."""
+    g = jnp.asarray([2e-38, -2e-38, 0.5] * (size // 3), dtype=jnp.float32)
+    report = gc.verify_update(optax.lion(0.1), jnp.full(size, 2.0, jnp.float32), [g])
+    assert (report.formula, report.execution) == ("right", "within"), str(report)
+    turned = optax.chain(optax.scale_by_lion(), optax.scale_by_learning_rate(-0.1))
+    assert gc.verify_update(turned, jnp.full(size, 2.0, jnp.float32), [g], rule=optax.lion(0.1)).verdict == "deviates"
+
+
 @pytest.mark.skipif(optax.__version__ != "0.2.8", reason="https://github.com/google-deepmind/optax/pull/1725")
 def test_rprop_of_optax_moves_one_update_late_which_is_known() -> None:
     report = of_optax(optax.rprop(0.1))

@@ -384,8 +384,8 @@ def general(ops: BranchingBalls, name: str, operands: Sequence[Outcome]) -> Outc
         for slope, r in zip(slopes, radii, strict=True):
             if not r.is_zero():
                 moved += abs(slope).upper() * r
-        direct = abs(over - exact).upper()
-        if not moved.is_finite() or (direct.is_finite() and direct < moved):
+        direct = abs(over - exact).upper()  # of what jumps, as a sign does, a slope bounds nothing
+        if name == "sign" or not moved.is_finite() or (direct.is_finite() and direct < moved):
             moved = direct
     if not moved.is_finite():
         return Rounded(ops, exact, ZERO, ANYTHING | OVERFLOWED)
