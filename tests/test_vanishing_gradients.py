@@ -39,6 +39,19 @@ def arguments(rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(drawn.normal(size=(rows, 3))).to(dtype), torch.from_numpy(drawn.normal(size=3)).to(dtype)
 
 
+def test_a_report_of_digits_that_are_not_certified_says_what_makes_it_true() -> None:
+    x = torch.tensor([[0.5, -1.25], [2.0, 0.25], [1.0, -0.5]])
+    layer = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    report = gc.verify(layer, x)
+    assert (report.verdict, bool(report)) == ("vacuous", False)
+    assert 'accept="vacuous" makes the report true' in str(report)
+    accepted = gc.verify(layer, x, accept="vacuous")
+    assert accepted
+    assert "accept=" not in str(accepted)
+    wrong = gc.verify(lambda x: layer(x) * x.detach(), x)
+    assert "accept=" not in str(wrong)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [4, 12, 60], ids=["balls", "balls with a rounded literal", "arrays"])
 def test_a_bias_before_a_batch_norm_has_a_right_gradient_without_digits(rows: int, dtype: torch.dtype) -> None:

@@ -139,13 +139,21 @@ class Report(Answered):
         seen = "and less is not seen; a wrong formula is"
         yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do} may certify more"
 
+    def _acceptable(self) -> Iterator[str]:
+        """What would make it true, where nothing is wrong and only digits are not certified."""
+        words = dict.fromkeys(g.judgement.verdict for g in self.gradients)
+        told = tuple(w for w in words if w in ("lost", "vacuous", "ill-conditioned") and w not in self.accept)
+        if told and bool(replace(self, accept=(*self.accept, *told))):
+            given = repr(told[0]) if len(told) == 1 else str(told)
+            yield f"the formula is right; accept={given} makes the report true".replace("'", '"')
+
     def __str__(self) -> str:
         head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
         head += f" · accuracy {self.accuracy}" if self.accuracy else ""
         lines = [head, *(f"  {told(m)}" for m in program_rows.judged_gradients(self))]
         lines += [f"  culprit: {c}" for c in self.culprits]
         lines += [f"  left the record: {m}" for m in self.missing]
-        lines += [f"  note: {n}" for n in (*self.notes, *self._drawn(), *self._few_bits())]
+        lines += [f"  note: {n}" for n in (*self.notes, *self._drawn(), *self._few_bits(), *self._acceptable())]
         return "\n".join(lines)
 
 
