@@ -198,6 +198,13 @@ def test_a_branch_by_a_number_that_is_flushed_makes_nothing_undefined() -> None:
     assert (report.verdict, report.formula) == ("out of range", "unknown")
 
 
+@pytest.mark.parametrize("copies", [1, 400], ids=["balls", "arrays"])
+def test_a_power_of_two_that_is_flushed_scales_nothing(copies: int) -> None:
+    x, y = (jnp.full(copies, v, jnp.float32) for v in (3.0, 2.0**-140))
+    report = gc.verify(lambda x, y: x * 1e30 * y, x, y)
+    assert (report.formula, report.execution) == ("right", "within"), str(report)
+
+
 def test_a_nan_where_every_result_is_finite_is_undefined_still() -> None:
     x = torch.tensor([-math.inf, 0.5])
     assert gc.verify(lambda x, w: torch.tanh(x * w), x, torch.tensor([1.5, 2.0])).formula == "undefined"

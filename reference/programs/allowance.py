@@ -294,11 +294,11 @@ def _divide(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
 
 
 def _multiply(ops: BranchingBalls, a: Outcome, b: Outcome) -> Outcome:
-    """a·b, which is exact where one is a power of two."""
+    """a·b, which is exact where one is a power of two that is not flushed."""
     for one, other in ((a, b), (b, a)):
         if isinstance(one, Rounded) and one.radius.is_zero() and one.spread.is_zero() and not one.specials:
             x = float(one.exact.mid())
-            if x > 0 and math.frexp(x)[0] == 0.5 and one.exact == x:
+            if x > 0 and math.frexp(x)[0] == 0.5 and one.exact == x and ops.radius_of(one).is_zero():
                 return ops.scale(other, x)
     return ops.multiply(a, b)
 
