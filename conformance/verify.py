@@ -147,7 +147,10 @@ def verify(
         except Unsupported as error:
             found.append(unsupported(of, each, str(error), accepted, constants, program_rows.dtype_of(leaves(given))))
         except BadInput as error:
-            raise advice.raised(error, f, args, framework) from error
+            told = advice.raised(error, f, args, framework)
+            if told is error:  # no error is its own cause
+                raise
+            raise told from error
         except MemoryError as error:
             what = f"{called(f)}: memory ran out; verify at smaller arguments, or the parts one by one"
             raise BadInput(what) from error

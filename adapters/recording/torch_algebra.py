@@ -80,8 +80,8 @@ def _transposed(a: Numbers, factors: Numbers, order: Order) -> bool:
 def _factored(c: Call, factors: torch.Tensor, pivots: torch.Tensor) -> tuple[Ids, Order, bool]:
     """The matrix as it was factored, the order of its rows, and whether it is the transpose."""
     a = c.operand("A")
-    order = _order(pivots, a.shape[-1])
-    turned = _transposed(numbers(c.value(c["A"])), numbers(factors), order)
+    order = _order(pivots, a.shape[-2])
+    turned = a.shape[-1] == a.shape[-2] and _transposed(numbers(c.value(c["A"])), numbers(factors), order)
     return (_turned(a) if turned else a), order, turned
 
 

@@ -88,13 +88,18 @@ def _rational_gelu_backward(g: Tensor, x: Tensor, approximate: str = "none") -> 
 # Without a decomposition ----------------------------------------------------------------------------------------------
 
 
+def _along(x: Tensor, dims: list[int]) -> int:
+    """How many numbers some axes have; PyTorch lets a single number have one axis."""
+    return math.prod(x.shape[d] for d in dims) if x.ndim else 1
+
+
 def _var(
     x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     dims = list(range(x.ndim)) if dim is None or dim == [] else [dim] if isinstance(dim, int) else list(dim)
-    count = math.prod(x.shape[d] for d in dims)
+    count = _along(x, dims)
     of = wide(x)
     centred = of - of.sum(dims, keepdim=True) / count
     taken = (1 if unbiased else 0) if correction is None else correction
@@ -128,6 +133,8 @@ def _logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 def _logcumsumexp(x: Tensor, dim: int) -> Tensor:
+    if not x.ndim:
+        return x.clone()
     outs = [wide(x.select(dim, 0))]
     for i in range(1, x.shape[dim]):
         a, b = outs[-1], wide(x.select(dim, i))
@@ -141,7 +148,7 @@ def _vector_norm(
     x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:  # fmt: skip
     dims = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    if ord != 0 and math.prod(x.shape[d] for d in dims) == 1:  # no power is taken, which would round or overflow
+    if ord != 0 and _along(x, dims) == 1:  # no power is taken, which would round or overflow
         return (x if dtype is None else x.to(dtype)).abs().sum(dims, keepdim=keepdim)
     return _norm(x if dtype is None else x.to(dtype), ord, dims, keepdim)
 
@@ -250,6 +257,8 @@ def _pdist(x: Tensor, p: float = 2.0) -> Tensor:
 
 def _distance_slope(off: Tensor, p: float, distance: Tensor) -> Tensor:
     """By how much the p-norm of `off` grows with it; 0 where it is 0."""
+    if p == 0:
+        return torch.zeros_like(off)
     if p == 1:
         return off.sign()
     if math.isinf(p):
@@ -271,13 +280,16 @@ def _pdist_backward(g: Tensor, x: Tensor, p: float, distance: Tensor) -> Tensor:
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
-    norms = _norm(v, 2, [d for d in range(v.ndim) if d != dim], True)
+    dims = [d for d in range(v.ndim) if d != dim]
+    norms = _norm(v, 2, dims, True) if dims else v.abs()
     return v * (g / norms), norms
 
 
 def _weight_norm_backward(by_w: Tensor, v: Tensor, g: Tensor, norms: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     dims = [d for d in range(v.ndim) if d != dim]
-    along = (by_w * v).sum(dims, keepdim=True)
+    along = by_w * v
+    if dims:  # over no axes PyTorch's sum is over all of them
+        along = along.sum(dims, keepdim=True)
     return g / norms * (by_w - v * (along / norms.square())), along / norms
 
 
@@ -290,7 +302,7 @@ def _multi_margin_backward(
     g: Tensor, x: Tensor, target: Tensor, p: float, margin: float, weight: Tensor | None = None, reduction: int = 1
 ) -> Tensor:
     """Of the loss Σ_(j≠t) max(0, margin − x_t + x_j)^p/classes."""
-    rows, of = x.reshape(-1, x.shape[-1]), target.reshape(-1, 1)
+    rows, of = x.reshape(-1, x.shape[-1] if x.ndim else 1), target.reshape(-1, 1)
     other = torch.arange(rows.shape[1]) != of
     above = margin - rows.gather(1, of) + rows
     share = 1 / (rows.shape[1] * (rows.shape[0] if reduction == 1 else 1))

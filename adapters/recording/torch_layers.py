@@ -152,9 +152,13 @@ def layer_norm_backward(
     offset = -slope * mean - by_one * rstd * share
     found = (rstd * scaled + slope * x + offset).to(dtype) if wanted[0] else None
     outer = list(range(x.ndim - len(shape)))
-    # The rows are added up in the dtype itself.
-    by_weight = (g * (rstd * x - rstd * mean)).to(dtype).sum(outer) if wanted[1] else None
-    return [found, by_weight, g.to(dtype).sum(outer) if wanted[2] else None]
+
+    def added(rows: Tensor) -> Tensor:
+        """The rows, added up in the dtype itself; over no axes PyTorch's sum is over all of them."""
+        return rows.to(dtype).sum(outer) if outer else rows.to(dtype)
+
+    by_weight = added(g * (rstd * x - rstd * mean)) if wanted[1] else None
+    return [found, by_weight, added(g) if wanted[2] else None]
 
 
 def _scaled(x: Tensor, mean: Tensor, deviation: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -52,7 +52,7 @@ def _convolution_backward(c: Call) -> Results:
     n = geometry.axes
     by_taps: Stages = ((-1, math.prod(w.shape[2:])), -2)
     if wanted[0]:
-        sums = convolution(g, w, geometry) if c["transposed"] else by_input(g, w, x.shape[-n:], geometry)
+        sums = convolution(g, w, geometry, x.shape[-n:]) if c["transposed"] else by_input(g, w, x.shape[-n:], geometry)
         found.append(_summed(c, sums, len(found), by_taps))
     if wanted[1]:
         pair = (x, g) if c["transposed"] else (g, x)
@@ -188,14 +188,14 @@ def _adaptive(size: Sequence[int], out: Sequence[int], lead: int) -> tuple[Ids, 
         flat = flat + (at * math.prod(size[axis + 1 :])).reshape(shape)
         lengths = inside.sum(1).reshape([-1 if a == axis else 1 for a in range(n)])
         counts = counts * lengths
-    return np.where(seen > 0, flat + 1, 0).reshape(lead, *out, -1), counts
+    return np.where(seen > 0, flat + 1, 0).reshape(lead, *out, math.prod(longest)), counts
 
 
 def _adaptive_avg_pool(n: int) -> Rule:
     def rule(c: Call) -> Results:
         x = c.operand("self")
         places, counts = _adaptive(x.shape[-n:], c.shape[-n:], math.prod(x.shape[:-n]))
-        rows = np.concatenate([[ZERO], x.ravel()])[places].reshape(*c.shape, -1)
+        rows = np.concatenate([[ZERO], x.ravel()])[places].reshape(*c.shape, places.shape[-1])
         return _averaged(c, rows, c.record.constants(counts))
 
     return rule
@@ -205,7 +205,7 @@ def _adaptive_avg_pool_backward(n: int) -> Rule:
     def rule(c: Call) -> Results:
         g = c.operand("grad_output")
         places, counts = _adaptive(c.shape[-n:], g.shape[-n:], math.prod(c.shape[:-n]))
-        return _distributed(c, g, c.record.constants(counts), places.reshape(*g.shape, -1))
+        return _distributed(c, g, c.record.constants(counts), places.reshape(*g.shape, places.shape[-1]))
 
     return rule
 
@@ -214,7 +214,7 @@ def _adaptive_max_pool(n: int) -> Rule:
     def rule(c: Call) -> Results:
         x = c.operand("self")
         places, _ = _adaptive(x.shape[-n:], c.shape[-n:], math.prod(x.shape[:-n]))
-        rows = np.concatenate([[c.record.number(-math.inf)], x.ravel()])[places].reshape(*c.shape, -1)
+        rows = np.concatenate([[c.record.number(-math.inf)], x.ravel()])[places].reshape(*c.shape, places.shape[-1])
         found = c.record.combine("maximum", rows, c.format, c.held)
         guarded(c, found, rows, "maximum")
         return [found, None]

@@ -75,11 +75,15 @@ def _strided(x: Ids, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Ids:
     return along_last(seen, *(slice(None, None, s) for s in (*stride, *dilation)))
 
 
-def convolution(x: Ids, w: Ids, geometry: Geometry) -> tuple[Ids, Ids]:
-    """The factors of a convolution's sums: of (N, G, O/G, *R) each, the last axis summed; views where that repeats."""
+def convolution(x: Ids, w: Ids, geometry: Geometry, size: Sizes | None = None) -> tuple[Ids, Ids]:
+    """The factors of a convolution's sums: of (N, G, O/G, *R) each, the last axis summed; views where that repeats.
+
+    `size` is R where it is less: a transposed convolution's adjoint has no windows that only its output padding has.
+    """
     n, g, kernel = geometry.axes, geometry.groups, w.shape[2:]
     seen = windows(x, kernel, geometry)
-    size = seen.shape[2 : 2 + n]
+    size = size or seen.shape[2 : 2 + n]
+    seen = along_last(seen, *(slice(0, r) for r in size), *(slice(None),) * n)
     seen = seen.reshape(x.shape[0], g, x.shape[1] // g, *size, *kernel)
     seen = np.moveaxis(seen, 2, 2 + n).reshape(x.shape[0], g, 1, *size, -1)
     factors = w.reshape(1, g, w.shape[0] // g, *(1,) * n, -1)

@@ -1,0 +1,84 @@
+"""Kernels of PyTorch at shapes that are the edge of theirs: no rows to add up, no axes, a single number, no number.
+
+All of these are right programs; most were found with the sample inputs of PyTorch's own tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import gradconform as gc
+
+
+def numbers(*shape: int) -> Tensor:
+    return torch.linspace(-1.25, 1.75, torch.Size(shape).numel()).reshape(shape)
+
+
+PROGRAMS: dict[str, tuple[Callable[..., Any], list[Tensor]]] = {
+    "layer_norm of one row": (lambda x, w, b: F.layer_norm(x, (5,), w, b), [numbers(5), numbers(5) + 2, numbers(5)]),
+    "layer_norm over all axes": (
+        lambda x, w, b: F.layer_norm(x, (1, 2, 3), w, b),
+        [numbers(1, 2, 3), numbers(1, 2, 3) + 2, numbers(1, 2, 3)],
+    ),
+    "cdist that counts": (lambda x, y: torch.cdist(x, y, 0.0) + x.sum() * y.sum(), [numbers(3, 2), numbers(4, 2) + 1]),
+    "pdist that counts": (lambda x: F.pdist(x, 0.0) + x.sum(), [numbers(3, 2)]),
+    "multi_margin_loss of one number": (lambda x: F.multi_margin_loss(x, torch.tensor(0)) + x, [numbers()]),
+    "vector_norm of one number": (lambda x: torch.linalg.vector_norm(x, dim=0), [numbers()]),
+    "logcumsumexp of one number": (lambda x: torch.logcumsumexp(x, 0), [numbers()]),
+    "weight_norm of single weights": (
+        lambda v, g: torch._weight_norm(v, g, 0) + v,
+        [numbers(3) + 2, numbers(3) + 0.5],
+    ),
+    "conv_transpose with more output padding than stride": (
+        lambda x, w: F.conv_transpose1d(x, w, stride=2, padding=2, output_padding=3, groups=2, dilation=4),
+        [numbers(1, 2, 4), numbers(2, 2, 3)],
+    ),
+    "adaptive_avg_pool of nothing": (lambda w: F.adaptive_avg_pool1d(numbers(0, 8, 8), 5).sum() + w, [numbers()]),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_right_kernel_at_the_edge_of_its_shapes_conforms(name: str) -> None:
+    f, given = PROGRAMS[name]
+    report = gc.verify(f, *given)
+    assert report.verdict == "conforms", str(report)
+
+
+def test_the_factors_of_a_matrix_that_is_not_square_are_recorded() -> None:
+    with pytest.raises(gc.BadInput, match="lu_unpack"):  # their gradient is not, and says so
+        gc.verify(lambda x: torch.linalg.lu_factor(x)[0], numbers(3, 5) + 3 * torch.eye(3, 5))
+
+
+def test_a_layer_norm_of_one_row_with_a_wrong_gradient_deviates() -> None:
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return F.layer_norm(x, (5,), w)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+            (x,) = ctx.saved_tensors
+            return None, (g * F.layer_norm(x, (5,))).sum().expand(5)  # added up over all axes, of which none is a row's
+
+    report = gc.verify(lambda w: Wrong.apply(numbers(5), w), numbers(5) + 2)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+
+
+def test_no_error_is_its_own_cause() -> None:
+    with pytest.raises(gc.BadInput) as refused:
+        gc.verify(lambda x: x.nothing, numbers(3))
+    error: BaseException | None = refused.value
+    for _ in range(10):
+        assert error is not None
+        if error.__cause__ is None:
+            break
+        error = error.__cause__
+    assert error is not None
+    assert error.__cause__ is None
