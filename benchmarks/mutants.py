@@ -57,8 +57,8 @@ OTHERS = (
     "test_taylor_witness", "test_published", "test_judge", "test_python_interface", "test_array_arithmetic",
     "test_planted_faults", "test_networks", "test_edges",
 )  # fmt: skip
-#: Seconds for the tests of a mutant; one that takes longer hangs, and is noticed.
-PATIENCE = 300
+#: Seconds of its own for the tests of a mutant; one that takes longer hangs, and is noticed. And of anybody's.
+PATIENCE, WAIT = 300, 3600
 
 OPPOSITE: dict[type[ast.operator], str] = {
     ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.Pow: "*", ast.MatMult: "*", ast.FloorDiv: "*",
@@ -271,7 +271,8 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             os.close(read)
-            signal.alarm(PATIENCE)
+            signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+            signal.alarm(WAIT)
             options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", *json.loads(line)]
             os._exit(int(pytest.main(options, plugins=[First(write)])))
         os.close(write)

@@ -114,6 +114,19 @@ def test_a_tail_whose_radius_is_more_than_its_last_digits_allow_is_a_number_of_0
     assert 1 <= found.radii()[0] < 1 + 1e-6
 
 
+def test_what_nothing_is_known_of_bounds_nothing() -> None:
+    arrays = RoundedArrays(FLOAT32, STRICT)
+    unknown = [RoundedArray(arrays, np.ones(1), np.zeros(1), None, np.full(1, bits, np.uint8)) for bits in (8, 15)]
+    for x in unknown[1], RoundedArray(arrays, np.ones(1), np.full(1, 9.0)):
+        for low, high in ((unknown[0], arrays.coerce(1.0)), (arrays.coerce(0.0), unknown[0])):
+            kept = arrays.bounded(x, low, high)
+            assert (kept.radii().tolist(), np.asarray(kept.bits).tolist()) == (
+                x.radii().tolist(),
+                np.asarray(x.bits).tolist(),
+            )
+        assert arrays.bounded(x, arrays.coerce(0.0), arrays.coerce(1.0)).radii() == pytest.approx(0.5)
+
+
 def test_nothing_over_a_sum_of_which_little_is_known_is_nothing() -> None:
     arrays = RoundedArrays(FLOAT32, STRICT)
     e = RoundedArray(arrays, np.array([[1.0, 0.5]]), np.array([[0.0, 0.5]]))

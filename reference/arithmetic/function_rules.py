@@ -371,12 +371,15 @@ def recentred(E: Executor, x: Value, truth: Value) -> Value:
 
 
 def bounded(E: Executor, x: Value, low: Value, high: Value) -> Value:
-    """A value that is known to lie between two others where it is finite, if its ball says less than that."""
+    """A value that is known to lie between two others where it is finite, if its ball says less than that.
+
+    Where nothing is known of one of them it bounds nothing.
+    """
     low, high = folded(E, E.coerce(low)), folded(E, E.coerce(high))
     least, most = E.high(low.mid) - low.off, E.high(high.mid) + high.off
     half = E.half_of(least, most)
     vague = ((x.bits & ANYTHING) != 0) & ((x.bits & OVERFLOWED) != 0)
-    kept = E.no(vague) & (((x.bits & ANYTHING) != 0) | (x.off <= half))
+    kept = (((low.bits | high.bits) & ANYTHING) != 0) | (E.no(vague) & (x.off <= half))
     if E.every(kept):
         return x
     mid = E.pick_mid(kept, x.mid, E.lift((least + most) / 2))
