@@ -378,8 +378,9 @@ def bounded(E: Executor, x: Value, low: Value, high: Value) -> Value:
     low, high = folded(E, E.coerce(low)), folded(E, E.coerce(high))
     least, most = E.high(low.mid) - low.off, E.high(high.mid) + high.off
     half = E.half_of(least, most)
-    vague = ((x.bits & ANYTHING) != 0) & ((x.bits & OVERFLOWED) != 0)
-    kept = (((low.bits | high.bits) & ANYTHING) != 0) | (E.no(vague) & (x.off <= half))
+    unbounded = ((low.bits | high.bits) & ANYTHING) != 0
+    vague = ((x.bits & ANYTHING) != 0) & ((x.bits & OVERFLOWED) != 0) & E.no(unbounded)
+    kept = unbounded | (E.no(vague) & (x.off <= half))
     if E.every(kept):
         return x
     mid = E.pick_mid(kept, x.mid, E.lift((least + most) / 2))
