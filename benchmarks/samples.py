@@ -4,8 +4,8 @@
 
 `op_db` in PyTorch's wheel has some 600 functions with arguments for each. Every differentiable one is verified at a few
 of its samples, as it is called: with respect to all of its floating-point arguments, and to each of them alone, for
-kernels leave out what nobody asked for. Random ones are left out, and samples of more than 600 numbers. The truth is the
-derivative of the program that is recorded, and what is returned is held against its rounding.
+kernels leave out what nobody asked for. Random ones are left out, and samples of more than 600 numbers. The truth is
+the derivative of the program that is recorded, and what is returned is held against its rounding.
 
 Writes samples.csv, a row for each sample and what was said of it, and samples.md. Exit status 1 where something
 deviates, is undecided or ends in an error and is not explained below. Needs `pip install expecttest`.
@@ -130,7 +130,7 @@ def measured(globs: Sequence[str], dtype: str, most: int) -> pd.DataFrame:
 
 def page(rows: pd.DataFrame, dtype: str, seconds: float) -> str:
     """What came out, in Markdown."""
-    counts = rows.verdict.value_counts()
+    counts, functions = rows.verdict.value_counts(), rows.function.nunique()
     table = [f"| {verdict} | {count:,} | {rows[rows.verdict == verdict].function.nunique():,} |"
              for verdict, count in counts.items()]  # fmt: skip
     lacking = sorted(set(rows[rows.verdict == "not recorded"].function))
@@ -138,8 +138,8 @@ def page(rows: pd.DataFrame, dtype: str, seconds: float) -> str:
     found = [f"- `{r.function}`: {r.verdict}; {r.known or r.told}" for r in wrong.itertuples()]
     return "\n".join([
         "# All that PyTorch's own tests differentiate", "",
-        f"`python benchmarks/samples.py -d {dtype}`: {rows.function.nunique()} functions of PyTorch {torch.__version__}",
-        f"at samples of its tests, with respect to all arguments and to each: {len(rows):,} in {seconds:.0f} s.", "",
+        f"`python benchmarks/samples.py -d {dtype}`: {functions} functions of PyTorch {torch.__version__}, at",
+        f"{len(rows):,} samples of its tests with respect to all arguments and to each, in {seconds:.0f} s.", "",
         "| said | samples | functions |", "| --- | ---: | ---: |", *table, "",
         "What deviates or is undecided, see [findings](findings.md):", "", *found, "",
         f"What the suite does not record: {', '.join(f'`{n}`' for n in lacking)}.", "",
