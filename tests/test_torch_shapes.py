@@ -55,6 +55,16 @@ def test_the_factors_of_a_matrix_that_is_not_square_are_recorded() -> None:
         gc.verify(lambda x: torch.linalg.lu_factor(x)[0], numbers(3, 5) + 3 * torch.eye(3, 5))
 
 
+def test_a_matrix_that_is_symmetric_but_for_rounding_is_recorded_as_one() -> None:
+    """Run again on other numbers it must stay so: a factorization reads one triangle."""
+    a = torch.tensor(
+        [[4.0, 1.0, 0.5, 0.25], [1.0, 5.0, -1.0, 0.5], [0.5, -1.0, 6.0, 2.0], [0.25, 0.5, 2.0, 3.0]],
+    ).repeat(3, 1, 1)
+    a[:, 0, 1] *= 1 + 2.0**-20
+    report = gc.verify(torch.linalg.cholesky, a)
+    assert report.verdict == "conforms", str(report)
+
+
 def test_a_layer_norm_of_one_row_with_a_wrong_gradient_deviates() -> None:
     class Wrong(torch.autograd.Function):
         @staticmethod

@@ -77,11 +77,17 @@ def substitution(record: Record, a: Ids, b: Ids, lower: bool, unit: bool, format
 WHOLE_BASES = "{name} with all columns of a basis: these are no function of the matrix; ask for the reduced factors"
 
 
+def is_symmetric(a: Numbers, format: Format) -> bool:
+    """Whether these are square matrices (…, n, n) that are symmetric but for rounding."""
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        return False
+    apart = np.abs(a - np.swapaxes(a, -1, -2)).max(initial=0.0)
+    return bool(apart <= 2.0 ** (-format.precision / 2) * np.abs(a).max(initial=0.0))
+
+
 def check_symmetric(a: Numbers, format: Format) -> None:
     """Raise NotRecorded for what is no symmetric matrix, of which a factorization reads one triangle alone."""
-    if np.abs(a - np.swapaxes(a, -1, -2)).max(initial=0.0) > 2.0 ** (-format.precision / 2) * np.abs(a).max(
-        initial=0.0
-    ):
+    if not is_symmetric(a, format):
         raise NotRecorded("eigenvalues of a matrix that is not symmetric, of which one triangle is read; expected "
                           "a symmetric one: (a + a.mT) / 2")  # fmt: skip
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from gradconform.adapters.recording.factorizations import is_symmetric
 from gradconform.adapters.recording.random_state import RandomState
 from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, rounded, shape_of, tensor_of, unreadable
@@ -176,8 +177,11 @@ def compiled_by(f: Function, route: str, draws: bool) -> Function:
 
 
 def displaced_numbers(x: Tensor, drawn: np.random.Generator) -> Numbers:
-    """A little way off: equal numbers by as much, so that what is equal or symmetric stays so."""
-    values, inverse = np.unique(np.abs(numbers(x)), return_inverse=True)
+    """A little way off: equal numbers by as much, so that what is equal or symmetric but for rounding stays so."""
+    of = numbers(x)
+    if is_symmetric(of, format_of(x)):
+        of = np.tril(of) + np.swapaxes(np.tril(of, -1), -1, -2)
+    values, inverse = np.unique(np.abs(of), return_inverse=True)
     step = max(2.0**-10, 2.0 ** (3 - format_of(x).precision))
     factors = 1 + step * drawn.choice([-1.0, 1.0], values.shape) * drawn.uniform(0.5, 1.0, values.shape)
     return np.asarray(numbers(x) * factors[inverse.reshape(shape_of(x))])
