@@ -147,7 +147,7 @@ def page(rows: pd.DataFrame, dtype: str, seconds: float) -> str:
 
 
 #: What has to be explained.
-BAD = ("deviates", "undecided", "error", "refused")
+BAD = ("deviates", "undecided", "error")
 
 
 def _late(*_: Any) -> None:
