@@ -556,6 +556,11 @@ NOT_OPERATIONS = {
     "keeping_subnormals": "makes the arithmetic that `gradual` runs on",
     "numbers": "midpoints of what is `given`",
     "scalar": "reads one element of a result, here too",
+    "of_product": "the factor that `product` is multiplied by",
+    **dict.fromkeys(
+        ("either", "chosen", "elementary", "radius_of", "rounded", "rounding", "mended", "separation"),
+        "a step of operations that are tried",
+    ),
 }
 OPERATORS = ("neg", "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "matmul")
 

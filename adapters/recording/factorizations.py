@@ -79,7 +79,7 @@ WHOLE_BASES = "{name} with all columns of a basis: these are no function of the 
 
 def is_symmetric(a: Numbers, format: Format) -> bool:
     """Whether these are square matrices (…, n, n) that are symmetric but for rounding."""
-    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2] or not np.isfinite(a).all():
         return False
     apart = np.abs(a - np.swapaxes(a, -1, -2)).max(initial=0.0)
     return bool(apart <= 2.0 ** (-format.precision / 2) * np.abs(a).max(initial=0.0))
