@@ -364,3 +364,5 @@ def operators(session: nox.Session) -> None:
                         success_codes=[0, 1])  # fmt: skip
     session.run("python", "benchmarks/operators.py", "write", *files, success_codes=[0, 1])
     session.run("python", "benchmarks/conventions_atlas.py")
+    session.install(*CONSTRAINTS, "expecttest")
+    session.run("python", "benchmarks/samples.py", "-o", "docs/operators")

@@ -122,6 +122,7 @@ def said_of(one: Asked) -> tuple[str, str]:
 
 def measured(globs: Sequence[str], dtype: str, most: int) -> pd.DataFrame:
     """A row for each sample."""
+    signal.signal(signal.SIGALRM, _late)
     rows = []
     for one in asked(globs, dtype, most):
         verdict, told = said_of(one)
@@ -165,7 +166,6 @@ def main(globs: tuple[str, ...], dtype: str, most: int, output: Path | None) -> 
     """Verify, and tabulate."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    signal.signal(signal.SIGALRM, _late)
     started = time.perf_counter()
     rows = measured(globs, dtype, most)
     if output is not None:

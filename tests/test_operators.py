@@ -500,3 +500,18 @@ def test_the_command_exits_0_on_what_is_known_and_1_on_something_new(
     found = CliRunner().invoke(main, ["verify", "operator/i1", "-a", "torch", "-d", "float32"])
     assert found.exit_code == status, found.output
     assert "known:torch-i" in found.output
+
+
+def test_what_pytorch_s_own_tests_differentiate_is_verified_and_tabulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right function, a wrong one and one that is known to be, as `benchmarks/samples.py` asks those of `op_db`."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark: Any = import_module("samples")
+    x = torch.linspace(0.5, 2, 3)
+    programs = {"right": torch.exp, "wrong": lambda x: x * x.detach(), "digamma": lambda x: x.detach() * x}
+    monkeypatch.setattr(
+        benchmark, "asked", lambda *_: [benchmark.Asked(name, 0, (0,), f, (x,)) for name, f in programs.items()]
+    )
+    rows = benchmark.measured((), "float32", 1)
+    assert rows.verdict.tolist() == ["conforms", "deviates", "deviates"]
+    assert (rows.known != "").tolist() == [False, False, True]
+    assert "| conforms | 1 | 1 |" in benchmark.page(rows, "float32", 1.0)
