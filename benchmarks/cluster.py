@@ -29,7 +29,7 @@ from isolation import without_times
 SHORT = ("-a", "numpy", "-d", "float64", "-d", "float32")
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", default=20, show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="Runs of each kind for the cost.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments and of who is killed.")
