@@ -89,9 +89,6 @@ class Way(ArrayAllowed):
         if self.wide:  # DOUBT goes on to the results: they have other ways
             may = ((specials & OVERFLOWED) != 0) & ((specials & ANYTHING) == 0)
             specials = np.where(may, DOUBT, specials)
-        # What is too small for float64 is known to a subnormal number only, of which a large factor makes much.
-        small = (np.abs(high) < 2.0**-1000) & (radius > 0) & (radius < 2.0**-100)
-        specials = np.where(small, specials | DOUBT, specials)
         kept = RoundedArray(x.arithmetic, x.mid, radius, None, specials.astype(np.uint8), excess=x.excess)
         if not self.wide and certain.any():
             values = np.where(certain, np.copysign(np.inf, high), 0.0 if values is None else values)

@@ -274,8 +274,10 @@ def _part_of_one(E: Executor, x: Value) -> tuple[Number, Number]:
     other = (x.bits & E.pick(below, POSITIVE, NEGATIVE)) != 0  # an infinity of the other side
     # e^−x is infinite in every format, and σ(x) is 0. Above 0 the quotient itself says that it is 1.
     far = below & (abs(v) - x.off > FAR) & E.no(other)
+    # A program that holds e^−x in a wider format has less than the least number there, which rounding makes no larger.
+    tiny = E.least if E.underflows else E.half_tiny
     if E.every(far):
-        return E.pick_mid(far, E.nothing, x.mid), E.pick(far, E.half_tiny, E.zero)
+        return E.pick_mid(far, E.nothing, x.mid), E.pick(far, tiny, E.zero)
     small = E.function("exp", -E.absolute_of(x.mid))
     part = E.pick_mid(below, small, one) / (one + small)
     value = E.high(part)
@@ -283,7 +285,7 @@ def _part_of_one(E: Executor, x: Value) -> tuple[Number, Number]:
     # Where e^−x is beyond the executor's numbers the quotient is at most 1/e^−(x + r), with a few roundings.
     tail = below & (x.off <= 0.5) & E.no(other) & E.no(E.finite(E.math("exp", -v)))
     radius = E.pick(tail, value * E.math("exp", x.off) * (1 + 2.0**-20) + E.least, radius)
-    return E.pick_mid(far, E.nothing, part), E.pick(far, E.half_tiny, radius)
+    return E.pick_mid(far, E.nothing, part), E.pick(far, tiny, radius)
 
 
 def derivative(E: Executor, z: Value, rule: Slope) -> Value:
