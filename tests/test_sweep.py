@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 from tests_support import Cli, compiled, pdflatex
 
 torch = pytest.importorskip("torch")
@@ -298,6 +299,21 @@ def test_arrays_and_balls_say_the_same() -> None:
     assert settled.sum() > 60
     assert by_arrays.verdicts[settled].tolist() == by_balls.verdicts[settled].tolist()
     assert np.allclose(by_arrays.ulps[settled], by_balls.ulps[settled], rtol=1e-5, atol=1e-5)
+
+
+def test_arrays_say_of_an_infinity_that_the_truth_is_not_what_balls_do() -> None:
+    x = FORMATS["float32"].round(np.array([1e38, 2.0, 2e38, 3e38, 3.4e38, 1.0, -1.0, np.float32(3.4028235e38)]))
+    task = chunk.Task("gelu", "float32", "torch", "opencl", Piece(0, 1))
+    run = chunk._run(task, x, definition=True).valued()
+    got = FORMATS["float32"].round(x / 2 * (1 + special.erf(x / np.sqrt(2))))
+    got[2:6] = np.inf, -np.inf, np.nan, FORMATS["float32"].round(np.array(0.841346))
+    constants = profile("opencl", "torch")
+    found, by_balls = (f(run, constants, got) for f in (judged.by_arrays, judged.by_balls))
+    assert found.verdicts.tolist() == by_balls.verdicts.tolist()
+    assert found.verdicts.tolist() == ["conforms"] * 2 + ["deviates"] * 4 + ["conforms"] * 2
+    assert np.allclose(found.ulps[1:7], by_balls.ulps[1:7], rtol=1e-5)
+    assert np.allclose(found.shares[2:6], by_balls.shares[2:6], rtol=1e-5)
+    assert np.isinf(found.ulps[2:5]).all()
 
 
 OVERFLOWING = [("gelu_tanh", "bfloat16", "torch", 3.0 * 2.0 ** np.arange(-10, 126, 5)),

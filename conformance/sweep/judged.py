@@ -150,9 +150,11 @@ def _by_arrays(run: Run, profile: Profile, got: NDArray[np.float64], blunt: bool
         if profile.flush and not judging.finite.all():
             judging.overflowing(found, run, gradual(profile))
         # What is outside of both ways of every program, of which nothing else is known to lie beyond its format.
-        found.codes[outside & (found.codes == _OPEN)] = WORDS.index("deviates")
-    within = (found.codes != _OPEN) & np.isfinite(got)
+        outside &= found.codes == _OPEN
+        found.codes[outside], found.shares[outside] = WORDS.index("deviates"), judging.nearest[outside]
+    within = (found.codes != _OPEN) & judging.finite
     found.ulps[within], found.truths[:] = judging.ulps[within], truth.high
+    found.ulps[outside & ~judging.finite] = np.inf
     return found
 
 
@@ -228,6 +230,8 @@ class _Judging:
         self.finite = np.isfinite(got)
         #: 0 in the place of what is certainly subnormal is that, flushed, however its radius comes to hold it.
         self.least = 2.0**format.emin if flush else 0.0
+        #: Shares of the allowance of the nearest program, of what `outside` was asked about.
+        self.nearest = np.full(got.size, np.inf)
 
     def left(self, found: Judged) -> NDArray[np.bool_]:
         return np.asarray(self.known & (found.codes == _OPEN))
@@ -261,6 +265,7 @@ class _Judging:
         specials = np.zeros(self.got.size, np.uint8) if value.specials is None else value.specials
         radius, error, _ = self._off(value)
         plain = (odd == 0) & (specials == 0)
+        self.nearest = np.fmin(self.nearest, np.where(plain, error / radius, np.inf))
         far = plain & np.isfinite(radius) & ~(error <= radius * (1 + ways.EDGE))
         return np.asarray(np.where(odd == 0, far, ~ways.admitted(self.got, odd, specials)))
 
