@@ -46,8 +46,6 @@ EXPLAINED = {
     "nn.functional.hardsigmoid": ("deviates", "its slope in float64 is the sixth of float32"),
     "matrix_exp": ("deviates", "in 16 bits it is other numbers and NaN"),
     "special.erfcx": ("undecided", "run again far below 0 its values are off by more than rounding"),
-    "fmod": ("undecided", "run again on other numbers, a quotient has another whole part"),
-    "remainder": ("undecided", "run again on other numbers, a quotient has another whole part"),
 }
 
 

@@ -173,3 +173,53 @@ def test_a_guard_that_takes_1_for_1_plus_1e_40_is_right_and_one_that_takes_it_fo
 
     assert of(torch.log1p, guarded(1e-20), 1e-40, 0.5, copies=copies)
     assert of(torch.log1p, guarded(1e-10), 1e-12, 0.5, copies=copies).formula == "wrong"
+
+
+KNOTS_OF_MANY, HEIGHTS_OF_MANY = torch.linspace(0.0, 20.0, 101), torch.sin(torch.arange(101.0))
+
+
+def piece(i: Tensor, x: Tensor) -> Tensor:
+    rise = HEIGHTS_OF_MANY[i + 1] - HEIGHTS_OF_MANY[i]
+    return HEIGHTS_OF_MANY[i] + (x - KNOTS_OF_MANY[i]) * rise / (KNOTS_OF_MANY[i + 1] - KNOTS_OF_MANY[i])
+
+
+def sorted_otherwise(x: Tensor) -> Tensor:
+    turned = KNOTS_OF_MANY.flip(0)
+    return piece(torch.searchsorted(turned, x, sorter=turned.argsort()).clamp(1, 100) - 1, x)
+
+
+LOOKUPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "searchsorted": lambda x: piece(torch.searchsorted(KNOTS_OF_MANY, x).clamp(1, 100) - 1, x),
+    "searchsorted of the right": lambda x: piece(torch.searchsorted(KNOTS_OF_MANY, x, right=True).clamp(1, 100) - 1, x),
+    "searchsorted by a sorter": sorted_otherwise,
+    "bucketize": lambda x: piece(torch.bucketize(x, KNOTS_OF_MANY).clamp(1, 100) - 1, x),
+    "long": lambda x: piece((x * 5).long().clamp(0, 99), x),
+    "floor": lambda x: piece((x * 5).floor().long().clamp(0, 99), x),
+    "a whole quotient": lambda x: piece(torch.div(x, 0.2, rounding_mode="floor").long().clamp(0, 99), x),
+    "round": lambda x: x * torch.round(x, decimals=1),
+    "fmod": lambda x: torch.fmod(x, x.flip(0) * 0.1),
+    "remainder": lambda x: torch.remainder(x, x.flip(0) * 0.1),
+    "a histogram": lambda x: x * torch.histc(x.detach(), 4).sum(),
+}
+
+
+@pytest.mark.parametrize("name", LOOKUPS)
+def test_of_many_numbers_some_are_elsewhere_in_the_table_when_it_is_run_again(name: str) -> None:
+    """Places in a table are data as long as the numbers stay between the same two of it."""
+    x = torch.rand(60, generator=torch.Generator().manual_seed(3)) * 20
+    assert gc.verify(LOOKUPS[name], x).verdict == "conforms"
+
+    class Mended(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return LOOKUPS[name](x)
+
+        @staticmethod
+        def backward(ctx: Any, *g: Tensor) -> Tensor:
+            with torch.enable_grad():
+                x = ctx.saved_tensors[0].detach().requires_grad_()
+                (found,) = torch.autograd.grad(LOOKUPS[name](x), x, g[0])
+            return found * (1 + 2.0**-12)
+
+    assert gc.verify(Mended.apply, x).verdict == "deviates"

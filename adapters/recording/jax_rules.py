@@ -11,7 +11,7 @@ from gradconform.adapters.recording import factorizations
 from gradconform.adapters.recording.jax_sums import SUMS
 from gradconform.adapters.recording.jax_values import Found, Operation, Parameters, Recorder, Rule, format_of
 from gradconform.reference.arithmetic.formats import FORMATS
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Step, jumping
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Step
 from gradconform.reference.programs.run import NotRecorded
 
 Extreme = Literal["maximum", "minimum"]
@@ -93,15 +93,9 @@ def settle_places(to: Recorder, name: str, p: Parameters, x: Ids, result: Any) -
         to.record.ordered.append(x)
         to.compared("ge" if name == "argmax" else "le", chosen, x)
         return
-    whole, cut = result.astype(np.float64), name == "convert_element_type"
-    if name == "round":
-        low, high = whole - 0.5, whole + 0.5
-    else:
-        low = whole - ((name == "ceil") | (cut & (whole <= 0)))
-        high = whole + ((name == "floor") | (cut & (whole >= 0)))
-    to.compared("ge", x, to.record.constants(low))
-    to.compared("le", x, to.record.constants(high))
-    to.record.edges.append(jumping(name, x, to.record.held))
+    function = "trunc" if name == "convert_element_type" else name
+    for decided in to.record.cut(function, x, result.astype(np.float64)):
+        to.settle(decided, shown=True)
 
 
 def _piecewise_constant(at: Operation) -> Found:

@@ -37,7 +37,7 @@ from gradconform.adapters.recording.torch_memory import (
     rounded,
     shape_of,
 )
-from gradconform.adapters.recording.torch_scalars import jumps
+from gradconform.adapters.recording.torch_scalars import settle
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64
 from gradconform.reference.programs.record import STOPPED, Form, Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import NotRecorded
@@ -239,7 +239,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name in rules.data or not inputs or not (outputs or name in DECIDING):
             if name in rules.places:
                 self.record.ordered += [call.before[id(x)] for x in tensors if rounded(x)]
-            self.record.edges += jumps(name, [call.before[id(x)] for x in tensors if rounded(x)], self.record)
+            settle(call)
             self._as_data(call)
         else:
             pairs = any(x.is_complex() for x in (*tensors, *call.outs))

@@ -38,8 +38,8 @@ DATA = frozenset(
     arange linspace logspace eye isnan isinf isfinite isposinf isneginf signbit nonzero
     argmax argmin argsort any all bernoulli bernoulli_ normal_ uniform_ random_ exponential_ cauchy_ log_normal_
     geometric_ randn rand randint randperm randn_like rand_like randint_like multinomial normal poisson bincount
-    searchsorted bucketize count_nonzero unique _unique2 isin tril_indices triu_indices floor_divide numel
-    isclose allclose nonzero_static is_same_size
+    searchsorted bucketize count_nonzero unique _unique2 isin tril_indices triu_indices numel
+    isclose allclose nonzero_static is_same_size histc histogram
 """.split()
 )
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, jumping
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
 from gradconform.reference.programs.run import NotRecorded
 
 #: Functions of one number, by their name in ATen, with that in the table.
@@ -37,7 +37,7 @@ def _unary(function: str) -> Rule:
 def _binary(function: str) -> Rule:
     def rule(c: Call) -> Results:
         if c["rounding_mode"]:
-            return None  # a whole number, which does not move with its operands
+            return _whole_quotient(c)
         return c.record.map(function, [c.operand("self"), c.operand("other")], c.format, c.held)
 
     return rule
@@ -258,22 +258,63 @@ def _heaviside(c: Call) -> Results:
 
 
 def _whole(c: Call) -> Results:
-    """A whole number near x: data of this run, as long as x stays between the same two."""
+    """A whole number near x, or one of so many decimals, which does not move with it: data of this run."""
     if real(c.outs[0]):
-        x, half = c.operand("self"), 0.5 if c.name == "round" else 1.0
-        for relation, off in (("ge", -half), ("le", half)):
-            c.record.decide(relation, x, c.record.constants(c.held + off))  # type: ignore[arg-type]
-        c.record.edges.append(jumping(c.name, x, c.record.held))
+        x, unit = c.operand("self"), 10.0 ** -(c["decimals"] or 0)
+        if unit == 1:
+            c.record.cut(c.name, x, c.held)
+        else:
+            c.record.decide("ge", x, c.record.constants(c.held - unit / 2))
+            c.record.decide("le", x, c.record.constants(c.held + unit / 2))
     return None
 
 
-def jumps(name: str, ids: Sequence[Ids], record: Record) -> list[Ids]:
-    """The numbers at which data that an operation makes of them jumps: whole ones that it cuts, those at a bound."""
-    if name == "_to_copy":
-        return [jumping("trunc", x, record.held) for x in ids]
-    if name in ("searchsorted", "bucketize") and len(ids) == 2:
-        return [x[np.isin(record.held[x], record.held[y])] for x, y in (ids, ids[::-1])]
-    return []
+def _whole_quotient(c: Call) -> Results:
+    """A quotient that is cut to a whole number: data, too."""
+    if real(c.outs[0]):
+        x, y = np.broadcast_arrays(c.operand("self"), c.operand("other"))
+        with np.errstate(all="ignore"):
+            held = c.format.round(c.record.held[x] / c.record.held[y])
+        known = np.isfinite(c.held) & np.isfinite(held)
+        quotient = c.record.map("divide", [x[known], y[known]], c.format, held[known])
+        c.record.cut(c["rounding_mode"] or "floor", quotient, c.held[known])
+    return None
+
+
+def settle(c: Call) -> None:
+    """The comparisons by which whole numbers, as places in a table, are what an operation made of others.
+
+    And the numbers at which they jump.
+    """
+    if c.name == "_to_copy" and isinstance(x := c["self"], Tensor) and real(x) and not c.outs[0].is_complex():
+        ids = c.ids(x)
+        ids = ids[np.isfinite(c.record.held[ids])]
+        if c.outs[0].dtype == torch.bool:
+            c.record.edges.append(ids[c.record.held[ids] == 0])
+        else:
+            c.record.cut("trunc", ids, np.trunc(c.record.held[ids]))
+    elif c.name in ("searchsorted", "bucketize"):
+        _settle_places(c)
+
+
+def _settle_places(c: Call) -> None:
+    """Between which two of a sorted table's numbers others are."""
+    table, x = (c["sorted_sequence"], c["self"]) if c.name == "searchsorted" else (c["boundaries"], c["self"])
+    if not any(isinstance(t, Tensor) and real(t) for t in (table, x)):
+        return
+    record, places = c.record, c.outs[0].cpu().numpy().astype(np.int64)
+    ids, knots = np.broadcast_to(_compared(c, x), places.shape), _compared(c, table)
+    if isinstance(c["sorter"], Tensor):
+        knots = np.take_along_axis(knots, c.value(c["sorter"]).cpu().numpy(), -1)
+    knots, size = np.broadcast_to(knots, (*places.shape[:-1], knots.shape[-1])), knots.shape[-1]
+    if not size:
+        return
+    for relation, at, there in (("ge", places - 1, places > 0), ("le", places, places < size)):
+        beside = (
+            np.take_along_axis(knots, np.clip(at, 0, size - 1), -1) if places.ndim else knots[np.clip(at, 0, size - 1)]
+        )
+        record.decide(relation, ids[there], beside[there])  # type: ignore[arg-type]
+        record.edges += [y[record.held[ids] == record.held[beside]] for y in (ids, beside)]
 
 
 def _polygamma(c: Call) -> Results:
@@ -311,6 +352,7 @@ SCALAR_RULES: dict[str, Rule] = {
     "polygamma": _polygamma,
     "sinc": _sinc,
     **dict.fromkeys(("floor", "ceil", "trunc", "round"), _whole),
+    "floor_divide": _whole_quotient,
 }
 
 __all__ = ["SCALAR_RULES", "converted"]

@@ -366,6 +366,15 @@ class Record:
             found[several] = self.decisions.together(parts)
         return found.reshape(shape)
 
+    def cut(self, function: str, x: Ids, whole: Numbers) -> list[Ids]:
+        """Of numbers a function made whole ones, which are data as long as they stay between the same two: decisions.
+
+        Which of two it was at the bound of both is the run's own choice; no step shows the other.
+        """
+        low, high = between(function, whole)
+        self.edges.append(jumping(function, x, self.held))
+        return [self.decide("ge", x, self.constants(low)), self.decide("le", x, self.constants(high))]
+
     def settle(self, decided: Ids) -> None:
         """By these decisions data was moved, or a branch taken: those of equal numbers stand at an edge."""
         compares, left, right = self.decisions.sides(self.decisions.single(decided))
@@ -408,6 +417,14 @@ def looks_rounded(x: float, seen_in: Format) -> bool:
         return False
     mantissa, _ = math.frexp(x)
     return not math.ldexp(mantissa, seen_in.precision // 3).is_integer()
+
+
+def between(function: str, whole: Numbers) -> tuple[Numbers, Numbers]:
+    """Of which numbers floor, ceil, trunc or round gives these: from the least to the largest, or up to it."""
+    if function == "round":
+        return whole - 0.5, whole + 0.5
+    low = whole - ((function == "ceil") | ((function == "trunc") & (whole <= 0)))
+    return low, whole + ((function == "floor") | ((function == "trunc") & (whole >= 0)))
 
 
 def jumping(function: str, ids: Ids, held: Numbers) -> Ids:
