@@ -25,7 +25,7 @@ from gradconform.reference.programs.run import NotRecorded
 Order = NDArray[np.int64]
 
 
-def _kernel(c: Call, definition: Callable[[], Sequence[Ids]], solved: Solved | None = None) -> list[Ids]:
+def as_kernel(c: Call, definition: Callable[[], Sequence[Ids]], solved: Solved | None = None) -> list[Ids]:
     """One step for the first results, by a definition that gives their ids, maybe as what solves equations."""
     with c.record.inside() as steps:
         found = definition()
@@ -101,7 +101,7 @@ def _cholesky(c: Call) -> Results:
         found = cholesky(c.record, symmetric_part(c.record, x, c.format), c.format)
         return [_turned(found) if c["upper"] else found]
 
-    return [*_kernel(c, definition), None]
+    return [*as_kernel(c, definition), None]
 
 
 def _solve(c: Call) -> Results:
@@ -117,19 +117,19 @@ def _solve(c: Call) -> Results:
         found = _solved(c, factors, order, np.broadcast_to(right, (*a.shape[:-1], right.shape[-1])), turned)
         return [found[..., 0] if vector else found, factors]
 
-    return [*_kernel(c, definition), None, None]
+    return [*as_kernel(c, definition), None, None]
 
 
 def _lu_factor(c: Call) -> Results:
     a, order, _ = _factored(c, c.outs[0], c.outs[1])
-    return [*_kernel(c, lambda: [lu(c.record, a, order, c.format)]), None, None]
+    return [*as_kernel(c, lambda: [lu(c.record, a, order, c.format)]), None, None]
 
 
 def _lu_solve(c: Call) -> Results:
     if c["left"] is False:
         raise NotRecorded("linalg.lu_solve with left=False: solve the transposed system instead")
     order = _order(c["pivots"], c.operand("LU").shape[-1])
-    return _kernel(c, lambda: [_solved(c, c.operand("LU"), order, c.operand("B"), bool(c["adjoint"]))])
+    return as_kernel(c, lambda: [_solved(c, c.operand("LU"), order, c.operand("B"), bool(c["adjoint"]))])
 
 
 def _inverse(c: Call) -> Results:
@@ -140,7 +140,7 @@ def _inverse(c: Call) -> Results:
     def definition() -> list[Ids]:
         return [_solved(c, lu(c.record, a, order, c.format), order, _identity(a.shape[-1], a.shape[:-2]), False)]
 
-    return [*_kernel(c, definition), None]
+    return [*as_kernel(c, definition), None]
 
 
 def _determinant(c: Call) -> Results:
@@ -153,7 +153,7 @@ def _determinant(c: Call) -> Results:
         product = c.record.combine("product", diagonal, c.format)
         return [c.record.map("multiply", [product, c.record.constants(np.rint(sign))], c.format), factors]
 
-    return [*_kernel(c, definition), None]
+    return [*as_kernel(c, definition), None]
 
 
 def _log_determinant(c: Call) -> Results:
@@ -169,7 +169,7 @@ def _log_determinant(c: Call) -> Results:
         return [c.record.sop(c.record.map("log", [size], c.format), None, c.format), factors]
 
     sign, c.outs = c.outs[0], list(by_name.values()) + c.outs[3:]
-    found = _kernel(c, definition)
+    found = as_kernel(c, definition)
     c.outs = [sign, *c.outs]
     return [None, *found, None]
 
@@ -184,7 +184,7 @@ def _triangular(c: Call) -> Results:
             return [_turned(found)]
         return [substitution(c.record, a, b, lower=lower, unit=unit, format=c.format)]
 
-    return _kernel(c, definition)
+    return as_kernel(c, definition)
 
 
 def _by_cholesky(c: Call, b: Ids, factor: Ids) -> list[Ids]:
@@ -194,12 +194,12 @@ def _by_cholesky(c: Call, b: Ids, factor: Ids) -> list[Ids]:
 
 
 def _cholesky_solve(c: Call) -> Results:
-    return _kernel(c, lambda: _by_cholesky(c, c.operand("self"), c.operand("input2")))
+    return as_kernel(c, lambda: _by_cholesky(c, c.operand("self"), c.operand("input2")))
 
 
 def _cholesky_inverse(c: Call) -> Results:
     factor = c.operand("self")
-    return _kernel(c, lambda: _by_cholesky(c, _identity(factor.shape[-1], factor.shape[:-2]), factor))
+    return as_kernel(c, lambda: _by_cholesky(c, _identity(factor.shape[-1], factor.shape[:-2]), factor))
 
 
 # What solves equations ------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def _eigenvectors(c: Call) -> Results:
         found = solved.eigenvectors(symmetric_part(c.record, a, c.format), values, vectors)
         return list(found) if shown else [found[0]]
 
-    return [*_kernel(c, definition, solved), *([] if shown else [None])]
+    return [*as_kernel(c, definition, solved), *([] if shown else [None])]
 
 
 def _singular_vectors(c: Call) -> Results:
@@ -231,7 +231,7 @@ def _singular_vectors(c: Call) -> Results:
         left, middle, right = solved.singular_vectors(a, u, values, _back(v))
         return [left, middle, _turned(right)] if shown else [middle]
 
-    found = _kernel(c, definition, solved)
+    found = as_kernel(c, definition, solved)
     if not shown:
         c.outs = [c.outs[1], c.outs[0], c.outs[2]]
     return found if shown else [None, found[0], None]
@@ -244,14 +244,14 @@ def _orthogonal_factor(c: Call) -> Results:
     if c["mode"] == "r":
         raise NotRecorded("linalg.qr with mode='r': PyTorch has no derivative of it; use mode='reduced'")
     q, r = (numbers(o) for o in c.outs)
-    return _kernel(c, lambda: solved.orthogonal_factor(a, q, r), solved)
+    return as_kernel(c, lambda: solved.orthogonal_factor(a, q, r), solved)
 
 
 def _pseudoinverse(c: Call) -> Results:
     solved, a = Solved(c.record), c.operand("self")
     if c["hermitian"]:
         raise NotRecorded("linalg.pinv with hermitian=True: leave it out, the pseudoinverse is the same")
-    return _kernel(c, lambda: [solved.least_squares(a, _identity(a.shape[-2], a.shape[:-2]), c.held)[0]], solved)
+    return as_kernel(c, lambda: [solved.least_squares(a, _identity(a.shape[-2], a.shape[:-2]), c.held)[0]], solved)
 
 
 def _least_squares(c: Call) -> Results:
@@ -264,12 +264,12 @@ def _least_squares(c: Call) -> Results:
         x, total = solved.least_squares(a, right, c.held[..., None] if vector else c.held, squares)
         return [x[..., 0] if vector else x, *([total[..., 0] if vector else total] if squares else [])]
 
-    return [*_kernel(c, definition, solved), *([] if squares else [None]), None, None]
+    return [*as_kernel(c, definition, solved), *([] if squares else [None]), None, None]
 
 
 def _exponential(c: Call) -> Results:
     solved = Solved(c.record)
-    return _kernel(c, lambda: [solved.exponential(c.operand("self"), c.held)], solved)
+    return as_kernel(c, lambda: [solved.exponential(c.operand("self"), c.held)], solved)
 
 
 ALGEBRA_RULES: dict[str, Rule] = {

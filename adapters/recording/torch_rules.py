@@ -7,6 +7,7 @@ from gradconform.adapters.recording.torch_call import Rules
 from gradconform.adapters.recording.torch_complex import COMPLEX_RULES, TO_COMPLEX
 from gradconform.adapters.recording.torch_definitions import APPROXIMATED, DEFINITIONS, FORMS
 from gradconform.adapters.recording.torch_pooling import POOLING_RULES
+from gradconform.adapters.recording.torch_sampling import SAMPLING_RULES
 from gradconform.adapters.recording.torch_scalars import SCALAR_RULES
 from gradconform.adapters.recording.torch_sums import SUM_RULES
 
@@ -49,7 +50,14 @@ PLACES = frozenset({"argmax", "argmin", "argsort"})
 MASKED = frozenset({"index_put", "_index_put_impl", "_unsafe_index_put"})
 
 RULES = Rules(
-    {**SCALAR_RULES, **SUM_RULES, **POOLING_RULES, **ALGEBRA_RULES, **{n: COMPLEX_RULES[n] for n in TO_COMPLEX}},
+    {
+        **SCALAR_RULES,
+        **SUM_RULES,
+        **POOLING_RULES,
+        **ALGEBRA_RULES,
+        **SAMPLING_RULES,
+        **{n: COMPLEX_RULES[n] for n in TO_COMPLEX},
+    },
     MOVES,
     CREATIONS,
     DATA,
