@@ -7,6 +7,7 @@ from gradconform.adapters.recording.torch_call import Rules
 from gradconform.adapters.recording.torch_complex import COMPLEX_RULES, TO_COMPLEX
 from gradconform.adapters.recording.torch_definitions import APPROXIMATED, DEFINITIONS, FORMS
 from gradconform.adapters.recording.torch_pooling import POOLING_RULES
+from gradconform.adapters.recording.torch_reductions import REDUCTION_RULES
 from gradconform.adapters.recording.torch_sampling import SAMPLING_RULES
 from gradconform.adapters.recording.torch_scalars import SCALAR_RULES
 from gradconform.adapters.recording.torch_sums import SUM_RULES
@@ -55,6 +56,7 @@ RULES = Rules(
         **SUM_RULES,
         **POOLING_RULES,
         **ALGEBRA_RULES,
+        **REDUCTION_RULES,
         **SAMPLING_RULES,
         **{n: COMPLEX_RULES[n] for n in TO_COMPLEX},
     },

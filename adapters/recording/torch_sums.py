@@ -226,12 +226,6 @@ def _scatter_add(c: Call) -> Results:
     return collect(c, x, places, source[tuple(slice(0, n) for n in index.shape)])
 
 
-def _scatter_reduce(c: Call) -> Results:
-    if c["reduce"] not in ("sum", "add") or c["include_self"] is False:
-        raise NotRecorded(f"scatter with reduce={c['reduce']!r}: only sums into what is there are recorded")
-    return _scatter_add(c)
-
-
 def _index_add(c: Call) -> Results:
     x, source = np.atleast_1d(c.operand("self")), np.atleast_1d(c.operand("source"))
     if c["alpha"] not in (None, 1):
@@ -316,7 +310,7 @@ SUM_RULES: dict[str, Rule] = {
     "mm": _mm, "bmm": _mm, "mv": _mv, "dot": _dot, "vdot": _dot,
     "addmm": _added("mat1", "mat2"), "baddbmm": _added("batch1", "batch2"), "addmv": _added("mat", "vec"),
     "addr": _added("vec1", "vec2"),
-    "scatter_add": _scatter_add, "scatter_reduce": _scatter_reduce, "index_add": _index_add, "index_put": _index_put,
+    "scatter_add": _scatter_add, "index_add": _index_add, "index_put": _index_put,
     "put": _put, "_index_put_impl": _index_put, "_unsafe_index_put": _index_put,
     "embedding": _embedding, "embedding_dense_backward": _embedding_backward,
     **{f"upsample_nearest{n}d_backward": _nearest(n) for n in (1, 2, 3)},

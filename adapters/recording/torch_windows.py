@@ -141,14 +141,18 @@ def collected(base: Ids, targets: Ids, sources: Ids) -> tuple[Ids, Ids, Ids]:
     places, numbers = targets[kept], sources[kept]
     holds = np.flatnonzero(flat != ZERO)
     places, numbers = np.concatenate([holds, places]), np.concatenate([flat[holds], numbers])
+    found = np.unique(places)
+    rows, counts = gathered(places, numbers, ZERO)
+    single = counts == 1
+    flat[found[single]] = rows[single, 0] if rows.size else []
+    return flat, found[~single], rows[~single]
+
+
+def gathered(places: Ids, numbers: Ids, fill: int) -> tuple[Ids, Ids]:
+    """What comes together in each of the places, in order: rows that end in `fill`, and how many each has."""
     order = np.argsort(places, kind="stable")
     places, numbers = places[order], numbers[order]
-    counts = np.bincount(places, minlength=flat.size)
-    starts = np.cumsum(counts) - counts
-    single = counts == 1
-    flat[single] = numbers[starts[single]]
-    several = np.flatnonzero(counts > 1)
-    rows = np.full((several.size, int(counts.max(initial=0))), ZERO, np.int64)
-    for row, place in enumerate(several.tolist()):
-        rows[row, : counts[place]] = numbers[starts[place] : starts[place] + counts[place]]
-    return flat, several, rows
+    _, row, counts = np.unique(places, return_inverse=True, return_counts=True)
+    rows = np.full((counts.size, int(counts.max(initial=0))), fill, np.int64)
+    rows[row, np.arange(row.size) - (np.cumsum(counts) - counts)[row]] = numbers
+    return rows, counts
