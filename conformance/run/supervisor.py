@@ -20,7 +20,6 @@ from typing import Any
 from gradconform.adapters import registry
 from gradconform.conformance.answers import refusal
 from gradconform.conformance.run.inherited import inherited
-from gradconform.conformance.run.run_file import decoded
 from gradconform.conformance.run.runner import Outcome, Task
 from gradconform.conformance.run.worker import work
 from gradconform.reference.cases import point
@@ -205,8 +204,7 @@ def _attend(worker: Worker) -> str | None:
                 worker.ready = True
                 continue
             assert worker.progress is not None
-            rows = [Measurement(**decoded(text)) for text in message["rows"].split("\n")[:-1]]
-            worker.progress.add(rows, message["seconds"])
+            worker.progress.add([Measurement(*values) for values in message["rows"]], message["seconds"])
             worker.answered += 1
             if message["spoilt"]:
                 return worker.end()

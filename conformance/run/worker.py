@@ -1,13 +1,14 @@
 """A worker process: it asks adapters, and nothing that they do leaves it but measurements.
 
 Standard output and error go to files of its own, the terminal's interrupts and the parent's descriptors stay outside,
-and it does not outlive its parent. What it sends are lines of a run file, never an object of somebody else's class.
+and it does not outlive its parent. What it sends are plain values, never an object of somebody else's class.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -22,7 +23,6 @@ from typing import IO, Any
 from gradconform.adapters import registry
 from gradconform.conformance.known import entries_for, marked
 from gradconform.conformance.run.guard import Spoilt, watched
-from gradconform.conformance.run.run_file import line
 from gradconform.conformance.run.runner import Task
 from gradconform.reference.cases import Point, point
 from gradconform.reference.measurement import Measurement
@@ -31,11 +31,15 @@ from gradconform.reference.measurement import Measurement
 LARGEST_FILE = 1 << 30
 #: `prctl`'s PR_SET_PDEATHSIG: the signal that this process gets when its parent dies (linux/prctl.h).
 PARENT_DEATH_SIGNAL = 1
+#: When the collector of cyclic garbage looks at objects (`gc.set_threshold`). By default it goes every few routes
+#: through all that the frameworks have loaded.
+COLLECTING = (10_000, 20, 20)
 
 
 def work(parent: Any) -> None:
     """Perform the tasks that come over a connection, from the route that comes with each, a message for each route."""
     _contain()
+    gc.set_threshold(*COLLECTING)
     output = _captured(1)
     _captured(2)
     process = os.getpid()
@@ -50,7 +54,7 @@ def work(parent: Any) -> None:
             started = time.perf_counter()
             rows, spoilt = _measured(task, spec, at, output)
             message = {
-                "rows": "".join(line(m.row()) for m in rows),
+                "rows": [list(m.row().values()) for m in rows],
                 "seconds": time.perf_counter() - started,
                 "spoilt": spoilt,
             }
