@@ -223,3 +223,46 @@ def test_of_many_numbers_some_are_elsewhere_in_the_table_when_it_is_run_again(na
             return found * (1 + 2.0**-12)
 
     assert gc.verify(Mended.apply, x).verdict == "deviates"
+
+
+#: Two numbers of float32 whose product is below 1, and rounds to it.
+BELOW_ONE = (0.8184808492660522, 1.2217756509780884)
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize("function", [torch.fmod, torch.remainder])
+def test_a_remainder_whose_whole_part_is_of_a_rounded_product_is_right(
+    function: Callable[..., Tensor], copies: int
+) -> None:
+    a, b, y = (torch.tensor([v, w] * copies) for v, w in zip((*BELOW_ONE, 1.0), (2.5, 3.0, 1.0), strict=True))
+
+    def squared(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
+        return function(a * b, y) ** 2
+
+    assert (a * b)[0] == 1
+    assert float(a[0]) * float(b[0]) < 1
+    assert gc.verify(squared, a, b, y)
+    assert gc.verify(lambda a, b, y: function(a * b, y), a, b, y)
+
+    def wrong(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        slope = 2 * function(a * b, y) * g
+        return slope * b, slope * a, -slope * torch.div(a * b, y, rounding_mode="trunc") * 1.01
+
+    away = (x[a * b != 1] for x in (a, b, y))
+    assert gc.verify(ruled("Ruled", squared, wrong), *away).formula == "wrong"
+
+
+def test_by_jax_a_remainder_whose_whole_part_is_of_a_rounded_product_is_not_wrong() -> None:
+    jax = pytest.importorskip("jax")
+    jnp = jax.numpy
+    a, b, y = (jnp.array([v, w]) for v, w in zip((*BELOW_ONE, 1.0), (2.5, 3.0, 1.0), strict=True))
+    assert gc.verify(lambda a, b, y: jnp.fmod(a * b, y), a, b, y)
+    assert gc.verify(lambda a, b, y: jnp.mod(a * b, y) ** 2, a, b, y).formula == "kink"
+    assert gc.verify(lambda a, b, y: jnp.mod(a * b, y) ** 2, a[1:], b[1:], y[1:])
+
+
+def test_the_whole_part_of_a_derivative_that_is_not_the_function_s_is_wrong() -> None:
+    """PyTorch's fmod has 14 whole parts there, and its derivative, of a quotient that is rounded up, 15."""
+    x, y = torch.tensor([14.1234769821167]), torch.tensor([0.9415651559829712])
+    assert gc.verify(torch.fmod, x, y).formula == "wrong"
+    assert gc.verify(torch.remainder, x, y)

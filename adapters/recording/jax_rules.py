@@ -29,7 +29,6 @@ FUNCTIONS: Mapping[str, str] = {
     "mul": "multiply",
     "div": "divide",
     "pow": "power",
-    "rem": "fmod",
     "erf_inv": "erfinv",
     "bessel_i0e": "i0e",
     "bessel_i1e": "i1e",
@@ -47,6 +46,13 @@ FUNCTIONS: Mapping[str, str] = {
 def _function(at: Operation) -> Found:
     ids = [at.ids(i) for i in range(len(at.operands))]
     return [at.record.map(FUNCTIONS[at.equation.primitive.name], ids, at.format, at.got)]
+
+
+def _rem(at: Operation) -> Found:
+    found, decided = at.record.fmod(at.ids(0), at.ids(1), at.format, np.asarray(at.got, dtype=np.float64))
+    for each in decided:
+        at.to.settle(each, shown=True)
+    return [found]
 
 
 def _integer_power(at: Operation) -> Found:
@@ -251,6 +257,7 @@ RULES: Mapping[str, Rule] = {
     "convert_element_type": _converted,
     "reduce_precision": _reduced_precision,
     "sign": _sign,
+    "rem": _rem,
     "max": _extreme("maximum"),
     "min": _extreme("minimum"),
     "clamp": _clamp,

@@ -26,7 +26,7 @@ UNARY = {
     "bessel_i1e": "i1e", "bessel_j0": "j0", "bessel_j1": "j1", "spherical_bessel_j0": "spherical_bessel_j0",
 }  # fmt: skip
 BINARY = {"mul": "multiply", "multiply": "multiply", "div": "divide", "divide": "divide", "atan2": "atan2",
-          "hypot": "hypot", "fmod": "fmod", "remainder": "remainder", "igamma": "gammainc", "igammac": "gammaincc",
+          "hypot": "hypot", "igamma": "gammainc", "igammac": "gammaincc",
           "zeta": "zeta"}  # fmt: skip
 
 
@@ -257,6 +257,21 @@ def _heaviside(c: Call) -> Results:
     return _chosen(c, held > 0, c.record.decide("gt", x, np.asarray(ZERO)), np.asarray(ONE), below)
 
 
+def _fmod(c: Call) -> Results:
+    return c.record.fmod(c.operand("self"), c.operand("other"), c.format, c.held)[0]
+
+
+def _remainder(c: Call) -> Results:
+    """fmod, and y added where that is of the other sign."""
+    x, y = np.broadcast_arrays(c.operand("self"), c.operand("other"))
+    with np.errstate(all="ignore"):
+        rest = np.fmod(c.record.held[x], c.record.held[y])
+    found, _ = c.record.fmod(x, y, c.format, rest)
+    added = (rest != 0) & ((rest < 0) != (c.record.held[y] < 0))
+    found[added] = c.record.map("add", [found[added], y[added]], c.format, c.held[added])
+    return found
+
+
 def _whole(c: Call) -> Results:
     """A whole number near x, or one of so many decimals, which does not move with it: data of this run."""
     if real(c.outs[0]):
@@ -330,6 +345,8 @@ SCALAR_RULES: dict[str, Rule] = {
     "rsqrt": _rsqrt,
     "sub": _sub,
     "rsub": _rsub,
+    "fmod": _fmod,
+    "remainder": _remainder,
     "pow": _pow,
     "_to_copy": _convert,
     "copy": _copy,

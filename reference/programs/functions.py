@@ -134,6 +134,9 @@ _ARITHMETIC = (
        lambda s, x, y: x - y * s.sign(x / y) * s.floor(abs(x / y)), 0.0, half=0.0, domain=_TWO),
     _f("remainder", special.remainder, lambda o, x, y, v: (o.number(1.0), (v - x) / y),
        lambda s, x, y: x - y * s.floor(x / y), 1.0, "fmod (0 ulp), and one addition", 1.0, _TWO),
+    # Either of them where n is data: the whole part that a run took of x/y.
+    _f("residue", lambda n, x, y: x - n * y, lambda o, n, x, y, v: (_none(o), o.number(1.0), -n),
+       lambda s, n, x, y: x - n * y, 0.0, half=0.0, domain=(_ORDERS, *_TWO), orders=1),
 )  # fmt: skip
 
 _POWERS = (

@@ -375,6 +375,21 @@ class Record:
         self.edges.append(jumping(function, x, self.held))
         return [self.decide("ge", x, self.constants(low)), self.decide("le", x, self.constants(high))]
 
+    def fmod(self, x: Ids, y: Ids, format: Format, held: Numbers) -> tuple[Ids, list[Ids]]:
+        """x − n·y by the whole part n of x/y that the run took, which rounding may have moved; and what decides it.
+
+        Where n is not known from what is held, as one of more than 50 bits, it is the function that jumps.
+        """
+        x, y = np.broadcast_arrays(x, y)
+        with np.errstate(all="ignore"):
+            quotient = self.held[x] / self.held[y]
+            whole = np.rint((self.held[x] - held) / self.held[y])
+            known = (np.abs(whole) < 2.0**50) & np.isfinite(self.held[y])
+        found, at = np.empty(x.shape, np.int64), [x[known], y[known]]
+        found[~known] = self.map("fmod", [x[~known], y[~known]], format, held[~known])
+        found[known] = self.map("residue", [self.constants(whole[known]), *at], format, held[known])
+        return found, self.cut("trunc", self.map("divide", at, format, quotient[known]), whole[known])
+
     def settle(self, decided: Ids) -> None:
         """By these decisions data was moved, or a branch taken: those of equal numbers stand at an edge."""
         compares, left, right = self.decisions.sides(self.decisions.single(decided))

@@ -658,6 +658,7 @@ _OWN: Mapping[str, Callable[..., Words]] = {
     "add": add,
     "subtract": lambda x, y: add(x, -y),
     "multiply": multiply,
+    "residue": lambda n, x, y: add(x, -multiply(n, y)),
     "divide": divide,
     "square": lambda x: multiply(x, x),
     "reciprocal": lambda x: divide(number(1.0), x),
