@@ -201,6 +201,7 @@ def _recorded(
         rules=tuple(Rule(c.name, c.line, partial(_alone, c, seed, program.mode)) for c in forward.calls),
         notes=tuple(dict.fromkeys([*forward.notes, *backward.notes, *_convention(program)])),
         foreign=tuple(dict.fromkeys([*forward.foreign, *backward.foreign])),
+        approximated=tuple(dict.fromkeys([*forward.approximated, *backward.approximated])),
         tangents=_tangents(forward_jaxpr, outputs) if program.mode == "forward" else (),
     )
 

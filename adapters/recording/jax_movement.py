@@ -77,6 +77,7 @@ MOVES: Mapping[str, Callable[..., list[Array]]] = {
     "copy_p": lambda p, x: [x],
     "real_copy": lambda p, x: [x],
     "optimization_barrier": lambda p, *x: list(x),
+    "device_put": lambda p, *x: list(x),
 }
 
 

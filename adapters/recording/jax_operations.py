@@ -62,6 +62,8 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
     if not real:
         decided = _decided(to, equation, operands, held[0])
         return [Value(plain(x), None, decided if i == 0 else None, depends) for i, x in enumerate(held)]
+    if not any(np.size(x) for x in held):  # where there are no numbers there is no step
+        return [replace(to.constant(x), depends=depends) for x in held]
     if not depends and name in _WHOLE and not is_complex(held[0]) and _whole(operands, held):
         return [to.constant(held[0])]
     pairs = any(is_complex(x) for x in (*(o.held for o in operands), *held))

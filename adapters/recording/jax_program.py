@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.adapters.recording import jax_approximations as approximations
 from gradconform.adapters.recording.jax_loops import ASKED, check_rounds_left
 from gradconform.adapters.recording.jax_movement import bind
 from gradconform.adapters.recording.jax_operations import drawn, draws, operation
@@ -65,15 +66,22 @@ def _call(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]
 def _compiled(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     """A call of a compiled function: entered, unless it draws. What it draws is data, as the function itself has it."""
     if any(o.depends for o in operands) or not any(draws(o) for o in operands):
-        return _call(to, equation, operands)
+        found = approximations.recorded(to, equation, equation.params["jaxpr"], operands) if _expn(equation) else None
+        return _call(to, equation, operands) if found is None else found
     return drawn(to, equation, operands)
 
 
+def _expn(equation: Any) -> bool:
+    return bool(equation.params.get("name") == "expn")
+
+
 def _custom(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
+    inner = equation.params.get("call_jaxpr") or equation.params.get("fun_jaxpr")
+    if approximations.is_known(inner):
+        found = approximations.recorded(to, equation, inner, operands)
+        return _call(to, equation, operands) if found is None else found
     if not any(call.equation is equation for call in to.calls):
-        inner = equation.params.get("call_jaxpr") or equation.params.get("fun_jaxpr")
-        source = getattr(getattr(getattr(inner, "jaxpr", inner), "debug_info", None), "func_src_info", None) or ""
-        name, _, defined = source.partition(" at ")
+        name, defined = approximations.stands_at(inner)
         where = to.record.line or defined
         to.calls.append(Call(equation, name or equation.primitive.name, where, tuple(o.held for o in operands)))
     return _call(to, equation, operands)
@@ -159,6 +167,8 @@ def _linear_solve(to: Recorder, equation: Any, operands: Sequence[Value]) -> lis
     lengths, jaxprs = equation.params["const_lengths"], equation.params["jaxprs"]
     start = lengths.matvec + lengths.vecmat
     unknowns = start + lengths.solve + lengths.transpose_solve
+    if approximations.iterates(jaxprs.solve):
+        approximations.note(to, approximations.ITERATED)
     return closed(to, jaxprs.solve, [*operands[start : start + lengths.solve], *operands[unknowns:]])
 
 

@@ -62,6 +62,7 @@ class Recorder:
     intended: bool = False
     calls: list[Call] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    approximated: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     #: Decisions that no step holds: by them numbers have their places, and the program its way.
     settled: list[Ids] = field(default_factory=list)

@@ -33,6 +33,10 @@ INDISTINGUISHABLE = 64
 SHARP = 40
 
 
+#: Why nothing is known where an ulp of a literal decides everything.
+LITERALS = "literals: by an ulp of one in the program the derivative may be anything"
+
+
 class Said(NamedTuple):
     """What is said of one component's formula: to how many bits it is known to be right, infinite where both are exact;
     `why` nothing is known, where it might be meant otherwise; and its `truth`, if not the one that it was held against.
@@ -290,7 +294,11 @@ class Truth:
             endless = self.endless or (self.other is not None and self.other.endless(number, component))
             met: Formula = "singular" if endless else "undefined"
             return Said(met if self.poles and not (self.astray or self.flushed) else "unknown")
-        if not truth.overlaps(program):
+        if not (truth.is_finite() and program.is_finite()):
+            # By what a literal may have been there is no number; a ball that is everything overlaps, and says nothing.
+            if not at.overlaps(point):
+                return Said("unknown", why=LITERALS)
+        elif not truth.overlaps(program):
             if self.run.definition is not None:
                 apart = self._approximated(number, component, abs(at - point).upper())
                 if apart >= self.run.definition.agreement(format):

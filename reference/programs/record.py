@@ -314,7 +314,10 @@ class Record:
         return self._emit("sop", "", a.shape[:-1], [a] if b is None else [a, b], format, held)
 
     def combine(self, kind: Literal["product", "maximum", "minimum"], a: Ids, format: Format, held: Any = None) -> Ids:
-        """The product of the last axis, or its largest or smallest number."""
+        """The product of the last axis, or its largest or smallest number; of none, what leaves another as it is."""
+        if a.shape[-1] == 0:
+            nothing = {"product": 1.0, "maximum": -np.inf, "minimum": np.inf}[kind]
+            return np.full(a.shape[:-1], self.number(nothing))
         return a[..., 0] if a.shape[-1] == 1 else self._emit(kind, "", a.shape[:-1], [a], format, held)
 
     def choose(self, first: Any, decided: Ids | None, a: Ids, b: Ids, format: Format, held: Any = None) -> Ids:

@@ -163,6 +163,8 @@ class Run:
     notes: tuple[str, ...] = ()
     #: Values that left the record or came from outside of it, each with its line.
     foreign: tuple[str, ...] = field(default=())
+    #: What the function approximates and has a derivative of, which is not that of the approximation; with its line.
+    approximated: tuple[str, ...] = field(default=())
     tangents: tuple[Tensor, ...] = ()
     #: What was returned, too, where the backward pass was run again in another way that must give the same: by the way.
     varied: Mapping[str, Sequence[Numbers]] = field(default_factory=dict)

@@ -1,0 +1,94 @@
+"""JAX's own functions that are approximations with a derivative rule: what they stand for.
+
+Their rule is the derivative of what they approximate, and not that of the rational function or of the iterations that
+are run: a record of these would call it wrong. Some are functions of the table, and are recorded as that; of the others
+it is said that nobody knows by how much the two may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradconform.adapters.recording.jax_movement import bind
+from gradconform.adapters.recording.jax_values import Recorder, Value, format_of, plain
+
+SPECIAL = "jax/_src/scipy/special.py"
+#: Functions of the table, by file and name; the last operands are theirs.
+FUNCTIONS: Mapping[tuple[str, str], str] = {
+    (SPECIAL, "_dawsn"): "dawsn",
+    (SPECIAL, "expi"): "expi",
+}
+#: Others with a rule of their own, by file and name, and what that is.
+APPROXIMATED: Mapping[tuple[str, str], str] = {
+    **{(SPECIAL, name): "its rule is the derivative of what it approximates" for name in (
+        "_wofz", "sici", "zeta", "hyp1f1", "hyp2f1", "_owens_t_impl",
+    )},
+    ("jax/_src/third_party/scipy/special.py", "fresnel"): "its rule is the derivative of what it approximates",
+    ("jax/experimental/ode.py", "_odeint"): "its gradient is that of the differential equation, and not of the steps",
+}  # fmt: skip
+#: A whole order and a number: a compiled function inside of a custom rule.
+OF_ORDER = (SPECIAL, "expn")
+#: What is said of a linear system that is solved in a loop.
+ITERATED = "custom_linear_solve: its derivative is that of the solution, and not of the iterations that come near to it"
+
+
+def stands_at(jaxpr: Any) -> tuple[str, str]:
+    """The name of the function that a jaxpr is of, and where it stands, as JAX has them."""
+    source = getattr(getattr(getattr(jaxpr, "jaxpr", jaxpr), "debug_info", None), "func_src_info", None) or ""
+    name, _, defined = source.partition(" at ")
+    return name, defined.replace("\\", "/")
+
+
+def _key(jaxpr: Any) -> tuple[str, str]:
+    name, defined = stands_at(jaxpr)
+    return next((file for file in {f for f, _ in _KNOWN} if f"/{file}:" in defined), ""), name
+
+
+_KNOWN = {*FUNCTIONS, *APPROXIMATED, OF_ORDER}
+
+
+def is_known(jaxpr: Any) -> bool:
+    """Whether this is one of these functions."""
+    return _key(jaxpr) in _KNOWN
+
+
+def recorded(to: Recorder, equation: Any, jaxpr: Any, operands: Sequence[Value]) -> list[Value] | None:
+    """One of these functions as a step of the table; None of another, which is noted if it is one of these."""
+    key = _key(jaxpr)
+    if key in APPROXIMATED:
+        note(to, f"{key[1].strip('_').removesuffix('_impl')}: {APPROXIMATED[key]}")
+        return None
+    name = FUNCTIONS.get(key)
+    if name is not None:
+        given = operands[-1:]
+    elif key == OF_ORDER and len(operands) == 2 and operands[0].ids is None:
+        name, given = "expn", operands[1:]
+    if name is None or given[0].ids is None:
+        return None
+    format, held = format_of(given[0].held), bind(equation, [o.held for o in operands])
+    assert format is not None
+    got = plain(held[0] if isinstance(held, list | tuple) else held)
+    ids = [given[0].ids]
+    if key == OF_ORDER:
+        ids = [to.record.constants(np.broadcast_to(operands[0].held, np.shape(got)).astype(np.float64)), *ids]
+    found = to.record.map(name, ids, format, got.astype(np.float64))
+    return [Value(got, found, None, any(o.depends for o in operands))]
+
+
+def note(to: Recorder, text: str) -> None:
+    """Say of the program that it approximates something, with its line where that is known."""
+    to.approximated.append(f"{to.record.line}: {text}" if to.record.line else text)
+
+
+def iterates(jaxpr: Any) -> bool:
+    """Whether a jaxpr has a loop that ends when it is near enough."""
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        if equation.primitive.name == "while":
+            return True
+        given = [p for x in equation.params.values() for p in (x if isinstance(x, list | tuple) else [x])]
+        if any(iterates(x) for x in given if hasattr(getattr(x, "jaxpr", x), "eqns")):
+            return True
+    return False

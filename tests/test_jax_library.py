@@ -1,0 +1,114 @@
+"""JAX's own functions at which a record of what is run says too much or too little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.sparse.linalg
+import numpy as np
+import pytest
+from jax import lax
+from jax.experimental.ode import odeint
+from jax.scipy import special
+
+import gradconform as gc
+
+X = jnp.array([0.7, 1.3, 2.1, 3.0])
+SYMMETRIC = jnp.array([[3.0, 0.5], [0.5, 2.0]])
+
+
+def scaled(f: Callable[..., Any], factor: float) -> Callable[..., Any]:
+    """f, with a rule that is so many times its derivative."""
+
+    @jax.custom_jvp
+    def of(x: Any) -> Any:
+        return f(x)
+
+    of.defjvp(lambda x, t: (f(x[0]), factor * jax.jvp(f, x, t)[1]))
+    return of
+
+
+# Approximations with a rule of their own ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dawsn", "exp1", "expi", "expn"])
+def test_functions_that_jax_approximates_are_what_they_stand_for(name: str) -> None:
+    """Of the rational function and of the continued fraction, which are run, the rule is not the derivative."""
+
+    def f(x: Any) -> Any:
+        return special.expn(2, x) if name == "expn" else getattr(special, name)(x)
+
+    report = gc.verify(f, X)
+    assert (report.formula, report.execution) == ("right", "within"), report
+    wrong = gc.verify(scaled(f, 1 + 2.0**-12), X)
+    assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
+
+
+@pytest.mark.parametrize(
+    ("f", "args", "said"),
+    [
+        (special.sici, (X,), "sici: its rule is the derivative of what it approximates"),
+        (special.fresnel, (X,), "fresnel: its rule is the derivative of what it approximates"),
+        (lambda a, b: jax.scipy.sparse.linalg.cg(a, b)[0], (SYMMETRIC, X[:2]), "custom_linear_solve: its derivative"),
+    ],
+)
+def test_of_an_approximation_that_nobody_has_defined_nothing_is_known(
+    f: Callable[..., Any], args: tuple[Any, ...], said: str
+) -> None:
+    report = gc.verify(f, *args)
+    assert (report.verdict, report.formula, bool(report)) == ("undecided", "unknown", False), report
+    assert said in str(report)
+
+
+def test_a_linear_system_that_is_solved_at_once_is_no_approximation() -> None:
+    """Its transposed solution is that of the matrix as it is: wrong, and said to be."""
+
+    def f(a: Any, b: Any) -> Any:
+        return lax.custom_linear_solve(lambda x: a @ x, b, lambda _, y: jnp.linalg.solve(a, y),
+                                       lambda _, y: jnp.linalg.solve(a, y))  # fmt: skip
+
+    wrong = gc.verify(f, jnp.array([[3.0, 0.5], [0.75, 2.0]]), X[:2])
+    assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
+    assert gc.verify(f, SYMMETRIC, X[:2])
+
+
+def test_where_an_ulp_of_a_literal_decides_everything_a_wrong_formula_is_not_right() -> None:
+    """Over what the literals may have been both sides are everything, which says nothing."""
+    first = np.float32(0.1)
+    second = np.nextafter(first, np.float32(1))
+
+    def f(x: Any) -> Any:
+        return x / (second - lax.optimization_barrier(jnp.asarray(first)))
+
+    right, wrong = gc.verify(f, X), gc.verify(scaled(f, 1.5), X)
+    assert right.formula == "right", right
+    assert wrong.formula == "unknown", wrong
+
+
+def test_an_equation_that_is_solved_by_steps_is_not_right_by_a_ball_without_bounds() -> None:
+    report = gc.verify(lambda a, y: odeint(lambda y, t: -y * a, y, jnp.array([0.0, 0.5])), jnp.float32(0.9), X[:2])
+    assert (report.verdict, report.formula) == ("undecided", "unknown"), report
+
+
+# Arrays without numbers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        jnp.cumsum,
+        jnp.cumprod,
+        jnp.prod,
+        lax.cumlogsumexp,
+        lambda x: lax.reduce_window(x, 0.0, lax.add, (1,), (1,), "VALID"),
+        lambda x: lax.reduce_max(x, (0,)),
+        lambda x: lax.sort(x),
+    ],
+)
+def test_what_has_no_numbers_is_no_step(f: Callable[..., Any]) -> None:
+    assert gc.verify(lambda x: jnp.append(jnp.sin(x), f(x[:0])), X)
+    wrong = gc.verify(lambda x: jnp.append(scaled(jnp.sin, 1.5)(x), f(x[:0])), X)
+    assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
