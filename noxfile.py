@@ -365,4 +365,5 @@ def operators(session: nox.Session) -> None:
     session.run("python", "benchmarks/operators.py", "write", *files, success_codes=[0, 1])
     session.run("python", "benchmarks/conventions_atlas.py")
     session.install(*CONSTRAINTS, "expecttest")
-    session.run("python", "benchmarks/samples.py", "-o", "docs/operators")
+    for adapter in ("torch", "jax"):
+        session.run("python", "benchmarks/samples.py", "-a", adapter, "-o", "docs/operators")

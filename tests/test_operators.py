@@ -508,16 +508,34 @@ def test_the_command_exits_0_on_what_is_known_and_1_on_something_new(
     assert "known:torch-i" in found.output
 
 
-def test_what_pytorch_s_own_tests_differentiate_is_verified_and_tabulated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_are_verified_at_samples_and_tabulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """A right function, a wrong one and one that is known to be, as `benchmarks/samples.py` asks those of `op_db`."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    benchmark: Any = import_module("samples")
+    benchmark, source = import_module("samples"), import_module("samples_torch")
     x = torch.linspace(0.5, 2, 3)
     programs = {"right": torch.exp, "wrong": lambda x: x * x.detach(), "digamma": lambda x: x.detach() * x}
     monkeypatch.setattr(
-        benchmark, "asked", lambda *_: [benchmark.Asked(name, 0, (0,), f, (x,)) for name, f in programs.items()]
+        source, "asked", lambda *_: [benchmark.Asked(name, "0", ("0",), f, (x,)) for name, f in programs.items()]
     )
-    rows = benchmark.measured((), "float32", 1)
+    rows = benchmark.measured(source, (), "float32", 1)
     assert rows.verdict.tolist() == ["conforms", "deviates", "deviates"]
     assert (rows.known != "").tolist() == [False, False, True]
-    assert "| conforms | 1 | 1 |" in benchmark.page(rows, "float32", 1.0)
+    assert "| conforms | 1 | 1 |" in benchmark.page(source, rows, "python benchmarks/samples.py", 1.0)
+
+
+def test_samples_of_jax_s_functions_are_calls_whose_arrays_are_differentiated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark, source = import_module("samples"), import_module("samples_jax")
+    lines = list(source.lines("# a page\njnp.<sin|cos>(<v|a>)\nlax.<add|mul>.of: lax.<add|mul>(v, w)\n"))
+    assert lines == [
+        *(("jnp.sin", f"jnp.sin({x})") for x in "va"),
+        *(("jnp.cos", f"jnp.cos({x})") for x in "va"),
+        *((f"lax.{f}.of", f"lax.{f}(v, w)") for f in ("add", "mul")),
+    ]
+    asked = list(source.asked(["jnp.hypot", "lax.reduce"], "float32", 2))
+    assert [(x.sample, x.of) for x in asked if x.name == "jnp.hypot"][:3] == [
+        ("jnp.hypot(v, w)", ("v", "w")), ("jnp.hypot(v, w)", ("v",)), ("jnp.hypot(v, w)", ("w",)),
+    ]  # fmt: skip
+    rows = benchmark.measured(source, ["jnp.hypot", "lax.stop_gradient"], "float32", 1)
+    assert rows.verdict.tolist() == ["conforms"] * 3 + ["deviates"]
+    assert (rows.known != "").tolist() == [False] * 3 + [True]
