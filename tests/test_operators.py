@@ -287,7 +287,8 @@ def test_the_lines_of_the_findings_run(benchmark_modules: Any) -> None:
     compared = 0
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         printed = io.StringIO()
-        with redirect_stdout(printed):
+        with redirect_stdout(printed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's, of what is in beta
             exec(block, {})
         told = re.findall(r"^print\(.*\)  # ([^;\n]*)", block, re.MULTILINE)
         if not re.search(r"^ +print", block, re.MULTILINE):  # what is printed in a loop is not told line by line
