@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import warnings
 from contextlib import redirect_stdout
 from dataclasses import replace
 from importlib import import_module
