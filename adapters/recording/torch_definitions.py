@@ -6,7 +6,6 @@ framework's decomposition is that form. `FORMS` are further ways in which kernel
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
 
+from gradconform.adapters.recording.torch_interpolation import cubic_backward, linear, linear_backward, linear_in_dtype
 from gradconform.adapters.recording.torch_layers import (
     attention,
     attention_backward,
@@ -179,64 +179,6 @@ def _trilinear(
     return product.sum(sumdim) if sumdim else product
 
 
-def _linear_backward(
-    g: Tensor, output_size: list[int], input_size: list[int], align_corners: bool, *scales: float | None
-) -> Tensor:
-    """The adjoint of linear interpolation: every output's share to each of its corners."""
-    n = len(output_size)
-    factors = [*scales, *[None] * n][:n]
-    along = [_corners(g, input_size[2 + a], output_size[a], align_corners, factors[a]) for a in range(n)]
-    lead = [torch.arange(input_size[a]).reshape(-1, *[1] * (1 + n - a)) for a in range(2)]
-    places, shares = [], []
-    for corner in itertools.product((0, 1), repeat=n):
-        share, at = wide(g), []
-        for a, side in enumerate(corner):
-            shape = [-1, *[1] * (n - 1 - a)]
-            at.append(along[a][0][side].reshape(shape))
-            share = share * along[a][1][side].reshape(shape)
-        places.append(torch.broadcast_tensors(*lead, *at))  # type: ignore[no-untyped-call]
-        shares.append(share)
-    indices = [torch.stack([p[i] for p in places]) for i in range(2 + n)]
-    found = torch.zeros(input_size, dtype=wide(g).dtype)
-    return found.index_put(tuple(indices), torch.stack(shares), accumulate=True).to(g.dtype)
-
-
-def _linear(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
-    """Linear interpolation by weights, axis by axis."""
-    return _interpolated(wide(x), output_size, align_corners, scales).to(x.dtype)
-
-
-def _linear_in_dtype(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
-    """The same with weights and products in the dtype: aten/src/ATen/native/cpu/UpSampleKernel.cpp, Interpolate."""
-    return _interpolated(x, output_size, align_corners, scales)
-
-
-def _interpolated(
-    found: Tensor, output_size: list[int], align_corners: bool, scales: tuple[float | None, ...]
-) -> Tensor:
-    factors = [*scales, *[None] * len(output_size)]
-    for a, out in reversed(list(enumerate(output_size))):
-        (low, high), weights = _corners(found, found.shape[2 + a], out, align_corners, factors[a])
-        below, above = (w.to(found.dtype).reshape([-1, *[1] * (found.ndim - 3 - a)]) for w in weights)
-        found = found.index_select(2 + a, low) * below + found.index_select(2 + a, high) * above
-    return found
-
-
-def _corners(
-    like: Tensor, size: int, out: int, align_corners: bool, scale: float | None
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Of every output along an axis, the two inputs beside it, and their weights."""
-    at = torch.arange(out, dtype=wide(like).dtype)
-    if align_corners:
-        source = at * ((size - 1) / (out - 1) if out > 1 else 0.0)
-    else:
-        source = ((at + 0.5) * (1 / scale if scale else size / out) - 0.5).clamp(min=0)
-    below = source.floor()
-    weight = source - below
-    low = below.long()
-    return (low, (low + 1).clamp(max=size - 1)), (1 - weight, weight)
-
-
 def _shrink_backward(g: Tensor, x: Tensor, lambd: float) -> Tensor:
     return torch.where((x > lambd) | (x < -lambd), g, torch.zeros((), dtype=g.dtype))
 
@@ -314,6 +256,19 @@ def _multi_margin_backward(
     return (found * g.reshape(-1, 1)).reshape(x.shape)
 
 
+def _multilabel_margin_backward(g: Tensor, x: Tensor, target: Tensor, reduction: int, is_target: Tensor) -> Tensor:
+    """Of the loss Σ_(t, j) max(0, 1 − x_t + x_j)/classes: t of the targets before the first −1, j of no target."""
+    rows, of = x.reshape(-1, x.shape[-1] if x.ndim else 1), target.reshape(-1, x.shape[-1] if x.ndim else 1)
+    meant = (of >= 0).cumprod(1).bool()
+    of = of.clamp(min=0)
+    other = is_target.reshape(rows.shape) == 0
+    above = 1 - rows.gather(1, of).unsqueeze(2) + rows.unsqueeze(1)
+    share = torch.full((), 1 / (rows.shape[1] * (rows.shape[0] if reduction == 1 else 1)), dtype=x.dtype)
+    by = torch.where((above > 0) & other.unsqueeze(1) & meant.unsqueeze(2), share, torch.zeros((), dtype=x.dtype))
+    found = by.sum(1) + torch.zeros_like(rows).scatter_add(1, of, -by.sum(2))
+    return (found * g.reshape(-1, 1)).reshape(x.shape)
+
+
 DEFINITIONS: Mapping[str, Program] = {
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
@@ -340,17 +295,22 @@ DEFINITIONS: Mapping[str, Program] = {
     "masked_scatter_backward": _masked_scatter_backward,
     "glu_jvp": glu_jvp,
     "multi_margin_loss_backward": _multi_margin_backward,
+    "multilabel_margin_loss_backward": _multilabel_margin_backward,
     "mkldnn_rnn_layer": lstm,
     "mkldnn_rnn_layer_backward": lstm_backward,
-    "upsample_linear1d_backward": _linear_backward,
-    "upsample_bilinear2d_backward": _linear_backward,
-    "upsample_trilinear3d_backward": _linear_backward,
+    "upsample_linear1d": linear,
+    "upsample_bilinear2d": linear,
+    "upsample_trilinear3d": linear,
+    "upsample_linear1d_backward": linear_backward,
+    "upsample_bilinear2d_backward": linear_backward,
+    "upsample_trilinear3d_backward": linear_backward,
+    "upsample_bicubic2d_backward": cubic_backward,
     "_scaled_dot_product_flash_attention_for_cpu": attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": attention_backward,
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 
-_LINEAR = (("by weights", _linear, FLOAT64), ("by weights in the dtype", _linear_in_dtype, FLOAT16))
+_LINEAR = (("by weights in the dtype", linear_in_dtype, FLOAT16),)
 #: By the kernel's name: what the form is called, how it computes, and the widest format in which kernels do.
 FORMS: Mapping[str, Sequence[tuple[str, Program, Format]]] = {
     "gelu": (("by a rational error function", _rational_gelu, FLOAT32),),

@@ -22,7 +22,8 @@ MOVES = frozenset(
     split_copy split_with_sizes_copy diagonal_copy _unsafe_index select_backward slice_backward diagonal_backward
     unsafe_split unsafe_chunk unsafe_split_with_sizes lift_fresh_copy pixel_shuffle pixel_unshuffle channel_shuffle
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d index_copy trace_copy swapaxes
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
+    _upsample_nearest_exact3d index_copy trace_copy swapaxes
     _chunk_cat block_diag
 """.split()
 )

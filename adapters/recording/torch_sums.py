@@ -290,9 +290,9 @@ def _back_to(move: Callable[..., Tensor], size: Callable[[Call], Sequence[int]])
     return rule
 
 
-def _nearest(n: int) -> Rule:
+def _nearest(n: int, name: str) -> Rule:
     scales = ("scales",) if n == 1 else ("scales_h", "scales_w") if n == 2 else ("scales_d", "scales_h", "scales_w")
-    move = getattr(torch.ops.aten, f"upsample_nearest{n}d").default
+    move = getattr(torch.ops.aten, f"{name}{n}d").default
     return _back_to(lambda c, x: move(x, c["output_size"], *(c[s] for s in scales)), lambda c: c["input_size"])
 
 
@@ -313,7 +313,8 @@ SUM_RULES: dict[str, Rule] = {
     "scatter_add": _scatter_add, "index_add": _index_add, "index_put": _index_put,
     "put": _put, "_index_put_impl": _index_put, "_unsafe_index_put": _index_put,
     "embedding": _embedding, "embedding_dense_backward": _embedding_backward,
-    **{f"upsample_nearest{n}d_backward": _nearest(n) for n in (1, 2, 3)},
+    **{f"{name}{n}d_backward": _nearest(n, name) for n in (1, 2, 3)
+       for name in ("upsample_nearest", "_upsample_nearest_exact")},
     **{f"{kind}_pad{n}d_backward": _padding(f"{kind}_pad{n}d")
        for kind in ("reflection", "replication") for n in (1, 2, 3)},
 }  # fmt: skip
