@@ -22,6 +22,7 @@ from gradconform.adapters.recording.jax_arguments import Program, program_of, ty
 from gradconform.adapters.recording.jax_literals import texts
 from gradconform.adapters.recording.jax_movement import bind
 from gradconform.adapters.recording.jax_program import closed
+from gradconform.adapters.recording.jax_reading import UNREADABLE, traced
 from gradconform.adapters.recording.jax_values import (
     Call,
     Recorder,
@@ -54,6 +55,8 @@ FRAMEWORK = "jax"
 ROUTES = ("eager", "jit")
 #: What the gradient by complex numbers is.
 CONVENTION = "complex z = x + iy: JAX's gradient of a real L is ∂L/∂x − i·∂L/∂y"
+#: What is said of real numbers that a program reads.
+READ = "a real number is read in Python, as int() does: what becomes of it there is not in the record"
 #: What JAX says where there is no derivative in the mode that is asked for.
 _LACKING = ("forward-mode differentiation", "everse-mode differentiation", "ifferentiation rule for", "support JVP")
 
@@ -108,7 +111,7 @@ def record(
                 [program.arrays[i] for i in program.wrt], tangents, random, "tangents", "arguments asked for"
             )
         backward = _traced_derivative(program, given)
-        run = _recorded(program, forward, backward, given, stop_gradient, seed)
+        run = _recorded(program, (forward, backward), len(shapes), given, stop_gradient, seed)
         return replace(
             run,
             notes=(*run.notes, *([DRAWS] if state.moved() else [])),
@@ -136,7 +139,7 @@ def _seeded(program: Program, state: RandomState) -> Program:
 def _traced(program: Program) -> tuple[Any, Any]:
     """The jaxpr of the function, and the shapes of its real outputs."""
     with _of_the_user(program):
-        jaxpr, shapes = jax.make_jaxpr(lambda *a: program.real(program.f(*a)), return_shape=True)(*program.arrays)
+        jaxpr, shapes = traced(lambda *a: program.real(program.f(*a)), program.arrays)
     if not shapes:
         raise BadInput(f"{program.name}: no output is an array of real numbers; expected one to differentiate")
     return jaxpr, shapes
@@ -146,7 +149,7 @@ def _traced_derivative(program: Program, given: Sequence[Any]) -> Any:
     """The jaxpr of the function's vjp or jvp."""
     with _of_the_user(program):
         try:
-            return jax.make_jaxpr(program.derivative)(given, *program.arrays)
+            return traced(program.derivative, [tuple(given), *program.arrays])[0]
         except Exception as error:
             if any(text in str(error) for text in _LACKING):
                 raise Unsupported(f"JAX has no {program.mode} mode here: {str(error).splitlines()[0]}") from error
@@ -158,7 +161,7 @@ def _of_the_user(program: Program) -> Iterator[None]:
     """What the function raises while JAX traces it, in words."""
     try:
         yield
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+    except UNREADABLE as error:
         raise NotRecorded(
             f"{program.name}: the function reads a number in Python, so that JAX has no program of it "
             f"({str(error).splitlines()[0]}); use jax.lax.cond, jnp.where or a static argument"
@@ -173,18 +176,20 @@ def _of_the_user(program: Program) -> Iterator[None]:
 
 
 def _recorded(
-    program: Program, forward_jaxpr: Any, backward_jaxpr: Any, given: Sequence[Any], stop_gradient: str, seed: int
+    program: Program, jaxprs: tuple[Any, Any], count: int, given: Sequence[Any], stop_gradient: str, seed: int
 ) -> Run:
-    """Both records, without what JAX returned."""
+    """Both records, without what JAX returned, of a function with so many outputs."""
+    forward_jaxpr, backward_jaxpr = jaxprs
     forward = Recorder(texts=texts(program.f, program.arrays), intended=stop_gradient == "intended")
     arguments, given_ids = _operands(forward, program)
     outputs = [_ids(o) if program.mode == "forward" else _conjugated(forward, _ids(o), o.held)
-               for o in closed(forward, forward_jaxpr, arguments)]  # fmt: skip
+               for o in _unread(forward, closed(forward, forward_jaxpr, arguments), count)]  # fmt: skip
 
     backward = Recorder(texts=texts(program.derivative, [tuple(given), *program.arrays]))
     incoming = [backward.argument(c) for c in given]
     again, given_again = _operands(backward, program)
-    results = [_ids(r) for r in closed(backward, backward_jaxpr, [*incoming, *again])]
+    asked = len(program.wrt) if program.mode == "reverse" else count
+    results = [_ids(r) for r in _unread(backward, closed(backward, backward_jaxpr, [*incoming, *again]), asked)]
     return Run(
         name=program.name,
         forward=_needed(forward, outputs),
@@ -206,8 +211,17 @@ def _recorded(
     )
 
 
+def _unread(to: Recorder, results: Sequence[Value], count: int) -> Sequence[Value]:
+    """The first results, which are the program's; the others it read in Python, and went its way by them."""
+    for read in results[count:]:
+        to.settle(read.decided)
+        if read.ids is not None and read.depends:
+            to.foreign.append(READ)
+    return results[:count]
+
+
 def _tangents(jaxpr: Any, outputs: Sequence[Ids]) -> tuple[Tensor, ...]:
-    of = [v.aval for v in jaxpr.jaxpr.outvars]
+    of = [v.aval for v in jaxpr.jaxpr.outvars[: len(outputs)]]
     return numbered(outputs, [_format(x) for x in of], [is_complex(x) for x in of])
 
 
@@ -273,7 +287,8 @@ def _random(shape: tuple[int, ...], dtype: Any, random: np.random.Generator) -> 
 def _returned(program: Program, route: str, cotangents: Sequence[Any], arrays: Sequence[Any]) -> list[Numbers]:
     """What JAX returns by a route."""
     run = jax.jit(program.derivative) if route == "jit" else program.derivative
-    return [numbers(x) for x in run(tuple(cotangents), *arrays)]
+    with _of_the_user(program):
+        return [numbers(x) for x in run(tuple(cotangents), *arrays)]
 
 
 def _values(program: Program, route: str) -> list[Numbers]:

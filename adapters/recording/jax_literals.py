@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from gradconform.adapters.recording.jax_reading import traced
 from gradconform.adapters.recording.jax_values import format_of, is_complex, is_key
 from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS
 
@@ -32,12 +34,11 @@ def texts(of: Callable[..., Any], operands: Sequence[Any]) -> Texts:
 
     def widened(x: Any) -> Any:
         real = not is_key(x) and format_of(x) is not None
-        wide = (np.complex128 if is_complex(x) else np.float64) if real else x.dtype
-        return jax.ShapeDtypeStruct(x.shape, wide)  # type: ignore[no-untyped-call]
+        return jnp.asarray(x).astype(np.complex128 if is_complex(x) else np.float64) if real else x
 
     try:
         with x64():
-            jaxpr = jax.make_jaxpr(of)(*jax.tree.map(widened, tuple(operands)))
+            jaxpr, _ = traced(of, jax.tree.map(widened, tuple(operands)))
     except Exception:  # whatever another dtype raises in the user's function: only precision is lost
         return {}
     found: dict[tuple[str, float], float] = {}
