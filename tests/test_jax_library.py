@@ -11,7 +11,10 @@ import jax.scipy.sparse.linalg
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental import sparse
 from jax.experimental.ode import odeint
+from jax.extend.core import Primitive
+from jax.interpreters import ad
 from jax.scipy import special
 
 import gradconform as gc
@@ -112,3 +115,56 @@ def test_what_has_no_numbers_is_no_step(f: Callable[..., Any]) -> None:
     assert gc.verify(lambda x: jnp.append(jnp.sin(x), f(x[:0])), X)
     wrong = gc.verify(lambda x: jnp.append(scaled(jnp.sin, 1.5)(x), f(x[:0])), X)
     assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
+
+
+# Primitives that are written in others -------------------------------------------------------------------------------
+
+PLACES = jnp.array([[0, 1], [1, 2], [2, 0], [0, 0]])
+
+
+def sparse_product(x: Any) -> Any:
+    return sparse.BCOO((x, PLACES), shape=(3, 3)) @ jnp.array([[0.5, 1.5], [2.0, -1.0], [1.0, 3.0]])
+
+
+def sparse_matrix(x: Any) -> Any:
+    return sparse.BCOO((x, PLACES), shape=(3, 3)).todense()
+
+
+def grouped_product(x: Any) -> Any:
+    return lax.ragged_dot(x[None], jnp.stack([jnp.eye(4), 2 * jnp.eye(4)]), jnp.array([0, 1], jnp.int32))
+
+
+def of_ones_own(x: Any) -> Any:
+    """A primitive of the user's, with an implementation in JAX's operations and a rule."""
+    cubed = Primitive("cubed")
+    cubed.def_impl(lambda x: x * x * x)
+    cubed.def_abstract_eval(lambda x: x)
+    ad.defjvp(cubed, lambda t, x: 3 * t * x * x)
+    return cubed.bind(x)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        sparse_product,
+        sparse_matrix,
+        grouped_product,
+        of_ones_own,
+        lambda x: jnp.frexp(x)[0],
+        lambda x: jnp.ldexp(x, 3),
+        lambda x: lax.approx_max_k(x, 2)[0],
+        lambda x: lax.approx_min_k(x, 2)[0],
+        lambda x: jax.random.truncated_normal(jax.random.key(1), -x, x),
+        lambda x: jax.scipy.signal.welch(jnp.concatenate([x, jnp.cos(x)]), nperseg=4)[1],
+        lambda x: (x * (1 + 2j)).at[1].multiply(2 - 1j).real,
+    ],
+)
+def test_what_is_written_in_recorded_operations_is_recorded(f: Callable[..., Any]) -> None:
+    assert gc.verify(f, X)
+    wrong = gc.verify(lambda x: f(scaled(jnp.sin, 1 + 2.0**-12)(x)), X)
+    assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
+
+
+def test_numbers_that_multiply_one_place_are_not_recorded_as_one_product() -> None:
+    with pytest.raises(gc.BadInput, match="several for one place"):
+        gc.verify(lambda x: (x * (1 + 2j)).at[jnp.array([1, 1])].multiply(2 - 1j).real, X)

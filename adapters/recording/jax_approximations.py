@@ -1,8 +1,8 @@
-"""JAX's own functions that are approximations with a derivative rule: what they stand for.
+"""JAX's own functions whose program is not what they stand for, as of approximations with a derivative rule.
 
 Their rule is the derivative of what they approximate, and not that of the rational function or of the iterations that
 are run: a record of these would call it wrong. Some are functions of the table, and are recorded as that; of the others
-it is said that nobody knows by how much the two may differ.
+it is said that nobody knows by how much the two may differ. `frexp` takes bits apart, which no rule records.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ APPROXIMATED: Mapping[tuple[str, str], str] = {
 }  # fmt: skip
 #: A whole order and a number: a compiled function inside of a custom rule.
 OF_ORDER = (SPECIAL, "expn")
+#: A number as a half to one and a power of 2.
+PARTS = ("jax/_src/numpy/ufuncs.py", "_frexp")
 #: What is said of a linear system that is solved in a loop.
 ITERATED = "custom_linear_solve: its derivative is that of the solution, and not of the iterations that come near to it"
 
@@ -47,7 +49,7 @@ def _key(jaxpr: Any) -> tuple[str, str]:
     return next((file for file in {f for f, _ in _KNOWN} if f"/{file}:" in defined), ""), name
 
 
-_KNOWN = {*FUNCTIONS, *APPROXIMATED, OF_ORDER}
+_KNOWN = {*FUNCTIONS, *APPROXIMATED, OF_ORDER, PARTS}
 
 
 def is_known(jaxpr: Any) -> bool:
@@ -61,6 +63,8 @@ def recorded(to: Recorder, equation: Any, jaxpr: Any, operands: Sequence[Value])
     if key in APPROXIMATED:
         note(to, f"{key[1].strip('_').removesuffix('_impl')}: {APPROXIMATED[key]}")
         return None
+    if key == PARTS and operands[0].ids is not None:
+        return _parts(to, equation, operands[0])
     name = FUNCTIONS.get(key)
     if name is not None:
         given = operands[-1:]
@@ -76,6 +80,23 @@ def recorded(to: Recorder, equation: Any, jaxpr: Any, operands: Sequence[Value])
         ids = [to.record.constants(np.broadcast_to(operands[0].held, np.shape(got)).astype(np.float64)), *ids]
     found = to.record.map(name, ids, format, got.astype(np.float64))
     return [Value(got, found, None, any(o.depends for o in operands))]
+
+
+def _parts(to: Recorder, equation: Any, x: Value) -> list[Value]:
+    """x times a power of 2, which is data where x stays between the same two powers, and its exponent."""
+    assert x.ids is not None
+    significand, exponent = (plain(found) for found in bind(equation, [x.held]))
+    format = format_of(x.held)
+    assert format is not None
+    factor = to.record.constants(2.0 ** -exponent.astype(np.float64))
+    if x.depends:
+        held = to.record.held[x.ids]
+        size = to.record.map("absolute", [x.ids], format, np.abs(held))
+        for relation, power in (("ge", exponent - 1.0), ("lt", exponent * 1.0)):
+            limit = np.where(held == 0, {"ge": 0.0, "lt": np.inf}[relation], 2.0**power)
+            to.compared(relation, size, to.record.constants(limit))  # type: ignore[arg-type]
+    found = to.record.map("multiply", [x.ids, factor], format, significand.astype(np.float64))
+    return [Value(significand, found, None, x.depends), Value(exponent, None, None, x.depends)]
 
 
 def note(to: Recorder, text: str) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 
 from gradconform.adapters.recording.complexes import Complexes, joined
 from gradconform.adapters.recording.fourier import Fourier
-from gradconform.adapters.recording.jax_movement import along, contraction
+from gradconform.adapters.recording.jax_movement import along, contraction, scatter_targets
 from gradconform.adapters.recording.jax_rules import RULES
 from gradconform.adapters.recording.jax_values import Found, Operation, Rule, Value, is_complex
 from gradconform.reference.programs.record import ZERO, Ids
+from gradconform.reference.programs.run import NotRecorded
 
 
 def complexes(at: Operation) -> Complexes:
@@ -107,6 +108,19 @@ def _product_of_all(at: Operation) -> Found:
     return [of.kernel("complex product", at.got, {"in order": lambda: of.product(rows)})]
 
 
+def _scatter_product(at: Operation) -> Found:
+    """Numbers times those that go to their places, of which each place may get one."""
+    base, factors, of = at.pair(0).copy(), at.pair(2), complexes(at)
+    where = scatter_targets(at.parameters, base.shape[:-1], at.operands[1].held, factors.shape[:-1]).ravel()
+    kept = where >= 0
+    places = where[kept]
+    if np.unique(places).size < places.size:
+        raise NotRecorded("scatter-mul of complex numbers with several for one place; multiply them before")
+    rows = base.reshape(-1, 2)
+    rows[places] = of.multiply(rows[places], factors.reshape(-1, 2)[kept], at.got.reshape(-1, 2)[places])
+    return [base]
+
+
 # Fourier transforms ---------------------------------------------------------------------------------------------------
 
 
@@ -145,5 +159,6 @@ COMPLEX_RULES: Mapping[str, Rule] = {
     "rsqrt": _rsqrt,
     "dot_general": _products,
     "reduce_prod": _product_of_all,
+    **dict.fromkeys(("scatter-mul", "scatter_mul"), _scatter_product),
     "fft": _fourier,
 }  # fmt: skip

@@ -40,6 +40,12 @@ _DRAWS = {"threefry2x32", "random_seed", "random_wrap", "random_bits", "rng_bit_
 _WHOLE = {"add", "sub", "mul", "neg"}
 
 
+def is_recorded(equation: Any) -> bool:
+    """Whether a rule, or none that is needed, records this primitive, of real numbers or of complex ones."""
+    name = equation.primitive.name
+    return name in RULES or name in COMPLEX_RULES or name in _MOVED or name == "stop_gradient"
+
+
 def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     """One equation of a jaxpr: what JAX computes for it, and its step."""
     name = equation.primitive.name

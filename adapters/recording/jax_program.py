@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradconform.adapters.recording import jax_approximations as approximations
+from gradconform.adapters.recording.jax_implemented import implemented
 from gradconform.adapters.recording.jax_loops import ASKED, check_rounds_left
 from gradconform.adapters.recording.jax_movement import bind
-from gradconform.adapters.recording.jax_operations import drawn, draws, operation
+from gradconform.adapters.recording.jax_operations import drawn, draws, is_recorded, operation
 from gradconform.adapters.recording.jax_values import Call, Recorder, Value, is_key, line_of
 from gradconform.reference.programs.run import Unsupported
 
@@ -51,7 +52,13 @@ def closed(to: Recorder, jaxpr: Any, operands: Sequence[Value]) -> list[Value]:
 
 def perform(to: Recorder, equation: Any, operands: Sequence[Value]) -> Sequence[Value]:
     control = CONTROL.get(equation.primitive.name)
-    return operation(to, equation, operands) if control is None else control(to, equation, operands)
+    if control is not None:
+        return control(to, equation, operands)
+    if any(o.depends for o in operands) and not is_recorded(equation):
+        inner = implemented(equation, [o.held for o in operands])
+        if inner is not None:
+            return closed(to, inner, operands)
+    return operation(to, equation, operands)
 
 
 # Calls and loops ------------------------------------------------------------------------------------------------------

@@ -113,6 +113,13 @@ def _piecewise_constant(at: Operation) -> Found:
     return [at.record.new(at.got.shape, at.got)]
 
 
+def _next(at: Operation) -> Found:
+    """The next number of the format: a sum with an ulp, which is data."""
+    x = at.ids(0)
+    held = at.record.held[x]
+    return [at.record.map("add", [x, at.record.constants(np.asarray(at.got) - held)], at.format, at.got)]
+
+
 def _sign(at: Operation) -> Found:
     x = at.ids(0)
     held, zero = at.got, np.array(ZERO)
@@ -257,6 +264,7 @@ RULES: Mapping[str, Rule] = {
     "convert_element_type": _converted,
     "reduce_precision": _reduced_precision,
     "sign": _sign,
+    "nextafter": _next,
     "rem": _rem,
     "max": _extreme("maximum"),
     "min": _extreme("minimum"),

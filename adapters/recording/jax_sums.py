@@ -192,15 +192,17 @@ def _sorted(at: Operation) -> Found:
 
 def _top(at: Operation) -> Found:
     order, x = np.asarray(at.held[1]).astype(np.int64), at.ids(0)
-    axis = at.parameters.get("axis", x.ndim - 1)
+    p = at.parameters
+    axis = p.get("axis", p.get("reduction_dimension", x.ndim - 1))
+    relation: Literal["ge", "le"] = "ge" if p.get("is_max_k", True) else "le"
     found = np.take_along_axis(x, order, axis)
     if at.operands[0].depends and found.size:
         rows, all_of = np.moveaxis(found, axis, -1), np.moveaxis(x, axis, -1)
         others = np.ones(all_of.shape, dtype=np.bool_)
         np.put_along_axis(others, np.moveaxis(order, axis, -1), False, -1)
         at.record.ordered.append(x)
-        at.to.compared("ge", rows[..., :-1], rows[..., 1:])
-        at.to.compared("ge", rows[..., -1:], np.where(others, all_of, rows[..., -1:]))
+        at.to.compared(relation, rows[..., :-1], rows[..., 1:])
+        at.to.compared(relation, rows[..., -1:], np.where(others, all_of, rows[..., -1:]))
     return [found, None]
 
 
@@ -235,4 +237,5 @@ SUMS: Mapping[str, Rule] = {
     "scatter": _scatter,
     "sort": _sorted,
     "top_k": _top,
+    "approx_top_k": _top,
 }
