@@ -108,19 +108,19 @@ def _late(*_: Any) -> None:
 @click.argument("globs", nargs=-1)
 @click.option("-a", "--adapter", type=click.Choice(("torch", "jax")), default="torch", show_default=True)
 @click.option("-d", "--dtype", default="float32", show_default=True)
-@click.option("--most", default=None, type=int, help="Samples of a function.  [default: 3 of PyTorch, all of JAX]")
+@click.option("--most", default=3, show_default=True, help="Samples of a function.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Default: nothing is written.")
-def main(globs: tuple[str, ...], adapter: str, dtype: str, most: int | None, output: Path | None) -> None:
+def main(globs: tuple[str, ...], adapter: str, dtype: str, most: int, output: Path | None) -> None:
     """Verify, and tabulate."""
     warnings.simplefilter("ignore")
     source = import_module(f"samples_{adapter}")
     started = time.perf_counter()
-    rows = measured(source, globs, dtype, most or (3 if adapter == "torch" else 1000))
+    rows = measured(source, globs, dtype, most)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         name = "samples" if adapter == "torch" else f"samples_{adapter}"
         rows.to_csv(output / f"{name}.csv", index=False)
-        command = f"python benchmarks/samples.py -a {adapter} -d {dtype}"
+        command = f"python benchmarks/samples.py -a {adapter} -d {dtype}" + (f" --most {most}" if most != 3 else "")
         text = page(source, rows, command, time.perf_counter() - started)
         (output / f"{name}.md").write_text(text, encoding="utf-8")
     left = rows[rows.verdict.isin(BAD) & (rows.known == "")]

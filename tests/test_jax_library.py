@@ -168,3 +168,16 @@ def test_what_is_written_in_recorded_operations_is_recorded(f: Callable[..., Any
 def test_numbers_that_multiply_one_place_are_not_recorded_as_one_product() -> None:
     with pytest.raises(gc.BadInput, match="several for one place"):
         gc.verify(lambda x: (x * (1 + 2j)).at[jnp.array([1, 1])].multiply(2 - 1j).real, X)
+
+
+def test_a_pole_among_the_data_is_none_of_the_function_s() -> None:
+    """1/Γ(0) is 0: of 0 the logarithm of Γ is infinite, whatever the argument is."""
+
+    def f(x: Any, factor: float = 1.0) -> Any:
+        return scaled(jnp.sin, factor)(x) * jnp.exp(-special.gammaln(jnp.array([0.0, 2.0, 3.0, 4.5])))
+
+    assert gc.verify(f, X)
+    wrong = gc.verify(lambda x: f(x, 1.5), X)
+    assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
+    pole = gc.verify(lambda x: x * jnp.exp(-special.gammaln(x - x[0])), X)
+    assert pole.formula != "right", pole

@@ -70,6 +70,8 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
         return [Value(plain(x), None, decided if i == 0 else None, depends) for i, x in enumerate(held)]
     if not any(np.size(x) for x in held):  # where there are no numbers there is no step
         return [replace(to.constant(x), depends=depends) for x in held]
+    if not depends and not all(map(_finite, (*(o.held for o in operands), *held))):
+        return [to.constant(x) for x in held]  # data: a pole that no argument comes near is none of the function's
     if not depends and name in _WHOLE and not is_complex(held[0]) and _whole(operands, held):
         return [to.constant(held[0])]
     pairs = any(is_complex(x) for x in (*(o.held for o in operands), *held))
@@ -97,6 +99,14 @@ def draws(value: Value) -> bool:
 def drawn(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     """Random numbers, as JAX itself computes them."""
     return [replace(to.constant(x), drawn=True) for x in _computed(equation, operands)[: len(equation.outvars)]]
+
+
+def _finite(x: Any) -> bool:
+    """Whether an array has no infinities or NaN."""
+    if is_key(x) or format_of(x) is None:
+        return True
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.asarray(x).astype(np.complex128 if is_complex(x) else np.float64)).all())
 
 
 def _whole(operands: Sequence[Value], held: Sequence[Any]) -> bool:
