@@ -14,6 +14,7 @@ from gradconform.adapters.recording.factorizations import (
     check_symmetric,
     cholesky,
     lu,
+    minus_products,
     substitution,
     symmetric_part,
 )
@@ -101,20 +102,28 @@ def _cholesky(c: Call) -> Results:
         found = cholesky(c.record, symmetric_part(c.record, x, c.format), c.format)
         return [_turned(found) if c["upper"] else found]
 
-    return [*as_kernel(c, definition), None]
+    return [*as_kernel(c, definition), *[None] * (len(c.outs) - 1)]
+
+
+def _solved_beside(c: Call, factors: Ids, order: Order, b: Ids, adjoint: bool) -> Ids:
+    """A⁻¹·b, or b·A⁻¹ where the matrix stands on the right: that is the adjoint of a system with bᵀ."""
+    shape = np.broadcast_shapes(factors.shape[:-2], b.shape[:-2])
+    factors, b = (np.broadcast_to(x, (*shape, *x.shape[-2:])) for x in (factors, b))
+    order = np.broadcast_to(order, (*shape, order.shape[-1]))
+    if c["left"] is False:
+        return _turned(_solved(c, factors, order, _turned(b), not adjoint))
+    return _solved(c, factors, order, b, adjoint)
 
 
 def _solve(c: Call) -> Results:
-    if c["left"] is False:
-        raise NotRecorded("linalg.solve with left=False: solve the transposed system instead")
     a, order, turned = _factored(c, c.outs[1], c.outs[2])
     b = c.operand("B")
-    vector = b.ndim == a.ndim - 1
+    vector = b.ndim == 1 or b.shape == a.shape[:-1]
 
     def definition() -> list[Ids]:
         factors = lu(c.record, a, order, c.format)
         right = b[..., None] if vector else b
-        found = _solved(c, factors, order, np.broadcast_to(right, (*a.shape[:-1], right.shape[-1])), turned)
+        found = _solved_beside(c, factors, order, right, turned)
         return [found[..., 0] if vector else found, factors]
 
     return [*as_kernel(c, definition), None, None]
@@ -126,10 +135,65 @@ def _lu_factor(c: Call) -> Results:
 
 
 def _lu_solve(c: Call) -> Results:
-    if c["left"] is False:
-        raise NotRecorded("linalg.lu_solve with left=False: solve the transposed system instead")
-    order = _order(c["pivots"], c.operand("LU").shape[-1])
-    return as_kernel(c, lambda: [_solved(c, c.operand("LU"), order, c.operand("B"), bool(c["adjoint"]))])
+    factors, b = c.operand("LU"), c.operand("B")
+    order = _order(c["pivots"], factors.shape[-1])
+    return as_kernel(c, lambda: [_solved_beside(c, factors, order, b, bool(c["adjoint"]))])
+
+
+def _parts(factors: Ids) -> tuple[Ids, Ids]:
+    """L, whose diagonal is 1, and U."""
+    size, rows = min(factors.shape[-2:]), np.eye(factors.shape[-2], factors.shape[-1], dtype=bool)
+    lower = np.where(np.tril(np.ones_like(rows), -1), factors, np.where(rows, ONE, ZERO))
+    upper = np.where(np.triu(np.ones_like(rows)), factors, ZERO)
+    return lower[..., :size], upper[..., :size, :]
+
+
+def _lu_unpack(c: Call) -> Results:
+    if c["unpack_data"] is False:
+        return [None] * len(c.outs)
+    return [None, *_parts(c.operand("LU_data"))]
+
+
+def _lu_parts(c: Call) -> Results:
+    """P, L and U with P·L·U = A."""
+    a, (permutation, *parts) = c.operand("A"), c.outs
+    order = permutation.cpu().numpy().argmax(-2) if permutation.numel() else np.arange(a.shape[-2])
+    order = np.broadcast_to(order, a.shape[:-1])  # there is none where pivot=False, as other devices have it
+    c.outs = parts
+    found = as_kernel(c, lambda: list(_parts(lu(c.record, a, order, c.format))))
+    c.outs = [permutation, *parts]
+    return [None, *found]
+
+
+def _reflected(c: Call, vectors: Ids, factors: Ids, x: Ids, last_first: bool) -> Ids:
+    """H₁·H₂·…·x or …·H₂·H₁·x, of H = 1 − τ·v·vᵀ with v = (0, …, 1, what stands below the diagonal)."""
+    count = factors.shape[-1]
+    for k in reversed(range(count)) if last_first else range(count):
+        v = vectors[..., k].copy()
+        v[..., : k + 1] = [ZERO] * k + [ONE]
+        along = c.record.sop(_turned(x), v[..., None, :], c.format)
+        along = c.record.map("multiply", [along, factors[..., k, None]], c.format)
+        pair = (np.broadcast_to(v[..., :, None], x.shape), np.broadcast_to(along[..., None, :], x.shape))
+        x = minus_products(c.record, x, [pair], c.format)
+    return x
+
+
+def _householder_product(c: Call) -> Results:
+    a, tau = c.operand("input"), c.operand("tau")
+    one = _identity(a.shape[-2], a.shape[:-2])[..., : a.shape[-1]]
+    return as_kernel(c, lambda: [_reflected(c, a, tau, one, last_first=True)])
+
+
+def _times_householder_product(c: Call) -> Results:
+    """Q·x, Qᵀ·x, or x·Q and x·Qᵀ, whose transposes are those."""
+    a, tau, x = c.operand("self"), c.operand("input2"), c.operand("input3")
+    left, transpose = c["left"] is not False, bool(c["transpose"])
+
+    def definition() -> list[Ids]:
+        found = _reflected(c, a, tau, x if left else _turned(x), last_first=left != transpose)
+        return [found if left else _turned(found)]
+
+    return as_kernel(c, definition)
 
 
 def _inverse(c: Call) -> Results:
@@ -185,6 +249,20 @@ def _triangular(c: Call) -> Results:
         return [substitution(c.record, a, b, lower=lower, unit=unit, format=c.format)]
 
     return as_kernel(c, definition)
+
+
+def _triangular_solve(c: Call) -> Results:
+    a, b = c.operand("A"), c.operand("self")
+    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (np.broadcast_to(x, (*shape, *x.shape[-2:])) for x in (a, b))
+    lower, unit = c["upper"] is False, bool(c["unitriangular"])
+
+    def definition() -> list[Ids]:
+        if c["transpose"]:
+            return [substitution(c.record, _turned(a), b, lower=not lower, unit=unit, format=c.format)]
+        return [substitution(c.record, a, b, lower=lower, unit=unit, format=c.format)]
+
+    return [*as_kernel(c, definition), a]
 
 
 def _by_cholesky(c: Call, b: Ids, factor: Ids) -> list[Ids]:
@@ -247,10 +325,23 @@ def _orthogonal_factor(c: Call) -> Results:
     return as_kernel(c, lambda: solved.orthogonal_factor(a, q, r), solved)
 
 
+def _check_whole(c: Call, a: Numbers) -> None:
+    """Raise NotRecorded where singular values are left out that are not 0 but for rounding."""
+    if not a.size or (c["atol"] is None and c["rtol"] is None):
+        return
+    values = np.linalg.svd(a, compute_uv=False)
+    atol, rtol = (np.zeros(1) if x is None else np.asarray(numbers(torch.as_tensor(x)))[..., None]
+                  for x in (c["atol"], c["rtol"]))  # fmt: skip
+    least = max(a.shape[-2:]) * 2.0 ** (1 - c.format.precision) * values[..., :1]
+    if ((values > least) & (values <= np.maximum(atol, rtol * values[..., :1]))).any():
+        raise NotRecorded("linalg.pinv whose atol or rtol leaves out singular values that are not 0: give smaller ones")
+
+
 def _pseudoinverse(c: Call) -> Results:
     solved, a = Solved(c.record), c.operand("self")
     if c["hermitian"]:
         raise NotRecorded("linalg.pinv with hermitian=True: leave it out, the pseudoinverse is the same")
+    _check_whole(c, numbers(c.value(c["self"])))
     return as_kernel(c, lambda: [solved.least_squares(a, _identity(a.shape[-2], a.shape[:-2]), c.held)[0]], solved)
 
 
@@ -274,6 +365,12 @@ def _exponential(c: Call) -> Results:
 
 ALGEBRA_RULES: dict[str, Rule] = {
     "linalg_cholesky_ex": _cholesky,
+    "cholesky": _cholesky,
+    "linalg_lu": _lu_parts,
+    "lu_unpack": _lu_unpack,
+    "linalg_householder_product": _householder_product,
+    "ormqr": _times_householder_product,
+    "triangular_solve": _triangular_solve,
     "_linalg_solve_ex": _solve,
     "linalg_lu_factor_ex": _lu_factor,
     "linalg_lu_solve": _lu_solve,

@@ -153,6 +153,14 @@ def _vector_norm(
     return _norm(x if dtype is None else x.to(dtype), ord, dims, keepdim)
 
 
+def _vector_norm_by_powers(
+    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:  # fmt: skip
+    """Also of one number, along an axis that is named."""
+    dims = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    return _norm(x if dtype is None else x.to(dtype), ord, dims, keepdim)
+
+
 def _norm(x: Tensor, ord: float, dims: list[int], keepdim: bool = False) -> Tensor:
     of = wide(x)
     if ord == 0:
@@ -256,16 +264,37 @@ def _multi_margin_backward(
     return (found * g.reshape(-1, 1)).reshape(x.shape)
 
 
-def _multilabel_margin_backward(g: Tensor, x: Tensor, target: Tensor, reduction: int, is_target: Tensor) -> Tensor:
-    """Of the loss Σ_(t, j) max(0, 1 − x_t + x_j)/classes: t of the targets before the first −1, j of no target."""
-    rows, of = x.reshape(-1, x.shape[-1] if x.ndim else 1), target.reshape(-1, x.shape[-1] if x.ndim else 1)
+def _targets(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows; of each the targets, which end at the first −1, and −1 after them; and which classes are none."""
+    rows, of = (t.reshape(-1, x.shape[-1] if x.ndim else 1) for t in (x, target))
     meant = (of >= 0).cumprod(1).bool()
-    of = of.clamp(min=0)
-    other = is_target.reshape(rows.shape) == 0
-    above = 1 - rows.gather(1, of).unsqueeze(2) + rows.unsqueeze(1)
+    of = torch.where(meant, of, -1)
+    return rows, of, (torch.arange(of.shape[1]) != of.unsqueeze(2)).all(1)
+
+
+def _multilabel_margin(x: Tensor, target: Tensor, reduction: int) -> tuple[Tensor, Tensor]:
+    """The loss Σ max(0, 1 − x_t + x_j)/classes, t a target and j none.
+
+    PyTorch's decomposition takes what stands after the first −1 for class 0.
+    """
+    rows, of, other = _targets(x, target)
+    above = 1 - rows.gather(1, of.clamp(min=0)).unsqueeze(2) + rows.unsqueeze(1)
+    counts = other.unsqueeze(1) & (of >= 0).unsqueeze(2)
+    found = torch.where(counts, above, torch.zeros((), dtype=x.dtype)).clamp(min=0).sum((1, 2))
+    found = found if reduction == 0 else found.sum(0, keepdim=True)
+    found = found / rows.shape[1]
+    found = found / rows.shape[0] if reduction == 1 else found
+    found = found if reduction == 0 and x.ndim > 1 else found.reshape(())
+    return found, (~other).to(x.dtype).reshape(x.shape)
+
+
+def _multilabel_margin_backward(g: Tensor, x: Tensor, target: Tensor, reduction: int, is_target: Tensor) -> Tensor:
+    rows, of, other = _targets(x, target)
+    above = 1 - rows.gather(1, of.clamp(min=0)).unsqueeze(2) + rows.unsqueeze(1)
+    counts = other.unsqueeze(1) & (of >= 0).unsqueeze(2)
     share = torch.full((), 1 / (rows.shape[1] * (rows.shape[0] if reduction == 1 else 1)), dtype=x.dtype)
-    by = torch.where((above > 0) & other.unsqueeze(1) & meant.unsqueeze(2), share, torch.zeros((), dtype=x.dtype))
-    found = by.sum(1) + torch.zeros_like(rows).scatter_add(1, of, -by.sum(2))
+    by = torch.where((above > 0) & counts, share, torch.zeros((), dtype=x.dtype))
+    found = by.sum(1) + torch.zeros_like(rows).scatter_add(1, of.clamp(min=0), -by.sum(2))
     return (found * g.reshape(-1, 1)).reshape(x.shape)
 
 
@@ -295,6 +324,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "masked_scatter_backward": _masked_scatter_backward,
     "glu_jvp": glu_jvp,
     "multi_margin_loss_backward": _multi_margin_backward,
+    "multilabel_margin_loss_forward": _multilabel_margin,
     "multilabel_margin_loss_backward": _multilabel_margin_backward,
     "mkldnn_rnn_layer": lstm,
     "mkldnn_rnn_layer_backward": lstm_backward,
@@ -325,6 +355,7 @@ FORMS: Mapping[str, Sequence[tuple[str, Program, Format]]] = {
     "upsample_linear1d": _LINEAR,
     "upsample_bilinear2d": _LINEAR,
     "upsample_trilinear3d": _LINEAR,
+    "linalg_vector_norm": (("by powers", _vector_norm_by_powers, FLOAT64),),
     "xlogy": (("logarithm rounded first", xlogy, FLOAT16),),
     "huber_loss_backward": (("factor rounded first", huber_backward, FLOAT16),),
 }

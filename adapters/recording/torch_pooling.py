@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import numbers
@@ -222,12 +223,49 @@ def _adaptive_max_pool(n: int) -> Rule:
     return rule
 
 
+def _fractions(c: Call, n: int, plane: torch.Tensor) -> list[Ids]:
+    """Along every axis where the windows of a plane begin: aten/src/ATen/native/FractionalMaxPooling.h."""
+    kernel, found = of_axes(c["kernel_size"], n), []
+    # The samples of a plane come as (W, H), and as (T, H, W).
+    samples = plane.flip(0) if n == 2 else plane
+    for size, out, window, sample in zip(c["self"].shape[-n:], c.shape[-n:], kernel, samples, strict=True):
+        one = sample.new_tensor(float(size - window))
+        step = one / (out - 1) if out > 1 else one
+        at = torch.arange(out).to(sample)
+        starts = ((at + sample) * step).long() - (sample * step).long()
+        starts[-1] = size - window
+        found.append(starts.numpy()[:, None] + np.arange(window))
+    return found
+
+
+def _fractional_max_pool(n: int) -> Rule:
+    def rule(c: Call) -> Results:
+        x = c.operand("self")
+        size, samples = x.shape[-n:], c["random_samples"].cpu().reshape(-1, n)
+        planes, rows = x.reshape(-1, math.prod(size)), []
+        for plane, sample in zip(planes, samples, strict=True):
+            flat: Ids = np.zeros((1,) * (2 * n), np.int64)
+            for axis, at in enumerate(_fractions(c, n, sample)):
+                shape = [1] * (2 * n)
+                shape[axis], shape[n + axis] = at.shape
+                flat = flat * size[axis] + at.reshape(shape)
+            rows.append(plane[flat].reshape(*flat.shape[:n], -1))
+        windows = np.stack(rows).reshape(*c.shape, -1)
+        found = c.record.combine("maximum", windows, c.format, c.held)
+        guarded(c, found, windows, "maximum")
+        return [found, None]
+
+    return rule
+
+
 POOLING_RULES: dict[str, Rule] = {
     "convolution": _convolution, "convolution_backward": _convolution_backward,
     "max_pool2d_with_indices": _max_pool(2), "max_pool3d_with_indices": _max_pool(3),
     "max_pool2d_with_indices_backward": _max_pool_backward(2),
     "max_pool3d_with_indices_backward": _max_pool_backward(3),
-    "adaptive_max_pool2d": _adaptive_max_pool(2), "adaptive_max_pool2d_backward": _max_pool_backward(2),
+    "adaptive_max_pool2d": _adaptive_max_pool(2), "adaptive_max_pool3d": _adaptive_max_pool(3),
+    **{f"{kind}_max_pool{n}d_backward": _max_pool_backward(n) for kind in ("adaptive", "fractional") for n in (2, 3)},
+    "fractional_max_pool2d": _fractional_max_pool(2), "fractional_max_pool3d": _fractional_max_pool(3),
     "avg_pool2d": _avg_pool(2), "avg_pool3d": _avg_pool(3),
     "avg_pool2d_backward": _avg_pool_backward(2), "avg_pool3d_backward": _avg_pool_backward(3),
     "_adaptive_avg_pool2d": _adaptive_avg_pool(2), "_adaptive_avg_pool3d": _adaptive_avg_pool(3),

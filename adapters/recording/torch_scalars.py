@@ -250,6 +250,23 @@ def _sign(c: Call) -> Results:
     return _chosen(c, held > 0, c.record.decide("gt", x, zero), np.asarray(ONE), below)
 
 
+def _angle(c: Call) -> Results:
+    """Of a real number π below 0, and else 0."""
+    below = numbers(c.value(c["self"])) < 0
+    decided = c.record.decide("lt", c.operand("self"), np.asarray(ZERO))
+    return _chosen(c, below, decided, np.asarray(c.recorder.literal(math.pi)), np.asarray(ZERO), c.held)
+
+
+def _mantissa(c: Call) -> Results:
+    """The number over a power of two, which does not move with it: data of this run."""
+    x, power = c.operand("self" if "self" in c.given else "a"), np.asarray(c.outs[1].cpu().numpy(), np.float64)
+    size, there = c.record.map("absolute", [x], c.format, np.abs(c.record.held[x])), np.isfinite(c.held) & (c.held != 0)
+    for relation, bound in (("ge", power - 1), ("lt", power)):
+        c.record.decide(relation, size[there], c.record.constants(2.0 ** bound[there]))  # type: ignore[arg-type]
+    c.record.edges.append(x[there & (np.abs(c.held) == 0.5)])
+    return [c.record.map("multiply", [x, c.record.constants(2.0**-power)], c.format, c.held), None]
+
+
 def _heaviside(c: Call) -> Results:
     """0, or 1, or what is given for 0, by two decisions."""
     x, held = c.operand("self"), numbers(c.value(c["self"]))
@@ -366,6 +383,8 @@ SCALAR_RULES: dict[str, Rule] = {
     "sgn": _sign,
     "sign": _sign,
     "heaviside": _heaviside,
+    "angle": _angle,
+    "frexp": _mantissa,
     "polygamma": _polygamma,
     "sinc": _sinc,
     **dict.fromkeys(("floor", "ceil", "trunc", "round"), _whole),
