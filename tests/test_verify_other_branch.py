@@ -233,3 +233,27 @@ def test_a_branch_that_was_taken_by_rounding_excuses_what_the_other_branch_is_an
     x = torch.tensor([1.0, 2.0, 3.0] * copies, dtype=torch.float64)
     assert gc.verify(f, x, definition=lambda o, x: (x * x).sum()).formula == formula
     assert gc.verify(f, x).formula == "wrong"
+
+
+@pytest.mark.parametrize("copies", COPIES)
+def test_a_slope_that_goes_on_over_the_branch_that_rounding_took_is_not_wrong(copies: int) -> None:
+    """Both products round to the same number, and their difference less 1 to 1, which is a little more: there huber's
+    slope is that difference and its bound, and the kernel takes it for the one and the other."""
+    numbers = (0.6348933577537537, 2.5783255100250244), (0.5204867720603943, 3.145059108734131)
+    a, b = (torch.tensor([x] * copies + [y] * copies) for x, y in zip(*numbers, strict=True))
+    assert (a * b)[0] == (a * b)[-1]
+
+    def loss(a: Tensor, b: Tensor) -> Tensor:
+        x, t = (a * b).split(copies)
+        return torch.nn.functional.huber_loss(x, t - 1, reduction="sum")
+
+    report = gc.verify(loss, a, b)
+    assert (report.verdict, report.formula) == ("conforms", "unknown")
+
+    def slope(g: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        x, t = (a * b).split(copies)
+        off = (x - t + 1).clamp(-1, 1) * 1.001
+        by = g * torch.cat([off, -off])
+        return by * b, by * a
+
+    assert gc.verify(ruled(loss, slope), a, b).formula == "wrong"

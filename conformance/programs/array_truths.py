@@ -45,7 +45,8 @@ class Formulas:
 
     `truth` is what the components are held against; of those that are `sets` all that its second radius holds. `why` is
     said where nothing is known of some that may be meant otherwise. Where they are `torn` all are within their sets of
-    slopes, and wrong since these do not go together.
+    slopes, and wrong since these do not go together. Those that are `otherwise` are right by the branches that the
+    program takes without rounding, and wrong by those that it took.
     """
 
     codes: NDArray[np.int64]
@@ -54,6 +55,16 @@ class Formulas:
     sets: NDArray[np.bool_]
     why: str = ""
     torn: bool = False
+    otherwise: NDArray[np.bool_] | None = None
+
+    @property
+    def doubted(self) -> Formulas:
+        """The same, where of those that are right by the other branches nothing is known."""
+        if self.otherwise is None:
+            return self
+        return replace(
+            self, codes=np.where(self.otherwise & (self.codes == _WRONG), _UNKNOWN, self.codes), otherwise=None
+        )
 
     @property
     def worst(self) -> Formula:
@@ -150,24 +161,25 @@ class Truths:
                 truth, sets = words.where(between, self.wide.derivative[number], truth), sets | between
                 codes = np.where(between, _KINK, codes)
                 far = replace(far, steady=np.where(between, far.bits, far.steady))
-        if self.run.definition is not None:
-            codes = self._chosen_otherwise(number, codes)
+        otherwise = self._chosen_otherwise(number, codes)
+        if self.run.definition is not None and otherwise is not None:
+            codes, otherwise = np.where(otherwise, _UNKNOWN, codes), None
         codes, why = self._excused(number, codes)
         if why.any() and (excused := why == equal_order.MAY).any():
             # In the order of the program this is its derivative, as far as anybody knows.
             truth = words.where(excused, program, truth)
         bits = np.where(codes == _WRONG, np.inf, np.where(far.bits < far.needed, far.bits, far.steady))
         said = next(filter(None, why[why != ""].tolist()), "") if why.any() else ""
-        return Formulas(codes, np.where(far.known, bits, -np.inf), truth, sets, said, all_met and not self.together)
+        torn, known = all_met and not self.together, np.where(far.known, bits, -np.inf)
+        return Formulas(codes, known, truth, sets, said, torn, otherwise)
 
-    def _chosen_otherwise(self, number: int, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The codes, where what seems wrong is right by the branches of exact arithmetic; see `truth.Truth`."""
+    def _chosen_otherwise(self, number: int, codes: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """What of the wrong is right by the branches of exact arithmetic, if anything may be; see `truth.Truth`."""
         wrong = codes == _WRONG
         if not wrong.any() or self._by_exact_branches is None:
-            return codes
-        truth, other = self.truth[number], self._by_exact_branches[number]
-        gap, reach = words.separation(truth, other)
-        return np.where(wrong & (gap <= reach), _UNKNOWN, codes)
+            return None
+        gap, reach = words.separation(self.truth[number], self._by_exact_branches[number])
+        return np.asarray(wrong & (gap <= reach))
 
     @cached_property
     def _by_exact_branches(self) -> list[Words] | None:

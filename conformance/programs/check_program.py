@@ -146,8 +146,12 @@ class _OfBalls:
         argument, ties = self.run.judged[self.number], self.truth.ties
         if not got:
             return _gradient(self.run, argument, route, _nothing(), "right", math.inf, ties)
-        formula = min((said.formula for said in self.formulas), key=FORMULA.index)
         judgement = self._executed(got)
+        if any(said.otherwise for said in self.formulas) and judgement.accuracy == "certified":
+            # The branch that rounding took goes on in the other, or what is within would not keep digits.
+            doubted = [s._replace(formula="unknown") if s.otherwise else s for s in self.formulas]
+            return replace(self, formulas=[s._replace(otherwise=False) for s in doubted]).judged(route, got)
+        formula = min((said.formula for said in self.formulas), key=FORMULA.index)
         if formula == "unknown":
             judgement = self._of_unknown(judgement, got)
         judgement = self._shown(judgement, formula, got)

@@ -39,13 +39,15 @@ LITERALS = "literals: by an ulp of one in the program the derivative may be anyt
 
 class Said(NamedTuple):
     """What is said of one component's formula: to how many bits it is known to be right, infinite where both are exact;
-    `why` nothing is known, where it might be meant otherwise; and its `truth`, if not the one that it was held against.
+    `why` nothing is known, where it might be meant otherwise; its `truth`, if not the one that it was held against; and
+    whether what is wrong is right by the branches that its program takes without rounding.
     """
 
     formula: Formula
     bits: float = math.inf
     why: str = ""
     truth: arb | None = None
+    otherwise: bool = False
 
 
 class _Wide(NamedTuple):
@@ -136,7 +138,9 @@ class Truth:
 
     def _wrong(self, number: int, component: int, format: Format) -> Said:
         """What is to be said of a component that is not the derivative."""
-        if self.astray or self.flushed or self._chosen_otherwise(number, component):
+        otherwise = self._chosen_otherwise(number, component)
+        # Of a program beside a definition it is enough that it is the derivative by its own branches.
+        if self.astray or self.flushed or (otherwise and self.run.definition is not None):
             return Said("unknown")
         beside = self._between(number, component, format)
         if beside is not None:
@@ -146,12 +150,11 @@ class Truth:
         if self.order.excuses(number, component, self._alike):
             # In the order of the program this is its derivative, as far as anybody knows.
             return Said("unknown", why=equal_order.MAY, truth=self.program_point[number][component])
-        return Said("wrong")
+        return Said("wrong", otherwise=otherwise)
 
     def _chosen_otherwise(self, number: int, component: int) -> bool:
-        """Whether the program is the derivative by the branches that it takes without rounding, of which a definition
-        knows: the truth of a function without one is of the branches of the run, and has the slopes on both sides."""
-        if self.run.definition is None or self._by_exact_branches is None:
+        """Whether the program is the derivative by the branches that it takes without rounding."""
+        if self._by_exact_branches is None:
             return False
         x, y = self.set[number][component], self._by_exact_branches[number][component]
         return bool(x.is_finite() and y.is_finite() and x.overlaps(y))
