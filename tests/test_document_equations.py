@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradconform.reference.derivations.document_forms import SIGMOID, line
+from gradconform.reference.derivations.document_forms import BESIDE, SIGMOID, line
 from gradconform.reference.derivations.plain import PLAIN
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Derivation, Equation, Evaluation, Form, evaluate
@@ -172,6 +172,10 @@ def test_beside_the_documents_lines_there_are_only_the_factors_that_frameworks_r
 )
 def test_each_line_stands_in_the_group_of_its_section(group: Any, lines: list[str]) -> None:
     assert [e.name for e in NETWORK.group(group) if e.name in PAGE] == lines
+
+
+def test_what_stands_beside_a_line_is_of_one_that_there_is() -> None:
+    assert BESIDE.keys() <= {e.name for e in NETWORK.equations}
 
 
 def test_every_equation_names_the_section_it_comes_from() -> None:
