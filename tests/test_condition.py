@@ -127,6 +127,8 @@ def test_a_sum_of_products_moves_by_each_of_its_factors() -> None:
     assert np.linalg.norm(2 * terms + np.abs(b)) <= products <= np.linalg.norm(2 * (terms + np.abs(b)))
     assert condition(equation("dE/dW1"), [G, Z]) == pytest.approx(np.linalg.norm(2 * np.abs(G).T @ np.abs(Z)))
     assert condition(equation("dE/db1"), [G]) == pytest.approx(np.linalg.norm(np.abs(G).sum(axis=0)))
+    deep = network(Architecture((3, 3, 3), ("sigmoid",) * 2, (True,) * 2, "half_squared_error", "sum", 2))
+    assert condition(deep.by_name["dE/da1"], [G, w]) == pytest.approx(np.linalg.norm(2 * np.abs(G) @ np.abs(w)))
 
 
 def test_an_update_moves_by_weight_rate_and_gradient() -> None:
