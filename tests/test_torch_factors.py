@@ -1,4 +1,4 @@
-"""Factors of matrices, windows of fractions, angles and mantissas of PyTorch: right programs, and wrong gradients."""
+"""Factors of matrices, windows of fractions, sums, angles and mantissas of PyTorch: right programs, wrong gradients."""
 
 from __future__ import annotations
 
@@ -66,6 +66,17 @@ def fractions_in_space(x: Tensor) -> Tensor:
     return F.fractional_max_pool3d(x, 2, output_size=(1, 3, 2), _random_samples=samples)
 
 
+def normed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    mean, var = torch.zeros(2, dtype=x.dtype), torch.ones(2, dtype=x.dtype)
+    return torch.ops.aten._batch_norm_with_update(x, weight, bias, mean, var, 0.1, 1e-5)[0]  # type: ignore[no-any-return]
+
+
+def normed_in_use(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    mean, var = torch.full((2,), 0.25, dtype=x.dtype), torch.full((2,), 1.5, dtype=x.dtype)
+    legit = torch.ops.aten._native_batch_norm_legit
+    return legit(x, weight, bias, mean, var, False, 0.1, 1e-5)[0]  # type: ignore[no-any-return]
+
+
 def multilabel(x: Tensor) -> Tensor:
     return F.multilabel_margin_loss(x, torch.tensor([[2, 0, -1, 1], [1, -1, 3, 0]]), reduction="mean")
 
@@ -105,12 +116,21 @@ PROGRAMS: dict[str, tuple[Program, Sequence[Tensor]]] = {
         lambda x: F.multilabel_margin_loss(x, torch.tensor([2, 0, -1, 1]), reduction="sum"),
         [numbers(4)],
     ),
+    "addbmm": (torch.addbmm, [numbers(3, 4), numbers(5, 3, 4) * 3, numbers(5, 4, 4)]),
+    "addr": (torch.addr, [numbers(5, 6), numbers(5) * 3, numbers(6)]),
+    "addr by factors": (
+        lambda x, a, b: torch.addr(x, a, b, beta=0.3, alpha=0.7),
+        [numbers(4, 3), numbers(4), numbers(3)],
+    ),
+    "batch_norm_with_update": (normed, [numbers(4, 2, 3), numbers(2) + 3, numbers(2)]),
+    "batch_norm_legit in use": (normed_in_use, [numbers(4, 2, 3), numbers(2) + 3, numbers(2)]),
     "angle": (lambda x: torch.angle(x) * x, [numbers(4)]),
     "frexp": (lambda x: torch.frexp(x)[0] * x, [numbers(5) * 8]),
     "vector_norm of one number by powers": (lambda x: torch.linalg.vector_norm(x, 6, dim=-1), [numbers()]),
 }
 #: Of which PyTorch has kernels in 16 bits.
-NARROW = ("adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "angle", "frexp")
+NARROW = ("adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "angle", "frexp",
+          "addbmm", "addr", "addr by factors", "batch_norm_with_update", "batch_norm_legit in use")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -124,7 +144,8 @@ def test_factors_windows_and_parts_of_numbers_conform(name: str) -> None:
 @pytest.mark.parametrize("name", ["linalg.lu", "lu_unpack", "lu_solve True False", "lu_solve False True", "cholesky",
                                   "solve on the right", "triangular_solve", "householder_product", "ormqr True False",
                                   "ormqr False True", "adaptive_max_pool3d", "fractional_max_pool2d",
-                                  "fractional_max_pool3d", "multilabel_margin_loss", "angle", "frexp"])  # fmt: skip
+                                  "fractional_max_pool3d", "multilabel_margin_loss", "angle", "frexp",
+                                  "addbmm", "addr", "batch_norm_with_update"])  # fmt: skip
 def test_their_gradients_off_by_a_thousandth_deviate(name: str) -> None:
     f, given = PROGRAMS[name]
 

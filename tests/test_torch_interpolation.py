@@ -32,6 +32,7 @@ PROGRAMS: dict[str, tuple[Program, Tensor]] = {
     "nearest-exact in a line": (resized("nearest-exact", size=7), image(1, 2, 3)),
     "nearest-exact in a plane": (resized("nearest-exact", scale_factor=1.7), image(1, 2, 3, 4)),
     "nearest-exact in space": (resized("nearest-exact", size=(2, 5, 3)), image(1, 1, 3, 2, 4)),
+    "trilinear": (resized("trilinear", size=(5, 3, 4)), image(1, 1, 3, 4, 3)),
     # As many rows as before stay where they are, whatever the scale is.
     "bilinear of a scale that leaves as many rows": (resized("bilinear", scale_factor=1.2), image(1, 1, 4, 5)),
     "linear of a scale that leaves as many": (resized("linear", scale_factor=1.2), image(1, 1, 4)),

@@ -14,7 +14,12 @@ import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
 
-from gradconform.adapters.recording.torch_interpolation import cubic_backward, linear, linear_backward, linear_in_dtype
+from gradconform.adapters.recording.torch_interpolation import (
+    cubic_backward,
+    linear,
+    linear_backward,
+    linear_by_rounded,
+)
 from gradconform.adapters.recording.torch_layers import (
     attention,
     attention_backward,
@@ -196,6 +201,13 @@ def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 
     return torch.add(x if beta == 1 else x * beta, product, alpha=alpha)
 
 
+def _addbmm_in_turn(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """Product after product, each added to what there is: aten/src/ATen/native/LinearAlgebra.cpp, addbmm_impl_."""
+    for n in range(a.shape[0]):
+        x = torch.addmm(x, a[n], b[n], beta=beta if n == 0 else 1, alpha=alpha)
+    return x
+
+
 def _cdist(a: Tensor, b: Tensor, p: float, mode: int | None = None) -> Tensor:
     return _norm((a.unsqueeze(-2) - b.unsqueeze(-3)), p, [-1])
 
@@ -340,7 +352,7 @@ DEFINITIONS: Mapping[str, Program] = {
 }
 APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
 
-_LINEAR = (("by weights in the dtype", linear_in_dtype, FLOAT16),)
+_LINEAR = (("by weights in the dtype", linear_by_rounded, FLOAT16),)
 #: By the kernel's name: what the form is called, how it computes, and the widest format in which kernels do.
 FORMS: Mapping[str, Sequence[tuple[str, Program, Format]]] = {
     "gelu": (("by a rational error function", _rational_gelu, FLOAT32),),
@@ -349,9 +361,12 @@ FORMS: Mapping[str, Sequence[tuple[str, Program, Format]]] = {
     "_softmax": (("rounded in parts", softmax, FLOAT16),),
     "_log_softmax": (("rounded in parts", log_softmax, FLOAT16),),
     "native_batch_norm_backward": (("in the dtype", batch_norm_backward, FLOAT16),),
+    "batch_norm_backward": (("in the dtype", batch_norm_backward, FLOAT16),),
     "native_layer_norm_backward": (("by sums", layer_norm_backward, FLOAT64),),
+    "_batch_norm_with_update": (("by scale and offset", batch_norm_legit, FLOAT64),),
     "_native_batch_norm_legit": (("by scale and offset", batch_norm_legit, FLOAT64),),
     "_native_batch_norm_legit_no_training": (("by scale and offset", batch_norm_in_use, FLOAT64),),
+    "addbmm": (("product after product", _addbmm_in_turn, FLOAT16),),
     "upsample_linear1d": _LINEAR,
     "upsample_bilinear2d": _LINEAR,
     "upsample_trilinear3d": _LINEAR,

@@ -78,23 +78,24 @@ def _inner(x: Tensor) -> Tensor:
 
 def linear(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
     """Linear interpolation by weights, axis by axis."""
-    return _interpolated(wide(x), output_size, align_corners, scales).to(x.dtype)
+    return _interpolated(x, output_size, align_corners, scales, wide(x).dtype)
 
 
-def linear_in_dtype(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
-    """The same with weights and products in the dtype: aten/src/ATen/native/cpu/UpSampleKernel.cpp, Interpolate."""
-    return _interpolated(x, output_size, align_corners, scales)
+def linear_by_rounded(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
+    """The same by weights in the dtype: aten/src/ATen/native/cpu/UpSampleKernel.cpp, HelperInterpLinear."""
+    return _interpolated(x, output_size, align_corners, scales, x.dtype)
 
 
 def _interpolated(
-    found: Tensor, output_size: list[int], align_corners: bool, scales: tuple[float | None, ...]
+    x: Tensor, output_size: list[int], align_corners: bool, scales: tuple[float | None, ...], weights: torch.dtype
 ) -> Tensor:
-    factors = [*scales, *[None] * len(output_size)]
+    found, factors = wide(x), [*scales, *[None] * len(output_size)]
     for a, out in reversed(list(enumerate(output_size))):
-        (low, high), weights = _corners(found, found.shape[2 + a], out, align_corners, factors[a])
-        below, above = (w.to(found.dtype).reshape([-1, *[1] * (found.ndim - 3 - a)]) for w in weights)
-        found = found.index_select(2 + a, low) * below + found.index_select(2 + a, high) * above
-    return found
+        places, (_, above) = _corners(found, found.shape[2 + a], out, align_corners, factors[a])
+        above = above.to(weights).reshape([-1, *[1] * (found.ndim - 3 - a)])
+        low, high = (found.index_select(2 + a, at) for at in places)
+        found = low * wide(1 - above) + high * wide(above)
+    return found.to(x.dtype)
 
 
 def _corners(like: Tensor, size: int, out: int, align_corners: bool, scale: float | None) -> Pieces:

@@ -173,6 +173,8 @@ def batch_norm_legit(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """By scale and offset of a channel, from the mean and the deviation as they are given out."""
+    if rest[-3] is False:  # not in training, where neither is given out
+        return batch_norm_in_use(x, weight, bias, rest[0], rest[1], rest[-2], rest[-1])
     dims, eps = [d for d in range(x.ndim) if d != 1], rest[-1]
     mean, deviation = wide(x).mean(dims), (wide(x).var(dims, correction=0) + eps).rsqrt()
     mean, deviation = mean.to(x.dtype), deviation.to(x.dtype)
@@ -198,6 +200,7 @@ def batch_norm_backward(
     train: bool,
     eps: float,
     wanted: list[bool],
+    *reserve: Tensor,
 ) -> list[Tensor | None]:
     """In the dtype itself but for the sums, as where memory is not contiguous.
 

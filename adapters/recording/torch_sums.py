@@ -182,10 +182,8 @@ def _added(first: str, second: str) -> Rule:
     def rule(c: Call) -> Results:
         a, b = c.operand(first), c.operand(second)
         beta, alpha = c["beta"], c["alpha"]
-        a, b = (a[None, :] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
+        b = b[:, None] if b.ndim == 1 else b
         bias = c.operand("self")
-        if first == "vec1":
-            a, b = a.T, b.T
         if second == "vec":
             bias = bias[..., None]
         if (beta, alpha) == (1, 1):
@@ -202,6 +200,18 @@ def _added(first: str, second: str) -> Rule:
         return c.record.fused(f"aten::{c.name}", form, (), c.format, c.held)
 
     return rule
+
+
+def _outer_added(c: Call) -> Results:
+    """β·self + (α·vec1)·vec2, each rounded: aten/src/ATen/native/cpu/LinearAlgebraKernel.cpp, addr_kernel."""
+    a, b, bias = c.operand("vec1")[:, None], c.operand("vec2"), c.operand("self")
+    with c.record.inside() as steps:
+        a = a if c["alpha"] == 1 else c.record.map("multiply", [a, c.ids(c["alpha"])], c.format)
+        found = c.record.map("multiply", [a, b], c.format)
+        if c["beta"] != 0:
+            scaled = bias if c["beta"] == 1 else c.record.map("multiply", [bias, c.ids(c["beta"])], c.format)
+            found = c.record.map("add", [found, scaled], c.format)
+    return c.record.fused("aten::addr", Form("definition", tuple(steps), found), (), c.format, c.held)
 
 
 # Scattered sums -------------------------------------------------------------------------------------------------------
@@ -309,7 +319,7 @@ SUM_RULES: dict[str, Rule] = {
     **dict.fromkeys(("sort", "topk", "kthvalue", "median", "nanmedian", "mode"), _selected),
     "mm": _mm, "bmm": _mm, "mv": _mv, "dot": _dot, "vdot": _dot,
     "addmm": _added("mat1", "mat2"), "baddbmm": _added("batch1", "batch2"), "addmv": _added("mat", "vec"),
-    "addr": _added("vec1", "vec2"),
+    "addr": _outer_added,
     "scatter_add": _scatter_add, "index_add": _index_add, "index_put": _index_put,
     "put": _put, "_index_put_impl": _index_put, "_unsafe_index_put": _index_put,
     "embedding": _embedding, "embedding_dense_backward": _embedding_backward,
