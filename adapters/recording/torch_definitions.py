@@ -19,6 +19,7 @@ from gradconform.adapters.recording.torch_interpolation import (
     linear,
     linear_backward,
     linear_by_rounded,
+    smoothed,
 )
 from gradconform.adapters.recording.torch_layers import (
     attention,
@@ -347,6 +348,11 @@ DEFINITIONS: Mapping[str, Program] = {
     "upsample_bilinear2d_backward": linear_backward,
     "upsample_trilinear3d_backward": linear_backward,
     "upsample_bicubic2d_backward": cubic_backward,
+    **{
+        f"_upsample_{name}2d_aa{suffix}": kernel
+        for name, cubic in (("bilinear", False), ("bicubic", True))
+        for suffix, kernel in zip(("", "_backward"), smoothed(cubic), strict=True)
+    },
     "_scaled_dot_product_flash_attention_for_cpu": attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": attention_backward,
 }

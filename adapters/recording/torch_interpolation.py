@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ def _given_back(g: Tensor, input_size: list[int], along: Sequence[Pieces]) -> Te
     n = len(along)
     lead = [torch.arange(input_size[a]).reshape(-1, *[1] * (1 + n - a)) for a in range(2)]
     places, shares = [], []
-    for corner in itertools.product(range(len(along[0][0])), repeat=n):
+    for corner in itertools.product(*(range(len(places)) for places, _ in along)):
         share, at = wide(g), []
         for a, side in enumerate(corner):
             shape = [-1, *[1] * (n - 1 - a)]
@@ -115,3 +117,56 @@ def _corners(like: Tensor, size: int, out: int, align_corners: bool, scale: floa
     weight = source - below
     low = below.long()
     return [low, (low + 1).clamp(max=size - 1)], [1 - weight, weight]
+
+
+# Without aliases ------------------------------------------------------------------------------------------------------
+
+
+def smoothed(cubic: bool) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """The kernels of `antialias=True`, forward and backward: weights over all that an output covers, which add up to 1.
+
+    aten/src/ATen/native/cpu/UpSampleKernel.cpp, _compute_indices_min_size_weights_aa.
+    """
+
+    def forward(x: Tensor, output_size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
+        found = x
+        for a, pieces in reversed(list(enumerate(_covered(x, x.shape[2:], output_size, align_corners, scales, cubic)))):
+            shape = [-1, *[1] * (x.ndim - 3 - a)]
+            terms = (found.index_select(2 + a, at) * w.reshape(shape) for at, w in zip(*pieces, strict=True))
+            found = reduce(torch.add, terms)
+        return found
+
+    def backward(
+        g: Tensor, output_size: list[int], input_size: list[int], align_corners: bool, *scales: float | None
+    ) -> Tensor:
+        return _given_back(g, input_size, _covered(g, input_size[2:], output_size, align_corners, scales, cubic))
+
+    return forward, backward
+
+
+def _covered(
+    like: Tensor, sizes: Sequence[int], outs: Sequence[int], align_corners: bool, scales: Sequence[float | None],
+    cubic: bool,
+) -> list[Pieces]:  # fmt: skip
+    """Of every output along each axis the inputs that it covers, one more at either end, and their weights."""
+    found: list[Pieces] = []
+    for size, out, scale in zip(sizes, outs, [*scales, None, None], strict=False):
+        ratio = 1 / scale if scale else size / out
+        if align_corners:
+            ratio = (size - 1) / (out - 1) if out > 1 else 0.0
+        wider = max(ratio, 1.0)
+        centre = (torch.arange(out, dtype=like.dtype) + 0.5) * ratio
+        first = [math.floor((n + 0.5) * ratio - (2 if cubic else 1) * wider) for n in range(out)]
+        places = torch.tensor(first).unsqueeze(1) + torch.arange(math.ceil((4 if cubic else 2) * wider) + 2)
+        off = (places - centre.unsqueeze(1) + 0.5) * (1 / wider)
+        weights = _sharp(off.abs()) if cubic else (1 - off.abs()).clamp(min=0)
+        weights = torch.where((places >= 0) & (places < size), weights, torch.zeros((), dtype=like.dtype))
+        weights = weights / weights.sum(1, keepdim=True)
+        found.append((places.clamp(0, size - 1).unbind(1), weights.unbind(1)))
+    return found
+
+
+def _sharp(x: Tensor) -> Tensor:
+    """Of a distance: 3/2·x³ − 5/2·x² + 1 up to 1, −½·(x³ − 5x² + 8x − 4) up to 2, and 0."""
+    outer = torch.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, torch.zeros((), dtype=x.dtype))
+    return torch.where(x < 1, (1.5 * x - 2.5) * x * x + 1, outer)
