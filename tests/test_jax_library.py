@@ -181,3 +181,35 @@ def test_a_pole_among_the_data_is_none_of_the_function_s() -> None:
     assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
     pole = gc.verify(lambda x: x * jnp.exp(-special.gammaln(x - x[0])), X)
     assert pole.formula != "right", pole
+
+
+# Complex matrices -----------------------------------------------------------------------------------------------------
+
+COMPLEX = jnp.array([[0.5 + 1j, -0.75, 0.25j], [1.5, 0.125 - 0.5j, 1.0], [-0.25j, 0.75 + 0.5j, 2.0]])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        jnp.linalg.inv,
+        jnp.linalg.det,
+        lambda z: jnp.linalg.slogdet(z)[1],
+        lambda z: jnp.linalg.solve(z, jnp.array([1.0, 2j, -1.0])),
+        lambda z: jax.scipy.linalg.solve_triangular(z, z[0], lower=True, trans=2),
+        lambda z: lax.linalg.triangular_solve(z, z[:1], left_side=False, conjugate_a=True, unit_diagonal=True),
+        jnp.cumprod,
+    ],
+)
+def test_linear_systems_of_complex_numbers_are_recorded(f: Callable[..., Any]) -> None:
+    assert gc.verify(f, COMPLEX)
+    wrong = gc.verify(lambda z: f(scaled(jnp.sin, 1 + 2.0**-12)(z)), COMPLEX)
+    assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
+
+
+@pytest.mark.parametrize("number", [2.0, 2.0 + 1j])
+def test_a_matrix_of_one_number_is_a_function_of_it(number: complex) -> None:
+    """Its factors are 1 and that number, which no step makes."""
+    matrix = jnp.array([[number]])
+    assert gc.verify(jnp.linalg.inv, matrix)
+    wrong = gc.verify(lambda z: jnp.linalg.inv(scaled(jnp.sin, 1.5)(z)), matrix)
+    assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong

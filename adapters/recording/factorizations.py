@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.adapters.recording.complexes import PLAINLY, SMITH, Complexes, joined
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.programs.implicit import Equations, Exponential, Implicit, Isolated, Term
 from gradconform.reference.programs.record import ONE, ZERO, Ids, Numbers, Record
@@ -201,3 +202,57 @@ def _dot(a: Sequence[int], b: Sequence[int]) -> list[Term]:
 
 def _flat(rows: Rows) -> list[int]:
     return [i for row in rows for i in row]
+
+
+# Of complex numbers ---------------------------------------------------------------------------------------------------
+
+#: How a step divides: LAPACK takes the reciprocal of a pivot once, for a column.
+RECIPROCAL = "times the reciprocal"
+WAYS = (PLAINLY, SMITH, RECIPROCAL)
+
+
+def _minus_complex_products(of: Complexes, c: Ids, pairs: Sequence[Pair]) -> Ids:
+    """c − Σ a·b of complex numbers: each part is one sum of real products."""
+    if not pairs:
+        return c
+    parts = []
+    for n in (0, 1):
+        left, right = [c[..., n]], [np.full(c.shape[:-1], ONE)]
+        for a, b in pairs:
+            a, b = np.broadcast_arrays(a, b)
+            left += [of.negative(a[..., 0]), a[..., 1] if n == 0 else of.negative(a[..., 1])]
+            right += [b[..., n], b[..., 1 - n]]
+        parts.append(of.sum(left, right))
+    return joined(*parts)
+
+
+def _complex_quotient(of: Complexes, z: Ids, w: Ids, how: str) -> Ids:
+    if how == RECIPROCAL:
+        return of.multiply(z, of.quotients(np.broadcast_to(of.pair(1.0), w.shape), w)[SMITH]())
+    return of.quotients(z, w)[how]()
+
+
+def complex_lu(of: Complexes, x: Ids, permutation: NDArray[np.integer], how: str) -> Ids:
+    """L and U of complex numbers in one array of shape (…, n, m, 2), of the rows in the order that the run took."""
+    rows = np.take_along_axis(x, np.asarray(permutation, dtype=np.int64)[..., None, None], -3)
+    found = np.zeros(x.shape, dtype=np.int64)
+    for j in range(x.shape[-2]):
+        for i in range(x.shape[-3]):
+            pairs = [(found[..., i, k, :], found[..., k, j, :]) for k in range(min(i, j))]
+            rest = _minus_complex_products(of, rows[..., i, j, :], pairs)
+            found[..., i, j, :] = rest if i <= j else _complex_quotient(of, rest, found[..., j, j, :], how)
+    return found
+
+
+def complex_substitution(of: Complexes, a: Ids, b: Ids, lower: bool, unit: bool, how: str) -> Ids:
+    """a⁻¹·b for a triangular a of shape (…, n, n, 2) and b of shape (…, n, m, 2)."""
+    size = a.shape[-2]
+    found = np.zeros(b.shape, dtype=np.int64)
+    for i in range(size) if lower else reversed(range(size)):
+        known = range(i) if lower else range(i + 1, size)
+        row = b[..., i, :, :]
+        pairs = [(np.broadcast_to(a[..., i, k, None, :], row.shape), found[..., k, :, :]) for k in known]
+        rest = _minus_complex_products(of, row, pairs)
+        pivot = np.broadcast_to(a[..., i, i, None, :], row.shape)
+        found[..., i, :, :] = rest if unit else _complex_quotient(of, rest, pivot, how)
+    return found

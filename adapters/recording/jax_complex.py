@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from gradconform.adapters.recording import factorizations
 from gradconform.adapters.recording.complexes import Complexes, joined
 from gradconform.adapters.recording.fourier import Fourier
-from gradconform.adapters.recording.jax_movement import along, contraction, scatter_targets
+from gradconform.adapters.recording.jax_movement import along, contraction, prefixes, scatter_targets
 from gradconform.adapters.recording.jax_rules import RULES
 from gradconform.adapters.recording.jax_values import Found, Operation, Rule, Value, is_complex
-from gradconform.reference.programs.record import ZERO, Ids
+from gradconform.reference.programs.record import ONE, ZERO, Ids
 from gradconform.reference.programs.run import NotRecorded
 
 
@@ -108,6 +110,16 @@ def _product_of_all(at: Operation) -> Found:
     return [of.kernel("complex product", at.got, {"in order": lambda: of.product(rows)})]
 
 
+def _products_so_far(at: Operation) -> Found:
+    of, z, p = complexes(at), at.pair(0), at.parameters
+    before: tuple[Callable[[Ids], Ids], ...] = (
+        lambda first: np.full(first.shape, ONE),
+        lambda first: np.full(first.shape, ZERO),
+    )
+    rows = joined(*(prefixes(z[..., n], p["axis"], p["reverse"], before[n]) for n in (0, 1)))
+    return [of.kernel("complex cumprod", at.got, {"in order": lambda: of.product(rows)})]
+
+
 def _scatter_product(at: Operation) -> Found:
     """Numbers times those that go to their places, of which each place may get one."""
     base, factors, of = at.pair(0).copy(), at.pair(2), complexes(at)
@@ -119,6 +131,34 @@ def _scatter_product(at: Operation) -> Found:
     rows = base.reshape(-1, 2)
     rows[places] = of.multiply(rows[places], factors.reshape(-1, 2)[kept], at.got.reshape(-1, 2)[places])
     return [base]
+
+
+# Linear systems -------------------------------------------------------------------------------------------------------
+
+
+def _lu(at: Operation) -> Found:
+    of, x, order = complexes(at), at.pair(0), np.asarray(at.held[2])
+    programs = {how: partial(factorizations.complex_lu, of, x, order, how) for how in factorizations.WAYS}
+    return [of.kernel("complex lu", at.got, programs), None, None]
+
+
+def _triangular_solve(at: Operation) -> Found:
+    p, of, a, b = at.parameters, complexes(at), at.pair(0), at.pair(1)
+    left = p["left_side"]
+    if not left:  # x·a = b is aᵀ·xᵀ = bᵀ
+        b = np.swapaxes(b, -2, -3)
+    transposed = p["transpose_a"] == left
+    if transposed:
+        a = np.swapaxes(a, -2, -3)
+    if p["conjugate_a"]:
+        a = of.conjugate(a)
+
+    def solved(how: str) -> Ids:
+        found = factorizations.complex_substitution(of, a, b, p["lower"] != transposed, p["unit_diagonal"], how)
+        return found if left else np.swapaxes(found, -2, -3)
+
+    programs = {how: partial(solved, how) for how in factorizations.WAYS}
+    return [of.kernel("complex triangular_solve", at.got, programs)]
 
 
 # Fourier transforms ---------------------------------------------------------------------------------------------------
@@ -159,6 +199,9 @@ COMPLEX_RULES: Mapping[str, Rule] = {
     "rsqrt": _rsqrt,
     "dot_general": _products,
     "reduce_prod": _product_of_all,
+    "cumprod": _products_so_far,
     **dict.fromkeys(("scatter-mul", "scatter_mul"), _scatter_product),
+    "lu": _lu,
+    "triangular_solve": _triangular_solve,
     "fft": _fourier,
 }  # fmt: skip

@@ -79,6 +79,7 @@ class Form:
             yield from step.operands
         for solution in self.solutions:
             yield np.array(solution.operands, dtype=np.int64)
+        yield self.results  # of a matrix of one number L·U is that number
 
 
 @dataclass(frozen=True, eq=False)
