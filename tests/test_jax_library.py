@@ -165,6 +165,12 @@ def test_what_is_written_in_recorded_operations_is_recorded(f: Callable[..., Any
     assert (wrong.verdict, wrong.formula) == ("deviates", "wrong"), wrong
 
 
+def test_a_sample_s_derivative_is_not_that_of_how_it_is_drawn() -> None:
+    """JAX's is that of the distribution, implicitly; by rejection a sample is another function."""
+    with pytest.raises(gc.BadInput, match="not recorded: random_gamma"):
+        gc.verify(lambda x: jax.random.gamma(jax.random.key(0), x), X)
+
+
 def test_numbers_that_multiply_one_place_are_not_recorded_as_one_product() -> None:
     with pytest.raises(gc.BadInput, match="several for one place"):
         gc.verify(lambda x: (x * (1 + 2j)).at[jnp.array([1, 1])].multiply(2 - 1j).real, X)
