@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
 
+from gradconform.adapters.recording.torch_ctc import ctc_loss, ctc_loss_backward
 from gradconform.adapters.recording.torch_interpolation import (
     cubic_backward,
     linear,
@@ -339,6 +340,8 @@ DEFINITIONS: Mapping[str, Program] = {
     "multi_margin_loss_backward": _multi_margin_backward,
     "multilabel_margin_loss_forward": _multilabel_margin,
     "multilabel_margin_loss_backward": _multilabel_margin_backward,
+    "_ctc_loss": ctc_loss,
+    "_ctc_loss_backward": ctc_loss_backward,
     "mkldnn_rnn_layer": lstm,
     "mkldnn_rnn_layer_backward": lstm_backward,
     "upsample_linear1d": linear,

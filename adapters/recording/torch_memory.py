@@ -89,6 +89,7 @@ class _Shadow:
     ids: Ids  # of the parts, where the numbers are complex
     dtype: torch.dtype
     storage: torch.UntypedStorage  # kept alive, so that no other storage takes its address
+    unfilled: bool = False  # no operation has written to it yet
 
 
 def _kind(x: Tensor) -> torch.dtype:
@@ -151,6 +152,7 @@ class Memory:
         if not self.known(x):
             self.forget(x)
         self._view(x)[...] = self._signed(x, np.asarray(ids).reshape(shape_of(x)))
+        self._shadows[x.untyped_storage()._cdata].unfilled = False
 
     def _signed(self, x: Tensor, ids: Ids) -> Ids:
         """What the memory holds of a conjugated or negated view, or such a view of what the memory holds."""
@@ -160,12 +162,18 @@ class Memory:
         ids[part] = Complexes(self.record, format_of(x)).negative(ids[part].copy())
         return ids
 
-    def forget(self, x: Tensor) -> None:
-        """The storage holds nothing known yet: a result that is about to be put."""
+    def forget(self, x: Tensor, unfilled: bool = False) -> None:
+        """The storage holds nothing known yet: a result that is about to be put, or what is `unfilled` as yet."""
         if not empty_zero(x):
             storage = x.untyped_storage()
             count = storage.nbytes() // _kind(x).itemsize
-            self._shadows[storage._cdata] = _Shadow(np.zeros(count, np.int64), _kind(x), storage)
+            self._shadows[storage._cdata] = _Shadow(np.zeros(count, np.int64), _kind(x), storage, unfilled)
+
+    def read_anew(self, x: Tensor) -> None:
+        """What an operation reads that none has written to is what PyTorch has filled by itself: data."""
+        shadow = None if empty_zero(x) else self._shadows.get(x.untyped_storage()._cdata)
+        if shadow is not None and shadow.unfilled:
+            self.drop(x)
 
     def drop(self, x: Tensor) -> None:
         """The storage holds what the record did not make: it is read anew as data."""

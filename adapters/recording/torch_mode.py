@@ -193,6 +193,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rules = self.rules
         arithmetic = rules.complex if any(x.is_complex() for x in tensors) else rules.arithmetic
         known = any(base in of for of in (rules.moves, rules.creations, rules.data, arithmetic))
+        if base != "copy" and not (base in rules.moves or base in rules.creations):
+            for x in tensors:
+                self.memory.read_anew(x)
         if not known and any(rounded(x) for x in tensors):
             if not mutable and not any(x.numel() for x in tensors):
                 out = func(*args, **kwargs)
@@ -275,7 +278,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.memory.put(o, np.zeros(tuple(o.shape), np.int64))
             elif call.name.startswith(("empty", "new_empty", "resize")):
                 if not self.memory.known(o):
-                    self.memory.forget(o)
+                    self.memory.forget(o, unfilled=True)
             elif filled is not None:
                 ids = pair(call, filled) if o.is_complex() else call.ids(filled)
                 self.memory.put(o, np.broadcast_to(ids, shape_of(o)))
