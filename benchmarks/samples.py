@@ -97,6 +97,7 @@ def page(source: Any, rows: pd.DataFrame, command: str, seconds: float) -> str:
         "| said | samples | functions |", "| --- | ---: | ---: |", *table, "",
         "What deviates or is undecided, see [findings](findings.md):", "", *found, "",
         f"What the suite does not record: {', '.join(f'`{n}`' for n in lacking)}.", "",
+        *([*source.LEFT, ""] if source.LEFT else []),
     ])  # fmt: skip
 
 

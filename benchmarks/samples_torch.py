@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 SOURCE = "All that PyTorch's own tests differentiate"
 VERSION = f"PyTorch {torch.__version__}"
+#: What is not recorded, and why.
+LEFT = ()
 #: The largest argument that is asked, in numbers.
 LARGEST = 600
 RANDOM = ("rand", "dropout", "bernoulli", "multinomial", "normal_", "uniform", "exponential", "cauchy", "geometric",
