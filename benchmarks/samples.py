@@ -88,6 +88,7 @@ def page(source: Any, rows: pd.DataFrame, command: str, seconds: float) -> str:
     table = [f"| {verdict} | {count:,} | {rows[rows.verdict == verdict].function.nunique():,} |"
              for verdict, count in counts.items()]  # fmt: skip
     lacking = sorted(set(rows[rows.verdict == "not recorded"].function))
+    raising = sorted(set(rows[rows.verdict == "raises"].function))
     wrong = rows[rows.verdict.isin(BAD)].drop_duplicates(["function", "verdict"])
     found = [f"- `{r.function}`: {r.verdict}; {r.known or r.told}" for r in wrong.itertuples()]
     return "\n".join([
@@ -98,6 +99,8 @@ def page(source: Any, rows: pd.DataFrame, command: str, seconds: float) -> str:
         "What deviates or is undecided, see [findings](findings.md):", "", *found, "",
         f"What the suite does not record: {', '.join(f'`{n}`' for n in lacking)}.", "",
         *([*source.LEFT, ""] if source.LEFT else []),
+        *([f"What the framework raises at, some of it a finding: {', '.join(f'`{n}`' for n in raising)}.", ""]
+          if raising else []),
     ])  # fmt: skip
 
 

@@ -36,12 +36,13 @@ _TRIANGLE = "of a matrix that is read in one triangle the gradient is neither th
 _LGAMMA = "the digits of gammaln near 1 and 2"
 #: What is not recorded, and why.
 LEFT = (
-    "Of complex matrices the Cholesky factor, eigenvalues, singular values and QR, and of complex numbers the inverse",
-    "trigonometric and hyperbolic functions, `expm1`, `log1p`, `exp2`, orders and convolutions have no rule here yet. Of",
-    "`random.gamma` and what is drawn by it the derivative is that of the distribution, by implicit differentiation, which",
-    "no rule has. Bits that are taken for another number (`bitcast_convert_type`), reductions by a function of one's own,",
-    "precisions that are no format, `tridiagonal_solve`, and a Hermitian matrix that is read in one triangle",
-    "(`symmetrize_input=False` of `eigh`) are left out.",
+    "Of complex matrices the Cholesky factor, eigenvalues, singular values and QR, and of complex numbers the",
+    "inverse trigonometric and hyperbolic functions, `expm1`, `log1p`, `exp2`, orders and convolutions have no",
+    "rule here yet. Of `random.gamma` and what is drawn by it the derivative is that of the distribution, by",
+    "implicit differentiation, which no rule has. Bits that are taken for another number",
+    "(`bitcast_convert_type`), reductions by a function of one's own, precisions that are no format,",
+    "`tridiagonal_solve`, and a Hermitian matrix that is read in one triangle (`symmetrize_input=False` of",
+    "`eigh`) are left out.",
 )
 #: What is known of a function, by a glob of its name or of its sample: what is said of it, and why.
 EXPLAINED = {
@@ -59,7 +60,8 @@ EXPLAINED = {
     "lax.reduce": ("deviates", "the number that it starts from is left out"),
     "lax.stop_gradient": ("deviates", 'the derivative is taken through it; stop_gradient="intended" is not to'),
     **{f"jsp.special.{name}": ("undecided", _APPROXIMATES)
-       for name in ("sici", "fresnel", "wofz", "zeta", "owens_t", "hyp1f1", "hyp2f1")},
+       for name in ("sici", "fresnel", "wofz", "zeta", "owens_t", "hyp1f1")},
+    "jsp.special.hyp2f1": ("too long", "its series are recorded term by term"),
     "jsp.sparse.linalg.*": ("undecided", "its derivative is that of the solution, and not of the iterations"),
     "jax.experimental.ode.odeint": ("undecided", "its gradient is that of the equation, and not of the steps"),
     "jnp.trim_zeros": ("undecided", "it reads real numbers in Python"),
