@@ -85,6 +85,16 @@ def test_at_the_pixels_themselves_the_slopes_of_either_side_are_right(
     assert report.formula in formulas
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_at_the_pixels_themselves_the_gradient_of_the_image_is_one_number(mode: str) -> None:
+    grid = F.affine_grid(torch.eye(2, 3, dtype=torch.float64)[None], [1, 1, 3, 2], align_corners=True)
+    f = sampled(mode, "zeros", True)
+    report = gc.verify(lambda x: f(x, grid), image(1, 1, 3, 2))
+    assert (report.verdict, report.formula) == ("conforms", "right"), str(report)
+    report = gc.verify(lambda x: with_gradients_of(f, lambda x, grid: f(x, grid) * 0.75)(x, grid), image(1, 1, 3, 2))
+    assert (report.verdict, report.formula) == ("deviates", "wrong"), str(report)
+
+
 def test_a_slope_at_a_pixel_that_neither_side_has_is_wrong() -> None:
     f = sampled("bilinear", "zeros", True)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial, reduce
 
@@ -169,6 +170,19 @@ class _Sampling:
         pixels = below[:, None] + np.arange(first, first + len(weights))
         return _Taps(self._pixels(pixels, axis), np.stack(weights, -1), np.stack(slopes, -1))
 
+    def about(self, x: Ids, axis: int, below: Numbers, lower: NDArray[np.bool_], decided: Ids) -> _Taps:
+        """The three pixels about the one at the upper bound of the lower cell, of which one side has weight 0.
+
+        By the distance d and what of it is above 0: the slope at the pixel is then one of both, or between, and those
+        of the image do not depend on the side.
+        """
+        beside = self.do("subtract", x, self._number(below + 1))
+        above = self.record.choose(lower, decided, np.asarray(ZERO), beside, self.format)
+        under = self.do("subtract", above, beside)
+        middle = self.do("subtract", self.do("subtract", np.asarray(ONE), under), above)
+        weights = np.stack([under, middle, above], -1)
+        return _Taps(self._pixels(below[:, None] + np.arange(3), axis), weights, weights)
+
     def _polynomial(self, x: Ids, *coefficients: float) -> Ids:
         found: Ids = np.broadcast_to(self._number(coefficients[0]), x.shape)
         for k in coefficients[1:]:
@@ -222,10 +236,41 @@ class _Group:
         self.decided = [decided[points] for *_, decided in cells]
         held = of.record.held
         self.lower = [held[x[points]] < np.rint(held[x[points]]) for x, _ in along]
+        self.about = [
+            of.about(x[points], axis, lowers[0][points], self.lower[axis], self.decided[axis])
+            if pattern[axis] and of.mode == LINEAR
+            else None
+            for axis, ((x, _), (lowers, *_)) in enumerate(zip(along, cells, strict=True))
+        ]
         self.taps = [
             [of.taps(x[points], axis, below[points]) for below in (lowers if pattern[axis] else lowers[1:])]
             for axis, ((x, _), (lowers, *_)) in enumerate(zip(along, cells, strict=True))
         ]
+
+    def interpolated(self) -> Ids:
+        """The values of the points, (P, C)."""
+        if self.of.mode != LINEAR or not any(self.pattern):
+            return self.either(self.value)
+        both = self._by([own[0] if about is None else about for own, about in zip(self.taps, self.about, strict=True)])
+        return both.value((0,) * self.of.n)
+
+    def _by(self, taps: Sequence[_Taps]) -> _Group:
+        """The same points, by pixels that both cells have."""
+        found = copy(self)
+        found.taps, found.pattern = [[t] for t in taps], (False,) * len(taps)
+        return found
+
+    def _merged(self, axis: int) -> _Taps:
+        """The pixels of both cells along an axis, with the weights that each has in the one that was taken."""
+        if not self.pattern[axis]:
+            return self.taps[axis][0]
+        low, high = self.taps[axis]
+        none, no = np.full((len(self.points), 1), ZERO), np.full((len(self.points), 1), -1)
+        places = np.maximum(np.concatenate([low.places, no], -1), np.concatenate([no, high.places], -1))
+        sides = np.concatenate([low.weights, none], -1), np.concatenate([none, high.weights], -1)
+        of = self.of
+        weights = of.record.choose(self.lower[axis][:, None], self.decided[axis][:, None], *sides, of.format)
+        return _Taps(places, weights, weights)
 
     def either(self, of: Callable[[tuple[int, ...]], Ids], sides: tuple[int, ...] = ()) -> Ids:
         """What is computed in a cell, in the cells that were taken."""
@@ -238,9 +283,6 @@ class _Group:
         shape = (-1, *(1,) * (both[0].ndim - 1))
         first, decided = self.lower[axis].reshape(shape), self.decided[axis].reshape(shape)
         return self.of.record.choose(first, decided, both[0], both[1], self.of.format)
-
-    def every(self) -> list[tuple[int, ...]]:
-        return list(itertools.product(*(range(len(t)) for t in self.taps)))
 
     def corner_places(self, sides: tuple[int, ...]) -> Ids:
         """Flat places in a plane of all corners of a cell, (P, k), −1 where there is none."""
@@ -288,21 +330,15 @@ class _Group:
         pixels = self.pixels(sides)
         return self.of.summed(terms.reshape(len(g), -1), pixels.reshape(len(g), -1))
 
-    def by_image(self, g: Ids) -> list[tuple[Ids, Ids]]:
+    def by_image(self, g: Ids) -> tuple[Ids, Ids]:
         """Places in the flat image and what is added there, of every corner."""
-        of, found = self.of, []
+        of, merged, first = self.of, self._by([self._merged(axis) for axis in range(self.of.n)]), (0,) * self.of.n
         channels, plane = of.planes.shape[1:]
         lead = (of.batch[self.points][:, None] * channels + np.arange(channels)) * plane
-        for sides in self.every():
-            weights, at = self.weights(sides), self.corner_places(sides)
-            for axis, side in enumerate(sides):
-                if self.pattern[axis]:
-                    first = (self.lower[axis] == (side == 0))[:, None]
-                    weights = of.record.choose(first, self.decided[axis][:, None], weights, np.asarray(ZERO), of.format)
-            terms = of.do("multiply", *np.broadcast_arrays(weights[:, None], g[..., None]))
-            there = np.broadcast_to(at[:, None] >= 0, terms.shape)
-            found.append(((lead[..., None] + at[:, None])[there], terms[there]))
-        return found
+        weights, at = merged.weights(first), merged.corner_places(first)
+        terms = of.do("multiply", *np.broadcast_arrays(weights[:, None], g[..., None]))
+        there = np.broadcast_to(at[:, None] >= 0, terms.shape)
+        return (lead[..., None] + at[:, None])[there], terms[there]
 
 
 # Rules ----------------------------------------------------------------------------------------------------------------
@@ -339,7 +375,7 @@ def _sampled(n: int) -> Rule:
         def definition() -> list[Ids]:
             found = np.full((len(of.grid), c.shape[1]), ZERO, np.int64)
             for group in of.groups():
-                found[group.points] = group.either(group.value)
+                found[group.points] = group.interpolated()
             return [np.moveaxis(found.reshape(shape), 2, 1).reshape(c.shape)]
 
         return as_kernel(c, definition)
@@ -367,7 +403,7 @@ def _sampled_backward(n: int) -> Rule:
             for group in of.groups():
                 by = g[group.points]
                 if by_image:
-                    terms += group.by_image(by)
+                    terms.append(group.by_image(by))
                 for axis in range(n) if by_grid else ():
                     slope = group.either(partial(group.by_place, axis=axis, g=by))
                     found[group.points, n - 1 - axis] = of.do("multiply", slope, group.slopes[axis])
