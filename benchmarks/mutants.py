@@ -38,7 +38,13 @@ ROOT = Path(__file__).resolve().parents[1]
 NEAREST = {
     "reference/document.py": ("test_document_equations", "test_proofs", "test_network_instance"),
     "reference/derivations/document_forms.py": ("test_document_equations", "test_proofs", "test_planted_faults"),
-    "reference/derivations/network.py": ("test_network_instance", "test_condition", "test_published", "test_networks"),
+    "reference/derivations/network.py": (
+        "test_network_instance",
+        "test_condition",
+        "test_causes",
+        "test_published",
+        "test_networks",
+    ),
     "reference/derivations/activations.py": (
         "test_forms",
         "test_slopes",
