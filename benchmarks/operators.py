@@ -42,7 +42,7 @@ SHOWN: Sequence[tuple[str, str]] = (
     ("sinh", "torch cosh * near overflow* *"), ("sinh", "torch sinh * near overflow* *"),
     ("gelu", "torch gelu float32 large value*"), ("gelu", "torch gelu bfloat16 large value*"),
     ("_weight_norm", "torch weight_norm * of the gradient of weight_norm"),
-    ("logcumsumexp", "torch logcumsumexp float64 * tangent*"),
+    ("logcumsumexp", "torch logcumsumexp float64 * tangent*"), ("prod", "torch segment_prod * * tangent of output*"),
     ("binary_cross_entropy", "torch binary_cross_entropy* float64 * of the gradient of *"),
     ("soft_margin_loss", "torch soft_margin_loss float16 *"), ("hardsigmoid", "torch hardsigmoid float64 * d/dx"),
     # The derivative of digamma is the second one of lgamma and multigammaln; digamma's value has its root in the cases.

@@ -23,8 +23,10 @@ from gradconform.conformance.programs import completeness
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing
 from gradconform.conformance.programs.program_steps import check_steps
+from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import profile
 from gradconform.reference.cases import BadInput
+from gradconform.reference.programs.record import looks_rounded
 from gradconform.reference.programs.run import Run
 
 OPENCL = profile("opencl")
@@ -339,6 +341,13 @@ def test_what_a_compiled_program_gives_that_is_the_eager_one_s_number_is_as_far_
         patch.setattr(torch, "compile", lambda f: f)
         report = gc.verify(torch.i0, torch.tensor([90.0]), routes=("eager", "compile"))  # inf, of a number in range
     assert list(report.table["verdict"]) == ["deviates", "deviates"]
+
+
+def test_the_largest_number_of_a_format_is_meant() -> None:
+    """Masks are filled with it; by an ulp more it would be infinite."""
+    assert not looks_rounded(torch.finfo(torch.float32).min, FORMATS["float32"])
+    assert not looks_rounded(torch.finfo(torch.float64).max, FORMATS["float64"])
+    assert looks_rounded(3.4e38, FORMATS["float64"])
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

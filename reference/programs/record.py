@@ -29,7 +29,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradconform.reference.arithmetic.formats import Format
+from gradconform.reference.arithmetic.formats import FORMATS, Format
 from gradconform.reference.cases import BadInput, available_memory
 from gradconform.reference.programs.implicit import ONE as ONE
 from gradconform.reference.programs.implicit import ZERO as ZERO
@@ -430,9 +430,16 @@ def affordable(numbers: int) -> None:
         )
 
 
+#: The largest number of each format.
+_LARGEST = frozenset(f.largest for f in FORMATS.values())
+
+
 def looks_rounded(x: float, seen_in: Format) -> bool:
-    """Whether a literal may be a rounded decimal or irrational: it has more than a third of the format's digits."""
-    if x == 0 or not math.isfinite(x):
+    """Whether a literal may be a rounded decimal or irrational: it has more than a third of the format's digits.
+
+    The largest number of a format, which masks are filled with, has all of them and is meant.
+    """
+    if x == 0 or not math.isfinite(x) or abs(x) in _LARGEST:
         return False
     mantissa, _ = math.frexp(x)
     return not math.ldexp(mantissa, seen_in.precision // 3).is_integer()

@@ -49,12 +49,11 @@ def _scatter(o: Any, x: Any, i: Any, s: Any) -> Any:
     return o.stack([s[places[k]] if k in places else x[k] for k in range(x.shape[0])])
 
 
-def _segments(o: Any, s: Any, i: Any, how: str) -> Any:
+def _segment_products(o: Any, s: Any, i: Any) -> Any:
     found = []
     for k in range(3):
         rows = s[np.flatnonzero(np.asarray(i) == k)]
-        empty = o.zeros(s.shape[1:])
-        found.append(empty if not len(rows) else rows.max(0) if how == "max" else rows.prod(0))
+        found.append(rows.prod(0) if len(rows) else o.zeros(s.shape[1:]) + 1.0)
     return o.stack(found)
 
 
@@ -78,7 +77,7 @@ OPERATORS = (
              (_TABLE, _PERMUTED, Operand("s", shape=(2, 2))), edges={
                  "distinct": ([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [2, 0], [[0.5, 0.25], [-1.0, 1.5]])}),
     Operator("segment_sum", "indexing", lambda o, s, i: o.scattered(s, i, 3), "Σ of each segment", (_ROWS, _I)),
-    Operator("segment_prod", "indexing", lambda o, s, i: _segments(o, s, i, "prod"), "Π of each segment", (
+    Operator("segment_prod", "indexing", _segment_products, "Π of each segment", (
         _ROWS, Operand("i", (0.0, 3.0), (4,), "index")), edges={
             "repeated": ([[1.0, 2.0], [0.5, -1.0], [3.0, 0.25], [2.0, 2.0]], [0, 1, 1, 2]),
             "a zero": ([[0.0, 2.0], [0.5, -1.0], [0.0, 0.25], [2.0, 2.0]], [0, 1, 1, 2])}),
