@@ -492,8 +492,8 @@ def test_what_is_worse_or_of_something_else_is_not_known(worse: dict[str, Any]) 
 
 
 def test_a_wrong_formula_is_known_by_its_error_in_ulps() -> None:
-    (tangent,) = [m for m in deviating() if m.operator == "logcumsumexp"]
-    worse = replace(tangent, max_ulp=2000.0)
+    tangent, _ = [m for m in deviating() if m.operator == "logcumsumexp"]
+    worse = replace(tangent, max_ulp=20_000.0)
     assert [is_known(m) for m in marked([tangent, worse], VERSIONS, "cpu")] == [True, False]
 
 
