@@ -60,8 +60,7 @@ EXPLAINED = {
     "lax.reduce": ("deviates", "the number that it starts from is left out"),
     "lax.stop_gradient": ("deviates", 'the derivative is taken through it; stop_gradient="intended" is not to'),
     **{f"jsp.special.{name}": ("undecided", _APPROXIMATES)
-       for name in ("sici", "fresnel", "wofz", "zeta", "owens_t", "hyp1f1")},
-    "jsp.special.hyp2f1": ("too long", "its series are recorded term by term"),
+       for name in ("sici", "fresnel", "wofz", "zeta", "owens_t", "hyp1f1", "hyp2f1")},
     "jsp.sparse.linalg.*": ("undecided", "its derivative is that of the solution, and not of the iterations"),
     "jax.experimental.ode.odeint": ("undecided", "its gradient is that of the equation, and not of the steps"),
     "jnp.trim_zeros": ("undecided", "it reads real numbers in Python"),
