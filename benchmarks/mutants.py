@@ -7,7 +7,7 @@ round, an operand replaced by another one of the same formula, a constant increa
 Each mutant stands in a copy of the project, and the tests that belong to its file run there, then the others that look
 at numbers; of the rounding rules only what `rule_sieve.py` lets through. One that no test notices survives, and is
 either listed in `benchmarks/equivalent_mutants.toml` with the reason why it changes nothing that the claim speaks of,
-or is a gap in the tests: exit status 1.
+or is a gap in the tests: exit status 1. Where a test fails with nothing changed, no mutant is tried: exit status 2.
 """
 
 from __future__ import annotations
@@ -331,6 +331,11 @@ def main() -> int:
         closing(Copies(Path(folder), options.jobs)) as copies,
         ThreadPoolExecutor(options.jobs) as pool,
     ):
+        for file in options.only or NEAREST:
+            failed = copies.notices(Mutant(file, 0, "nothing", (ROOT / file).read_text(encoding="utf-8")))
+            if failed:
+                print(f"{failed} fails where nothing is changed: of {file} mutants would tell nothing", file=sys.stderr)
+                return 2
 
         def noticed_by(mutant: Mutant) -> str | None:
             first = noticed_first.get(mutant.text)
