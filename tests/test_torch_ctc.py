@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-from programs_torch import ruled  # noqa: E402 -- of PyTorch's programs
+from programs_torch import with_gradients_of  # noqa: E402 -- of PyTorch's programs
 from torch import Tensor  # noqa: E402
 
 import gradconform as gc  # noqa: E402
@@ -57,13 +57,7 @@ def test_of_many_steps_digits_are_kept() -> None:
 def test_a_slope_that_is_a_thousandth_off_is_wrong() -> None:
     loss = LOSSES["a mean"]
 
-    def slope(g: Tensor, x: Tensor) -> Tensor:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            (found,) = torch.autograd.grad(loss(x), x, g)
-        return found * 1.001
-
-    assert gc.verify(ruled("Ruled", loss, slope), numbers(5)).formula == "wrong"
+    assert gc.verify(with_gradients_of(loss, loss, 1.001), numbers(5)).formula == "wrong"
 
 
 def test_by_what_it_is_given_its_derivative_is_that_of_a_softmax() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from programs_torch import with_gradients_of
 from torch import Tensor
 
 import gradconform as gc
@@ -149,20 +149,7 @@ def test_factors_windows_and_parts_of_numbers_conform(name: str) -> None:
 def test_their_gradients_off_by_a_thousandth_deviate(name: str) -> None:
     f, given = PROGRAMS[name]
 
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *given: Tensor) -> Tensor:
-            ctx.save_for_backward(*given)
-            return f(*given)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-            with torch.enable_grad():
-                given = [x.clone().requires_grad_() for x in ctx.saved_tensors]
-                first, *rest = torch.autograd.grad(f(*given), given, g)
-            return first * (1 + 2.0**-10), *rest
-
-    report = gc.verify(lambda *given: Wrong.apply(*given), *given)
+    report = gc.verify(with_gradients_of(f, f, 1 + 2.0**-10), *given)
     assert (report.verdict, report.formula) == ("deviates", "wrong"), str(report)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from programs_torch import with_gradients_of
 from torch import Tensor
 
 import gradconform as gc
@@ -63,18 +64,7 @@ def test_images_of_another_size_conform(name: str) -> None:
 def test_gradients_of_another_interpolation_deviate(name: str, other: Program) -> None:
     f, x = PROGRAMS[name]
 
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            return f(x)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-            with torch.enable_grad():
-                given = x.clone().requires_grad_()
-                return torch.autograd.grad(other(given), given, g)[0]
-
-    report = gc.verify(lambda x: Wrong.apply(x), x)
+    report = gc.verify(with_gradients_of(f, other), x)
     assert (report.verdict, report.formula) == ("deviates", "wrong"), str(report)
 
 

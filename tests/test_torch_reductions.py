@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from programs_torch import with_gradients_of
 from torch import Tensor
 
 import gradconform as gc
@@ -97,25 +97,6 @@ def test_what_is_reduced_by_an_index_conforms(name: str) -> None:
 def test_equal_numbers_and_zeros_that_are_reduced_conform(f: Program, given: list[Tensor]) -> None:
     report = gc.verify(f, *given)
     assert report.verdict == "conforms", str(report)
-
-
-def with_gradients_of(f: Program, other: Program) -> Program:
-    """f with the gradients of another function."""
-
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *given: Tensor) -> Tensor:
-            ctx.save_for_backward(*given)
-            return f(*given)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-            with torch.enable_grad():
-                given = [x.detach().requires_grad_() for x in ctx.saved_tensors]
-                found = torch.autograd.grad(other(*given), given, g, allow_unused=True)
-                return tuple(torch.zeros_like(x) if y is None else y for x, y in zip(given, found, strict=True))
-
-    return lambda *given: Wrong.apply(*given)  # type: ignore[no-any-return]
 
 
 WRONG = {

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from programs_torch import with_gradients_of
 from torch import Tensor
 
 import gradconform as gc
@@ -32,24 +33,6 @@ def places(*shape: int) -> Tensor:
 
 def sampled(mode: str, padding: str, aligned: bool) -> Sampled:
     return lambda x, grid: F.grid_sample(x, grid, mode=mode, padding_mode=padding, align_corners=aligned)
-
-
-def with_gradients_of(f: Sampled, other: Sampled) -> Sampled:
-    """f with the gradients of another function."""
-
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *given: Tensor) -> Tensor:
-            ctx.save_for_backward(*given)
-            return f(*given)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-            with torch.enable_grad():
-                given = [x.detach().requires_grad_() for x in ctx.saved_tensors]
-                return torch.autograd.grad(other(*given), given, g)
-
-    return lambda *given: Wrong.apply(*given)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)

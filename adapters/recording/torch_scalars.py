@@ -341,10 +341,10 @@ def _settle_places(c: Call) -> None:
     knots, size = np.broadcast_to(knots, (*places.shape[:-1], knots.shape[-1])), knots.shape[-1]
     if not size:
         return
+    if not places.ndim:
+        places, ids = places.reshape(1), ids.reshape(1)
     for relation, at, there in (("ge", places - 1, places > 0), ("le", places, places < size)):
-        beside = (
-            np.take_along_axis(knots, np.clip(at, 0, size - 1), -1) if places.ndim else knots[np.clip(at, 0, size - 1)]
-        )
+        beside = np.take_along_axis(knots, np.clip(at, 0, size - 1), -1)
         record.decide(relation, ids[there], beside[there])  # type: ignore[arg-type]
         record.edges += [y[record.held[ids] == record.held[beside]] for y in (ids, beside)]
 

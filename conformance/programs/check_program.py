@@ -147,17 +147,23 @@ class _OfBalls:
         if not got:
             return _gradient(self.run, argument, route, _nothing(), "right", math.inf, ties)
         judgement = self._executed(got)
-        if any(said.otherwise for said in self.formulas) and judgement.accuracy == "certified":
-            # The branch that rounding took goes on in the other, or what is within would not keep digits.
-            doubted = [s._replace(formula="unknown") if s.otherwise else s for s in self.formulas]
-            return replace(self, formulas=[s._replace(otherwise=False) for s in doubted]).judged(route, got)
-        formula = min((said.formula for said in self.formulas), key=FORMULA.index)
+        of = self._doubted if judgement.accuracy == "certified" else self
+        formula = min((said.formula for said in of.formulas), key=FORMULA.index)
         if formula == "unknown":
-            judgement = self._of_unknown(judgement, got)
-        judgement = self._shown(judgement, formula, got)
-        wrong = [c for c, said in enumerate(self.formulas) if said.formula in ("wrong", "undefined")]
+            judgement = of._of_unknown(judgement, got)
+        judgement = of._shown(judgement, formula, got)
+        wrong = [c for c, said in enumerate(of.formulas) if said.formula in ("wrong", "undefined")]
         judgement = with_wrong(judgement, np.array(wrong, dtype=np.int64))
-        return _gradient(self.run, argument, route, judgement, formula, min(s.bits for s in self.formulas), ties)
+        return _gradient(self.run, argument, route, judgement, formula, min(s.bits for s in of.formulas), ties)
+
+    @property
+    def _doubted(self) -> _OfBalls:
+        """The same, where of what is right by the branches that the program takes without rounding nothing is known.
+
+        The branch that rounding took goes on in the other, or what is within would not keep digits.
+        """
+        said = [s._replace(formula="unknown") if s.otherwise else s for s in self.formulas]
+        return replace(self, formulas=said)
 
     def _executed(self, got: Sequence[float]) -> Judgement:
         """The execution and the accuracy. An infinity or NaN in the place of a derivative that there is not is held

@@ -55,8 +55,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         said, heard = formulas[number], Adjudicator(answers[number])
         kappa = partial(condition.of, number, next(iter(answers[number].forms.values())).radii())
         found = judge_array(got, of, answers[number].format, heard, kappa, BITS, together=heard)
-        if found.accuracy == "certified":  # see `check_program`
-            said = said.doubted
+        said = said.doubted if found.accuracy == "certified" else said  # see `check_program`
         found = _with_formula(found, said, answers[number], got)
         left_open = (said.worst == "unknown" and not truths.astray) or found.execution == "undecided"
         yield Found(number, route, found, said.worst, said.worst_bits, truths.ties, left_open)

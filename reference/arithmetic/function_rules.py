@@ -274,7 +274,7 @@ def _part_of_one(E: Executor, x: Value) -> tuple[Number, Number]:
     other = (x.bits & E.pick(below, POSITIVE, NEGATIVE)) != 0  # an infinity of the other side
     # e^−x is infinite in every format, and σ(x) is 0. Above 0 the quotient itself says that it is 1.
     far = below & (abs(v) - x.off > FAR) & E.no(other)
-    # A program that holds e^−x in a wider format has less than the least number there, which rounding makes no larger.
+    # A program that holds e^−x in a wider format has less than 2^−144,000 there, which rounding makes no larger.
     tiny = E.least if E.underflows else E.half_tiny * 2.0**-1000
     if E.every(far):
         return E.pick_mid(far, E.nothing, x.mid), E.pick(far, tiny, E.zero)

@@ -382,7 +382,8 @@ class Record:
     def fmod(self, x: Ids, y: Ids, format: Format, held: Numbers) -> tuple[Ids, list[Ids]]:
         """x − n·y by the whole part n of x/y that the run took, which rounding may have moved; and what decides it.
 
-        Where n is not known from what is held, as one of more than 50 bits, it is the function that jumps.
+        Where n is not known from what is held it is the function that jumps: (x − held)/y is computed to 2^-52 of
+        itself, which below 2^50 is less than the half that would make another n of it.
         """
         x, y = np.broadcast_arrays(x, y)
         with np.errstate(all="ignore"):

@@ -351,6 +351,19 @@ def ruled(name: str, forward: Callable[..., Any], backward: Callable[..., Any]) 
     return type(name, (torch.autograd.Function,), of).apply  # type: ignore[no-any-return, attr-defined]
 
 
+def with_gradients_of(f: Callable[..., Any], other: Callable[..., Any], first: float = 1.0) -> Callable[..., Any]:
+    """f with the gradients of another function, of which the first is multiplied by a number."""
+
+    def backward(g: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            asked = [x.detach().requires_grad_() for x in given]
+            of_first, *rest = torch.autograd.grad(other(*asked), asked, g, allow_unused=True)
+        found = [None if of_first is None else of_first * first, *rest]
+        return tuple(torch.zeros_like(x) if y is None else y for x, y in zip(given, found, strict=True))
+
+    return ruled("Other", f, backward)
+
+
 def off_by(k: int) -> Callable[..., Any]:
     """tanh, whose slope is wrong by a factor 1 + 2^-k."""
     return ruled("OffBy", torch.tanh, lambda g, x: g * (1 - torch.tanh(x) ** 2) * (1 + 2.0**-k))
