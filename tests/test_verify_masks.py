@@ -254,3 +254,17 @@ def test_the_whole_part_of_a_derivative_that_is_not_the_function_s_is_wrong() ->
     x, y = torch.tensor([14.1234769821167]), torch.tensor([0.9415651559829712])
     assert gc.verify(torch.fmod, x, y).formula == "wrong"
     assert gc.verify(torch.remainder, x, y)
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("function", [torch.fmod, torch.remainder])
+def test_a_whole_part_of_more_digits_than_the_format_has_is_rounded_to_them(
+    function: Callable[..., Tensor], dtype: torch.dtype, copies: int
+) -> None:
+    digits = {torch.float64: 53, torch.float32: 24, torch.bfloat16: 8}[dtype]
+    x = torch.tensor([1.37 * 2.0**e for e in (digits - 1, digits, digits + 1, digits + 7)] * copies, dtype=dtype)
+    y = torch.full_like(x, 0.9)
+    assert gc.verify(function, x, y)
+    report = gc.verify(with_gradients_of(lambda y: function(x, y), lambda y: function(x, y), 1.25), y)
+    assert report.formula == "wrong"

@@ -302,15 +302,24 @@ def _whole(c: Call) -> Results:
 
 
 def _whole_quotient(c: Call) -> Results:
-    """A quotient that is cut to a whole number: data, too."""
-    if real(c.outs[0]):
-        x, y = np.broadcast_arrays(c.operand("self"), c.operand("other"))
-        with np.errstate(all="ignore"):
-            held = c.format.round(c.record.held[x] / c.record.held[y])
-        known = np.isfinite(c.held) & np.isfinite(held)
-        quotient = c.record.map("divide", [x[known], y[known]], c.format, held[known])
-        c.record.cut(c["rounding_mode"] or "floor", quotient, c.held[known])
-    return None
+    """A quotient that is cut to a whole number: data, too; of more digits than the format has it is rounded."""
+    if not real(c.outs[0]):
+        return None
+    x, y = np.broadcast_arrays(c.operand("self"), c.operand("other"))
+    mode, found = c["rounding_mode"] or "floor", np.array(c.record.constants(c.held))
+    with np.errstate(all="ignore"):
+        held = c.format.round(c.record.held[x] / c.record.held[y])
+    known = np.isfinite(c.held) & np.isfinite(held)
+    large = known & (np.abs(c.held) >= 2.0 ** (c.format.precision - 1))
+    known &= ~large
+    c.record.cut(mode, c.record.map("divide", [x[known], y[known]], c.format, held[known]), c.held[known])
+    with c.record.inside() as steps:
+        rest = c.record.map("fmod" if mode == "trunc" else "remainder", [x[large], y[large]], c.format)
+        whole = c.record.map("divide", [c.record.map("subtract", [x[large], rest], c.format), y[large]], c.format)
+    if large.any():
+        form = Form("definition", tuple(steps), whole)
+        found[large] = c.record.fused(f"aten::{c.name}", form, (), c.format, c.held[large])
+    return found
 
 
 def settle(c: Call) -> None:
