@@ -264,7 +264,34 @@ def test_a_whole_part_of_more_digits_than_the_format_has_is_rounded_to_them(
 ) -> None:
     digits = {torch.float64: 53, torch.float32: 24, torch.bfloat16: 8}[dtype]
     x = torch.tensor([1.37 * 2.0**e for e in (digits - 1, digits, digits + 1, digits + 7)] * copies, dtype=dtype)
-    y = torch.full_like(x, 0.9)
+    y, z = torch.full_like(x, 0.9), torch.full_like(x, 0.7)
     assert gc.verify(function, x, y)
     report = gc.verify(with_gradients_of(lambda y: function(x, y), lambda y: function(x, y), 1.25), y)
     assert report.formula == "wrong"
+    assert gc.verify(lambda y, z: function(x, y * z), y, z)  # an ulp of the product is several whole parts
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("mod", "float64"), ("mod", "float32"), ("fmod", "bfloat16"), ("ceil", "float32"), ("round", "bfloat16")],
+)
+def test_by_jax_a_whole_part_of_more_digits_than_the_format_has_is_rounded_to_them(name: str, dtype: str) -> None:
+    jax = pytest.importorskip("jax")
+    jnp = jax.numpy
+    digits = {"float64": 53, "float32": 24, "bfloat16": 8}[dtype]
+
+    def function(x: Any, y: Any) -> Any:
+        of = getattr(jnp, name)
+        return of(x, y) if name in ("fmod", "mod") else x - of(x / y) * y
+
+    def away(x: Any, y: Any) -> Any:
+        return tuple(g * 1.25 for g in jax.grad(lambda *a: function(*a).sum(), (0, 1))(x, y))
+
+    wrong = jax.custom_vjp(function)
+    wrong.defvjp(lambda *a: (function(*a), a), lambda a, g: tuple(g * slope for slope in away(*a)))
+    x = jnp.array([1.37 * 2.0**e for e in (digits, digits + 1, digits + 7)])
+    y = jnp.full_like(x, 0.9)
+    report = gc.verify(function, x, y, dtype=dtype)
+    assert report, report
+    assert gc.verify(wrong, x, y, dtype=dtype).formula == "wrong"
+    assert not any(note.startswith(":") for note in report.notes), report.notes

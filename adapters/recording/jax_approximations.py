@@ -101,7 +101,7 @@ def _parts(to: Recorder, equation: Any, x: Value) -> list[Value]:
 
 def note(to: Recorder, text: str) -> None:
     """Say of the program that it approximates something, with its line where that is known."""
-    to.approximated.append(f"{to.record.line}: {text}" if to.record.line else text)
+    to.approximated.append(to.here(text))
 
 
 def iterates(jaxpr: Any) -> bool:

@@ -182,7 +182,7 @@ def _linear_solve(to: Recorder, equation: Any, operands: Sequence[Value]) -> lis
 def _callback(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
     """What a callback gives comes from outside of the record."""
     if equation.outvars:
-        to.foreign.append(f"{to.record.line}: {equation.primitive.name}: its results are not in the record")
+        to.foreign.append(to.here(f"{equation.primitive.name}: its results are not in the record"))
     results = bind(equation, [o.held for o in operands])
     return [to.constant(x) for x in results]
 

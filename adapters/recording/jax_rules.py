@@ -10,8 +10,8 @@ import numpy as np
 from gradconform.adapters.recording import factorizations
 from gradconform.adapters.recording.jax_sums import SUMS
 from gradconform.adapters.recording.jax_values import Found, Operation, Parameters, Recorder, Rule, format_of
-from gradconform.reference.arithmetic.formats import FORMATS
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Step
+from gradconform.reference.arithmetic.formats import FORMATS, Format
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, Step, all_whole
 from gradconform.reference.programs.run import NotRecorded
 
 Extreme = Literal["maximum", "minimum"]
@@ -106,11 +106,28 @@ def settle_places(to: Recorder, name: str, p: Parameters, x: Ids, result: Any) -
 
 def _piecewise_constant(at: Operation) -> Found:
     """Numbers that do not change with their operand: data, whose derivative is 0."""
-    name, operand = at.equation.primitive.name, at.operands[0]
-    if operand.depends:
-        at.to.note(f"{at.record.line}: {name}: taken as constant, as it is around this operand")
-        settle_places(at.to, name, at.parameters, at.ids(0), at.got)
-    return [at.record.new(at.got.shape, at.got)]
+    name, operand, x, record = at.equation.primitive.name, at.operands[0], at.ids(0), at.record
+    found = record.new(at.got.shape, at.got)
+    if not operand.depends:
+        return [found]
+    at.to.note(at.to.here(f"{name}: taken as constant, as it is around this operand"))
+    large = np.isfinite(record.held[x]) & (np.abs(record.held[x]) >= all_whole(at.format))
+    settle_places(at.to, name, at.parameters, x[~large], at.got[~large])
+    if large.any():
+        found[large] = _large_whole(record, name, x[large], at.format)
+    return [found]
+
+
+def _large_whole(record: Record, name: str, x: Ids, format: Format) -> Ids:
+    """Of numbers so large that rounding has made them whole ones, as a quotient is: its whole part is what is meant."""
+    half, one = np.array(record.number(0.5)), np.array(ONE)
+    with record.inside() as steps:
+        upwards = record.map("negative", [x], format) if name == "ceil" else x
+        near = record.map("add", [x, half], format) if name == "round" else upwards
+        whole = record.map("subtract", [near, record.map("remainder", [near, one], format)], format)
+        found = record.map("negative", [whole], format) if name == "ceil" else whole
+    definition = Form("definition", tuple(steps), found)
+    return record.fused(name, definition, [Form("the number itself", (), x)], format, record.held[x])
 
 
 def _next(at: Operation) -> Found:

@@ -125,6 +125,10 @@ class Recorder:
         """Comparisons that held, and that settled something."""
         self.settle(self.record.decide(relation, a, b), shown=True)
 
+    def here(self, text: str) -> str:
+        """A text with the line of the program where that is known."""
+        return f"{self.record.line}: {text}" if self.record.line else text
+
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import format_of, numbers, real
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64, Format
-from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record
+from gradconform.reference.programs.record import ONE, ZERO, Form, Ids, Numbers, Record, all_whole
 from gradconform.reference.programs.run import NotRecorded
 
 #: Functions of one number, by their name in ATen, with that in the table.
@@ -310,7 +310,7 @@ def _whole_quotient(c: Call) -> Results:
     with np.errstate(all="ignore"):
         held = c.format.round(c.record.held[x] / c.record.held[y])
     known = np.isfinite(c.held) & np.isfinite(held)
-    large = known & (np.abs(c.held) >= 2.0 ** (c.format.precision - 1))
+    large = known & (np.abs(held) >= all_whole(c.format))
     known &= ~large
     c.record.cut(mode, c.record.map("divide", [x[known], y[known]], c.format, held[known]), c.held[known])
     with c.record.inside() as steps:

@@ -23,6 +23,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -382,14 +383,14 @@ class Record:
     def fmod(self, x: Ids, y: Ids, format: Format, held: Numbers) -> tuple[Ids, list[Ids]]:
         """x − n·y by the whole part n of x/y that the run took, which rounding may have moved; and what decides it.
 
-        Where n is not known from what is held it is the function that jumps: (x − held)/y is computed to 2^-52 of
-        itself, which below 2^50 is less than the half that would make another n of it.
+        Where n is not known from what is held, or has more digits than the format, it is the function that jumps: an
+        ulp of y moves n by more than one there.
         """
         x, y = np.broadcast_arrays(x, y)
         with np.errstate(all="ignore"):
             quotient = self.held[x] / self.held[y]
-            whole = np.rint((self.held[x] - held) / self.held[y])
-            known = (np.abs(whole) < 2.0**50) & np.isfinite(self.held[y])
+            known = (np.abs(format.round(quotient)) < all_whole(format)) & np.isfinite(self.held[y])
+        whole = times(self.held[x], np.asarray(held), self.held[y], known)
         found, at = np.empty(x.shape, np.int64), [x[known], y[known]]
         found[~known] = self.map("fmod", [x[~known], y[~known]], format, held[~known])
         found[known] = self.map("residue", [self.constants(whole[known]), *at], format, held[known])
@@ -452,6 +453,21 @@ def between(function: str, whole: Numbers) -> tuple[Numbers, Numbers]:
         return whole - 0.5, whole + 0.5
     low = whole - ((function == "ceil") | ((function == "trunc") & (whole <= 0)))
     return low, whole + ((function == "floor") | ((function == "trunc") & (whole >= 0)))
+
+
+def all_whole(format: Format) -> float:
+    """From where on every number of the format is a whole one, so that the whole part of a quotient is rounded."""
+    return float(2.0 ** (format.precision - 1))
+
+
+def times(x: Numbers, rest: Numbers, y: Numbers, known: NDArray[np.bool_]) -> Numbers:
+    """The whole number n of x = n·y + rest, where it is known; exactly where float64 may give another."""
+    with np.errstate(all="ignore"):
+        found: Numbers = np.array(np.rint((x - rest) / y))
+        close = known & (np.abs(found) >= 2.0**50)  # of so many (x − rest)/y is computed to half a whole number
+    for at in np.flatnonzero(close):
+        found.flat[at] = round((Fraction(x.flat[at]) - Fraction(rest.flat[at])) / Fraction(y.flat[at]))
+    return found
 
 
 def jumping(function: str, ids: Ids, held: Numbers) -> Ids:
