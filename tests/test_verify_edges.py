@@ -44,6 +44,18 @@ def test_a_nan_of_several_overflows_is_of_the_program_and_no_deviation() -> None
     assert report.complete
 
 
+@pytest.mark.parametrize("copies", [1, 300])
+def test_what_may_divide_by_0_on_the_way_and_returned_finite_numbers_is_not_out_of_range(copies: int) -> None:
+    x, y = torch.tensor([1.1] * copies), torch.tensor([1.3] * copies)
+    z = x * y * (1 + 2.0**-23)
+    report = gc.verify(lambda x, y, z: 1 / (1 / (x * y - z)), x, y, z, wrt="z")
+    assert (report.verdict, report.formula, report.execution) == ("vacuous", "right", "within"), report
+    assert "the derivative is -" in str(report)
+    assert "divisor to 0" in str(report)
+    twice = custom(lambda g, x: 4 * g * x)
+    assert gc.verify(lambda x, y, z: 1 / (1 / (x * y - twice(z))), x, y, z, wrt="z").formula == "wrong"
+
+
 def test_a_program_that_overflows_where_it_is_run_again_has_not_left_its_record() -> None:
     report = of(lambda x: x * x, 3e30, -2e35, dtype=torch.bfloat16)
     assert report.complete

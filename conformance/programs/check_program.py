@@ -17,7 +17,15 @@ from gradconform.conformance.programs import together
 from gradconform.conformance.programs.accepted import mixed_programs, programs
 from gradconform.conformance.programs.check_program_arrays import judged
 from gradconform.conformance.programs.digits import Digits
-from gradconform.conformance.programs.shown import overflowed, shown_at, tells, undecided, with_wrong
+from gradconform.conformance.programs.shown import (
+    anywhere,
+    overflowed,
+    shown_anywhere,
+    shown_at,
+    tells,
+    undecided,
+    with_wrong,
+)
 from gradconform.conformance.programs.size import AFFORDABLE, IN_ARRAYS, fits, work
 from gradconform.conformance.programs.truth import DECIDED, Said, Truth, as_read
 from gradconform.reference.arithmetic.exact import precision
@@ -151,6 +159,9 @@ class _OfBalls:
         formula = min((said.formula for said in of.formulas), key=FORMULA.index)
         if formula == "unknown":
             judgement = of._of_unknown(judgement, got)
+        elif anywhere(judgement, np.asarray(got)):
+            at, format = judgement.worst_index, self.run.judged[self.number].format
+            judgement = shown_anywhere(judgement, got[at], self.sets[at], format)
         judgement = of._shown(judgement, formula, got)
         wrong = [c for c, said in enumerate(of.formulas) if said.formula in ("wrong", "undefined")]
         judgement = with_wrong(judgement, np.array(wrong, dtype=np.int64))

@@ -18,7 +18,15 @@ from gradconform.conformance.programs import together
 from gradconform.conformance.programs.accepted import mixed_programs, programs, result
 from gradconform.conformance.programs.array_answers import Adjudicator, Answers, Condition
 from gradconform.conformance.programs.array_truths import Formulas, Truths
-from gradconform.conformance.programs.shown import overflowed, shown_at, tells, undecided, with_wrong
+from gradconform.conformance.programs.shown import (
+    anywhere,
+    overflowed,
+    shown_anywhere,
+    shown_at,
+    tells,
+    undecided,
+    with_wrong,
+)
 from gradconform.reference.arithmetic.formats import FLOAT32
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.array_judge import Screen, judge_array
@@ -100,6 +108,9 @@ def _with_formula(found: Judgement, said: Formulas, of: Answers, got: NDArray[np
         worst = int(said.at[np.where(np.isnan(far), np.inf, far).argmax()])
         index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
         found = shown_at(found, worst, float(got[index]), of.truth_of(index), of.format)
+    elif said.worst in ("right", "kink") and anywhere(found, got):
+        index = tuple(int(i) for i in np.unravel_index(found.worst_index, got.shape))
+        found = shown_anywhere(found, float(got[index]), of.truth_of(index), of.format)
     elif (beyond := overflowed(found, got.ravel())) is not None:
         index = tuple(int(i) for i in np.unravel_index(beyond, got.shape))
         found = shown_at(found, beyond, float(got[index]), of.truth_of(index), of.format)

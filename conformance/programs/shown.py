@@ -14,6 +14,9 @@ from gradconform.reference.arithmetic.rounded import Rounded
 from gradconform.reference.components import Indices
 from gradconform.reference.judge import Formula, Judgement, noted, text_of, ulp_error
 
+#: Why nothing is certified of numbers that are finite, and whose program may return anything.
+ANYWHERE = "rounding: on the way it may take a divisor to 0, or a number out of range, so that no digit is certain"
+
 
 def undecided(judgement: Judgement, why: str) -> Judgement:
     """A judgement of a gradient that has components which are excused: no pass."""
@@ -33,6 +36,18 @@ def overflowed(judgement: Judgement, got: NDArray[np.float64]) -> int | None:
     if judgement.execution != "overflow" or not np.isfinite(got[judgement.worst_index]) or np.isfinite(got).all():
         return None
     return int(np.isfinite(got).argmin())
+
+
+def anywhere(judgement: Judgement, got: NDArray[np.float64]) -> bool:
+    """Whether nothing is known of what the program may return, and nothing overflowed."""
+    nothing = judgement.accuracy == "vacuous" and judgement.truth is None
+    return nothing and judgement.execution in ("within", "overflow") and bool(np.isfinite(got).all())
+
+
+def shown_anywhere(judgement: Judgement, got: float, truth: Rounded, format: Format) -> Judgement:
+    """The judgement of finite numbers in the place of which the program may return anything: they are within that."""
+    shown = shown_at(judgement, judgement.worst_index, got, truth, format)
+    return replace(shown, execution="within", reason=ANYWHERE)
 
 
 def with_wrong(judgement: Judgement, components: Indices) -> Judgement:
