@@ -244,6 +244,28 @@ def test_a_mask_of_minus_infinity_is_no_obstacle_to_a_large_softmax() -> None:
     assert found.judgement.verdict == "conforms"
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("least", ["infinity", "number"])
+def test_a_mask_that_is_added_to_scores_is_no_obstacle_to_a_large_softmax(least: str, dtype: str) -> None:
+    """By a sum of products, as `torch.nn.MultiheadAttention` does it, and of the least number there is, as others."""
+    kind = getattr(torch, dtype)
+    drawn = np.random.default_rng(0)
+    q, k = (torch.from_numpy(drawn.normal(size=s)).to(kind) for s in ((1, 12, 4), (1, 4, 12)))
+    mask = torch.zeros(1, 12, 12, dtype=kind)
+    mask[..., -3:] = -math.inf if least == "infinity" else torch.finfo(kind).min
+
+    def attention(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        scores = torch.baddbmm(mask, q, k) if least == "infinity" else q @ k + mask
+        return scores.softmax(-1)
+
+    run = record(attention, [q, k], replays=False)
+    found = list(gradients(run, OPENCL))
+    assert [g.judgement.verdict for g in found] == ["conforms"] * 2
+    wrong = [np.array(x) * (1 + 2.0**-6) for x in run.returned["eager"]]
+    found = list(gradients(replace(run, returned={"eager": wrong}), OPENCL))
+    assert [g.judgement.execution for g in found] == ["outside"] * 2
+
+
 def test_ties_in_a_large_program_are_kinks_of_which_any_slope_is_right() -> None:
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 40))).float()
     x[x < 0] = 0.0

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gradconform as gc
 
@@ -38,6 +39,10 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[Tensor]]] = {
     "conv_transpose with more output padding than stride": (
         lambda x, w: F.conv_transpose1d(x, w, stride=2, padding=2, output_padding=3, groups=2, dilation=4),
         [numbers(1, 2, 4), numbers(2, 2, 3)],
+    ),
+    "sequences of two lengths, packed and unpacked": (
+        lambda x: pad_packed_sequence(pack_padded_sequence(x, [3, 1]), padding_value=2.0)[0].square(),
+        [numbers(3, 2, 2)],
     ),
     "adaptive_avg_pool of nothing": (lambda w: F.adaptive_avg_pool1d(numbers(0, 8, 8), 5).sum() + w, [numbers()]),
 }

@@ -24,7 +24,7 @@ MOVES = frozenset(
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
     upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
     _upsample_nearest_exact3d index_copy trace_copy swapaxes
-    _chunk_cat block_diag
+    _chunk_cat block_diag _pack_padded_sequence
 """.split()
 )
 #: Operations that make a tensor filled with one number, or leave it to be filled.

@@ -89,9 +89,10 @@ def rounded(E: Executor, mid: Number, size: Number, moved: Number, error: Number
     radius = widened(E, size, moved, error)
     if finite:  # it is no wider by as much as `overflow` is below the least number that is infinite
         return E.value(mid, radius)
-    most = E.outwards(size, radius)
-    above = E.flag(E.no(E.high(mid) + most < E.infinite), POSITIVE)
-    below = E.flag(E.no(most - E.high(mid) < E.infinite), NEGATIVE)
+    most, high = E.outwards(size, radius), E.high(mid)
+    # What float64 holds no end of (`most` is infinite then) has a sign all the same, where it is far from 0.
+    above = E.flag(E.no((high + most < E.infinite) | (high < -2 * radius)), POSITIVE)
+    below = E.flag(E.no((most - high < E.infinite) | (high > 2 * radius)), NEGATIVE)
     return E.held(mid, size, radius, above | below)
 
 

@@ -125,6 +125,9 @@ class ArrayAllowed:
         if beyond.any():  # of what even float64 does not hold nothing is known
             high, radius, low = (np.where(beyond, 0.0, v) for v in (high, radius, low))
             specials = np.where(beyond, ANYTHING | OVERFLOWED, specials).astype(np.uint8)
+        brim = (radius > 0) & ~np.isfinite(np.abs(high) + 2 * radius) & (np.abs(high) > radius)
+        if brim.any():
+            high, radius, low = _to_the_brim(high, radius, low, brim)
         if odd is not None and odd.any():
             odd, values = laid(odd, ids.shape), laid(np.asarray(values), ids.shape)
             high, radius, low = np.where(odd, values, high), np.where(odd, 0.0, radius), np.where(odd, 0.0, low)
@@ -210,8 +213,26 @@ class ArrayAllowed:
             for odd, operand in ((odd_a, step.operands[1]), (odd_b, step.operands[0])):
                 if odd is not None:  # what is multiplied by the number 0 of every record is no term
                     rows = rows | (np.broadcast_to(odd, operand.shape) & (operand != ZERO)).any(axis=-1)
-            found = _unknown(found, rows)
+            values = self._of_infinite_terms(step, rows)
+            unclear = rows & (np.isnan(values) | (False if found.specials is None else found.specials != 0))
+            self.put(step.out, _unknown(found, unclear), rows & ~unclear, values)
+            return
         self.put(step.out, found)
+
+    def _of_infinite_terms(self, step: Step, rows: Any) -> Any:
+        """What Σ a·b comes to in rows where a factor is infinite, by IEEE 754; NaN where that is not known, or NaN."""
+        values = np.full(step.out.shape, np.nan)
+        ids = [np.broadcast_to(o, (*step.out.shape, o.shape[-1]))[rows] for o in step.operands]
+        term = (ids[0] != ZERO) & (ids[1] != ZERO)
+        high = [self.high[i] for i in ids]
+        sure = [
+            np.isinf(x) | ((np.abs(x) > self.radius[i]) & (self.specials[i] == 0))
+            for x, i in zip(high, ids, strict=True)
+        ]
+        sign = np.where(sure[0] & sure[1], np.sign(high[0]) * np.sign(high[1]), np.nan)
+        infinite = term & ~(np.isfinite(high[0]) & np.isfinite(high[1]))
+        values[rows] = np.where(infinite, sign * np.inf, 0.0).sum(axis=-1)
+        return values
 
     def _sum(self, step: Step, A: RoundedArrays, x: RoundedArray, odd: Any) -> None:
         if odd is not None:
@@ -573,6 +594,18 @@ def _shaped(x: RoundedArray, shape: tuple[int, ...]) -> RoundedArray:
 
 def _piece(x: RoundedArray, index: Any) -> RoundedArray:
     return _moved(lambda v: v[index], x)
+
+
+def _to_the_brim(high: Any, radius: Any, low: Any, where: Any) -> tuple[Any, Any, Any]:
+    """Balls that reach beyond float64's largest number, as of a mask of it, in the middle of the numbers that there
+    are, so that their ends are numbers, too; the infinity that may be beyond is in their specials.
+    """
+    most = np.finfo(np.float64).max
+    least = (np.abs(high) - radius) * (1 - 2.0**-50)
+    middle = least / 2 + most / 2
+    off = most - middle  # exact, since the middle is at least half of it (P. H. Sterbenz)
+    found = (np.copysign(middle, high), off, np.zeros_like(middle))
+    return tuple(np.where(where, of, old) for of, old in zip(found, (high, radius, low), strict=True))
 
 
 def _unknown(x: RoundedArray, where: Any) -> RoundedArray:
