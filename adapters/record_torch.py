@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradconform.adapters.recording.random_state import DRAWS
 from gradconform.adapters.recording.torch_asked import (
@@ -32,6 +30,7 @@ from gradconform.adapters.recording.torch_foreign import Watch
 from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, shape_of, tensor_of
 from gradconform.adapters.recording.torch_mode import Observed, Recorder
+from gradconform.adapters.recording.torch_modules import in_place
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.adapters.recording.torch_variations import variations
 from gradconform.adapters.recording.torch_ways import BY_AUTOGRAD, WAYS, Way, number
@@ -110,7 +109,7 @@ def _recorded(
     rules: list[Rule] = []
     tensors = asked.tensors()
     given = tuple(argument_ids(recorder, x) for x in tensors)
-    with Watch(recorder, rules, record):
+    with Watch(recorder, rules, record), in_place():
         with of_the_user("f"), recorder:
             outputs, pull = way.run(asked, tensors, None)
         out_ids = tuple(recorder.memory.ids(y) for y in outputs)  # steps of their own, where they are conjugated
@@ -176,26 +175,6 @@ def _unrecorded(run: Run, asked: Asked, way: Way, why: NotRecorded) -> Run:
     )
 
 
-def module_function(module: nn.Module) -> tuple[Function, dict[str, Tensor]]:
-    """A module as a function of its parameters, by name, and of its inputs: `f(parameters, *inputs)`, and these.
-
-    Its inputs are called what `forward` calls them. Its buffers are copied for every call, so that running it leaves
-    the module as it was.
-    """
-    parameters = {name: p.detach().requires_grad_(p.requires_grad) for name, p in module.named_parameters()}
-
-    def call(parameters: Mapping[str, Tensor], *inputs: Any) -> Any:
-        buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
-        return torch.func.functional_call(module, {**parameters, **buffers}, inputs)
-
-    call.__name__ = type(module).__name__
-    own = list(inspect.signature(call).parameters.values())[:1]
-    with suppress(TypeError, ValueError):  # no signature, or an input that is called `parameters`, too
-        inputs = inspect.signature(module.forward).parameters.values()
-        call.__signature__ = inspect.Signature([*own, *inputs])  # type: ignore[attr-defined]
-    return call, parameters
-
-
 def _ids(recorder: Recorder, gradient: Tensor | None, of: Tensor) -> Ids:
     return np.full(shape_of(of), ZERO, np.int64) if gradient is None else recorder.memory.ids(gradient)
 
@@ -222,7 +201,8 @@ def _varied(
     found = {}
     for way, gradients in variations(forward, adjoints, custom, batched):
         try:
-            found[way] = gradients()
+            with in_place():
+                found[way] = gradients()
         except (Exception, SystemExit) as error:  # whatever a backward program raises
             foreign.append(f"{way}: raised {type(error).__name__}: {said(error)}")
         finally:
@@ -294,4 +274,4 @@ def _odd(adjoints: Sequence[Tensor]) -> Iterator[tuple[str, Sequence[Tensor | No
 
 CALLERS |= {record.__code__, _recorded.__code__}
 
-__all__ = ["NotRecorded", "module_function", "record"]
+__all__ = ["NotRecorded", "record"]

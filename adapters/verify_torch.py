@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from gradconform.adapters.record_torch import module_function, record
+from gradconform.adapters.record_torch import record
 from gradconform.adapters.record_torch_forward import record_forward
+from gradconform.adapters.recording.torch_modules import copied, module_function
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.run import weights
 
@@ -52,7 +52,7 @@ def prepared(
     as_given = to is None and there is None
     if isinstance(f, nn.Module):
         # `Module.to` would keep the real parts of complex parameters only.
-        of = f if as_given else copy.deepcopy(f)._apply(cast)  # type: ignore[no-untyped-call]
+        of = f if as_given else copied(f)._apply(cast)  # type: ignore[no-untyped-call]
         function, parameters = module_function(of)
         args = (parameters, *args)
         f = function

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gradconform as gc
-from gradconform.adapters.record_torch import NotRecorded, module_function, record
+from gradconform.adapters.record_torch import NotRecorded, record
+from gradconform.adapters.recording.torch_modules import module_function
 from gradconform.conformance.programs import completeness
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing

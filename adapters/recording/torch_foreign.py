@@ -182,7 +182,10 @@ class Watch:
 
     def _rule(self, function: Any, args: Sequence[Any]) -> None:
         tensors = [x for x in args if isinstance(x, Tensor)]
-        if self.recorder.backward or not any(rounded(x) and x.requires_grad for x in tensors):
+        if function.__module__ == "torch.utils.checkpoint":
+            return  # it runs a part of the program once more, and the rules of that part are noted then
+        running = self.recorder.backward and not torch.is_grad_enabled()
+        if running or not any(rounded(x) and x.requires_grad for x in tensors):
             return
         if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors):
             return  # inside of a transform: a rule on batches or duals cannot be run alone on them

@@ -58,7 +58,25 @@ def gradients_of(
     if not live:
         return [None] * len(tensors)
     of, given = zip(*live, strict=True)
+    if "is_grads_batched" not in how and _reentrant(of):  # `torch.utils.checkpoint` refuses `grad` then
+        for x in tensors:
+            x.grad = None
+        torch.autograd.backward(of, given, **how)
+        return [x.grad for x in tensors]
     return list(torch.autograd.grad(of, list(tensors), given, allow_unused=True, **how))
+
+
+def _reentrant(outputs: Sequence[Tensor]) -> bool:
+    """Whether a backward pass runs another one inside, of a checkpoint that is told use_reentrant=True."""
+    left, seen = [y.grad_fn for y in outputs], set()
+    while left:
+        node = left.pop()
+        if node is not None and node not in seen:
+            if node.name() == "CheckpointFunctionBackward":
+                return True
+            seen.add(node)
+            left += [n for n, _ in node.next_functions]
+    return False
 
 
 def _held(gradients: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> list[Numbers]:

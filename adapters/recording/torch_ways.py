@@ -12,6 +12,7 @@ from torch import Tensor
 from gradconform.adapters.recording.torch_asked import Asked, checked_outputs, of_the_user
 from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import numbers, shape_of
+from gradconform.adapters.recording.torch_modules import in_place
 from gradconform.adapters.recording.torch_variations import gradients_of
 from gradconform.reference.programs.record import Numbers
 from gradconform.reference.programs.run import EAGER
@@ -39,8 +40,10 @@ class Way:
     ) -> tuple[list[Numbers], list[Numbers]]:
         """The outputs and the gradients once more, unobserved."""
         fresh = [x.detach().clone().requires_grad_() for x in tensors]
-        outputs, pull = self.run(asked, fresh, changed)
-        return [numbers(y) for y in outputs], [number(g, x) for g, x in zip(pull(adjoints), fresh, strict=True)]
+        with in_place():
+            outputs, pull = self.run(asked, fresh, changed)
+            gradients = pull(adjoints)
+        return [numbers(y) for y in outputs], [number(g, x) for g, x in zip(gradients, fresh, strict=True)]
 
 
 def number(gradient: Tensor | None, of: Tensor) -> Numbers:
