@@ -157,6 +157,8 @@ class Screen:
     limit: float = 1.0
     #: The components that are certainly outside, as the blocks came.
     outside: list[Indices] = field(default_factory=list)
+    #: Whether every operand is known to be finite.
+    finite: bool = False
 
     def add(
         self, got: NDArray[Any], value: RoundedArray, start: int, truth: RoundedArray, against: Array | None = None
@@ -213,7 +215,7 @@ class Screen:
     def take(self, found: Comparison) -> None:
         """Hold the whole tensor against the form, which is the truth's, as it was compared; nothing of it is close."""
         self.share, self.worst, self.max_ulp, self.furthest, self.off, self.scale, sample = found
-        self.sample = [sample]
+        self.sample, self.finite = [sample], True
 
     def _ulps(self, error: Array, truth: RoundedArray, start: int, known: Any) -> None:
         """Keep the largest error in ulp, where it is, and an even sample of all of them."""
@@ -469,7 +471,7 @@ class _Hearing:
 
     def without_truth(self, screen: Screen, number: int) -> bool:
         """Whether of some component the formula says nothing, the worst or a special one."""
-        return any(self.adjudicator.broken(self.index(n)) for n in [number, *screen.special[:1]])
+        return not screen.finite and any(self.adjudicator.broken(self.index(n)) for n in [number, *screen.special[:1]])
 
     def unknown(self, screen: Screen) -> tuple[bool, bool]:
         """Whether nothing is known of some component by any form; and whether an operand of one is not finite."""
@@ -542,7 +544,7 @@ def judge_array(
     kept = named.bits if named.bits not in (math.inf, -math.inf) else None
     of_tensor = {
         "verdict": verdict_of(formula, execution, accuracy or "certified"),
-        "max_ulp": _largest_ulp(hearing, named, worst, result.max_ulp, target),
+        "max_ulp": _largest_ulp(named, worst, result.max_ulp),
         "median_ulp": named.median,
         "certified_bits": None if kept is None else float(f"{kept:.6g}"),
         "worst_index": worst,
@@ -579,13 +581,11 @@ def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, tar
     return result
 
 
-def _largest_ulp(hearing: _Hearing, named: Screen, worst: int, at_worst: float | None, target: Format) -> float | None:
-    """The largest error in ulp, from balls where the screen found it."""
+def _largest_ulp(named: Screen, worst: int, at_worst: float | None) -> float | None:
+    """The largest error in ulp: from balls where it is the worst component's, else as the screen measured it."""
     if at_worst is None or named.furthest == worst:
         return at_worst
-    with precision(hearing.bits or FIRST_PRECISION):
-        largest = ulp_error(hearing.value(named.furthest), hearing.truth(named.furthest), target)
-    return max(at_worst, largest)
+    return max(at_worst, float(f"{named.max_ulp:.6g}"))
 
 
 def _ill_conditioned(named: Screen, condition: Callable[[], float | None] | None, target: Format) -> Callable[[], bool]:

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import sympy
 
+from gradconform.reference.arithmetic.ball_arrays import BallArray, BallArrays
 from gradconform.reference.arithmetic.exact import HandWritten
+from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.profiles import STRICT
 from gradconform.reference.arithmetic.symbols import SYMBOLS, SymbolArrays, equal
 from gradconform.reference.derivations.network import Architecture, network
 from gradconform.reference.document import NETWORK
@@ -152,3 +155,35 @@ def test_an_update_is_measured_by_its_step() -> None:
     against = network(MIXED).by_name["W1_new"].against
     assert against is not None
     assert against.formula(NUMBERS, 0.5, np.array([3.0])) == 1.5
+
+
+#: Networks whose loss has a penalty, whose update has a weight decay, and whose mean is over the rows.
+PENALISED = Architecture((3, 4, 2), ("tanh", "sigmoid"), (True, False), "squared_error", "mean", 3, l2=True)
+WITH_OPTIONS = {
+    "penalty": PENALISED,
+    "coupled": replace(PENALISED, decay="coupled"),
+    "decoupled": replace(PENALISED, l2=False, decay="decoupled", mean_over="rows"),
+}
+
+
+@pytest.mark.parametrize("options", WITH_OPTIONS)
+def test_every_form_of_a_network_s_equation_is_of_one_truth(options: str) -> None:
+    """A form that is another function would accept what is wrong, and no right program would show it."""
+    architecture = WITH_OPTIONS[options]
+    drawn, derivation = np.random.default_rng(0), network(architecture)
+    shapes = {"X": (3, 3), "T": (3, 2), "W1": (4, 3), "b1": (4,), "W2": (2, 4)}
+    given: dict[str, Any] = {n: drawn.normal(size=shape) for n, shape in shapes.items()}
+    given |= dict.fromkeys((derivation.rate, *architecture.options), 0.3)
+    ops = BallArrays(FLOAT64, STRICT)
+    evaluation = Evaluation(derivation, ops, {n: ops.given(x) for n, x in given.items()})
+    several = 0
+    for equation in derivation.equations:
+        truth, *others = map(exact, evaluation.forms(equation.name))
+        several += bool(others)
+        for form, value in zip(equation.forms[1:], others, strict=True):
+            np.testing.assert_allclose(value, truth, 1e-12, 1e-14, err_msg=f"{equation.name} by {form.name}")
+    assert several > 5
+
+
+def exact(of: BallArray) -> Any:
+    return np.vectorize(lambda x: float(x.exact), otypes=[float])(of.values)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.levels.shared import KEPT, Report, accepted, bits_of, unresolved
-from gradconform.reference.arithmetic.arrays import Beyond, Centres, Lacking, RoundedArray, RoundedArrays
+from gradconform.reference.arithmetic.arrays import Beyond, Centres, Lacking, RoundedArray, RoundedArrays, arithmetic
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
 from gradconform.reference.arithmetic.comparisons import Comparing, Comparison, Factor, Product, Update, step_of
 from gradconform.reference.arithmetic.exact import precision
@@ -98,7 +98,7 @@ class StepLevel:
 
     @cached_property
     def arrays(self) -> dict[str, RoundedArrays]:
-        return {k: RoundedArrays(self.target, self.constants, sums=sums) for k, sums in self.kinds.items()}
+        return {k: arithmetic(self.target, self.constants, False, sums) for k, sums in self.kinds.items()}
 
     @cached_property
     def centres(self) -> tuple[Centres, set[Formula]]:
@@ -494,7 +494,7 @@ class _Evidence:
     ) -> tuple[Outcome, ...] | None:
         """A component of very many operands: in double words, which have one precision, where they do."""
         if (id(form), kind, index) not in self._wide:
-            arrays = RoundedArrays(self.step.target, self.step.constants, True, self.step.kinds[kind])
+            arrays = arithmetic(self.step.target, self.step.constants, True, self.step.kinds[kind])
             given = [
                 (arrays.reported if self._doubted(o) else arrays.given)(v)
                 for o, v in zip(form.operands, parts, strict=True)

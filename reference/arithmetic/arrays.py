@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -535,6 +536,12 @@ class Centres(ArrayPrimitives, HandWritten):
         return NOTHING
 
 
+@lru_cache(maxsize=64)
+def arithmetic(target: Format, profile: Profile, exact: bool, sums: Sums) -> RoundedArrays:
+    """One arithmetic for all who ask for the same: what is compiled for it is found again."""
+    return RoundedArrays(target, profile, exact, sums)
+
+
 #: Where e^x neither overflows nor underflows in float64.
 FAR = 700.0
 
@@ -581,4 +588,4 @@ def _width(x: RoundedArray) -> Array:
     return np.zeros(x.shape) if x.spread is None else np.asarray(np.broadcast_to(x.spread, x.shape))
 
 
-__all__ = ["OutOfRange", "RoundedArray", "RoundedArrays"]
+__all__ = ["OutOfRange", "RoundedArray", "RoundedArrays", "arithmetic"]

@@ -7,8 +7,10 @@ of them is found in integers, whose order of reduction does not matter.
 
 from __future__ import annotations
 
-from functools import cache, partial
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -231,27 +233,40 @@ def update(of: Comparing, found: Found, got: Array, w: Array, slope: Array, rate
     _update(found.arrays, got, w, slope, rate, factor)
 
 
-class Pass(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Pass:
     """The pass over a formula's elements."""
 
     A: RoundedArrays
     program: Noted
     truth: Noted
+    #: Found once, by what is taken for granted: it takes long to compare what was noted.
+    kernels: dict[bool | None, Callable[..., bool]] = field(default_factory=dict)
 
     def __call__(self, got: Array, numbers: tuple[Array, ...], samples: int) -> Found | None:
         """What is found of elements that are all ordinary, in the one way or the other."""
         last = 2.0 ** (1 - self.A.format.precision)
         for gradual in GUESSES:
+            if gradual not in self.kernels:
+                self.kernels[gradual] = _formula(self.program, self.truth, gradual)
             found = Found(got.size, samples, np.float64)
-            kernel = _formula(self.program, self.truth, gradual)
-            if kernel(found.arrays, executor(self.A), last, got, numbers):
+            if self.kernels[gradual](found.arrays, executor(self.A), last, got, numbers):
                 return found
         return None
 
 
-def elementwise(A: RoundedArrays, program: Formula, truth: Formula, operands: int) -> Pass | None:
+#: A formula, and which of all operands it reads.
+Reading = tuple[Formula, tuple[int, ...]]
+
+
+@lru_cache(maxsize=1024)
+def elementwise(A: RoundedArrays, program: Reading, truth: Reading, operands: int) -> Pass | None:
     """The pass over a formula of so many operands; None where it, or its truth, does more than to apply rules."""
+
+    def read(formula: Formula, places: tuple[int, ...]) -> Noted:
+        return noted(A, lambda ops, *given: formula(ops, *[given[n] for n in places]), operands)
+
     try:
-        return Pass(A, noted(A, program, operands), noted(A, truth, operands))
+        return Pass(A, read(*program), read(*truth))
     except Unnoted:
         return None

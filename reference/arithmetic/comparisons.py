@@ -202,7 +202,6 @@ class Comparing:
         self._compiled = compiled() if A.mids is Plain and largest >= COMPILED_FROM else None
         self.passes = self._compiled or NumPyPasses
         self._kept: dict[str, Array] = {}
-        self._passes: dict[tuple[Form, Form], Any] = {}
 
     def compared(self, got: Array, step: Any, operands: Sequence[Any]) -> Comparison | None:
         """What was got against a step of operands known exactly; None where that is left to the rules."""
@@ -222,11 +221,8 @@ class Comparing:
         operands = [known[o] for o in names]
         if self._compiled is None or not all(_plain(x) and x.shape == got.shape for x in (got, *operands)):
             return None
-        key = program, truth
-        if key not in self._passes:
-            of, of_truth = (_reading(f.formula, [names.index(o) for o in f.operands]) for f in key)
-            self._passes[key] = self._compiled.elementwise(self.A, of, of_truth, len(names))
-        one = self._passes[key]
+        of, of_truth = ((f.formula, tuple(map(names.index, f.operands))) for f in (program, truth))
+        one = self._compiled.elementwise(self.A, of, of_truth, len(names))
         if one is None or not got.size:
             return None
         found = one(got.reshape(-1), tuple(x.reshape(-1) for x in operands), self.samples)
@@ -321,11 +317,6 @@ def _plain(x: Any, axes: int | None = None) -> bool:
         and x.flags.c_contiguous
         and (x.ndim == axes if axes is not None else x.ndim > 0)
     )
-
-
-def _reading(formula: Formula, places: Sequence[int]) -> Formula:
-    """A formula of those among all operands that it reads."""
-    return lambda ops, *operands: formula(ops, *[operands[n] for n in places])
 
 
 def _direct(rows: int, columns: int, terms: int, transposed: bool) -> Iterator[slice]:

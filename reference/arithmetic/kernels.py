@@ -11,6 +11,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,7 @@ class Element(NamedTuple):
 FUNCTIONS = tuple(OPENCL.ulps["float64"])
 
 
+@lru_cache(maxsize=64)
 def executor(A: Any) -> Compiled:
     """The executor of an arithmetic of arrays of plain midpoints."""
     bounds = []
