@@ -560,8 +560,13 @@ def judge_array(
 def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, target: Format) -> Judgement:
     """The numbers of the worst component, from balls."""
 
+    before: Rounded | None = None
+
     def attempt() -> tuple[Judgement, bool]:
+        nonlocal before
         value, truth = hearing.value(worst), hearing.truth(worst)
+        # In double words more is not known at a higher precision.
+        known, before = truth is before or settled([truth]), truth
         outcomes = hearing.outcomes(named, worst)
         ball = ball_of(outcomes)
         if ball is not None and len(outcomes) == 1 and math.isfinite(value) and not truth.specials & ANYTHING:
@@ -575,7 +580,7 @@ def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, tar
             sharp = ball_of(hearing.outcomes(sharpest, worst))
             if sharp is not None:
                 found = replace(found, sharpest_share=share_of(sharp.distance(value), sharp.radius))
-        return found, settled([truth])
+        return found, known
 
     result: Judgement = raised(attempt, hearing.bits)
     return result
