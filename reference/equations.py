@@ -158,6 +158,25 @@ class Derivation:
     def by_name(self) -> dict[str, Equation]:
         return {e.name: e for e in self.equations}
 
+    def accepting(self, narrow: bool, conventions: tuple[str, ...]) -> Derivation:
+        """With only the forms that nobody asks for or one of the conventions does, narrow ones among them or not.
+
+        Made once: what is found of its equations is kept with them.
+        """
+        if (narrow, conventions) not in self._accepting:
+
+            def kept(form: Form) -> bool:
+                return (narrow or not form.narrow) and (not form.asked or form.asked in conventions)
+
+            equations = tuple(replace(e, forms=tuple(filter(kept, e.forms))) for e in self.equations)
+            every = all(len(a.forms) == len(b.forms) for a, b in zip(equations, self.equations, strict=True))
+            self._accepting[narrow, conventions] = self if every else replace(self, equations=equations)
+        return self._accepting[narrow, conventions]
+
+    @cached_property
+    def _accepting(self) -> dict[tuple[bool, tuple[str, ...]], Derivation]:
+        return {}
+
     @cached_property
     def of_numbers(self) -> bool:
         """Whether every quantity is a number, an array without dimensions."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradconform.adapters.contract import Answer, Trace
 from gradconform.conformance.answered import WORST
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
-from gradconform.reference.equations import Derivation, Equation, Form
+from gradconform.reference.equations import Derivation, Equation
 from gradconform.reference.judge import Judgement, left_open
 from gradconform.reference.measurement import Measurement
 
@@ -44,15 +44,7 @@ def widened(strict: Judgement, loose: Judgement, binds: bool, reason: str | None
 
 def accepted(derivation: Derivation, target: Format, conventions: tuple[str, ...] = ()) -> Derivation:
     """The derivation with only the forms that matter in a format, and of those asked for only the `conventions`'."""
-    narrow = target.precision < FLOAT32.precision
-
-    def kept(form: Form) -> bool:
-        return (narrow or not form.narrow) and (not form.asked or form.asked in conventions)
-
-    if all(kept(f) for e in derivation.equations for f in e.forms):
-        return derivation
-    equations = tuple(replace(e, forms=tuple(filter(kept, e.forms))) for e in derivation.equations)
-    return replace(derivation, equations=equations)
+    return derivation.accepting(target.precision < FLOAT32.precision, conventions)
 
 
 def unresolved(got: NDArray[Any], why: str) -> Judgement:

@@ -22,7 +22,15 @@ from gradconform.conformance.levels.in_balls import Reference, decide
 from gradconform.conformance.levels.shared import KEPT, Report, accepted, bits_of, unresolved
 from gradconform.reference.arithmetic.arrays import Beyond, Centres, Lacking, RoundedArray, RoundedArrays, arithmetic
 from gradconform.reference.arithmetic.ball_arrays import BallArrays
-from gradconform.reference.arithmetic.comparisons import Comparing, Comparison, Factor, Product, Update, step_of
+from gradconform.reference.arithmetic.comparisons import (
+    ColumnSum,
+    Comparing,
+    Comparison,
+    Factor,
+    Product,
+    Update,
+    step_of,
+)
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, Format
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
@@ -338,7 +346,7 @@ class _Evidence:
         return formula(self.step.arrays[""], *of)  # type: ignore[no-any-return]
 
     def _compared(self, form: Form, kind: str) -> Comparison | None:
-        """What was got against a form in one pass over it: against the truth's, if it is a product or an update."""
+        """What was got against a form in one pass over it: against the truth's, if it is a product, sum or update."""
         against = self.equation.against
         if any(self._doubted(o) for o in (*form.operands, *self.truth_form.operands)):
             return None
@@ -353,7 +361,7 @@ class _Evidence:
                 return None
             if against.operands != (form.operands[step.rate.operand], form.operands[step.slope.operand]):
                 return None
-        elif not isinstance(step, Product) or against is not None:
+        elif not isinstance(step, Product | ColumnSum) or against is not None:
             return None
         return self.step.comparing(kind).compared(self.got, step, [self.known[o] for o in form.operands])
 

@@ -1,4 +1,4 @@
-"""What was got, held against a formula of numbers known exactly, in one pass over memory: products and updates first.
+"""What was got, held against a formula of numbers known exactly, in one pass over memory: products, sums and updates.
 
 Operands are float32 numbers, which may be given as float64 arrays.
 
@@ -89,12 +89,23 @@ class Update:
     slope: Factor
 
 
+@dataclass(frozen=True)
+class ColumnSum:
+    """Σ of the rows."""
+
+    terms: Factor
+
+
 class _Noting:
-    """An arithmetic in which there are only products and updates."""
+    """An arithmetic in which there are only products, sums of columns and updates."""
 
     @staticmethod
     def linear(x: Factor, weight: Factor, bias: Factor | None) -> Product:
         return Product(x, weight.T, bias)
+
+    @staticmethod
+    def column_sum(x: Factor) -> ColumnSum:
+        return ColumnSum(x)
 
     @staticmethod
     def descend(w: Factor, eta: Factor, gradient: Factor) -> Update:
@@ -103,7 +114,7 @@ class _Noting:
 
 @lru_cache(maxsize=4096)
 def step_of(formula: Formula, operands: int) -> Any:
-    """The one product or update that a formula is, or the two factors that it multiplies; None where it is another."""
+    """The one product, sum or update that a formula is, or the two factors that it multiplies; None for others."""
     try:
         found = formula(_Noting, *map(Factor, range(operands)))
     except (AttributeError, TypeError):  # of anything else there is nothing here
@@ -210,6 +221,8 @@ class Comparing:
         with np.errstate(all="ignore"):
             if isinstance(step, Product):
                 return self._product(got, step, operands)
+            if isinstance(step, ColumnSum):
+                return self._column_sum(got, operands[step.terms.operand])
             return self._update(got, step, operands) if isinstance(step, Update) else None
 
     def elementwise(self, got: Array, program: Form, truth: Form, known: Mapping[str, Any]) -> Comparison | None:
@@ -289,6 +302,22 @@ class Comparing:
         if not self._ordinary(*self.passes.widen(x, row, column, wide, size)):
             return None
         return (wide.T, size.T) if by_columns else (wide, size)
+
+    def _column_sum(self, got: Array, terms: Array) -> Comparison | None:
+        """Σ of the rows, none of whose numbers is 0: x + 0 = x is not rounded, so that fewer roundings are counted."""
+        if not (_plain(got, 1) and _plain(terms, 2) and terms.shape[1:] == got.shape and len(terms) > 1):
+            return None
+        of_terms = self._widened("left", terms, False, 0, len(terms))
+        if of_terms is None or not of_terms[1].all():
+            return None
+        mid, magnitude = self.array("mid", (1, got.size), np.float64), self.array("magnitude", (1, got.size))
+        np.sum(of_terms[0], axis=0, out=mid[0])
+        np.sum(of_terms[1], axis=0, dtype=np.float64, out=(total := np.empty(got.size)))
+        magnitude[0] = total
+        factor, excess = self.A.of_sum(len(terms))
+        found = Found(got.size, self.samples)
+        self.passes.product(self, found, got.reshape(1, -1), 0, 0, mid, magnitude, None, factor)
+        return found.outcome(self.A.far_from_subnormal, self.A.overflow / 4, (1 - self.margin) / (1 + excess))
 
     def _ordinary(self, least: float, largest: float) -> bool:
         """Whether numbers are, of which the least is not 0 and the largest is maybe none."""
