@@ -185,7 +185,7 @@ class Found:
             return None
         return Comparison(
             self._number(share), worst, self._number(ulps), furthest, math.sqrt(off), math.sqrt(scale),
-            self.sample.astype(float),
+            self.sample,
         )  # fmt: skip
 
     def _number(self, bits: int) -> float:
