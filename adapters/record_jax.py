@@ -111,7 +111,7 @@ def record(
                 [program.arrays[i] for i in program.wrt], tangents, random, "tangents", "arguments asked for"
             )
         backward = _traced_derivative(program, given)
-        run = _recorded(program, (forward, backward), len(shapes), given, stop_gradient, seed)
+        run = _recorded(program, (forward, backward), len(shapes), given, stop_gradient, seed, types=(args, dtype))
         return replace(
             run,
             notes=(*run.notes, *([DRAWS] if state.moved() else [])),
@@ -176,20 +176,30 @@ def _of_the_user(program: Program) -> Iterator[None]:
 
 
 def _recorded(
-    program: Program, jaxprs: tuple[Any, Any], count: int, given: Sequence[Any], stop_gradient: str, seed: int
-) -> Run:
-    """Both records, without what JAX returned, of a function with so many outputs."""
+    program: Program, jaxprs: tuple[Any, Any], count: int, given: Sequence[Any], stop_gradient: str, seed: int,
+    types: tuple[Sequence[Any], str | None], times: int = 1,
+) -> Run:  # fmt: skip
+    """Both records, without what JAX returned, of a function with so many outputs.
+
+    Loops whose end numbers decided take so many times as many rounds.
+    """
     forward_jaxpr, backward_jaxpr = jaxprs
-    forward = Recorder(texts=texts(program.f, program.arrays), intended=stop_gradient == "intended")
+    forward = Recorder(texts=texts(program.f, program.arrays), intended=stop_gradient == "intended", times=times)
     arguments, given_ids = _operands(forward, program)
     outputs = [_ids(o) if program.mode == "forward" else _conjugated(forward, _ids(o), o.held)
                for o in _unread(forward, closed(forward, forward_jaxpr, arguments), count)]  # fmt: skip
 
-    backward = Recorder(texts=texts(program.derivative, [tuple(given), *program.arrays]))
+    backward = Recorder(texts=texts(program.derivative, [tuple(given), *program.arrays]), times=times)
     incoming = [backward.argument(c) for c in given]
     again, given_again = _operands(backward, program)
     asked = len(program.wrt) if program.mode == "reverse" else count
     results = [_ids(r) for r in _unread(backward, closed(backward, backward_jaxpr, [*incoming, *again]), asked)]
+
+    def further(times: int) -> Run:
+        with types_for(*types):
+            return _recorded(program, jaxprs, count, given, stop_gradient, seed, types, times)
+
+    approximated, iterated = ([*getattr(forward, of), *getattr(backward, of)] for of in ("approximated", "iterated"))
     return Run(
         name=program.name,
         forward=_needed(forward, outputs),
@@ -206,7 +216,9 @@ def _recorded(
         rules=tuple(Rule(c.name, c.line, partial(_alone, c, seed, program.mode)) for c in forward.calls),
         notes=tuple(dict.fromkeys([*forward.notes, *backward.notes, *_convention(program)])),
         foreign=tuple(dict.fromkeys([*forward.foreign, *backward.foreign])),
-        approximated=tuple(dict.fromkeys([*forward.approximated, *backward.approximated])),
+        approximated=tuple(dict.fromkeys([*approximated, *iterated])),
+        further=further if iterated and not approximated else None,
+        steered=forward.steered or backward.steered,
         tangents=_tangents(forward_jaxpr, outputs) if program.mode == "forward" else (),
     )
 

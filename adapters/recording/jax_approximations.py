@@ -33,8 +33,8 @@ APPROXIMATED: Mapping[tuple[str, str], str] = {
 OF_ORDER = (SPECIAL, "expn")
 #: A number as a half to one and a power of 2.
 PARTS = ("jax/_src/numpy/ufuncs.py", "_frexp")
-#: What is said of a linear system that is solved in a loop.
-ITERATED = "custom_linear_solve: its derivative is that of the solution, and not of the iterations that come near to it"
+#: What is said of a rule for what a loop comes near to, and ends where it is near enough.
+ITERATED = "{}: its derivative may be that of what its loop comes near to, and not of the rounds that it took"
 
 
 def stands_at(jaxpr: Any) -> tuple[str, str]:
@@ -102,14 +102,3 @@ def _parts(to: Recorder, equation: Any, x: Value) -> list[Value]:
 def note(to: Recorder, text: str) -> None:
     """Say of the program that it approximates something, with its line where that is known."""
     to.approximated.append(to.here(text))
-
-
-def iterates(jaxpr: Any) -> bool:
-    """Whether a jaxpr has a loop that ends when it is near enough."""
-    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-        if equation.primitive.name == "while":
-            return True
-        given = [p for x in equation.params.values() for p in (x if isinstance(x, list | tuple) else [x])]
-        if any(iterates(x) for x in given if hasattr(getattr(x, "jaxpr", x), "eqns")):
-            return True
-    return False

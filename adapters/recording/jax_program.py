@@ -14,8 +14,8 @@ from gradconform.adapters.recording import jax_approximations as approximations
 from gradconform.adapters.recording.jax_implemented import implemented
 from gradconform.adapters.recording.jax_loops import ASKED, check_rounds_left
 from gradconform.adapters.recording.jax_movement import bind
-from gradconform.adapters.recording.jax_operations import drawn, draws, is_recorded, operation
-from gradconform.adapters.recording.jax_values import Call, Recorder, Value, is_key, line_of
+from gradconform.adapters.recording.jax_operations import RELATIONS, drawn, draws, is_recorded, operation
+from gradconform.adapters.recording.jax_values import Call, Recorder, Value, format_of, is_key, line_of
 from gradconform.reference.programs.run import Unsupported
 
 
@@ -87,11 +87,20 @@ def _custom(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Valu
     if approximations.is_known(inner):
         found = approximations.recorded(to, equation, inner, operands)
         return _call(to, equation, operands) if found is None else found
+    name, defined = approximations.stands_at(inner)
+    name = name or equation.primitive.name
     if not any(call.equation is equation for call in to.calls):
-        name, defined = approximations.stands_at(inner)
-        where = to.record.line or defined
-        to.calls.append(Call(equation, name or equation.primitive.name, where, tuple(o.held for o in operands)))
-    return _call(to, equation, operands)
+        to.calls.append(Call(equation, name, to.record.line or defined, tuple(o.held for o in operands)))
+    return _near(to, name, lambda: _call(to, equation, operands))
+
+
+def _near(to: Recorder, name: str, run: Callable[[], list[Value]]) -> list[Value]:
+    """What has a rule of its own: where a loop in it ended near enough, the rule may be of what that comes near to."""
+    before = to.loops
+    found = run()
+    if to.loops > before:
+        to.iterated.append(to.here(approximations.ITERATED.format(name)))
+    return found
 
 
 def _without_jvp(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:
@@ -109,19 +118,39 @@ def _while(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value
     p = equation.params
     first, second = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
     of_condition, of_body, state = operands[:first], operands[first:second], list(operands[second:])
-    before = to.record.size
+    before, ended, steered, compares = to.record.size, False, False, _compares(p["cond_jaxpr"])
     for round_ in count():
         if round_ == ASKED:
             taken = (to.record.size - before) // ASKED
             check_rounds_left(to, equation, [x.held for x in (*of_condition, *of_body, *state)], taken)
         (goes_on,) = closed(to, p["cond_jaxpr"], [*of_condition, *state])
         to.settle(goes_on.decided)
+        ended |= goes_on.decided is not None and bool(goes_on.decided.any())
         if not np.any(goes_on.held):
+            if ended or (steered and compares):
+                state = _further(to, p["body_jaxpr"], of_body, state, round_)
+                to.steered |= steered
             return state
+        decided = len(to.record.decisions)
         moved = closed(to, p["body_jaxpr"], [*of_body, *state])
+        steered |= len(to.record.decisions) > decided
         rows = np.asarray(goes_on.held)
         state = [_stopped(rows, m, s) for m, s in zip(moved, state, strict=True)] if rows.ndim else moved
     raise AssertionError("a loop ends where its condition does not hold")
+
+
+def _compares(condition: Any) -> bool:
+    """Whether a loop ends by a comparison of real numbers: those of a bracket may be data, and the way there is not."""
+    equations = condition.jaxpr.eqns
+    return any(e.primitive.name in RELATIONS and format_of(e.invars[0].aval) is not None for e in equations)
+
+
+def _further(to: Recorder, body: Any, constants: Sequence[Value], state: list[Value], rounds: int) -> list[Value]:
+    """The state of a loop that ended after so many rounds, by numbers; further on where more rounds are asked."""
+    to.loops += 1
+    for _ in range((to.times - 1) * rounds):
+        state = closed(to, body, [*constants, *state])
+    return state
 
 
 def _stopped(goes_on: NDArray[np.bool_], moved: Value, before: Value) -> Value:
@@ -174,9 +203,8 @@ def _linear_solve(to: Recorder, equation: Any, operands: Sequence[Value]) -> lis
     lengths, jaxprs = equation.params["const_lengths"], equation.params["jaxprs"]
     start = lengths.matvec + lengths.vecmat
     unknowns = start + lengths.solve + lengths.transpose_solve
-    if approximations.iterates(jaxprs.solve):
-        approximations.note(to, approximations.ITERATED)
-    return closed(to, jaxprs.solve, [*operands[start : start + lengths.solve], *operands[unknowns:]])
+    given = [*operands[start : start + lengths.solve], *operands[unknowns:]]
+    return _near(to, "custom_linear_solve", lambda: closed(to, jaxprs.solve, given))
 
 
 def _callback(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value]:

@@ -63,6 +63,12 @@ class Recorder:
     calls: list[Call] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     approximated: list[str] = field(default_factory=list)
+    #: How many times as many rounds a loop takes whose end numbers decided; how many such loops there were, of whose
+    #: derivatives rules speak in `iterated`, and whether numbers decided anything in a round of one.
+    times: int = 1
+    loops: int = 0
+    iterated: list[str] = field(default_factory=list)
+    steered: bool = False
     notes: list[str] = field(default_factory=list)
     #: Decisions that no step holds: by them numbers have their places, and the program its way.
     settled: list[Ids] = field(default_factory=list)

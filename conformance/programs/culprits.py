@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gradconform.conformance.programs.check_program import Gradient, gradients
+from gradconform.conformance.programs.check_program import Gradient
 from gradconform.conformance.programs.completeness import otherwise
+from gradconform.conformance.programs.iterated import alone
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.programs.run import Rule, Run
@@ -19,7 +20,7 @@ def rules_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Ite
 def wrong_alone(rule: Rule, profile: Profile) -> bool:
     """Whether a rule by itself is certainly no derivative, on the operands that it had."""
     try:
-        return any(g.judgement.formula == "wrong" for g in gradients(rule.alone(), profile))
+        return any(g.judgement.formula == "wrong" for g in alone(rule.alone(), profile))
     except Exception:  # whatever a rule raises outside of its program
         return False
 
@@ -47,12 +48,12 @@ def wrong_rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
             continue
         seen.add((rule.name, rule.line))
         try:
-            alone = list(gradients(rule.alone(), profile))
+            judged = alone(rule.alone(), profile)
         except Exception as error:  # what a framework raises for a rule outside of its program: it stays a suspect
             yield f"{rule.name} ({rule.line}): its rule could not be run alone: {type(error).__name__}"
             continue
-        wrong = [g for g in alone if g.judgement.formula in ("wrong", "undefined")]
-        for g in (g for g in alone if not wrong and g.route != "eager"):
+        wrong = [g for g in judged if g.judgement.formula in ("wrong", "undefined")]
+        for g in (g for g in judged if not wrong and g.route != "eager"):
             if g.judgement.execution == "outside":
                 yield f"{rule.name} ({rule.line}): its rule gives something else: {g.route}"
         for g in wrong[:1]:

@@ -22,6 +22,7 @@ from gradconform.conformance.programs.culprits import (
     wrong_alone,
     wrong_rules,
 )
+from gradconform.conformance.programs.iterated import approximating
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.formats import FORMATS
@@ -202,8 +203,8 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
     seen = _seen(run)
     found = [_of_incomplete(g, other and g.route not in seen) if gone else g for g in gradients(run, profile)]
     found = [_of_another_program(g, run) if _leaves_open(g, run, profile) else g for g in found]
-    if run.approximated:
-        found = [_of_approximation(g, run) if g.judgement.formula in ("wrong", "undefined") else g for g in found]
+    found, said = approximating(found, run, profile)
+    notes += said
     # The same by another way through the backward pass is not told twice.
     found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
     if any(g.judgement.formula == "kink" for g in found) and any(wrong_alone(rule, profile) for rule in run.rules):
@@ -267,13 +268,6 @@ def _of_another_program(g: Gradient, run: Run) -> Gradient:
     why = f"program: it is not that of {run.route}, which was recorded; what rounds otherwise may be so far off"
     g = _of_incomplete(g, True)
     return replace(g, judgement=replace(g.judgement, reason=noted(g.judgement.reason, why)))
-
-
-def _of_approximation(g: Gradient, run: Run) -> Gradient:
-    """A judgement of what is not the derivative of the program as written, since it is that of what this stands for:
-    by how much the two may differ nobody has said."""
-    g = _of_incomplete(g, False)
-    return replace(g, judgement=replace(g.judgement, reason=noted(g.judgement.reason, run.approximated[0])))
 
 
 def _row(g: Gradient) -> dict[str, Any]:

@@ -165,6 +165,10 @@ class Run:
     foreign: tuple[str, ...] = field(default=())
     #: What the function approximates and has a derivative of, which is not that of the approximation; with its line.
     approximated: tuple[str, ...] = field(default=())
+    #: Where all of that is what loops come near to: the run with so many times as many rounds of these, of which only
+    #: the records are meant. `steered`: whether numbers decided anything in one of their rounds.
+    further: Callable[[int], Run] | None = None
+    steered: bool = False
     tangents: tuple[Tensor, ...] = ()
     #: What was returned, too, where the backward pass was run again in another way that must give the same: by the way.
     varied: Mapping[str, Sequence[Numbers]] = field(default_factory=dict)
