@@ -55,17 +55,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rules, self.own, self.stops_intended = rules, dict(definitions or {}), stops_intended
-        self.record = Record()
+        self.record = Record(recalls=True)
         self.memory, self.dependence, self.lines = Memory(self.record), Dependence(self.record), Lines()
         self.foreign: list[str] = []
         self.notes: list[str] = []
         self.depth = 0
-        self.backward = False
         #: Whether also what depends on no argument leaves the record where Python reads it as it was rounded.
         self.strict = False
         #: Whether derivatives are asked for in forward mode.
         self.tangents = tangents
         self._rules_running = 0
+
+    @property
+    def backward(self) -> bool:
+        """Whether the backward pass runs: what it does again it may round again, and is another step."""
+        return not self.record.recalls
+
+    @backward.setter
+    def backward(self, runs: bool) -> None:
+        self.record.recalls = not runs
 
     @property
     def in_rule(self) -> bool:

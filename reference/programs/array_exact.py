@@ -167,7 +167,11 @@ class ArrayExact:
     def _map(self, step: Step) -> None:
         x = [self.values.flat(o) for o in step.readings]
         name = "round" if step.function == STOPPED else step.function
-        self.values.put(step.out, words.function(name, *x))
+        found = words.function(name, *x)
+        itself = step.of_itself
+        if itself is not None:
+            found = words.where(itself.ravel() & words.known(x[0]), words.number(0.0), found)
+        self.values.put(step.out, found)
 
     def _sop(self, step: Step) -> None:
         self.values.put(step.out, self.sum_of_products(step))
@@ -353,6 +357,9 @@ class _Reverse:
             return
         x = [self.values.flat(o) for o in step.readings]
         w, live = self.adjoints.flat(step.out), self.live[step.out].ravel()
+        itself = step.of_itself
+        if itself is not None:
+            live = live & ~itself.ravel()
         partials: Sequence[Any]
         if step.function == "absolute":
             partials = (self.exact.sign(x[0], self.exact.record.held[step.operands[0]].ravel()),)

@@ -61,6 +61,9 @@ class _Forward:
                 given = words.multiply(slope, self.tangents.flat(operand))
                 total = words.add(total, words.where(live, given, words.number(0.0)))
                 any_live |= live
+        itself = step.of_itself
+        if itself is not None:
+            total, any_live = words.where(itself.ravel(), words.number(0.0), total), any_live & ~itself.ravel()
         self.put(step.out, total, any_live.reshape(step.out.shape))
 
     def _sop(self, step: Step) -> None:

@@ -97,6 +97,8 @@ class Exact:
 
         def of(ids: tuple[int, ...]) -> arb:
             x = [self[i] for i in ids]
+            if step.function == "subtract" and ids[0] == ids[1] and x[0].is_finite():
+                return arb(0)  # a number less itself, however well that is known
             return self.noted(step.function, value(*x), x)
 
         self._store(step, map(of, zip(*operands, strict=True)))
@@ -276,6 +278,8 @@ class _Reverse:
         outs = step.out.ravel()
         for n, w in live:
             ids = [int(o[n]) for o in operands]
+            if step.function == "subtract" and ids[0] == ids[1]:
+                continue
             x = [self.exact[i] for i in ids]
             if step.function == "absolute":
                 partials: tuple[Any, ...] = (self.exact.sign(ids[0], self.ties),)

@@ -52,7 +52,8 @@ class _Forward:
         operands = [o.ravel().tolist() for o in step.operands]
         for n, out in enumerate(step.out.ravel().tolist()):
             ids = [o[n] for o in operands]
-            if any(i in self.tangents for i in ids):
+            itself = step.function == "subtract" and ids[0] == ids[1]
+            if any(i in self.tangents for i in ids) and not itself:
                 self.store(out, [slope * self.tangents[i] for i, slope in self._slopes(step, ids, out)])
 
     def _slopes(self, step: Step, ids: Sequence[int], out: int) -> list[tuple[int, arb]]:
