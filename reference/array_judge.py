@@ -84,7 +84,7 @@ class Adjudicator(Protocol):
 
 def holds(values: NDArray[Any], target: Format) -> NDArray[Any] | None:
     """Which of the values the format does not hold, or None if it holds them all."""
-    if values.dtype == target.name or (values.dtype == np.float32 and target.precision == 24):
+    if (values.dtype == np.float32 and target.precision == 24) or values.dtype == target.name:
         return None
     if target.name == "bfloat16" and values.dtype == np.float32:
         odd = (np.ascontiguousarray(values).view(np.uint32) & 0xFFFF) != 0

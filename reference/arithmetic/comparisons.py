@@ -174,22 +174,19 @@ class Found:
 
     def outcome(self, least: float, largest: float, limit: float) -> Comparison | None:
         """None where a magnitude is not between `least` and `largest`, or a share over the limit."""
-        share, worst, ulps, furthest, low, high = self.tops.tolist()
-        ordinary = self._number(low) > least and self._number(high) < largest
-        if not (ordinary and 0 <= share < self.infinite and 0 <= ulps < self.infinite):
+        bits = self.tops.tolist()
+        if not (0 <= bits[0] < self.infinite and 0 <= bits[2] < self.infinite):
             return None
-        if self._number(share) > limit:
+        share, _, ulps, _, low, high = self.tops.astype(self._integer).view(self.sample.dtype).tolist()
+        if not (low > least and high < largest and share <= limit):
             return None
         scale, off = self.norms.tolist()
         if not all(_HOLDING[0] < x < _HOLDING[1] for x in (scale, off)):
             return None
         return Comparison(
-            self._number(share), worst, self._number(ulps), furthest, math.sqrt(off), math.sqrt(scale),
+            share, bits[1], ulps, bits[3], math.sqrt(off), math.sqrt(scale),
             self.sample,
         )  # fmt: skip
-
-    def _number(self, bits: int) -> float:
-        return float(self._integer(bits).view(self.sample.dtype))
 
 
 @cache
