@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -506,7 +506,7 @@ def judge_array(
     accepted = [s for s in order if standings[id(s)][0] in ("inside", "unknown")]
     named = accepted[0] if accepted else min(order, key=lambda s: s.share)
     worst = named.worst if accepted else standings[id(named)][1]
-    result = _numbers(hearing, named, order[0], worst, target)
+    numbers = _numbers(hearing, named, order[0], worst, target)
 
     accuracy: Accuracy | None = None
     odd = holds(got, target)
@@ -544,7 +544,7 @@ def judge_array(
     kept = named.bits if named.bits not in (math.inf, -math.inf) else None
     of_tensor = {
         "verdict": verdict_of(formula, execution, accuracy or "certified"),
-        "max_ulp": _largest_ulp(named, worst, result.max_ulp),
+        "max_ulp": _largest_ulp(named, worst, numbers["max_ulp"]),
         "median_ulp": named.median,
         "certified_bits": None if kept is None else float(f"{kept:.6g}"),
         "worst_index": worst,
@@ -554,15 +554,14 @@ def judge_array(
         "accuracy": accuracy,
         "deviating": outside,
     }
-    return Judgement(**{**vars(result), **of_tensor})
+    return Judgement(**{**numbers, **of_tensor})
 
 
-def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, target: Format) -> Judgement:
-    """The numbers of the worst component, from balls."""
-
+def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, target: Format) -> dict[str, Any]:
+    """The columns that are of the worst component, from balls."""
     before: Rounded | None = None
 
-    def attempt() -> tuple[Judgement, bool]:
+    def attempt() -> tuple[dict[str, Any], bool]:
         nonlocal before
         value, truth = hearing.value(worst), hearing.truth(worst)
         # In double words more is not known at a higher precision.
@@ -571,18 +570,18 @@ def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, tar
         ball = ball_of(outcomes)
         if ball is not None and len(outcomes) == 1 and math.isfinite(value) and not truth.specials & ANYTHING:
             share, ulps = share_of(ball.distance(value), ball.radius), ulp_error(value, truth, target)
-            told = Told(share, ulps, share).columns(value, truth, ball)
-            found = Judgement("conforms", **told, max_ulp=ulps, accepted_form=named.form)
+            found = Told(share, ulps, share).columns(value, truth, ball)
+            found |= {"max_ulp": ulps, "accepted_form": named.form}
         else:
             candidate = Candidate(named.form, [outcomes], named.instead, named.approximates)
-            found = judge([value], [candidate], target, [truth])
+            found = dict(vars(judge([value], [candidate], target, [truth])))
         if sharpest is not named and math.isfinite(value):
             sharp = ball_of(hearing.outcomes(sharpest, worst))
             if sharp is not None:
-                found = replace(found, sharpest_share=share_of(sharp.distance(value), sharp.radius))
+                found["sharpest_share"] = share_of(sharp.distance(value), sharp.radius)
         return found, known
 
-    result: Judgement = raised(attempt, hearing.bits)
+    result: dict[str, Any] = raised(attempt, hearing.bits)
     return result
 
 

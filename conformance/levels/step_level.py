@@ -256,6 +256,7 @@ class _Evidence:
         truth = self.equation.truth
         self.truth_form = truth if self._readable(truth) else self.forms[0]
         self._wide: dict[tuple[int, str, Index], tuple[Outcome, ...]] = {}
+        self._asked: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
         self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
         self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
@@ -409,7 +410,9 @@ class _Evidence:
 
     @cached_property
     def _true(self) -> _Program:
-        return _Program(self.truth_form, choose=None)
+        # The truth is one of the forms as a rule: where all that it reads was reported it is computed once.
+        every = all(o in self.known for o in self.truth_form.operands)
+        return _Program(self.truth_form, choose=SHARPEST if every else None)
 
     def broken(self, index: Index) -> bool:
         # Many forms read the same.
@@ -441,13 +444,19 @@ class _Evidence:
 
     def _outcomes(self, of: _Program, index: Index) -> tuple[Outcome, ...]:
         """What a program gives of the operands that a component depends on, at the precision of the context."""
+        key = (id(of.form), of.kind, of.choose, ctx.prec, index)
+        if key not in self._asked:
+            self._asked[key] = self._computed(of, index)
+        return self._asked[key]
+
+    def _computed(self, of: _Program, index: Index) -> tuple[Outcome, ...]:
         form, kind = of.form, of.kind
         balls = self.step.balls[kind]
         if self.equation.part is elementwise:  # in the arithmetic of single numbers: faster than that of their arrays
             operands = [self._number(o, index, of.choose) for o in form.operands]
             if any(isinstance(x, Rounded) for x in operands):
                 return self._of_numbers(form, balls, operands)
-            key = (id(form), kind, ctx.prec, *map(bits_of, operands))  # the truth is one of the forms as a rule
+            key = (id(form), kind, ctx.prec, *map(bits_of, operands))
             if key not in self._alike:
                 self._alike[key] = self._of_numbers(form, balls, operands)
             return self._alike[key]
@@ -466,7 +475,7 @@ class _Evidence:
             ]
             return form.formula(arrays, *given).values
 
-        # The components of a row come of the same numbers; the truth is one of the forms as a rule.
+        # The components of a row come of the same numbers.
         row = (id(form), kind, ctx.prec, *(index[:1] if self.equation.rowwise else index))
         if row not in self._rows:
             self._rows[row] = outcomes(program, balls, min(MOST_RUNS, max(2, BALL_RUNS // size)))
