@@ -137,10 +137,12 @@ def test_a_component_is_computed_from_what_it_depends_on_and_nothing_else() -> N
         assert found == read
 
 
-def test_a_block_of_rows_is_computed_from_the_rows_that_it_depends_on() -> None:
-    derivation = network(MIXED)
+@pytest.mark.parametrize("options", [{}, {"l2": True, "decay": "coupled"}], ids=["plain", "penalised"])
+def test_a_block_of_rows_is_computed_from_the_rows_that_it_depends_on(options: dict[str, Any]) -> None:
+    architecture = replace(MIXED, **options)
+    derivation = network(architecture)
     random = np.random.default_rng(0)
-    shapes = {**MIXED.shapes, **{e.name: e.shape for e in derivation.equations}}
+    shapes = {**architecture.shapes, **{e.name: e.shape for e in derivation.equations}}
     values = {n: random.normal(size=shape) if shape else 0.5 for n, shape in shapes.items()}
     for name in ("a1", "dE/da2", "dE/dz1", "dE/dW1", "W1_new", "b1_new"):
         equation = derivation.by_name[name]
