@@ -58,7 +58,7 @@ EXPLAINED = {
     "jsp.stats.poisson.*": ("deviates", _LGAMMA),
     "jsp.special.spence": ("deviates", "NaN from 1 to 2"),
     "lax.reduce": ("deviates", "the number that it starts from is left out"),
-    "lax.stop_gradient": ("deviates", 'the derivative is taken through it; stop_gradient="intended" is not to'),
+    "lax.stop_gradient": ("deviates", 'the derivative is taken through it; with stop_gradient="intended" it is not'),
     **{f"jsp.special.{name}": ("undecided", _APPROXIMATES)
        for name in ("sici", "fresnel", "wofz", "zeta", "owens_t", "hyp1f1", "hyp2f1")},
     "jsp.sparse.linalg.*": ("undecided", "its derivative is that of the solution, and not of the iterations"),

@@ -205,6 +205,10 @@ def _bits(certified: float) -> str:
     return f" {certified:.1f} bits" if certified > 0 else " (no bit is certain)"
 
 
+#: How reasons begin that are about digits.
+OF_DIGITS = ("lost: ", "digits go at ")
+
+
 def told(m: Measurement) -> str:
     """What is said of a program's gradient: a line where it conforms, else what was got and what is right below it.
 
@@ -232,5 +236,6 @@ def told(m: Measurement) -> str:
         off, right = "", f"{right}, as far as it is known,"
     there = f"{right} is {m.truth}" if m.truth is not None else f"{right.split(',')[0]} is not known"
     there = "there is no derivative" if m.formula == "singular" else there
-    lines = [head, answers, f"got {m.value!r}{off}", there, *([m.reason] if m.reason else [])]
+    reasons = [r for r in (m.reason or "").split("; ") if not (disproved and r.startswith(OF_DIGITS))]
+    lines = [head, answers, f"got {m.value!r}{off}", there, *(["; ".join(reasons)] if any(reasons) else [])]
     return "\n      ".join(lines)

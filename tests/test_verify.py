@@ -254,3 +254,34 @@ def test_where_the_formula_is_unknown_no_error_is_told() -> None:
     assert "the derivative, as far as it is known, is" in str(report)
     assert "ulp off" not in str(report)
     assert "ulp off" in str(gc.verify(rule(lambda g, x: g * x), at(1.0, 2.0)))
+
+
+class Keeping(torch.autograd.Function):
+    """sin, which keeps its argument where the next call puts its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        Keeping.kept = x.detach().clone()  # type: ignore[attr-defined]
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        return g * Keeping.kept.cos()  # type: ignore[attr-defined]
+
+
+def test_of_what_is_wrong_with_rules_that_are_right_it_is_said_where_to_look() -> None:
+    x, y = torch.tensor([0.5, -1.25]), torch.tensor([2.0, 0.25])
+    report = gc.verify(lambda x, y: Keeping.apply(x) * Keeping.apply(y), x, y)
+    assert [g.judgement.formula for g in report.gradients] == ["wrong", "right"]
+    assert any(n.startswith("right by itself: Keeping; what it keeps of another call") for n in report.notes)
+    second = gc.verify(lambda x: Keeping.apply(x), x, order=2)
+    assert any(n == "right by itself: Keeping; for a second derivative its backward pass may not keep what it detached"
+               for n in second.notes)  # fmt: skip
+    assert not gc.verify(lambda x: Keeping.apply(x), x).notes
+
+
+def test_of_the_digits_of_what_is_wrong_nothing_is_said() -> None:
+    x = torch.tensor([0.5, -1.25])
+    report = gc.verify(lambda x: x.detach() * 2 + x, x)
+    assert "lost" not in str(report)
+    assert str(report).splitlines()[0].endswith("formula wrong · execution within")

@@ -189,7 +189,7 @@ def _stopped(to: Recorder, equation: Any, x: Value) -> Value:
         format = format_of(x.held)
         assert format is not None
         return Value(x.held, to.record.map(STOPPED, [x.ids], format, to.record.held[x.ids]), None, x.depends)
-    to.note(to.here('stop_gradient: the derivative is taken through it; stop_gradient="intended" is not to'))
+    to.note(to.here('stop_gradient: the derivative is taken through it; with stop_gradient="intended" it is not'))
     return x
 
 

@@ -104,7 +104,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What ends differentiation of numbers that depend on the arguments, and what is made of it."""
         entry = f"{what} at {here() or 'no line of yours'}"
         if not self.stops_intended:
-            entry += ': the derivative is taken through it; stop_gradient="intended" is not to'
+            entry += ': the derivative is taken through it; with stop_gradient="intended" it is not'
         if entry not in self.notes and self.dependence.of(ids):
             self.notes.append(entry)
 

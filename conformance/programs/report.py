@@ -27,7 +27,7 @@ from gradconform.conformance.programs.program_steps import StepFinding, check_st
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.judge import Judgement, Verdict, left_open, noted
+from gradconform.reference.judge import ACCURACY, Judgement, Verdict, left_open, noted
 from gradconform.reference.measurement import EVERY, QUANTITY, told
 from gradconform.reference.programs.run import BATCHED, Mode, Run, called
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 #: Certified bits below which it is said how little they mean: so many, or this part of the dtype's where that is more;
 #: and the verdicts of which it is not said already.
 FEW, FEW_OF, FEW_SAID = 4.0, 0.25, ("conforms", "vacuous")
+#: How the gradient of a function is called, as a function of its own.
+OF_GRADIENT = "the gradient of "
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,7 +152,8 @@ class Report(Answered):
 
     def __str__(self) -> str:
         head = f"{self.name}: {self.verdict} · formula {self.formula} · execution {self.execution}"
-        head += f" · accuracy {self.accuracy}" if self.accuracy else ""
+        kept = [j.accuracy for j in self.judgements() if j.accuracy and j.formula not in ("wrong", "undefined")]
+        head += f" · accuracy {min(kept, key=ACCURACY.index)}" if kept else ""  # digits of what is wrong are no news
         lines = [head, *(f"  {told(m)}" for m in program_rows.judged_gradients(self))]
         lines += [f"  culprit: {c}" for c in self.culprits]
         lines += [f"  left the record: {m}" for m in self.missing]
@@ -218,6 +221,12 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
         ways = dict.fromkeys(g.route for g in found if g.route in run.varied and g.route != BATCHED)
         found = [g for g in found if g.route not in ways]
         notes += tuple(f"{way}: gives what the record does not; no custom rule does so by itself" for way in ways)
+    right = ", ".join(dict.fromkeys(rule.name for rule in run.rules))
+    if right and not at_fault and any(g.judgement.formula == "wrong" for g in found):
+        why = "what it keeps of another call, or what is done with it, may be at fault"
+        if run.name.startswith(OF_GRADIENT):
+            why = "for a second derivative its backward pass may not keep what it detached"
+        notes += (f"right by itself: {right}; {why}",)
     culprits = (*at_fault, *operations_at_fault(run, found, profile))
     return Report(run.name, tuple(found), culprits, gone, notes, accept, (run,), profile)
 
