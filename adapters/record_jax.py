@@ -363,7 +363,10 @@ def _alone(call: Call, seed: int, mode: Mode) -> Run:
 
     rule.__name__ = call.name
     names = [f"{call.name}, operand {i}" for i in real]
-    return record(rule, [call.operands[i] for i in real], names=names, seed=seed, mode=mode)
+    try:
+        return record(rule, [call.operands[i] for i in real], names=names, seed=seed, mode=mode)
+    except (*UNREADABLE, jax.errors.UnexpectedTracerError) as error:
+        raise NotRecorded("it reads arrays of the function around it; give it those as arguments") from error
 
 
 # What of a record decides its results ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -94,6 +95,45 @@ def test_where_an_ulp_of_a_literal_decides_everything_a_wrong_formula_is_not_rig
 def test_an_equation_that_is_solved_by_steps_is_not_right_by_a_ball_without_bounds() -> None:
     report = gc.verify(lambda a, y: odeint(lambda y, t: -y * a, y, jnp.array([0.0, 0.5])), jnp.float32(0.9), X[:2])
     assert (report.verdict, report.formula) == ("undecided", "unknown"), report
+
+
+# Indices out of bounds, and rules beside JAX's own functions ---------------------------------------------------------
+
+
+def test_what_jax_reads_out_of_bounds_has_a_gradient_that_it_leaves_out_and_the_index_is_named() -> None:
+    beyond = jnp.array([0, 7, -1])
+    report = gc.verify(lambda x: jnp.sin(x)[beyond], X)
+    assert (report.formula, report.execution) == ("wrong", "within"), report
+    assert any("index is out of bounds" in note and "test_jax_library.py" in note for note in report.notes)
+    for taken in (partial(jnp.take, mode="clip"), partial(jnp.take, mode="fill", fill_value=0.0)):
+        report = gc.verify(lambda x, taken=taken: taken(jnp.sin(x), beyond), X, wrt=[0])
+        assert report, report
+        assert not any("out of bounds" in note for note in report.notes)
+
+
+def test_what_jax_stops_inside_of_a_custom_rule_is_no_stop_of_the_program() -> None:
+    def rule(factor: float) -> Callable[..., Any]:
+        own = jax.custom_vjp(lambda x: jax.nn.logsumexp(x))
+        own.defvjp(lambda x: (jax.nn.logsumexp(x), x), lambda x, g: (factor * g * jax.nn.softmax(x),))
+        return own
+
+    wrong = gc.verify(rule(2.0), X)
+    assert wrong.formula == "wrong", wrong
+    assert not any("stop_gradient" in note for note in wrong.notes), wrong
+    assert gc.verify(rule(1.0), X)
+
+
+def test_of_a_wrong_rule_that_reads_arrays_of_the_function_around_it_it_is_said_how_to_run_it_alone() -> None:
+    def f(x: Any, factor: float) -> Any:
+        kept = jnp.array([True, False, True])
+        own = jax.custom_vjp(lambda x: jnp.where(kept, x, 0))
+        own.defvjp(lambda x: (jnp.where(kept, x, 0), None), lambda _, g: (factor * jnp.where(kept, g, 0)[:],))
+        return own(x)
+
+    assert gc.verify(lambda x: f(x, 1.0), X[:3])
+    wrong = gc.verify(lambda x: f(x, 2.0), X[:3])
+    assert wrong.formula == "wrong", wrong
+    assert "give it those as arguments" in wrong.culprits[0]
 
 
 # Arrays without numbers -----------------------------------------------------------------------------------------------

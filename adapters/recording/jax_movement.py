@@ -106,6 +106,16 @@ def gathered(equation: Any, x: Array, indices: Any, fill: int) -> Array:
     return np.where(taken < 0, fill, taken)
 
 
+def out_of_bounds(equation: Any, operands: Sequence[Any]) -> bool:
+    """Whether it is a gather that was promised to stay in bounds, and takes from beyond them."""
+    p = equation.params
+    if equation.primitive.name != "gather" or "PROMISE" not in str(p["mode"]):
+        return False
+    shape, indices = np.shape(operands[0].held), np.asarray(operands[1].held).astype(np.int64)
+    last = [shape[d] - p["slice_sizes"][d] for d in p["dimension_numbers"].start_index_map]
+    return bool(((indices < 0) | (indices > last)).any())
+
+
 def scatter_targets(p: Parameters, shape: tuple[int, ...], indices: Any, updates: tuple[int, ...]) -> Array:
     """Where each of a scatter's updates goes, as a position of the flat result; −1 for those that are dropped."""
     numbers = p["dimension_numbers"]
@@ -119,8 +129,8 @@ def scatter_targets(p: Parameters, shape: tuple[int, ...], indices: Any, updates
         operand_batching_dims=batch,
         start_indices_batching_dims=tuple(getattr(numbers, "scatter_indices_batching_dims", ())),
     )
-    drops = p["mode"] is None or "FILL" in str(p["mode"])
-    mode = lax.GatherScatterMode.FILL_OR_DROP if drops else p["mode"]
+    # What is out of bounds XLA drops, also where it was promised that nothing is; to clip is another computation.
+    mode = p["mode"] if "CLIP" in str(p["mode"]) else lax.GatherScatterMode.FILL_OR_DROP
     positions = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
     found = lax.gather(positions, indices, where, tuple(sizes), mode=mode, fill_value=-1)
     return np.asarray(found).astype(np.int64)

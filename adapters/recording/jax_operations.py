@@ -10,7 +10,14 @@ import numpy as np
 
 from gradconform.adapters.recording.complexes import Complexes
 from gradconform.adapters.recording.jax_complex import COMPLEX_RULES
-from gradconform.adapters.recording.jax_movement import MOVES, bind, dynamic_slice, dynamic_update_slice, gathered
+from gradconform.adapters.recording.jax_movement import (
+    MOVES,
+    bind,
+    dynamic_slice,
+    dynamic_update_slice,
+    gathered,
+    out_of_bounds,
+)
 from gradconform.adapters.recording.jax_rules import RULES, settle_places
 from gradconform.adapters.recording.jax_values import (
     Operation,
@@ -143,6 +150,8 @@ def _moved(to: Recorder, equation: Any, operands: Sequence[Value], depends: bool
     for o in others:
         to.settle(o.decided)
     ids, where = [o.ids for o in operands if o.ids is not None], [o.held for o in others]
+    if depends and out_of_bounds(equation, operands):
+        to.note(to.here("an index is out of bounds: JAX reads the nearest number, and leaves out its gradient"))
     if any(is_complex(v.aval) for v in equation.outvars):
         parts = [_ids_moved(to, equation, [i[..., n] for i in ids], where) for n in (0, 1)]
         found = [np.stack(both, -1) for both in zip(*parts, strict=True)]
@@ -183,23 +192,25 @@ def _stopped(to: Recorder, equation: Any, x: Value) -> Value:
 
     Where JAX itself stops a gradient, as in `solve` or `logsumexp`, that changes no derivative and is not looked at.
     """
-    if x.ids is None or not x.depends or _internal(equation):
+    called_by = _caller(equation)
+    if x.ids is None or not x.depends or "/jax/" in called_by:
         return x
     if to.intended:
         format = format_of(x.held)
         assert format is not None
         return Value(x.held, to.record.map(STOPPED, [x.ids], format, to.record.held[x.ids]), None, x.depends)
-    to.note(to.here('stop_gradient: the derivative is taken through it; with stop_gradient="intended" it is not'))
+    if called_by:
+        to.note(to.here('stop_gradient: the derivative is taken through it; with stop_gradient="intended" it is not'))
     return x
 
 
-def _internal(equation: Any) -> bool:
-    """Whether the call of `stop_gradient` stands in JAX's own code."""
+def _caller(equation: Any) -> str:
+    """The file that calls `stop_gradient`; empty where JAX has lost that, as of what a custom rule's function runs."""
     traceback = equation.source_info.traceback
     frames = [] if traceback is None else list(traceback.frames)
     names = [f.function_name.rsplit(".", 1)[-1] for f in frames]
     last = max((i for i, n in enumerate(names) if n == "stop_gradient"), default=-1)
-    return 0 <= last < len(frames) - 1 and "/jax/" in frames[last + 1].file_name.replace("\\", "/")
+    return frames[last + 1].file_name.replace("\\", "/") if 0 <= last < len(frames) - 1 else ""
 
 
 # Decisions ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from gradconform.conformance.programs.completeness import otherwise
 from gradconform.conformance.programs.iterated import alone
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.programs.run import Rule, Run
+from gradconform.reference.programs.run import NotRecorded, Rule, Run
 
 
 def rules_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
@@ -50,7 +50,8 @@ def wrong_rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
         try:
             judged = alone(rule.alone(), profile)
         except Exception as error:  # what a framework raises for a rule outside of its program: it stays a suspect
-            yield f"{rule.name} ({rule.line}): its rule could not be run alone: {type(error).__name__}"
+            why = str(error) if isinstance(error, NotRecorded) else type(error).__name__
+            yield f"{rule.name} ({rule.line}): its rule could not be run alone: {why}"
             continue
         wrong = [g for g in judged if g.judgement.formula in ("wrong", "undefined")]
         for g in (g for g in judged if not wrong and g.route != "eager"):
