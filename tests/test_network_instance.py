@@ -14,7 +14,7 @@ from gradconform.reference.arithmetic.exact import HandWritten
 from gradconform.reference.arithmetic.formats import FLOAT64
 from gradconform.reference.arithmetic.profiles import STRICT
 from gradconform.reference.arithmetic.symbols import SYMBOLS, SymbolArrays, equal
-from gradconform.reference.derivations.network import Architecture, network
+from gradconform.reference.derivations.network import DECAY, Architecture, Decay, network
 from gradconform.reference.document import NETWORK
 from gradconform.reference.equations import Evaluation
 
@@ -153,10 +153,15 @@ def test_a_block_of_rows_is_computed_from_the_rows_that_it_depends_on(options: d
         assert np.array_equal(equation.forms[0].formula(NUMBERS, *equation.rows(block, operands)), whole[block])
 
 
-def test_an_update_is_measured_by_its_step() -> None:
-    against = network(MIXED).by_name["W1_new"].against
+@pytest.mark.parametrize(
+    ("decay", "step"), [(None, 0.5 * 3), ("coupled", 0.5 * (3 + 0.25 * 2)), ("decoupled", 0.5 * (3 + 0.25 * 2))]
+)
+def test_an_update_is_measured_by_its_step(decay: Decay | None, step: float) -> None:
+    """η·g, with λw added to g where weights decay: in numbers that float64 has."""
+    against = network(replace(MIXED, decay=decay)).by_name["W1_new"].against
     assert against is not None
-    assert against.formula(NUMBERS, 0.5, np.array([3.0])) == 1.5
+    values = {"W1": 2.0, "eta": 0.5, "dE/dW1": np.array([3.0]), DECAY: 0.25}
+    assert against.formula(NUMBERS, *[values[o] for o in against.operands]) == step
 
 
 #: Networks whose loss has a penalty, whose update has a weight decay, and whose mean is over the rows.
