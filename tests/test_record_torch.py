@@ -359,6 +359,24 @@ def test_a_kernel_without_a_definition_is_named_with_what_to_do() -> None:
         record(torch._standard_gamma, [torch.tensor([0.5, 2.0])])
 
 
+def test_a_definition_that_raises_is_no_fault_of_the_function() -> None:
+    def narrow(x: Tensor) -> Tensor:
+        return x.reshape(2, 2)
+
+    with pytest.raises(
+        NotRecorded, match=r"i1e.* has a definition that raised RuntimeError here, shape .*: give another"
+    ):
+        record(torch.special.i1e, [torch.tensor([0.5, 2.0, 1.0])], definitions={"aten::special_i1e": narrow})
+
+
+def test_an_operator_of_functions_is_refused_with_what_to_write_instead() -> None:
+    def chosen(x: Tensor) -> Any:
+        return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos(), (x,))
+
+    with pytest.raises(NotRecorded, match=r"the operator cond of functions .*Python's own if, for or while"):
+        record(chosen, [torch.tensor([0.5, 2.0])])
+
+
 def test_a_dtype_that_a_kernel_lacks_is_told_as_that_whatever_its_definition_says_to_the_shapes() -> None:
     x, q = torch.tensor([[2.5], [3.0]], dtype=torch.bfloat16), torch.tensor([2.5, 3.5], dtype=torch.bfloat16)
     with pytest.raises(BadInput, match="\"zeta_cpu\" not implemented for 'BFloat16'"):

@@ -40,6 +40,10 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[Tensor]]] = {
         lambda x, w: F.conv_transpose1d(x, w, stride=2, padding=2, output_padding=3, groups=2, dilation=4),
         [numbers(1, 2, 4), numbers(2, 2, 3)],
     ),
+    "attention of four heads by two pairs of keys and values": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True),
+        [numbers(1, 4, 2, 4), numbers(1, 2, 3, 4), numbers(1, 2, 3, 4).sin()],
+    ),
     "sequences of two lengths, packed and unpacked": (
         lambda x: pad_packed_sequence(pack_padded_sequence(x, [3, 1]), padding_value=2.0)[0].square(),
         [numbers(3, 2, 2)],

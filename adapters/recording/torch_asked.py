@@ -6,6 +6,7 @@ Both modes record by these: `record_torch` the backward pass, `record_torch_forw
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,7 +167,14 @@ def of_the_user(what: str) -> Iterator[None]:
     except (NotRecorded, BadInput):
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, NotImplementedError) and (of := _OF_FUNCTIONS.search(str(error))):
+            what = f"the operator {of[1]} of functions is not recorded in eager mode"
+            raise NotRecorded(f"{what}; write Python's own if, for or while in its place") from error
         raise BadInput(f"{what} raised {type(error).__name__}: {said(error)}") from error
+
+
+#: What PyTorch says of `torch.cond` and its like where somebody observes the operations.
+_OF_FUNCTIONS = re.compile(r"no rule registered for HigherOrderOperator (\w+)")
 
 
 def compiled_by(f: Function, route: str, draws: bool) -> Function:

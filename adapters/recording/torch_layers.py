@@ -82,10 +82,22 @@ def _scores(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None, scale: floa
     return found if mask is None else found + mask
 
 
+def _for_each_head(q: Tensor, x: Tensor) -> Tensor:
+    """Keys or values, of which several heads of q may have the same ones (`enable_gqa`)."""
+    times = q.shape[-3] // x.shape[-3]
+    return x if times == 1 else x.repeat_interleave(times, -3)
+
+
+def _of_groups(x: Tensor, heads: int) -> Tensor:
+    """Sums over the heads that have the same keys and values."""
+    return x if x.shape[-3] == heads else x.reshape(*x.shape[:-3], heads, -1, *x.shape[-2:]).sum(-3)
+
+
 def attention(
     q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, causal: bool = False, *,
     attn_mask: Tensor | None = None, scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    k, v = _for_each_head(q, k), _for_each_head(q, v)
     scores = _scores(wide(q), wide(k), causal, attn_mask, scale)
     most = scores.amax(-1, keepdim=True)
     weights = torch.exp(scores - most)
@@ -98,14 +110,16 @@ def attention_backward(
     g: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, dropout: float, causal: bool, *,
     attn_mask: Tensor | None = None, scale: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    dtype = q.dtype
+    dtype, heads = q.dtype, k.shape[-3]
+    k, v = _for_each_head(q, k), _for_each_head(q, v)
     g, q, k, v, out = (wide(x) for x in (g, q, k, v, out))
     weights = torch.exp(_scores(q, k, causal, attn_mask, scale) - logsumexp.unsqueeze(-1))
     by_v = wide(weights.to(dtype)).transpose(-1, -2) @ g
     by_weights = g @ v.transpose(-1, -2)
     by_scores = weights * (by_weights - (g * out).sum(-1, keepdim=True))
     by_scores = wide((by_scores * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)).to(dtype))
-    return (by_scores @ k).to(dtype), (by_scores.transpose(-1, -2) @ q).to(dtype), by_v.to(dtype)
+    by_k = _of_groups(by_scores.transpose(-1, -2) @ q, heads)
+    return (by_scores @ k).to(dtype), by_k.to(dtype), _of_groups(by_v, heads).to(dtype)
 
 
 # Kernels that round elsewhere than their decompositions ---------------------------------------------------------------

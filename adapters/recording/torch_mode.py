@@ -39,6 +39,7 @@ from gradconform.adapters.recording.torch_memory import (
 )
 from gradconform.adapters.recording.torch_scalars import settle
 from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64
+from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import STOPPED, Form, Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import NotRecorded
 
@@ -382,16 +383,26 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.depth += 1
         try:
             with self.record.inside() as steps, self:
-                found = program(*args, **kwargs)
+                try:
+                    found = program(*args, **kwargs)
+                except (NotRecorded, BadInput):
+                    raise
+                except Exception as error:  # the kernel itself ran: no fault of the function's
+                    why = f"has a definition that raised {type(error).__name__} here, {said(error)}: give another"
+                    raise NotRecorded(self._lacking(func, why)) from error
             if found is NotImplemented:
-                raise NotRecorded(
-                    f"{func} at {self.record.line} has no definition: give one as forms={{'{func.namespace}::"
-                    f"{base_of(name_of(func))}': f}}, where f computes the same from simpler operations"
-                )
+                raise NotRecorded(self._lacking(func, "has no definition: give one"))
         finally:
             self.depth -= 1
         asked = _asked(found, bound(func, args, kwargs))
         return steps, [None if x is None or not rounded(x) else self.memory.ids(x) for x in asked]
+
+    def _lacking(self, func: OpOverload, why: str) -> str:
+        name = f"{func.namespace}::{base_of(name_of(func))}"
+        return (
+            f"{func} at {self.record.line} {why} as forms={{'{name}': f}}, "
+            "where f computes the same from simpler operations"
+        )
 
     def _fuse(
         self,
