@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradconform.conformance.levels import step_level
 from gradconform.conformance.levels.shared import Report
-from gradconform.conformance.levels.step_level import StepLevel
+from gradconform.conformance.levels.step_level import StepLevel, _Evidence
 from gradconform.reference.arithmetic import comparisons
 from gradconform.reference.arithmetic.arrays import RoundedArrays
 from gradconform.reference.arithmetic.comparisons import (
@@ -315,6 +316,29 @@ def test_a_tensor_deviates_by_the_component_that_does(quantity: str, by: str, mo
         assert (found.verdict, found.worst_index) == ("deviates", number)
         assert found.deviating is not None
         assert found.deviating.tolist() == [number]
+
+
+@pytest.mark.parametrize("off", [0.0, 2.0**-8], ids=["right", "wrong"])
+def test_a_number_of_very_many_is_screened_by_what_adjudicates_it(off: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """½Σ(t − a)² of 30,000 numbers, in double words or in float64: the same judgement."""
+    architecture = Architecture((2, 3), ("identity",), (False,), "half_squared_error", "sum", 5_000)
+    drawn = np.random.default_rng(3)
+    given: dict[str, Any] = {n: drawn.normal(size=s).astype(np.float32) for n, s in architecture.shapes.items() if s}
+    given["eta"], a = float(np.float32(0.1)), given["X"] @ given["W1"].T
+    loss = np.float32(np.float32(0.5) * np.square(given["T"] - a).sum() * (1 + off))
+    found = []
+    for most in (20_000, 10**6):
+        monkeypatch.setattr(step_level, "BALL_OPERANDS", most)
+        step = StepLevel(network(architecture), FLOAT32, OPENCL, given)
+        screen = _Evidence(step, Report("E", step.derivation.by_name["E"], loss, {"a1": a}), False)
+        screen.screen()
+        assert (screen.screens[0].share > 1) == bool(off)
+        found.append(screen.screens[0])
+        judged = step.judge(Report("E", step.derivation.by_name["E"], loss, {"a1": a})) if most == 20_000 else None
+        assert judged is None or judged.verdict == ("deviates" if off else "conforms")
+    words, plain = found
+    assert words.share == pytest.approx(plain.share, rel=2.0**-18)
+    assert words.bits == pytest.approx(plain.bits, rel=2.0**-18)
 
 
 # Element by element ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -255,7 +256,7 @@ class _Evidence:
         self.forms = [f for f in self.equation.forms if not f.tangent and self._readable(f)]
         truth = self.equation.truth
         self.truth_form = truth if self._readable(truth) else self.forms[0]
-        self._wide: dict[tuple[int, str, Index], tuple[Outcome, ...]] = {}
+        self._wide: dict[tuple[int, str, Index], RoundedArray] = {}
         self._asked: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
         self._alike: dict[tuple[Any, ...], tuple[Outcome, ...]] = {}
         self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
@@ -326,11 +327,27 @@ class _Evidence:
         if compared is not None:
             screen.take(compared)
             return screen
+        if self._sums_up():
+            with suppress(OutOfRange):
+                of = (form, kind), (self.truth_form, "")
+                value, truth = (self._in_words(f, k, (), [self.known[o] for o in f.operands]) for f, k in of)
+                screen.add(got, value, 0, truth)
+                return screen
         for start, block, part in _blocks(self.equation, got):
             value = form.formula(self.step.arrays[kind], *self._read_block(form, block, kind))
             truth = value if form is self.truth_form else self._truth_of(block)
             screen.add(part, value, start, truth, self._against(block))
         return screen
+
+    def _sums_up(self) -> bool:
+        """Whether this number depends on so many that double words adjudicate it: then they are its screen, too."""
+        form = self.truth_form
+        return (
+            not self.got.shape
+            and self.equation.part is everything
+            and self.equation.against is None
+            and sum(np.size(self.known[o]) for o in form.operands) > BALL_OPERANDS
+        )
 
     def _truth_of(self, block: slice | None) -> RoundedArray:
         """The truth, or a block of it: where that is all there is to it its centres alone."""
@@ -510,20 +527,24 @@ class _Evidence:
         self, form: Form, kind: str, index: Index, parts: Sequence[Any], local: Index, size: int
     ) -> tuple[Outcome, ...] | None:
         """A component of very many operands: in double words, which have one precision, where they do."""
+        try:
+            found = apart(component(self._in_words(form, kind, index, parts), local))
+        except OutOfRange:
+            if size > BALL_MOST:
+                raise
+            return None
+        return found if size > BALL_MOST or ball_of(found) is not None else None
+
+    def _in_words(self, form: Form, kind: str, index: Index, parts: Sequence[Any]) -> RoundedArray:
+        """A form in double words of the parts of its operands that a component depends on."""
         if (id(form), kind, index) not in self._wide:
             arrays = arithmetic(self.step.target, self.step.constants, True, self.step.kinds[kind])
             given = [
                 (arrays.reported if self._doubted(o) else arrays.given)(v)
                 for o, v in zip(form.operands, parts, strict=True)
             ]
-            try:
-                self._wide[id(form), kind, index] = apart(component(form.formula(arrays, *given), local))
-            except OutOfRange:
-                if size > BALL_MOST:
-                    raise
-                return None
-        found = self._wide[id(form), kind, index]
-        return found if size > BALL_MOST or ball_of(found) is not None else None
+            self._wide[id(form), kind, index] = form.formula(arrays, *given)
+        return self._wide[id(form), kind, index]
 
     # Balls alone ------------------------------------------------------------------------------------------------------
 
