@@ -205,6 +205,13 @@ def _bits(certified: float) -> str:
     return f" {certified:.1f} bits" if certified > 0 else " (no bit is certain)"
 
 
+def _only_small(m: Measurement) -> bool:
+    """Whether of the truth no digit is known, but that it is next to 0."""
+    if not m.truth or m.truth.startswith("[") or not m.truth_radius:
+        return False
+    return abs(float(m.truth)) <= m.truth_radius
+
+
 #: How reasons begin that are about digits.
 OF_DIGITS = ("lost: ", "digits go at ")
 
@@ -235,6 +242,10 @@ def told(m: Measurement) -> str:
     if m.formula == "unknown":  # where something left the record, or not enough digits are known
         off, right = "", f"{right}, as far as it is known,"
     there = f"{right} is {m.truth}" if m.truth is not None else f"{right.split(',')[0]} is not known"
+    if _only_small(m):
+        there = f"{right} is 0 to within {m.truth_radius:.2g}"
+    if m.truth == "0" or _only_small(m):
+        off = ""  # of the smallest number's ulp
     there = "there is no derivative" if m.formula == "singular" else there
     reasons = [r for r in (m.reason or "").split("; ") if not (disproved and r.startswith(OF_DIGITS))]
     lines = [head, answers, f"got {m.value!r}{off}", there, *(["; ".join(reasons)] if any(reasons) else [])]

@@ -83,3 +83,13 @@ def test_what_cancels_are_the_terms_of_the_last_sums() -> None:
     both = r.map("subtract", [halved, r.new((), 4.0)], FLOAT32, -4.0)
     assert cancelled(r, np.stack([total, halved, both]), [0, 1, 2]).tolist() == [6.0, 3.0, 7.0]
     assert cancelled(r, np.stack([total, halved]), [1]).tolist() == [0.0, 3.0]
+
+
+def test_of_a_derivative_that_is_0_by_cancellation_no_digits_are_told() -> None:
+    """cos² + sin² of a computed number: the truth is known to be next to 0, and no ulp of that tells anything."""
+    x = torch.tensor([0.75], dtype=torch.float64)
+    text = str(gc.verify(lambda x: (x.exp().cos() ** 2 + x.exp().sin() ** 2).sum(), x))
+    assert "the derivative is 0" in text
+    assert "ulp off" not in text
+    shifted = str(gc.verify(lambda x: (x.exp().cos() ** 2 + x.exp().detach().sin() ** 2).sum(), x))
+    assert "formula wrong" in shifted

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradconform.reference.arithmetic.exact import to_float
 from gradconform.reference.arithmetic.formats import Format
-from gradconform.reference.arithmetic.rounded import Rounded
+from gradconform.reference.arithmetic.rounded import ANYTHING, Rounded
 from gradconform.reference.components import Indices
 from gradconform.reference.judge import Formula, Judgement, noted, text_of, ulp_error
 
@@ -67,6 +67,7 @@ def shown_at(judgement: Judgement, component: int, got: float, truth: Rounded, f
         worst_index=component,
         value=got,
         truth=text_of(truth),
+        truth_radius=None if truth.specials & ANYTHING else to_float(truth.exact.rad()),
         error_ulp=error,
         error_abs=to_float(truth.distance(got)) if finite else math.inf,
     )
