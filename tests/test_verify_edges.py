@@ -56,6 +56,23 @@ def test_what_may_divide_by_0_on_the_way_and_returned_finite_numbers_is_not_out_
     assert gc.verify(lambda x, y, z: 1 / (1 / (x * y - twice(z))), x, y, z, wrt="z").formula == "wrong"
 
 
+def test_of_a_formula_that_arrays_do_not_know_it_is_said_to_how_many_bits_they_do(monkeypatch: Any) -> None:
+    """A logistic map loses more than a bit in each step."""
+
+    def steps(x: Tensor) -> Tensor:
+        for _ in range(40):
+            x = 3.875 * (x - x * x)
+        return x
+
+    x, twice = torch.linspace(0.1, 0.4, 5, dtype=torch.float64), custom(lambda g, x: 4 * g * x)
+    assert gc.verify(steps, x, replays=False).formula == "right"
+    monkeypatch.setattr("gradconform.conformance.programs.check_program.AFFORDABLE", 0)
+    report = gc.verify(steps, x, replays=False)
+    assert (report.formula, report.execution, report.complete, bool(report)) == ("unknown", "within", True, False)
+    assert "bits, and 56 are asked" in str(report), report
+    assert "are asked" not in str(gc.verify(lambda x: twice(x[:3]), x, replays=False))
+
+
 def test_a_program_that_overflows_where_it_is_run_again_has_not_left_its_record() -> None:
     report = of(lambda x: x * x, 3e30, -2e35, dtype=torch.bfloat16)
     assert report.complete

@@ -108,6 +108,8 @@ def _with_formula(found: Judgement, said: Formulas, of: Answers, got: NDArray[np
         worst = int(said.at[np.where(np.isnan(far), np.inf, far).argmax()])
         index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
         found = shown_at(found, worst, float(got[index]), of.truth_of(index), of.format)
+    elif said.worst == "unknown" and anywhere(found, got):
+        found = replace(found, execution="undecided")  # as balls have it
     elif said.worst in ("right", "kink") and anywhere(found, got):
         index = tuple(int(i) for i in np.unravel_index(found.worst_index, got.shape))
         found = shown_anywhere(found, float(got[index]), of.truth_of(index), of.format)

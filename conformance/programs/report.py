@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -139,8 +140,23 @@ class Report(Answered):
         what = f"{'∂/∂' if g.mode == 'reverse' else QUANTITY[g.mode]}{g.argument}{g.of}"
         off = f"{100 * 2.0**-bits:.2g}% off" if bits > 0 else "off by all of it"
         to_do = "other arguments" if g.dtype == "float64" else 'dtype="float64"'
-        seen = "and less is not seen; a wrong formula is"
+        seen = "and less is not seen" + ("" if self.formula == "unknown" else "; a wrong formula is")
         yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do} may certify more"
+
+    def _noted(self) -> Iterator[str]:
+        yield from self.notes
+        for said in (self._drawn, self._few_bits, self._unknown, self._acceptable):
+            yield from said()
+
+    def _unknown(self) -> Iterator[str]:
+        """Why a formula is not known of which nothing else is said: balls are not affordable, and arrays lose bits."""
+        judged = [g for g in self.gradients if g.judgement.formula == "unknown" and g.judgement.execution == "within"]
+        silent = [g for g in judged if g.dtype in FORMATS and not g.judgement.reason] if self.complete else []
+        if silent:
+            g = min(silent, key=lambda g: g.formula_bits)
+            asked, known = FORMATS[g.dtype].precision + 3, max(0, math.floor(g.formula_bits))
+            to_do = "smaller arguments" + (', or dtype="float32",' if g.dtype == "float64" else "")
+            yield f"formula unknown: it is known to {known} bits, and {asked} are asked; {to_do} may show it"
 
     def _acceptable(self) -> Iterator[str]:
         """What would make it true, where nothing is wrong and only digits are not certified."""
@@ -157,7 +173,7 @@ class Report(Answered):
         lines = [head, *(f"  {told(m)}" for m in program_rows.judged_gradients(self))]
         lines += [f"  culprit: {c}" for c in self.culprits]
         lines += [f"  left the record: {m}" for m in self.missing]
-        lines += [f"  note: {n}" for n in (*self.notes, *self._drawn(), *self._few_bits(), *self._acceptable())]
+        lines += [f"  note: {n}" for n in self._noted()]
         return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ from gradconform.reference.programs.run import Run
 
 #: Operations on single numbers from which arrays are faster than balls (a program's break even at 250 to 700), from
 #: which balls are not asked any more where digits are lost, and up to which they are asked what the arrays leave open.
-FASTER, IN_ARRAYS, AFFORDABLE = 500, 1_500, 100_000
+FASTER, IN_ARRAYS, AFFORDABLE = 500, 1_500, 300_000
 
 
 def work(run: Run) -> int:
