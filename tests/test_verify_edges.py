@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -71,6 +72,15 @@ def test_of_a_formula_that_arrays_do_not_know_it_is_said_to_how_many_bits_they_d
     assert (report.formula, report.execution, report.complete, bool(report)) == ("unknown", "within", True, False)
     assert "bits, and 56 are asked" in str(report), report
     assert "are asked" not in str(gc.verify(lambda x: twice(x[:3]), x, replays=False))
+
+
+@pytest.mark.parametrize("bits", [-math.inf, math.inf, math.nan, -3.0])
+def test_of_a_formula_of_which_no_bit_is_known_that_is_said(bits: float) -> None:
+    report = of(torch.sin, 0.5)
+    (g,) = report.gradients
+    unknown = replace(g, formula_bits=bits, judgement=replace(g.judgement, formula="unknown"))
+    said = str(replace(report, gradients=(unknown,)))
+    assert "formula unknown: it is known to 0 bits, and 27 are asked" in said
 
 
 def test_a_program_that_overflows_where_it_is_run_again_has_not_left_its_record() -> None:

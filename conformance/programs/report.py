@@ -154,7 +154,8 @@ class Report(Answered):
         silent = [g for g in judged if g.dtype in FORMATS and not g.judgement.reason] if self.complete else []
         if silent:
             g = min(silent, key=lambda g: g.formula_bits)
-            asked, known = FORMATS[g.dtype].precision + 3, max(0, math.floor(g.formula_bits))
+            asked = FORMATS[g.dtype].precision + 3
+            known = int(max(0.0, g.formula_bits)) if math.isfinite(g.formula_bits) else 0
             to_do = "smaller arguments" + (', or dtype="float32",' if g.dtype == "float64" else "")
             yield f"formula unknown: it is known to {known} bits, and {asked} are asked; {to_do} may show it"
 
