@@ -74,3 +74,29 @@ def test_slopes_at_a_tie_are_apart_though_the_number_is_one() -> None:
     x = torch.tensor([0.0, 0.75], dtype=torch.float64)
     report = gc.verify(lambda x: One.apply(x * 3) - (x * 3).relu(), x)
     assert report.formula == "kink"
+
+
+class Once(torch.autograd.Function):
+    """x², whose backward pass cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g * 2 * ctx.saved_tensors[0].detach()
+
+
+@pytest.mark.parametrize("count", [3, 12], ids=["balls", "arrays"])
+def test_what_relu_makes_0_is_at_no_edge_in_a_second_derivative(count: int) -> None:
+    """Its gradient asks whether its result is above 0: where it is 0 it stays so, and there is no tie."""
+    x, w = points(count), points(2 * count).reshape(2, -1)
+    report = gc.verify(lambda x, w: (x @ w).relu().square().sum(0).sin(), x, w, order=2)
+    assert report.formula == "right", str(report)
+    assert all(g.ties == 0 for g in report.gradients)
+    wrong = gc.verify(lambda x, w: Once.apply((x @ w).relu()).sum(0).sin(), x, w, order=2)
+    assert [g.judgement.formula for g in wrong.gradients] == ["right"] * 2 + ["wrong"] * 2
+    at_0 = gc.verify(lambda x: x.relu() * torch.ones(count * 30), torch.zeros(1), order=1)
+    assert at_0.formula == "kink"

@@ -155,6 +155,8 @@ class ArrayExact:
             self.values.hi[i] = x
         #: How many choices, corners and extremes are ties.
         self.ties = 0
+        #: Numbers that are the same as another, as what `relu` makes of a negative number is 0.
+        self.same = np.arange(record.size)
 
     def evaluate(self, steps: Iterable[Step] | None = None) -> ArrayExact:
         for step in self.record.steps if steps is None else steps:
@@ -200,7 +202,8 @@ class ArrayExact:
         self.values.put(step.out, found)
 
     def _extreme(self, step: Step) -> None:
-        best, _ = self.largest(step)
+        best, others = self.largest(step)
+        self.same[step.out] = np.where(others.any(axis=-1), step.out, self.same[best])
         self.values.put(step.out, self.values.flat(best.ravel()))
 
     def largest(self, step: Step) -> tuple[Ids, Any]:
@@ -266,7 +269,8 @@ class ArrayExact:
             taken = d.holds(numbers, self.record.held[left] - self.record.held[right])
             certain = np.abs(off) > reach + np.abs(off) * 2.0**-50
             other = d.holds(numbers, np.sign(off)) != taken
-        asked = np.isin(d.relation[numbers], _ORDERS) & (left != right)
+            one = (self.same[left] == self.same[right]) & (self.record.held[left] == self.record.held[right])
+        asked = np.isin(d.relation[numbers], _ORDERS) & (left != right) & ~one
         return asked & np.isfinite(x.high) & np.isfinite(y.high) & (~certain | other)
 
     def otherwise(self) -> NDArray[np.bool_]:

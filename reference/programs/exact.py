@@ -54,6 +54,8 @@ class Exact:
         self.vague = self.beyond = False
         #: Numbers that are infinite since a function has a pole there, such as log 0: no derivative goes through them.
         self.poles: set[int] = set()
+        #: Numbers that are the same as another, as what `relu` makes of a negative number is 0.
+        self.same: dict[int, int] = {}
         self._undecided: dict[int, bool] = {}
         for i, x in (given or {}).items():
             self.values[i] = arb(x)
@@ -130,7 +132,11 @@ class Exact:
         self._store(step, map(product, rows(step.operands[0])))
 
     def _extreme(self, step: Step) -> None:
-        self._store(step, (self[self.largest(step, row)[0]] for row in rows(step.operands[0])))
+        found = [self.largest(step, row) for row in rows(step.operands[0])]
+        for out, (best, *tied) in zip(step.out.ravel().tolist(), found, strict=True):
+            if not tied:
+                self.same[out] = self.same.get(best, best)
+        self._store(step, (self[best] for best, *_ in found))
 
     def largest(self, step: Step, row: Sequence[int]) -> list[int]:
         """The number that is taken, and all those that may be as large (as small), itself among them."""
@@ -213,6 +219,8 @@ class Exact:
         if not (left.is_finite() and right.is_finite()):
             return False
         held = self.record.held
+        if self.same.get(decision.left, decision.left) == self.same.get(decision.right, decision.right):
+            return bool(held[decision.left] != held[decision.right])  # one number, also beside these arguments
         taken = holds(decision.relation, float(held[decision.left]) - float(held[decision.right]))
         for sign in (-1.0, 0.0, 1.0):
             possible = (left < right, left == right or not (left < right or left > right), left > right)[int(sign) + 1]
