@@ -22,7 +22,7 @@ def layer(near: float, factor: float = 1.0) -> Callable[..., Any]:
     @partial(jax.custom_vjp, nondiff_argnums=(0,))
     def fixed(f: Any, a: Any, x: Any) -> Any:
         further = lambda s: (s[1], f(a, s[1]))  # noqa: E731
-        return lax.while_loop(lambda s: jnp.max(jnp.abs(s[0] - s[1])) > near, further, (x, f(a, x)))[1]
+        return lax.while_loop(lambda s: jnp.any(jnp.abs(s[0] - s[1]) > near), further, (x, f(a, x)))[1]
 
     def forward(f: Any, a: Any, x: Any) -> Any:
         found = fixed(f, a, x)
@@ -48,7 +48,7 @@ def root(factor: float) -> Callable[..., Any]:
             above = middle**3 + middle > a
             return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
 
-        return lax.while_loop(lambda s: jnp.any(s[1] - s[0] > 1e-3), half, (jnp.zeros(2), jnp.full(2, 4.0)))[0]
+        return lax.while_loop(lambda s: jnp.any(s[1] - s[0] > 0.05), half, (jnp.zeros(2), jnp.full(2, 4.0)))[0]
 
     found.defvjp(lambda a: (found(a),) * 2, lambda x, g: (factor * g / (3 * x * x + 1),))
     return found
@@ -74,6 +74,18 @@ def test_beside_a_right_rule_of_a_fixed_point_a_wrong_rule_is_wrong_and_named_al
     report = gc.verify(lambda w, b: doubled(layer(1e-6)(w, b)), W, B)
     assert report.formula == "wrong", report
     assert [c.split(" (")[0] for c in report.culprits] == ["sin"]
+
+
+@pytest.mark.parametrize(("factor", "formula"), [(1.0, "right"), (1.5, "wrong")])
+def test_the_rule_of_a_root_by_newton_s_steps_is_asked_where_they_go_on(factor: float, formula: str) -> None:
+    @jax.custom_jvp
+    def cube_root(a: Any) -> Any:
+        near = lambda x: jnp.max(jnp.abs(x**3 - a)) < 1e-2  # noqa: E731
+        return lax.while_loop(lambda x: ~near(x), lambda x: x - (x - a / x**2) / 3, a)
+
+    cube_root.defjvp(lambda a, t: (lambda x: (x, factor * t[0] / (3 * x**2)))(cube_root(*a)))
+    for mode in ("reverse", "forward"):
+        assert gc.verify(cube_root, jnp.array([2.0, 5.0]), mode=mode).formula == formula
 
 
 @pytest.mark.parametrize("factor", [1.0, 2.0])

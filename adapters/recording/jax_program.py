@@ -123,9 +123,10 @@ def _while(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Value
         if round_ == ASKED:
             taken = (to.record.size - before) // ASKED
             check_rounds_left(to, equation, [x.held for x in (*of_condition, *of_body, *state)], taken)
+        decided = len(to.record.decisions)
         (goes_on,) = closed(to, p["cond_jaxpr"], [*of_condition, *state])
         to.settle(goes_on.decided)
-        ended |= goes_on.decided is not None and bool(goes_on.decided.any())
+        ended |= len(to.record.decisions) > decided
         if not np.any(goes_on.held):
             if ended or (steered and compares):
                 state = _further(to, p["body_jaxpr"], of_body, state, round_)

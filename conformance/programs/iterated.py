@@ -12,15 +12,16 @@ from dataclasses import replace
 from flint import arb
 
 from gradconform.conformance.programs.check_program import Gradient, gradients
-from gradconform.conformance.programs.size import AFFORDABLE, work
+from gradconform.conformance.programs.size import work
 from gradconform.conformance.programs.truth import Truth
 from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.judge import FORMULA, Formula, two_norm, verdict_of
 from gradconform.reference.programs.run import NotRecorded, Run
 
-#: How many times as many rounds are asked, one after the other.
-TIMES = (2, 4, 8, 16, 32)
+#: How many times as many rounds are asked, one after the other, where numbers decide nothing in a round and where they
+#: do; and operations on single numbers up to which they are.
+TIMES, STEERED, MOST = (2, 4, 8, 16, 32), (2, 4), 100_000
 #: A rule is wrong where it is so many times further from the loop's derivative than both move while the loops take
 #: twice as many rounds: of a remainder that shrinks like ρ^n it is at most 1 + ρ^n, of 1/n it is 2, of 1/√n 3.4. The
 #: loop's derivative must have moved by less than this part of itself.
@@ -66,15 +67,15 @@ def _answered(g: Gradient, run: Run, answer: tuple[Formula, float] | None) -> Gr
 def _answers(run: Run, profile: Profile) -> Mapping[str, tuple[Formula, float]]:
     """By the name of what is judged: the formula, and its bits, as loops that go on show it; of others nothing."""
     found: dict[str, tuple[Formula, float]] = {}
-    if run.further is None or work(run) > AFFORDABLE:
+    if run.further is None or work(run) > MOST:
         return found
     before = Truth(run, flush=profile.flush)
-    for times in TIMES:
+    for times in STEERED if run.steered else TIMES:
         try:
             other = run.further(times)
         except NotRecorded:
             break
-        if work(other) > AFFORDABLE:
+        if work(other) > MOST:
             break
         truth = Truth(other, flush=profile.flush)
         for number, of in enumerate(run.judged):
