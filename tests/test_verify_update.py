@@ -211,6 +211,9 @@ def test_a_negative_rate_goes_uphill_by_the_rule_or_is_refused_by_the_framework(
 def test_a_state_that_does_not_fit_says_what_there_is_and_what_the_rule_keeps() -> None:
     with pytest.raises(gc.BadInput, match="adam keeps m, as 'exp_avg'; the optimizer has momentum_buffer"):
         of_torch(Own, rule=optim.Adam)
+    plain = optax.GradientTransformation(lambda w: w * 0, lambda g, s, w=None: (-0.1 * (0.9 * s + g), 0.9 * s + g))
+    with pytest.raises(gc.BadInput, match="no state with a name, as fields of named tuples are in optax"):
+        of_optax(plain, rule=optax.sgd(0.1, momentum=0.9))
 
     class Short(Own):
         def step(self, closure: Any = None) -> None:

@@ -236,7 +236,9 @@ def update_of(change: Change, asked: Asked, master: str = "") -> Update:
 
 
 def _kept(change: Change) -> str:
-    return ", ".join(k for k in change.after if k != "w") or "no state"
+    return (
+        ", ".join(k for k in change.after if k != "w") or "no state with a name, as fields of named tuples are in optax"
+    )
 
 
 def _shaped(rule: Rule, change: Change, values: Mapping[str, Any]) -> Rule:
