@@ -57,6 +57,7 @@ SHOWN: Sequence[tuple[str, str]] = (
     ("sinh", "jax cosh * * *"), ("sinh", "jax sinh * * *"), ("exp2", "jax exp2 * * *"), ("erfinv", "jax erfinv * * *"),
     ("i0", "jax i0 * zero d/dx"), ("power", "jax power * zero d/dx"),
     ("log_ndtr", "jax log_ndtr float64 saturated *"), ("expi", "jax expi float16 * value*"),
+    ("expi", "jax exp1 float16 * value*"),
     ("arcsin", "jax asin bfloat16 * value*"), ("arcsin", "jax acos bfloat16 * value*"),
     ("arcsin", "jax acosh bfloat16 * value*"), ("sinc", "jax sinc bfloat16 subnormal d/dx"),
     ("remainder", "jax remainder bfloat16 * d/dy"),

@@ -154,11 +154,20 @@ def test_a_block_of_rows_is_computed_from_the_rows_that_it_depends_on(options: d
 
 
 @pytest.mark.parametrize(
-    ("decay", "step"), [(None, 0.5 * 3), ("coupled", 0.5 * (3 + 0.25 * 2)), ("decoupled", 0.5 * (3 + 0.25 * 2))]
+    ("decay", "written", "step"),
+    [
+        (None, "w-ηg", 0.5 * 3),
+        ("coupled", "w-η(g+λw)", 0.5 * (3 + 0.25 * 2)),
+        ("decoupled", "w(1-ηλ)-ηg", 0.5 * (3 + 0.25 * 2)),
+    ],
 )
-def test_an_update_is_measured_by_its_step(decay: Decay | None, step: float) -> None:
+def test_an_update_is_written_as_asked_for_and_measured_by_its_step(
+    decay: Decay | None, written: str, step: float
+) -> None:
     """η·g, with λw added to g where weights decay: in numbers that float64 has."""
-    against = network(replace(MIXED, decay=decay)).by_name["W1_new"].against
+    equation = network(replace(MIXED, decay=decay)).by_name["W1_new"]
+    against = equation.against
+    assert equation.forms[0].name == written
     assert against is not None
     values = {"W1": 2.0, "eta": 0.5, "dE/dW1": np.array([3.0]), DECAY: 0.25}
     assert against.formula(NUMBERS, *[values[o] for o in against.operands]) == step
