@@ -557,6 +557,7 @@ NOT_OPERATIONS = {
     "numbers": "midpoints of what is `given`",
     "scalar": "reads one element of a result, here too",
     "of_product": "the factor that `product` is multiplied by",
+    "of_sum": "the factor that a sum of columns is multiplied by",
     **dict.fromkeys(
         ("either", "chosen", "elementary", "radius_of", "rounded", "rounding", "mended", "separation"),
         "a step of operations that are tried",
