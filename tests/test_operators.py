@@ -462,13 +462,14 @@ def test_every_deviation_of_the_catalogue_is_known_and_every_entry_is_of_one() -
     assert len(rows) > 50
     assert all(map(is_known, marked(rows, VERSIONS, "cpu", OF_OPERATORS)))
     used = {e.id for e in OF_OPERATORS for m in rows if e.covers(m, VERSIONS, "cpu")}
-    # Its farthest rows are those of the derivative and of the second set of parameters, and of `expi` NaN; neither op_db
-    # nor torch.func is in the table.
+    # Its farthest rows are those of the derivative and of the second set of parameters, of `expi` NaN; neither op_db nor
+    # torch.func is in the table.
     others = {e.id for e in OF_OPERATORS} - used
     assert others <= {
         "torch-trigamma-float64-value", "torch-erfcx-negative", "torch-trigamma-poles-float32",
         "jax-polygamma-tiny-float64", "jax-polygamma-tiny-float32", "jax-polygamma-tiny-bfloat16",
-        "torch-func-cdist-float32", "torch-func-cdist-float64", "jax-expi-float16-overflow", "jax-expi-float16-rounding",
+        "torch-func-cdist-float32", "torch-func-cdist-float64",
+        "jax-expi-float16-overflow", "jax-expi-float16-rounding",
     }  # fmt: skip
 
 
