@@ -462,7 +462,7 @@ def test_every_deviation_of_the_catalogue_is_known_and_every_entry_is_of_one() -
     assert len(rows) > 50
     assert all(map(is_known, marked(rows, VERSIONS, "cpu", OF_OPERATORS)))
     used = {e.id for e in OF_OPERATORS for m in rows if e.covers(m, VERSIONS, "cpu")}
-    # Its farthest rows are those of the derivative and of the second set of parameters, of `expi` NaN; neither op_db nor
+    # Its farthest rows are of the derivative and of the second set of parameters, of `expi` NaN; neither op_db nor
     # torch.func is in the table.
     others = {e.id for e in OF_OPERATORS} - used
     assert others <= {
