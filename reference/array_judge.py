@@ -65,6 +65,9 @@ ASKED = -1
 ADJUDICATED = 16_384
 #: Why a tensor stays undecided that has more of them.
 CROWD = f"edge: more than {ADJUDICATED:,} components are near their allowance, and those that were tried are inside"
+#: A largest error in ulp that may be the midpoints' own, which is at most 2^−21 of a radius (`slack`): of a result that
+#: was rounded some component is further off as a rule.
+NEXT_TO_NOTHING = 2.0**-10
 #: At most this many components, evenly spaced, are in the median of a tensor's errors.
 SAMPLE = 1024
 
@@ -544,7 +547,7 @@ def judge_array(
     kept = named.bits if named.bits not in (math.inf, -math.inf) else None
     of_tensor = {
         "verdict": verdict_of(formula, execution, accuracy or "certified"),
-        "max_ulp": _largest_ulp(named, worst, numbers["max_ulp"]),
+        "max_ulp": _largest_ulp(hearing, named, worst, numbers["max_ulp"], target),
         "median_ulp": named.median,
         "certified_bits": None if kept is None else float(f"{kept:.6g}"),
         "worst_index": worst,
@@ -585,10 +588,17 @@ def _numbers(hearing: _Hearing, named: Screen, sharpest: Screen, worst: int, tar
     return result
 
 
-def _largest_ulp(named: Screen, worst: int, at_worst: float | None) -> float | None:
-    """The largest error in ulp: from balls where it is the worst component's, else as the screen measured it."""
+def _largest_ulp(hearing: _Hearing, named: Screen, worst: int, at_worst: float | None, target: Format) -> float | None:
+    """The largest error in ulp: from balls where it is the worst component's, else as the screen measured it.
+
+    Where that is next to nothing it may be the midpoints' own error, and balls are asked.
+    """
     if at_worst is None or named.furthest == worst:
         return at_worst
+    if named.max_ulp < NEXT_TO_NOTHING:
+        with precision(hearing.bits or FIRST_PRECISION):
+            largest = ulp_error(hearing.value(named.furthest), hearing.truth(named.furthest), target)
+        return max(at_worst, largest)
     return max(at_worst, float(f"{named.max_ulp:.6g}"))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from programs_torch import ruled
 from torch import Tensor
 
 import gradconform as gc
@@ -35,23 +36,13 @@ def test_distances_of_computed_points_to_themselves_are_0_and_constant(f: Any, c
         assert report, str(report)
 
 
-class Off(torch.autograd.Function):
-    """exp, of which the derivative is a part in a thousand too large."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = x.exp()
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        return g * ctx.saved_tensors[0] * 1.001
+#: exp, of which the derivative is a part in a thousand too large.
+off = ruled("Off", torch.exp, lambda g, x: g * x.exp() * 1.001)
 
 
 def test_what_is_computed_twice_by_a_wrong_rule_is_wrong() -> None:
     def twice(x: Tensor, scale: Tensor) -> Tensor:
-        return torch.exp(-(torch.cdist(x / Off.apply(scale), x / scale.exp()) ** 2))
+        return torch.exp(-(torch.cdist(x / off(scale), x / scale.exp()) ** 2))
 
     report = gc.verify(twice, points(4), SCALE)
     assert [g.judgement.formula for g in report.gradients] == ["right", "wrong"]
@@ -61,32 +52,14 @@ def test_what_is_computed_twice_by_a_wrong_rule_is_wrong() -> None:
 def test_slopes_at_a_tie_are_apart_though_the_number_is_one() -> None:
     """`relu` at 0 may have the slope 1 here and 0 there, of numbers that are computed by the same operation twice."""
 
-    class One(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            ctx.save_for_backward(x)
-            return x.relu()
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Tensor:
-            return g * (ctx.saved_tensors[0] >= 0)
-
+    one = ruled("One", torch.relu, lambda g, x: g * (x >= 0))
     x = torch.tensor([0.0, 0.75], dtype=torch.float64)
-    report = gc.verify(lambda x: One.apply(x * 3) - (x * 3).relu(), x)
+    report = gc.verify(lambda x: one(x * 3) - (x * 3).relu(), x)
     assert report.formula == "kink"
 
 
-class Once(torch.autograd.Function):
-    """x², whose backward pass cannot be differentiated."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x * x
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        return g * 2 * ctx.saved_tensors[0].detach()
+#: x², whose backward pass cannot be differentiated.
+once = ruled("Once", torch.square, lambda g, x: g * 2 * x.detach())
 
 
 @pytest.mark.parametrize("count", [3, 12], ids=["balls", "arrays"])
@@ -96,7 +69,7 @@ def test_what_relu_makes_0_is_at_no_edge_in_a_second_derivative(count: int) -> N
     report = gc.verify(lambda x, w: (x @ w).relu().square().sum(0).sin(), x, w, order=2)
     assert report.formula == "right", str(report)
     assert all(g.ties == 0 for g in report.gradients)
-    wrong = gc.verify(lambda x, w: Once.apply((x @ w).relu()).sum(0).sin(), x, w, order=2)
+    wrong = gc.verify(lambda x, w: once((x @ w).relu()).sum(0).sin(), x, w, order=2)
     assert [g.judgement.formula for g in wrong.gradients] == ["right"] * 2 + ["wrong"] * 2
     at_0 = gc.verify(lambda x: x.relu() * torch.ones(count * 30), torch.zeros(1), order=1)
     assert at_0.formula == "kink"

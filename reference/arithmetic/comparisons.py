@@ -183,10 +183,7 @@ class Found:
         scale, off = self.norms.tolist()
         if not all(_HOLDING[0] < x < _HOLDING[1] for x in (scale, off)):
             return None
-        return Comparison(
-            share, bits[1], ulps, bits[3], math.sqrt(off), math.sqrt(scale),
-            self.sample,
-        )  # fmt: skip
+        return Comparison(share, bits[1], ulps, bits[3], math.sqrt(off), math.sqrt(scale), self.sample)
 
 
 @cache
@@ -308,9 +305,7 @@ class Comparing:
         if of_terms is None or not of_terms[1].all():
             return None
         mid, magnitude = self.array("mid", (1, got.size), np.float64), self.array("magnitude", (1, got.size))
-        np.sum(of_terms[0], axis=0, out=mid[0])
-        np.sum(of_terms[1], axis=0, dtype=np.float64, out=(total := np.empty(got.size)))
-        magnitude[0] = total
+        mid[0], magnitude[0] = (x.sum(axis=0, dtype=np.float64) for x in of_terms)
         factor, excess = self.A.of_sum(len(terms))
         found = Found(got.size, self.samples)
         self.passes.product(self, found, got.reshape(1, -1), 0, 0, mid, magnitude, None, factor)
