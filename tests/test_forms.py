@@ -14,8 +14,8 @@ from flint import arb
 
 from gradconform.reference.arithmetic.ball_arrays import BallArray, BallArrays
 from gradconform.reference.arithmetic.exact import precision
-from gradconform.reference.arithmetic.formats import FLOAT64
-from gradconform.reference.arithmetic.profiles import STRICT
+from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64
+from gradconform.reference.arithmetic.profiles import OPENCL, STRICT
 from gradconform.reference.arithmetic.rounded import Rounded
 from gradconform.reference.derivations.activations import ACTIVATIONS, Activation
 from gradconform.reference.derivations.losses import LOSSES, Loss, LossForm, LossFormula
@@ -364,6 +364,37 @@ def test_every_unstable_form_says_what_to_use_instead() -> None:
 def test_every_form_says_where_it_comes_from() -> None:
     forms = [form for a in ACTIVATIONS.values() for form in (*a.forward, *a.backward)]
     assert all(form.source != form.name and len(form.source) >= len("definition") for form in forms)
+
+
+def test_a_slope_that_reads_the_output_has_the_same_source_where_that_is_computed_from_z() -> None:
+    """The name of such a form ends with that of the output's; whoever wrote the slope is cited."""
+    sources = {(a.name, b.name): b.source for a in ACTIVATIONS.values() for b in a.backward}
+    for activation in ACTIVATIONS.values():
+        for form in activation.forms:
+            slope, again, _ = form.name.partition(", a from z: ")
+            assert not again or form.source == sources[activation.name, slope]
+
+
+@pytest.mark.parametrize(
+    ("loss", "form", "targets", "least", "most"),
+    [
+        ("binary_cross_entropy_with_logits", "((1-t)/(1-p)-t/p)p(1-p), p=σ(z)", [1.0, 0.0], -1.0, 0.0),
+        ("softmax_cross_entropy", "p(g-Σgp), g=-t/p", [0.5, 0.5], -0.5, 1.0),
+        ("softmax_cross_entropy", "p(g-Σgp), p=e^z/Σe^z", [0.5, 0.5], -0.5, 1.0),
+    ],
+)
+def test_where_a_probability_underflows_what_is_finite_of_a_slope_is_within_a_sixteenth_of_its_targets(
+    loss: str, form: str, targets: list[float], least: float, most: float
+) -> None:
+    """−t, nothing or what is left of Σt, each to eight roundings: −2t is no program's."""
+    (slope,) = (f for f in LOSSES[loss].slope if f.name == form)
+    with precision(BITS):
+        ops = BallArrays(FLOAT32, OPENCL)
+        found = slope.formula(ops, ops.given(np.array([[-95.0, 0.25]])), ops.given(np.array([targets])), 1).values[0, 0]
+        below, above = float(found.exact - found.radius), float(found.exact + found.radius)
+    sixteenth = (1 + 2.0**-4) * (1 + 2.0**-20)
+    assert least * sixteenth <= below < least
+    assert most <= above <= most * sixteenth + 2.0**-20
 
 
 def test_targets_outside_a_losss_domain_are_not_admitted() -> None:

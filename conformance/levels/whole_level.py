@@ -1,7 +1,7 @@
 """The whole level: what each quantity may be from the case's inputs alone, by one program after the other.
 
-Numbers are judged by balls, whose precision is raised. Tensors are judged by arrays of double words, and small ones
-by balls where double words do not hold what is needed.
+Numbers and the smallest tensors are judged by balls, whose precision is raised. Others are judged by arrays of double
+words, and small ones by balls where double words do not hold what is needed.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ from gradconform.reference.outcomes import Outcome, apart
 
 #: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
 BALL_WORK, BALL_PRECISION = 50_000, 320
+#: And up to which balls come first: an operation of arrays, however few their elements are, takes ten times one of balls.
+FEW = 64
 
 
 class WholeLevel:
@@ -84,7 +86,7 @@ class WholeLevel:
         return self.stencil is not None and name != self.derivation.loss
 
     def _judged(self, name: str, got: NDArray[Any]) -> Judgement:
-        if self.derivation.of_numbers:
+        if self.derivation.of_numbers or _work(self.derivation) <= FEW:
             return self._by_balls(name, got, None)
         values: dict[str, RoundedArray] = {}
         screens: list[Screen] = []
@@ -256,7 +258,7 @@ class Programs:
         target, constants = FORMATS[self.point.dtype], self.constants
         if derivation_of(self.point.derivation).of_numbers:
             return (lambda sums: Remembering(target, constants, sums)), OF_NUMBERS
-        return (lambda sums: BallArrays(target, constants, RoundedBalls(target, constants, sums))), OF_BALL_ARRAYS
+        return (lambda sums: BallArrays(target, constants, Remembering(target, constants, sums))), OF_BALL_ARRAYS
 
 
 #: Routes of one task share the programs at its point, and what was judged there. Those of large tensors take much
