@@ -27,7 +27,7 @@ from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.midpoints import Array, OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import Remembering, Rounded, RoundedBalls, Sums
+from gradconform.reference.arithmetic.rounded import Remembering, Rounded, Sums
 from gradconform.reference.array_judge import Index, Screen, component, judge_array, standings_of
 from gradconform.reference.cases import Point
 from gradconform.reference.cases import derivation as derivation_of
@@ -50,7 +50,7 @@ from gradconform.reference.outcomes import Outcome, apart
 
 #: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
 BALL_WORK, BALL_PRECISION = 50_000, 320
-#: And up to which balls come first: an operation of arrays, however few their elements are, takes ten times one of balls.
+#: And up to which balls come first: an operation of arrays, however few, takes ten times as long as one of balls.
 FEW = 64
 
 
