@@ -390,11 +390,24 @@ def test_where_a_probability_underflows_what_is_finite_of_a_slope_is_within_a_si
     (slope,) = (f for f in LOSSES[loss].slope if f.name == form)
     with precision(BITS):
         ops = BallArrays(FLOAT32, OPENCL)
-        found = slope.formula(ops, ops.given(np.array([[-95.0, 0.25]])), ops.given(np.array([targets])), 1).values[0, 0]
-        below, above = float(found.exact - found.radius), float(found.exact + found.radius)
+        found = slope.formula(ops, ops.given(np.array([[-95.0, 0.25]])), ops.given(np.array([targets])), 1).values[0]
+        below, above = ([float(x.exact + side * x.radius) for x in found] for side in (-1, 1))
     sixteenth = (1 + 2.0**-4) * (1 + 2.0**-20)
-    assert least * sixteenth <= below < least
-    assert most <= above <= most * sixteenth + 2.0**-20
+    assert least * sixteenth <= below[0] < least
+    assert most <= above[0] <= most * sixteenth + 2.0**-20
+    right = 1 / (1 + math.exp(-0.25)) if loss.startswith("binary") else 0.5
+    assert right - 2.0**-4 < below[1] < right < above[1] < right + 2.0**-4
+
+
+def test_tensorflows_softplus_is_one_of_three_by_its_threshold() -> None:
+    """log ε + 2, which is -13.94 in float32: below it e^z, and from its negative on z itself."""
+    (form,) = (f for f in ACTIVATIONS["softplus"].forward if f.name == "e^z | log1p(e^z) | z by threshold")
+    with precision(BITS):
+        ops = BallArrays(FLOAT32, STRICT)
+        z = [-14.0, -13.875, 13.875, 14.0]
+        found = truths(form.formula(ops, ops.given(np.array(z))))
+        of = [arb(z[0]).exp(), *[(1 + arb(x).exp()).log() for x in z[1:3]], arb(z[3])]
+    assert [float(abs(a - b).upper()) < CLOSE for a, b in zip(found, of, strict=True)] == [True] * 4
 
 
 def test_targets_outside_a_losss_domain_are_not_admitted() -> None:

@@ -133,6 +133,18 @@ def least_bound(rule: Slope, claimed: arb) -> arb | None:
     return None
 
 
+@pytest.mark.parametrize("target", [FLOAT64, FLOAT32, BFLOAT16], ids=lambda f: f.name)
+@pytest.mark.parametrize("name", RULES)
+def test_far_from_0_neither_a_slope_nor_a_curvature_meets_an_infinity(name: str, target: Format) -> None:
+    """In e^-|z| nothing overflows; written in e^|z| the same formula would, and of the truth nothing were known."""
+    ops, rule = RoundedBalls(target, OPENCL), ACTIVATIONS[name].rule
+    assert rule is not None
+    with precision(300):
+        for z in (60.0, -60.0, 250.0, -250.0, 1000.0, -1000.0):
+            at = ops.given(z)
+            assert (rule.slope(ops, at).specials, rule.curvature(ops, at).specials) == (0, 0), z
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_the_third_derivative_is_bounded_and_hardly_less(name: str) -> None:
     """To a part in a thousand: of some the bound is the very largest value, which no enclosure proves."""

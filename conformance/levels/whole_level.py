@@ -50,7 +50,7 @@ from gradconform.reference.outcomes import Outcome, apart
 
 #: Work (see `_work`) up to which a whole network is evaluated in balls, where double words do not do; its precision.
 BALL_WORK, BALL_PRECISION = 50_000, 320
-#: And up to which balls come first: an operation of arrays, however few, takes ten times as long as one of balls.
+#: And up to which balls come first: an operation of arrays, of however few elements, takes as long as ten of balls.
 FEW = 64
 
 
