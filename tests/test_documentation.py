@@ -20,7 +20,7 @@ from tests_support import Cli
 
 import gradconform as gc
 from gradconform.conformance.levels import step_level
-from gradconform.conformance.programs import array_answers, array_truths, iterated, size, truth
+from gradconform.conformance.programs import array_answers, array_truths, check_program_arrays, iterated, size, truth
 from gradconform.reference import judge, outcomes
 from gradconform.reference.arithmetic import midpoints, profiles
 from gradconform.reference.arithmetic.profiles import OPENCL
@@ -344,6 +344,7 @@ def test_the_claims_numbers_are_those_of_the_code() -> None:
         f"fewer than $P + 3$ bits, {truth.DECIDED} are enough",
         f"From {size.FASTER} operations on",
         f"balls up to {size.AFFORDABLE:,} operations",
+        f"the formula alone, up to {check_program_arrays.MOST} bits, up to {size.FORMULA_AFFORDABLE:,}",
         f"with up to {iterated.TIMES[-1]} times as many rounds",
         f"$|p - t| > {iterated.FURTHER}\\,(",
         f"ask for {array_truths.VANISHING} bits",

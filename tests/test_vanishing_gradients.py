@@ -85,6 +85,25 @@ def test_what_cancels_are_the_terms_of_the_last_sums() -> None:
     assert cancelled(r, np.stack([total, halved]), [1]).tolist() == [0.0, 3.0]
 
 
+def test_terms_of_a_recurrence_do_not_pile_up() -> None:
+    """x(1 − x) over and over: a sum of two in a product, in another sum; of these three are looked into."""
+    r = Record()
+    x = r.new((), 1.0)
+    for _ in range(6):
+        x = r.map("multiply", [np.array(r.number(4.0)), r.map("subtract", [x, x], FLOAT32, 0.25)], FLOAT32, 1.0)
+    assert cancelled(r, x[None], [0]).tolist() == [8.0**3]
+
+
+def test_a_derivative_of_hundreds_of_terms_one_after_another_is_still_0_by_what_cancels() -> None:
+    def f(x: torch.Tensor) -> torch.Tensor:
+        total = 0.0 * x.sum()
+        for i in range(400):
+            total = total + (1.5 * x[i % 5] - 1.5 * x[i % 5].exp().log())
+        return total
+
+    assert gc.verify(f, torch.linspace(0.1, 0.5, 5), replays=False).formula == "right"
+
+
 def test_of_a_derivative_that_is_0_by_cancellation_no_digits_are_told() -> None:
     """cos² + sin² of a computed number: the truth is known to be next to 0, and no ulp of that tells anything."""
     x = torch.tensor([0.75], dtype=torch.float64)

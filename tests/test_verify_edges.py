@@ -68,10 +68,31 @@ def test_of_a_formula_that_arrays_do_not_know_it_is_said_to_how_many_bits_they_d
     x, twice = torch.linspace(0.1, 0.4, 5, dtype=torch.float64), custom(lambda g, x: 4 * g * x)
     assert gc.verify(steps, x, replays=False).formula == "right"
     monkeypatch.setattr("gradconform.conformance.programs.check_program.AFFORDABLE", 0)
+    monkeypatch.setattr("gradconform.conformance.programs.check_program_arrays.FORMULA_AFFORDABLE", 0)
     report = gc.verify(steps, x, replays=False)
     assert (report.formula, report.execution, report.complete, bool(report)) == ("unknown", "within", True, False)
     assert "bits, and 56 are asked" in str(report), report
     assert "are asked" not in str(gc.verify(lambda x: twice(x[:3]), x, replays=False))
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["right", "wrong"])
+def test_the_formula_alone_is_asked_of_balls_where_all_of_them_would_take_too_long(
+    wrong: bool, monkeypatch: Any
+) -> None:
+    """In 40 steps of a logistic map double words lose all that is asked; a rule is off by 2^-30."""
+    nearly = custom(lambda g, x: 2 * g * x + g * x * 2.0**-30)
+
+    def steps(x: Tensor) -> Tensor:
+        for _ in range(40):
+            x = 3.875 * (x - (nearly(x) if wrong else x * x))
+        return x
+
+    monkeypatch.setattr("gradconform.conformance.programs.check_program.AFFORDABLE", 0)
+    report = gc.verify(steps, torch.linspace(0.1, 0.4, 12, dtype=torch.float64), replays=False)
+    assert report.formula == ("wrong" if wrong else "right"), report
+    (g,) = report.gradients
+    assert wrong or g.formula_bits >= 56
+    assert bool(report.culprits) == wrong
 
 
 @pytest.mark.parametrize("bits", [-math.inf, math.inf, math.nan, -3.0])

@@ -27,15 +27,21 @@ from gradconform.conformance.programs.shown import (
     undecided,
     with_wrong,
 )
+from gradconform.conformance.programs.size import FORMULA_AFFORDABLE, IN_ARRAYS, work
+from gradconform.conformance.programs.truth import Truth
+from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.array_judge import Screen, judge_array
-from gradconform.reference.judge import Formula, Judgement, noted
+from gradconform.reference.judge import FORMULA, Formula, Judgement, noted
+from gradconform.reference.programs import words
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.run import Run
 
-#: Precision in which what the arrays hold is read as balls.
-BITS = 160
+#: What balls say of a formula that is taken where arrays know nothing.
+KNOWN: tuple[Formula, ...] = ("right", "wrong")
+#: Precision in which what the arrays hold is read as balls; and the most that a formula alone is asked in.
+BITS, MOST = 160, 640
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     """What is said of every argument's gradient by every route. Raises OutOfRange where arrays do not hold a number."""
     truths = Truths(run, decided, profile.flush)
     formulas = [truths.formulas(n) for n in range(len(run.judged))]
+    if IN_ARRAYS <= work(run) <= FORMULA_AFFORDABLE and not truths.astray:
+        formulas = _by_balls_too(run, profile, formulas)
     screens, answers = _screened(run, profile, truths, formulas)
     condition = Condition(run)
     for (number, route), of in screens.items():
@@ -67,6 +75,25 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         found = _with_formula(found, said, answers[number], got)
         left_open = (said.worst == "unknown" and not truths.astray) or found.execution == "undecided"
         yield Found(number, route, found, said.worst, said.worst_bits, truths.ties, left_open)
+
+
+def _by_balls_too(run: Run, profile: Profile, formulas: list[Formulas]) -> list[Formulas]:
+    """The formulas, of the components that double words leave unknown as balls have them."""
+    unknown = [np.flatnonzero(f.codes == FORMULA.index("unknown")) for f in formulas]
+    if not any(at.size for at in unknown):
+        return formulas
+    truth = Truth(run, flush=profile.flush, most=MOST)
+    found = []
+    with precision(truth.bits):
+        for number, (of, at) in enumerate(zip(formulas, unknown, strict=True)):
+            said = {c: truth.formula(number, c, run.judged[number].format) for c in at.tolist()}
+            known = [c for c, s in said.items() if s.formula in KNOWN and not s.otherwise and not truth.torn(number, c)]
+            codes, bits = of.codes.copy(), of.bits.copy()
+            codes.reshape(-1)[known] = [FORMULA.index(said[c].formula) for c in known]
+            bits.reshape(-1)[known] = [said[c].bits for c in known]
+            balls = [(truth.point[number][c], truth.set[number][c]) for c in known]
+            found.append(replace(of, codes=codes, bits=bits, truth=words.with_balls(of.truth, known, balls)))
+    return found
 
 
 def _screened(

@@ -130,22 +130,49 @@ class Report(Answered):
         some, other = (f"{drawn[0]:.4g}, …", "ones") if drawn.size > 1 else (f"{drawn[0]:.4g}", "1.0")
         yield f"along a random {name}, {some}; {name}= takes another, such as {other}"
 
+    @cached_property
+    def _with_few_bits(self) -> list[tuple[float, Gradient]]:
+        """The gradients that have few certified bits, or none, with these."""
+        asked = [(g.judgement.certified_bits, g) for g in self.gradients if g.judgement.verdict in FEW_SAID]
+        return [(bits, g) for bits, g in asked if bits is not None and bits < _few_of(g.dtype)]
+
     def _few_bits(self) -> Iterator[str]:
         """What it means that a gradient has few certified bits, or none, and what to do: of the one with the fewest."""
-        asked = [(g.judgement.certified_bits, g) for g in self.gradients if g.judgement.verdict in FEW_SAID]
-        few = [(bits, g) for bits, g in asked if bits is not None and bits < _few_of(g.dtype)]
-        if not few:
+        if not self._with_few_bits:
             return
-        bits, g = min(few, key=lambda of: of[0])
+        bits, g = min(self._with_few_bits, key=lambda of: of[0])
         what = f"{'∂/∂' if g.mode == 'reverse' else QUANTITY[g.mode]}{g.argument}{g.of}"
         off = f"{100 * 2.0**-bits:.2g}% off" if bits > 0 else "off by all of it"
         to_do = "other arguments" if g.dtype == "float64" else 'dtype="float64"'
         seen = "and less is not seen" + ("" if self.formula == "unknown" else "; a wrong formula is")
         yield f"few bits: in {g.dtype} rounding alone may put {what} {off}, {seen}; {to_do} may certify more"
 
+    def _by_steps(self) -> Iterator[str]:
+        """What each operation did with the operands that it had, where the rounding of all of them hides much.
+
+        What rounding may do grows from step to step, and of a deep program leaves nothing certain; of one step it is
+        little, however many were before it.
+        """
+        hidden = self._with_few_bits or any(g.judgement.verdict == "vacuous" for g in self.gradients)
+        if not hidden or len(self.findings) < 2:
+            return
+        worst, *_ = worst_first(self.findings)
+        inside = sum(s.execution == "within" for s in self.findings)
+        if inside == len(self.findings):
+            yield (
+                f"step by step: each of the {inside} operations is within its own rounding of the operands that it had "
+                "(report.steps)"
+            )
+        else:
+            which = f"{worst.operation} ({worst.line or 'no line'}) {worst.execution}"
+            yield (
+                f"step by step: {inside} of {len(self.findings)} operations are within their own rounding of the "
+                f"operands that they had; {which}: report.explain() has all that are not"
+            )
+
     def _noted(self) -> Iterator[str]:
         yield from self.notes
-        for said in (self._drawn, self._few_bits, self._unknown, self._acceptable):
+        for said in (self._drawn, self._few_bits, self._by_steps, self._unknown, self._acceptable):
             yield from said()
 
     def _unknown(self) -> Iterator[str]:

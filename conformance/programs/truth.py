@@ -63,10 +63,10 @@ class Truth:
     """The derivative over the forward record, in the run's mode, and what the backward record is without rounding.
 
     A component is seen beside its tensor's largest, unless each is asked `alone`. `flush` says whether the framework
-    may flush subnormal numbers to 0 (hypothesis 5).
+    may flush subnormal numbers to 0 (hypothesis 5). No more bits than `most` are taken.
     """
 
-    def __init__(self, run: Run, alone: bool = False, flush: bool = True) -> None:
+    def __init__(self, run: Run, alone: bool = False, flush: bool = True, most: int = PRECISION_CAP) -> None:
         self.run, self.alone, self.flush = run, alone, flush
         self._sizes: dict[int, Sequence[float]] = {}
         #: Whether a result of the function is no number, without rounding.
@@ -79,7 +79,7 @@ class Truth:
                 self.point, self.ties = self._derivative(ties=False, literals=False)
                 self.program_point = self._program(literals=False)
                 poles = not (self.vague or self.beyond)
-            if bits >= PRECISION_CAP or self._accurate():
+            if bits >= most or self._accurate():
                 break
             bits *= 2
         #: Whether what is not finite is a pole that was met exactly, or comes of one.

@@ -9,7 +9,7 @@ known the midpoint is NaN and the radius infinite.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -125,6 +125,17 @@ def of_ball(x: arb) -> Words:
     low = x - high
     found = DoubleArray(np.array([high]), np.array([float(low.mid())]))
     return Words(found, np.full((1, 1), abs(high) * UNIT + float(abs(low).upper()) * 2.0**-50))
+
+
+def with_balls(x: Words, at: Sequence[int], balls: Sequence[Sequence[arb]]) -> Words:
+    """The same array with other numbers at some of its places, by a ball for each of its radii, about the first's."""
+    high, low, radius = x.mid.hi.flatten(), x.mid.lo.flatten(), x.radius.reshape(len(x.radius), -1).copy()
+    for place, of in zip(at, balls, strict=True):
+        upper = float(of[0].mid())
+        lower = float((of[0] - upper).mid())
+        high[place], low[place] = upper, lower
+        radius[:, place] = [float(abs(ball - upper - lower).upper()) * ENLARGED for ball in of]
+    return Words(DoubleArray(high.reshape(x.shape), low.reshape(x.shape)), radius.reshape(x.radius.shape))
 
 
 def coerced(x: Any) -> Words:
