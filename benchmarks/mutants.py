@@ -17,6 +17,7 @@ import ast
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -182,8 +183,8 @@ def _changes(node: Any, names: Sequence[str], text: _Text) -> Iterator[tuple[int
         words = node.value.split(" ")
         if 2 <= len(words) <= 6 and len(text.of(node)) == len(node.value) + 2 and words[0] != words[1]:
             other = " ".join([words[1], words[0], *words[2:]])
-            # Only names of operands, not prose: they hold digits or are single letters.
-            if all(len(w) == 1 or any(c.isdigit() for c in w) or w == "eta" for w in words):
+            # Only names of operands, not prose: they hold digits or are single letters; nor a formula.
+            if all(re.fullmatch(r"\w|eta|[\w/]*\d[\w/]*", w) for w in words):
                 yield *text.span(node), f'"{other}"', f"operands {node.value!r} swapped"
 
 

@@ -488,16 +488,21 @@ def test_many_classes_with_one_beyond_double_words_are_judged_in_balls() -> None
     assert judged("torch/module", case, "float64").loc[("step", "dE/dz1")].verdict == "conforms"
 
 
+@pytest.mark.parametrize(("few", "form"), [(0, "sharpest"), (64, "program 1")], ids=["arrays", "balls"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_slope_nearer_to_1_than_any_digits_of_first_precision_is_decided(dtype: str) -> None:
-    """softplus'(262) = 1 − 10^−114; above 20 PyTorch takes 1, and its allowance is just that difference."""
+def test_a_slope_nearer_to_1_than_any_digits_of_first_precision_is_decided(
+    dtype: str, few: int, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """softplus'(262) = 1 − 10^−114; above 20 PyTorch takes 1, and its allowance is just that difference: balls never
+    decide that, and ask the next program."""
+    monkeypatch.setattr("gradconform.conformance.levels.whole_level.FEW", few)
     case = gc.network_case(
         "mine/near-one", layers=[([[262.0]], [0.0], "softplus")], loss="l1", reduction="sum", inputs=[[1.0]],
         targets=[[0.0]], rate=0.5,
     )  # fmt: skip
     whole = WholeLevel(point(case, dtype), STRICT)
     judgement = whole.judge("dE/db1", np.array([1.0], dtype))
-    assert (judgement.verdict, judgement.accepted_form) == ("conforms", "sharpest")
+    assert (judgement.verdict, judgement.accepted_form) == ("conforms", form)
     assert judgement.allowance == pytest.approx(np.exp(-262.0), rel=1e-5, abs=0)
     assert whole.judge("dE/db1", np.array([-1.0], dtype)).verdict == "deviates"
 
