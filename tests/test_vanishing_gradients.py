@@ -75,6 +75,81 @@ def test_a_shift_before_a_softmax_is_right_and_one_that_cancels_in_part_keeps_it
     assert gc.verify(lambda x, b: torch.softmax(x + b, -1) * b, x, b)
 
 
+class Times(torch.autograd.Function):
+    """x, whose rule multiplies the gradient by `factor`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return g * ctx.factor, None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "steps", "scale"),
+    [(torch.float64, 64, 0.05), (torch.float32, 120, 0.2), (torch.bfloat16, 120, 0.2)],
+    ids=["float64", "float32", "bfloat16"],
+)
+def test_what_vanishes_through_many_steps_is_asked_for_digits_of_its_own(
+    dtype: torch.dtype, steps: int, scale: float
+) -> None:
+    """The gradient of the first inputs is less than double words tell beside the last's."""
+    drawn = np.random.default_rng(8)
+    xs = torch.from_numpy(drawn.normal(size=(steps, 1, 8)) * 0.5).to(dtype)
+    w = torch.from_numpy(drawn.normal(size=(8, 8)) * scale).to(dtype)
+
+    def through(factor: float) -> Callable[[Tensor], Tensor]:
+        def f(xs: Tensor) -> Tensor:
+            h = xs[0]
+            for n, x in enumerate(xs[1:]):
+                h = torch.tanh(h @ w + x)
+                h = Times.apply(h, factor) if n == 2 else h  # type: ignore[no-untyped-call]
+            return h
+
+        return f
+
+    assert gc.verify(through(1.0), xs, replays=False).formula == "right"
+    for factor in (-1.0, 1 + 2.0 ** (-20 if dtype == torch.float64 else -7)):
+        report = gc.verify(through(factor), xs, replays=False)
+        assert (report.formula, bool(report)) == ("wrong", False)
+
+
+class Tails(torch.autograd.Function):
+    """exp(−x²), whose rule has a wrong sign beyond `end`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, end: float) -> Tensor:
+        y = torch.exp(-x * x)
+        ctx.save_for_backward(x, y)
+        ctx.end = end
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        x, y = ctx.saved_tensors
+        slope = -2 * x * y
+        return g * torch.where(x.abs() > ctx.end, -slope, slope), None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("count", [4, 400], ids=["balls", "arrays"])
+def test_what_approximates_a_definition_does_so_in_its_small_components(count: int, dtype: torch.dtype) -> None:
+    """exp(−4.5²) is 2^-29 of the largest: no component is right because others are larger."""
+    x = torch.linspace(-1, 1, count, dtype=dtype)
+    x[0] = 4.5
+
+    def asked(end: float) -> str:
+        def f(x: Tensor) -> Tensor:
+            return Tails.apply(x, end)  # type: ignore[no-untyped-call,no-any-return]
+
+        return gc.verify(f, x, definition=lambda o, x: o.exp(-(x * x))).formula
+
+    assert (asked(9.0), asked(3.5)) == ("right", "wrong")
+
+
 def test_what_cancels_are_the_terms_of_the_last_sums() -> None:
     r = Record()
     x = r.new((3,), [3.0, -2.0, -1.0])

@@ -29,11 +29,6 @@ from gradconform.reference.programs.record import Step
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
-#: Bits beyond those of the tensor's largest number to which a derivative must be known that vanishes beside it. p + 3
-#: bits are an eighth of a rounding of a number: of one of the largest number that is 3, and 13 more are asked, so that
-#: nothing wrong hides that is more than 2^-16 of what the execution is allowed. Of the 102 bits of double words this
-#: leaves float64 33 for what sums lose; correct programs with vanishing components were seen to use at most 11.
-VANISHING = 16
 #: Leading bits to which a function's values must stay whatever masks are between their two sides.
 CONTINUOUS = 80
 _UNKNOWN, _WRONG, _KINK, _RIGHT = (FORMULA.index(f) for f in ("unknown", "wrong", "kink", "right"))
@@ -135,16 +130,16 @@ class Truths:
             self.together = together.in_arrays(run, exact, self.truth, self.program)
         self.order = EqualOrder(run)
 
-    def formulas(self, number: int, alone: bool = False) -> Formulas:
+    def formulas(self, number: int) -> Formulas:
         """What is to be said of a gradient's components; see `truth.Truth`.
 
-        A component is seen beside the tensor's largest, unless each is asked `alone`.
+        One that vanishes beside the tensor's largest double words do not know: balls are asked.
         """
         truth, program = self.truth[number], self.program[number]
         if not truth.high.size:
             return Formulas(np.zeros(truth.shape, np.int64), np.zeros(truth.shape), truth, np.zeros(truth.shape, bool))
         with np.errstate(all="ignore"):
-            far = self._distance(number, alone)
+            far = self._distance(number)
         vague = ~far.known | (far.bits < far.needed) | (far.steady < np.minimum(far.needed, self.decided))
         all_met = bool(far.met.all())
         wrong = _UNKNOWN if self.astray or (self.flushed and not (all_met and self.together)) else _WRONG
@@ -189,25 +184,24 @@ class Truths:
         exact = ArrayExact(other, blunt=self.backward.values.blunt).evaluate()
         return [exact.values.copied(ids) for ids in self.run.results]
 
-    def _distance(self, number: int, alone: bool) -> _Distance:
+    def _distance(self, number: int) -> _Distance:
         truth, program, format = self.truth[number], self.program[number], self.run.judged[number].format
         gap, off = np.abs(words.apart(truth, program)), truth.radius + program.radius
         known = np.isfinite(gap) & np.isfinite(off).all(axis=0)
         exact, met = (known & ~words.disjoint(truth, program, radius) for radius in (0, 1))
-        size = np.abs(truth.high)
-        largest = 0.0 if alone else float(np.where(known, size, 0.0).max()) * 2.0**-format.precision
-        needed = np.where(size < largest, VANISHING, format.precision + 3)
-        size = np.maximum(np.maximum(size, largest), 2.0 ** (format.emin - format.precision + 1))
+        own = np.maximum(np.abs(truth.high), 2.0 ** (format.emin - format.precision + 1))
+        needed = np.full(own.shape, float(format.precision + 3))
+        # What is 0 by cancellation is known as a part of what cancels, to more bits than numbers cancel by chance.
         terms = self._cancelled(number, known & (np.abs(truth.high) <= truth.radius[0]) & (off[0] > 0))
-        needed = np.where(terms > size, format.precision + 3, needed)
-        size = np.maximum(size, terms)
+        as_part = (_bits(terms, off[0]) >= self.decided) & (terms > own)
+        size = np.where(as_part, terms, own)
         # The program with the very literals that were read may be the derivative with these, to so many bits; or
         # whatever the literals stand for.
         agreed = _bits(size, gap + off[0])
         met |= known & (_bits(np.abs(truth.high), gap + off[0]) >= INDISTINGUISHABLE)
         steady = np.maximum(_bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1])), agreed)
         if (meant := self.run.definition) is not None:
-            met |= known & (agreed >= meant.agreement(format))
+            met |= known & (_bits(own, gap + off[0]) >= meant.agreement(format))
             if meant.ulps:  # of what cancels the ulps are its terms'
                 terms = self._cancelled(number, known & ~met)
                 met |= known & (_bits(terms, gap + off[0]) >= meant.agreement(format))

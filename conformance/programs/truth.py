@@ -24,11 +24,15 @@ from gradconform.reference.programs.exact import Exact
 from gradconform.reference.programs.run import Run
 
 #: Working precision that a run is first evaluated in, and the bits of a formula that is decided where rounded literals
-#: leave less than p + 3.
+#: leave less than p + 3. Nor do numbers cancel to so many by chance.
 FIRST, DECIDED = 160, 40
 #: Leading bits of its own to which a number that is not the derivative agrees with it, and is: beyond what any format
 #: shows, as of a guard that takes 1 for 1 + x² where x is 1e-20.
 INDISTINGUISHABLE = 64
+#: What is so many bits less than its tensor's largest number is 0 in a format of float32's range, whatever its sign:
+#: 2^128 less 277 bits is the smallest subnormal number. By no fewer bits is a component that has no digits of its own
+#: right beside the others: gradients through many steps vanish, and a rule that is wrong in those alone is wrong.
+VANISHED = 277
 #: Of a truth that is known to so many bits what is left is no set.
 SHARP = 40
 
@@ -62,8 +66,8 @@ class _Wide(NamedTuple):
 class Truth:
     """The derivative over the forward record, in the run's mode, and what the backward record is without rounding.
 
-    A component is seen beside its tensor's largest, unless each is asked `alone`. `flush` says whether the framework
-    may flush subnormal numbers to 0 (hypothesis 5). No more bits than `most` are taken.
+    A component that vanishes is seen beside its tensor's largest, unless each is asked `alone`. `flush` says whether
+    the framework may flush subnormal numbers to 0 (hypothesis 5). No more bits than `most` are taken.
     """
 
     def __init__(self, run: Run, alone: bool = False, flush: bool = True, most: int = PRECISION_CAP) -> None:
@@ -255,29 +259,34 @@ class Truth:
         return True
 
     def _bits(self, number: int, component: int, off: arb) -> float:
-        """Leading bits to which something that is `off` is known: of the number, or of what is lost beside its tensor.
+        """Leading bits to which something that is `off` is known: of the number, or of what it is 0 beside.
 
-        A derivative that is 0 by cancellation has no leading bits: it is known to u of the tensor's largest number, to
-        the format's smallest, or as a part of what cancels.
+        A derivative that is 0 by cancellation has no leading bits. It is known as a part of what cancels, to more bits
+        than numbers cancel by chance, or to as many beside the tensor's largest as numbers vanish in. Below the
+        format's smallest number there are none.
         """
-        if not off > 0:
-            return math.inf
-        format = self.run.judged[number].format
+        own = self._own_bits(number, component, off)
+        if not math.isfinite(own) or not self.point[number][component].contains(0):
+            return own
         beside = () if self.alone else self.point[number]
         largest = max((abs(x).upper() for x in beside if x.is_finite()), default=ZERO)
-        size = larger(abs(self.point[number][component]).upper(), largest * power_of_two(-format.precision))
-        size = larger(size, power_of_two(format.emin - format.precision + 1))
-        if self.point[number][component].contains(0):
-            size = larger(size, arb(self._cancelled(number)[component]))
-        return to_float((size / off).log() / arb.const_log2())
+        sizes = (largest, VANISHED), (arb(self._cancelled(number)[component]), DECIDED)
+        known = ((_ratio_bits(size, off), needed) for size, needed in sizes)
+        return max([own, *(bits for bits, needed in known if bits >= needed)])
+
+    def _own_bits(self, number: int, component: int, off: arb) -> float:
+        """The same of the number, or of the format's smallest one."""
+        format = self.run.judged[number].format
+        size = larger(abs(self.point[number][component]).upper(), power_of_two(format.emin - format.precision + 1))
+        return _ratio_bits(size, off)
 
     def _approximated(self, number: int, component: int, off: arb) -> float:
         """Leading bits to which a program agrees with what it approximates: of what cancels the ulps are its terms'."""
-        bits = self._bits(number, component, off)
+        bits = self._own_bits(number, component, off)
         if not self.run.defined.ulps:
             return bits
         terms = cancelled(self.run.backward, self.run.results[number], [component]).ravel()[component]
-        return max(bits, to_float((arb(terms) / off).log() / arb.const_log2()) if terms and off > 0 else bits)
+        return max(bits, _ratio_bits(arb(terms), off))
 
     def _cancelled(self, number: int) -> Sequence[float]:
         """What cancels in the components of this gradient that are 0."""
@@ -332,6 +341,13 @@ class Truth:
         if self._jumps(number, component):
             return Said("unknown", why=branches.EDGE)
         return Said("wrong") if self.order.own else Said("unknown", why=equal_order.MAY)
+
+
+def _ratio_bits(size: arb, off: arb) -> float:
+    """By how many bits something is less than a size."""
+    if not off > 0:
+        return math.inf
+    return to_float((size / off).log() / arb.const_log2()) if size > 0 else -math.inf
 
 
 def as_read(x: arb, format: Format, profile: Profile, ties: bool) -> Rounded:

@@ -125,7 +125,7 @@ def _by_arrays(run: Run, profile: Profile, got: NDArray[np.float64], blunt: bool
     truth = truths.truth[0]
     found = Judged.none(got.size)
     with np.errstate(all="ignore"):
-        right = truths.formulas(0, alone=True).codes == _RIGHT
+        right = truths.formulas(0).codes == _RIGHT
         judging = _Judging(truth, right, got, format, profile.flush, same)
         forms = programs_of(run)
         for sums, form in forms:
