@@ -201,12 +201,16 @@ class BranchingBalls(RoundedBalls):
             return self.settled(name, operands, operation(self, *operands))
         if any(isinstance(o, Rounded) and o.specials & ANYTHING for o in operands):
             return self._anything()
-        signs = [[o.value] if isinstance(o, Special) else representatives(ways(self, o.folded())) for o in operands]
-        found = {repr(v): v for values in itertools.product(*signs) for v in ieee(name, *values)}
-        values = [found[key] for key in sorted(found)]
+        values = self._possible(name, *operands)
         choice = self.decisions.decide((name, *map(_digits, operands)), len(values)) if len(values) > 1 else 0
         value = values[choice]
         return self.given(value) if math.isfinite(value) else Special(self, value)
+
+    def _possible(self, name: str, *operands: Outcome) -> list[float]:
+        """All that an operation may give of numbers, of which some are specials, each by one of its sign."""
+        signs = [[o.value] if isinstance(o, Special) else representatives(ways(self, o.folded())) for o in operands]
+        found = {repr(v): v for values in itertools.product(*signs) for v in ieee(name, *values)}
+        return [found[key] for key in sorted(found)]
 
     def _anything(self) -> Rounded:
         """What IEEE makes of a special and a number of which nothing is known: any number, infinity or NaN."""
@@ -220,9 +224,14 @@ class BranchingBalls(RoundedBalls):
             return self.settled(name, flat, operation(*lists))
         if any(isinstance(t, Rounded) and t.specials & ANYTHING for terms in lists for t in terms):
             return self._anything()
-        if len(lists) == 1:
-            return Special(self, sum(t.value for t in specials))
-        # Of products none is finite, and which it is would be asked of the sign of each factor.
+        terms = list(zip(*lists, strict=True))
+        finite = [t for t in terms if not any(isinstance(x, Special) for x in t)]
+        # What is finite of them may overflow by itself, and meet the opposite infinity.
+        sure = not finite or not operation(*map(list, zip(*finite, strict=True))).specials
+        odd = [t for t in terms if any(isinstance(x, Special) for x in t)]
+        values = [[t[0].value] if len(t) == 1 else self._possible("multiply", *t) for t in odd]
+        if sure and all(len(v) == 1 for v in values):
+            return Special(self, sum(v for (v,) in values))
         kinds = (math.nan, math.inf, -math.inf)
         return Special(self, kinds[self.decisions.decide((name, *map(_digits, specials)), len(kinds))])
 

@@ -141,10 +141,40 @@ def test_a_factor_that_may_be_flushed_makes_nan_of_an_infinity_or_not() -> None:
     assert said(of(lambda ops, x, y: ops.given(math.inf) * x, 1.0, 0.0, balls=HALF)) == ["inf"]
 
 
-def test_an_inner_product_with_an_infinity_among_its_factors_is_no_number() -> None:
-    found = of(lambda ops, x, y: ops.dot([x, ops.given(1.0)], [y, ops.given(1.0)]), math.inf, 2.0)
-    assert {repr(o.value) for o in found} == {"inf", "-inf", "nan"}
+@pytest.mark.parametrize(
+    ("x", "y", "beside", "kinds"),
+    [
+        (math.inf, 2.0, 1.0, {"inf"}),
+        (-math.inf, 2.0, 1.0, {"-inf"}),
+        (math.inf, -2.0, 1.0, {"-inf"}),
+        (math.inf, 0.0, 1.0, {"nan"}),
+        (math.inf, 2.0, -math.inf, {"nan"}),
+        (math.inf, 2.0, math.inf, {"inf"}),
+        (math.inf, 2.0**-140, 1.0, {"inf", "-inf", "nan"}),
+        (-math.inf, 2.0, 1e38, {"inf", "-inf", "nan"}),
+    ],
+    ids=[
+        "∞",
+        "-∞",
+        "∞ of a negative",
+        "0·∞",
+        "∞-∞",
+        "∞+∞",
+        "∞ of what may be flushed",
+        "a finite part that may overflow",
+    ],
+)
+def test_an_inner_product_with_an_infinity_among_its_factors_is_what_its_infinities_come_to(
+    x: float, y: float, beside: float, kinds: set[str]
+) -> None:
+    found = of(lambda ops, x, y: ops.dot([x, ops.given(4.0)], [y, ops.given(beside)]), x, y)
+    assert {repr(o.value) for o in found} == kinds
     assert admitted(found, 3.0) == []
+
+
+def test_a_sum_with_an_infinity_is_that_unless_the_others_may_overflow() -> None:
+    assert said(of(lambda ops, x, y: ops.total_of([x, y, ops.given(3e38)]), -math.inf, 1.0)) == ["-inf"]
+    assert said(of(lambda ops, x, y: ops.total_of([x, y, ops.given(3e38)]), -math.inf, 3e38)) == ["-inf", "inf", "nan"]
 
 
 def test_of_an_operand_of_which_nothing_is_known_nothing_follows() -> None:

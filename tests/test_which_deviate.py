@@ -154,34 +154,6 @@ def test_a_pass_of_few_bits_says_what_it_means_and_what_to_do() -> None:
     assert "few bits" not in str(gc.verify(f, numbers(4, 4), dtype="float64"))
 
 
-def logistic(x: torch.Tensor) -> torch.Tensor:
-    for _ in range(30):
-        x = 3.875 * (x - x * x)
-    return x
-
-
-def test_where_rounding_hides_a_gradient_it_is_said_what_each_operation_did() -> None:
-    """Thirty steps of a logistic map leave no digit that is certain; each operation by itself errs by one rounding."""
-    report = gc.verify(logistic, torch.tensor(0.3), replays=False)
-    assert report.verdict == "vacuous"
-    (note,) = [line for line in str(report).splitlines() if "step by step" in line]
-    each = f"  note: step by step: each of the {len(report.steps)} operations is within its own rounding"
-    assert note == f"{each} of the operands that it had (report.steps)"
-    assert "step by step" not in str(gc.verify(lambda x: logistic(x).detach() * x.sin(), torch.tensor(0.3)))
-
-
-def test_an_operation_that_errs_where_rounding_hides_it_is_named() -> None:
-    report = gc.verify(logistic, torch.tensor(0.3), replays=False)
-    (run,) = report.runs
-    last = run.backward.steps[-1]
-    run.backward.held[last.out] *= 1 + 2.0**-20
-    (note,) = [line for line in str(report).splitlines() if "step by step" in line]
-    count = len(run.backward.steps)
-    assert f"step by step: {count - 1} of {count} operations are within their own rounding" in note
-    assert f"{last.name} ({last.line}) outside: report.explain() has all that are not" in note
-    assert f"{last.name} ({last.line}), float32, element []: outside" in report.explain()
-
-
 def test_where_there_is_no_derivative_that_is_said_and_no_truth_is_called_none() -> None:
     said = str(gc.verify(torch.log, torch.tensor([0.0, 1.0]))).splitlines()
     assert "      there is no derivative" in said

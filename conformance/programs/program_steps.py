@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradconform.conformance.programs.accepted import result
 from gradconform.conformance.programs.array_answers import Adjudicator, Answers
@@ -17,10 +19,11 @@ from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.midpoints import Double, DoubleArray
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import ANYTHING, Rounded, RoundedBalls
+from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls
 from gradconform.reference.array_judge import Screen, judge_array
 from gradconform.reference.judge import EXECUTION, Candidate, Execution, Judgement, judge
-from gradconform.reference.programs.allowance import Allowed
+from gradconform.reference.outcomes import Choices, Outcome
+from gradconform.reference.programs.allowance import MOST_WAYS, Allowed
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.record import Record, Step, every
 from gradconform.reference.programs.words import Words
@@ -69,7 +72,7 @@ def in_arrays(step: Step) -> bool:
 
 
 def _in_arrays(number: int, step: Step, record: Record, allowed: list[ArrayAllowed], profile: Profile) -> StepFinding:
-    got = np.asarray(record.held[step.out])
+    got = _got(step, record)
     screens: list[Screen] = []
     answers: Answers | None = None
     for form, of in enumerate(allowed[: max(1, len(step.forms))]):
@@ -98,20 +101,42 @@ def _answers(step: Step, value: RoundedArray, profile: Profile) -> Answers:
 
 
 def _finding(number: int, step: Step, record: Record, allowed: list[Allowed], profile: Profile) -> StepFinding:
-    ids = step.out.ravel().tolist()
     candidates: list[Candidate] = []
     truths: list[Rounded] = []
     for form, of in enumerate(allowed[: max(1, len(step.forms))]):
-        of.evaluate([step])
-        ops = of.arithmetics[step.format.name]
-        values = [of.value(i, ops) for i in ids]
-        candidates.append(Candidate(step.forms[form].name if step.forms else "recorded", [(v,) for v in values]))
+        found = _outcomes(of, step, profile)
+        candidates.append(Candidate(step.forms[form].name if step.forms else "recorded", found))
         if not truths:
             plain = RoundedBalls(FORMATS[step.format.name], profile)
-            truths = [Rounded(plain, v.exact) if isinstance(v, Rounded) else plain.given(math.nan) for v in values]
-        of.forget(chain(step.out.ravel().tolist(), _inner(step)))
-    found = judge([float(x) for x in record.held[step.out].ravel()], candidates, step.format, truths)
-    return _found(number, step, found)
+            truths = [Rounded(plain, v.exact) if isinstance(v, Rounded) else plain.given(math.nan) for v, *_ in found]
+    got = [float(x) for x in _got(step, record).ravel()]
+    return _found(number, step, judge(got, candidates, step.format, truths))
+
+
+def _outcomes(of: Allowed, step: Step, profile: Profile) -> list[tuple[Outcome, ...]]:
+    """What a step may give for each of its results, by every way through its overflows; see `outcomes_of`."""
+    ids, ops = step.out.ravel().tolist(), of.arithmetics[step.format.name]
+    found: list[tuple[Outcome, ...]] = [()] * len(ids)
+    scripts: deque[tuple[int, ...]] = deque([()])
+    for _ in range(MOST_WAYS):
+        of.follow(Choices(scripts.popleft()))
+        of.evaluate([step])
+        found = [(*outcomes, of.value(i, ops)) for i, outcomes in zip(ids, found, strict=True)]
+        of.forget(chain(ids, _inner(step)))
+        scripts += of.decisions.alternatives()
+        if not scripts:
+            return found
+    nothing = Rounded(RoundedBalls(FORMATS[step.format.name], profile), ZERO, ZERO, ANYTHING | OVERFLOWED)
+    return [(*outcomes, nothing) for outcomes in found]
+
+
+def _got(step: Step, record: Record) -> NDArray[np.float64]:
+    """What the framework had for a step. A literal that is passed on is recorded as it was written."""
+    held: NDArray[np.float64] = np.asarray(record.held[step.out])
+    if step.kind in ("maximum", "minimum", "choose"):
+        with np.errstate(all="ignore"):
+            return np.where(np.isfinite(held), step.format.round(held), held)
+    return held
 
 
 def _found(number: int, step: Step, found: Judgement) -> StepFinding:

@@ -157,7 +157,7 @@ class Report(Answered):
         if not hidden or len(self.findings) < 2:
             return
         worst, *_ = worst_first(self.findings)
-        inside = sum(s.execution == "within" for s in self.findings)
+        inside = sum(s.execution in ("within", "overflow") for s in self.findings)  # as a mask of −∞ goes on
         if inside == len(self.findings):
             yield (
                 f"step by step: each of the {inside} operations is within its own rounding of the operands that it had "

@@ -86,6 +86,12 @@ class Allowed:
             return ops.given(x)
         return ops.constant(arb(x))  # a literal that the format does not hold
 
+    def follow(self, decisions: Choices) -> None:
+        """Decide overflows by these from here on."""
+        self.decisions = decisions
+        for ops in self.arithmetics.values():
+            ops.decisions = decisions
+
     def evaluate(self, steps: Iterable[Step] | None = None) -> Allowed:
         for step in self.record.steps if steps is None else steps:
             _RULES[step.kind](self, step, self.arithmetics[step.format.name])
