@@ -122,3 +122,32 @@ def test_a_place_that_is_not_finite_is_not_recorded() -> None:
     grid = torch.tensor([[[[torch.nan, 0.0]]]])
     with pytest.raises(gc.BadInput, match="a place that is not finite"):
         gc.verify(sampled("bilinear", "zeros", True), torch.ones(1, 1, 2, 2), grid)
+
+
+THETA = torch.tensor([[[0.875, -0.25, 0.125], [0.3125, 1.125, -0.0625]]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("size", [(1, 1, 3, 4), (2, 3, 7, 2), (1, 1, 16, 15), (1, 2, 2, 5, 3)], ids=str)
+@pytest.mark.parametrize("aligned", [False, True])
+def test_grids_of_affine_maps_conform_and_so_does_each_of_their_operations(
+    size: tuple[int, ...], aligned: bool, dtype: torch.dtype
+) -> None:
+    """The places of pixels are rounded as often as the framework rounds them: they are the same backward."""
+    n = len(size) - 2
+    theta = torch.cat([THETA, THETA.flip(1)], -1)[:, :1].repeat(size[0], n, 1)[..., : n + 1].to(dtype)
+    of = lambda theta: F.affine_grid(theta, list(size), align_corners=aligned)  # noqa: E731
+    report = gc.verify(of, theta)
+    assert (report.formula, report.execution) == ("right", "within"), str(report)
+    assert {s.execution for s in report.findings} == {"within"}, report.explain()
+    wrong = with_gradients_of(of, lambda theta: 1.0625 * of(theta))
+    assert gc.verify(wrong, theta).formula == "wrong"
+
+
+def test_a_spatial_transformer_conforms() -> None:
+    def f(x: Tensor, theta: Tensor) -> Tensor:
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, align_corners=False)
+
+    for dtype in (torch.float64, torch.float32):
+        assert gc.verify(f, image(1, 2, 5, 4).to(dtype), THETA.to(dtype))

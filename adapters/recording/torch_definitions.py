@@ -39,6 +39,7 @@ from gradconform.adapters.recording.torch_layers import (
     wide,
     xlogy,
 )
+from gradconform.adapters.recording.torch_sampling import affine_grid_generator
 from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
 
 Program = Callable[..., Any]
@@ -342,6 +343,7 @@ DEFINITIONS: Mapping[str, Program] = {
     "multilabel_margin_loss_backward": _multilabel_margin_backward,
     "_ctc_loss": ctc_loss,
     "_ctc_loss_backward": ctc_loss_backward,
+    "affine_grid_generator": affine_grid_generator,
     "mkldnn_rnn_layer": lstm,
     "mkldnn_rnn_layer_backward": lstm_backward,
     "upsample_linear1d": linear,

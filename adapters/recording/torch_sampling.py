@@ -341,6 +341,29 @@ class _Group:
         return (lead[..., None] + at[:, None])[there], terms[there]
 
 
+# Grids ----------------------------------------------------------------------------------------------------------------
+
+
+def affine_grid_generator(theta: torch.Tensor, size: Sequence[int], align_corners: bool) -> torch.Tensor:
+    """Pixels' places times a matrix, these places by the very operations that the backward pass makes them by again.
+
+    aten/src/ATen/native/AffineGridGenerator.cpp, linspace_from_neg_one; PyTorch's decomposition makes others.
+    """
+
+    def along(steps: int) -> torch.Tensor:
+        if steps <= 1:
+            return theta.new_zeros(1)
+        places = torch.linspace(-1, 1, steps, dtype=theta.dtype, device=theta.device)
+        return places if align_corners else places * (steps - 1) / steps
+
+    batch, _, *image = size
+    places = [along(n).reshape([n if k == axis else 1 for k in range(len(image))]) for axis, n in enumerate(image)]
+    base = torch.stack([*(x.expand(image) for x in reversed(places)), theta.new_ones(image)], -1)
+    n = len(image)
+    grid = base.reshape(1, -1, n + 1).expand(batch, -1, -1) @ theta.transpose(1, 2)
+    return grid.reshape(batch, *image, n)
+
+
 # Rules ----------------------------------------------------------------------------------------------------------------
 
 
