@@ -72,9 +72,11 @@ def _transposed(a: Numbers, factors: Numbers, order: Order) -> bool:
     with np.errstate(all="ignore"):
         product = (np.tril(factors, -1) + np.eye(size)) @ np.triu(factors)
 
-    def off(x: Numbers) -> float:
-        return float(np.abs(np.take_along_axis(x, order[..., None], -2) - product).max(initial=0.0))
+    def off(x: Numbers) -> tuple[float, float]:
+        apart = np.abs(np.take_along_axis(x, order[..., None], -2) - product)
+        return float(apart[..., :1, :].max(initial=0.0)), float(apart.max(initial=0.0))
 
+    # The first row is the matrix's own, not rounded: of a matrix that is symmetric to its rounding that alone tells.
     return off(np.swapaxes(a, -1, -2)) < off(a)
 
 

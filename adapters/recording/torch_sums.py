@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradconform.adapters.recording.torch_algebra import as_kernel
 from gradconform.adapters.recording.torch_call import Call, Results, Rule
 from gradconform.adapters.recording.torch_memory import numbers, real
 from gradconform.adapters.recording.torch_windows import collected
@@ -79,8 +81,24 @@ def _cumsum(c: Call) -> Results:
     return np.moveaxis(c.record.sop(x[..., None, :], until, c.format, held), -1, c["dim"])
 
 
-def _cumulative(combine: str) -> Rule:
-    """Step by step along an axis: a cumulative product, maximum or minimum."""
+def _cumulative_product(c: Call) -> Results:
+    """Step by step along an axis, as one kernel: it may keep more digits of a product than it returns."""
+    if not real(c.outs[0]):
+        return [None] * len(c.outs)
+    x = np.moveaxis(np.atleast_1d(c.operand("self")), c["dim"], -1)
+    held = np.moveaxis(np.atleast_1d(c.held), c["dim"], -1)
+
+    def definition() -> list[Ids]:
+        found = x.copy()
+        for i in range(1, x.shape[-1]):
+            found[..., i] = c.record.map("multiply", [found[..., i - 1], x[..., i]], c.format, held[..., i])
+        return [np.moveaxis(found, -1, c["dim"]).reshape(c.shape)]
+
+    return as_kernel(c, definition)
+
+
+def _cumulative(combine: Literal["maximum", "minimum"]) -> Rule:
+    """Step by step along an axis: a cumulative maximum or minimum."""
 
     def rule(c: Call) -> Results:
         if not real(c.outs[0]):
@@ -88,13 +106,11 @@ def _cumulative(combine: str) -> Rule:
         x = np.moveaxis(np.atleast_1d(c.operand("self")), c["dim"], -1)
         held = np.moveaxis(np.atleast_1d(c.held), c["dim"], -1)
         found = x.copy()
-        for i in range(1, x.shape[-1]):
-            pair = [found[..., i - 1], x[..., i]]
-            if combine == "product":
-                found[..., i] = c.record.map("multiply", pair, c.format, held[..., i])
-            else:  # which of them it is, the backward pass takes from the run
-                c.record.decide("ge" if combine == "maximum" else "le", x[..., i], found[..., i - 1])
-                found[..., i] = c.record.combine(combine, np.stack(pair, -1), c.format, held[..., i])  # type: ignore[arg-type]
+        for i in range(1, x.shape[-1]):  # which of them it is, the backward pass takes from the run
+            c.record.decide("ge" if combine == "maximum" else "le", x[..., i], found[..., i - 1])
+            found[..., i] = c.record.combine(
+                combine, np.stack([found[..., i - 1], x[..., i]], -1), c.format, held[..., i]
+            )
         return [np.moveaxis(found, -1, c["dim"]), *[None] * (len(c.outs) - 1)]
 
     return rule
@@ -315,7 +331,7 @@ SUM_RULES: dict[str, Rule] = {
     "sum": _sum, "mean": _mean, "cumsum": _cumsum,
     "prod": _reduced("product"), "amax": _reduced("maximum"), "amin": _reduced("minimum"),
     "max": _reduced("maximum"), "min": _reduced("minimum"),
-    "cumprod": _cumulative("product"), "cummax": _cumulative("maximum"), "cummin": _cumulative("minimum"),
+    "cumprod": _cumulative_product, "cummax": _cumulative("maximum"), "cummin": _cumulative("minimum"),
     **dict.fromkeys(("sort", "topk", "kthvalue", "median", "nanmedian", "mode"), _selected),
     "mm": _mm, "bmm": _mm, "mv": _mv, "dot": _dot, "vdot": _dot,
     "addmm": _added("mat1", "mat2"), "baddbmm": _added("batch1", "batch2"), "addmv": _added("mat", "vec"),
