@@ -110,6 +110,8 @@ class Rules:
     places: frozenset[str] = frozenset()
     #: Operations that write numbers where a condition says, beside those that move them.
     masked: frozenset[str] = frozenset()
+    #: What kernels write to operands: the names of these, the definition, and further forms.
+    written: Mapping[str, tuple[tuple[str, ...], Program, Sequence[tuple[str, Program]]]] = field(default_factory=dict)
 
 
 def name_of(func: OpOverload) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from gradconform.adapters.recording.torch_layers import (
     batch_norm_backward,
     batch_norm_in_use,
     batch_norm_legit,
+    batch_norm_statistics,
     glu_backward,
     glu_jvp,
     huber_backward,
@@ -43,6 +45,7 @@ from gradconform.adapters.recording.torch_sampling import affine_grid_generator
 from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
 
 Program = Callable[..., Any]
+Written = tuple[tuple[str, ...], Program, tuple[tuple[str, Program], ...]]
 
 
 # Approximated by the framework ----------------------------------------------------------------------------------------
@@ -384,4 +387,14 @@ FORMS: Mapping[str, Sequence[tuple[str, Program, Format]]] = {
     "linalg_vector_norm": (("by powers", _vector_norm_by_powers, FLOAT64),),
     "xlogy": (("logarithm rounded first", xlogy, FLOAT16),),
     "huber_loss_backward": (("factor rounded first", huber_backward, FLOAT16),),
+}
+_STATISTICS = (
+    ("running_mean", "running_var"),
+    batch_norm_statistics,
+    (("rounded first", partial(batch_norm_statistics, rounded=True)),),
+)
+#: What kernels write to some of their operands: the names of these, the definition, and further forms.
+WRITTEN: Mapping[str, Written] = {
+    "_batch_norm_with_update": _STATISTICS,
+    "_native_batch_norm_legit": _STATISTICS,
 }

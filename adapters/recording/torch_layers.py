@@ -195,6 +195,32 @@ def batch_norm_legit(
     return _scaled(x, mean, deviation, weight, bias), mean, deviation
 
 
+def _after_a_batch(of: Tensor, running: Tensor | None, momentum: float, rounded: bool) -> Tensor | None:
+    if running is None:
+        return None
+    if rounded:  # each operation of the mixture, too
+        return momentum * of.to(running.dtype) + (1 - momentum) * running
+    return (momentum * of + (1 - momentum) * wide(running)).to(running.dtype)
+
+
+def batch_norm_statistics(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, var: Tensor | None, *rest: Any,
+    rounded: bool = False,
+) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
+    """The running statistics after a batch; where this is `rounded` every operation is in the dtype but sums.
+
+    aten/src/ATen/native/Normalization.cpp, batch_norm_cpu_update_stats_template.
+    """
+    if rest[0] is False:  # not in training
+        return None, None
+    dims = [d for d in range(x.ndim) if d != 1]
+    of = wide(x).mean(dims, keepdim=True)
+    off = x - of.to(x.dtype) if rounded else wide(x) - of
+    squares = wide(off * off).sum(dims) / (x.numel() // x.shape[1] - 1)
+    momentum = rest[-2]
+    return _after_a_batch(of.reshape(-1), mean, momentum, rounded), _after_a_batch(squares, var, momentum, rounded)
+
+
 def batch_norm_in_use(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradconform.adapters.recording.torch_algebra import ALGEBRA_RULES
 from gradconform.adapters.recording.torch_call import Rules
 from gradconform.adapters.recording.torch_complex import COMPLEX_RULES, TO_COMPLEX
-from gradconform.adapters.recording.torch_definitions import APPROXIMATED, DEFINITIONS, FORMS
+from gradconform.adapters.recording.torch_definitions import APPROXIMATED, DEFINITIONS, FORMS, WRITTEN
 from gradconform.adapters.recording.torch_pooling import POOLING_RULES
 from gradconform.adapters.recording.torch_reductions import REDUCTION_RULES
 from gradconform.adapters.recording.torch_sampling import SAMPLING_RULES
@@ -70,4 +70,5 @@ RULES = Rules(
     COMPLEX_RULES,
     PLACES,
     MASKED,
+    WRITTEN,
 )

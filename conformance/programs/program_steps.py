@@ -56,14 +56,25 @@ def check_steps(record: Record, profile: Profile) -> Iterator[StepFinding]:
     arrays: list[ArrayAllowed] = []
     if any(in_arrays(s) for s in record.steps):
         arrays = [ArrayAllowed(record, profile, form=form, wide=wide) for form in forms]
+    unseen = np.zeros(record.size, dtype=bool)
     for number, step in enumerate(record.steps):
-        if np.isnan(record.held[step.out]).all() and step.out.size:
+        read = [*step.operands, *(step.definition.reads() if step.definition else ())]
+        if not _shown(step, record) or any(unseen[ids].any() for ids in read):
+            unseen[step.out] = not _shown(step, record)
             continue
         with precision(BITS):
             if in_arrays(step):
                 yield _in_arrays(number, step, record, arrays, profile)
             else:
                 yield _finding(number, step, record, balls, profile)
+
+
+def _shown(step: Step, record: Record) -> bool:
+    """Whether the framework showed what a step gave: numbers of its format, and not all unknown."""
+    held = _got(step, record)
+    with np.errstate(all="ignore"):
+        known = np.isfinite(held)
+        return held.size > 0 and not np.isnan(held).all() and bool((step.format.round(held) == held)[known].all())
 
 
 def in_arrays(step: Step) -> bool:

@@ -78,6 +78,8 @@ class Form:
         """The ids that it is computed from, its own among them."""
         for step in self.steps:
             yield from step.operands
+            if step.definition is not None:
+                yield from step.definition.reads()
         for solution in self.solutions:
             yield np.array(solution.operands, dtype=np.int64)
         yield self.results  # of a matrix of one number L·U is that number
