@@ -141,3 +141,12 @@ def test_equal_extremes_of_a_segment_each_get_all_of_a_negative_gradient_in_pyto
     for g, execution in ((-1.0, "outside"), (1.0, "within")):
         report = gc.verify(lambda x: torch.segment_reduce(x, "max", lengths=lengths), x, cotangent=torch.tensor([g]))
         assert report.execution == execution, str(report)
+
+
+def test_the_layer_that_norms_across_maps_has_another_gradient_than_its_value() -> None:
+    """PyTorch's own; what it should be, `local_response_norm`, conforms."""
+    x = (torch.arange(16.0, dtype=torch.float64) * 5 % 7 / 4 - 0.625).reshape(1, 4, 2, 2)
+    report = gc.verify(torch.nn.CrossMapLRN2d(3, alpha=0.5), x)
+    assert (report.verdict, report.formula) == ("deviates", "wrong")
+    assert "CrossMapLRN2d" in report.culprits[0]
+    assert gc.verify(lambda x: F.local_response_norm(x, 3, 0.5), x)

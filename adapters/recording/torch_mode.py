@@ -362,6 +362,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         forms += [(text, f) for text, f, widest in self.rules.forms.get(name, []) if precision <= widest.precision]
         others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
         names, written, further = self.rules.written.get(name, ((), None, ()))
+        if any(n not in bound(func, args, kwargs) for n in names):  # an overload without such operands
+            written, further = None, ()
         beside = None if written is None else self._inside(written, func, args, kwargs)
         of_written = [(text, *self._inside(f, func, args, kwargs)) for text, f in further]
         out = func(*args, **kwargs) if mutable else out
