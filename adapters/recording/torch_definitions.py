@@ -33,6 +33,7 @@ from gradconform.adapters.recording.torch_layers import (
     glu_backward,
     glu_jvp,
     huber_backward,
+    in_bfloat16,
     layer_norm_backward,
     log_softmax,
     lstm,
@@ -42,7 +43,7 @@ from gradconform.adapters.recording.torch_layers import (
     xlogy,
 )
 from gradconform.adapters.recording.torch_sampling import affine_grid_generator
-from gradconform.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 
 Program = Callable[..., Any]
 Written = tuple[tuple[str, ...], Program, tuple[tuple[str, Program], ...]]
@@ -385,6 +386,8 @@ FORMS: Mapping[str, Sequence[tuple[str, Program, Format]]] = {
     "upsample_bilinear2d": _LINEAR,
     "upsample_trilinear3d": _LINEAR,
     "linalg_vector_norm": (("by powers", _vector_norm_by_powers, FLOAT64),),
+    "mkldnn_rnn_layer": (("states in bfloat16", partial(lstm, kept=in_bfloat16), BFLOAT16),),
+    "mkldnn_rnn_layer_backward": (("states in bfloat16", partial(lstm_backward, kept=in_bfloat16), BFLOAT16),),
     "xlogy": (("logarithm rounded first", xlogy, FLOAT16),),
     "huber_loss_backward": (("factor rounded first", huber_backward, FLOAT16),),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,24 +20,26 @@ def wide(x: Tensor) -> Tensor:
 # Recurrent layers -----------------------------------------------------------------------------------------------------
 
 
-def _lstm_gates(x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    w, u, b, d = weights
-    i, f, g, o = (torch.cat([x, h], 1) @ torch.cat([w, u], 1).t() + (b + d)).chunk(4, 1)
+def _lstm_gates(x: Tensor, h: Tensor, weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    w, u, b = weights
+    i, f, g, o = (torch.cat([x, h], 1) @ torch.cat([w, u], 1).t() + b).chunk(4, 1)
     return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
 
 
 def lstm(
     x: Tensor, w: Tensor, u: Tensor, b: Tensor, d: Tensor, h: Tensor, c: Tensor, reverse: bool, batch_sizes: list[int],
-    mode: int, *rest: Any,
+    mode: int, *rest: Any, kept: Callable[[Tensor], Tensor] = wide,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """A layer of oneDNN; `kept` is what becomes of numbers that it keeps from step to step."""
     if mode != 2:
         raise NotRecorded(f"a recurrent layer of oneDNN of mode {mode}: set torch.backends.mkldnn.enabled = False")
     outs, (h, c) = [], (wide(h), wide(c))
+    weights = wide(w), wide(u), kept(wide(b) + wide(d))
     steps = range(x.shape[0])
     for t in reversed(steps) if reverse else steps:
-        i, f, g, o = _lstm_gates(wide(x[t]), h, c, (wide(w), wide(u), wide(b), wide(d)))
+        i, f, g, o = _lstm_gates(wide(x[t]), h, weights)
         c = f * c + i * g
-        h = o * c.tanh()
+        h, c = kept(o * c.tanh()), kept(c)
         outs.append(h)
     return torch.stack(outs[::-1] if reverse else outs).to(x.dtype), h.to(x.dtype), c.to(x.dtype)
 
@@ -44,24 +47,25 @@ def lstm(
 def lstm_backward(
     x: Tensor, w: Tensor, u: Tensor, b: Tensor, d: Tensor, h: Tensor, c: Tensor, output: Tensor, hy: Tensor, cy: Tensor,
     by_output: Tensor | None, by_h: Tensor | None, by_c: Tensor | None, reverse: bool, mode: int, *rest: Any,
+    kept: Callable[[Tensor], Tensor] = wide,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    dtype, weights = x.dtype, tuple(map(wide, (w, u, b, d)))
-    kept, (h, c) = [], (wide(h), wide(c))
+    dtype, weights = x.dtype, (wide(w), wide(u), kept(wide(b) + wide(d)))
+    run, (h, c) = [], (wide(h), wide(c))
     steps = list(range(x.shape[0]))
     for t in reversed(steps) if reverse else steps:
-        gates = _lstm_gates(wide(x[t]), h, c, weights)
-        now = gates[1] * c + gates[0] * gates[2]
-        kept.append((t, h, c, gates, now.tanh()))
-        h, c = gates[3] * now.tanh(), now
+        gates = tuple(map(kept, _lstm_gates(wide(x[t]), h, weights)))
+        now = kept(gates[1] * c + gates[0] * gates[2])
+        run.append((t, h, c, gates, now.tanh()))
+        h, c = kept(gates[3] * now.tanh()), now
     dh = torch.zeros_like(h) if by_h is None else wide(by_h)
     dc = torch.zeros_like(c) if by_c is None else wide(by_c)
     by_x: list[Any] = [None] * len(steps)
     slopes, inputs = [], []
-    for t, before, cell, (i, f, g, o), squashed in reversed(kept):
+    for t, before, cell, (i, f, g, o), squashed in reversed(run):
         dh = dh if by_output is None else dh + wide(by_output[t])
         dc = dc + dh * o * (1 - squashed * squashed)
-        slope = torch.cat([dc * g * i * (1 - i), dc * cell * f * (1 - f), dc * i * (1 - g * g),
-                           dh * squashed * o * (1 - o)], 1)  # fmt: skip
+        slope = kept(torch.cat([dc * g * i * (1 - i), dc * cell * f * (1 - f), dc * i * (1 - g * g),
+                                dh * squashed * o * (1 - o)], 1))  # fmt: skip
         by_x[t], dh, dc = slope @ weights[0], slope @ weights[1], dc * f
         slopes.append(slope)
         inputs.append((wide(x[t]), before))
@@ -69,6 +73,11 @@ def lstm_backward(
     by_w, by_u = (stacked.t() @ torch.cat([pair[n] for pair in inputs]) for n in (0, 1))
     by_b = stacked.sum(0)
     return tuple(r.to(dtype) for r in (torch.stack(by_x), by_w, by_u, by_b, by_b, dh, dc))
+
+
+def in_bfloat16(x: Tensor) -> Tensor:
+    """What oneDNN keeps between products where the layer is in bfloat16: its states, gates and their slopes."""
+    return wide(x.bfloat16())
 
 
 # Attention ------------------------------------------------------------------------------------------------------------
