@@ -348,6 +348,7 @@ def test_the_claims_numbers_are_those_of_the_code() -> None:
         f"with up to {iterated.TIMES[-1]} times as many rounds",
         f"$|p - t| > {iterated.FURTHER}\\,(",
         f"to {truth.DECIDED} bits or more",
+        f"ask for {array_truths.VANISHING} bits",
         f"to {truth.VANISHED} bits beside the tensor's largest",
         f"(arrays: {array_truths.CONTINUOUS} bits)",
         f"to {truth.INDISTINGUISHABLE} bits of its own",

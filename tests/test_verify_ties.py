@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -214,3 +215,21 @@ def test_equal_infinities_are_tied_and_one_beside_a_number_is_not(mode: str, inf
         report = gc.verify(largest[name], array(rows), mode=mode)
         assert report.formula in ("right", "kink", "singular"), str(report)
         assert report.execution == "within"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("count", [3, 40], ids=["balls", "arrays"])
+def test_what_a_literal_leaves_open_beside_a_tie_is_no_slope_of_it(count: int, dtype: torch.dtype) -> None:
+    """By an ulp of 3.7 the derivative of 40 rounds may be anything, and a program without it would be within that; the
+    largest number is a tie of relu."""
+
+    def recurrence(x: Tensor, stopped: bool) -> Tensor:
+        y = x
+        for _ in range(40):
+            y = 3.7 * y * (1 - y)
+        return x + (y.detach() if stopped else y) + torch.relu(x - x.amax()) / 2
+
+    x = torch.from_numpy(np.random.default_rng(count).uniform(0.1, 0.9, count)).to(dtype)
+    assert gc.verify(lambda x: recurrence(x, False), x, replays=False).formula == "kink"
+    stopped = gc.verify(lambda x: recurrence(x, True), x, replays=False)
+    assert (stopped.formula, bool(stopped)) == ("unknown", False)

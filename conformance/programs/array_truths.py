@@ -25,10 +25,14 @@ from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.array_tangents import push
 from gradconform.reference.programs.beside import beside
 from gradconform.reference.programs.cancelled import cancelled
-from gradconform.reference.programs.record import Step
+from gradconform.reference.programs.record import Record, Step
 from gradconform.reference.programs.run import Run
 from gradconform.reference.programs.words import Words
 
+#: Leading bits of its own to which a derivative must be known that is less than the last bit of the tensor's largest
+#: number. What is left is 2^-16 of a rounding of that, and the digits that are seen are right; of the 102 bits of
+#: double words a vanishing gradient may lose 86.
+VANISHING = 16
 #: Leading bits to which a function's values must stay whatever masks are between their two sides.
 CONTINUOUS = 80
 _UNKNOWN, _WRONG, _KINK, _RIGHT = (FORMULA.index(f) for f in ("unknown", "wrong", "kink", "right"))
@@ -133,7 +137,7 @@ class Truths:
     def formulas(self, number: int) -> Formulas:
         """What is to be said of a gradient's components; see `truth.Truth`.
 
-        One that vanishes beside the tensor's largest double words do not know: balls are asked.
+        Where double words leave nothing of one that vanishes beside the tensor's largest, balls are to be asked.
         """
         truth, program = self.truth[number], self.program[number]
         if not truth.high.size:
@@ -190,22 +194,39 @@ class Truths:
         known = np.isfinite(gap) & np.isfinite(off).all(axis=0)
         exact, met = (known & ~words.disjoint(truth, program, radius) for radius in (0, 1))
         own = np.maximum(np.abs(truth.high), 2.0 ** (format.emin - format.precision + 1))
-        needed = np.full(own.shape, float(format.precision + 3))
+        largest = float(np.where(known, own, 0.0).max()) * 2.0**-format.precision
+        needed = np.where(own < largest, min(VANISHING, format.precision + 3), format.precision + 3)
         # What is 0 by cancellation is known as a part of what cancels, to more bits than numbers cancel by chance.
         terms = self._cancelled(number, known & (np.abs(truth.high) <= truth.radius[0]) & (off[0] > 0))
         as_part = (_bits(terms, off[0]) >= self.decided) & (terms > own)
-        size = np.where(as_part, terms, own)
+        size, needed = np.where(as_part, terms, own), np.where(as_part, format.precision + 3, needed)
         # The program with the very literals that were read may be the derivative with these, to so many bits; or
         # whatever the literals stand for.
         agreed = _bits(size, gap + off[0])
         met |= known & (_bits(np.abs(truth.high), gap + off[0]) >= INDISTINGUISHABLE)
-        steady = np.maximum(_bits(size, program.radius[1] + (0.0 if self.ties else truth.radius[1])), agreed)
+        steady = np.maximum(_bits(size, program.radius[1] + truth.radius[1]), agreed)
+        if self.ties and (known & met & (steady < np.minimum(needed, self.decided))).any():
+            # What a literal leaves open beside a tie is no slope of it.
+            x = self.slopes[number]
+            beyond = np.maximum(np.abs(words.apart(x, program)) - x.radius[1], 0.0)
+            of = np.maximum(size, np.where(x.radius[1] > np.abs(x.high) * 2.0**-SHARP, x.radius[1], 0.0))
+            steady = np.maximum(steady, np.where(known & words.known(x), _bits(of, beyond + off[0]), -np.inf))
         if (meant := self.run.definition) is not None:
             met |= known & (_bits(own, gap + off[0]) >= meant.agreement(format))
             if meant.ulps:  # of what cancels the ulps are its terms'
                 terms = self._cancelled(number, known & ~met)
                 met |= known & (_bits(terms, gap + off[0]) >= meant.agreement(format))
         return _Distance(known, exact, met, _bits(size, off[0]), steady, needed)
+
+    @cached_property
+    def slopes(self) -> Sequence[Words]:
+        """All slopes at ties, by the very literals that were read."""
+        of = self.run.defined
+        if not of.record.literals:
+            return self.truth
+        record = without_literals(of.record)
+        found = _derivative(self.run, ArrayExact(record, blunt=self.truth[0].blunt).evaluate(), record.steps)
+        return [words.where(a, x, y) for a, x, y in zip(self.aside, self.truth, found, strict=True)]
 
     def _cancelled(self, number: int, where: NDArray[np.bool_]) -> NDArray[np.float64]:
         return cancelled(self.run.backward, self.run.results[number], np.flatnonzero(where).tolist())
@@ -249,9 +270,7 @@ class Truths:
     def _steady(self) -> bool:
         """Whether the function's values stay whatever lies between the two numbers of a mask; by the very literals."""
         of = self.run.defined
-        record = of.record.until()
-        record.literals = {}
-        exact = ArrayExact(record, jumps=True).evaluate()
+        exact = ArrayExact(without_literals(of.record), jumps=True).evaluate()
         outputs = [exact.values.copied(ids) for ids in of.outputs]
         return all(bool((x.radius[1] <= np.abs(x.high) * 2.0**-CONTINUOUS).all()) for x in outputs)
 
@@ -304,6 +323,13 @@ class Truths:
             known = np.isfinite(x.high) & np.isfinite(width)
             spread = np.where(known & (width > np.abs(x.high) * 2.0**-SHARP), width, 0.0)
         return centred(x, known, A, spread if spread.any() else None)
+
+
+def without_literals(record: Record) -> Record:
+    """The record, whose literals are the numbers that were read."""
+    found = record.until()
+    found.literals = {}
+    return found
 
 
 def _sum(of: Sequence[Words], places: Places) -> Words:

@@ -322,9 +322,9 @@ class Truth:
         if known < needed:
             return Said("unknown", known)
         if not at.overlaps(point):  # the same by another slope of a tie, or by what a literal may have been
-            by_any = self._bits(number, component, program.rad() + (ZERO if self.ties else truth.rad()))
             # With the very literals that were read they agree to so many bits; whatever these stand for, to those.
-            known = min(known, max(by_any, self._bits(number, component, abs(at - point).upper())))
+            by_any = -math.inf if self.ties else self._bits(number, component, program.rad() + truth.rad())
+            known = min(known, max(by_any, self._agreed(number, component)))
             if known < min(needed, DECIDED):
                 return Said("unknown", known)
         if (number, component) in self.aside:
@@ -332,6 +332,27 @@ class Truth:
         if not (self.ties and is_set(truth)):
             return Said("right", known)
         return Said("kink", known) if self.together else self._torn(number, component)
+
+    def _agreed(self, number: int, component: int) -> float:
+        """Bits to which the program agrees with the derivative, by the very literals that were read, or with one of
+        its slopes at ties: what a literal leaves open beside a tie is none of them."""
+        x, at = self.slopes[number][component], self.program_point[number][component]
+        if not x.is_finite():
+            return -math.inf
+        off = larger(abs(at - x.mid()).upper() - x.rad(), at.rad())
+        return max(self._bits(number, component, off), _ratio_bits(abs(x).upper() if is_set(x) else ZERO, off))
+
+    @cached_property
+    def slopes(self) -> Derivative:
+        """All slopes at ties, by the very literals that were read."""
+        if not (self.ties and self.run.defined.record.literals):
+            return self.set if self.ties else self.point
+        with precision(self.bits):
+            found = self._derivative(ties=True, literals=False)[0]
+        return [
+            [known if (n, c) in self.aside else x for c, (x, known) in enumerate(zip(new, old, strict=True))]
+            for n, (new, old) in enumerate(zip(found, self.set, strict=True))
+        ]
 
     def _torn(self, number: int, component: int) -> Said:
         """Of a component within its set, whose slopes do not go together with the others'. Along that direction equal
