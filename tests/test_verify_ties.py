@@ -218,7 +218,7 @@ def test_equal_infinities_are_tied_and_one_beside_a_number_is_not(mode: str, inf
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("count", [3, 40], ids=["balls", "arrays"])
+@pytest.mark.parametrize("count", [3, 10], ids=["balls", "arrays"])
 def test_what_a_literal_leaves_open_beside_a_tie_is_no_slope_of_it(count: int, dtype: torch.dtype) -> None:
     """By an ulp of 3.7 the derivative of 40 rounds may be anything, and a program without it would be within that; the
     largest number is a tie of relu."""
