@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def _outcomes(of: Allowed, step: Step, profile: Profile) -> list[tuple[Outcome, 
         of.evaluate([step])
         found = [(*outcomes, of.value(i, ops)) for i, outcomes in zip(ids, found, strict=True)]
         of.forget(chain(ids, _inner(step)))
-        scripts += of.decisions.alternatives()
+        scripts += islice(of.decisions.alternatives(), MOST_WAYS)
         if not scripts:
             return found
     nothing = Rounded(RoundedBalls(FORMATS[step.format.name], profile), ZERO, ZERO, ANYTHING | OVERFLOWED)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -430,7 +431,7 @@ def outcomes_of(
         if enough is not None and all(_is(component[-1], enough) for of in found for component in of):
             scripts.clear()
             break
-        scripts += decisions.alternatives()
+        scripts += islice(decisions.alternatives(), MOST_WAYS)  # of thousands no more are followed
         if not scripts:
             break
     if scripts:
