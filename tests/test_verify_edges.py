@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,6 @@ from torch.nn import functional as F
 
 import gradconform as gc
 from gradconform.conformance.programs.report import Report
-from gradconform.reference.outcomes import Choices
-from gradconform.reference.programs.allowance import MOST_WAYS
 
 
 def of(f: Callable[..., Any], *numbers: float, dtype: torch.dtype = torch.float32) -> Report:
@@ -372,20 +370,3 @@ def test_a_function_that_errs_more_where_it_is_run_again_has_not_left_the_record
     report = gc.verify(jax.numpy.tanh, jax.numpy.asarray([20.0]), dtype="float64")
     assert report.complete
     assert (report.verdict, report.formula) == ("lost", "right")
-
-
-def test_of_thousands_of_ways_through_overflows_no_more_are_made_than_are_followed(monkeypatch: Any) -> None:
-    """Each is as long as there are decisions: all of them take memory by the square of these."""
-    made, every = [], Choices.alternatives
-
-    def counted(self: Choices) -> Iterator[tuple[int, ...]]:
-        for script in every(self):
-            made.append(len(script))
-            yield script
-
-    monkeypatch.setattr(Choices, "alternatives", counted)
-    monkeypatch.setattr("gradconform.conformance.programs.size.FASTER", 10**6)
-    x = torch.linspace(200.0, 250.0, 200, dtype=torch.float16)  # their squares are just below what float16 holds
-    report = gc.verify(lambda x: (x * x + x) * x, x, replays=False)
-    assert report.execution == "overflow"
-    assert 0 < len(made) <= 4 * MOST_WAYS**2
