@@ -78,6 +78,19 @@ def test_what_was_not_shown_is_not_judged_and_nothing_has_no_steps() -> None:
     assert all(s.elements for s in report.findings)
 
 
+def test_where_some_operations_are_not_shown_it_is_said_how_many_there_are() -> None:
+    """The product inside of `index_add` is the kernel's own, and so is the sum that reads it."""
+
+    def f(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return logistic(x.index_add(0, torch.tensor([0]), y, alpha=0.125))
+
+    report = gc.verify(f, torch.tensor([0.25]), torch.tensor([0.5]), replays=False)
+    (note,) = [line for line in str(report).splitlines() if "step by step" in line]
+    (run,) = report.runs
+    assert len(report.steps) < len(run.backward.steps)
+    assert f"each of the {len(report.steps)} operations that were shown, of {len(run.backward.steps)}, is" in note
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_cumulative_product_keeps_more_digits_than_it_returns(dtype: str) -> None:
     """PyTorch's kernel goes on from the product in double precision, not from the number that it returned."""

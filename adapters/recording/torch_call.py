@@ -91,6 +91,8 @@ def pair(c: Call, x: Any) -> Ids:
 #: What a rule gives: the ids of each result, None where a result is no number.
 Results = Ids | Sequence[Ids | None] | None
 Rule = Callable[[Call], Results]
+#: What a kernel writes to operands: the names of these, the definition, and further forms.
+Written = tuple[tuple[str, ...], Program, Sequence[tuple[str, Program]]]
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ class Rules:
     places: frozenset[str] = frozenset()
     #: Operations that write numbers where a condition says, beside those that move them.
     masked: frozenset[str] = frozenset()
-    #: What kernels write to operands: the names of these, the definition, and further forms.
-    written: Mapping[str, tuple[tuple[str, ...], Program, Sequence[tuple[str, Program]]]] = field(default_factory=dict)
+    #: Of kernels that write to operands beside what they return.
+    written: Mapping[str, Written] = field(default_factory=dict)
 
 
 def name_of(func: OpOverload) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
 
+from gradconform.adapters.recording.torch_call import Written
 from gradconform.adapters.recording.torch_ctc import ctc_loss, ctc_loss_backward
 from gradconform.adapters.recording.torch_interpolation import (
     cubic_backward,
@@ -46,7 +47,6 @@ from gradconform.adapters.recording.torch_sampling import affine_grid_generator
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 
 Program = Callable[..., Any]
-Written = tuple[tuple[str, ...], Program, tuple[tuple[str, Program], ...]]
 
 
 # Approximated by the framework ----------------------------------------------------------------------------------------

@@ -361,16 +361,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 forms.append(("each operation rounded", inner))
         forms += [(text, f) for text, f, widest in self.rules.forms.get(name, []) if precision <= widest.precision]
         others = [(text, *self._inside(f, func, args, kwargs)) for text, f in forms]
+        given = bound(func, args, kwargs)
         names, written, further = self.rules.written.get(name, ((), None, ()))
-        if any(n not in bound(func, args, kwargs) for n in names):  # an overload without such operands
+        if any(n not in given for n in names):  # an overload without such operands
             written, further = None, ()
         beside = None if written is None else self._inside(written, func, args, kwargs)
         of_written = [(text, *self._inside(f, func, args, kwargs)) for text, f in further]
         out = func(*args, **kwargs) if mutable else out
-        outs = _asked(out, bound(func, args, kwargs))
+        outs = _asked(out, given)
         self._fuse(key, outs, ("definition", steps, results), others, name in self.rules.approximated)
         if beside is not None:
-            given = bound(func, args, kwargs)
             into = [given[n] if r is not None else None for n, r in zip(names, beside[1], strict=True)]
             self._fuse(f"{key}, {names[0]}", into, ("definition", *beside), of_written, False)
             for x in into:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,11 @@ from gradconform.reference.arithmetic.exact import precision
 from gradconform.reference.arithmetic.formats import FLOAT32, FORMATS
 from gradconform.reference.arithmetic.midpoints import Double, DoubleArray
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls
+from gradconform.reference.arithmetic.rounded import ANYTHING, Rounded, RoundedBalls
 from gradconform.reference.array_judge import Screen, judge_array
 from gradconform.reference.judge import EXECUTION, Candidate, Execution, Judgement, judge
 from gradconform.reference.outcomes import Choices, Outcome
-from gradconform.reference.programs.allowance import MOST_WAYS, Allowed
+from gradconform.reference.programs.allowance import Allowed, more_ways_than_followed, nothing_known
 from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.record import Record, Step, every
 from gradconform.reference.programs.words import Words
@@ -59,8 +58,8 @@ def check_steps(record: Record, profile: Profile) -> Iterator[StepFinding]:
     unseen = np.zeros(record.size, dtype=bool)
     for number, step in enumerate(record.steps):
         read = [*step.operands, *(step.definition.reads() if step.definition else ())]
-        if not _shown(step, record) or any(unseen[ids].any() for ids in read):
-            unseen[step.out] = not _shown(step, record)
+        unseen[step.out] = not (shown := _shown(step, record))
+        if not shown or any(unseen[ids].any() for ids in read):
             continue
         with precision(BITS):
             if in_arrays(step):
@@ -127,18 +126,20 @@ def _finding(number: int, step: Step, record: Record, allowed: list[Allowed], pr
 def _outcomes(of: Allowed, step: Step, profile: Profile) -> list[tuple[Outcome, ...]]:
     """What a step may give for each of its results, by every way through its overflows; see `outcomes_of`."""
     ids, ops = step.out.ravel().tolist(), of.arithmetics[step.format.name]
-    found: list[tuple[Outcome, ...]] = [()] * len(ids)
-    scripts: deque[tuple[int, ...]] = deque([()])
-    for _ in range(MOST_WAYS):
-        of.follow(Choices(scripts.popleft()))
+    found: list[list[Outcome]] = [[] for _ in ids]
+
+    def follow(decisions: Choices) -> bool:
+        of.follow(decisions)
         of.evaluate([step])
-        found = [(*outcomes, of.value(i, ops)) for i, outcomes in zip(ids, found, strict=True)]
+        for outcomes, i in zip(found, ids, strict=True):
+            outcomes.append(of.value(i, ops))
         of.forget(chain(ids, _inner(step)))
-        scripts += islice(of.decisions.alternatives(), MOST_WAYS)
-        if not scripts:
-            return found
-    nothing = Rounded(RoundedBalls(FORMATS[step.format.name], profile), ZERO, ZERO, ANYTHING | OVERFLOWED)
-    return [(*outcomes, nothing) for outcomes in found]
+        return False
+
+    if more_ways_than_followed(follow):
+        for outcomes in found:
+            outcomes.append(nothing_known(FORMATS[step.format.name], profile))
+    return [tuple(outcomes) for outcomes in found]
 
 
 def _got(step: Step, record: Record) -> NDArray[np.float64]:

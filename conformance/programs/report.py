@@ -159,9 +159,11 @@ class Report(Answered):
         worst, *_ = worst_first(self.findings)
         inside = sum(s.execution in ("within", "overflow") for s in self.findings)  # as a mask of −∞ goes on
         if inside == len(self.findings):
+            asked = sum(step.out.size > 0 for run in self.runs for step in run.backward.steps)
+            shown = "" if inside == asked else f" that were shown, of {asked},"
             yield (
-                f"step by step: each of the {inside} operations is within its own rounding of the operands that it had "
-                "(report.steps)"
+                f"step by step: each of the {inside} operations{shown} is within its own rounding of the operands "
+                "that it had (report.steps)"
             )
         else:
             which = f"{worst.operation} ({worst.line or 'no line'}) {worst.execution}"

@@ -420,26 +420,41 @@ def outcomes_of(
     the infinity or NaN that is `enough` for all the numbers.
     """
     found: list[list[list[Outcome]]] = [[[] for _ in range(ids.size)] for ids, _ in wanted]
-    scripts: deque[tuple[int, ...]] = deque([()])
-    for _ in range(MOST_WAYS):
-        decisions = Choices(scripts.popleft())
+
+    def follow(decisions: Choices) -> bool:
         allowed = Allowed(record, profile, decisions, sums, form, given, near).evaluate()
         for of, (ids, format) in zip(found, wanted, strict=True):
             ops = allowed.arithmetics[format.name]
             for component, i in zip(of, ids.ravel().tolist(), strict=True):
                 component.append(allowed.value(i, ops))
-        if enough is not None and all(_is(component[-1], enough) for of in found for component in of):
-            scripts.clear()
-            break
-        scripts += islice(decisions.alternatives(), MOST_WAYS)  # of thousands no more are followed
-        if not scripts:
-            break
-    if scripts:
+        return enough is not None and all(_is(component[-1], enough) for of in found for component in of)
+
+    if more_ways_than_followed(follow):
         for of, (_, format) in zip(found, wanted, strict=True):
-            nothing = Rounded(RoundedBalls(format, profile), ZERO, ZERO, ANYTHING | OVERFLOWED)
             for component in of:
-                component.append(nothing)
+                component.append(nothing_known(format, profile))
     return [[tuple(outcomes) for outcomes in of] for of in found]
+
+
+def more_ways_than_followed(follow: Callable[[Choices], bool]) -> bool:
+    """Follow one way through a program's overflows after the other, as `outcomes_of`; whether some are left.
+
+    `follow` says whether no more are asked for.
+    """
+    scripts: deque[tuple[int, ...]] = deque([()])
+    for _ in range(MOST_WAYS):
+        decisions = Choices(scripts.popleft())
+        if follow(decisions):
+            return False
+        scripts += islice(decisions.alternatives(), MOST_WAYS)  # each is as long as there are decisions
+        if not scripts:
+            return False
+    return True
+
+
+def nothing_known(format: Format, profile: Profile) -> Rounded:
+    """A number of a format of which nothing is known."""
+    return Rounded(RoundedBalls(format, profile), ZERO, ZERO, ANYTHING | OVERFLOWED)
 
 
 def _is(outcome: Outcome, value: float) -> bool:
