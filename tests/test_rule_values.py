@@ -19,7 +19,7 @@ from gradconform.reference.arithmetic.formats import FLOAT32, FLOAT64
 from gradconform.reference.arithmetic.midpoints import EXACTLY, DoubleArray
 from gradconform.reference.arithmetic.profiles import STRICT
 from gradconform.reference.arithmetic.rounded import RoundedBalls
-from gradconform.reference.arithmetic.specials import ANYTHING, NAN, POSITIVE
+from gradconform.reference.arithmetic.specials import ANYTHING, NAN, NEGATIVE, POSITIVE
 
 VALUES = benchmark("rule_values")
 ARRAYS = benchmark("rule_arrays")
@@ -93,7 +93,9 @@ def test_the_low_word_counts_where_a_ball_reaches_the_largest_number() -> None:
     assert np.asarray(bits).tolist() == [POSITIVE]
 
 
-@pytest.mark.parametrize(("argument", "off"), [(-720.0, 0.25), (-744.0413, 0.25), (-744.0413, 0.5)])
+@pytest.mark.parametrize(
+    ("argument", "off"), [(-720.0, 0.25), (-744.0413, 0.25), (-744.0413, 0.5), (-744.0413, 1.25), (-1000.0, 300.0)]
+)
 def test_a_tail_that_float64_hardly_holds_is_between_0_and_its_largest_number(argument: float, off: float) -> None:
     """The exponential of the other sign is infinite, so that the quotient is known to lie between 0 and e^(x + r)."""
     arrays = RoundedArrays(FLOAT64, STRICT)
@@ -103,15 +105,21 @@ def test_a_tail_that_float64_hardly_holds_is_between_0_and_its_largest_number(ar
         largest = arb(argument + off).exp()
         value = arrays.scalar(found, (0,), (1,))
         assert value.exact + value.radius >= largest
-    sharp = math.exp(argument) * math.exp(off) * (1 + 2.0**-20) + LEAST
+    sharp = math.exp(argument + off) * (1 + 2.0**-20) + LEAST
     assert value.radius <= sharp * (1 + 1e-9) + LEAST
 
 
-def test_a_tail_whose_radius_is_more_than_its_last_digits_allow_is_a_number_of_0_to_1() -> None:
+@pytest.mark.parametrize(("argument", "bits"), [(-31.1329, NEGATIVE), (-31.1329, POSITIVE), (-23.1571, POSITIVE)])
+def test_a_divisor_that_may_be_infinite_or_as_little_as_1_takes_no_digits_of_the_quotient(
+    argument: float, bits: int
+) -> None:
+    """1 + e^−x is 1 at least, of which float64 loses the last digits where e^−x is 10^13 and may be 0."""
     arrays = RoundedArrays(FLOAT64, STRICT)
-    with np.errstate(all="ignore"):
-        found = arrays.sigmoid(RoundedArray(arrays, arrays.mids.lift(np.array([-744.0413])), np.array([1.25])))
-    assert 1 <= found.radii()[0] < 1 + 1e-6
+    x = RoundedArray(arrays, arrays.mids.lift(np.array([argument])), np.array([0.0]), None, np.array([bits], np.uint8))
+    with precision(EXACTLY):
+        ball = arrays.balls.sigmoid(arrays.scalar(x, (0,), (1,)))
+        assert float(ball.radius) <= 1 + 1e-9
+    assert arrays.sigmoid(x).radii()[0] == pytest.approx(float(ball.radius), rel=2.0**-28)
 
 
 def test_what_nothing_is_known_of_bounds_nothing() -> None:

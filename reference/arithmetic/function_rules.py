@@ -17,7 +17,7 @@ from gradconform.reference.arithmetic.rules import (
     Value,
     add,
     besides,
-    divide,
+    divided,
     folded,
     met,
     negative,
@@ -30,6 +30,9 @@ from gradconform.reference.equations import Slope
 
 #: How far a function moves over a ball of radius r about v, where its value is f.
 Moves = Callable[[Executor, Number, Number, Number], Number]
+#: An argument from which on e^x is infinite in float32 and narrower formats (the logarithm of their largest number is
+#: 88.73 at most). What a program holds it in that has it, rounds by no more than 2^−53.
+DEEP = 89.0
 #: An argument beyond which e^x is infinite, and e^−x is 0, in every format that a program may compute in.
 FAR = 1e5
 _TWO_OVER_ROOT_PI = math.nextafter(2 / math.sqrt(math.pi), math.inf)
@@ -254,38 +257,32 @@ def sigmoid(E: Executor, x: Value) -> Value:
     bounds it where the ball of 1 + e^−x, being symmetric, reaches down to zero.
     """
     one = E.coerce(1.0)
-    result = divide(E, one, add(E, one, function(E, "exp", exponential, negative(E, x))))
-    if E.every(result.bits == 0):
+    divisor = add(E, one, function(E, "exp", exponential, negative(E, x)))
+    result = divided(E, one, divisor, E.high(one.mid))
+    if E.every((result.bits == 0) & (E.high(x.mid) > -DEEP)):
         return result
     x = folded(E, x)
     vague = ((result.bits & ANYTHING) != 0) & ((x.bits & ANYTHING) == 0)
     # The 0 that an infinite e^−x makes of it is the program's own.
     bits = E.pick(vague, x.bits & (NAN | DOUBT), (result.bits & (OVERFLOWED | ANYTHING)) | (x.bits & DOUBT))
+    v, r = E.high(x.mid), x.off
+    # At most 1/e^−(x + r), with a few roundings.
+    deep = (v + r < -DEEP) & ((x.bits & (POSITIVE | ANYTHING)) == 0)
+    size = E.math("exp", E.smaller(E.raised(v, r), E.zero)) * (1 + 2.0**-20) + E.least
+    radius = E.pick(deep & (vague | E.no(result.off < size)), size, result.off)
     if E.every(E.no(vague)):
-        return E.value(result.mid, result.off, bits)
-    part, radius = _part_of_one(E, x)
-    return E.value(E.pick_mid(vague, part, result.mid), E.pick(vague, radius, result.off), bits)
+        return E.value(result.mid, radius, bits)
+    part, of_one = _part_of_one(E, x)
+    return E.value(E.pick_mid(vague, part, result.mid), E.pick(vague & E.no(deep), of_one, radius), bits)
 
 
 def _part_of_one(E: Executor, x: Value) -> tuple[Number, Number]:
-    """σ(x), of which no more is known than that a program, too, has it between 0 and 1; or where x is far below 0."""
+    """σ(x), of which no more is known than that a program, too, has it between 0 and 1."""
     v, one = E.high(x.mid), E.coerce(1.0).mid
-    below = v < 0
-    other = (x.bits & E.pick(below, POSITIVE, NEGATIVE)) != 0  # an infinity of the other side
-    # e^−x is infinite in every format, and σ(x) is 0. Above 0 the quotient itself says that it is 1.
-    far = below & (abs(v) - x.off > FAR) & E.no(other)
-    # A program that holds e^−x in a wider format has less than 2^−144,000 there, which rounding makes no larger.
-    tiny = E.least if E.underflows else E.half_tiny * 2.0**-1000
-    if E.every(far):
-        return E.pick_mid(far, E.nothing, x.mid), E.pick(far, tiny, E.zero)
     small = E.function("exp", -E.absolute_of(x.mid))
-    part = E.pick_mid(below, small, one) / (one + small)
+    part = E.pick_mid(v < -FAR, E.nothing, E.pick_mid(v < 0, small, one) / (one + small))
     value = E.high(part)
-    radius = E.upwards(E.larger(value, 1 - value))
-    # Where e^−x is beyond the executor's numbers the quotient is at most 1/e^−(x + r), with a few roundings.
-    tail = below & (x.off <= 0.5) & E.no(other) & E.no(E.finite(E.math("exp", -v)))
-    radius = E.pick(tail, value * E.math("exp", x.off) * (1 + 2.0**-20) + E.least, radius)
-    return E.pick_mid(far, E.nothing, part), E.pick(far, tiny, radius)
+    return part, E.upwards(E.larger(value, 1 - value))
 
 
 def derivative(E: Executor, z: Value, rule: Slope) -> Value:

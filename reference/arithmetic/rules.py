@@ -263,11 +263,19 @@ def scale(E: Executor, a: Value, power: float) -> Value:
 
 def divide(E: Executor, a: Value, b: Value) -> Value:
     """a/b; where b may be zero nothing is known of the result, but that it may be infinite or NaN."""
+    return divided(E, a, b, E.zero)
+
+
+def divided(E: Executor, a: Value, b: Value, at_least: Number) -> Value:
+    """a/b of a divisor that is no smaller than `at_least` where its ball leaves out 0, though the ball may have lost
+    the digits that say so.
+    """
     a, b = folded(E, a), folded(E, b)
     ra, rb = operand(E, a), operand(E, b)
     mid = a.mid / b.mid
     least = E.size(b.mid) - rb - E.rest(b.mid)
     clear = least > 0
+    least = E.larger(least, at_least)
     nothing = E.no(clear)
     if not E.every(clear):  # 0 or 0/0; of others nothing is known
         nothing = nothing & E.is_zero(a) & (b.bits == 0)
