@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradconform.reference.cases import BadInput
 from gradconform.reference.programs.record import Ids, Record
 
 Numbers = NDArray[np.float64]
 #: The route of an optimizer that has but one way to run, its own.
 OWN = "own"
+#: An optimizer's names for its state where they are the framework's.
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,21 @@ class Asked:
     state: Mapping[str, str] = field(default_factory=dict)
     start: Mapping[str, float] = field(default_factory=dict)
     clip: str = ""
+
+
+def renamed(asked: Asked, named: Mapping[str, str]) -> Asked:
+    """The rule by an optimizer's own names for its state, given for those that the framework has."""
+    for theirs in named:
+        if theirs not in asked.state.values():
+            kept = ", ".join(asked.state.values()) or "no state"
+            raise BadInput(f"state names {theirs!r}; the rule {asked.rule} keeps {kept}")
+    return replace(asked, state={part: named.get(theirs, theirs) for part, theirs in asked.state.items()})
+
+
+def none_named(named: Mapping[str, str], what: str) -> None:
+    """Raise BadInput where names are given for the state of what has a state of its own."""
+    if named:
+        raise BadInput(f"state names {', '.join(named)}; the state of {what} has its names already: leave it out")
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ import optax
 from gradconform.adapters.recording.jax_literals import texts, x64
 from gradconform.adapters.recording.jax_program import closed
 from gradconform.adapters.recording.jax_values import Recorder, format_of, numbers
-from gradconform.adapters.updates import Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates import NO_NAMES, Asked, Change, Numbers, Recorded, none_named, renamed
 from gradconform.adapters.updates_optax_lbfgs import asked_of, dtypes_of, flat, is_lbfgs, state_of
 from gradconform.adapters.updates_optax_rules import part_of_tensor, parts_of, rule_of
 from gradconform.reference.cases import BadInput, said, unknown
@@ -41,22 +41,26 @@ def changes(
     rule: Any,
     route: str = "",
     rates: Sequence[float] | None = None,
+    named: Mapping[str, str] = NO_NAMES,
 ) -> Iterator[Change]:
     """Every array in every update of the transformation, one update for each gradient; as `updates_torch.changes`."""
     if rates is not None:
         raise BadInput("rate: a transformation holds its own schedule; expected it there, as in optax.adam(schedule)")
     wide = dtype == "float64" or (dtype is None and _has_float64(weights))
     with x64() if wide else nullcontext():
-        yield from _changes(make, weights, gradients, dtype, rule, route or ROUTES[0])
+        yield from _changes(make, weights, gradients, dtype, rule, route or ROUTES[0], named)
 
 
 def _has_float64(weights: Any) -> bool:
     return any(getattr(x, "dtype", None) == np.float64 for x in jax.tree.leaves(weights))
 
 
-def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Any, route: str) -> Iterator[
-    Change
-]:  # fmt: skip
+def _changes(
+    make: Any, weights: Any, gradients: Iterable[Any], dtype: str | None, rule: Any, route: str,
+    named: Mapping[str, str],
+) -> Iterator[Change]:  # fmt: skip
+    if isinstance(rule, str):
+        raise BadInput(f"rule is {rule!r}; expected one of optax' optimizers, such as optax.adam(0.1)")
     if route not in ROUTES:
         raise unknown("route", route, ROUTES)
     average = make if rule is None else rule
@@ -65,12 +69,15 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
             raise BadInput(
                 f"route {route!r}: optax.incremental_update is a function, which runs as it is; leave it out"
             )
+        none_named(named, "an average")
         yield from _averages(make, average, weights, gradients, dtype)
         return
     transformation = _made(make, "make")
     like = transformation if rule is None else _made(rule, "rule")
     parts = parts_of(like)
     all_together = is_lbfgs(parts)
+    if all_together:
+        none_named(named, "L-BFGS")
     if rule is not None and not all_together and parts[0].name != "partition" and rule_of(parts, 1) is None:
         raise BadInput(f"rule is a chain of {', '.join(p.name for p in parts)}; expected one of optax' optimizers")
     names, leaves, tree = _named(weights, dtype)
@@ -103,6 +110,7 @@ def _changes(make: Any, weights: Any, gradients: Iterable[Any], dtype: str | Non
         for n, name in enumerate(names):
             w, w_new, gradient = (jax.tree.leaves(x)[n] for x in (current, new, g))
             asked = _with_coefficients(rule_of(parts_of_array(n), number, np.shape(w)), state)
+            asked = asked and renamed(asked, named)
             old = {"w": numbers(w), **{k: numbers(v[n]) for k, v in before_leaves.items() if v[n] is not None}}
             now = {"w": w_new, **{k: v[n] for k, v in after_leaves.items() if v[n] is not None}}
             dtypes = {k: str(v.dtype) for k, v in (*now.items(), ("gradient", gradient))}

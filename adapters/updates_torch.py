@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from gradconform.adapters.recording.torch_memory import FORMAT, numbers, unreadable
-from gradconform.adapters.updates import OWN, Asked, Change, Numbers, Recorded
+from gradconform.adapters.updates import NO_NAMES, OWN, Asked, Change, Numbers, Recorded, none_named, renamed
 from gradconform.adapters.updates_torch_beside import (
     averaged,
     averages,
@@ -34,7 +34,7 @@ from gradconform.adapters.updates_torch_beside import (
     without_update,
 )
 from gradconform.adapters.updates_torch_lbfgs import changes_of_lbfgs, is_lbfgs
-from gradconform.adapters.updates_torch_rules import RULES
+from gradconform.adapters.updates_torch_rules import NAMED, RULES
 from gradconform.reference.cases import BadInput, said, unknown
 
 FRAMEWORK = "torch"
@@ -56,36 +56,46 @@ def changes(
     weights: Any,
     gradients: Iterable[Any],
     dtype: str | None,
-    rule: Make | None,
+    rule: Make | str | None,
     route: str = "",
     rates: Sequence[float] | None = None,
+    named: Mapping[str, str] = NO_NAMES,
 ) -> Iterator[Change]:
     """Every tensor in every update of the optimizer that `make` makes of the weights, one update for each gradient.
 
-    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own. `route` is the way in which
-    one of these is to run, by default the one that it was made for. `rates` are η in each update, where a schedule
-    sets it. The gradients may be made as they are asked for:
+    `rule` makes the optimizer that it is said to be, for one that is none of PyTorch's own, or is the name of a
+    rule of which PyTorch has none. `route` is the way in which one of PyTorch's own is to run, by default the one that
+    it was made for. `rates` are η in each update, where a schedule sets it. `named` gives for the rule's names of parts
+    of the state those of the optimizer. The gradients may be made as they are asked for:
     the next one is when every change of the update before has been. Raises BadInput for what cannot be run.
     """
+    if isinstance(rule, str) and rule not in NAMED:
+        raise BadInput(f"rule is {rule!r}; expected a class of torch.optim, what makes one of its optimizers, or the "
+                       f"name of a rule that it does not have: {', '.join(NAMED)}")  # fmt: skip
     names, tensors = _named(weights, dtype)
     parameters = [torch.nn.Parameter(x.detach().clone()) for x in tensors]
     clip = clip_of(make if rule is None else rule)
     if clip is not None:
+        none_named(named, "a clip")
         _routed(make, route)
         yield from clipped(make, clip, names, parameters, _injected(gradients, names, parameters))
         return
     optimizer, scaler, scheduler = _made(make, parameters, "make")
     if averages(optimizer):
+        none_named(named, "an average")
         _routed(optimizer, route)
         like = optimizer if rule is None else _made(rule, parameters, "rule").optimizer
         yield from averaged(optimizer, like, names, parameters, _injected(gradients, names, parameters))
         return
     optimizer = _routed(optimizer, route)
     like, schedule = optimizer, scheduler
-    if rule is not None:
+    if isinstance(rule, str):
+        like = rule
+    elif rule is not None:
         like, _, of_rule = _made(rule, [torch.nn.Parameter(x.detach().clone()) for x in tensors], "rule")
         schedule = of_rule or schedule
     if is_lbfgs(like):
+        none_named(named, "L-BFGS")
         if scaler is not None or rates is not None:
             raise BadInput("LBFGS: its step asks for a closure, which neither a scaler nor gc.train gives; expected it "
                            "alone or with a schedule, in verify_update")  # fmt: skip
@@ -95,7 +105,7 @@ def changes(
             if scheduler is not None:
                 yield from rescheduled(scheduler, schedule, optimizer, change.number)
         return
-    if rule is not None and type(like) not in RULES:
+    if rule is not None and not isinstance(rule, str) and type(like) not in RULES:
         known = ", ".join([*(c.__name__ for c in RULES), "LBFGS"])
         raise BadInput(f"rule makes a {type(like).__name__}; expected one of {known}")
     taken = [0] * len(parameters)
@@ -107,7 +117,7 @@ def changes(
         leaves_out = scaler is not None and not finite(parameters)
         if scaler is not None:
             yield from unscaled(scaler, optimizer, update + 1, names, parameters)
-        asked = [_asked(like, optimizer, n, p, taken[n]) for n, p in enumerate(parameters)]
+        asked = [_asked(like, optimizer, n, p, taken[n], named) for n, p in enumerate(parameters)]
         copies = [None if p.grad is None else numbers(p.grad).copy() for p in parameters]
         again = None if leaves_out else _observed(optimizer, parameters)
         _step(optimizer, update, scaler)
@@ -157,7 +167,9 @@ class _Made(NamedTuple):
     scheduler: Any = None
 
 
-def _made(make: Make, parameters: list[Any], what: str) -> _Made:
+def _made(make: Make | str, parameters: list[Any], what: str) -> _Made:
+    if isinstance(make, str):
+        raise BadInput(f"{what} is {make!r}, the rule of an optimizer; expected a function that makes an average")
     try:
         made = make(parameters)
     except Exception as error:  # whatever the user's function raises
@@ -283,19 +295,40 @@ def _route(optimizer: Any, p: Tensor) -> str:
     return next((way for way in ("fused", "foreach", "capturable") if group.get(way)), "single")
 
 
-def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int) -> Asked | None:
+def _asked(like: Any, optimizer: Any, number: int, p: Tensor, taken: int, named: Mapping[str, str]) -> Asked | None:
     """The rule of a parameter, after so many updates: of an optimizer's own class, or of what it is said to be like."""
-    of = RULES.get(type(like))
+    of = NAMED[like] if isinstance(like, str) else RULES.get(type(like))
     if of is None:
         return None
     group = _group(optimizer, p)
-    if like is not optimizer:  # what it has no setting for is that of the optimizer that it is like
+    if like is not optimizer and not isinstance(like, str):
+        # What it has no setting for is that of the optimizer that it is like.
         every = [q for g in like.param_groups for q in g["params"]]
-        group = {**_group(like, every[number]), **group}
+        of_like = _group(like, every[number])
+        _of_its_kinds(group, of_like, type(like).__name__)
+        group = {**of_like, **group}
     # Where the state of another optimizer is there, as zeros, before its first update, that is its first all the same.
     state = optimizer.state.get(p, {}) if taken or like is optimizer else {}
-    asked = of(group, p, state)
-    return replace(asked, settings={**asked.settings, "t": taken + 1.0})
+    state = {**state, **{theirs: state[own] for theirs, own in named.items() if own in state}}
+    try:
+        asked = of(group, p, state)
+    except KeyError as error:
+        has = ", ".join(map(str, group)) or "none"
+        raise BadInput(f"rule {like!r}: the optimizer has no setting {error}; it has {has}") from error
+    except (TypeError, ValueError) as error:
+        has = ", ".join(f"{k}={v!r}" for k, v in group.items())
+        raise BadInput(f"the optimizer's settings are not those of the rule: {said(error)}; it has {has}") from error
+    return renamed(replace(asked, settings={**asked.settings, "t": taken + 1.0}), named)
+
+
+def _of_its_kinds(group: Mapping[str, Any], of_like: Mapping[str, Any], name: str) -> None:
+    """Raise BadInput for a setting that has the name of one of the rule's, and is another kind of thing."""
+    for setting, theirs in of_like.items():
+        own = group.get(setting, theirs)
+        several = [len(x) if isinstance(x, tuple | list) else 0 for x in (own, theirs)]
+        if several[0] != several[1]:
+            raise BadInput(f"the optimizer's setting {setting} is {own!r}, and that of torch.optim.{name} {theirs!r}; "
+                           "expected one of the same kind, or of another name")  # fmt: skip
 
 
 def _state(optimizer: Any, p: Tensor) -> dict[str, Numbers]:

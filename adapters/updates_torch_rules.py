@@ -134,6 +134,25 @@ def _muon(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
     return Asked("muon", options, settings, {"b": "momentum_buffer"})
 
 
+def _lion(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    decay, strength = _decay(group, decoupled=True)
+    beta1, beta2 = map(_number, group["betas"])
+    settings = {"eta": _number(group["lr"]), "beta1": beta1, "beta2": beta2, **strength}
+    return Asked("lion", {"decay": decay, "maximize": bool(group.get("maximize"))}, settings, {"m": "exp_avg"})
+
+
+def _lamb(group: Group, p: Tensor, state: Mapping[str, Any]) -> Asked:
+    strength = _number(group.get("weight_decay", 0.0))
+    settings = _moments(group, {"lambda": strength} if strength else {})
+    # The ratio of the paper has no factor, and no ε in its divisor.
+    settings |= {"c": 1.0, "trust_eps": 0.0}
+    # The decay is in the step, as of optax, which the rule calls decoupled.
+    decay = "decoupled" if strength else "none"
+    return Asked("lamb", {"decay": decay}, settings, {"m": "exp_avg", "v": "exp_avg_sq"})
+
+
+#: Rules of which PyTorch has no optimizer, by name: of the settings lr, betas, eps and weight_decay.
+NAMED: Mapping[str, Callable[[Group, Tensor, Mapping[str, Any]], Asked]] = {"lion": _lion, "lamb": _lamb}
 #: The rule of each class, given a parameter's settings, the parameter and its state.
 RULES: Mapping[type[torch.optim.Optimizer], Callable[[Group, Tensor, Mapping[str, Any]], Asked]] = {
     optim.SGD: _sgd,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gradconform.conformance.advice import of_update
@@ -29,9 +30,14 @@ if TYPE_CHECKING:
 ADAPTERS = {"torch": "gradconform.adapters.updates_torch", "jax": "gradconform.adapters.updates_optax"}
 
 
+def of_no_rule(judgement: Judgement) -> bool:
+    """Whether it says no more than that a step is its own operations, rounded: any rule's are."""
+    return judgement.formula == "unknown" and judgement.execution == "within"
+
+
 @dataclass(frozen=True, repr=False)
 class UpdateReport(Answered):
-    """What `verify_update` found: true where the weights and the state of every update conform.
+    """What `verify_update` found: true where the weights and the state of every update conform to a rule.
 
     `formula`, `execution` and `accuracy` are the worst answers to the three questions, `verdict` what they come to.
     `culprits` name the equations that deviate, each where it does so first. `findings` has one entry for each quantity
@@ -52,7 +58,7 @@ class UpdateReport(Answered):
         return (f.judgement for f in self.findings)
 
     def __bool__(self) -> bool:
-        return self.passes(self.accept)
+        return self.passes(self.accept) and not any(of_no_rule(j) for j in self.judgements())
 
     @cached_property
     def culprits(self) -> tuple[str, ...]:
@@ -116,6 +122,7 @@ def verify_update(
     rule: Any = None,
     routes: str | Sequence[str] | None = None,
     master: str = "",
+    state: Mapping[str, str] = MappingProxyType({}),
     accept: str | Iterable[str] = (),
     profile: str = "opencl",
 ) -> UpdateReport:
@@ -132,7 +139,10 @@ def verify_update(
 
     Of the frameworks' own optimizers the rule is that of the paper, with the settings of the optimizer. For one of your
     own, `rule` is what it should be: it makes the framework's optimizer with the same state (`rule=torch.optim.AdamW`),
-    and what settings yours has by the same names are yours.
+    and what settings yours has by the same names are yours. Of PyTorch it may be "lion" or "lamb", which have no
+    optimizer there: the settings are `lr`, `betas`, `eps` and `weight_decay`, the state `exp_avg` and `exp_avg_sq`.
+    Where your state has other names, `state` gives them: `{"exp_avg": "m"}`. Without a rule the formula is unknown, and
+    the report is not true.
 
     `routes` are the ways to run it: of PyTorch's own optimizers "single", "foreach", "fused" or "capturable", by
     default the one that it was made for; of optax "eager" (the default) and "jit". `master` is the name of the state
@@ -160,11 +170,17 @@ def verify_update(
             raise BadInput(f"gradients[{number}] is of {', '.join(map(str, of))}; the weights are of "
                            + ", ".join(map(str, weights)))  # fmt: skip
     for what, given in (("make", make), ("rule", rule)):
-        if given is not None and not (callable(given) or hasattr(given, "update")):
+        named = what == "rule" and isinstance(given, str)
+        if given is not None and not (callable(given) or hasattr(given, "update") or named):
             raise BadInput(
                 f"{what} is a {type(given).__name__}; expected what makes an optimizer of parameters, such as "
                 "lambda p: torch.optim.SGD(p, lr=0.1), or an optax transformation"
             )
+    if not isinstance(state, Mapping) or not all(isinstance(x, str) for pair in state.items() for x in pair):
+        raise BadInput(f"state is {state!r}; expected your names for those of the rule, such as "
+                       "{'exp_avg': 'm'}")  # fmt: skip
+    if state and rule is None:
+        raise BadInput("state names parts of a rule's state: say with rule= which rule")
     framework = _framework_of(make, weights)
     adapter = adapter_of(framework)
     constants = profile_of(profile, framework)
@@ -172,7 +188,7 @@ def verify_update(
     ran = Ran(adapter.ADAPTER, adapter.versions(), _device_of(weights))
     judged = Judging(constants, ran, master)
     for route in routes_named(routes, ""):
-        for change in adapter.changes(make, weights, gradients, cast, rule, route):
+        for change in adapter.changes(make, weights, gradients, cast, rule, route, named=state):
             judged.add(change)
     if not judged.findings:
         raise BadInput("gradients: there is none for any weight; expected one or more")

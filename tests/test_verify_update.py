@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,8 @@ from gradconform.conformance.updates.judging import named, update_of
 from gradconform.conformance.verify_update import UpdateReport
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
+#: Verdicts of what is right, whose digits may be too few in 16 bits.
+PASSED = ("conforms", "vacuous", "ill-conditioned")
 WEIGHTS = np.array([0.5, -1.25, 2.0, 0.75])
 GRADIENTS = [np.array([0.3, -0.7, 0.2, 1.1]), np.array([-0.4, 0.9, 0.6, -0.8])]
 
@@ -129,9 +132,9 @@ def test_a_step_that_rounds_to_a_narrower_dtype_is_not_excused_by_its_own_record
 
 def test_an_optimizer_without_a_rule_is_judged_by_its_own_operations() -> None:
     report = of_torch(Own)
-    assert report
-    assert report.formula == "unknown"
-    assert "name one with rule=" in str(report)
+    assert not report  # a wrong rule would be told by nothing
+    assert (report.verdict, report.formula, report.execution) == ("conforms", "unknown", "within")
+    assert "the report not true; name one with rule=" in str(report)
 
 
 def test_a_rule_of_optax_names_a_wrong_factor() -> None:
@@ -352,7 +355,7 @@ def test_rprop_of_optax_moves_one_update_late_which_is_known() -> None:
     ("options", "message"),
     [
         ({"make": torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)}, "make is a SGD; expected what makes"),
-        ({"rule": "sgd"}, "rule is a str; expected what makes an optimizer"),
+        ({"rule": "sgd"}, "rule is 'sgd'; expected a class of torch.optim, what makes one"),
         ({"gradients": [torch.ones(2).to_sparse()]}, "layout torch.sparse_coo; expected a dense tensor"),
     ],
     ids=["an optimizer", "a name", "a sparse gradient"],
@@ -361,3 +364,125 @@ def test_what_makes_no_optimizer_is_told_what_does(options: dict[str, Any], mess
     given = {"make": lambda p: torch.optim.SGD(p, lr=0.1), "gradients": [torch.ones(2)], "rule": None, **options}
     with pytest.raises(gc.BadInput, match=message):
         gc.verify_update(given["make"], torch.ones(2), given["gradients"], rule=given["rule"])
+
+
+# Rules that PyTorch has no optimizer of, and states by other names ----------------------------------------------------
+
+
+class OwnLion(optim.Optimizer):
+    """Lion, as one writes it by oneself; `betas` may be taken the wrong way round."""
+
+    def __init__(self, parameters: Any, lr: float = 0.01, weight_decay: float = 0.1, swapped: bool = False) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.99), "weight_decay": weight_decay})
+        self.swapped = swapped
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            beta1, beta2 = reversed(group["betas"]) if self.swapped else group["betas"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(group["lr"] * (beta1 * m + (1 - beta1) * p.grad).sign())
+                m.mul_(beta2).add_(p.grad, alpha=1 - beta2)
+
+
+class OwnLamb(optim.Optimizer):
+    """Lamb, its state called m and v; `trust` may be left out."""
+
+    def __init__(self, parameters: Any, weight_decay: float = 0.01, trust: bool = True) -> None:
+        settings = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-6, "weight_decay": weight_decay}
+        super().__init__(parameters, settings)
+        self.trust, self.t = trust, 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        self.t += 1
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in group["params"]:
+                state = self.state[p]
+                m, v = (state.setdefault(k, torch.zeros_like(p)) for k in ("m", "v"))
+                m.mul_(beta1).add_(p.grad, alpha=1 - beta1)
+                v.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+                d = (m / (1 - beta1**self.t)) / ((v / (1 - beta2**self.t)).sqrt() + group["eps"])
+                d = d + group["weight_decay"] * p
+                p.sub_(group["lr"] * (p.norm() / d.norm() if self.trust else 1.0) * d)
+
+
+LAMB = {"rule": "lamb", "state": {"exp_avg": "m", "exp_avg_sq": "v"}}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_lion_and_lamb_of_one_s_own_conform_by_the_name_of_their_rule(dtype: str) -> None:
+    for decay in (0.0, 0.1):
+        assert of_torch(lambda p: OwnLion(p, weight_decay=decay), dtype, rule="lion").verdict in PASSED  # noqa: B023
+        assert of_torch(lambda p: OwnLamb(p, weight_decay=decay), dtype, **LAMB).verdict in PASSED  # noqa: B023
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_lion_with_its_betas_swapped_and_lamb_without_its_ratio_deviate(dtype: str) -> None:
+    swapped = of_torch(lambda p: OwnLion(p, swapped=True), dtype, rule="lion")
+    assert swapped.formula == "wrong"
+    assert swapped.culprits[0].startswith("m_new = β2·m + (1 − β2)·∂E/∂w"), swapped
+    without = of_torch(lambda p: OwnLamb(p, trust=False), dtype, **LAMB)
+    assert without.formula == "wrong"
+    assert without.culprits[0].startswith("w_new"), without
+
+
+def test_a_state_that_is_called_otherwise_is_judged_as_the_rule_s() -> None:
+    class Called(Own):
+        def step(self, closure: Any = None) -> None:
+            for state in self.state.values():
+                state["momentum_buffer"] = state.pop("buffer")
+            super().step()
+            for p in list(self.state):
+                self.state[p]["buffer"] = self.state[p].pop("momentum_buffer")
+
+    class Uphills(Called):
+        move = Uphill.move
+
+    named = {"momentum_buffer": "buffer"}
+    assert of_torch(Called, rule=momentum, state=named)
+    assert of_torch(Uphills, rule=momentum, state=named).culprits == ("w_new = w − η·b_new (w, update 1)",)
+    with pytest.raises(gc.BadInput, match=r"another name is given by state=\{'momentum_buffer': …\}"):
+        of_torch(Called, rule=momentum)
+    for odd, message in (
+        ({"exp_avg": "buffer"}, "state names 'exp_avg'; the rule sgd keeps momentum_buffer"),
+        ({"momentum_buffer": 3}, "expected your names for those of the rule"),
+    ):
+        with pytest.raises(gc.BadInput, match=message):
+            of_torch(Called, rule=momentum, state=odd)
+    with pytest.raises(gc.BadInput, match="say with rule= which rule"):
+        of_torch(Called, state=named)
+
+
+def test_the_state_of_a_transformation_may_be_called_otherwise() -> None:
+    class Kept(NamedTuple):
+        buffer: Any
+
+    def update(factor: float, g: Any, s: Kept, p: Any = None) -> tuple[Any, Kept]:
+        b = jax.tree.map(lambda m, x: 0.9 * m + x, s.buffer, g)
+        return jax.tree.map(lambda m: factor * m, b), Kept(b)
+
+    def mine(factor: float) -> optax.GradientTransformation:
+        return optax.GradientTransformation(lambda w: Kept(jax.tree.map(jnp.zeros_like, w)), partial(update, factor))
+
+    rule = optax.sgd(0.1, momentum=0.9)
+    assert of_optax(mine(-0.1), rule=rule, state={"trace": "buffer"})
+    assert of_optax(mine(-0.1001), rule=rule, state={"trace": "buffer"}).verdict == "deviates"
+
+
+def test_settings_of_another_kind_and_none_are_told_and_raise_no_error_of_their_own() -> None:
+    class Adafactor(Own):
+        def __init__(self, parameters: Any) -> None:
+            optim.Optimizer.__init__(self, parameters, {"lr": 0.1, "momentum": 0.9, "eps": 1e-30})
+
+    with pytest.raises(gc.BadInput, match=r"setting eps is 1e-30, and that of torch.optim.Adafactor \(None, 0.001\)"):
+        of_torch(Adafactor, rule=optim.Adafactor)
+    with pytest.raises(gc.BadInput, match=r"rule 'lion': the optimizer has no setting 'betas'; it has lr, momentum"):
+        of_torch(Own, rule="lion")
+    with pytest.raises(gc.BadInput, match=r"rule is 'adam'; expected a class of torch\.optim.*: lion, lamb"):
+        of_torch(Own, rule="adam")
+    with pytest.raises(gc.BadInput, match="rule is 'lion'; expected one of optax' optimizers"):
+        of_optax(optax.lion(0.1), rule="lion")

@@ -50,6 +50,25 @@ def two():
     return {'Late': [(w, [w]), (w[:1], [w[:1], w[1:]])], 'made': [3]}
 """
 
+LION = """
+import torch
+
+
+class Lion(torch.optim.Optimizer):
+    def __init__(self, parameters, lr=0.1, betas=(0.9, 0.99), late=False):
+        super().__init__(parameters, {'lr': lr, 'betas': betas})
+        self.late = late
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            beta1, beta2 = group['betas']
+            for p in group['params']:
+                m = self.state[p].setdefault('m', torch.zeros_like(p))
+                p.sub_(group['lr'] * (m if self.late else beta1 * m + (1 - beta1) * p.grad).sign())
+                m.mul_(beta2).add_(p.grad, alpha=1 - beta2)
+"""
+
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
@@ -156,3 +175,16 @@ def test_bad_input_exits_with_2_and_says_what_was_expected(
 ) -> None:
     done = command(*arguments)
     assert (done.exit_code, message in " ".join(done.stderr.split())) == (2, True), done.output
+
+
+def test_a_rule_may_be_named_by_a_word_and_a_state_as_the_optimizer_calls_it(command: Command) -> None:
+    Path("lions.py").write_text(LION, encoding="utf-8")
+    right = command("lions:Lion", "--rule", "lion", "--state", "exp_avg=m")
+    assert right.exit_code == 0, right.output
+    swapped = command("lions:Lion", "--set", "betas=(0.99,0.9)", "--rule", "lion", "--state", "exp_avg=m")
+    assert swapped.exit_code == 0, swapped.output  # the settings are its own
+    wrong = command("lions:Lion", "--set", "late=True", "--rule", "lion", "--state", "exp_avg=m")
+    assert wrong.exit_code == 1
+    assert "w_new = w" in wrong.output
+    assert "--state 'm': expected NAME=YOURS" in command("lions:Lion", "--rule", "lion", "--state", "m").output
+    assert "rule is 'adamw'" in command("lions:Lion", "--rule", "adamw").output

@@ -159,7 +159,8 @@ def _check_asked(profile: str, junit: Path | None) -> None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="A setting that the optimizer is made with, lr=0.1. Repeat for more.")  # fmt: skip
 @click.option("--rule", default="", metavar="NAME",
-              help="What an optimizer of your own should be, named as they are: torch.optim.AdamW.")  # fmt: skip
+              help="What an optimizer of your own should be: torch.optim.AdamW, or lion or lamb, which "
+                   "PyTorch has not.")  # fmt: skip
 @click.option("--rate", callback=numbers, metavar="NUMBERS", help="η in each update, 0.1,0.05,…")
 @device_option
 @profile_option
@@ -219,7 +220,10 @@ def train(
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="A setting that the optimizer is made with, lr=0.1. Repeat for more.")  # fmt: skip
 @click.option("--rule", default="", metavar="NAME",
-              help="What an optimizer of your own should be, named as they are: torch.optim.AdamW.")  # fmt: skip
+              help="What an optimizer of your own should be: torch.optim.AdamW, or lion or lamb, which "
+                   "PyTorch has not.")  # fmt: skip
+@click.option("--state", "named", multiple=True, metavar="NAME=YOURS",
+              help="Your name for a part of the rule's state, exp_avg=m. Repeat for more.")  # fmt: skip
 @click.option(
     "--master", default="", metavar="NAME", help="The state that holds master weights, wider than the weights."
 )
@@ -244,6 +248,7 @@ def verify_update(
     optimizers: tuple[str, ...],
     settings: tuple[str, ...],
     rule: str,
+    named: tuple[str, ...],
     master: str,
     cases: str,
     shape: str,
@@ -278,7 +283,8 @@ def verify_update(
     drawn = command.Drawn(command.shape(shape), updates, seed)
     chosen = command.optimizers(optimizers, dict(map(command.setting, settings)), cases, drawn)
     header = update_rows.header([o.ran for o in chosen], profile, files, seed=seed, functions=[o.name for o in chosen])
-    options = {"routes": routes or None, "profile": profile, "master": master}
+    options = {"routes": routes or None, "profile": profile, "master": master,
+               "state": dict(map(command.state_named, named))}  # fmt: skip
     own = tuple(e for file in files for e in file.entries)
     with written(output, header) as write:
         found = _told(command.verified(chosen, rule, names, own, **options), write, output, every)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradconform.adapters import registry
 from gradconform.conformance import api
-from gradconform.conformance.command_line.update_command import named, with_settings
+from gradconform.conformance.command_line.update_command import named, rule_named, with_settings
 from gradconform.conformance.known import Files, KnownFile, is_known
 from gradconform.conformance.programs import program_rows
 from gradconform.conformance.run.run_summary import counted
@@ -39,7 +39,7 @@ def optimizer(
             found = found()
         except TypeError as error:
             raise BadInput(f"{name}: {error}; give it by --set") from error
-    return {**asked, "optimizer": found, "rule": named(rule)[1] if rule else None}
+    return {**asked, "optimizer": found, "rule": rule_named(rule) or None}
 
 
 def header(adapter: str, device: str, profile: str, known: Sequence[KnownFile], name: str) -> dict[str, Any]:

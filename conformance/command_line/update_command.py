@@ -108,6 +108,19 @@ def named(name: str) -> tuple[Any, Any, str]:
     return module, found_in(module, called, "what makes the optimizer", made=True), BUILT_IN.get(path, "")
 
 
+def rule_named(name: str) -> Any:
+    """What an optimizer should be: what makes one, or a single word, which is the name of a rule."""
+    return name if not name or name.isidentifier() else named(name)[1]
+
+
+def state_named(text: str) -> tuple[str, str]:
+    """A name NAME=YOURS of a part of a rule's state."""
+    name, equals, own = text.partition("=")
+    if not (equals and name and own):
+        raise BadInput(f"--state {text!r}: expected NAME=YOURS, such as exp_avg=m")
+    return name, own
+
+
 def setting(text: str) -> tuple[str, Any]:
     """A setting NAME=VALUE, its value a number, a tuple, True, False, None or a word."""
     name, equals, value = text.partition("=")
@@ -138,10 +151,10 @@ def verified(
 ) -> Iterator[Verified]:
     """Each optimizer on each of its weights in each dtype; in the weights' own where none is named, float32 if drawn.
 
-    `rule` names what they should be, if they are none of the frameworks' own; `entries` are deviations that are known
-    besides the suite's.
+    `rule` names what they should be, if they are none of the frameworks' own, as of `rule_named`; `entries` are
+    deviations that are known besides the suite's.
     """
-    like = named(rule)[1] if rule else None
+    like = rule_named(rule) or None
     times: Counter[tuple[str, str | None]] = Counter()
     for of in chosen:
         text = f"({', '.join(f'{k}={v!r}' for k, v in of.asked.items())})" if of.asked else ""

@@ -183,7 +183,9 @@ class Judging:
             what = NEW_WEIGHT if name == "w" else name
             text = f"{what} by its own operations"
             self.findings.append(_finding(change, what, format.name, np.shape(got), found, text, "record"))
-        self.notes.append("no rule is known for this optimizer: its formula is unknown; name one with rule=")
+        self.notes.append(
+            "no rule is known for this optimizer: its formula is unknown, and the report not true; name one with rule="
+        )
 
 
 def named(recorded: Recorded, change: Change, update: Update, master: str = "") -> Recorded:
@@ -220,7 +222,7 @@ def update_of(change: Change, asked: Asked, master: str = "") -> Update:
             continue
         if theirs not in change.after:
             raise BadInput(f"{change.tensor}: the rule {rule.name} keeps {part}, as {theirs!r}; the optimizer has "
-                           f"{_kept(change)}")  # fmt: skip
+                           f"{_kept(change)}; another name is given by state={{{theirs!r}: …}}")  # fmt: skip
         values[new] = change.after[theirs]
         start = np.full(np.shape(values[new]), asked.start.get(part, 0.0))
         values[part] = change.before.get(theirs, start)
