@@ -189,7 +189,8 @@ def _recorded(
     outputs = [_ids(o) if program.mode == "forward" else _conjugated(forward, _ids(o), o.held)
                for o in _unread(forward, closed(forward, forward_jaxpr, arguments), count)]  # fmt: skip
 
-    backward = Recorder(texts=texts(program.derivative, [tuple(given), *program.arrays]), times=times)
+    literals = texts(program.derivative, [tuple(given), *program.arrays])
+    backward = Recorder(texts=literals, differentiated=False, times=times)
     incoming = [backward.argument(c) for c in given]
     again, given_again = _operands(backward, program)
     asked = len(program.wrt) if program.mode == "reverse" else count

@@ -101,6 +101,25 @@ def test_what_the_table_keeps_is_a_number_of_the_results_format() -> None:
     assert "reverse mode by the table of functions keeps 11 bits" in (report.gradients[0].judgement.reason or "")
 
 
+def clipped(z: Tensor) -> Tensor:
+    return torch.where(z > 0, z, 0.0 * z)
+
+
+@pytest.mark.parametrize("corner", [torch.relu, clipped, lambda z: torch.maximum(z, torch.zeros(1).bfloat16())])
+def test_a_side_that_rounding_leaves_open_is_open_to_every_program(corner: Callable[[Tensor], Tensor]) -> None:
+    x, b = torch.tensor([1.0234375]).bfloat16(), torch.zeros(1).bfloat16()
+    # x⁴ − 1.0859375 is 0.011, and its three products round by up to 0.004 each: by the other side the derivative is 0.
+    report = gc.verify(lambda x, b: corner(x * x * x * x - 1.0859375 + b), x, b)
+    assert (report.formula, report.execution) == ("right", "within")
+    assert [g.judgement.accuracy for g in report.gradients] == ["vacuous", "vacuous"], str(report)
+    assert gc.verify(lambda x, b: corner(x * x * x * x - 1.0625 + b), x, b)  # 0.034: no rounding takes it to the other
+
+
+def test_digits_are_lost_behind_a_side_that_is_certain() -> None:
+    report = gc.verify(lambda x: torch.relu(torch.expm1(x) + 1.5), torch.tensor([-40.0]))
+    assert report.accuracy == "lost", str(report)
+
+
 def test_a_program_in_arrays_is_ill_conditioned_by_its_arguments() -> None:
     half = torch.linspace(0.5, 1.5, 300 * 3).reshape(300, 3)
     weights, x = torch.cat([half, -half], dim=1), torch.linspace(0.5, 1.5, 3)

@@ -159,7 +159,11 @@ def test_a_stopped_gradient_is_differentiated_unless_it_is_intended() -> None:
     run = record(f, [ones(2)])
     assert "stop_gradient" in run.notes[0]
     assert formulas(list(gradients(run, profile("opencl")))) == {"wrong"}
-    assert formulas(judged(f, [ones(2)], stop_gradient="intended")) == {"right"}
+    for mode in ("reverse", "forward"):
+        run = record(f, [ones(2)], stop_gradient="intended", mode=mode)
+        (note,) = run.notes
+        assert note.endswith("stop_gradient: it is held constant")
+        assert formulas(list(gradients(run, profile("opencl")))) == {"right"}
 
 
 def test_what_jax_stops_inside_of_its_own_functions_is_no_note() -> None:

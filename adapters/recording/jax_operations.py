@@ -187,6 +187,10 @@ def _discrete_moves(equation: Any, operands: Sequence[Value]) -> tuple[list[Any]
     return held, list(move(p, *marks))
 
 
+#: What is to be done where a derivative is taken through what the program stops, and should not be.
+OTHERWISE = 'with stop_gradient="intended" it is not'
+
+
 def _stopped(to: Recorder, equation: Any, x: Value) -> Value:
     """What a gradient is not asked of: the same numbers, which the derivative is taken through unless that is intended.
 
@@ -195,12 +199,13 @@ def _stopped(to: Recorder, equation: Any, x: Value) -> Value:
     called_by = _caller(equation)
     if x.ids is None or not x.depends or "/jax/" in called_by:
         return x
+    if called_by and to.differentiated:
+        what = "it is held constant" if to.intended else f"the derivative is taken through it; {OTHERWISE}"
+        to.note(to.here(f"stop_gradient: {what}"))
     if to.intended:
         format = format_of(x.held)
         assert format is not None
         return Value(x.held, to.record.map(STOPPED, [x.ids], format, to.record.held[x.ids]), None, x.depends)
-    if called_by:
-        to.note(to.here('stop_gradient: the derivative is taken through it; with stop_gradient="intended" it is not'))
     return x
 
 

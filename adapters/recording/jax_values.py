@@ -55,11 +55,16 @@ class Call:
 
 @dataclass
 class Recorder:
-    """What is being recorded. `texts` are literals as they were seen in float64, by dtype and rounded number."""
+    """What is being recorded. `texts` are literals as they were seen in float64, by dtype and rounded number.
+
+    What the program stops is `intended` to be constant; of a program that no derivative is taken of, as a backward pass
+    is, there is nothing to be said of it.
+    """
 
     record: Record = field(default_factory=Record)
     texts: Mapping[tuple[str, float], float] = field(default_factory=dict)
     intended: bool = False
+    differentiated: bool = True
     calls: list[Call] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     approximated: list[str] = field(default_factory=list)

@@ -93,6 +93,10 @@ class Allowed:
         for ops in self.arithmetics.values():
             ops.decisions = decisions
 
+    def go_on(self) -> None:
+        """Have room for what the record has got since."""
+        self.values += [None] * (self.record.size - len(self.values))
+
     def evaluate(self, steps: Iterable[Step] | None = None) -> Allowed:
         for step in self.record.steps if steps is None else steps:
             _RULES[step.kind](self, step, self.arithmetics[step.format.name])
@@ -161,6 +165,15 @@ class Allowed:
 
         outs = step.out.ravel().tolist()
         self._store(step, (of(n, row) for n, row in zip(outs, rows(step.operands[0]), strict=True)))
+
+    def candidates(self, step: Step, row: Sequence[int]) -> list[int]:
+        """Of a maximum's or minimum's row what a program may take, each number once."""
+        ops = self.arithmetics[step.format.name]
+        first: dict[int, int] = {}
+        for i in row:
+            first.setdefault(self._root(i), i)
+        found = self._largest({r: self.value(r, ops) for r in first}, 1 if step.kind == "maximum" else -1)
+        return [first[i] for i in found]
 
     def _largest(self, values: Mapping[int, Outcome], sign: int) -> list[int]:
         """Those of a row that a program may find the largest: what is certainly below another is left out."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from flint import arb
@@ -21,7 +23,7 @@ from gradconform.reference.outcomes import Outcome
 from gradconform.reference.programs.allowance import OPERATIONS, Allowed
 from gradconform.reference.programs.emitted import Emitting
 from gradconform.reference.programs.exact import Exact
-from gradconform.reference.programs.record import STOPPED, Ids, Record, Step, continued, every
+from gradconform.reference.programs.record import STOPPED, ZERO, Ids, Record, Relation, Step, continued, every
 from gradconform.reference.programs.recorded_gradient import gradient
 from gradconform.reference.programs.recording import Array, Recording
 
@@ -77,18 +79,25 @@ def by_table(
     record: Record, profile: Profile, outputs: Sequence[tuple[Ids, Sequence[float]]], arguments: Sequence[Ids]
 ) -> list[list[Outcome]]:
     """What reverse mode by the table's rules may give for each argument: one way through it, that without overflow."""
-    o = _Table(continued(record))
+    again = continued(record)
+    allowed = Allowed(again, profile, sums="wide")
+
+    def evaluate(steps: Sequence[Step]) -> None:
+        for step in steps:
+            allowed.evaluate([step])
+            if step.definition is not None:  # a kernel is what its definition says
+                allowed.evaluate(step.definition.steps)
+
+    evaluate(again.steps)
+    o, done = _Table(again, allowed), len(again.steps)
     found = gradient(
         o,
         [Array(o, ids) for ids, _ in outputs],
         [np.reshape(seeds, ids.shape) for ids, seeds in outputs],
         [Array(o, ids, o.format) for ids in arguments],
     )
-    allowed = Allowed(o.record, profile, sums="wide")
-    for step in o.record.steps:
-        allowed.evaluate([step])
-        if step.definition is not None:  # a kernel is what its definition says
-            allowed.evaluate(step.definition.steps)
+    allowed.go_on()
+    evaluate(o.record.steps[done:])
     ops = allowed.arithmetics[o.format.name]
 
     def returned(i: int) -> Outcome:
@@ -100,10 +109,15 @@ def by_table(
 
 
 class _Table(Emitting):
-    """The table's functions as steps after those of a record, in their formats."""
+    """The table's functions as steps after those of a record, in their formats.
 
-    def __init__(self, record: Record) -> None:
+    What rounding leaves open, which side of a choice or which number of a maximum was taken, is chosen once more by the
+    same decision: a program that goes another way forward gives that way's adjoints.
+    """
+
+    def __init__(self, record: Record, allowed: Allowed) -> None:
         super().__init__(record)
+        self.allowed = allowed
         self.format = record.steps[-1].format if record.steps else FLOAT64
 
     def pi(self) -> Array:  # type: ignore[override]
@@ -115,3 +129,31 @@ class _Table(Emitting):
     def largest_of(self, step: Step, row: Sequence[int]) -> list[int]:
         held, sign = self.record.held, 1 if step.kind == "maximum" else -1
         return [max(row, key=lambda i: sign * held[i])]
+
+    def shares(self, step: Step, row: Sequence[int], adjoint: Array) -> list[tuple[int, Array]]:
+        (taken,) = self.largest_of(step, row)
+        relation: Relation = "gt" if step.kind == "maximum" else "lt"
+        decisions = {
+            i: int(self.record.decide(relation, np.array(taken), np.array(i)))
+            for i in self.allowed.candidates(step, row)
+            if i != taken
+        }
+        if not decisions:
+            return [(taken, adjoint)]
+        every = self.record.together([np.array(d) for d in decisions.values()])
+        given = [(i, self._chosen(False, np.array(d), adjoint)) for i, d in decisions.items()]
+        return [(taken, self._chosen(True, every, adjoint)), *given]
+
+    def sides(self, step: Step, adjoint: Array) -> tuple[Array, Array]:
+        assert step.first is not None
+        assert step.decided is not None
+        ops = self.allowed.arithmetics[step.format.name]
+        decided = np.array([d if self.allowed.may_differ(d, ops) else 0 for d in step.decided.ravel().tolist()])
+        decided = decided.reshape(step.decided.shape)
+        first, second = (self._chosen(taken, decided, adjoint) for taken in (step.first, ~step.first))
+        return first, second
+
+    def _chosen(self, taken: Any, decided: Ids, adjoint: Array) -> Array:
+        """The adjoint where a number was taken, else 0, by these decisions."""
+        zero = np.full(adjoint.shape, ZERO, np.int64)
+        return replace(adjoint, ids=self.record.choose(taken, decided, adjoint.ids, zero, adjoint.format))

@@ -100,19 +100,16 @@ class _Pull:
 
     def extreme(self, step: Step, adjoint: Array) -> None:
         """To the largest, or of several equal ones to each its share, which the record's derivative leaves open."""
-        o, row = self.o, step.operands[0]
+        row = step.operands[0]
         for index in np.ndindex(step.out.shape):
-            tied = o.largest_of(step, row[index].tolist())
-            w = adjoint[index]
-            share = w if len(tied) == 1 else w / float(len(tied))
-            for i in tied:
+            for i, share in self.o.shares(step, row[index].tolist(), adjoint[index]):
                 self.give(np.array(i), share.ids)
 
     def choose(self, step: Step, adjoint: Array) -> None:
         assert step.first is not None
         assert step.decided is not None
-        a, b = step.operands
-        self.give(np.where(step.first, a, b), adjoint.ids)
+        for operand, share in zip(step.operands, self.o.sides(step, adjoint), strict=True):
+            self.give(operand, share.ids)
 
     def fused(self, step: Step, adjoint: Array) -> None:
         assert step.definition is not None

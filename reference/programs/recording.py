@@ -274,7 +274,19 @@ class Recording:
         with precision(BITS):
             return self.exact.largest(step, row)
 
+    def shares(self, step: Step, row: Sequence[int], adjoint: Array) -> list[tuple[int, Array]]:
+        """Of a maximum's or minimum's adjoint what each number of a row gets that gets some."""
+        tied = self.largest_of(step, row)
+        share = adjoint if len(tied) == 1 else adjoint / float(len(tied))
+        return [(i, share) for i in tied]
+
     # Choices ----------------------------------------------------------------------------------------------------------
+
+    def sides(self, step: Step, adjoint: Array) -> tuple[Array, Array]:
+        """Of a choice's adjoint what its two sides get."""
+        assert step.first is not None
+        first, second = (np.where(taken, adjoint.ids, ZERO) for taken in (step.first, ~step.first))
+        return replace(adjoint, ids=first), replace(adjoint, ids=second)
 
     def compared(self, relation: Relation, a: Array, b: Operand) -> Condition:
         x, y = np.broadcast_arrays(a.ids, self.number(b).ids)
