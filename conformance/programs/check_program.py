@@ -17,6 +17,7 @@ from gradconform.conformance.programs import together
 from gradconform.conformance.programs.accepted import mixed_programs, programs
 from gradconform.conformance.programs.check_program_arrays import judged
 from gradconform.conformance.programs.digits import Digits
+from gradconform.conformance.programs.narrowed import Narrowed
 from gradconform.conformance.programs.shown import (
     anywhere,
     overflowed,
@@ -77,7 +78,9 @@ class Gradient:
 def gradients(run: Run, profile: Profile) -> Iterator[Gradient]:
     """One judgement for every argument and route."""
     in_arrays = _in_arrays(run, profile) if fits(run) else None
-    yield from _in_balls(run, profile) if in_arrays is None else in_arrays
+    narrowed, numbers = Narrowed(run, profile), {of.name: n for n, of in enumerate(run.judged)}
+    for found in _in_balls(run, profile) if in_arrays is None else in_arrays:
+        yield replace(found, judgement=narrowed.said(numbers[found.argument], found.judgement))
 
 
 def _in_arrays(run: Run, profile: Profile) -> list[Gradient] | None:

@@ -32,6 +32,7 @@ from gradconform.reference.programs.array_allowance import ArrayAllowed
 from gradconform.reference.programs.array_exact import ArrayExact
 from gradconform.reference.programs.emitted import Emitting
 from gradconform.reference.programs.exact import Exact, holds
+from gradconform.reference.programs.keeping import narrower
 from gradconform.reference.programs.record import Ids, Record, every, looks_rounded
 from gradconform.reference.programs.recording import Array
 
@@ -145,17 +146,7 @@ def _rounded_constants(recorded: Recorded) -> set[int]:
 
 def narrows(recorded: Recorded, quantity: str, format: Format) -> bool:
     """Whether a step that leads to a quantity is in a narrower format than that: no rule rounds so."""
-    wanted = set(recorded.results[quantity].ravel().tolist())
-    for step in reversed(list(every(recorded.record.steps))):
-        if wanted.isdisjoint(step.out.ravel().tolist()):
-            continue
-        if step.format.precision < format.precision:
-            return True
-        wanted |= {i for ids in step.operands for i in ids.ravel().tolist()}
-        if step.definition is not None:
-            wanted |= {i for ids in step.definition.reads() for i in ids.ravel().tolist()}
-            wanted |= {i for of in step.definition.steps for i in of.out.ravel().tolist()}
-    return False
+    return narrower(recorded.record, recorded.results[quantity], format) is not None
 
 
 def judge_recorded(

@@ -16,7 +16,7 @@ import numpy as np
 from flint import arb
 
 from gradconform.reference.arithmetic.exact import to_float
-from gradconform.reference.arithmetic.formats import FLOAT64
+from gradconform.reference.arithmetic.formats import FLOAT64, Format
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.judge import LOST_BITS
 from gradconform.reference.outcomes import Outcome
@@ -73,6 +73,24 @@ def loser(exact: Exact, result: int) -> tuple[Step, float] | None:
     if found is None or most < size * 2.0 ** (LOST_BITS - found.format.precision):
         return None
     return found, most / size if size else math.inf
+
+
+def narrower(record: Record, results: Ids, format: Format) -> Step | None:
+    """The last step in a narrower format than this that leads to some results; None where there is none."""
+    steps = list(every(record.steps))
+    if all(s.format.precision >= format.precision for s in steps):
+        return None
+    wanted = set(results.ravel().tolist())
+    for step in reversed(steps):
+        if wanted.isdisjoint(step.out.ravel().tolist()):
+            continue
+        if step.format.precision < format.precision:
+            return step
+        wanted |= {i for ids in step.operands for i in ids.ravel().tolist()}
+        if step.definition is not None:
+            wanted |= {i for ids in step.definition.reads() for i in ids.ravel().tolist()}
+            wanted |= {i for of in step.definition.steps for i in of.out.ravel().tolist()}
+    return None
 
 
 def by_table(
