@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
+from pathlib import PurePath
 from typing import Any, cast
 
 from packaging.requirements import Requirement
@@ -81,6 +82,7 @@ def imported(what: str, module: str, attribute: str) -> Any:
 
     Raises ImportError as the import does, and BadInput for anything else that somebody's module raises.
     """
+    no_file(what, module)
     if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
         raise BadInput(f"{what}: {module}:{attribute} is no name of an object; expected package.module:object")
     try:
@@ -98,6 +100,15 @@ def imported(what: str, module: str, attribute: str) -> Any:
     except AttributeError as error:
         raise BadInput(f"{what}: {error}; expected package.module:object") from error
     return target
+
+
+def no_file(what: str, name: str) -> None:
+    """Raise BadInput where a module is named as its file is, as pytest has it: mine.py, tests/mine.py."""
+    path = PurePath(name)
+    if path.suffix == ".py" or len(path.parts) > 1:
+        given = path.stem if path.suffix == ".py" else path.name
+        where = f", in the folder {path.parent}" if len(path.parts) > 1 else ""
+        raise BadInput(f"{what}: {name} names a file; expected its module: {given}{where}")
 
 
 def unimportable(module: str, error: ImportError) -> str:

@@ -163,6 +163,9 @@ class Verifier:
         asked, random = self.asked, np.random.default_rng(self.asked.seed)
         if asked.shapes is not None and args:
             raise BadInput(f"{FIXTURE} got arguments, and the marker has shapes; give one of them")
+        if asked.shapes is None and not args and not hasattr(f, "parameters"):
+            raise BadInput(f"{FIXTURE} got no arguments: give them after the function, or shapes= in the marker, of "
+                           "which they are drawn")  # fmt: skip
         if asked.shapes is None and asked.values != "given" and args:
             recorder = recorder_of(framework_of(f, args))
             yield from recorder.filled(args, lambda s, d: numbers_of(asked.values, s, d, random), asked.dtype)

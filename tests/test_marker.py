@@ -128,6 +128,23 @@ def test_options_that_cannot_be_say_what_was_expected(options: dict[str, Any], m
         asked(options)
 
 
+def test_without_shapes_and_arguments_both_ways_to_have_some_are_told(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import pytest, torch
+
+        @pytest.mark.gradconform(dtypes=["float32"])
+        def test_silu(gradconform_verify):
+            gradconform_verify(torch.nn.functional.silu)
+
+        @pytest.mark.gradconform(dtypes=["float32"])
+        def test_module(gradconform_verify):
+            gradconform_verify(torch.nn.Bilinear(1, 1, 1), torch.ones(1), torch.ones(1))
+    """)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*got no arguments: give them after the function, or shapes= in the marker*"])
+
+
 def test_a_marker_that_cannot_be_is_an_error_of_the_collection_without_a_traceback(pytester: pytest.Pytester) -> None:
     program = "import pytest\n@pytest.mark.gradconform(['float32'])\ndef test_f(gradconform_verify): pass\n"
     done = run(pytester, program)

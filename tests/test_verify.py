@@ -280,6 +280,30 @@ def test_of_what_is_wrong_with_rules_that_are_right_it_is_said_where_to_look() -
     assert not gc.verify(lambda x: Keeping.apply(x), x).notes
 
 
+class Distance(torch.autograd.Function):
+    """Squares of distances to a target that is no parameter: it has no gradient, as its author has it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, target)
+        return ((x - target) ** 2).sum()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
+        x, target = ctx.saved_tensors
+        return 2 * g * (x - target), None
+
+
+def test_of_an_argument_that_a_rule_gives_none_for_it_is_said_how_to_leave_it_out() -> None:
+    x, target = torch.tensor([0.5, -1.25]), torch.tensor([1.0, 0.0])
+    report = gc.verify(lambda x, target: Distance.apply(x, target), x, target)
+    assert list(report.table.verdict) == ["conforms", "deviates"]
+    assert "∂/∂target is 0 throughout, as of a rule that gives None: where no gradient is meant, name" in str(report)
+    assert gc.verify(lambda x, target: Distance.apply(x, target), x, target, wrt="x")
+    assert gc.verify(lambda x, target: Distance.apply(x, target), x.requires_grad_(), target)
+    assert "gives None" not in str(gc.verify(Keeping.apply, x.detach()))
+
+
 def test_of_the_digits_of_what_is_wrong_nothing_is_said() -> None:
     x = torch.tensor([0.5, -1.25])
     report = gc.verify(lambda x: x.detach() * 2 + x, x)

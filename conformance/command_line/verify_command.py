@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gradconform.adapters.registry import unimportable
+from gradconform.adapters.registry import no_file, unimportable
 from gradconform.conformance import operators
 from gradconform.conformance.known import KnownDeviation, KnownFile, is_known, marked
 from gradconform.conformance.programs import program_rows
@@ -114,6 +114,7 @@ def targets(name: str, cases: str) -> list[Target]:
 
 def imported(name: str) -> Any:
     """A module, which may stand in the working directory."""
+    no_file("module", name)
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
@@ -121,7 +122,7 @@ def imported(name: str) -> Any:
     except ImportError as error:
         parent, _, attribute = name.rpartition(".")
         if error.name == name and parent in sys.modules:  # a dot where the colon is
-            found_in(sys.modules[parent], attribute, "and no module")
+            found_in(sys.modules[parent], attribute, "and no module", "cases")
             raise BadInput(f"module {name!r}: it is none, and {parent} has a function {attribute}: give "
                            f"{parent}:{attribute}") from error  # fmt: skip
         raise BadInput(f"module {name!r}: {unimportable(name, error)}") from error
@@ -173,7 +174,10 @@ def found_in(module: Any, name: str, what: str, but: str = "", made: bool = Fals
     """
     found = getattr(module, name, None)
     if found is None:
-        callables = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_") and n != but]
+        callables = [
+            n for n, f in vars(module).items() if callable(f) and not n.startswith("_") and n != but
+            and not (isinstance(f, type) and f.__module__ != module.__name__)
+        ]  # fmt: skip
         raise unknown(f"function of {module.__name__}", name, callables, f"({what})")
     if not callable(found) and not (made and hasattr(found, "init") and hasattr(found, "update")):
         raise BadInput(f"{module.__name__}:{name} is a {type(found).__name__}; expected {what}")

@@ -263,6 +263,7 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
         at_fault = tuple(wrong_rules(run.rules, profile))
     else:
         at_fault = tuple(rules_at_fault(run, found, profile))
+    notes += tuple(_given_none(run, found)) if at_fault else ()
     if not at_fault:
         ways = dict.fromkeys(g.route for g in found if g.route in run.varied and g.route != BATCHED)
         found = [g for g in found if g.route not in ways]
@@ -275,6 +276,17 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
         notes += (f"right by itself: {right}; {why}",)
     culprits = (*at_fault, *operations_at_fault(run, found, profile))
     return Report(run.name, tuple(found), culprits, gone, notes, accept, (run,), profile)
+
+
+def _given_none(run: Run, found: Sequence[Gradient]) -> Iterator[str]:
+    """What to do where a rule gives nothing for an argument that the function depends on, and none may be meant."""
+    wrong = {g.argument for g in found if g.route == run.route and g.judgement.formula == "wrong"}
+    returned = dict(zip((of.name for of in run.judged), run.returned.get(run.route, ()), strict=False))
+    for name in (n for n in returned if n in wrong and run.mode == "reverse" and not np.any(returned[n])):
+        yield (
+            f"∂/∂{name} is 0 throughout, as of a rule that gives None: where no gradient is meant, name with wrt= the "
+            "arguments that have one"
+        )
 
 
 def _seen(run: Run) -> list[str]:
