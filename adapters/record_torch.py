@@ -117,6 +117,7 @@ def _recorded(
         adjoints = directions(outputs, cotangents, seed)
         seeds = tuple(argument_ids(recorder, c) for c in adjoints)
         recorder.backward = True
+        handed = [c.clone() for c in adjoints]
         with of_the_user("its backward pass"), recorder:
             gradients = pull(adjoints)
     results = tuple(_ids(recorder, g, x) for g, x in zip(gradients, tensors, strict=True))
@@ -126,10 +127,16 @@ def _recorded(
     draws = state.moved()
     if draws:
         recorder.notes.append(DRAWS)
+    if any(not _same(c, own) for c, own in zip(adjoints, handed, strict=True)):
+        # Whatever is run again with these numbers would be given others.
+        by = ", ".join(dict.fromkeys(f"{r.name} ({r.line})" for r in rules)) or "a rule"
+        what = "changes the gradient that it is given, in place: others may hold it; give a new tensor"
+        recorder.foreign.append(f"in its backward pass {by} {what}")
+        adjoints, replays = handed, False
     for route in routes:
         state.restore()
         compiled = replace(asked, f=compiled_by(asked.f, route, draws))
-        found[route], returned[route] = way.again(compiled, tensors, adjoints)
+        found[route], returned[route] = way.again(compiled, tensors, [c.clone() for c in adjoints])
     custom = bool(rules) and way is BY_AUTOGRAD
     varied: dict[str, list[Numbers]] = {}
     if replays and way is BY_AUTOGRAD:
@@ -208,6 +215,10 @@ def _varied(
         finally:
             after.restore()
     return found
+
+
+def _same(x: Tensor, y: Tensor) -> bool:
+    return bool(np.array_equal(numbers(x), numbers(y), equal_nan=True))
 
 
 def _identical(a: Sequence[Numbers], b: Sequence[Numbers]) -> bool:

@@ -184,6 +184,33 @@ def test_a_function_that_changes_its_argument_is_undecided_and_changes_nothing_o
     assert x.tolist() == [0.5, 1.0]
 
 
+class Scales(torch.autograd.Function):
+    """exp, whose backward pass writes into the gradient that it is given."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g.mul_(ctx.saved_tensors[0])
+
+
+def test_a_backward_pass_that_changes_its_gradient_is_undecided_and_told_once_with_its_line() -> None:
+    cotangent = torch.tensor([0.75, -2.0])
+    report = gc.verify(Scales.apply, torch.tensor([0.5, 1.0]), cotangent=cotangent)
+    assert (bool(report), report.verdict) == (False, "undecided")
+    (missing,) = report.missing
+    assert missing.startswith("in its backward pass Scales (")
+    assert missing.endswith("changes the gradient that it is given, in place: others may hold it; give a new tensor")
+    assert not report.culprits
+    assert cotangent.tolist() == [0.75, -2.0]
+    # A gradient that the graph made is its own to write to, or is seen in what others compute from it.
+    assert gc.verify(lambda x: Scales.apply(x) * 2, torch.tensor([0.5, 1.0]))
+
+
 @pytest.mark.parametrize("buffer", [torch.ones(2), np.ones(2)], ids=["tensor", "array"])
 def test_an_argument_that_no_gradient_is_asked_for_may_not_be_changed_either(buffer: Any) -> None:
     def counts(x: Any, seen: Any) -> Any:
