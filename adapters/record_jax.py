@@ -34,12 +34,13 @@ from gradconform.adapters.recording.jax_values import (
     numbers,
     shape_of,
 )
-from gradconform.adapters.recording.random_state import DRAWS, RandomState
+from gradconform.adapters.recording.random_state import RandomState
 from gradconform.reference.arithmetic.formats import Format
 from gradconform.reference.cases import BadInput, unknown
 from gradconform.reference.programs.record import Ids, Numbers, Record, Step
 from gradconform.reference.programs.run import (
     BATCHED,
+    DRAWS,
     Mode,
     NotRecorded,
     Replay,

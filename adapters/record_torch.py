@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradconform.adapters.recording.random_state import DRAWS
 from gradconform.adapters.recording.torch_asked import (
     Asked,
     Function,
@@ -36,7 +35,7 @@ from gradconform.adapters.recording.torch_variations import variations
 from gradconform.adapters.recording.torch_ways import BY_AUTOGRAD, WAYS, Way, number
 from gradconform.reference.cases import said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
-from gradconform.reference.programs.run import EAGER, NotRecorded, Replay, Rule, Run, called, numbered
+from gradconform.reference.programs.run import DRAWS, EAGER, NotRecorded, Replay, Rule, Run, called, numbered
 from gradconform.reference.programs.run import Tensor as Argument
 
 #: What the gradient by complex numbers is.

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gradconform.adapters.recording.random_state import DRAWS
 from gradconform.adapters.recording.torch_asked import (
     Asked,
     Function,
@@ -34,7 +33,7 @@ from gradconform.adapters.recording.torch_mode import Recorder
 from gradconform.adapters.recording.torch_rules import RULES
 from gradconform.reference.cases import BadInput, said
 from gradconform.reference.programs.record import Numbers
-from gradconform.reference.programs.run import NotRecorded, Replay, Rule, Run, Unsupported, called, numbered
+from gradconform.reference.programs.run import DRAWS, NotRecorded, Replay, Rule, Run, Unsupported, called, numbered
 from gradconform.reference.programs.run import Tensor as Argument
 
 #: What PyTorch says of an operation, or a custom rule, that has no forward mode, where that is no NotImplementedError.

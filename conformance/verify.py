@@ -17,6 +17,7 @@ from gradconform.conformance.programs.completeness import another_function, miss
 from gradconform.conformance.programs.definitions import Definition, defined
 from gradconform.conformance.programs.definitions import gradient_of as derivative
 from gradconform.conformance.programs.frameworks import framework_of, leaves
+from gradconform.conformance.programs.meant import held_against, run_of_meant
 from gradconform.conformance.programs.recording import recorded, usable
 from gradconform.conformance.programs.report import Report, joined, report_of, unsupported
 from gradconform.reference.arithmetic.profiles import PROFILES, Profile
@@ -54,6 +55,7 @@ def verify(
     accept: str | Iterable[str] = (),
     profile: str = "opencl",
     seed: int = 0,
+    gradient_of: Any = None,
     definition: Definition | None = None,
     replays: bool = True,
     approximated: float = 0.0,
@@ -76,6 +78,8 @@ def verify(
     The truth goes through what the program detaches or stops, unless `stop_gradient="intended"` says that this is meant
     to be constant. `forms` says what kernels stand for that the suite does not know (PyTorch): a function of the same
     arguments for each "namespace::name".
+    `gradient_of` is a function of the same arguments whose derivative is meant where f has another by intention: of a
+    straight-through estimator of rounding `lambda x: x`. Its value is not compared with that of f.
     `definition` says what f itself stands for: a formula over the recording arithmetic and the same arguments
     (`reference.programs.recording`). It is then the truth, in place of f's own forward record, and f's value is judged
     by it, too; f may approximate it to so many ulps as `approximated` says. Without `replays` f is not run again on
@@ -114,6 +118,9 @@ def verify(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise BadInput(f"seed is {seed!r}; expected a whole number, 0 or more")
     _check_definition(definition, approximated)
+    if gradient_of is not None and (definition is not None or not callable(gradient_of)):
+        raise BadInput(f"gradient_of is a {type(gradient_of).__name__}; expected a function of the arguments of f, and "
+                       "no definition beside it")  # fmt: skip
     framework = framework_of(f, args)
     recorder = program_rows.recorder_of(framework)
     function, given = recorder.prepared(f, args, None if dtype is None else named_format(dtype).name, device)
@@ -129,14 +136,27 @@ def verify(
     truths = (
         {} if definition is None else dict(zip(functions, (definition, derivative(definition, seed)), strict=False))
     )
+    others = {}
+    if gradient_of is not None:
+        meant, _ = recorder.prepared(gradient_of, args, None if dtype is None else named_format(dtype).name, device)
+        each_meant = [meant] if order == 1 else [meant, recorder.gradient_of(meant, seed)]
+        others = dict(zip(functions, each_meant, strict=True))
     found = []
     for of, each in ((of, m) for m in MODES[mode] for of in functions):
         more = {"batched": batched, "values": bool(truths) and of is function} if each == "reverse" else {}
         record = partial(recorded, recorder, each, of, given, {**options, **more})
         try:
-            runs = [usable(record(along[each]), definition is not None)] if of is function else [record(None)]
+            of_run = along[each] if of is function else None
+            runs = [record(of_run)]
+            if of in others:
+                by = partial(recorded, recorder, each, others[of], given, {**options, "routes": ("eager",)})
+                other = run_of_meant(partial(by, of_run))
+                runs = [held_against(runs[0], other, constants)]
+            if of is function:
+                runs = [usable(runs[0], bool(truths or others))]
             if rows == "all" and of is function and any(x.size for x in _seeded(runs[0])):
                 runs = [record(basis) for basis in _rows_of(runs[0])]
+                runs = [held_against(run, other, constants) for run in runs] if of in others else runs
             runs = [of_route for run in runs for of_route in _by_route(run, constants)]
             if of in truths:
                 turned = recorder.FRAMEWORK == "jax" and each == "reverse"

@@ -29,7 +29,7 @@ def stopped_target(x: Any) -> Any:
 def test_the_examples_of_the_page_run() -> None:
     page = (Path(__file__).parents[1] / "docs" / "site" / "programs.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     exec("\n".join(blocks), {})
 
 

@@ -6,8 +6,6 @@ import random
 
 import numpy as np
 
-DRAWS = "it draws random numbers: the verdict is about those of this run, which every route and every rerun drew"
-
 
 class RandomState:
     """The state of both generators when it was made."""

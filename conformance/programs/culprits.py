@@ -14,7 +14,7 @@ from gradconform.reference.programs.run import NotRecorded, Rule, Run
 
 def rules_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -> Iterable[str]:
     if any(g.judgement.formula in ("wrong", "undefined") or g.route in run.varied for g in found):
-        yield from wrong_rules(run.rules, profile)
+        yield from wrong_rules(run.rules, profile, formulas=not run.meant)
 
 
 def wrong_alone(rule: Rule, profile: Profile) -> bool:
@@ -40,8 +40,11 @@ def operations_at_fault(run: Run, found: Sequence[Gradient], profile: Profile) -
                 yield said_of_step(step)
 
 
-def wrong_rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
-    """The custom rules that are wrong by themselves, on the operands that they had; each once."""
+def wrong_rules(rules: Iterable[Rule], profile: Profile, formulas: bool = True) -> Iterable[str]:
+    """The custom rules that are wrong by themselves, on the operands that they had; each once.
+
+    Without `formulas` those that give something else in another way: of what a rule should be nothing is known.
+    """
     seen: set[tuple[str, str]] = set()
     for rule in rules:
         if (rule.name, rule.line) in seen:
@@ -53,7 +56,7 @@ def wrong_rules(rules: Iterable[Rule], profile: Profile) -> Iterable[str]:
             why = str(error) if isinstance(error, NotRecorded) else type(error).__name__
             yield f"{rule.name} ({rule.line}): its rule could not be run alone: {why}"
             continue
-        wrong = [g for g in judged if g.judgement.formula in ("wrong", "undefined")]
+        wrong = [g for g in judged if g.judgement.formula in ("wrong", "undefined")] if formulas else []
         for g in (g for g in judged if not wrong and g.route != "eager"):
             if g.judgement.execution == "outside":
                 yield f"{rule.name} ({rule.line}): its rule gives something else: {g.route}"

@@ -87,5 +87,7 @@ def usable(run: Run, defined: bool = False) -> Run:
             f"in this run no output of {run.name} is computed from {', '.join(idle)} by floating-point operations: "
             "there is no derivative to verify"
         )
+    if run.meant:
+        return run
     comes = "its gradient is 0" if run.mode == "reverse" else "its tangent counts for nothing"
     return replace(run, notes=(*run.notes, *(f"no output is computed from {a}: {comes}" for a in idle)))

@@ -256,7 +256,10 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
     notes += said
     # The same by another way through the backward pass is not told twice.
     found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
-    if any(g.judgement.formula == "kink" for g in found) and any(wrong_alone(rule, profile) for rule in run.rules):
+    if run.meant:
+        notes += (f"the derivative is that of {run.meant}, by gradient_of=",)
+    suspects = () if run.meant else run.rules  # what is of another derivative by intention is wrong by itself
+    if any(g.judgement.formula == "kink" for g in found) and any(wrong_alone(rule, profile) for rule in suspects):
         # Anything between the slopes of a corner is accepted, and what is wrong beside it may be so, too.
         found = [_of_incomplete(g, False) if g.judgement.formula == "kink" else g for g in found]
         notes += ("at a corner what a rule gives may be between its slopes by chance: move the numbers off the ties",)
@@ -269,7 +272,7 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
         found = [g for g in found if g.route not in ways]
         notes += tuple(f"{way}: gives what the record does not; no custom rule does so by itself" for way in ways)
     right = ", ".join(dict.fromkeys(rule.name for rule in run.rules))
-    if right and not at_fault and any(g.judgement.formula == "wrong" for g in found):
+    if right and not run.meant and not at_fault and any(g.judgement.formula == "wrong" for g in found):
         why = "what it keeps of another call, or what is done with it, may be at fault"
         if run.name.startswith(OF_GRADIENT):
             why = "for a second derivative its backward pass may not keep what it detached"

@@ -20,6 +20,8 @@ Mode = Literal["reverse", "forward", "value"]
 BATCHED = "batched backward"
 #: The route that a run is recorded by, unless it says otherwise.
 EAGER = "eager"
+#: What is noted of a function that draws random numbers.
+DRAWS = "it draws random numbers: the verdict is about those of this run, which every route and every rerun drew"
 
 
 class NotRecorded(Exception):
@@ -175,6 +177,8 @@ class Run:
     values: Mapping[str, Sequence[Numbers]] = field(default_factory=dict)
     named: tuple[Tensor, ...] = ()
     definition: Defined | None = None
+    #: The name of the function whose derivative the gradient is to be, where that is another one.
+    meant: str = ""
     #: Whether the cotangents, or in forward mode the tangents, are random numbers that nobody gave.
     drawn: bool = False
     #: Whether the outputs themselves are judged, as `valued` has it.
