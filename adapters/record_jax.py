@@ -185,12 +185,13 @@ def _recorded(
     Loops whose end numbers decided take so many times as many rounds.
     """
     forward_jaxpr, backward_jaxpr = jaxprs
-    forward = Recorder(texts=texts(program.f, program.arrays), intended=stop_gradient == "intended", times=times)
+    literals = texts(program.f, program.arrays, forward_jaxpr)
+    forward = Recorder(texts=literals, intended=stop_gradient == "intended", times=times)
     arguments, given_ids = _operands(forward, program)
     outputs = [_ids(o) if program.mode == "forward" else _conjugated(forward, _ids(o), o.held)
                for o in _unread(forward, closed(forward, forward_jaxpr, arguments), count)]  # fmt: skip
 
-    literals = texts(program.derivative, [tuple(given), *program.arrays])
+    literals = texts(program.derivative, [tuple(given), *program.arrays], backward_jaxpr)
     backward = Recorder(texts=literals, differentiated=False, times=times)
     incoming = [backward.argument(c) for c in given]
     again, given_again = _operands(backward, program)

@@ -253,7 +253,7 @@ def _record(step: Callable[..., Any], given: tuple[Any, Any, Any]) -> tuple[Reco
         return jax.tree.leaves(step(*jax.tree.unflatten(whole, leaves)))
 
     jaxpr = jax.make_jaxpr(flat)(*leaves)
-    recorder = Recorder(texts=texts(flat, leaves))
+    recorder = Recorder(texts=texts(flat, leaves, jaxpr))
     arguments = [recorder.argument(x) for x in leaves]
     results = closed(recorder, jaxpr, arguments)
     _, after = jax.tree.flatten(jax.eval_shape(step, *given))

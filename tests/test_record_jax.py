@@ -92,6 +92,37 @@ def test_a_literal_is_known_as_the_text_has_it_in_16_bits() -> None:
     assert formulas(judged(wrong, x)) == {"wrong"}
 
 
+def twice(factor: float) -> Callable[..., Any]:
+    return programs_jax.ruled(lambda x: x * x, lambda g, x: (g * x * factor,))
+
+
+def beside(square: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: 2.0 * jnp.mean(square(x))
+
+
+def within(square: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: lax.scan(lambda h, _: (jax.jit(square)(h) * 2.0, None), x, None, length=2)[0]
+
+
+@pytest.mark.parametrize("around", [beside, within])
+def test_of_two_literals_that_are_one_number_in_16_bits_each_is_known_by_its_place(
+    around: Callable[..., Callable[..., Any]],
+) -> None:
+    x = [ones(3).astype(jnp.bfloat16)]  # in which 1.999 is 2
+    assert formulas(judged(around(twice(2.0)), x)) == {"right"}
+    assert formulas(judged(around(twice(1.999)), x)) == {"wrong"}
+
+
+def test_a_program_that_is_another_in_float64_shows_its_literals_by_their_numbers() -> None:
+    def f(x: Any) -> Any:
+        y = x * 0.1
+        return y + 0.2 if x.dtype == jnp.bfloat16 else jnp.sin(y) * 0.2
+
+    run = record(f, [ones(3).astype(jnp.bfloat16)])
+    assert {0.1, 0.2} <= {float(x) for x in run.forward.held}
+    assert formulas(list(gradients(run, profile("opencl")))) == {"right"}
+
+
 def test_a_literal_that_jax_keeps_as_a_python_float_is_known_as_that() -> None:
     (found,) = judged(lambda x: jnp.quantile(x, 0.3), [ones(4).astype(np.float32)])
     assert found.judgement.formula == "right"

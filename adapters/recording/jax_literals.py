@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -11,10 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradconform.adapters.recording.jax_reading import traced
-from gradconform.adapters.recording.jax_values import format_of, is_complex, is_key
-from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS
-
-Texts = Mapping[tuple[str, float], float]
+from gradconform.adapters.recording.jax_values import Texts, format_of, is_complex, is_key
+from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS, Format
 
 
 def x64() -> Any:
@@ -23,14 +21,14 @@ def x64() -> Any:
     return home.enable_x64(True)
 
 
-def texts(of: Callable[..., Any], operands: Sequence[Any]) -> Texts:
-    """Literals as the text has them, by the format and number that they are in the program.
+def texts(of: Callable[..., Any], operands: Sequence[Any], program: Any = None) -> Texts:
+    """Literals as the text has them, of the jaxpr that the function is on these operands, if it is given.
 
     A Python float has become a number of the operation's dtype. The same function traced in float64 shows what it was;
     one that cannot be traced so shows nothing, and its literals are then known as they stand.
     """
     if all(format_of(x) in (None, FLOAT64) for x in jax.tree.leaves(operands) if not is_key(x)):
-        return {}
+        return Texts()
 
     def widened(x: Any) -> Any:
         real = not is_key(x) and format_of(x) is not None
@@ -40,14 +38,55 @@ def texts(of: Callable[..., Any], operands: Sequence[Any]) -> Texts:
         with x64():
             jaxpr, _ = traced(of, jax.tree.map(widened, tuple(operands)))
     except Exception:  # whatever another dtype raises in the user's function: only precision is lost
-        return {}
+        return Texts()
     found: dict[tuple[str, float], float] = {}
     for text in sorted(_literals(jaxpr.jaxpr)):
         for format in FORMATS.values():
             key = (format.name, float(format.round(text)))
             # Of two texts that round to one number neither can be told; the number itself comes first.
             found[key] = text if key not in found else key[1]
-    return found
+    places: dict[int, float] = {}
+    literals = [] if program is None else list(_paired(program.jaxpr, jaxpr.jaxpr))
+    for literal, text in literals:
+        # What stands in two places may be shared by them, and is then no text of either unless it is of both.
+        places[id(literal)] = text if places.get(id(literal), text) == text else float(literal.val)
+    return Texts(found, places, [literal for literal, _ in literals])
+
+
+def _paired(narrow: Any, wide: Any) -> Iterator[tuple[Any, float]]:
+    """The real scalar literals of a jaxpr, with what they are in that of the same function in float64.
+
+    The two are the same operations but for casts. Where they are not, nothing is paired; nor is what does not round to
+    the literal, or is none of float64 there either.
+    """
+    pair = [[e for e in jaxpr.eqns if e.primitive.name != "convert_element_type"] for jaxpr in (narrow, wide)]
+    if [e.primitive.name for e in pair[0]] != [e.primitive.name for e in pair[1]]:
+        return
+    for equations in zip(*pair, strict=True):
+        for literal, text in zip(*(e.invars for e in equations), strict=False):
+            format = _real(literal)
+            if format is not None and _real(text) is FLOAT64:
+                x = float(text.val)
+                if float(format.round(x)) == float(np.asarray(literal.val).astype(literal.aval.dtype)):
+                    yield literal, x
+        inner = [list(_inside(e)) for e in equations]
+        if len(inner[0]) == len(inner[1]):
+            for jaxprs in zip(*inner, strict=True):
+                yield from _paired(*jaxprs)
+
+
+def _real(variable: Any) -> Format | None:
+    """The format of a scalar literal that is a real number; None of anything else."""
+    scalar = hasattr(variable, "val") and np.ndim(variable.val) == 0 and not is_key(variable.aval)
+    return format_of(variable.aval) if scalar and not is_complex(variable.aval) else None
+
+
+def _inside(equation: Any) -> Iterator[Any]:
+    """The jaxprs of an equation: those of loops, branches and calls."""
+    for parameter in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+        inner = getattr(parameter, "jaxpr", parameter)
+        if hasattr(inner, "eqns"):
+            yield inner
 
 
 def _literals(jaxpr: Any) -> set[float]:
@@ -57,8 +96,6 @@ def _literals(jaxpr: Any) -> set[float]:
         for v in equation.invars:
             if hasattr(v, "val") and np.ndim(v.val) == 0 and v.aval.dtype in (np.float64, np.complex128):
                 found |= {float(np.real(v.val)), float(np.imag(v.val))}
-        for parameter in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
-            inner = getattr(parameter, "jaxpr", parameter)
-            if hasattr(inner, "eqns"):
-                found |= _literals(inner)
+        for inner in _inside(equation):
+            found |= _literals(inner)
     return found

@@ -26,7 +26,7 @@ def run(to: Recorder, jaxpr: Any, constants: Sequence[Any], operands: Sequence[V
     def read(variable: Any) -> Value:
         if hasattr(variable, "val"):
             scalar = np.ndim(variable.val) == 0 and not is_key(variable.aval)
-            return to.literal(variable.val, variable.aval.dtype) if scalar else to.constant(variable.val)
+            return to.literal(variable) if scalar else to.constant(variable.val)
         return held[variable]
 
     for variable, constant in zip(jaxpr.constvars, constants, strict=True):

@@ -53,16 +53,33 @@ class Call:
     operands: tuple[Any, ...]
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Literals in float64, by the format and the number that they are in the program, and by where they stand in it.
+
+    Two texts may be one number in a narrow format, as 1.999 and 2 are in bfloat16: only their places tell them apart.
+    """
+
+    by_number: Mapping[tuple[str, float], float] = field(default_factory=dict)
+    by_place: Mapping[int, float] = field(default_factory=dict)
+    #: The literals of which the places are the identities: these are theirs as long as they are held.
+    literals: Sequence[Any] = ()
+
+    def get(self, format: str, x: float, literal: Any) -> float | None:
+        text = self.by_place.get(id(literal))
+        return self.by_number.get((format, x)) if text is None else text
+
+
 @dataclass
 class Recorder:
-    """What is being recorded. `texts` are literals as they were seen in float64, by dtype and rounded number.
+    """What is being recorded. `texts` are literals as they were seen in float64.
 
     What the program stops is `intended` to be constant; of a program that no derivative is taken of, as a backward pass
     is, there is nothing to be said of it.
     """
 
     record: Record = field(default_factory=Record)
-    texts: Mapping[tuple[str, float], float] = field(default_factory=dict)
+    texts: Texts = field(default_factory=Texts)
     intended: bool = False
     differentiated: bool = True
     calls: list[Call] = field(default_factory=list)
@@ -85,21 +102,28 @@ class Recorder:
         format, x = format_of(x), plain(x)
         return Value(x) if format is None else Value(x, self.record.constants(numbers(x)))
 
-    def literal(self, x: Any, dtype: Any) -> Value:
-        """A number of the program's text, which the program holds in this dtype."""
+    def literal(self, variable: Any) -> Value:
+        """A number of the program's text, which the program holds in the variable's dtype."""
+        x, dtype = variable.val, variable.aval.dtype
         held = np.asarray(x).astype(dtype)
         format = format_of(held)
         if format is None:
             return Value(held)
         if is_complex(held):
-            parts = [self.literal(part, PARTS[str(held.dtype)]).ids for part in (np.real(x), np.imag(x))]
-            return Value(held, np.stack([np.asarray(p) for p in parts]))
-        rounded = float(held)
-        # JAX keeps some as the Python floats that they were.
-        seen = (float(x), FLOAT64) if float(x) != rounded and math.isfinite(rounded) else self.seen(rounded, format)
-        return Value(held, np.array(self.record.number(*seen), dtype=np.int64))
+            parts = [self._number(part, PARTS[str(held.dtype)], None) for part in (np.real(x), np.imag(x))]
+            return Value(held, np.stack(parts))
+        return Value(held, self._number(x, dtype, variable))
 
-    def seen(self, x: float, format: Format) -> tuple[float, Format | None]:
+    def _number(self, x: Any, dtype: Any, literal: Any) -> Ids:
+        held = np.asarray(x).astype(dtype)
+        format, rounded = format_of(held), float(held)
+        assert format is not None
+        # JAX keeps some as the Python floats that they were.
+        kept = float(x) != rounded and math.isfinite(rounded)
+        seen = (float(x), FLOAT64) if kept else self.seen(rounded, format, literal)
+        return np.array(self.record.number(*seen), dtype=np.int64)
+
+    def seen(self, x: float, format: Format, literal: Any) -> tuple[float, Format | None]:
         """A literal as the program's text has it, and the format in which that was seen; None if it is meant exactly.
 
         A Python float becomes a literal of the operation's dtype. The same program traced in float64 shows it there;
@@ -108,7 +132,7 @@ class Recorder:
         """
         if format is FLOAT64:
             return x, FLOAT64
-        text = self.texts.get((format.name, x))
+        text = self.texts.get(format.name, x, literal)
         if text is not None:
             return text, FLOAT64
         if format.precision >= 24:
