@@ -78,6 +78,7 @@ def record(
     tangents: Any = None,
     batched: bool = False,
     values: bool = False,
+    text: Callable[..., tuple[Any, ...]] | None = None,
 ) -> Run:
     """One run of `f(*args)` and of its vjp or jvp, as the program that JAX runs operation by operation.
 
@@ -88,7 +89,8 @@ def record(
     mode="forward" the outputs' tangents are asked for, and `tangents` are those of the arguments that `wrt` says.
     `routes` are "eager" and "jit", whose gradients are `returned`. 64-bit types are on where an argument is float64,
     else as JAX has them. With stop_gradient="intended" what the program stops is constant for the derivative too.
-    `batched` asks for the gradients under `vmap` as well, and `values` for the outputs by every route.
+    `batched` asks for the gradients under `vmap` as well, and `values` for the outputs by every route. `text` is what f
+    is of its arrays in float64, where it cannot be run so itself: it shows the literals.
 
     Raises NotRecorded where an operation is met that no rule records, Unsupported where JAX has no derivative in this
     mode, and BadInput for arguments that cannot be used or a function that JAX cannot run or differentiate.
@@ -102,7 +104,7 @@ def record(
             raise unknown("route", route, ROUTES)
     with types_for(args, dtype):
         state = RandomState()
-        program = _seeded(program_of(f, args, wrt, names, dtype, mode), state)
+        program = _seeded(replace(program_of(f, args, wrt, names, dtype, mode), text=text), state)
         forward, shapes = _traced(program)
         random = np.random.default_rng(seed)
         if mode == "reverse":
@@ -185,13 +187,13 @@ def _recorded(
     Loops whose end numbers decided take so many times as many rounds.
     """
     forward_jaxpr, backward_jaxpr = jaxprs
-    literals = texts(program.f, program.arrays, forward_jaxpr)
+    literals = texts(program.as_written.f, program.arrays, forward_jaxpr)
     forward = Recorder(texts=literals, intended=stop_gradient == "intended", times=times)
     arguments, given_ids = _operands(forward, program)
     outputs = [_ids(o) if program.mode == "forward" else _conjugated(forward, _ids(o), o.held)
                for o in _unread(forward, closed(forward, forward_jaxpr, arguments), count)]  # fmt: skip
 
-    literals = texts(program.derivative, [tuple(given), *program.arrays], backward_jaxpr)
+    literals = texts(program.as_written.derivative, [tuple(given), *program.arrays], backward_jaxpr)
     backward = Recorder(texts=literals, differentiated=False, times=times)
     incoming = [backward.argument(c) for c in given]
     again, given_again = _operands(backward, program)
@@ -358,16 +360,20 @@ def _alone(call: Call, seed: int, mode: Mode) -> Run:
     """A custom rule as a function of its own, of the real operands that it had."""
     real = [i for i, x in enumerate(call.operands) if not is_key(x) and format_of(x) is not None]
 
-    def rule(*given: Any) -> list[Any]:
+    def called(equation: Any, *given: Any) -> tuple[Any, ...]:
         operands = list(call.operands)
         for i, x in zip(real, given, strict=True):
             operands[i] = x
-        return list(bind(call.equation, operands))
+        return tuple(bind(equation, operands))
+
+    def rule(*given: Any) -> tuple[Any, ...]:
+        return called(call.equation, *given)
 
     rule.__name__ = call.name
+    text = None if call.wide is None else partial(called, call.wide)
     names = [f"{call.name}, operand {i}" for i in real]
     try:
-        return record(rule, [call.operands[i] for i in real], names=names, seed=seed, mode=mode)
+        return record(rule, [call.operands[i] for i in real], names=names, seed=seed, mode=mode, text=text)
     except (*UNREADABLE, jax.errors.UnexpectedTracerError) as error:
         raise NotRecorded("it reads arrays of the function around it; give it those as arguments") from error
 

@@ -113,6 +113,22 @@ def test_of_two_literals_that_are_one_number_in_16_bits_each_is_known_by_its_pla
     assert formulas(judged(around(twice(1.999)), x)) == {"wrong"}
 
 
+@pytest.mark.parametrize("around", [beside, within])
+def test_a_rule_of_tangents_that_16_bits_would_hide_is_named(around: Callable[..., Callable[..., Any]]) -> None:
+    """JAX has it as what it was traced as, in bfloat16: its literals are those of the whole program in float64."""
+
+    def squared(factor: float) -> Any:
+        square = jax.custom_jvp(lambda x: x * x)
+        square.defjvps(lambda t, y, x: t * x * factor)
+        return square
+
+    x = jnp.asarray(ones(3), jnp.bfloat16)
+    assert gc.verify(around(squared(2.0)), x).formula == "right"
+    report = gc.verify(around(squared(1.999)), x)
+    assert report.formula == "wrong"
+    assert len(report.culprits) == 1, report
+
+
 def test_a_program_that_is_another_in_float64_shows_its_literals_by_their_numbers() -> None:
     def f(x: Any) -> Any:
         y = x * 0.1

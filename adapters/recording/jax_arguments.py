@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -23,7 +23,10 @@ Asked = int | str | Sequence[int | str] | None
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A function of arrays: `f` on `arrays`, of which those at `wrt` are differentiated; its outputs are flat."""
+    """A function of arrays: `f` on `arrays`, of which those at `wrt` are differentiated; its outputs are flat.
+
+    `text` is what the function is of arrays of float64, where that is not `f` itself.
+    """
 
     f: Callable[..., tuple[Any, ...]]
     arrays: tuple[Any, ...]
@@ -31,6 +34,12 @@ class Program:
     names: tuple[str, ...]
     name: str
     mode: Mode = "reverse"
+    text: Callable[..., tuple[Any, ...]] | None = None
+
+    @property
+    def as_written(self) -> Program:
+        """The program that shows its literals in float64."""
+        return self if self.text is None else replace(self, f=self.text)
 
     def derivative(self, given: Sequence[Any], *arrays: Any) -> tuple[Any, ...]:
         """The gradients for cotangents of the real outputs, or these outputs' tangents for those of the arrays."""

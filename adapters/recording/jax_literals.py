@@ -21,6 +21,12 @@ def x64() -> Any:
     return home.enable_x64(True)
 
 
+def widened(x: Any) -> Any:
+    """An array of real numbers in float64, or of complex ones in complex128; any other as it is."""
+    real = not is_key(x) and format_of(x) is not None
+    return jnp.asarray(x).astype(np.complex128 if is_complex(x) else np.float64) if real else x
+
+
 def texts(of: Callable[..., Any], operands: Sequence[Any], program: Any = None) -> Texts:
     """Literals as the text has them, of the jaxpr that the function is on these operands, if it is given.
 
@@ -29,10 +35,6 @@ def texts(of: Callable[..., Any], operands: Sequence[Any], program: Any = None) 
     """
     if all(format_of(x) in (None, FLOAT64) for x in jax.tree.leaves(operands) if not is_key(x)):
         return Texts()
-
-    def widened(x: Any) -> Any:
-        real = not is_key(x) and format_of(x) is not None
-        return jnp.asarray(x).astype(np.complex128 if is_complex(x) else np.float64) if real else x
 
     try:
         with x64():
@@ -45,34 +47,42 @@ def texts(of: Callable[..., Any], operands: Sequence[Any], program: Any = None) 
             key = (format.name, float(format.round(text)))
             # Of two texts that round to one number neither can be told; the number itself comes first.
             found[key] = text if key not in found else key[1]
+    if program is None:
+        return Texts(found)
     places: dict[int, float] = {}
-    literals = [] if program is None else list(_paired(program.jaxpr, jaxpr.jaxpr))
-    for literal, text in literals:
-        # What stands in two places may be shared by them, and is then no text of either unless it is of both.
-        places[id(literal)] = text if places.get(id(literal), text) == text else float(literal.val)
-    return Texts(found, places, [literal for literal, _ in literals])
+    equations: dict[int, Any] = {}
+    for narrow, wide in _paired(program.jaxpr, jaxpr.jaxpr):
+        equations[id(narrow)] = wide
+        for literal, text in _alike(narrow, wide):
+            # What stands in two places may be shared by them, and is then no text of either unless it is of both.
+            places[id(literal)] = text if places.get(id(literal), text) == text else float(literal.val)
+    return Texts(found, places, equations, program)
 
 
-def _paired(narrow: Any, wide: Any) -> Iterator[tuple[Any, float]]:
-    """The real scalar literals of a jaxpr, with what they are in that of the same function in float64.
+def _paired(narrow: Any, wide: Any) -> Iterator[tuple[Any, Any]]:
+    """The equations of a jaxpr with those of the same function in float64, casts left out.
 
-    The two are the same operations but for casts. Where they are not, nothing is paired; nor is what does not round to
-    the literal, or is none of float64 there either.
+    Where the two are not the same operations nothing is paired.
     """
     pair = [[e for e in jaxpr.eqns if e.primitive.name != "convert_element_type"] for jaxpr in (narrow, wide)]
     if [e.primitive.name for e in pair[0]] != [e.primitive.name for e in pair[1]]:
         return
     for equations in zip(*pair, strict=True):
-        for literal, text in zip(*(e.invars for e in equations), strict=False):
-            format = _real(literal)
-            if format is not None and _real(text) is FLOAT64:
-                x = float(text.val)
-                if float(format.round(x)) == float(np.asarray(literal.val).astype(literal.aval.dtype)):
-                    yield literal, x
+        yield equations
         inner = [list(_inside(e)) for e in equations]
         if len(inner[0]) == len(inner[1]):
             for jaxprs in zip(*inner, strict=True):
                 yield from _paired(*jaxprs)
+
+
+def _alike(narrow: Any, wide: Any) -> Iterator[tuple[Any, float]]:
+    """The real scalar literals of an equation with what they are in float64, where that rounds to them."""
+    for literal, text in zip(narrow.invars, wide.invars, strict=False):
+        format = _real(literal)
+        if format is not None and _real(text) is FLOAT64:
+            x = float(text.val)
+            if float(format.round(x)) == float(np.asarray(literal.val).astype(literal.aval.dtype)):
+                yield literal, x
 
 
 def _real(variable: Any) -> Format | None:

@@ -90,7 +90,8 @@ def _custom(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Valu
     name, defined = approximations.stands_at(inner)
     name = name or equation.primitive.name
     if not any(call.equation is equation for call in to.calls):
-        to.calls.append(Call(equation, name, to.record.line or defined, tuple(o.held for o in operands)))
+        wide = to.texts.equations.get(id(equation))
+        to.calls.append(Call(equation, name, to.record.line or defined, tuple(o.held for o in operands), wide))
     return _near(to, name, lambda: _call(to, equation, operands))
 
 

@@ -45,12 +45,16 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A call of a function with a derivative rule of its own, on the operands that it had."""
+    """A call of a function with a derivative rule of its own, on the operands that it had.
+
+    `wide` is its equation in the same program in float64, where that is one.
+    """
 
     equation: Any
     name: str
     line: str
     operands: tuple[Any, ...]
+    wide: Any = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,10 @@ class Texts:
 
     by_number: Mapping[tuple[str, float], float] = field(default_factory=dict)
     by_place: Mapping[int, float] = field(default_factory=dict)
-    #: The literals of which the places are the identities: these are theirs as long as they are held.
-    literals: Sequence[Any] = ()
+    #: Equations, by identity, with what they are in float64.
+    equations: Mapping[int, Any] = field(default_factory=dict)
+    #: The jaxpr whose parts the identities are of: these are theirs as long as it is held.
+    program: Any = None
 
     def get(self, format: str, x: float, literal: Any) -> float | None:
         text = self.by_place.get(id(literal))
