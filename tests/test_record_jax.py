@@ -16,8 +16,10 @@ from jax import lax
 import gradconform as gc
 from gradconform.adapters.record_jax import record
 from gradconform.adapters.recording import jax_rules
+from gradconform.adapters.recording.jax_values import Recorder
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing
+from gradconform.reference.arithmetic.formats import FLOAT64
 from gradconform.reference.arithmetic.profiles import profile
 from gradconform.reference.cases import BadInput
 from gradconform.reference.programs import record as record_module
@@ -173,6 +175,30 @@ def test_a_run_that_goes_another_way_elsewhere_is_no_incomplete_record(f: Callab
 def test_whole_numbers_that_are_computed_from_constants_are_exact() -> None:
     (found,) = judged(lambda x: jax.scipy.special.polygamma(1, x), [np.array([1.25], np.float32)])
     assert (found.judgement.formula, found.judgement.execution) == ("right", "within")
+
+
+def test_numbers_that_rounding_made_whole_are_not_exact() -> None:
+    """In bfloat16 0.999 is 1, and 1 less a power of it is 0: a pole of the program, and none of the function."""
+
+    def corrected(x: Any) -> Any:
+        return lax.scan(lambda m, t: (m + x / (1 - 0.999 ** (t + 1)), None), x, jnp.arange(2).astype(x.dtype))[0]
+
+    (found,) = judged(corrected, [ones(3).astype(jnp.bfloat16)])
+    assert (found.judgement.formula, found.judgement.verdict) == ("right", "out of range")
+    (found,) = judged(corrected, [ones(3).astype(np.float32)])
+    assert found.judgement.verdict == "conforms"
+
+
+def test_what_no_step_has_made_is_known() -> None:
+    to = Recorder()
+    constant, x = to.constant(np.array([1.0, 2.0])), to.argument(np.array([3.0, 4.0]))
+    assert constant.ids is not None
+    assert x.ids is not None
+    assert not to.computed(constant.ids)
+    made = [to.record.map("sqrt", [i], FLOAT64) for i in (x.ids, constant.ids)]
+    after = to.record.number(5.0)
+    assert all(to.computed(np.append(constant.ids, i[:1])) for i in made)
+    assert not to.computed(np.append(constant.ids, [after, *x.ids]))
 
 
 def test_an_overflow_is_no_incomplete_record() -> None:

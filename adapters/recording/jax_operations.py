@@ -79,7 +79,7 @@ def operation(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Va
         return [replace(to.constant(x), depends=depends) for x in held]
     if not depends and not all(map(_finite, (*(o.held for o in operands), *held))):
         return [to.constant(x) for x in held]  # data: a pole that no argument comes near is none of the function's
-    if not depends and name in _WHOLE and not is_complex(held[0]) and _whole(operands, held):
+    if not depends and name in _WHOLE and not is_complex(held[0]) and _whole(to, operands, held):
         return [to.constant(held[0])]
     pairs = any(is_complex(x) for x in (*(o.held for o in operands), *held))
     rule = (COMPLEX_RULES if pairs else RULES).get(name)
@@ -116,10 +116,16 @@ def _finite(x: Any) -> bool:
         return bool(np.isfinite(np.asarray(x).astype(np.complex128 if is_complex(x) else np.float64)).all())
 
 
-def _whole(operands: Sequence[Value], held: Sequence[Any]) -> bool:
-    """Whether all are small whole numbers, whose sums and products are exact, such as the order of a function."""
+def _whole(to: Recorder, operands: Sequence[Value], held: Sequence[Any]) -> bool:
+    """Whether all are small whole numbers, whose sums and products are exact, such as the order of a function.
+
+    They are such themselves, and not by rounding: in bfloat16 0.999 is 1, and so is its square.
+    """
     numbers = [np.asarray(x, dtype=np.float64) for x in (*(o.held for o in operands), held[0])]
-    return all((np.abs(x) < 256).all() and (x == np.rint(x)).all() for x in numbers)
+    if not all((np.abs(x) < 256).all() and (x == np.rint(x)).all() for x in numbers):
+        return False
+    given = [(o.ids, x) for o, x in zip(operands, numbers, strict=False) if o.ids is not None]
+    return all((to.record.held[i] == x).all() and not to.computed(i) for i, x in given)
 
 
 def _computed(equation: Any, operands: Sequence[Value]) -> list[Any]:

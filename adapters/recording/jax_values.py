@@ -98,6 +98,8 @@ class Recorder:
     iterated: list[str] = field(default_factory=list)
     steered: bool = False
     notes: list[str] = field(default_factory=list)
+    #: Where the numbers of each step begin, and where they end, of the steps that `computed` has seen.
+    spans: list[tuple[int, int]] = field(default_factory=list)
     #: Decisions that no step holds: by them numbers have their places, and the program its way.
     settled: list[Ids] = field(default_factory=list)
 
@@ -151,6 +153,17 @@ class Recorder:
         if format is None:
             return Value(x)
         return Value(x, self.record.new(shape_of(x), numbers(x)), depends=True)
+
+    def computed(self, ids: Ids) -> bool:
+        """Whether a step made any of these numbers; of others it is known what they are without rounding."""
+        for step in self.record.steps[len(self.spans) :]:
+            last = self.spans[-1][1] if self.spans else -1
+            self.spans.append((int(step.out.min()), int(step.out.max())) if step.out.size else (last, last))
+        if not self.spans:
+            return False
+        first, last = np.array(self.spans).T
+        at = np.searchsorted(first, ids, side="right") - 1
+        return bool(((at >= 0) & (ids <= last[at])).any())
 
     def settle(self, decided: Ids | None, shown: bool = False) -> None:
         """Decisions that were taken for good: elsewhere they may come out otherwise, and the record is of these.
