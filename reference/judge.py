@@ -411,8 +411,10 @@ def _measured(got: Sequence[float], candidate: Candidate, truths: Sequence[Round
 
 
 def two_norm(parts: Sequence[arb]) -> arb:
-    """‖parts‖₂, of parts that are not negative."""
-    return parts[0] if len(parts) == 1 else sum((p * p for p in parts), arb(0)).sqrt()
+    """‖parts‖₂, of parts that are not negative: of one that is not known well by its upper end, since the ball of its
+    square may reach below 0."""
+    known = [p if p.rel_accuracy_bits() > 2 or not p.is_finite() else larger(p.upper(), arb(0)) for p in parts]
+    return known[0] if len(known) == 1 else sum((p * p for p in known), arb(0)).sqrt()
 
 
 def _sharper(candidates: Sequence[Candidate], measured: Sequence[arb | None], a: int, b: int) -> int:

@@ -22,6 +22,7 @@ from gradconform.reference.judge import (
     accuracy_of,
     judge,
     settled,
+    two_norm,
     ulp,
     verdict_of,
 )
@@ -504,3 +505,11 @@ def test_errors_are_counted_in_units_of_the_truth() -> None:
     assert one(1 + 3 * 2.0**-52, ball(1.0, 0.5)).error_ulp == 3.0
     assert one(1 - 3 * 2.0**-53, ball(1.0, 0.5)).error_ulp == 1.5
     assert one(5e-324, ball(0.0, 0.5)).error_ulp == 1.0
+
+
+def test_the_norm_of_parts_of_which_one_may_be_0_is_a_number() -> None:
+    small = arb(1, 0.9) * power_of_two(-60)  # whose square's ball reaches below 0
+    for parts in ([arb(0), small], [small], [arb(0), arb(0, 2.0**-60)]):
+        assert 0 < two_norm(parts) < power_of_two(-58)
+    assert two_norm([arb(3), arb(4)]).overlaps(arb(5))
+    assert not two_norm([arb("nan"), arb(1)]).is_finite()

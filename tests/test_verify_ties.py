@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -233,3 +234,40 @@ def test_what_a_literal_leaves_open_beside_a_tie_is_no_slope_of_it(count: int, d
     assert gc.verify(lambda x: recurrence(x, False), x, replays=False).formula == "kink"
     stopped = gc.verify(lambda x: recurrence(x, True), x, replays=False)
     assert (stopped.formula, bool(stopped)) == ("unknown", False)
+
+
+# Rounding decides between two sides that are one function -------------------------------------------------------------
+
+
+def clipped_ratio(lp: Any, old: Any, gain: Any, smaller: Callable[..., Any] = jnp.minimum) -> Any:
+    """The loss of proximal policy optimization: within its bounds a ratio that is clipped is the ratio itself."""
+    ratio = jnp.exp(lp - old)
+    return -smaller(ratio * gain, jnp.clip(ratio, 0.8, 1.2) * gain).mean()
+
+
+@jax.custom_vjp
+def both(x: Any, y: Any) -> Any:
+    return jnp.minimum(x, y)
+
+
+both.defvjp(lambda x, y: (both(x, y), (x, y)), lambda at, g: (g * (at[0] <= at[1]), g * (at[1] <= at[0])))
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("float64", 49), ("float32", 20), ("bfloat16", 5)])
+def test_a_minimum_of_two_sides_that_rounding_leaves_open_keeps_its_digits(dtype: str, bits: int) -> None:
+    """JAX's share of each is a choice of 1 or 0 by one of 2 or 1, which is no less than 0 and no more than 1."""
+    given = jnp.array([0.1, -0.1, 0.3]), jnp.zeros(3), jnp.array([1.5, -0.7, 0.4])
+    report = gc.verify(clipped_ratio, *given, dtype=dtype, cotangent=1.0)
+    assert report, report
+    found = [g.judgement.certified_bits for g in report.gradients]
+    assert all(b is None or b > bits for b in found), found  # None is every bit
+    wrong = gc.verify(lambda *x: clipped_ratio(*x, smaller=both), *given, dtype=dtype, cotangent=1.0)
+    assert wrong.formula == "wrong" or not wrong, wrong
+
+
+def test_so_it_does_in_arrays() -> None:
+    random = np.random.default_rng(0)
+    lp, gain = (jnp.asarray(random.normal(size=3000) * s, jnp.float32) for s in (0.2, 1.0))
+    report = gc.verify(clipped_ratio, lp, jnp.zeros(3000), gain, cotangent=1.0)
+    assert report, report
+    assert min(g.judgement.certified_bits or 0.0 for g in report.gradients) > 20, report

@@ -48,6 +48,46 @@ def _function(at: Operation) -> Found:
     return [at.record.map(FUNCTIONS[at.equation.primitive.name], ids, at.format, at.got)]
 
 
+def _divide(at: Operation) -> Found:
+    """A quotient. Of two choices between constants it is a choice between their quotients, where these are exact.
+
+    So JAX has the share of a number in a maximum: 1 or 0 for whether it is the largest, by 2 or 1 for whether the other
+    is as large. Where rounding leaves both open the share is in [0, 1], which no ball of [0, 1] by one of [1, 2] says.
+    """
+    found = _shares(at, at.to.maker(at.ids(0)), at.to.maker(at.ids(1)))
+    return _function(at) if found is None else [found]
+
+
+def _shares(at: Operation, above: Step | None, below: Step | None) -> Ids | None:
+    if not (_constant_sides(at, above) and _constant_sides(at, below)):
+        return None
+    assert above is not None
+    assert below is not None
+    record = at.record
+    dividends, divisors = ([record.held[ids] for ids in step.operands] for step in (above, below))
+    inner = []
+    for a in dividends:
+        quotients = [_exact_quotient(a, b, at.format) for b in divisors]
+        if quotients[0] is None or quotients[1] is None:
+            return None
+        first, second = (record.constants(q) for q in quotients)
+        inner.append(record.choose(below.first, below.decided, first, second, at.format))
+    return record.choose(above.first, above.decided, inner[0], inner[1], at.format, at.got)
+
+
+def _constant_sides(at: Operation, step: Step | None) -> bool:
+    """Whether it is a choice between constants that are known as they are."""
+    if step is None or step.kind != "choose" or at.to.computed(np.stack(step.operands)):
+        return False
+    return not any(i in at.record.literals for ids in step.operands for i in np.unique(ids).tolist())
+
+
+def _exact_quotient(a: Numbers, b: Numbers, format: Format) -> Numbers | None:
+    with np.errstate(all="ignore"):
+        q = a / b
+        return q if ((q * b == a) & (format.round(q) == q)).all() else None
+
+
 def _rem(at: Operation) -> Found:
     found, decided = at.record.fmod(at.ids(0), at.ids(1), at.format, np.asarray(at.got, dtype=np.float64))
     for each in decided:
@@ -277,6 +317,7 @@ RULES: Mapping[str, Rule] = {
     **SUMS,
     **dict.fromkeys(FUNCTIONS, _function),
     **dict.fromkeys(("floor", "ceil", "round"), _piecewise_constant),
+    "div": _divide,
     "integer_pow": _integer_power,
     "convert_element_type": _converted,
     "reduce_precision": _reduced_precision,

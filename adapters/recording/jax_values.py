@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import source_info_util
+from numpy.typing import NDArray
 
 from gradconform.adapters.recording.complexes import complex_of, joined, parts_of
 from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS, Format
 from gradconform.reference.cases import BadInput
-from gradconform.reference.programs.record import ZERO, Ids, Numbers, Record, Relation
+from gradconform.reference.programs.record import ZERO, Ids, Numbers, Record, Relation, Step
 from gradconform.reference.programs.run import NotRecorded
 
 #: Irrational constants of JAX's derivative rules, which are not in the functions: of erf, its inverse, exp2 and cbrt.
@@ -98,7 +99,7 @@ class Recorder:
     iterated: list[str] = field(default_factory=list)
     steered: bool = False
     notes: list[str] = field(default_factory=list)
-    #: Where the numbers of each step begin, and where they end, of the steps that `computed` has seen.
+    #: Where the numbers of each step begin, and where they end, of the steps that were asked for so far.
     spans: list[tuple[int, int]] = field(default_factory=list)
     #: Decisions that no step holds: by them numbers have their places, and the program its way.
     settled: list[Ids] = field(default_factory=list)
@@ -156,14 +157,22 @@ class Recorder:
 
     def computed(self, ids: Ids) -> bool:
         """Whether a step made any of these numbers; of others it is known what they are without rounding."""
-        for step in self.record.steps[len(self.spans) :]:
-            last = self.spans[-1][1] if self.spans else -1
-            self.spans.append((int(step.out.min()), int(step.out.max())) if step.out.size else (last, last))
-        if not self.spans:
-            return False
-        first, last = np.array(self.spans).T
+        first, last = self._places()
         at = np.searchsorted(first, ids, side="right") - 1
-        return bool(((at >= 0) & (ids <= last[at])).any())
+        return bool(len(first)) and bool(((at >= 0) & (ids <= last[at])).any())
+
+    def maker(self, ids: Ids) -> Step | None:
+        """The step whose results just these numbers are."""
+        first, _ = self._places()
+        at = int(np.searchsorted(first, ids.flat[0], side="right")) - 1 if ids.size else -1
+        return self.record.steps[at] if at >= 0 and np.array_equal(self.record.steps[at].out, ids) else None
+
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        for step in self.record.steps[len(self.spans) :]:
+            before = self.spans[-1][1] if self.spans else -1
+            self.spans.append((int(step.out.min()), int(step.out.max())) if step.out.size else (before, before))
+        first, last = np.array(self.spans, dtype=np.int64).reshape(-1, 2).T
+        return first, last
 
     def settle(self, decided: Ids | None, shown: bool = False) -> None:
         """Decisions that were taken for good: elsewhere they may come out otherwise, and the record is of these.
