@@ -313,6 +313,20 @@ def test_numbers_of_a_callback_are_foreign() -> None:
     assert "pure_callback" in run.foreign[0]
 
 
+def test_of_what_left_the_record_no_program_is_shown_to_keep_more_digits() -> None:
+    """Of the record alone the derivative is 0, which any program has to every bit."""
+
+    @jax.custom_jvp
+    def outside(x: Any) -> Any:
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    outside.defjvps(lambda t, y, x: t * jnp.cos(x))
+    report = gc.verify(lambda x: outside(x), jnp.array([0.5, 1.0]))
+    assert (report.verdict, report.formula, report.execution) == ("undecided", "unknown", "within")
+    assert report.gradients[0].judgement.accuracy is None, report
+    assert "lost" not in str(report)
+
+
 @jax.custom_vjp
 def half_noisy(x: Any, noise: Any) -> Any:
     return x * noise

@@ -315,11 +315,13 @@ def _of_incomplete(g: Gradient, other: bool) -> Gradient:
     execution = "undecided" if other and g.judgement.execution == "outside" else g.judgement.execution
     verdict: Verdict = "deviates" if execution == "outside" else "undecided"
     components = g.components if verdict == "deviates" else ""
-    return replace(
-        g,
-        components=components,
-        judgement=replace(g.judgement, formula="unknown", execution=execution, verdict=verdict),
-    )
+    judgement = replace(g.judgement, formula="unknown", execution=execution, verdict=verdict)
+    if g.judgement.accuracy not in (
+        None,
+        "certified",
+    ):  # what keeps more digits of another number than the derivative shows nothing
+        judgement = replace(judgement, accuracy=None, reason=None)
+    return replace(g, components=components, judgement=judgement)
 
 
 def _leaves_open(g: Gradient, run: Run, profile: Profile) -> bool:
