@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -278,6 +279,36 @@ def test_of_what_is_wrong_with_rules_that_are_right_it_is_said_where_to_look() -
     assert any(n == "right by itself: Keeping; for a second derivative its backward pass may not keep what it detached"
                for n in second.notes)  # fmt: skip
     assert not gc.verify(lambda x: Keeping.apply(x), x).notes
+
+
+class Nearly(torch.autograd.Function):
+    """tanh, whose slope is a thousandth too large: less than bfloat16 shows of a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        y = x.tanh()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        (y,) = ctx.saved_tensors
+        return (g.float() * (1 - y.float() ** 2) * 1.001).to(g.dtype)
+
+
+@pytest.mark.parametrize("size", [2, 4000])  # balls, and arrays
+def test_what_is_wrong_and_does_not_show_in_what_was_got_is_told_without_rounding(size: int) -> None:
+    x = torch.linspace(0.5, 0.75, size)
+    hidden = "rounding hides what is wrong: without it the program gives "
+    (gradient,) = gc.verify(Nearly.apply, x, dtype="bfloat16", cotangent=torch.ones(size)).gradients
+    assert gradient.judgement.formula == "wrong"
+    assert (hidden in (gradient.judgement.reason or "")) == (gradient.judgement.error_ulp <= 1)  # type: ignore[operator]
+    of_one = gc.verify(Nearly.apply, torch.full((size,), 0.5), dtype="bfloat16", cotangent=torch.ones(size))
+    reason = of_one.table.reason[0]
+    assert hidden in reason
+    given = float(reason.partition(hidden)[2].split(";")[0])
+    assert given == pytest.approx(1.001 * (1 - math.tanh(0.5) ** 2), rel=1e-6)
+    assert hidden not in str(gc.verify(Nearly.apply, x))
 
 
 class Distance(torch.autograd.Function):

@@ -25,11 +25,12 @@ from gradconform.conformance.programs.shown import (
     shown_at,
     tells,
     undecided,
+    with_unrounded,
     with_wrong,
 )
 from gradconform.conformance.programs.size import AFFORDABLE, IN_ARRAYS, fits, work
 from gradconform.conformance.programs.truth import DECIDED, Said, Truth, as_read
-from gradconform.reference.arithmetic.exact import precision
+from gradconform.reference.arithmetic.exact import decimal, precision
 from gradconform.reference.arithmetic.midpoints import OutOfRange
 from gradconform.reference.arithmetic.profiles import Profile
 from gradconform.reference.arithmetic.rounded import ANYTHING, OVERFLOWED, ZERO, Rounded, RoundedBalls, Sums
@@ -215,7 +216,8 @@ class _OfBalls:
             judgement = shown_at(judgement, worst, got[worst], self.sets[worst], format)
         elif (beyond := overflowed(judgement, np.asarray(got))) is not None:
             judgement = shown_at(judgement, beyond, got[beyond], self.sets[beyond], format)
-        at = judgement.worst_index
+        at, program = judgement.worst_index, self.truth.program_point[self.number]
+        judgement = with_unrounded(judgement, formula, lambda c: decimal(program[c]))
         if self.formulas[at].formula == "wrong" and self.truth.torn(self.number, at):
             judgement = replace(judgement, reason=noted(judgement.reason, together.APART))
         return judgement

@@ -25,6 +25,7 @@ from gradconform.conformance.programs.shown import (
     shown_at,
     tells,
     undecided,
+    with_unrounded,
     with_wrong,
 )
 from gradconform.conformance.programs.size import FORMULA_AFFORDABLE, IN_ARRAYS, work
@@ -73,6 +74,8 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         found = judge_array(got, of, answers[number].format, heard, kappa, BITS, together=heard)
         said = said.doubted if found.accuracy == "certified" else said  # see `check_program`
         found = _with_formula(found, said, answers[number], got)
+        program = truths.program[number].high.ravel()
+        found = with_unrounded(found, said.worst, lambda c, of=program: repr(float(of[c])))  # type: ignore[misc]
         left_open = (said.worst == "unknown" and not truths.astray) or found.execution == "undecided"
         yield Found(number, route, found, said.worst, said.worst_bits, truths.ties, left_open)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +57,14 @@ def with_wrong(judgement: Judgement, components: Indices) -> Judgement:
         return judgement
     outside = judgement.deviating
     return replace(judgement, deviating=components if outside is None else np.union1d(components, outside))
+
+
+def with_unrounded(judgement: Judgement, formula: Formula, program: Callable[[int], str]) -> Judgement:
+    """The judgement, with what the program gives without rounding where what was got shows nothing of what is wrong."""
+    if formula != "wrong" or judgement.error_ulp is None or not judgement.error_ulp <= 1:
+        return judgement
+    hidden = f"rounding hides what is wrong: without it the program gives {program(judgement.worst_index)}"
+    return replace(judgement, reason=noted(judgement.reason, hidden))
 
 
 def shown_at(judgement: Judgement, component: int, got: float, truth: Rounded, format: Format) -> Judgement:
