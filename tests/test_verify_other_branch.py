@@ -257,3 +257,41 @@ def test_a_slope_that_goes_on_over_the_branch_that_rounding_took_is_not_wrong(co
         return by * b, by * a
 
     assert gc.verify(ruled(loss, slope), a, b).formula == "wrong"
+
+
+class StableSilu(torch.autograd.Function):
+    """z·σ(z), its slope by e^-|z| and the sign of z, so that nothing overflows; or with a factor that is wrong."""
+
+    factor = 1.0
+
+    @staticmethod
+    def forward(ctx: Any, z: Any) -> Any:
+        ctx.save_for_backward(z)
+        return z * torch.sigmoid(z)
+
+    @classmethod
+    def slope(cls, z: Any) -> Any:
+        e, positive = torch.exp(-z.abs()), (z >= 0).to(z.dtype)
+        s = (positive + (1 - positive) * e) / (1 + e)
+        return cls.factor * s * (1 + z * (1 - s))
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g * StableSilu.slope(*ctx.saved_tensors)
+
+
+class OffSilu(StableSilu):
+    factor = 1.001
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g * OffSilu.slope(*ctx.saved_tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_sign_that_rounding_took_is_no_wrong_formula_where_the_number_is_right(dtype: Any) -> None:
+    """0.1·3 − fl(0.1·3) is 0 in the dtype, and below 0 without rounding: by that sign the rule is the derivative."""
+    x = torch.tensor([0.1, 0.3, 0.7, 1.1], dtype=dtype)
+    report = gc.verify(lambda x, y: StableSilu.apply(x * 3 - y), x, x * 3)
+    assert report.formula in ("right", "unknown"), report
+    assert gc.verify(lambda x, y: OffSilu.apply(x * 3 - y), x, x * 3).formula == "wrong"

@@ -96,6 +96,18 @@ Written = tuple[tuple[str, ...], Program, Sequence[tuple[str, Program]]]
 
 
 @dataclass(frozen=True)
+class ByTable:
+    """A definition by rows of the table of functions: `results` gives the ids of the results, of a record, the format,
+    and the ids of the `operands` of these names.
+
+    It is for what is smooth, and has corners in each program by operations of PyTorch.
+    """
+
+    operands: tuple[str, ...]
+    results: Callable[..., Sequence[Ids]]
+
+
+@dataclass(frozen=True)
 class Rules:
     """What is known of operations, by their names in ATen."""
 
@@ -103,7 +115,7 @@ class Rules:
     moves: frozenset[str]
     creations: frozenset[str]
     data: frozenset[str]
-    definitions: Mapping[str, Program]
+    definitions: Mapping[str, Program | ByTable]
     forms: Mapping[str, Sequence[tuple[str, Program, Format]]]
     approximated: frozenset[str]
     #: Of operations that complex numbers go into or come out of.

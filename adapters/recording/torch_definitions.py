@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
 
-from gradconform.adapters.recording.torch_call import Written
+from gradconform.adapters.recording.torch_call import ByTable, Written
 from gradconform.adapters.recording.torch_ctc import ctc_loss, ctc_loss_backward
 from gradconform.adapters.recording.torch_interpolation import (
     cubic_backward,
@@ -45,6 +45,7 @@ from gradconform.adapters.recording.torch_layers import (
 )
 from gradconform.adapters.recording.torch_sampling import affine_grid_generator
 from gradconform.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from gradconform.reference.programs.record import Ids, Record
 
 Program = Callable[..., Any]
 
@@ -95,6 +96,23 @@ def _rational_gelu_backward(g: Tensor, x: Tensor, approximate: str = "none") -> 
     square = -(scaled * scaled)
     slope = 0.5 * (1 + _rational_erf(scaled, square)) + scaled * torch.exp(square) * (1 / math.sqrt(math.pi))
     return (by * slope).to(x.dtype)
+
+
+# Smooth where their decompositions have a corner ----------------------------------------------------------------------
+
+
+def _log_sigmoid(record: Record, format: Format, x: Ids) -> Sequence[Ids]:
+    """And e^-|x|, which is kept for the backward pass."""
+    kept = record.map("exp", [record.map("negative", [record.map("absolute", [x], format)], format)], format)
+    return record.map("log_sigmoid", [x], format), kept
+
+
+def _log_sigmoid_backward(g: Tensor, x: Tensor, kept: Tensor) -> Tensor:
+    return g * torch.sigmoid(-x)
+
+
+def _logaddexp(record: Record, format: Format, x: Ids, y: Ids) -> Sequence[Ids]:
+    return (record.map("logaddexp", [x, y], format),)
 
 
 # Without a decomposition ----------------------------------------------------------------------------------------------
@@ -317,7 +335,10 @@ def _multilabel_margin_backward(g: Tensor, x: Tensor, target: Tensor, reduction:
     return (found * g.reshape(-1, 1)).reshape(x.shape)
 
 
-DEFINITIONS: Mapping[str, Program] = {
+DEFINITIONS: Mapping[str, Program | ByTable] = {
+    "log_sigmoid_forward": ByTable(("self",), _log_sigmoid),
+    "log_sigmoid_backward": _log_sigmoid_backward,
+    "logaddexp": ByTable(("self", "other"), _logaddexp),
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
     "gelu": _gelu,
@@ -365,7 +386,10 @@ DEFINITIONS: Mapping[str, Program] = {
     "_scaled_dot_product_flash_attention_for_cpu": attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": attention_backward,
 }
-APPROXIMATED = frozenset({"softplus", "softplus_backward", "gelu"})
+#: Kernels that round as their decompositions do, and stand for something else, or for the same without its corners.
+APPROXIMATED = frozenset(
+    {"softplus", "softplus_backward", "gelu", "log_sigmoid_forward", "log_sigmoid_backward", "logaddexp"}
+)
 
 _LINEAR = (("by weights in the dtype", linear_by_rounded, FLOAT16),)
 #: By the kernel's name: what the form is called, how it computes, and the widest format in which kernels do.

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from gradconform.adapters.recording import torch_foreach
 from gradconform.adapters.recording.torch_call import (
+    ByTable,
     Call,
     Program,
     Rules,
@@ -345,7 +346,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         mutable = func._schema.is_mutable
         out = None if mutable else func(*args, **kwargs)  # first: a dtype that it lacks is its own matter
         key = f"{func.namespace}::{name}"
-        definition = self.own.get(key) or self.own.get(name)
+        definition: Program | ByTable | None = self.own.get(key) or self.own.get(name)
         if not any(isinstance(x, Tensor) and x.is_complex() for x in tree_leaves((args, kwargs))):
             definition = definition or self.rules.definitions.get(name)
         decomposition = decomposition_table.get(functional)
@@ -388,8 +389,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         overload = getattr(packet, func._overloadname, None) or getattr(packet, "default", None)
         return func if overload is None else overload
 
-    def _inside(self, program: Program, func: OpOverload, args: Any, kwargs: Any) -> tuple[list[Step], list[Any]]:
+    def _inside(
+        self, program: Program | ByTable, func: OpOverload, args: Any, kwargs: Any
+    ) -> tuple[list[Step], list[Any]]:
         """The steps of a program that stands for a kernel, on copies of what the kernel is about to write."""
+        if isinstance(program, ByTable):
+            of = [bound(func, args, kwargs)[name] for name in program.operands]
+            with self.record.inside() as steps:
+                return steps, list(program.results(self.record, format_of(of[0]), *map(self.memory.ids, of)))
         if func._schema.is_mutable:
             with self:
                 args, kwargs = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs))

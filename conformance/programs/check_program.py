@@ -159,7 +159,8 @@ class _OfBalls:
         if not got:
             return _gradient(self.run, argument, route, _nothing(), "right", math.inf, ties)
         judgement = self._executed(got)
-        of = self._doubted if judgement.accuracy == "certified" else self
+        certain = judgement.accuracy == "certified"
+        of = self._doubted if certain or self._as_another_program(got) else self
         formula = min((said.formula for said in of.formulas), key=FORMULA.index)
         if formula == "unknown":
             judgement = of._of_unknown(judgement, got)
@@ -179,6 +180,18 @@ class _OfBalls:
         """
         said = [s._replace(formula="unknown") if s.otherwise else s for s in self.formulas]
         return replace(self, formulas=said)
+
+    def _as_another_program(self, got: Sequence[float]) -> bool:
+        """Whether what is right by another branch than rounding took is what reverse mode by the table may give: the
+        number is right then, whatever branch it came by."""
+        asked = [c for c, said in enumerate(self.formulas) if said.otherwise]
+        if not asked or any(said.formula == "wrong" and not said.otherwise for said in self.formulas):
+            return False
+        digits = Digits(self.run, self.truth, self.number, self.candidates[0], self.profile)
+        with precision(self.truth.bits):
+            return any(
+                all(decision(got[c], other.components[c]) == "inside" for c in asked) for other in digits.exhibited()
+            )
 
     def _executed(self, got: Sequence[float]) -> Judgement:
         """The execution and the accuracy. An infinity or NaN in the place of a derivative that there is not is held
