@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -325,6 +326,35 @@ def test_the_adapter_shown_is_the_one_that_is_tested() -> None:
     assert "def answer(" in (template / "duals.py").read_text(encoding="utf-8")
     (entry,) = blocks("frameworks.md", "toml")
     assert entry.strip() in (template / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_sessions_of_the_page_compare_two_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as nox would run them, but that both versions are the one that is installed."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    source = "import torch\ndef loss(x): return x.tanh().sum()\ndef cases(): return [torch.tensor([0.5, -1.25])]\n"
+    (tmp_path / "losses.py").write_text(source, encoding="utf-8")
+    codes = []
+
+    class Session:
+        def install(self, *requirements: str) -> None:
+            assert requirements[0].startswith("gradconform")
+
+        def run(self, command: str, *arguments: str, success_codes: tuple[int, ...] = (0,)) -> None:
+            done = subprocess.run([sys.executable, "-m", "gradconform", *arguments], check=False, capture_output=True)
+            codes.append(done.returncode)
+            assert done.returncode in success_codes, done.stderr
+
+    nox = ModuleType("nox")
+    nox.session = lambda f=None, **options: f or (lambda g: g)  # type: ignore[attr-defined]
+    nox.parametrize = lambda name, values: lambda f: f  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "nox", nox)
+    sessions: dict[str, Any] = {}
+    exec(blocks("versions.md", "python")[0], sessions)
+    for version in sessions["VERSIONS"]:
+        sessions["gradients"](Session(), version)
+    sessions["upgrade"](Session())
+    assert codes == [0, 0, 0]
 
 
 @pytest.mark.parametrize("page", ["docs/site/claim.md", "docs/site/generated.py", "reports/web/page.html.jinja"])
