@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -139,7 +139,7 @@ def _recorded(
     custom = bool(rules) and way is BY_AUTOGRAD
     varied: dict[str, list[Numbers]] = {}
     if replays and way is BY_AUTOGRAD:
-        varied = _varied(asked, state, after, adjoints, custom, batched, recorder.foreign)
+        varied = _varied(asked, state, after, adjoints, custom, batched, recorder.foreign, returned[way.route])
     again = _replays(asked, way, recorder, forward.steps, state, after, adjoints, seed, custom) if replays else ()
     return Run(
         name=called(asked.f),
@@ -196,16 +196,19 @@ def _varied(
     custom: bool,
     batched: bool,
     foreign: list[str],
+    returned: Sequence[Numbers],
 ) -> dict[str, list[Numbers]]:
     """The gradients by other ways through the backward pass; one that raises is told as `foreign`."""
 
-    def forward() -> tuple[list[Tensor], list[Tensor]]:
+    def forward(constant: Collection[int]) -> tuple[list[Tensor], list[Tensor]]:
         state.restore()
         fresh = asked.tensors()
+        for i in constant:
+            fresh[i].requires_grad_(False)
         return asked.call(fresh), fresh
 
     found = {}
-    for way, gradients in variations(forward, adjoints, custom, batched):
+    for way, gradients in variations(forward, adjoints, custom, batched, asked.names, returned):
         try:
             with in_place():
                 found[way] = gradients()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import gradconform as gc
+from gradconform.adapters.recording.torch_variations import _parts
 from gradconform.reference.cases import BadInput
 
 
@@ -208,6 +209,56 @@ def test_a_rule_that_gives_the_row_of_a_padding_a_gradient_is_wrong() -> None:
     report = gc.verify(lambda w: Every.apply(torch.tensor([0, 1, 1]), w), torch.tensor([[0.5, 2.0], [-1.25, 3.0]]))
     assert report.formula == "wrong"
     assert "row 0" in str(report)
+
+
+# Some of the arguments alone ------------------------------------------------------------------------------------------
+
+
+class Asks(torch.autograd.Function):
+    """x·w·b, which computes the gradients that are asked for; by `places` of what it looks at."""
+
+    places = (0, 1, 2)
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w, b)
+        return x * w * b
+
+    @classmethod
+    def gradients(cls, ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, w, b = ctx.saved_tensors
+        found = (g * w * b, g * x * b, g * x * w)
+        return tuple(f if ctx.needs_input_grad[p] else None for f, p in zip(found, cls.places, strict=True))
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return Asks.gradients(ctx, g)
+
+
+class AsksForAnother(Asks):
+    places = (0, 1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return AsksForAnother.gradients(ctx, g)
+
+
+def test_a_rule_that_looks_at_what_another_argument_needs_is_named_and_one_at_its_own_conforms() -> None:
+    given = [torch.tensor([0.5, -1.25]), torch.tensor([2.0, 0.1]), torch.tensor([1.5, 0.7])]
+    assert gc.verify(Asks.apply, *given), gc.verify(Asks.apply, *given)
+    report = gc.verify(AsksForAnother.apply, *given)
+    assert report.verdict == "deviates"
+    assert all(c.startswith("AsksForAnother (") for c in report.culprits)
+    assert [c.rpartition(": ")[2] for c in report.culprits] == [
+        "only argument 0, argument 2 asked for", "only argument 2 asked for",
+    ]  # fmt: skip
+
+
+def test_every_argument_is_asked_for_without_each_other_one() -> None:
+    for count in range(1, 9):
+        parts = [set(p) for p in _parts(count)]
+        assert all(any(i in p and j not in p for p in parts) for i in range(count) for j in range(count) if i != j)
+        assert len(parts) <= 2 * (count - 1).bit_length()
 
 
 # Devices --------------------------------------------------------------------------------------------------------------
