@@ -1,10 +1,12 @@
-"""Kernels of PyTorch that are smooth, and have corners in the operations that they are made of: log σ and its like."""
+"""Functions that are smooth, and have corners in the operations that they are made of: log σ and its like."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 import torch
 from torch import Tensor
@@ -74,3 +76,40 @@ def test_of_many_numbers_too(size: int) -> None:
     x = torch.cat([x, torch.zeros(1)])
     assert gc.verify(F.logsigmoid, x).formula == "right"
     assert gc.verify(off_at_0(F.logsigmoid, 1.5), x).formula == "wrong"
+
+
+# JAX ------------------------------------------------------------------------------------------------------------------
+
+OF_JAX: dict[str, Callable[[Any], Any]] = {
+    "softplus": jax.nn.softplus,
+    "log_sigmoid": jax.nn.log_sigmoid,
+    "logaddexp": lambda x: jnp.logaddexp(x, 2 * x),
+}
+
+
+def jax_off_at_0(f: Callable[[Any], Any], factor: float) -> Callable[[Any], Any]:
+    @jax.custom_vjp
+    def rule(x: Any) -> Any:
+        return f(x)
+
+    def back(x: Any, g: Any) -> tuple[Any]:
+        return (jnp.where(x == 0, factor, 1.0).astype(x.dtype) * jax.vjp(f, x)[1](g)[0],)
+
+    rule.defvjp(lambda x: (f(x), x), back)
+    return rule
+
+
+@pytest.mark.parametrize("name", OF_JAX)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_in_jax_there_is_one_slope_at_0_and_another_is_wrong(name: str, dtype: str) -> None:
+    x = jnp.array([0.0, 1.0, -3.0], dtype)
+    assert gc.verify(OF_JAX[name], x, mode="both", routes=("eager", "jit")).formula == "right"
+    assert gc.verify(jax_off_at_0(OF_JAX[name], 1.0), x).formula == "right"
+    for factor in (1.5, 0.5):
+        assert gc.verify(jax_off_at_0(OF_JAX[name], factor), x).formula == "wrong"
+
+
+def test_in_jax_what_a_function_adds_up_step_by_step_is_as_right() -> None:
+    x = jnp.array([0.5, 0.5, -1.25, 0.5])
+    assert gc.verify(lambda x: jax.lax.scan(lambda c, y: (jnp.logaddexp(c, y), c), x[0], x)[0], x).formula == "right"
+    assert gc.verify(jax.vmap(jnp.logaddexp), x, x[::-1]).formula == "right"

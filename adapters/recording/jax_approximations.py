@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradconform.adapters.recording.jax_movement import bind
-from gradconform.adapters.recording.jax_values import Recorder, Value, format_of, plain
+from gradconform.adapters.recording.jax_values import Recorder, Value, format_of, is_complex, plain
 
 SPECIAL = "jax/_src/scipy/special.py"
 #: Functions of the table, by file and name; the last operands are theirs.
@@ -33,6 +33,8 @@ APPROXIMATED: Mapping[tuple[str, str], str] = {
 OF_ORDER = (SPECIAL, "expn")
 #: A number as a half to one and a power of 2.
 PARTS = ("jax/_src/numpy/ufuncs.py", "_frexp")
+#: Functions of the table that are smooth, and are made of operations that have corners, by file and name.
+SMOOTH: Mapping[tuple[str, str], str] = {("jax/_src/lax/other.py", "logaddexp"): "logaddexp"}
 #: What is said of a rule for what a loop comes near to, and ends where it is near enough.
 ITERATED = "{}: its derivative may be that of what its loop comes near to, and not of the rounds that it took"
 
@@ -49,12 +51,19 @@ def _key(jaxpr: Any) -> tuple[str, str]:
     return next((file for file in {f for f, _ in _KNOWN} if f"/{file}:" in defined), ""), name
 
 
-_KNOWN = {*FUNCTIONS, *APPROXIMATED, OF_ORDER, PARTS}
+_KNOWN = {*FUNCTIONS, *APPROXIMATED, *SMOOTH, OF_ORDER, PARTS}
 
 
 def is_known(jaxpr: Any) -> bool:
-    """Whether this is one of these functions."""
-    return _key(jaxpr) in _KNOWN
+    """Whether this is one of these functions, whose program is not what it stands for."""
+    return _key(jaxpr) in _KNOWN - SMOOTH.keys()
+
+
+def smooth(jaxpr: Any, operands: Sequence[Value]) -> str:
+    """The row of the table that a smooth function is, on operands of one real dtype; or nothing."""
+    formats = {format_of(o.held) for o in operands}
+    of_one = len(formats) == 1 and None not in formats and all(o.ids is not None for o in operands)
+    return SMOOTH.get(_key(jaxpr), "") if of_one and not any(is_complex(o.held) for o in operands) else ""
 
 
 def recorded(to: Recorder, equation: Any, jaxpr: Any, operands: Sequence[Value]) -> list[Value] | None:

@@ -15,7 +15,8 @@ from gradconform.adapters.recording.jax_implemented import implemented
 from gradconform.adapters.recording.jax_loops import ASKED, check_rounds_left
 from gradconform.adapters.recording.jax_movement import bind
 from gradconform.adapters.recording.jax_operations import RELATIONS, drawn, draws, is_recorded, operation
-from gradconform.adapters.recording.jax_values import Call, Recorder, Value, format_of, is_key, line_of
+from gradconform.adapters.recording.jax_values import Call, Recorder, Value, format_of, is_key, line_of, numbers
+from gradconform.reference.programs.record import Form
 from gradconform.reference.programs.run import Unsupported
 
 
@@ -87,12 +88,29 @@ def _custom(to: Recorder, equation: Any, operands: Sequence[Value]) -> list[Valu
     if approximations.is_known(inner):
         found = approximations.recorded(to, equation, inner, operands)
         return _call(to, equation, operands) if found is None else found
+    if row := approximations.smooth(inner, operands):
+        return _smooth(to, row, lambda: _call(to, equation, operands), operands)
     name, defined = approximations.stands_at(inner)
     name = name or equation.primitive.name
     if not any(call.equation is equation for call in to.calls):
         wide = to.texts.equations.get(id(equation))
         to.calls.append(Call(equation, name, to.record.line or defined, tuple(o.held for o in operands), wide))
     return _near(to, name, lambda: _call(to, equation, operands))
+
+
+def _smooth(to: Recorder, row: str, run: Callable[[], list[Value]], operands: Sequence[Value]) -> list[Value]:
+    """A function of the table, which is rounded as the operations are that it is made of."""
+    record, format = to.record, format_of(operands[0].held)
+    given = [o.ids for o in operands if o.ids is not None]
+    assert format is not None
+    with record.inside() as steps:
+        (found,) = run()
+    assert found.ids is not None
+    with record.inside() as whole:
+        meant = record.map(row, given, format)
+    form = Form("each operation rounded", tuple(steps), found.ids)
+    ids = record.fused(row, Form("definition", tuple(whole), meant), [form], format, numbers(found.held))
+    return [Value(found.held, ids, None, found.depends, found.drawn)]
 
 
 def _near(to: Recorder, name: str, run: Callable[[], list[Value]]) -> list[Value]:
