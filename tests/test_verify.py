@@ -190,6 +190,13 @@ def test_the_command_verifies_a_function_of_a_module(
     assert said in done.stdout
 
 
+def test_of_the_names_that_are_known_none_is_a_class_of_another_module(cli: Cli, tmp_path: Path) -> None:
+    program = PROGRAM.replace("import torch\n", "import torch\nfrom torch.autograd import Function\n")
+    (tmp_path / "mine.py").write_text(program, encoding="utf-8")
+    for name in ("mine:zzz", "mine.zzz"):
+        assert "known: Off, right, wrong (" in cli("verify", name).stderr
+
+
 def test_the_command_says_which_name_is_missing(command: Cli) -> None:
     done = command("verify", "mine:")
     assert done.returncode == 2

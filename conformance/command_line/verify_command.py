@@ -176,7 +176,7 @@ def found_in(module: Any, name: str, what: str, but: str = "", made: bool = Fals
     if found is None:
         callables = [
             n for n, f in vars(module).items() if callable(f) and not n.startswith("_") and n != but
-            and not (isinstance(f, type) and f.__module__ != module.__name__)
+            and (made or not (isinstance(f, type) and f.__module__ != module.__name__))
         ]  # fmt: skip
         raise unknown(f"function of {module.__name__}", name, callables, f"({what})")
     if not callable(found) and not (made and hasattr(found, "init") and hasattr(found, "update")):
