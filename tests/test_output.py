@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests_support import Cli
 
 from gradconform.conformance.command_line.commands import main
 from gradconform.conformance.command_line.terminal import PLAIN, UNWRITTEN, Output, Terminal, plain
@@ -182,3 +183,12 @@ def test_an_interrupt_while_workers_start_is_one_message(tmp_path: Path) -> None
     assert running.returncode == 3
     assert "Traceback" not in told
     assert "gradconform run --resume one.jsonl\n" in told
+
+
+@pytest.mark.parametrize(
+    "what", ["adapters", "routes", "cases", "operations", "operators", "sweeps", "equations", "dtypes"]
+)
+def test_every_list_fits_a_terminal_of_80_columns(cli: Cli, what: str) -> None:
+    lines = cli("list", what).stdout.splitlines()
+    assert lines
+    assert [line for line in lines if len(line) > 80] == []

@@ -47,7 +47,7 @@ def list_(what: str) -> None:
     else:
         lines = _listed_adapters(what == "routes")
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.say(line)
 
 
 def _listed_adapters(routes: bool) -> list[str]:
