@@ -31,7 +31,7 @@ from gradconform.adapters.recording.torch_memory import format_of, numbers, shap
 from gradconform.adapters.recording.torch_mode import Observed, Recorder
 from gradconform.adapters.recording.torch_modules import in_place
 from gradconform.adapters.recording.torch_rules import RULES
-from gradconform.adapters.recording.torch_variations import variations
+from gradconform.adapters.recording.torch_variations import reentrant, variations
 from gradconform.adapters.recording.torch_ways import BY_AUTOGRAD, WAYS, Way, number
 from gradconform.reference.cases import said
 from gradconform.reference.programs.record import ZERO, Ids, Numbers
@@ -139,7 +139,9 @@ def _recorded(
     custom = bool(rules) and way is BY_AUTOGRAD
     varied: dict[str, list[Numbers]] = {}
     if replays and way is BY_AUTOGRAD:
-        varied = _varied(asked, state, after, adjoints, custom, batched, recorder.foreign, returned[way.route])
+        # A checkpoint that is reentrant has no gradient of what it is not given, as documented.
+        alone = () if reentrant(outputs) else asked.names
+        varied = _varied(asked, state, after, adjoints, custom, batched, recorder.foreign, alone, returned[way.route])
     again = _replays(asked, way, recorder, forward.steps, state, after, adjoints, seed, custom) if replays else ()
     return Run(
         name=called(asked.f),
@@ -196,6 +198,7 @@ def _varied(
     custom: bool,
     batched: bool,
     foreign: list[str],
+    alone: Sequence[str],
     returned: Sequence[Numbers],
 ) -> dict[str, list[Numbers]]:
     """The gradients by other ways through the backward pass; one that raises is told as `foreign`."""
@@ -208,7 +211,7 @@ def _varied(
         return asked.call(fresh), fresh
 
     found = {}
-    for way, gradients in variations(forward, adjoints, custom, batched, asked.names, returned):
+    for way, gradients in variations(forward, adjoints, custom, batched, alone, returned):
         try:
             with in_place():
                 found[way] = gradients()

@@ -34,7 +34,8 @@ def variations(
     """Each of these ways by its name, and what gives the gradients by it.
 
     Other layouts, a second pass and a part of the gradients are for `custom` rules: PyTorch's own kernels may round
-    otherwise then. `names` are the arguments', and `returned` their gradients, for those that are not asked for.
+    otherwise then. `names` are those of the arguments whose gradients may be asked for alone, or none, and `returned`
+    the gradients, for those that are not asked for.
     """
     if custom:
         yield "second backward", lambda: _second(forward, cotangents)
@@ -49,7 +50,7 @@ def variations(
 
 def _parts(count: int) -> Iterator[list[int]]:
     """Parts of so many arguments, by which each stands without each other one once: by the bits of their numbers."""
-    for bit in range((count - 1).bit_length()):
+    for bit in range(max(count - 1, 0).bit_length()):
         for on in (1, 0):
             yield [i for i in range(count) if i >> bit & 1 == on]
 
@@ -59,7 +60,7 @@ def _some(
 ) -> list[Numbers]:
     outputs, tensors = forward([i for i in range(len(returned)) if i not in some])
     found = list(returned)
-    if not _reentrant(outputs):  # a checkpoint that is has no gradient of what it is not given, as documented
+    if len(outputs) == len(cotangents):  # a gradient's own gradient is of another function then
         wanted = [tensors[i] for i in some]
         for i, g in zip(some, _held(gradients_of(outputs, wanted, cotangents), wanted), strict=True):
             found[i] = g
@@ -91,7 +92,7 @@ def gradients_of(
     if not live:
         return [None] * len(tensors)
     of, given = zip(*live, strict=True)
-    if "is_grads_batched" not in how and _reentrant(of):  # `torch.utils.checkpoint` refuses `grad` then
+    if "is_grads_batched" not in how and reentrant(of):  # `torch.utils.checkpoint` refuses `grad` then
         for x in tensors:
             x.grad = None
         torch.autograd.backward(of, given, **how)
@@ -99,7 +100,7 @@ def gradients_of(
     return list(torch.autograd.grad(of, list(tensors), given, allow_unused=True, **how))
 
 
-def _reentrant(outputs: Sequence[Tensor]) -> bool:
+def reentrant(outputs: Sequence[Tensor]) -> bool:
     """Whether a backward pass runs another one inside, of a checkpoint that is told use_reentrant=True."""
     left, seen = [y.grad_fn for y in outputs], set()
     while left:
