@@ -122,6 +122,23 @@ def test_a_divisor_that_may_be_infinite_or_as_little_as_1_takes_no_digits_of_the
     assert arrays.sigmoid(x).radii()[0] == pytest.approx(float(ball.radius), rel=2.0**-28)
 
 
+def test_a_sigmoid_far_below_is_bounded_by_its_exponential_in_balls_too() -> None:
+    """By the quotient's rule alone it is off by 3,000 times itself, where the divisor's ball nearly reaches 0."""
+    with precision(200):
+        balls = RoundedArrays(FLOAT64, STRICT).balls
+        ball = balls.sigmoid(Rounded(balls, arb(-359.5), arb(0.6923598797112487)))
+        assert ball.radius <= arb(-359.5 + 0.6923598797112487).exp() * (1 + 2.0**-19)
+        assert ball.radius >= arb(-359.5).exp()
+
+
+def test_a_sigmoid_whose_ball_reaches_0_is_0_from_100_000_below_on() -> None:
+    with precision(200):
+        balls = RoundedArrays(FLOAT64, STRICT).balls
+        at = [balls.sigmoid(Rounded(balls, arb(x), arb(1.0))) for x in (-99_999.5, -100_000.5)]
+        assert [x.exact.is_zero() for x in at] == [False, True]
+        assert all(0 < x.radius <= arb(-99_000).exp() for x in at)
+
+
 def test_what_nothing_is_known_of_bounds_nothing() -> None:
     arrays = RoundedArrays(FLOAT32, STRICT)
     unknown = [RoundedArray(arrays, np.ones(1), np.zeros(1), None, np.full(1, bits, np.uint8)) for bits in (8, 15)]
