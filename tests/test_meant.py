@@ -51,7 +51,9 @@ def within_2(x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 def test_a_straight_through_rule_is_right_by_the_function_that_is_meant_and_wrong_by_itself(dtype: str) -> None:
-    assert gc.verify(Rounds.apply, X, dtype=dtype).formula == "wrong"
+    alone = gc.verify(Rounds.apply, X, dtype=dtype)
+    assert alone.formula == "wrong"
+    assert "its gradient is 0; a rule that has another by intention is held against gradient_of=" in str(alone)
     report = gc.verify(Rounds.apply, X, dtype=dtype, gradient_of=within_2)
     assert report, report
     assert report.notes == ("the derivative is that of within_2, by gradient_of=",)

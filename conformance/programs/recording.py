@@ -90,4 +90,5 @@ def usable(run: Run, defined: bool = False) -> Run:
     if run.meant:
         return run
     comes = "its gradient is 0" if run.mode == "reverse" else "its tangent counts for nothing"
+    comes += "; a rule that has another by intention is held against gradient_of=" if run.rules else ""
     return replace(run, notes=(*run.notes, *(f"no output is computed from {a}: {comes}" for a in idle)))
