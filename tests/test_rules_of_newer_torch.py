@@ -74,3 +74,20 @@ def test_rules_are_as_they_were_afterwards() -> None:
     before = (Square.__dict__["forward"], torch.autograd.Function.__dict__["apply"])
     gc.verify(Square.apply, torch.tensor([0.5]))
     assert (Square.__dict__["forward"], torch.autograd.Function.__dict__["apply"]) == before
+
+
+class HalfSquare(Square):
+    """With the forward program of another rule, and a backward one that is half of what it should be."""
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return g * x
+
+
+def test_of_a_rule_that_has_its_forward_from_another_the_rule_itself_is_named() -> None:
+    kept = HalfSquare.apply
+    for f in (kept, lambda x: HalfSquare.apply(x), lambda x: kept(Square.apply(x))):
+        report = gc.verify(f, torch.tensor([0.5, -1.25]), stop_gradient="intended")
+        assert [c.split(" ")[0] for c in report.culprits] == ["HalfSquare"], report
+    assert "forward" not in vars(HalfSquare)

@@ -141,7 +141,7 @@ class Watch:
 
         @wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if self._running and self._running[-1] is function:
+            if self._running and issubclass(self._running[-1], function):  # which may have this from a base class
                 return original(*args, **kwargs)
             by_setup = function.setup_context is not torch.autograd.Function.setup_context
             self._rule(function, args if by_setup else args[1:])
@@ -211,9 +211,10 @@ class Watch:
 
 
 def _written_by_users(of: Any) -> Iterator[Any]:
-    """The custom rules that there are and have a `forward` of their own, but PyTorch's."""
+    """The custom rules that there are, but PyTorch's, a base class before what has its `forward` from there."""
     for function in of.__subclasses__():
-        if "forward" in vars(function) and function.__module__.partition(".")[0] != "torch":
+        own = function.forward is not torch.autograd.Function.forward
+        if own and function.__module__.partition(".")[0] != "torch":
             yield function
         yield from _written_by_users(function)
 
