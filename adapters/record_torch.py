@@ -108,7 +108,7 @@ def _recorded(
     rules: list[Rule] = []
     tensors = asked.tensors()
     given = tuple(argument_ids(recorder, x) for x in tensors)
-    with Watch(recorder, rules, record), in_place():
+    with Watch(recorder, rules, partial(record, definitions=definitions)), in_place():
         with of_the_user("f"), recorder:
             outputs, pull = way.run(asked, tensors, None)
         out_ids = tuple(recorder.memory.ids(y) for y in outputs)  # steps of their own, where they are conjugated

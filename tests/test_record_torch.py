@@ -406,6 +406,22 @@ def test_a_definition_can_be_given_for_an_operation_of_ones_own() -> None:
     assert {g.judgement.verdict for g in judged(run)} == {"conforms"}
 
 
+@pytest.mark.parametrize("factor", [3.0, 2.997])
+def test_what_an_operation_of_ones_own_is_inside_is_not_looked_at_where_it_has_a_definition(factor: float) -> None:
+    @torch.library.custom_op("gradconform_tests::cubed_by_numpy", mutates_args=())
+    def cubed(x: Tensor) -> Tensor:
+        return torch.from_numpy(x.numpy() ** 3)
+
+    cubed.register_autograd(
+        lambda ctx, g: g * ctx.saved_tensors[0] ** 2 * factor,
+        setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+    )
+    report = gc.verify(cubed, torch.tensor([0.5, -1.25]), forms={"gradconform_tests::cubed_by_numpy": lambda x: x**3})
+    assert report.complete, report
+    assert report.formula == ("right" if factor == 3 else "wrong")
+    assert all(c.endswith("its rule is wrong by argument 0") for c in report.culprits)
+
+
 @pytest.mark.parametrize(
     ("args", "more", "message"),
     [

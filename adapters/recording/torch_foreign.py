@@ -174,7 +174,7 @@ class Watch:
     def _coming(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def coming(*args: Any, **kwargs: Any) -> Any:
             found = original(*args, **kwargs)
-            if here() and rounded(found):
+            if here() and rounded(found) and not self.recorder.depth:
                 self.recorder.leaves_record(f"torch.{name}")
             return found
 

@@ -344,7 +344,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """An operation with a definition of its own, or with the framework's decomposition."""
         functional = self._functional(func, name)
         mutable = func._schema.is_mutable
-        out = None if mutable else func(*args, **kwargs)  # first: a dtype that it lacks is its own matter
+        out = None if mutable else self._run(func, args, kwargs)  # first: a dtype that it lacks is its own matter
         key = f"{func.namespace}::{name}"
         definition: Program | ByTable | None = self.own.get(key) or self.own.get(name)
         if not any(isinstance(x, Tensor) and x.is_complex() for x in tree_leaves((args, kwargs))):
@@ -368,7 +368,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             written, further = None, ()
         beside = None if written is None else self._inside(written, func, args, kwargs)
         of_written = [(text, *self._inside(f, func, args, kwargs)) for text, f in further]
-        out = func(*args, **kwargs) if mutable else out
+        out = self._run(func, args, kwargs) if mutable else out
         outs = _asked(out, given)
         self._fuse(key, outs, ("definition", steps, results), others, name in self.rules.approximated)
         if beside is not None:
@@ -379,6 +379,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     # A constant, whoever reads it afterwards: that is what the operation is documented to write.
                     self.memory.put(x, self.record.map(STOPPED, [ids], format_of(x), numbers(x)))
         return out
+
+    def _run(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
+        """What a kernel gives. Its inside, which may go by NumPy, is not looked at: the definition stands for it."""
+        self.depth += 1
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.depth -= 1
 
     @staticmethod
     def _functional(func: OpOverload, name: str) -> OpOverload:
