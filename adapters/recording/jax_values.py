@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import source_info_util
-from numpy.typing import NDArray
 
 from gradconform.adapters.recording.complexes import complex_of, joined, parts_of
 from gradconform.reference.arithmetic.formats import FLOAT64, FORMATS, Format
@@ -99,8 +99,8 @@ class Recorder:
     iterated: list[str] = field(default_factory=list)
     steered: bool = False
     notes: list[str] = field(default_factory=list)
-    #: Where the numbers of each step begin, and where they end, of the steps that were asked for so far.
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    #: The first number of each step, as far as they were asked for.
+    begins: list[int] = field(default_factory=list)
     #: Decisions that no step holds: by them numbers have their places, and the program its way.
     settled: list[Ids] = field(default_factory=list)
 
@@ -157,22 +157,21 @@ class Recorder:
 
     def computed(self, ids: Ids) -> bool:
         """Whether a step made any of these numbers; of others it is known what they are without rounding."""
-        first, last = self._places()
-        at = np.searchsorted(first, ids, side="right") - 1
-        return bool(len(first)) and bool(((at >= 0) & (ids <= last[at])).any())
+        return any(self._step_of(i) is not None for i in np.unique(ids).tolist())
 
     def maker(self, ids: Ids) -> Step | None:
         """The step whose results just these numbers are."""
-        first, _ = self._places()
-        at = int(np.searchsorted(first, ids.flat[0], side="right")) - 1 if ids.size else -1
-        return self.record.steps[at] if at >= 0 and np.array_equal(self.record.steps[at].out, ids) else None
+        step = self._step_of(int(ids.flat[0])) if ids.size else None
+        return step if step is not None and np.array_equal(step.out, ids) else None
 
-    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        for step in self.record.steps[len(self.spans) :]:
-            before = self.spans[-1][1] if self.spans else -1
-            self.spans.append((int(step.out.min()), int(step.out.max())) if step.out.size else (before, before))
-        first, last = np.array(self.spans, dtype=np.int64).reshape(-1, 2).T
-        return first, last
+    def _step_of(self, number: int) -> Step | None:
+        """The step that made a number. Each has the next ones, in a row."""
+        steps = self.record.steps
+        for i in range(len(self.begins), len(steps)):
+            end = self.begins[i - 1] + steps[i - 1].out.size if i else 0
+            self.begins.append(int(steps[i].out.flat[0]) if steps[i].out.size else end)
+        at = bisect_right(self.begins, number) - 1
+        return steps[at] if at >= 0 and number < self.begins[at] + steps[at].out.size else None
 
     def settle(self, decided: Ids | None, shown: bool = False) -> None:
         """Decisions that were taken for good: elsewhere they may come out otherwise, and the record is of these.
