@@ -60,9 +60,15 @@ class Narrowed:
     def _narrow(self, number: int) -> Step | None:
         """A step in a narrower format than that which leads to the gradient of this number; of what solves equations
         none is told, which balls alone evaluate."""
-        if any(s.implicit for s in self.run.backward.steps):
+        if not self._rounds_narrower:
             return None
         return keeping.narrower(self.run.backward, self.run.results[number], self._least)
+
+    @cached_property
+    def _rounds_narrower(self) -> bool:
+        """Whether any step may be one, of whatever gradient."""
+        steps = list(every(self.run.backward.steps))
+        return any(s.format.precision < self._least.precision for s in steps) and not any(s.implicit for s in steps)
 
     @cached_property
     def _kept(self) -> list[list[float]]:
