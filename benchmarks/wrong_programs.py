@@ -7,6 +7,7 @@ checker is asked about both, with its defaults, in the arguments' own dtype. `ca
 the right one accepted; `missed`: the wrong one is accepted; `rejects both`: nothing is learnt. verify's verdict on the
 right counterpart stands beside it, and whether it named the rule that is at fault (`suspected`: it could not run it
 alone). `undecided` is verify's answer where numbers left the record: the program is neither wrong nor right then.
+`lost` is its answer to a rule that is right without rounding: not true, with the line where the digits go.
 
 Further, the least relative error 2^-k of a tanh's rule that each checker sees (`smallest.md`).
 
@@ -66,6 +67,8 @@ def asked(subject: Subject, dtype: str, others: bool = True) -> Row:
     culprits = [c for c in wrong.culprits if subject.culprit in c]
     if wrong.formula in ("wrong", "undefined") or wrong.execution == "outside":
         said = "caught" if right.verdict in NOT_ACCUSED else "rejects both"
+    elif wrong.verdict == "lost" and right:
+        said = "lost"
     else:
         said = "missed" if wrong.complete else "undecided"
     of = import_module(f"wrong_{subject.framework}").CHECKERS if others else {}

@@ -52,9 +52,9 @@ def test_a_right_program_that_is_accused_is_counted() -> None:
     assert "| 1 " in wrong.totals([row]).splitlines()[-1]
 
 
-def test_a_program_that_is_missed_is_listed_with_the_bits_that_it_keeps() -> None:
+def test_a_program_that_is_not_caught_is_listed_with_the_bits_that_it_keeps() -> None:
     row = wrong.asked(SUBJECTS["NarrowHalf"], "float64", others=False)
-    assert wrong.misses([row]) == ["torch NarrowHalf (half precision inside), float64: missed, 9 bits certified"]
+    assert wrong.misses([row]) == ["torch NarrowHalf (half precision inside), float64: lost, 9 bits certified"]
 
 
 def test_every_wrong_rule_of_the_table_is_of_another_text_than_the_right_one() -> None:
