@@ -26,6 +26,7 @@ from gradconform.adapters.recording.torch_asked import (
 )
 from gradconform.adapters.recording.torch_call import Program
 from gradconform.adapters.recording.torch_foreign import Watch
+from gradconform.adapters.recording.torch_graph import Graph
 from gradconform.adapters.recording.torch_lines import CALLERS
 from gradconform.adapters.recording.torch_memory import format_of, numbers, shape_of, tensor_of
 from gradconform.adapters.recording.torch_mode import Observed, Recorder
@@ -108,15 +109,19 @@ def _recorded(
     rules: list[Rule] = []
     tensors = asked.tensors()
     given = tuple(argument_ids(recorder, x) for x in tensors)
+    graph = recorder.graph = Graph(recorder.memory, recorder.dependence, tensors, given) if way is BY_AUTOGRAD else None
     with Watch(recorder, rules, partial(record, definitions=definitions)), in_place():
         with of_the_user("f"), recorder:
             outputs, pull = way.run(asked, tensors, None)
+        recorder.graph = None
         out_ids = tuple(recorder.memory.ids(y) for y in outputs)  # steps of their own, where they are conjugated
         forward = recorder.record.mark()
         adjoints = directions(outputs, cotangents, seed)
         seeds = tuple(argument_ids(recorder, c) for c in adjoints)
         recorder.backward = True
         handed = [c.clone() for c in adjoints]
+        if graph is not None:
+            graph.watch(outputs)
         with of_the_user("its backward pass"), recorder:
             gradients = pull(adjoints)
     results = tuple(_ids(recorder, g, x) for g, x in zip(gradients, tensors, strict=True))
@@ -163,6 +168,7 @@ def _recorded(
         values=found if values else {},
         named=numbered(out_ids, [format_of(y) for y in outputs], [y.is_complex() for y in outputs]) if values else (),
         route=way.route,
+        **({} if graph is None else graph.cut(tensors, given, results, outputs, seeds)),
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gradconform as gc
+from gradconform.conformance.programs.pieces import Pieces
 from gradconform.conformance.programs.report import Report
 
 
@@ -69,6 +70,8 @@ def test_of_a_formula_that_arrays_do_not_know_it_is_said_to_how_many_bits_they_d
     assert gc.verify(steps, x, replays=False).formula == "right"
     monkeypatch.setattr("gradconform.conformance.programs.check_program.AFFORDABLE", 0)
     monkeypatch.setattr("gradconform.conformance.programs.check_program_arrays.FORMULA_AFFORDABLE", 0)
+    assert gc.verify(steps, x, replays=False).formula == "right"  # piece by piece
+    monkeypatch.setattr("gradconform.conformance.programs.report.by_pieces", lambda run, profile: Pieces())
     report = gc.verify(steps, x, replays=False)
     assert (report.formula, report.execution, report.complete, bool(report)) == ("unknown", "within", True, False)
     assert "bits, and 56 are asked" in str(report), report

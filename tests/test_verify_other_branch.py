@@ -247,8 +247,9 @@ def test_a_slope_that_goes_on_over_the_branch_that_rounding_took_is_not_wrong(co
         x, t = (a * b).split(copies)
         return torch.nn.functional.huber_loss(x, t - 1, reduction="sum")
 
+    # Piece by piece it is right, at the numbers that the run had; balls leave the edge itself open.
     report = gc.verify(loss, a, b)
-    assert (report.verdict, report.formula) == ("conforms", "unknown")
+    assert (report.verdict, report.formula) == ("conforms", "unknown" if copies == 1 else "right")
 
     def slope(g: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         x, t = (a * b).split(copies)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -199,12 +200,16 @@ class Dependence:
 
     def of(self, ids: Ids) -> bool:
         """Whether any of these does."""
+        return math.prod(ids.shape) > 0 and bool(self.which(ids).any())
+
+    def which(self, ids: Ids) -> Any:
+        """Which of these do."""
         self._grow()
         for step in self.record.steps[self._read :]:
-            inputs = list(step.operands)
+            inputs = [read.flat for read in step.readings]
             if step.definition is not None:
                 inputs += step.definition.reads()
-            if any(bool(self._from[o].any()) for o in inputs):
+            if any(bool(self._from[ids].any()) for ids in inputs):
                 self._from[step.out.ravel()] = True
         self._read = len(self.record.steps)
-        return math.prod(ids.shape) > 0 and bool(self._from[ids].any())
+        return self._from[ids]

@@ -28,6 +28,7 @@ from gradconform.adapters.recording.torch_call import (
     name_of,
     pair,
 )
+from gradconform.adapters.recording.torch_graph import Graph
 from gradconform.adapters.recording.torch_lines import Lines, here
 from gradconform.adapters.recording.torch_memory import (
     Dependence,
@@ -62,6 +63,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.foreign: list[str] = []
         self.notes: list[str] = []
         self.depth = 0
+        #: What is told of every tensor of the forward pass.
+        self.graph: Graph | None = None
         #: Whether also what depends on no argument leaves the record where Python reads it as it was rounded.
         self.strict = False
         #: Whether derivatives are asked for in forward mode.
@@ -132,7 +135,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        out = self._dispatched(func, args, kwargs or {})
+        if self.graph is not None and not self.depth:
+            self.graph.seen(tree_leaves(out), self.record.line, constant=self._no_grad())
+        return out
+
+    def _dispatched(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = name_of(func)
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         self._refuse(func, tensors)

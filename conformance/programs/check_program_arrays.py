@@ -64,7 +64,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
     truths = Truths(run, decided, profile.flush)
     formulas = [truths.formulas(n) for n in range(len(run.judged))]
     if IN_ARRAYS <= work(run) <= FORMULA_AFFORDABLE and not truths.astray:
-        formulas = _by_balls_too(run, profile, formulas)
+        formulas = by_balls_too(run, profile, formulas)
     screens, answers = _screened(run, profile, truths, formulas)
     condition = Condition(run)
     for (number, route), of in screens.items():
@@ -80,7 +80,7 @@ def judged(run: Run, profile: Profile, decided: int) -> Iterator[Found]:
         yield Found(number, route, found, said.worst, said.worst_bits, truths.ties, left_open)
 
 
-def _by_balls_too(run: Run, profile: Profile, formulas: list[Formulas]) -> list[Formulas]:
+def by_balls_too(run: Run, profile: Profile, formulas: list[Formulas]) -> list[Formulas]:
     """The formulas, of the components that double words leave unknown as balls have them."""
     unknown = [np.flatnonzero(f.codes == FORMULA.index("unknown")) for f in formulas]
     if not any(at.size for at in unknown):

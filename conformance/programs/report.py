@@ -24,11 +24,13 @@ from gradconform.conformance.programs.culprits import (
     wrong_rules,
 )
 from gradconform.conformance.programs.iterated import approximating
+from gradconform.conformance.programs.pieces import Pieces, by_pieces
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
+from gradconform.conformance.programs.shown import ANYWHERE
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.judge import ACCURACY, Judgement, Verdict, left_open, noted
+from gradconform.reference.judge import ACCURACY, NOT_FINITE, Judgement, Verdict, left_open, noted, verdict_of
 from gradconform.reference.measurement import EVERY, QUANTITY, told
 from gradconform.reference.programs.run import BATCHED, Mode, Run, called
 
@@ -254,6 +256,9 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
     found = [_of_another_program(g, run) if _leaves_open(g, run, profile) else g for g in found]
     found, said = approximating(found, run, profile)
     notes += said
+    pieces = by_pieces(run, profile) if not gone and any(_unknown(g) for g in found) else Pieces()
+    if pieces.right:
+        found = [_by_pieces(g, pieces) if _unknown(g) else g for g in found]
     # The same by another way through the backward pass is not told twice.
     found = [g for g in found if g.route not in run.varied or g.judgement.execution != "within"]
     if run.meant:
@@ -277,7 +282,10 @@ def report_of(run: Run, profile: Profile, accept: tuple[str, ...] = ()) -> Repor
         if run.name.startswith(OF_GRADIENT):
             why = "for a second derivative its backward pass may not keep what it detached"
         notes += (f"right by itself: {right}; {why}",)
+    if not at_fault and any(g.judgement.formula == "wrong" for g in found):
+        pieces = pieces if pieces.said else by_pieces(run, profile)
     culprits = (*at_fault, *operations_at_fault(run, found, profile))
+    notes += tuple(pieces.notes)
     return Report(run.name, tuple(found), culprits, gone, notes, accept, (run,), profile)
 
 
@@ -322,6 +330,23 @@ def _of_incomplete(g: Gradient, other: bool) -> Gradient:
     ):  # what keeps more digits of another number than the derivative shows nothing
         judgement = replace(judgement, accuracy=None, reason=None)
     return replace(g, components=components, judgement=judgement)
+
+
+def _unknown(g: Gradient) -> bool:
+    """Whether nothing is known of a formula of numbers that may be right."""
+    return g.judgement.formula == "unknown" and g.judgement.execution in ("within", "undecided") and g.dtype in FORMATS
+
+
+def _by_pieces(g: Gradient, pieces: Pieces) -> Gradient:
+    """A judgement whose formula is right by the chain rule, since each of its pieces is.
+
+    Where rounding may give anything, whatever was returned is within it.
+    """
+    j = g.judgement
+    if j.reason == NOT_FINITE and j.accuracy == "vacuous":
+        j = replace(j, execution="within", reason=ANYWHERE)
+    verdict = verdict_of("right", j.execution or "within", j.accuracy or "certified")
+    return replace(g, formula_bits=pieces.bits, judgement=replace(j, formula="right", verdict=verdict))
 
 
 def _leaves_open(g: Gradient, run: Run, profile: Profile) -> bool:

@@ -95,6 +95,24 @@ class Rule:
 
 
 @dataclass(frozen=True, eq=False)
+class Piece:
+    """A part of a function between numbers on its way and the next ones that are made of these, and its backward part.
+
+    `of` are the numbers in a row, ids of the function's record of which each is there once, and `gradient` what the
+    backward pass had for them, ids of its record. `outputs` are what is made of them next, each with its gradient; what
+    one operation gave stands together, since what reads another's depends on these numbers through that alone. `name`
+    is what made the numbers, `by` what gave their gradient: operations, with their lines.
+    """
+
+    name: str
+    of: Ids
+    gradient: Ids
+    format: Format
+    outputs: tuple[tuple[tuple[Ids, Ids], ...], ...]
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Replay:
     """The function and its backward program once more, elsewhere: what it was given and what it returned.
 
@@ -185,13 +203,17 @@ class Run:
     of_values: bool = False
     route: str = EAGER
     beside: tuple[Run, ...] = ()
+    #: The parts that the function and its backward pass are made of, where the framework shows them; and the numbers on
+    #: the way, where parts end.
+    pieces: tuple[Piece, ...] = ()
+    between: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def valued(self) -> Run:
         """The run of the function alone, of which the outputs themselves are judged."""
         return replace(
             self, backward=self.forward, given=tuple(a.ids for a in self.arguments), cotangents=(),
             results=self.outputs, returned=self.values, rules=(), replays=(), varied={}, tangents=self.named,
-            of_values=True,
+            of_values=True, pieces=(),
         )  # fmt: skip
 
     @property
