@@ -172,6 +172,93 @@ def test_what_the_pieces_do_not_cover_is_not_right_by_them_and_none_is_wrong(nam
     assert list(found.notes) == []
 
 
+def _run_again(x: Any) -> Any:
+    return torch.utils.checkpoint.checkpoint(lambda y: y.exp().sin() * y, x, use_reentrant=False).cos()
+
+
+def _kept_in_fewer_digits(x: Any) -> Any:
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.float(), lambda t: t.double()):
+        return x.exp().sin() * x
+
+
+@pytest.mark.parametrize("f", [_run_again, _kept_in_fewer_digits])
+def test_what_the_backward_pass_has_by_another_rounding_is_not_called_wrong(f: Callable[..., Any]) -> None:
+    found = _pieces(f, _numbers(3))
+    assert found.covered
+    assert {s.formula for s in found.said} == {"right", "unknown"}
+    assert verify(f, _numbers(3), replays=False).formula == "right"
+
+
+class WrongBeside(torch.autograd.Function):
+    """A sine, whose rule computes the sine once more in place of the cosine."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g * ctx.saved_tensors[0].sin()
+
+
+def test_a_rule_that_computes_its_own_output_once_more_is_called_wrong() -> None:
+    found = _pieces(lambda x: WrongBeside.apply(x.exp()).cos(), _numbers(3))
+    assert found.covered
+    assert [s.piece.by[0].split()[0] for s in found.said if s.formula == "wrong"] == ["WrongBesideBackward"]
+
+
+class LogWithoutPole(torch.autograd.Function):
+    """A logarithm whose gradient at 0 is `of_pole`, whatever it is asked for."""
+
+    of_pole = 0.0
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x.log()
+
+    @classmethod
+    def backward(cls, ctx: Any, g: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return torch.where(x == 0, torch.full_like(x, cls.of_pole), g / x)
+
+
+class LogWithAnother(LogWithoutPole):
+    of_pole = 1.0
+
+
+@pytest.mark.parametrize("log", [LogWithoutPole, LogWithAnother])
+def test_of_a_pole_whose_gradient_is_0_nothing_is_known(log: Any) -> None:
+    def f(x: Any) -> Any:
+        return log.apply(x).exp() + x.sin()
+
+    x = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+    found = _pieces(f, x)
+    assert [s.formula for s in found.said if s.formula != "right"] == ["unknown"]
+    assert not found.right
+    assert verify(f, x, replays=False).formula == "singular"
+
+
+def test_a_masked_number_s_infinity_is_no_pole() -> None:
+    masked = torch.tensor([0.0, -math.inf, 0.0], dtype=torch.float64)
+    assert _pieces(lambda x: F.log_softmax(x.sin() + masked, -1)[0] * x, _numbers(3)).right
+
+
+def test_a_view_that_is_changed_in_place_is_not_asked_for_its_node_while_that_is_made() -> None:
+    """Autograd makes it under a lock, by operations that the recorder sees: asked there it waited for ever."""
+
+    def f(z: Any) -> Any:
+        y = z.exp() * 1
+        y.imag.mul_(2)
+        return y.abs()
+
+    z = torch.complex(_numbers(3), _numbers(3, seed=1))
+    found = _pieces(f, z)
+    assert [s for s in found.said if s.formula == "wrong"] == []
+    assert verify(f, z, replays=False).formula == "right"
+
+
 @pytest.fixture
 def without_balls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs of any size are judged by arrays alone, as the large ones are."""

@@ -75,9 +75,16 @@ class Graph:
         #: The results of each node that something reads, or that are outputs.
         self._asked: dict[int, list[Place]] = {}
 
-    def seen(self, outs: Iterable[Any], line: str, constant: bool) -> None:
-        """An operation of the forward pass gave these; they are `constant` where the program has gradients off."""
-        self._settle()
+    def seen(self, outs: Iterable[Any], line: str, constant: bool, looks: bool) -> None:
+        """An operation of the forward pass gave these; they are `constant` where the program has gradients off.
+
+        One that only `looks` at numbers asks for no node: autograd itself runs such ones while it makes the node of a
+        view that was changed in place, and whoever asks that view for its node then waits for ever.
+        """
+        if not looks:
+            self._settle()
+        if constant and looks:
+            return  # the numbers of an earlier one
         if constant:
             for x in outs:
                 if rounded(x) and x.numel() and _plain(x):

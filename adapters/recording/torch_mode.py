@@ -137,7 +137,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         out = self._dispatched(func, args, kwargs or {})
         if self.graph is not None and not self.depth:
-            self.graph.seen(tree_leaves(out), self.record.line, constant=self._no_grad())
+            self.graph.seen(tree_leaves(out), self.record.line, constant=self._no_grad(), looks=is_view(func))
         return out
 
     def _dispatched(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

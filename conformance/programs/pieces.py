@@ -165,6 +165,8 @@ class _Cut:
         if not made or any(n >= self.ahead for n in forward) or self._goes_on(behind, given):
             return _Part(None, forward, piece)
         own = np.concatenate([ids.ravel() for ids in made])
+        if self._beyond(forward, own):
+            return _Part(None, forward, piece)
         ahead, later = (self._otherwise_made(of, own) for of in (forward, forward | behind))
         later = np.union1d(later, self._made_by(np.concatenate([ids.ravel() for ids in given]), forward | behind))
         if np.isin(piece.of, np.union1d(ahead, later)).any():
@@ -205,6 +207,16 @@ class _Cut:
         """What was made and its gradient, without what is infinite and has none: as masks make numbers."""
         live = np.isfinite(self.record.held[of[0]]) | (self.record.held[of[1]] != 0)
         return of if live.all() else (of[0][live], of[1][live])
+
+    def _beyond(self, forward: AbstractSet[int], made: Ids) -> bool:
+        """Whether steps make what is infinite of finite numbers alone: poles, or what overflows. The derivative times a
+        gradient that is 0 may be anything there, where that of a mask's infinity is 0.
+        """
+        held, own = self.record.held, [self.steps[n].out.ravel() for n in forward]
+        if not own or np.isfinite(held[made]).all():
+            return False
+        read = np.concatenate([self.reads(n) for n in forward])
+        return bool(np.isfinite(held[np.setdiff1d(read, np.concatenate(own))]).all())
 
     def _forward(self, group: Sequence[tuple[Ids, Ids]], of: Ids) -> set[int]:
         """The steps of one operation of the function: up to where pieces begin, but what it gave itself."""
@@ -263,21 +275,39 @@ class _Cut:
 
         That of a matrix of which equations read a half is the next operation's convention. And where a backward pass
         computes something by other numbers of the function alone, as one that runs a part of it once more does, what
-        that rounds is not what the piece begins with.
+        that rounds is not what the piece begins with. So it is where what it makes of the piece's own numbers is what
+        the function's part reads, or where it reads that as it was kept in fewer digits.
         """
         if any(step.implicit for step in part.forward.steps):
             return True
-        depends = np.zeros(self.record.size, np.bool_)
-        for ids in (part.given[0], *part.cotangents):
-            depends[ids.ravel()] = True
+        known, own, depends, follows = (np.zeros(self.record.size, np.bool_) for _ in range(4))
+        own[part.given[0]] = depends[part.given[0]] = True
+        for ids in part.cotangents:
+            depends[ids.ravel()] = follows[ids.ravel()] = True
+        for step in part.forward.steps:
+            own[step.out.ravel()] = True
+            known[np.concatenate([_NONE, *_read(step)])] = True
+        read = self.record.held[known & ~own & self.begins]
+        known |= own
         forward = len(part.forward.steps)
         for number, step in enumerate(part.backward.steps):
             reads = np.unique(np.concatenate([_NONE, *_read(step)]))
+            follows[step.out.ravel()] = follows[reads].any()
             if depends[reads].any():
                 depends[step.out.ravel()] = True
             elif number >= forward and self.begins[reads].any():
                 return True
+            if number < forward:
+                continue
+            if not follows[reads].any() and depends[reads].any() and np.isin(self.record.held[step.out], read).all():
+                return True
+            if any(self._rounds(n, known) for n in np.unique(self.maker[reads[~known[reads]]]).tolist()):
+                return True
         return False
+
+    def _rounds(self, n: int, known: NDArray[np.bool_]) -> bool:
+        """Whether a step of the function rounds these numbers alone."""
+        return 0 <= n < self.ahead and self.steps[n].name == "round" and bool(known[self.reads(n)].all())
 
     def _kept(self, record: Record, numbers: AbstractSet[int]) -> Record:
         """The record with these steps alone, and of what it says of numbers that of theirs."""
