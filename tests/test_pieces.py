@@ -159,6 +159,12 @@ def _partly(y: Any) -> Any:
     return y.exp()
 
 
+def _partly_read(y: Any) -> Any:
+    v = y[1]
+    v.mul_(2)
+    return (y + v).sin()
+
+
 def _without(x: Any) -> Any:
     with torch.no_grad():
         return x.cos().exp()
@@ -187,6 +193,24 @@ def test_what_the_backward_pass_has_by_another_rounding_is_not_called_wrong(f: C
     assert found.covered
     assert {s.formula for s in found.said} == {"right", "unknown"}
     assert verify(f, _numbers(3), replays=False).formula == "right"
+
+
+def test_a_part_that_is_changed_in_place_and_read_accuses_nobody() -> None:
+    found = _pieces(lambda x: _partly_read(x * x), _numbers(3, 4))
+    assert not found.covered
+    assert list(found.notes) == []
+    assert verify(lambda x: _partly_read(x * x), _numbers(3, 4), replays=False).formula == "right"
+
+
+def test_an_operand_that_is_made_once_more_and_a_wrong_rule_beside_it_raise_nothing() -> None:
+    def f(x: Any) -> Any:
+        y = Scaled.apply(x, 0.25)
+        a, b = torch.nn.functional.softmax(y, -1), y.t()
+        return Scaled.apply(a - a.mean(0, keepdim=True), 0.5) * (b @ a)
+
+    found = _pieces(f, _numbers(3, 3))
+    assert not found.right
+    assert "wrong" in {s.formula for s in found.said}
 
 
 class WrongBeside(torch.autograd.Function):

@@ -113,6 +113,8 @@ class Graph:
                 self._again.add((id(node), x.output_nr))
                 self._twice.append(other)
         else:
+            if x._is_view():  # changed in place: its base has these numbers, too, by another node
+                self._twice.append(made.ids[own])
             numbers = _Numbers(made.ids, format_of(x), own)
             self._numbers.setdefault((id(node), x.output_nr), numbers)
 

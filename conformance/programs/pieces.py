@@ -280,28 +280,40 @@ class _Cut:
         """
         if any(step.implicit for step in part.forward.steps):
             return True
-        known, own, depends, follows = (np.zeros(self.record.size, np.bool_) for _ in range(4))
-        own[part.given[0]] = depends[part.given[0]] = True
+        size = self.record.size
+        known, own = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
+        own[part.given[0]] = True
+        instead = [_NONE]  # constants in place of numbers, which are the function's part's alone, and new ones
+        for step in part.forward.steps:
+            own[_below(size, step.out.ravel())] = True
+            read = np.concatenate([_NONE, *_read(step)])
+            known[_below(size, read)] = True
+            instead.append(read[read >= size])
+        values = self.record.held[known & ~own & self.begins]
+        values = np.concatenate([values, part.forward.held[np.concatenate(instead)]])
+        known |= own
+        begins = np.ones(part.backward.size, np.bool_)  # as constants are of what the framework had
+        begins[:size] = self.begins
+        depends, follows = np.zeros(begins.size, np.bool_), np.zeros(begins.size, np.bool_)
+        depends[part.given[0]] = True
         for ids in part.cotangents:
             depends[ids.ravel()] = follows[ids.ravel()] = True
-        for step in part.forward.steps:
-            own[step.out.ravel()] = True
-            known[np.concatenate([_NONE, *_read(step)])] = True
-        read = self.record.held[known & ~own & self.begins]
-        known |= own
         forward = len(part.forward.steps)
         for number, step in enumerate(part.backward.steps):
             reads = _once(np.concatenate([_NONE, *_read(step)]))
             follows[step.out.ravel()] = follows[reads].any()
             if depends[reads].any():
                 depends[step.out.ravel()] = True
-            elif number >= forward and self.begins[reads].any():
+            elif number >= forward and begins[reads].any():
                 return True
             if number < forward:
                 continue
-            if not follows[reads].any() and depends[reads].any() and np.isin(self.record.held[step.out], read).all():
+            made = self.record.held[step.out]
+            if not follows[reads].any() and depends[reads].any() and np.isin(made, values).all():
                 return True
-            if any(self._rounds(n, known) for n in np.unique(self.maker[reads[~known[reads]]]).tolist()):
+            others = _below(size, reads)
+            others = _once(self.maker[others[~known[others]]])
+            if any(self._rounds(n, known) for n in others.tolist()):
                 return True
         return False
 
@@ -393,6 +405,10 @@ def _once(ids: Ids) -> Ids:
     there = np.zeros(ids.max() - first + 1, np.bool_)
     there[ids - first] = True
     return np.flatnonzero(there) + first
+
+
+def _below(size: int, ids: Ids) -> Ids:
+    return ids[ids < size]
 
 
 def _read(step: Step) -> Iterator[Ids]:
