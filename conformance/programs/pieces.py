@@ -404,7 +404,8 @@ def _once(ids: Ids) -> Ids:
         return np.unique(ids)
     there = np.zeros(ids.max() - first + 1, np.bool_)
     there[ids - first] = True
-    return np.flatnonzero(there) + first
+    found: Ids = np.flatnonzero(there) + first
+    return found
 
 
 def _below(size: int, ids: Ids) -> Ids:
