@@ -202,7 +202,7 @@ def test_an_operator_that_the_suite_does_not_record_is_counted_and_is_no_bad_inp
 
 
 def test_the_list_of_operators_has_a_line_for_each_its_name_first() -> None:
-    found = CliRunner().invoke(main, ["list", "operators"])
+    found = CliRunner(env={"COLUMNS": None}).invoke(main, ["list", "operators"])
     assert [line.split(":")[0] for line in found.output.splitlines()] == list(OPERATORS)
 
 

@@ -283,6 +283,31 @@ def test_a_view_that_is_changed_in_place_is_not_asked_for_its_node_while_that_is
     assert verify(f, z, replays=False).formula == "right"
 
 
+class Doubled(torch.autograd.Function):
+    """What it is given is twice as large."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        x.mul_(2)
+        ctx.mark_dirty(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return 2 * g
+
+
+def test_a_view_that_a_rule_changes_in_place_is_not_asked_whether_it_is_a_leaf() -> None:
+    """As above: it waited for ever."""
+
+    def f(x: Any) -> Any:
+        y = x * 3
+        Doubled.apply(y[0])
+        return y.sin()
+
+    assert verify(f, _numbers(3), replays=False).formula == "right"
+
+
 @pytest.fixture
 def without_balls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs of any size are judged by arrays alone, as the large ones are."""

@@ -48,7 +48,7 @@ class _Leaving(TorchFunctionMode):
         if not (self.recorder.depth or self.recorder.backward):
             given = (x if isinstance(x, list | tuple) else (x,) for x in (*args, *(kwargs or {}).values()))
             for x in chain.from_iterable(given):
-                if isinstance(x, Tensor) and x.requires_grad and x.is_leaf and here():
+                if isinstance(x, Tensor) and x.requires_grad and _is_leaf(x) and here():
                     self.recorder.note_held(x)
         if args and rounded(args[0]) and not self.recorder.depth and here():
             if func in _LEAVING:
@@ -82,6 +82,13 @@ class _Leaving(TorchFunctionMode):
         with _unwrapped(copied) as plain:
             self.recorder.stop(plain)
         return copied
+
+
+def _is_leaf(x: Tensor) -> bool:
+    """Whether a tensor is no result of another. A view of one that requires a gradient is none, and is not asked:
+    autograd runs operations on views that were changed in place under a lock, and asking waits for ever there.
+    """
+    return not (x._is_view() and x._base is not None and x._base.requires_grad) and x.is_leaf
 
 
 @contextmanager
