@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from gradconform.adapters.record_torch import record  # noqa: E402
-from gradconform.conformance.programs import check_program, check_program_arrays  # noqa: E402
+from gradconform.conformance.programs import check_program, check_program_arrays, pieces  # noqa: E402
+from gradconform.conformance.programs.array_truths import Truths  # noqa: E402
+from gradconform.conformance.programs.check_program import Gradient  # noqa: E402
 from gradconform.conformance.programs.pieces import Pieces, by_pieces  # noqa: E402
+from gradconform.conformance.programs.report import EXCUSES, _unknown  # noqa: E402
+from gradconform.conformance.programs.shown import ANYWHERE  # noqa: E402
+from gradconform.conformance.programs.size import work  # noqa: E402
 from gradconform.conformance.verify import verify  # noqa: E402
 from gradconform.reference.arithmetic.profiles import OPENCL  # noqa: E402
+from gradconform.reference.judge import FORMULA, Judgement  # noqa: E402
+from gradconform.reference.programs.run import Run  # noqa: E402
 
 F = torch.nn.functional
 
@@ -345,3 +354,43 @@ def test_where_the_whole_is_wrong_and_no_rule_is_at_fault_the_piece_is_named() -
     (note,) = [n for n in found.notes if "piece by piece" in n]
     assert "1 is not the derivative of that part of the function: from TanhBackward" in note
     assert note.split(" to ")[1].startswith("ExpBackward")
+
+
+@pytest.mark.usefixtures("without_balls")
+def test_where_rounding_may_give_anything_what_was_returned_is_within_that() -> None:
+    found = verify(_attention(24), _numbers(5, 6), _numbers(6, 6, seed=1) / 2, dtype="float32", replays=False)
+    for g in found.gradients:
+        j = g.judgement
+        assert (j.formula, j.execution, j.verdict, j.reason) == ("right", "within", "vacuous", ANYWHERE)
+
+
+@pytest.mark.parametrize("why", EXCUSES)
+def test_a_formula_that_is_excused_is_not_right_by_pieces(why: str) -> None:
+    judgement = Judgement("undecided", 1.0, formula="unknown", execution="undecided", reason=f"{why}; further")
+    excused = Gradient("x", "eager", judgement, 0.0, dtype="float32")
+    assert not _unknown(excused)
+    assert _unknown(replace(excused, judgement=replace(judgement, reason=None)))
+
+
+def test_balls_are_asked_of_all_pieces_no_more_than_of_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each of two pieces, but not of both."""
+    run = record(lambda x: x.exp().sin(), [_numbers(400)], replays=False)
+    asked: list[int] = []
+
+    def unknown(truths: Any, number: int) -> Any:
+        found = formulas(truths, number)
+        return replace(found, codes=np.zeros_like(found.codes) + FORMULA.index("unknown"))
+
+    def counted(of: Run, profile: Any, found: Any) -> Any:
+        asked.append(work(of))
+        return found
+
+    formulas = Truths.formulas
+    monkeypatch.setattr(Truths, "formulas", unknown)
+    monkeypatch.setattr(pieces, "by_balls_too", counted)
+    by_pieces(run, OPENCL)
+    assert len(asked) == 2
+    monkeypatch.setattr(pieces, "FORMULA_AFFORDABLE", sum(asked) - 1)
+    asked.clear()
+    by_pieces(run, OPENCL)
+    assert len(asked) == 1

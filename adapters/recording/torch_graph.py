@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -42,6 +42,14 @@ class _Numbers:
     own: Any
 
 
+class _Links(NamedTuple):
+    """The nodes that read a result, the outputs that it is, and of each node the results of which there is either."""
+
+    read: Mapping[Place, Sequence[Any]]
+    ends: Mapping[Place, Sequence[_Pair]]
+    of: dict[int, list[Place]]
+
+
 class Graph:
     """The tensors of a forward pass as results of the nodes of autograd's graph, and the gradients that these get.
 
@@ -72,8 +80,6 @@ class Graph:
         #: Of each node of the backward pass what it gets for its results: None where nothing depends on one, and empty
         #: where it was not asked, or gets what another reading of numbers is.
         self._gradients: dict[int, list[Ids | None]] = {}
-        #: The results of each node that something reads, or that are outputs.
-        self._asked: dict[int, list[Place]] = {}
 
     def seen(self, outs: Iterable[Any], line: str, constant: bool, looks: bool) -> None:
         """An operation of the forward pass gave these; they are `constant` where the program has gradients off.
@@ -83,14 +89,12 @@ class Graph:
         """
         if not looks:
             self._settle()
-        if constant and looks:
-            return  # the numbers of an earlier one
-        if constant:
-            for x in outs:
-                if rounded(x) and x.numel() and _plain(x):
-                    self._own(self.memory.ids(x))
-            return
-        self._made += [_Made(x, self.memory.ids(x), line) for x in outs if rounded(x) and x.numel() and _plain(x)]
+        made = [_Made(x, self.memory.ids(x), line) for x in outs if rounded(x) and x.numel() and _plain(x)]
+        if not constant:
+            self._made += made
+        elif not looks:  # those of a view are an earlier one's
+            for x in made:
+                self._own(x.ids)
 
     def _settle(self) -> None:
         for made in self._made:
@@ -187,10 +191,10 @@ class Graph:
             node = self._nodes[key]
             for place in _places(node):
                 read.setdefault(place, []).append(node)
-        self._asked = {}
-        for key, nr in {**read, **ends}:
-            self._asked.setdefault(key, []).append((key, nr))
-        number = {x: n for n, x in enumerate(self._given)}
+        links = _Links(read, ends, {})
+        for place in {**read, **ends}:
+            links.of.setdefault(place[0], []).append(place)
+        number = {id(x): n for n, x in enumerate(arguments)}
         twice = np.concatenate([_NONE, *self._twice])
         for key in self._gradients:
             node = self._nodes[key]
@@ -201,7 +205,7 @@ class Graph:
                 x, every = arguments[argument], np.ones(given[argument].shape, np.bool_)
                 of = [(0, _Numbers(given[argument], format_of(x), every), results[argument])]
             for nr, numbers, gradient in of:
-                outs, by = self._next((key, nr), numbers.ids, read, ends)
+                outs, by = self._next((key, nr), numbers.ids, links)
                 whole = gradient.shape == numbers.ids.shape and not np.isin(numbers.ids, twice).any()
                 if outs and whole and numbers.own.any():
                     yield Piece(
@@ -209,9 +213,7 @@ class Graph:
                         tuple(outs), tuple(by),
                     )  # fmt: skip
 
-    def _next(
-        self, place: Place, of: Ids, read: Mapping[Place, Sequence[Any]], ends: Mapping[Place, Sequence[_Pair]]
-    ) -> tuple[list[tuple[_Pair, ...]], list[str]]:
+    def _next(self, place: Place, of: Ids, links: _Links) -> tuple[list[tuple[_Pair, ...]], list[str]]:
         """What begins next, or is an output, behind a result, each with its gradient; and what gave the result's.
 
         Nothing where what was computed once more is the same numbers: of two gradients these have but the first there.
@@ -226,8 +228,8 @@ class Graph:
             seen.add(at)
             if at in self._again:
                 return [], []
-            outs += [(end,) for end in self._ends(ends.get(at, ()), of)]
-            for node in read.get(at, ()):
+            outs += [(end,) for end in self._ends(links.ends.get(at, ()), of)]
+            for node in links.read.get(at, ()):
                 if id(node) in seen:
                     continue
                 seen.add(id(node))
@@ -239,7 +241,7 @@ class Graph:
                     by.setdefault(self._said(node))
                 elif isinstance(node, BackwardCFunction):  # a rule whose result has its operand's numbers
                     by = {self._said(node): None, **by}
-                left += [p for p in self._asked.get(id(node), ()) if p[1] not in known]
+                left += [p for p in links.of.get(id(node), ()) if p[1] not in known]
         return outs, list(by)
 
     def _ends(self, ends: Iterable[_Pair], of: Ids) -> Iterator[_Pair]:

@@ -206,10 +206,7 @@ class Dependence:
         """Which of these do."""
         self._grow()
         for step in self.record.steps[self._read :]:
-            inputs = [read.flat for read in step.readings]
-            if step.definition is not None:
-                inputs += step.definition.reads()
-            if any(bool(self._from[ids].any()) for ids in inputs):
+            if any(bool(self._from[read].any()) for read in step.reads()):
                 self._from[step.out.ravel()] = True
         self._read = len(self.record.steps)
         return self._from[ids]

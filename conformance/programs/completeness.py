@@ -141,8 +141,8 @@ def unused(run: Run) -> list[str]:
     for step in reversed(record.steps):
         if live[without_repeats(step.out)].any():
             for inner in every([step]):
-                for ids in (*inner.operands, *(inner.definition.reads() if inner.definition else ())):
-                    live[without_repeats(ids)] = True
+                for ids in inner.reads():
+                    live[ids] = True
     return [a.name for a in run.arguments if a.ids.size and not live[a.ids].any()]
 
 

@@ -77,14 +77,15 @@ class Pieces:
 
 
 def by_pieces(run: Run, profile: Profile) -> Pieces:
-    """What is said of each piece of a run."""
+    """What is said of each piece of a run; of what arrays leave open of it balls are asked as far as of a whole one."""
     if not run.pieces or run.mode != "reverse" or run.definition is not None:
         return Pieces()
     cut = _Cut(run)
     parts = [cut.part(piece) for piece in run.pieces]
-    said = []
+    said, left = [], FORMULA_AFFORDABLE
     for part in parts:
-        formula, bits = _formula(part, profile)
+        formula, bits, asked = _formula(part, profile, left)
+        left -= asked
         if formula == "wrong" and part.run is not None and cut.meant_otherwise(part.run):
             formula = "unknown"
         said.append(Said(part.piece, formula, bits))
@@ -125,7 +126,7 @@ class _Cut:
     def reads(self, n: int) -> Ids:
         """The numbers that a step reads from outside of it, each once."""
         if n not in self._reads:
-            self._reads[n] = _once(np.concatenate([_NONE, *_read(self.steps[n])]))
+            self._reads[n] = _once(_read(self.steps[n]))
         return self._reads[n]
 
     def _behind(self, wanted: Iterable[Ids], ends: NDArray[np.bool_]) -> set[int]:
@@ -286,7 +287,7 @@ class _Cut:
         instead = [_NONE]  # constants in place of numbers, which are the function's part's alone, and new ones
         for step in part.forward.steps:
             own[_below(size, step.out.ravel())] = True
-            read = np.concatenate([_NONE, *_read(step)])
+            read = _read(step)
             known[_below(size, read)] = True
             instead.append(read[read >= size])
         values = self.record.held[known & ~own & self.begins]
@@ -300,7 +301,7 @@ class _Cut:
             depends[ids.ravel()] = follows[ids.ravel()] = True
         forward = len(part.forward.steps)
         for number, step in enumerate(part.backward.steps):
-            reads = _once(np.concatenate([_NONE, *_read(step)]))
+            reads = _once(_read(step))
             follows[step.out.ravel()] = follows[reads].any()
             if depends[reads].any():
                 depends[step.out.ravel()] = True
@@ -412,18 +413,14 @@ def _below(size: int, ids: Ids) -> Ids:
     return ids[ids < size]
 
 
-def _read(step: Step) -> Iterator[Ids]:
-    """The numbers that a step computes with. By what decided a choice no derivative goes."""
-    for reading in step.readings:
-        yield reading.flat
-    if step.definition is not None:
-        for ids in step.definition.reads():
-            yield ids.ravel()
+def _read(step: Step) -> Ids:
+    """The numbers that a step computes with, in a row. By what decided a choice no derivative goes."""
+    return np.concatenate([_NONE, *map(np.ravel, step.reads())])
 
 
 def _reading(step: Step, old: Ids, new: Ids) -> Step:
     """The step, which reads the new numbers in place of the old ones, given in order."""
-    if not (old.size and any(np.isin(old, ids).any() for ids in _read(step))):
+    if not (old.size and np.isin(old, _read(step)).any()):
         return step
     form = step.definition
     if form is not None:
@@ -450,27 +447,28 @@ def _constant(record: Record, ids: Ids) -> tuple[Record, Ids]:
     return found, new
 
 
-def _formula(part: _Part, profile: Profile) -> tuple[Formula, float]:
-    """The worst formula of a piece's components, and the fewest bits; see `check_program`."""
+def _formula(part: _Part, profile: Profile, affordable: int) -> tuple[Formula, float, int]:
+    """The worst formula of a piece's components, and the fewest bits; see `check_program`. And for how many operations
+    balls were asked what arrays leave open, which they are up to so many."""
     run = part.run
     if run is None:
-        return "unknown", 0.0
+        return "unknown", 0.0, 0
     if not run.backward.steps and _moved(part.piece):
-        return "right", math.inf
+        return "right", math.inf, 0
     try:
         if fits(run):
-            truths = Truths(run, DECIDED, profile.flush)
-            found = [truths.formulas(0)]
-            if work(run) <= FORMULA_AFFORDABLE and not truths.astray:
-                found = by_balls_too(run, profile, found)
-            return found[0].doubted.worst, found[0].worst_bits
+            truths, asked = Truths(run, DECIDED, profile.flush), 0
+            found = truths.formulas(0)
+            if found.worst == "unknown" and work(run) <= affordable and not truths.astray:
+                (found,), asked = by_balls_too(run, profile, [found]), work(run)
+            return found.doubted.worst, found.worst_bits, asked
         truth = Truth(run, flush=profile.flush)
     except OutOfRange:
-        return "unknown", 0.0
+        return "unknown", 0.0, 0
     with precision(truth.bits):
         said = [truth.formula(0, c, run.arguments[0].format) for c in range(run.arguments[0].ids.size)]
-    all_of_them: list[Formula] = ["unknown" if s.otherwise else s.formula for s in said]
-    return min(all_of_them, key=FORMULA.index, default="right"), min((s.bits for s in said), default=math.inf)
+    formulas: list[Formula] = ["unknown" if s.otherwise else s.formula for s in said]
+    return min(formulas, key=FORMULA.index, default="right"), min((s.bits for s in said), default=math.inf), 0
 
 
 def _moved(piece: Piece) -> bool:

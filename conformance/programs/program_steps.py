@@ -57,9 +57,8 @@ def check_steps(record: Record, profile: Profile) -> Iterator[StepFinding]:
         arrays = [ArrayAllowed(record, profile, form=form, wide=wide) for form in forms]
     unseen = np.zeros(record.size, dtype=bool)
     for number, step in enumerate(record.steps):
-        read = [*step.operands, *(step.definition.reads() if step.definition else ())]
         unseen[step.out] = not (shown := _shown(step, record))
-        if not shown or any(unseen[ids].any() for ids in read):
+        if not shown or any(unseen[ids].any() for ids in step.reads()):
             continue
         with precision(BITS):
             if in_arrays(step):

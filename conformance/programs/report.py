@@ -13,6 +13,7 @@ import numpy as np
 
 from gradconform.conformance.answered import Answered
 from gradconform.conformance.programs import program_rows
+from gradconform.conformance.programs.branches import EDGE
 from gradconform.conformance.programs.check_program import Gradient, gradients
 from gradconform.conformance.programs.completeness import missing, otherwise, rounds_otherwise
 from gradconform.conformance.programs.culprits import (
@@ -23,14 +24,16 @@ from gradconform.conformance.programs.culprits import (
     wrong_alone,
     wrong_rules,
 )
+from gradconform.conformance.programs.equal_order import MAY
 from gradconform.conformance.programs.iterated import approximating
 from gradconform.conformance.programs.pieces import Pieces, by_pieces
 from gradconform.conformance.programs.program_steps import StepFinding, check_steps, worst_first
 from gradconform.conformance.programs.shown import ANYWHERE
+from gradconform.conformance.programs.truth import LITERALS
 from gradconform.conformance.run.run_file import RunWriter
 from gradconform.reference.arithmetic.formats import FORMATS
 from gradconform.reference.arithmetic.profiles import Profile
-from gradconform.reference.judge import ACCURACY, NOT_FINITE, Judgement, Verdict, left_open, noted, verdict_of
+from gradconform.reference.judge import ACCURACY, Judgement, Verdict, left_open, noted, verdict_of
 from gradconform.reference.measurement import EVERY, QUANTITY, told
 from gradconform.reference.programs.run import BATCHED, Mode, Run, called
 
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 #: Certified bits below which it is said how little they mean: so many, or this part of the dtype's where that is more;
 #: and the verdicts of which it is not said already.
 FEW, FEW_OF, FEW_SAID = 4.0, 0.25, ("conforms", "vacuous")
+#: Why nothing is known of a formula that is not the derivative by the numbers that the run had.
+EXCUSES = (EDGE, MAY, LITERALS)
 #: How the gradient of a function is called, as a function of its own.
 OF_GRADIENT = "the gradient of "
 
@@ -324,17 +329,17 @@ def _of_incomplete(g: Gradient, other: bool) -> Gradient:
     verdict: Verdict = "deviates" if execution == "outside" else "undecided"
     components = g.components if verdict == "deviates" else ""
     judgement = replace(g.judgement, formula="unknown", execution=execution, verdict=verdict)
-    if g.judgement.accuracy not in (
-        None,
-        "certified",
-    ):  # what keeps more digits of another number than the derivative shows nothing
+    if g.judgement.accuracy not in (None, "certified"):
+        # What keeps more digits of another number than the derivative shows nothing.
         judgement = replace(judgement, accuracy=None, reason=None)
     return replace(g, components=components, judgement=judgement)
 
 
 def _unknown(g: Gradient) -> bool:
-    """Whether nothing is known of a formula of numbers that may be right."""
-    return g.judgement.formula == "unknown" and g.judgement.execution in ("within", "undecided") and g.dtype in FORMATS
+    """Whether nothing is known of a formula of numbers that may be right: not what is excused, as at a mask's edge."""
+    j = g.judgement
+    excused = any(why in (j.reason or "") for why in EXCUSES)
+    return j.formula == "unknown" and j.execution in ("within", "undecided") and g.dtype in FORMATS and not excused
 
 
 def _by_pieces(g: Gradient, pieces: Pieces) -> Gradient:
@@ -343,7 +348,7 @@ def _by_pieces(g: Gradient, pieces: Pieces) -> Gradient:
     Where rounding may give anything, whatever was returned is within it.
     """
     j = g.judgement
-    if j.reason == NOT_FINITE and j.accuracy == "vacuous":
+    if (j.execution, j.accuracy, j.truth) == ("undecided", "vacuous", None):
         j = replace(j, execution="within", reason=ANYWHERE)
     verdict = verdict_of("right", j.execution or "within", j.accuracy or "certified")
     return replace(g, formula_bits=pieces.bits, judgement=replace(j, formula="right", verdict=verdict))

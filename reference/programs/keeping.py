@@ -86,9 +86,8 @@ def narrower(record: Record, results: Ids, format: Format) -> Step | None:
             continue
         if step.format.precision < format.precision:
             return step
-        wanted |= {i for ids in step.operands for i in ids.ravel().tolist()}
+        wanted |= {i for ids in step.reads() for i in ids.ravel().tolist()}
         if step.definition is not None:
-            wanted |= {i for ids in step.definition.reads() for i in ids.ravel().tolist()}
             wanted |= {i for of in step.definition.steps for i in of.out.ravel().tolist()}
     return None
 

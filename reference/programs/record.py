@@ -35,7 +35,7 @@ from gradconform.reference.cases import BadInput, available_memory
 from gradconform.reference.programs.implicit import ONE as ONE
 from gradconform.reference.programs.implicit import ZERO as ZERO
 from gradconform.reference.programs.implicit import Implicit
-from gradconform.reference.programs.views import Reading, reading
+from gradconform.reference.programs.views import Reading, reading, without_repeats
 
 Ids = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -77,9 +77,7 @@ class Form:
     def reads(self) -> Iterator[Ids]:
         """The ids that it is computed from, its own among them."""
         for step in self.steps:
-            yield from step.operands
-            if step.definition is not None:
-                yield from step.definition.reads()
+            yield from step.reads()
         for solution in self.solutions:
             yield np.array(solution.operands, dtype=np.int64)
         yield self.results  # of a matrix of one number L·U is that number
@@ -110,6 +108,12 @@ class Step:
     def readings(self) -> tuple[Reading, ...]:
         """How the numbers of the operands are fetched."""
         return tuple(map(reading, self.operands))
+
+    def reads(self) -> Iterator[Ids]:
+        """The ids that it is computed from, once where a view repeats them; of a kernel its definition's own, too."""
+        yield from map(without_repeats, self.operands)
+        if self.definition is not None:
+            yield from self.definition.reads()
 
     @property
     def name(self) -> str:
